@@ -1,0 +1,27 @@
+"""What a backend is: a picture in, an anomaly map out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from edge.datatypes import U8, AnomalyMap
+from edge.latency import StageClock
+
+
+class Backend(Protocol):
+    """Preprocess, network and residual in one step, so that nothing large leaves the device.
+
+    name: as given to --backend. engine_sha256: what exactly runs; equals the calibration's.
+    """
+
+    name: str
+    engine_sha256: str
+
+    def score(self, image: U8, clock: StageClock) -> AnomalyMap:
+        """Score one frame, uint8 (H, W, 3) BGR of any size; laps preprocess, infer and residual.
+
+        Raises ModelError when the network fails on this frame; the backend stays usable.
+        """
+
+    def close(self) -> None:
+        """Free the device; `score` must not be called again."""

@@ -1,0 +1,196 @@
+"""config.yaml → typed settings, strictly: an unknown key is an error with its line and the nearest valid name.
+
+This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be set before cv2 is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Positive = Annotated[float, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class CameraSettings(_Section):
+    open_timeout_ms: PositiveInt = 5000
+    read_timeout_ms: PositiveInt = 2000
+    reopen_first_ms: PositiveInt = 250
+    reopen_max_ms: PositiveInt = 5000
+    width_px: PositiveInt | None = None
+    height_px: PositiveInt | None = None
+    fps: Positive | None = None
+    sensor_bits: Literal[10, 12, 14, 16] = 16
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CameraSettings:
+        if self.reopen_first_ms > self.reopen_max_ms:
+            raise ValueError(f"reopen_first_ms ({self.reopen_first_ms}) is above reopen_max_ms ({self.reopen_max_ms})")
+        if (self.width_px is None) != (self.height_px is None):
+            raise ValueError("width_px and height_px go together: give both or neither")
+        return self
+
+
+class FreshnessSettings(_Section):
+    max_age_ms: PositiveInt = 500
+    max_identical_frames: Annotated[int, Field(ge=0)] = 2
+    black_level: Level = 8
+    black_share: Share = 0.001
+    saturated_level: Level = 250
+    saturated_share: Share = 0.98
+    expected_width_px: PositiveInt | None = None
+    expected_height_px: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FreshnessSettings:
+        if self.black_level >= self.saturated_level:
+            raise ValueError(f"black_level ({self.black_level}) must be below saturated_level ({self.saturated_level})")
+        if (self.expected_width_px is None) != (self.expected_height_px is None):
+            raise ValueError("expected_width_px and expected_height_px go together: give both or neither")
+        return self
+
+
+class RoiSettings(_Section):
+    rectangle: list[int] | None = None
+    polygon: list[list[int]] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RoiSettings:
+        if self.rectangle is not None:
+            if len(self.rectangle) != 4:
+                raise ValueError(f"rectangle needs [x, y, width, height], got {len(self.rectangle)} numbers")
+            x, y, width, height = self.rectangle
+            if x < 0 or y < 0 or width <= 0 or height <= 0:
+                raise ValueError(f"rectangle {self.rectangle}: x and y must be >= 0, width and height > 0")
+        if self.polygon is not None and (len(self.polygon) < 3 or any(len(corner) != 2 for corner in self.polygon)):
+            raise ValueError("polygon needs three or more [x, y] corners")
+        return self
+
+
+class InspectionSettings(_Section):
+    bundle: str | None = None
+    backend: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    precision: Literal["int8", "fp32"] = "int8"
+    threads: PositiveInt | None = None
+    deadline_ms: PositiveInt | None = 1000
+
+
+class RecordSettings(_Section):
+    directory: str | None = "records"
+    commit_every_ms: Annotated[int, Field(ge=10, le=1000)] = 500
+    keep_ok_every: Annotated[int, Field(ge=0)] = 0
+    max_image_age_days: Positive | None = 30
+    max_image_mb: Positive | None = 10000
+    max_verdict_age_days: Positive | None = 365
+    queue_frames: PositiveInt = 256
+    queue_verdicts: PositiveInt = 100000
+
+
+class ViewSettings(_Section):
+    # YAML 1.1 reads a bare on/off as a boolean
+    live: Literal["auto", "on", "off"] | bool = "auto"
+    refresh_per_second: Positive = 4
+
+
+class Settings(_Section):
+    camera: CameraSettings = CameraSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    roi: RoiSettings = RoiSettings()
+    inspection: InspectionSettings = InspectionSettings()
+    record: RecordSettings = RecordSettings()
+    view: ViewSettings = ViewSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        deadline = self.inspection.deadline_ms
+        if deadline is not None and deadline < self.freshness.max_age_ms:
+            raise ValueError(
+                f"inspection.deadline_ms ({deadline}) is below freshness.max_age_ms ({self.freshness.max_age_ms}): "
+                "a frame could be fresh enough to start and already too late"
+            )
+        return self
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a configuration file; raises ConfigError naming the line, the value and the nearest valid key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", fix="check the path given to --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error.reason})", fix="save the file as UTF-8") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})",
+            fix="compare with the documented config.yaml; indent with spaces, two per level",
+        ) from error
+    if values is None:
+        return Settings()
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected sections such as `camera:`, got {type(values).__name__}", fix=_KEYS_FIX)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise _explained(path, root, error) from error
+
+
+_KEYS_FIX = "compare with the documented config.yaml, which lists every key"
+
+
+def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> ConfigError:
+    """One message for the first problem; the others are counted, since they often follow from it."""
+    problems = error.errors()
+    first = problems[0]
+    keys = tuple(first["loc"])
+    where = f"{path}, line {_line_of(root, keys)}: {'.'.join(str(key) for key in keys) or 'settings'}"
+    more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(str(keys[-1]), _valid_keys(keys[:-1]), n=1, cutoff=0.5)
+        fix = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {', '.join(_valid_keys(keys[:-1]))}"
+        return ConfigError(f"{where}: unknown key{more}", fix=fix)
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return ConfigError(f"{where}: {reason}{more}", fix="change one of the values named")
+    return ConfigError(f"{where}: {reason}, got {first['input']!r}{more}", fix=_KEYS_FIX)
+
+
+def _valid_keys(section: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for key in section:
+        annotation = model.model_fields[str(key)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)
+
+
+def _line_of(node: yaml.Node | None, keys: tuple[Any, ...]) -> int:
+    """The line of the key, or of the innermost of its parents that is written in the file."""
+    line = 1
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for name, value in node.value:
+            if name.value == str(key):
+                line, node = name.start_mark.line + 1, value
+                break
+        else:
+            break
+    return line

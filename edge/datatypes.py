@@ -1,0 +1,163 @@
+"""What crosses module borders: frames, anomaly maps, regions, verdicts. Frozen, and checked where data enters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+
+
+class _Word(str, Enum):
+    # enum.StrEnum arrived in Python 3.11; JetPack 6 ships 3.10
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Decision(_Word):
+    OK = "OK"
+    NG = "NG"
+    INVALID = "INVALID"
+
+
+class Reason(_Word):
+    """Why a verdict is what it is. The first two belong to inspected parts, all others to INVALID."""
+
+    BELOW_THRESHOLD = "below_threshold"
+    ABOVE_THRESHOLD = "above_threshold"
+    NO_FRAME = "no_frame"
+    FROZEN = "frozen"
+    STALE = "stale"
+    BLACK = "black"
+    SATURATED = "saturated"
+    WRONG_SIZE = "wrong_size"
+    UNDECODABLE = "undecodable"
+    MODEL_ERROR = "model_error"
+    DEADLINE_MISSED = "deadline_missed"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a frame must not be inspected; `detail` carries the values, for a person."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One look at the line.
+
+    image: uint8 (H, W, 3) BGR, or None when the look brought no picture, and then `fault` says why.
+    captured_ns: monotonic clock (`time.perf_counter_ns`) at the grab. utc: wall clock at the grab, timezone-aware.
+    source: what was looked at, safe to show and store (no credentials).
+    """
+
+    index: int
+    captured_ns: int
+    utc: datetime
+    source: str
+    image: U8 | None
+    fault: Fault | None = None
+
+    def __post_init__(self) -> None:
+        if self.image is None:
+            if self.fault is None:
+                raise ValueError(f"frame {self.index} has neither an image nor a fault")
+        elif self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise ValueError(f"frame {self.index}: need uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}")
+        if self.utc.tzinfo is None:
+            raise ValueError(f"frame {self.index}: utc needs a time zone")
+
+
+@dataclass(frozen=True)
+class AnomalyMap:
+    """How unusual each pixel of the network's field is.
+
+    values: float32 (h, w), 0 = like the normals, larger = more unusual; owned by the receiver.
+    score: the image score. area_px: map pixels above the pixel threshold.
+    """
+
+    values: F32
+    score: float
+    area_px: int
+
+    def __post_init__(self) -> None:
+        if self.values.dtype != np.float32 or self.values.ndim != 2:
+            raise ValueError(f"anomaly map: need float32 (h, w), got {self.values.dtype} {self.values.shape}")
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected defect, in frame pixels; `peak` is its highest map value."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    area_px: int
+    peak: float
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Milliseconds each stage took; `wait` is from the grab to the start of inspection, `total` to the verdict."""
+
+    wait: float = 0.0
+    preprocess: float = 0.0
+    infer: float = 0.0
+    residual: float = 0.0
+    decide: float = 0.0
+    total: float = 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        return {name: round(getattr(self, name), 4) for name in STAGES}
+
+
+STAGES = tuple(StageTimes.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said about one frame. `score` and `anomaly_map` are None when nothing was scored.
+
+    bundle_sha256 and engine_sha256 name exactly what judged; times are in milliseconds.
+    """
+
+    frame_index: int
+    decision: Decision
+    reason: Reason
+    detail: str
+    score: float | None
+    threshold: float
+    regions: tuple[Region, ...]
+    times: StageTimes
+    bundle_sha256: str
+    engine_sha256: str
+    anomaly_map: AnomalyMap | None = None
+
+    def __post_init__(self) -> None:
+        inspected = self.reason in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)
+        if inspected == (self.decision is Decision.INVALID):
+            raise ValueError(f"verdict {self.frame_index}: {self.decision} cannot have the reason {self.reason}")
+        if inspected and self.score is None:
+            raise ValueError(f"verdict {self.frame_index}: {self.decision} needs a score")
+
+    def as_json(self, source: str) -> dict[str, Any]:
+        """The object that `--json` prints for this frame."""
+        return {
+            "frame_index": self.frame_index,
+            "source": source,
+            "decision": str(self.decision),
+            "reason": str(self.reason),
+            "detail": self.detail,
+            "score": self.score,
+            "threshold": self.threshold,
+            "times_ms": self.times.as_dict(),
+        }

@@ -1,0 +1,74 @@
+"""Every error a user can meet.
+
+EdgeInspectError            exit code 1
+├── UsageError              2   the command line, or data handed to a command
+├── ConfigError             2   config.yaml
+├── MissingDependency       2   an optional package, a backend or a GPU that is not there
+├── RecordError             2   the record store, when a command (not the loop) needs it
+├── CameraError             3   cannot be opened, busy, gone
+└── BundleError             4   missing, damaged, of another format version
+    └── CalibrationMismatch 4   statistics of another engine or another preprocessing
+ModelError                  inside the loop: becomes an INVALID verdict, never an exit
+
+Each says what happened and with which values (`message`), and what to do next (`fix`).
+"""
+
+from __future__ import annotations
+
+
+class EdgeInspectError(Exception):
+    """An expected failure: shown as one message with its fix, never as a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  fix: {self.fix}"
+
+
+class UsageError(EdgeInspectError):
+    """A command line, or data handed to a command, that cannot work."""
+
+    exit_code = 2
+
+
+class ConfigError(EdgeInspectError):
+    """A configuration file that cannot be used as it is."""
+
+    exit_code = 2
+
+
+class MissingDependency(EdgeInspectError):
+    """An optional package, backend or device that this machine lacks."""
+
+    exit_code = 2
+
+
+class RecordError(EdgeInspectError):
+    """A record store that a command cannot read."""
+
+    exit_code = 2
+
+
+class CameraError(EdgeInspectError):
+    """A frame source that cannot be opened, is busy, or went away."""
+
+    exit_code = 3
+
+
+class BundleError(EdgeInspectError):
+    """A model bundle that is missing, damaged or of another format."""
+
+    exit_code = 4
+
+
+class CalibrationMismatch(BundleError):
+    """Statistics that were measured on another engine or another preprocessing."""
+
+
+class ModelError(EdgeInspectError):
+    """A network that failed on one frame; the loop turns it into an INVALID verdict."""

@@ -1,0 +1,76 @@
+"""Frame → Verdict. No I/O and no threads, so that a replay is the same computation as the line."""
+
+from __future__ import annotations
+
+from edge.backends.base import Backend
+from edge.datatypes import Decision, Fault, Frame, Reason, Verdict
+from edge.errors import ModelError
+from edge.latency import StageClock
+from edge.preprocess import Preprocess
+from edge.verdict import defect_regions
+
+
+class Inspector:
+    """Judge frames with one backend and the thresholds that were fitted on it.
+
+    threshold is compared with the image score, pixel_threshold with the map; both are in score units.
+    """
+
+    def __init__(
+        self, backend: Backend, preprocess: Preprocess, threshold: float, pixel_threshold: float, bundle_sha256: str
+    ) -> None:
+        self.backend = backend
+        self.preprocess = preprocess
+        self.threshold = threshold
+        self.pixel_threshold = pixel_threshold
+        self.bundle_sha256 = bundle_sha256
+
+    def inspect(self, frame: Frame) -> Verdict:
+        """Judge one frame; a fault, a frame that the ROI does not fit, or a failing model gives INVALID."""
+        clock = StageClock(frame.captured_ns)
+        if frame.fault is not None or frame.image is None:
+            assert frame.fault is not None
+            return self.invalid(frame, frame.fault, clock)
+        view = self.preprocess.field_of_view(frame.image.shape[0], frame.image.shape[1])
+        if view is None:
+            height, width = frame.image.shape[:2]
+            detail = f"the region of interest does not lie inside the frame of {width}x{height} px"
+            return self.invalid(frame, Fault(Reason.WRONG_SIZE, detail), clock)
+        try:
+            anomaly_map = self.backend.score(frame.image, clock)
+        except ModelError as error:
+            return self.invalid(frame, Fault(Reason.MODEL_ERROR, error.message), clock)
+        defective = anomaly_map.score > self.threshold
+        regions = defect_regions(anomaly_map, self.pixel_threshold, view) if defective else ()
+        clock.lap("decide")
+        sign = ">" if defective else "<="
+        return Verdict(
+            frame_index=frame.index,
+            decision=Decision.NG if defective else Decision.OK,
+            reason=Reason.ABOVE_THRESHOLD if defective else Reason.BELOW_THRESHOLD,
+            detail=f"score {anomaly_map.score:.4g} {sign} threshold {self.threshold:.4g}",
+            score=anomaly_map.score,
+            threshold=self.threshold,
+            regions=regions,
+            times=clock.times(),
+            bundle_sha256=self.bundle_sha256,
+            engine_sha256=self.backend.engine_sha256,
+            anomaly_map=anomaly_map,
+        )
+
+    def invalid(self, frame: Frame, fault: Fault, clock: StageClock | None = None) -> Verdict:
+        """The verdict on a frame that was not, or not in time, inspected."""
+        clock = clock or StageClock(frame.captured_ns)
+        clock.lap("decide")
+        return Verdict(
+            frame_index=frame.index,
+            decision=Decision.INVALID,
+            reason=fault.reason,
+            detail=fault.detail,
+            score=None,
+            threshold=self.threshold,
+            regions=(),
+            times=clock.times(),
+            bundle_sha256=self.bundle_sha256,
+            engine_sha256=self.backend.engine_sha256,
+        )

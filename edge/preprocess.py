@@ -1,0 +1,66 @@
+"""Frame → network field: region of interest, resize, and what must match between calibration and the line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge.datatypes import F32, U8
+from edge.verdict import FieldOfView
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a frame becomes the network's input.
+
+    size: side of the square field in pixels. rectangle: (x, y, width, height) in frame pixels or None for the whole frame.
+    polygon: corners in frame pixels; map pixels outside it are not scored.
+    """
+
+    size: int
+    rectangle: tuple[int, int, int, int] | None = None
+    polygon: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that changes the network's input; statistics carry it."""
+        text = json.dumps([1, "area-or-linear", self.size, self.rectangle, self.polygon])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def field_of_view(self, height: int, width: int) -> FieldOfView | None:
+        """The inspected rectangle of a frame of this size; None when it does not lie inside."""
+        if self.rectangle is None:
+            return FieldOfView(0, 0, width, height)
+        x, y, roi_width, roi_height = self.rectangle
+        if x + roi_width > width or y + roi_height > height:
+            return None
+        return FieldOfView(x, y, roi_width, roi_height)
+
+    def field(self, image: U8) -> U8:
+        """Crop and resize to uint8 (size, size, 3); area filter when shrinking, linear when enlarging."""
+        height, width = image.shape[:2]
+        view = self.field_of_view(height, width)
+        assert view is not None, "the inspector refuses frames that the region does not fit"
+        cropped = image[view.y : view.y + view.height, view.x : view.x + view.width]
+        if cropped.shape[:2] == (self.size, self.size):
+            return np.ascontiguousarray(cropped)
+        shrinking = view.width >= self.size and view.height >= self.size
+        resized = cv2.resize(
+            cropped, (self.size, self.size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        )
+        return np.asarray(resized, np.uint8)
+
+    def weight(self, height: int, width: int) -> F32 | None:
+        """1 inside the polygon, 0 outside, (size, size), for frames of this size; None without a polygon."""
+        view = self.field_of_view(height, width)
+        if self.polygon is None or view is None:
+            return None
+        scale = np.array([self.size / view.width, self.size / view.height])
+        corners = (np.array(self.polygon, np.float64) - (view.x, view.y)) * scale
+        mask = np.zeros((self.size, self.size), np.uint8)
+        cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
+        return mask.astype(np.float32)

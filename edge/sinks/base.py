@@ -1,0 +1,16 @@
+"""What a sink is: somewhere a verdict goes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from edge.datatypes import Frame, Verdict
+
+
+class Sink(Protocol):
+    """Takes every verdict in order. `write` returns at once: a slow sink drops or spools, never blocks the loop."""
+
+    def write(self, frame: Frame, verdict: Verdict) -> None: ...
+
+    def close(self) -> None:
+        """Flush what was taken; returns within a second or says what it could not save."""

@@ -1,0 +1,41 @@
+"""Network parts that quantise cleanly: 3x3 convolution, batch norm, ReLU, nearest up-sampling, space-to-depth."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution, batch norm, ReLU; the batch norm folds into the convolution at export."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class EdgeTrunk(nn.Module):
+    """Reconstruct (n, 3, s, s) in -1..1 through an information bottleneck; s is a multiple of `stride`.
+
+    Space-to-depth first, because narrow full-resolution layers are what costs on a CPU (ARCHITECTURE.md, shapes).
+    There are no skip connections: what the bottleneck cannot carry must show up in the residual.
+    """
+
+    def __init__(self, widths: tuple[int, ...], bottleneck: int) -> None:
+        super().__init__()
+        self.stride = 2 ** len(widths)
+        encoder: list[nn.Module] = [nn.PixelUnshuffle(2), conv_block(12, widths[0]), conv_block(widths[0], widths[0])]
+        for narrow, wide in zip(widths, widths[1:], strict=False):
+            encoder += [conv_block(narrow, wide, stride=2), conv_block(wide, wide)]
+        encoder += [nn.Conv2d(widths[-1], bottleneck, 1)]
+        decoder: list[nn.Module] = [conv_block(bottleneck, widths[-1])]
+        for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            decoder += [nn.Upsample(scale_factor=2, mode="nearest"), conv_block(wide, narrow), conv_block(narrow, narrow)]
+        self.encoder = nn.Sequential(*encoder)
+        self.decoder = nn.Sequential(*decoder)
+        # named apart: export leaves it unquantised so that the INT8 step is not the residual's floor
+        self.head = nn.Sequential(nn.Conv2d(widths[0], 12, 3, 1, 1), nn.PixelShuffle(2))
+
+    def forward(self, image: Tensor) -> Tensor:
+        reconstruction: Tensor = self.head(self.decoder(self.encoder(image)))
+        return reconstruction
