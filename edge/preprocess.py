@@ -17,8 +17,8 @@ from edge.verdict import FieldOfView
 class Preprocess:
     """How a frame becomes the network's input.
 
-    size: side of the square field in pixels. rectangle: (x, y, width, height) in frame pixels or None for the whole frame.
-    polygon: corners in frame pixels; map pixels outside it are not scored.
+    size: side of the square field in pixels. rectangle: (x, y, width, height) in frame pixels, None for the whole
+    frame. polygon: corners in frame pixels; map pixels outside it are not scored.
     """
 
     size: int
@@ -28,7 +28,7 @@ class Preprocess:
     @property
     def sha256(self) -> str:
         """Hash of everything that changes the network's input; statistics carry it."""
-        text = json.dumps([1, "area-or-linear", self.size, self.rectangle, self.polygon])
+        text = json.dumps([1, "box-then-linear", self.size, self.rectangle, self.polygon])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def field_of_view(self, height: int, width: int) -> FieldOfView | None:
@@ -41,17 +41,21 @@ class Preprocess:
         return FieldOfView(x, y, roi_width, roi_height)
 
     def field(self, image: U8) -> U8:
-        """Crop and resize to uint8 (size, size, 3); area filter when shrinking, linear when enlarging."""
+        """Crop and resize to uint8 (size, size, 3).
+
+        A box mean as wide as the scale, then bilinear at pixel centres: an area filter in effect, at a fifth of
+        cv2.INTER_AREA's time (benchmarks/results, resize). Enlarging is bilinear alone.
+        """
         height, width = image.shape[:2]
         view = self.field_of_view(height, width)
         assert view is not None, "the inspector refuses frames that the region does not fit"
         cropped = image[view.y : view.y + view.height, view.x : view.x + view.width]
         if cropped.shape[:2] == (self.size, self.size):
             return np.ascontiguousarray(cropped)
-        shrinking = view.width >= self.size and view.height >= self.size
-        resized = cv2.resize(
-            cropped, (self.size, self.size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        )
+        kernel = _odd_kernel(view.width / self.size), _odd_kernel(view.height / self.size)
+        if kernel != (1, 1):
+            cropped = np.asarray(cv2.blur(cropped, kernel, borderType=cv2.BORDER_REFLECT), np.uint8)
+        resized = cv2.resize(cropped, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, np.uint8)
 
     def weight(self, height: int, width: int) -> F32 | None:
@@ -64,3 +68,8 @@ class Preprocess:
         mask = np.zeros((self.size, self.size), np.uint8)
         cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
         return mask.astype(np.float32)
+
+
+def _odd_kernel(scale: float) -> int:
+    """The odd number nearest to the scale, at least 1; odd, so that the mean stays centred on its pixel."""
+    return max(1, 2 * round((scale - 1) / 2) + 1)

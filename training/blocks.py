@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 
@@ -25,12 +27,16 @@ class EdgeTrunk(nn.Module):
         super().__init__()
         self.stride = 2 ** len(widths)
         encoder: list[nn.Module] = [nn.PixelUnshuffle(2), conv_block(12, widths[0]), conv_block(widths[0], widths[0])]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in itertools.pairwise(widths):
             encoder += [conv_block(narrow, wide, stride=2), conv_block(wide, wide)]
         encoder += [nn.Conv2d(widths[-1], bottleneck, 1)]
         decoder: list[nn.Module] = [conv_block(bottleneck, widths[-1])]
         for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
-            decoder += [nn.Upsample(scale_factor=2, mode="nearest"), conv_block(wide, narrow), conv_block(narrow, narrow)]
+            decoder += [
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                conv_block(wide, narrow),
+                conv_block(narrow, narrow),
+            ]
         self.encoder = nn.Sequential(*encoder)
         self.decoder = nn.Sequential(*decoder)
         # named apart: export leaves it unquantised so that the INT8 step is not the residual's floor

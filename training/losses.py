@@ -10,32 +10,28 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 GMS_C = 0.0026
 
 
-def _window(size: int, sigma: float, channels: int, like: Tensor) -> Tensor:
-    taps = torch.exp(-((torch.arange(size, device=like.device) - size // 2) ** 2) / (2 * sigma**2))
-    taps = taps / taps.sum()
-    return (taps[:, None] * taps[None, :]).to(like.dtype).expand(channels, 1, size, size)
+def luma(picture: Tensor) -> Tensor:
+    """(n, 1, h, w) from (n, 3, h, w) RGB; ITU-R BT.601."""
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=picture.dtype, device=picture.device)
+    return (picture * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
-def ssim_map(first: Tensor, second: Tensor, size: int = 11, sigma: float = 1.5) -> Tensor:
-    """Structural similarity, (n, 3, h, w), -1..1; Gaussian window, data range 1 (Wang et al., 2004)."""
-    channels = first.shape[1]
-    window = _window(size, sigma, channels, first)
+def ssim_map(first: Tensor, second: Tensor, side: int = 7) -> Tensor:
+    """Structural similarity, same shape, -1..1; box window, data range 1 (Wang et al., 2004).
 
-    def mean(values: Tensor) -> Tensor:
-        padded = functional.pad(values, [size // 2] * 4, mode="reflect")
-        return functional.conv2d(padded, window, groups=channels)
-
-    mu_a, mu_b = mean(first), mean(second)
-    var_a = mean(first * first) - mu_a * mu_a
-    var_b = mean(second * second) - mu_b * mu_b
-    covariance = mean(first * second) - mu_a * mu_b
+    The window is the deployed residual's (edge/kernels): a Gaussian one took most of a training step on a CPU.
+    """
+    stacked = torch.cat([first, second, first * first, second * second, first * second], 1)
+    padded = functional.pad(stacked, [side // 2] * 4, mode="reflect")
+    mu_a, mu_b, mean_aa, mean_bb, mean_ab = functional.avg_pool2d(padded, side, 1).chunk(5, 1)
+    var_a, var_b, covariance = mean_aa - mu_a * mu_a, mean_bb - mu_b * mu_b, mean_ab - mu_a * mu_b
     return ((2 * mu_a * mu_b + SSIM_C1) * (2 * covariance + SSIM_C2)) / (
         (mu_a * mu_a + mu_b * mu_b + SSIM_C1) * (var_a + var_b + SSIM_C2)
     )
 
 
 def gms_map(first: Tensor, second: Tensor) -> Tensor:
-    """Gradient magnitude similarity at one scale, (n, 3, h, w), 0..1; Prewitt filters (Xue et al., 2014)."""
+    """Gradient magnitude similarity at one scale, same shape, 0..1; Prewitt filters (Xue et al., 2014)."""
     first, second = functional.pad(first, [1] * 4, mode="reflect"), functional.pad(second, [1] * 4, mode="reflect")
 
     def magnitude(padded: Tensor) -> Tensor:
@@ -50,9 +46,14 @@ def gms_map(first: Tensor, second: Tensor) -> Tensor:
 
 
 def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
-    """0.5 L2 + 0.5 (1 - SSIM) + 0.1 (1 - GMS at two scales); pictures in 0..1, result a scalar."""
+    """0.5 L1 + 0.5 L2 + 0.5 (1 - SSIM of luma) + 0.1 (1 - GMS of luma at two scales); pictures in 0..1, a scalar.
+
+    L1 joins the published form because structure is compared on luma alone, and L2 lets small colour casts pass.
+    """
     reconstruction, target = reconstruction.float(), target.float()
-    half_a, half_b = functional.avg_pool2d(reconstruction, 2), functional.avg_pool2d(target, 2)
-    gradient = 1 - 0.5 * (gms_map(reconstruction, target).mean() + gms_map(half_a, half_b).mean())
-    structure = 1 - ssim_map(reconstruction, target).mean()
-    return 0.5 * functional.mse_loss(reconstruction, target) + 0.5 * structure + 0.1 * gradient
+    luma_a, luma_b = luma(reconstruction), luma(target)
+    half_a, half_b = functional.avg_pool2d(luma_a, 2), functional.avg_pool2d(luma_b, 2)
+    gradient = 1 - 0.5 * (gms_map(luma_a, luma_b).mean() + gms_map(half_a, half_b).mean())
+    structure = 1 - ssim_map(luma_a, luma_b).mean()
+    pixels = 0.5 * functional.l1_loss(reconstruction, target) + 0.5 * functional.mse_loss(reconstruction, target)
+    return pixels + 0.5 * structure + 0.1 * gradient

@@ -28,8 +28,15 @@ class DefectPreset:
 PRESETS = {
     "reconstruction": DefectPreset(
         clean_share=0.2,
-        mask_weights={"perlin": 0.35, "rectangle": 0.2, "scar": 0.15, "ellipse": 0.3},
-        source_weights={"elsewhere": 0.3, "texture": 0.2, "flat": 0.2, "other": 0.15, "recoloured": 0.15},
+        mask_weights={"perlin": 0.3, "rectangle": 0.15, "scar": 0.15, "ellipse": 0.2, "cut": 0.2},
+        source_weights={
+            "elsewhere": 0.25,
+            "texture": 0.15,
+            "flat": 0.15,
+            "other": 0.1,
+            "recoloured": 0.15,
+            "border": 0.2,
+        },
         max_blend=0.6,
     ),
 }
@@ -90,7 +97,7 @@ class DefectGenerator:
             kind = self._choose(self.preset.mask_weights)
             mask = MASKS[kind](self, height, width)
             area = float(mask.mean())
-            if 1e-4 < area < 0.4:
+            if 1e-4 < area < 0.5:
                 return mask
 
 
@@ -118,7 +125,8 @@ def perlin_noise(generator: DefectGenerator, height: int, width: int, low: int, 
     wx, wy = fade(fx), fade(fy)
     top = torch.lerp(corner(0, 0), corner(0, 1), wx.expand(height, width))
     bottom = torch.lerp(corner(1, 0), corner(1, 1), wx.expand(height, width))
-    return (torch.lerp(top, bottom, wy.expand(height, width)) * math.sqrt(2))[None]
+    noise: Tensor = torch.lerp(top, bottom, wy.expand(height, width)) * math.sqrt(2)
+    return noise[None]
 
 
 def _oriented_grid(
@@ -159,11 +167,21 @@ def _scar_mask(generator: DefectGenerator, height: int, width: int) -> Tensor:
     return ((u.abs() < 1) & ((v - bend * (u * u - 0.5)).abs() < 1)).float()[None]
 
 
+def _cut_mask(generator: DefectGenerator, height: int, width: int) -> Tensor:
+    """Everything beyond a wavy line: a part broken or left off."""
+    angle = generator.uniform(0, 2 * math.pi)
+    y = torch.arange(height, device=generator.device)[:, None] / height - 0.5
+    x = torch.arange(width, device=generator.device)[None, :] / width - 0.5
+    wave = 0.1 * perlin_noise(generator, height, width, 1, 3)[0]
+    return ((x * math.cos(angle) + y * math.sin(angle) + wave) > generator.uniform(0.1, 0.45)).float()[None]
+
+
 MASKS: dict[str, Callable[[DefectGenerator, int, int], Tensor]] = {
     "perlin": _perlin_mask,
     "ellipse": _ellipse_mask,
     "rectangle": _rectangle_mask,
     "scar": _scar_mask,
+    "cut": _cut_mask,
 }
 
 
@@ -194,6 +212,21 @@ def _source_flat(generator: DefectGenerator, images: Tensor, index: int) -> Tens
     return (colour[:, None, None] + noise).clamp(0, 1)
 
 
+def _source_border(generator: DefectGenerator, images: Tensor, index: int) -> Tensor:
+    """The colour of the picture's own border, with its grain: something is missing and the background shows."""
+    _, _, height, width = images.shape
+    band = 4
+    side = generator.integer(0, 3)
+    strips = (
+        images[index, :, :band],
+        images[index, :, -band:],
+        images[index, :, :, :band],
+        images[index, :, :, -band:],
+    )
+    grain = (generator.rand(1, height, width) - 0.5) * 0.03
+    return (strips[side].flatten(1).median(1).values[:, None, None] + grain).clamp(0, 1)
+
+
 def _source_texture(generator: DefectGenerator, images: Tensor, index: int) -> Tensor:
     """Procedural texture: octaves of gradient noise in two random colours."""
     _, _, height, width = images.shape
@@ -222,6 +255,7 @@ SOURCES: dict[str, Source] = {
     "elsewhere": _source_elsewhere,
     "other": _source_other,
     "flat": _source_flat,
+    "border": _source_border,
     "texture": _source_texture,
     "recoloured": _source_recoloured,
 }

@@ -1,0 +1,127 @@
+"""Per-pixel statistics and thresholds, fitted through the network that will run, on normals it was not trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.backends.cpu import Network
+from edge.bundle import Calibration
+from edge.datatypes import F32, U8
+from edge.errors import UsageError
+from edge.kernels.cpu import NetworkOutputs, ResidualTerms, planes_from_field
+from edge.kernels.statistics import cross_fitted_paths, normal_statistics
+from edge.manifest import Manifest
+from edge.metrics import rate_interval
+from edge.preprocess import Preprocess
+
+MINIMUM_NORMALS = 5
+PIXEL_QUANTILE = 0.999
+DEFAULT_BUDGET = 0.005
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """An image threshold and what is known about it.
+
+    bound: 95 % upper confidence bound of the false-reject rate at the largest score seen, or at the quantile taken.
+    extrapolated: the budget asks for a quantile beyond the held-out scores; the tail was continued (exponential fit).
+    """
+
+    value: float
+    bound: float
+    extrapolated: bool
+
+
+def calibrate(
+    network: Network,
+    engine_sha256: str,
+    manifest: Manifest,
+    preprocess: Preprocess,
+    normals: Iterable[U8],
+    *,
+    budget: float = DEFAULT_BUDGET,
+    created_utc: str,
+) -> Calibration:
+    """Fit statistics and thresholds on frames uint8 (H, W, 3) BGR of normal parts.
+
+    Scores are cross-fitted: no part is judged by statistics that saw it. Raises UsageError for too few normals.
+    """
+    size = manifest.input.size
+    terms = ResidualTerms(manifest.score.residual, size)
+    kept_errors, outputs = [], []
+    weight: F32 | None = None
+    for frame in normals:
+        planes_from_field(preprocess.field(frame), network.image)
+        result = network.run()
+        kept_errors.append(np.zeros((size, size), np.float32))
+        if result.recon is not None:
+            kept_errors[-1][:] = terms.error(network.image, result.recon)
+        outputs.append(_without_reconstruction(result))
+        weight = preprocess.weight(*frame.shape[:2])
+    if len(outputs) < MINIMUM_NORMALS:
+        raise UsageError(
+            f"{len(outputs)} normals are too few to calibrate on; at least {MINIMUM_NORMALS} are needed",
+            fix="add pictures of good parts that the model was not trained on",
+        )
+    errors = np.stack(kept_errors)
+    paths = cross_fitted_paths(manifest.score, errors, outputs, weight)
+    maps = [
+        path.score_error(error if manifest.score.residual.used else None, output)
+        for path, error, output in zip(paths, errors, outputs, strict=True)
+    ]
+    scores = np.array([anomaly_map.score for anomaly_map in maps], np.float32)
+    pixels = np.stack([anomaly_map.values for anomaly_map in maps])
+    inside = pixels if weight is None else pixels[:, weight > 0]
+    threshold = image_threshold(scores, budget)
+    statistics = normal_statistics(manifest.score, errors, outputs)
+    return Calibration(
+        engine_sha256=engine_sha256,
+        preprocess_sha256=preprocess.sha256,
+        mean=np.broadcast_to(statistics.mean, (size, size)).astype(np.float32),
+        inv_std=np.broadcast_to(statistics.inv_std, (size, size)).astype(np.float32),
+        threshold=threshold.value,
+        pixel_threshold=min(float(np.quantile(inside, PIXEL_QUANTILE)), threshold.value),
+        false_reject_budget=budget,
+        false_reject_bound=threshold.bound,
+        extrapolated=threshold.extrapolated,
+        scores=scores,
+        created_utc=created_utc,
+        emb_mean=statistics.emb_mean,
+        emb_inv_std=statistics.emb_inv_std,
+    )
+
+
+def image_threshold(scores: F32, budget: float) -> Threshold:
+    """The split-conformal quantile of held-out scores (0..1) for a false-reject budget.
+
+    With fewer than 1 / budget normals that quantile lies beyond the data. Then an exponential tail is fitted to the
+    upper third of -log(1 - score), in which evidence adds up, and continued; never below the largest score seen.
+    """
+    count = len(scores)
+    ordered = np.sort(scores.astype(np.float64))
+    rank = math.ceil((count + 1) * (1 - budget))
+    if rank <= count:
+        return Threshold(float(ordered[rank - 1]), _upper_bound(count - rank, count), extrapolated=False)
+    evidence = -np.log1p(-np.minimum(ordered, 1 - 1e-6))
+    tail = max(2, count // 3)
+    start = evidence[count - tail - 1]
+    excess = float((evidence[count - tail :] - start).mean())
+    level = max(start + excess * math.log(tail / (count * budget)), evidence[-1])
+    return Threshold(float(-math.expm1(-level)), _upper_bound(0, count), extrapolated=True)
+
+
+def _upper_bound(rejected: int, count: int) -> float:
+    """One-sided 95 % upper confidence bound of a rate (Clopper-Pearson): about 3 / count for none rejected."""
+    return rate_interval(rejected, count, confidence=0.9).high
+
+
+def _without_reconstruction(outputs: NetworkOutputs) -> NetworkOutputs:
+    """Copies of the small outputs (views that the next run overwrites); the reconstruction is in the error already."""
+    return NetworkOutputs(
+        seg_logit=None if outputs.seg_logit is None else outputs.seg_logit.copy(),
+        emb_dist=None if outputs.emb_dist is None else outputs.emb_dist.copy(),
+    )

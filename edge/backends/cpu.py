@@ -1,0 +1,80 @@
+"""A CPU backend: one network runtime between the shared preprocessing and the shared score path."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from edge.bundle import Calibration
+from edge.datatypes import F32, U8, AnomalyMap
+from edge.errors import ModelError
+from edge.kernels.cpu import CpuScorePath, NetworkOutputs, planes_from_field
+from edge.latency import StageClock
+from edge.manifest import Manifest
+from edge.preprocess import Preprocess
+
+
+class Network(Protocol):
+    """A compiled network. `image` is its input buffer, float32 (3, s, s), filled by the caller before `run`."""
+
+    name: str
+    image: F32
+
+    def run(self) -> NetworkOutputs:
+        """Outputs for the picture in `image`; views that the next run overwrites. Raises ModelError."""
+
+    def close(self) -> None: ...
+
+
+def open_network(name: str, model: bytes, manifest: Manifest, threads: int | None) -> Network:
+    """Compile the ONNX model on one CPU runtime, by backend name."""
+    if name == "openvino":
+        from edge.backends.cpu_openvino import OpenVinoNetwork
+
+        return OpenVinoNetwork(model, manifest, threads)
+    from edge.backends.cpu_onnxruntime import OnnxRuntimeNetwork
+
+    return OnnxRuntimeNetwork(model, manifest, threads)
+
+
+class CpuBackend:
+    """Backend protocol over a CPU network; not for use by two threads at once."""
+
+    def __init__(self, network: Network, manifest: Manifest, preprocess: Preprocess, calibration: Calibration) -> None:
+        self.name = network.name
+        self.engine_sha256 = calibration.engine_sha256
+        self._network = network
+        self._preprocess = preprocess
+        self._spec = manifest.score
+        self._calibration = calibration
+        self._paths: dict[tuple[int, int] | None, CpuScorePath] = {}
+
+    def score(self, image: U8, clock: StageClock) -> AnomalyMap:
+        planes_from_field(self._preprocess.field(image), self._network.image)
+        clock.lap("preprocess")
+        outputs = self._network.run()
+        clock.lap("infer")
+        anomaly_map = self._path_for(image).score(self._network.image, outputs)
+        clock.lap("residual")
+        if not math.isfinite(anomaly_map.score) or not np.isfinite(anomaly_map.values[0, 0]):
+            raise ModelError(
+                f"the network returned numbers that are not finite (score {anomaly_map.score})",
+                fix="check the bundle with `edge-inspect doctor`; try `--precision fp32`",
+            )
+        return anomaly_map
+
+    def _path_for(self, image: U8) -> CpuScorePath:
+        """The score path; a polygon's mask depends on the frame's size, so each size has its own."""
+        key = None if self._preprocess.polygon is None else (image.shape[0], image.shape[1])
+        if key not in self._paths:
+            weight = self._preprocess.weight(image.shape[0], image.shape[1])
+            calibration = self._calibration
+            self._paths[key] = CpuScorePath(
+                self._spec, self._preprocess.size, calibration.statistics, calibration.pixel_threshold, weight
+            )
+        return self._paths[key]
+
+    def close(self) -> None:
+        self._network.close()

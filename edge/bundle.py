@@ -1,0 +1,263 @@
+"""A model bundle on disk: load it, verify every hash, replace parts atomically, go back one version.
+
+manifest.json is the one commit point. New files are written beside the old ones under new names; replacing
+manifest.json switches to them, and the manifest before it stays as manifest.previous.json. A power cut leaves one or
+the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from edge.datatypes import F32
+from edge.errors import BundleError, CalibrationMismatch
+from edge.kernels.cpu import NormalStatistics
+from edge.manifest import FORMAT_VERSION, FileEntry, Manifest
+from edge.preprocess import Preprocess
+
+MANIFEST, PREVIOUS = "manifest.json", "manifest.previous.json"
+_RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics and thresholds, fitted through one engine on normals it was not trained on.
+
+    mean, inv_std: float32 (size, size). threshold: image score above which a part is NG. pixel_threshold: in map units.
+    false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
+    extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
+    """
+
+    engine_sha256: str
+    preprocess_sha256: str
+    mean: F32
+    inv_std: F32
+    threshold: float
+    pixel_threshold: float
+    false_reject_budget: float
+    false_reject_bound: float
+    extrapolated: bool
+    scores: F32
+    created_utc: str
+    emb_mean: float = 0.0
+    emb_inv_std: float = 1.0
+
+    @property
+    def statistics(self) -> NormalStatistics:
+        return NormalStatistics(self.mean, self.inv_std, self.emb_mean, self.emb_inv_std)
+
+    def summary(self) -> str:
+        """The threshold and what it promises, for a person."""
+        promise = f"threshold {self.threshold:.4f} for {self.false_reject_budget:.2%} false rejects"
+        ground = f"{len(self.scores)} held-out good parts, largest score {self.scores.max():.4f}"
+        if self.extrapolated:
+            return f"{promise}, extrapolated from {ground}; so few only show a rate below {self.false_reject_bound:.0%}"
+        return f"{promise}, from {ground}; the rate is below {self.false_reject_bound:.2%} with 95 % confidence"
+
+    def to_bytes(self) -> bytes:
+        """The npz file, without pickled objects."""
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _CALIBRATION_FIELDS}
+        np.savez_compressed(buffer, **arrays)
+        return buffer.getvalue()
+
+
+_CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
+
+
+def calibration_from_bytes(data: bytes, size: int) -> Calibration:
+    """Read an npz file; raises BundleError when fields are missing, misshapen or not finite."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            values = {name: archive[name] for name in _CALIBRATION_FIELDS}
+    except (ValueError, OSError, KeyError, EOFError) as error:
+        raise BundleError(f"the calibration cannot be read: {error}", fix=_RECALIBRATE) from error
+    for name in ("mean", "inv_std"):
+        if values[name].shape != (size, size) or not np.isfinite(values[name]).all():
+            raise BundleError(
+                f"the calibration's {name} should be {size}x{size} finite numbers, is {values[name].shape}",
+                fix=_RECALIBRATE,
+            )
+    arrays = {name: values.pop(name).astype(np.float32) for name in ("mean", "inv_std", "scores")}
+    return Calibration(**arrays, **{name: value.item() for name, value in values.items()})
+
+
+_RECALIBRATE = "run `edge-inspect calibrate --bundle BUNDLE --data NORMALS`"
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A verified bundle. Its hash is that of manifest.json, which names every file by content."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    @property
+    def preprocess(self) -> Preprocess:
+        roi = self.manifest.preprocess
+        return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon)
+
+    def read(self, key: str) -> bytes:
+        """The content of one file, verified; raises BundleError when it is missing or altered."""
+        entry = self.manifest.files.get(key)
+        if entry is None:
+            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_MISSING_PART.get(key, _RETRAIN))
+        file = self.path / entry.name
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{file}: {error.strerror}", fix=_RETRAIN) from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != entry.sha256:
+            state = f"{len(data)} of {entry.bytes} bytes" if len(data) != entry.bytes else "same size, other content"
+            raise BundleError(
+                f"{file} is damaged ({state}): sha256 {found[:12]}…, the manifest says {entry.sha256[:12]}…",
+                fix=_RETRAIN,
+            )
+        return data
+
+    def engine_sha256(self, precision: str) -> str:
+        """What names the network of this precision: the hash of its ONNX file."""
+        key = f"model_{precision}"
+        if key not in self.manifest.files:
+            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_MISSING_PART.get(key, _RETRAIN))
+        return self.manifest.files[key].sha256
+
+    def calibration(self, precision: str) -> Calibration:
+        """Statistics for the network of this precision.
+
+        Raises CalibrationMismatch when they were measured on another engine or another preprocessing.
+        """
+        calibration = calibration_from_bytes(self.read(f"calibration_{precision}"), self.manifest.input.size)
+        engine = self.engine_sha256(precision)
+        if calibration.engine_sha256 != engine:
+            raise CalibrationMismatch(
+                f"{self.path}: statistics were measured on engine {calibration.engine_sha256[:12]}…, "
+                f"the bundle's {precision} engine is {engine[:12]}…",
+                fix=_RECALIBRATE,
+            )
+        if calibration.preprocess_sha256 != self.preprocess.sha256:
+            raise CalibrationMismatch(
+                f"{self.path}: statistics were measured with another preprocessing (size or region of interest)",
+                fix=_RECALIBRATE,
+            )
+        return calibration
+
+    def verify(self) -> None:
+        """Read every file and check its hash."""
+        for key in self.manifest.files:
+            self.read(key)
+
+
+_MISSING_PART = {
+    "model_int8": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
+    "calibration_int8": _RECALIBRATE,
+    "calibration_fp32": _RECALIBRATE,
+}
+
+
+def load_bundle(path: Path) -> ModelBundle:
+    """Read and check the manifest; files are verified when they are read."""
+    if not path.is_dir():
+        raise BundleError(
+            f"{path}: no such bundle directory", fix="check --bundle, or make one with `edge-inspect train`"
+        )
+    file = path / MANIFEST
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror}", fix=_RETRAIN) from error
+    return ModelBundle(path, _manifest_from_bytes(file, data), hashlib.sha256(data).hexdigest())
+
+
+def _manifest_from_bytes(file: Path, data: bytes) -> Manifest:
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise BundleError(f"{file}: not valid JSON ({error})", fix=_RETRAIN) from error
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        raise BundleError(
+            f"{file}: bundle format {version!r}, this edge-inspect reads format {FORMAT_VERSION}",
+            fix="update edge-inspect on this machine" if newer else _RETRAIN,
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "manifest"
+        raise BundleError(f"{file}: {where}: {problem['msg']}", fix=_RETRAIN) from error
+
+
+def write_bundle(path: Path, manifest: Manifest, parts: Mapping[str, tuple[str, bytes]]) -> ModelBundle:
+    """Commit `parts` (key → file name, content) and the manifest, whose `files` they update.
+
+    A bundle already at `path` stays as the previous version. Raises BundleError when `path` holds something else.
+    """
+    if path.exists() and not (path / MANIFEST).exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} exists and is not a bundle", fix="give --out a new or empty directory")
+    path.mkdir(parents=True, exist_ok=True)
+    files = dict(manifest.files)
+    for key, (name, data) in parts.items():
+        files[key] = _store(path, name, data)
+    committed = manifest.model_copy(update={"files": files})
+    current = path / MANIFEST
+    if current.exists():
+        write_atomically(path / PREVIOUS, current.read_bytes())
+    write_atomically(current, committed.model_dump_json(indent=1).encode())
+    return load_bundle(path)
+
+
+def roll_back(path: Path) -> ModelBundle:
+    """Make the previous version the current one, and the other way round."""
+    previous = path / PREVIOUS
+    if not previous.exists():
+        raise BundleError(f"{path}: there is no previous version", fix="nothing to do: the bundle was never replaced")
+    current = load_bundle(path)
+    older = previous.read_bytes()
+    _manifest_from_bytes(previous, older)
+    newer = (current.path / MANIFEST).read_bytes()
+    write_atomically(path / MANIFEST, older)
+    write_atomically(previous, newer)
+    return load_bundle(path)
+
+
+def _store(path: Path, name: str, data: bytes) -> FileEntry:
+    """Write a file of the bundle under its name, or beside an older one of that name."""
+    digest = hashlib.sha256(data).hexdigest()
+    file = path / name
+    if file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        file = path / f"{file.stem}-{digest[:8]}{file.suffix}"
+    write_atomically(file, data)
+    return FileEntry(name=file.name, sha256=digest, bytes=len(data))
+
+
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write and sync under a temporary name, then rename: after a power cut the file is the old or the new one."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BundleError(f"{file}: {error.strerror}", fix="free some space or choose a writable directory") from error
+    directory = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

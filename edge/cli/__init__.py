@@ -1,0 +1,82 @@
+"""`edge-inspect`: the composition root. It alone may import training, export, calibration and benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+from edge.cli.parser import parse
+from edge.config import Settings, load_settings
+from edge.errors import EdgeInspectError
+from edge.installation import check_siblings
+
+INTERRUPTED = 130
+
+# command → module of edge.cli and its function, imported only when asked for: start-up time counts on the line
+_ROOMS = {
+    "run": ("inspect_line", "run"),
+    "demo": ("inspect_line", "run"),
+    "train": ("make_bundle", "train"),
+    "fit": ("make_bundle", "fit"),
+    "export": ("make_bundle", "export"),
+    "quantize": ("make_bundle", "quantize"),
+    "calibrate": ("make_bundle", "calibrate"),
+    "rollback": ("make_bundle", "rollback"),
+    "evaluate": ("measure", "evaluate"),
+    "doctor": ("measure", "doctor"),
+    "replay": ("records", "replay"),
+    "report": ("records", "report"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code; expected errors are one message and its fix on standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        check_siblings()
+        settings = settings_for(options)
+        _prepare_capture(settings)
+        module, function = _ROOMS[options.command]
+        code: int = getattr(importlib.import_module(f"edge.cli.{module}"), function)(options, settings)
+        return code
+    except EdgeInspectError as error:
+        print(f"edge-inspect: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("edge-inspect: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def settings_for(options: argparse.Namespace) -> Settings:
+    """The settings file, overridden by the command line."""
+    default = Path("config.yaml")
+    path = options.config or (default if default.exists() else None)
+    settings = Settings() if path is None else load_settings(path)
+    overrides: dict[str, dict[str, object]] = {"camera": {}, "inspection": {}, "record": {}}
+
+    def override(section: str, key: str, option: str) -> None:
+        value = getattr(options, option, None)
+        if value is not None:
+            overrides[section][key] = str(value) if isinstance(value, Path) else value
+
+    override("camera", "fps", "fps")
+    override("inspection", "bundle", "bundle")
+    override("inspection", "backend", "backend")
+    override("inspection", "precision", "precision")
+    override("record", "directory", "record_dir")
+    if getattr(options, "no_record", False):
+        overrides["record"]["directory"] = None
+    return settings.model_copy(
+        update={name: getattr(settings, name).model_copy(update=values) for name, values in overrides.items()}
+    )
+
+
+def _prepare_capture(settings: Settings) -> None:
+    # before anything imports cv2, which reads its time-out when it is loaded
+    from edge.capture_environment import prepare_capture_environment
+
+    prepare_capture_environment(settings.camera)

@@ -1,0 +1,182 @@
+"""train, fit, export, quantize, calibrate, rollback: the commands that make and change bundles."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.backends import choose_backend
+from edge.backends.cpu import open_network
+from edge.bundle import ModelBundle, load_bundle, roll_back, write_bundle
+from edge.cli.progress import progress_bar
+from edge.config import RoiSettings, Settings
+from edge.datatypes import U8
+from edge.errors import MissingDependency
+from edge.kernels.cpu import planes_from_field
+from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
+from edge.normals import read_normals
+
+PRECISIONS = ("int8", "fp32")
+_MAXIMUM_RANGE_PICTURES = 512
+
+
+def train(options: argparse.Namespace, settings: Settings) -> int:
+    """fit, export, quantize and calibrate in one go; OUT changes once, when all of it is done."""
+    target = options.out
+    options.run_directory = options.run_directory or target.with_name(target.name + ".run")
+    options.out = options.bundle = options.run_directory / "bundle"
+    for step in (fit, export, quantize, calibrate):
+        step(options, settings)
+    made = load_bundle(options.out)
+    parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
+    write_bundle(target, made.manifest.model_copy(update={"product": target.name}), parts)
+    say(f"the bundle is ready: edge-inspect --camera 0 --bundle {target}")
+    return 0
+
+
+def fit(options: argparse.Namespace, settings: Settings) -> int:
+    """Train the network and choose its score path."""
+    training = needs("training.fit", "train")
+    rectangle, polygon = region_of_interest(settings.roi)
+    with progress_bar(f"training {options.method} {options.variant}", "loss") as advance:
+        run = training.fit(
+            options.data,
+            options.run_directory,
+            method=options.method,
+            variant=options.variant,
+            seed=options.seed,
+            rectangle=rectangle,
+            polygon=polygon,
+            steps=options.steps,
+            progress=advance,
+        )
+    say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
+    for name, value in sorted(run.candidates.items(), key=lambda item: -item[1]):
+        say(f"  image AUROC {value:.3f} of artificial defects on held-out parts: {name}")
+    say(f"checkpoint, losses and a sheet of reconstructions: {options.run_directory}")
+    return 0
+
+
+def export(options: argparse.Namespace, settings: Settings) -> int:
+    """Checkpoint → FP32 ONNX in a bundle that is not calibrated yet."""
+    run, network = needs("training.fit", "train").load_run(options.run_directory)
+    outputs = needs("training.methods", "train").METHODS[run.method].outputs
+    model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs)
+    manifest = Manifest(
+        method=run.method,
+        variant=run.variant,
+        product=options.out.name,
+        created_utc=now_utc(),
+        input=InputSpec(size=run.size),
+        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon),
+        outputs=outputs,
+        score=run.score,
+        training=run.training,
+        trained_on=run.trained_on,
+        files={"model_fp32": FileEntry(name="model_fp32.onnx", sha256="0" * 64, bytes=0)},
+    )
+    write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)})
+    say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {options.out}")
+    return 0
+
+
+def quantize(options: argparse.Namespace, settings: Settings) -> int:
+    """Ranges on good parts → INT8 ONNX."""
+    ranges_module = needs("calibration.ranges", "export")
+    bundle = load_bundle(options.bundle)
+    model = bundle.read("model_fp32")
+    size = bundle.manifest.input.size
+    images = []
+    for part in read_normals(options.data):
+        field = bundle.preprocess.field(part.picture)
+        images.append(planes_from_field(field, np.empty((3, size, size), np.float32)))
+        if len(images) == _MAXIMUM_RANGE_PICTURES:
+            break
+    ranges = ranges_module.collect_ranges(model, images)
+    quantized = needs("export.qdq", "export").quantized_for_cpu(model, ranges)
+    parts = {
+        "model_int8": ("model_int8.onnx", quantized),
+        "ranges": ("ranges.json", ranges_module.ranges_to_bytes(ranges)),
+    }
+    write_bundle(bundle.path, bundle.manifest, parts)
+    say(f"ranges of {len(ranges)} tensors on {len(images)} good parts; {len(quantized) / 1e6:.2f} MB of INT8 ONNX")
+    return 0
+
+
+def calibrate(options: argparse.Namespace, settings: Settings) -> int:
+    """Statistics and threshold of both precisions, through the backend that will run."""
+    baseline = needs("calibration.baseline", "cpu")
+    bundle = load_bundle(options.bundle)
+    rectangle, polygon = region_of_interest(settings.roi)
+    if settings.roi != RoiSettings():
+        roi = PreprocessSpec(rectangle=rectangle, polygon=polygon)
+        bundle = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"preprocess": roi}), bundle.sha256)
+    backend = choose_backend(settings.inspection.backend)
+    parts = {}
+    for precision in PRECISIONS:
+        if f"model_{precision}" not in bundle.manifest.files:
+            continue
+        model = bundle.read(f"model_{precision}")
+        network = open_network(backend, model, bundle.manifest, settings.inspection.threads)
+        calibration = baseline.calibrate(
+            network,
+            bundle.engine_sha256(precision),
+            bundle.manifest,
+            bundle.preprocess,
+            calibration_pictures(bundle, options.data),
+            budget=options.false_reject / 100,
+            created_utc=now_utc(),
+        )
+        network.close()
+        parts[f"calibration_{precision}"] = (f"calibration_{precision}.npz", calibration.to_bytes())
+        say(f"{precision} on {backend}: {calibration.summary()}")
+    write_bundle(bundle.path, bundle.manifest, parts)
+    return 0
+
+
+def rollback(options: argparse.Namespace, settings: Settings) -> int:
+    """The bundle's previous version becomes the current one."""
+    bundle = roll_back(options.bundle)
+    say(f"{options.bundle}: now the version of {bundle.manifest.created_utc} ({bundle.sha256[:12]}…)")
+    return 0
+
+
+def calibration_pictures(bundle: ModelBundle, data: Path) -> Iterator[U8]:
+    """Good parts that the network was not trained on: it reconstructs those too well for an honest threshold."""
+    trained_on = set(bundle.manifest.trained_on)
+    return (part.picture for part in read_normals(data) if part.sha256 not in trained_on)
+
+
+def region_of_interest(
+    roi: RoiSettings,
+) -> tuple[tuple[int, int, int, int] | None, tuple[tuple[int, int], ...] | None]:
+    """(rectangle, polygon) as the manifest keeps them."""
+    corners = roi.rectangle
+    rectangle = None if corners is None else (corners[0], corners[1], corners[2], corners[3])
+    return rectangle, None if roi.polygon is None else tuple((x, y) for x, y in roi.polygon)
+
+
+def needs(module: str, extra: str) -> Any:
+    """Import a module of the packages beside `edge`, naming the extra that brings what it lacks."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"this command needs {error.name}, which is not installed", fix=f"pip install 'edge-inspect[{extra}]'"
+        ) from error
+
+
+def now_utc() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def say(text: str) -> None:
+    """Progress for people goes to standard error; standard output is for results."""
+    print(text, file=sys.stderr, flush=True)

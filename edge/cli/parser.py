@@ -1,0 +1,214 @@
+"""The command line: every command, option and exit code."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from edge import __version__
+from edge.errors import UsageError
+
+BACKENDS = ("auto", "openvino", "onnxruntime")
+
+_EXIT_CODES = """exit codes:
+  0    finished
+  1    a check failed (replay differs, doctor found something that prevents inspection)
+  2    wrong command line, configuration or data; something not installed
+  3    camera: not there, busy, or no frames to read
+  4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
+  130  interrupted (Ctrl-C, SIGTERM); everything up to then is on record"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, fix=f"see `{self.prog} --help`")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse a command line; without a command it is `run`. Raises UsageError."""
+    parser = build_parser()
+    first = arguments[0] if arguments else ""
+    if first not in COMMANDS and first not in ("-h", "--help", "--version"):
+        arguments = ["run", *arguments]
+    return parser.parse_args(arguments)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `parse` adds the default one."""
+    parser = _Parser(
+        prog="edge-inspect",
+        description="Visual inspection at the edge: a camera in, a verdict per frame out, every verdict on record.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-inspect {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, (text, add) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=text, description=text, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument("--config", type=Path, help="settings file (default: ./config.yaml if there is one)")
+        add(command)
+    return parser
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--camera",
+        required=True,
+        help="camera number or device path, RTSP or HTTP URL, GStreamer pipeline, video file, "
+        "folder or glob of pictures, or `demo`",
+    )
+    _inspection(parser)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(camera="demo")
+    _inspection(parser)
+
+
+def _inspection(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser)
+    _backend(parser)
+    parser.add_argument("--frames", type=_positive_int, help="stop after this many verdicts")
+    parser.add_argument("--duration", type=_positive, metavar="SECONDS", help="stop after this many seconds")
+    parser.add_argument("--once", action="store_true", help="one verdict, then stop")
+    parser.add_argument("--fps", type=_positive, help="ask the camera for this rate; show files at this rate")
+    parser.add_argument("--record-dir", type=Path, help="where verdicts and pictures are kept (default: ./records)")
+    parser.add_argument("--no-record", action="store_true", help="keep no records")
+    parser.add_argument("--json", action="store_true", help="one JSON object per verdict on standard output")
+
+
+def _bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    default = "" if required else " (default: the setting, else the shipped sample bundle)"
+    parser.add_argument("--bundle", type=Path, required=required, help=f"model bundle directory{default}")
+
+
+def _backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend", choices=BACKENDS, help="network runtime (default: auto)")
+    parser.add_argument("--precision", choices=("int8", "fp32"), help="which network of the bundle (default: int8)")
+
+
+def _data(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--data", type=Path, required=True, help=text)
+
+
+_GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    _training(parser)
+    parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
+    parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
+    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    _false_reject(parser)
+
+
+def _fit(parser: argparse.ArgumentParser) -> None:
+    _training(parser)
+    parser.add_argument("--run-dir", dest="run_directory", type=Path, required=True, help="where the run is written")
+
+
+def _training(parser: argparse.ArgumentParser) -> None:
+    _data(parser, _GOOD_PARTS)
+    parser.add_argument("--method", default="kist", help="kist (default)")
+    parser.add_argument("--variant", default="edge", help="edge (256 px, default), tiny (128 px) or smoke (64 px)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-dir", dest="run_directory", type=Path, required=True, help="a run made by `fit`")
+    parser.add_argument("--out", type=Path, required=True, help="the bundle to make")
+
+
+def _quantize(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser, required=True)
+    _data(parser, _GOOD_PARTS)
+
+
+def _calibrate(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser, required=True)
+    _data(parser, _GOOD_PARTS)
+    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    _false_reject(parser)
+
+
+def _false_reject(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--false-reject", type=_percent, default=0.5, metavar="PERCENT", help="false-reject budget (default: 0.5)"
+    )
+
+
+def _rollback(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser, required=True)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser)
+    _data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
+    _backend(parser)
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser)
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def _replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", type=_positive_int, help="verdict number, as `report` and the pictures' names show it")
+    _records(parser)
+    _bundle(parser)
+    parser.add_argument("--backend", choices=BACKENDS, help="default: the recorded one")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    _records(parser)
+    parser.add_argument("--since", metavar="TIME", help="ISO time, or an age such as 8h, 30m, 7d")
+    parser.add_argument("--until", metavar="TIME", help="ISO time, or an age")
+    parser.add_argument("--run", type=_positive_int, metavar="ID", help="only this run")
+    parser.add_argument("--source", help="only this camera")
+
+
+def _records(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+COMMANDS = {
+    "run": ("inspect a camera, stream, video or folder (what edge-inspect does without a command)", _run),
+    "demo": ("inspect the shipped sample line", _demo),
+    "train": ("good parts in, calibrated bundle out: fit, export, quantize, calibrate", _train),
+    "fit": ("train a network on good parts", _fit),
+    "export": ("write a trained network as FP32 ONNX into a new bundle", _export),
+    "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
+    "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
+    "rollback": ("go back to the previous version of a bundle", _rollback),
+    "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
+    "doctor": ("tell what this machine can run, and what to mend", _doctor),
+    "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
+    "report": ("counts, defect rate and latency from the records", _report),
+}
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def _percent(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return value

@@ -1,0 +1,68 @@
+"""What the residual of good parts looks like at every place, from few of them; and how good parts then score.
+
+Used to choose a score path in training and to calibrate on the device: both must do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from edge.datatypes import F32
+from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics, ResidualTerms
+from edge.manifest import ScoreSpec
+
+# the spread over all places counts as much as this many normals: a per-pixel spread from eight pictures
+# is so uncertain that one ordinary ninth part would score as a defect
+PRIOR_NORMALS = 16
+FOLDS = 5
+
+
+def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[NetworkOutputs]) -> F32:
+    """(n, s, s) residual errors of n pictures; zeros when the score weighs no residual."""
+    size = images[0].shape[1]
+    errors = np.zeros((len(images), size, size), np.float32)
+    terms = ResidualTerms(spec.residual, size)
+    for error, image, output in zip(errors, images, outputs, strict=True):
+        if output.recon is not None:
+            error[:] = terms.error(image, output.recon)
+    return errors
+
+
+def normal_statistics(spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs]) -> NormalStatistics:
+    """Mean and inverse spread of n normals' errors (n, s, s), smoothed over a sixteenth of the side.
+
+    `global`: one mean and spread for all places, for textures without a fixed position.
+    """
+    count, size, _ = errors.shape
+    variance_everywhere = float(errors.var())
+    if spec.norm.kind == "global":
+        mean = np.full((size, size), errors.mean(), np.float32)
+        variance = np.full((size, size), variance_everywhere, np.float32)
+    else:
+        window = (size // 16 | 1, size // 16 | 1)
+        mean = np.asarray(cv2.boxFilter(errors.mean(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
+        local = np.asarray(cv2.boxFilter(errors.var(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
+        variance = (count * local + PRIOR_NORMALS * variance_everywhere) / np.float32(count + PRIOR_NORMALS)
+    inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
+    distances = [output.emb_dist for output in outputs if output.emb_dist is not None]
+    if not distances:
+        return NormalStatistics(mean, inv_std)
+    stacked = np.stack(distances)
+    return NormalStatistics(mean, inv_std, float(stacked.mean()), float(1 / max(stacked.std(), 1e-6)))
+
+
+def cross_fitted_paths(
+    spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs], weight: F32 | None = None
+) -> list[CpuScorePath]:
+    """For each normal, a score path whose statistics did not see it (five folds, or one each for fewer)."""
+    count, size, _ = errors.shape
+    folds = np.arange(count) % min(FOLDS, count)
+    paths = []
+    for fold in range(min(FOLDS, count)):
+        others = np.flatnonzero(folds != fold)
+        statistics = normal_statistics(spec, errors[others], [outputs[int(index)] for index in others])
+        paths.append(CpuScorePath(spec, size, statistics, weight=weight))
+    return [paths[fold] for fold in folds]

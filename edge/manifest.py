@@ -1,0 +1,139 @@
+"""manifest.json of a bundle, as types: what the network takes and gives, and how a score is made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FORMAT_VERSION = 1
+
+Weight = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSpec(_Part):
+    """Network input `image` (n, 3, size, size) float32 in -1..1, RGB."""
+
+    size: Annotated[int, Field(ge=16, le=4096)]
+    channel_order: Literal["rgb"] = "rgb"
+    range: tuple[float, float] = (-1.0, 1.0)
+
+
+class PreprocessSpec(_Part):
+    """Region of interest in frame pixels: (x, y, width, height) and polygon corners."""
+
+    rectangle: tuple[int, int, int, int] | None = None
+    polygon: tuple[tuple[int, int], ...] | None = None
+
+
+class ResidualSpec(_Part):
+    """Weights of the error terms of picture against reconstruction (edge/kernels/README.md)."""
+
+    w_l1: Weight = 0.0
+    w_l2: Weight = 0.0
+    w_ssim: Weight = 0.0
+    w_gms: Weight = 0.0
+    w_col: Weight = 0.0
+
+    @property
+    def used(self) -> bool:
+        return any((self.w_l1, self.w_l2, self.w_ssim, self.w_gms, self.w_col))
+
+
+class NormSpec(_Part):
+    """z = clamp((error - mean) * inv_std, 0, z_max); evidence r = 1 - exp(-z / tau)."""
+
+    kind: Literal["pixel", "global"] = "pixel"
+    z_max: Annotated[float, Field(gt=0)] = 20.0
+    tau: Annotated[float, Field(gt=0)] = 3.0
+
+
+class BlendSpec(_Part):
+    """How residual evidence r, probability p and embedding evidence q become one map.
+
+    product: r^alpha * p^beta. wsum: alpha r + (1 - alpha) p. max. noisy_or: 1 - (1-r)(1-p)(1-q).
+    gate: p (1 + alpha r) / (1 + alpha).
+    With a single kind of evidence every mode is that evidence.
+    """
+
+    mode: Literal["product", "wsum", "max", "noisy_or", "gate"] = "product"
+    alpha: Weight = 1.0
+    beta: Weight = 1.0
+
+
+class SmoothSpec(_Part):
+    """box: `radius` is half the side without the centre (10 → 21x21). gaussian: `radius` is sigma in pixels."""
+
+    kind: Literal["none", "box", "gaussian"] = "box"
+    radius: Annotated[int, Field(ge=0, le=64)] = 10
+
+
+class ImageScoreSpec(_Part):
+    """Mean of the k largest smoothed values, from a histogram of 1024 bins over 0..1."""
+
+    kind: Literal["topk_mean"] = "topk_mean"
+    k: Annotated[int, Field(gt=0)] = 100
+
+
+class ScoreSpec(_Part):
+    """The whole score path of one bundle; methods differ only here and in the network's outputs."""
+
+    residual: ResidualSpec = ResidualSpec()
+    norm: NormSpec = NormSpec()
+    blend: BlendSpec = BlendSpec()
+    smooth: SmoothSpec = SmoothSpec()
+    image_score: ImageScoreSpec = ImageScoreSpec()
+
+
+class FileEntry(_Part):
+    """One file of the bundle, by name and content."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class TrainingRecord(_Part):
+    """Where the weights come from; `selection` says on what the kept weights and the score terms were chosen."""
+
+    software: str
+    seed: int
+    steps: int
+    n_train: int
+    n_heldout: int
+    data_sha256: Sha256
+    selection: str
+
+
+class Manifest(_Part):
+    """The bundle's one commit point: a file that is not named here is not part of the bundle."""
+
+    format_version: Literal[1] = 1
+    method: Literal["kist", "sparsity_prior", "isstad", "slsg"]
+    variant: str
+    product: str
+    created_utc: str
+    input: InputSpec
+    preprocess: PreprocessSpec = PreprocessSpec()
+    outputs: tuple[Literal["recon", "seg_logit", "emb_dist"], ...]
+    score: ScoreSpec
+    training: TrainingRecord
+    # pixel hashes (edge/normals.py) of the good parts trained on: calibration must not use them
+    trained_on: tuple[Sha256, ...] = ()
+    # keys: model_fp32, model_int8, ranges, calibration_fp32, calibration_int8
+    files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if self.score.residual.used and "recon" not in self.outputs:
+            raise ValueError("the score weighs a residual, but the network has no `recon` output")
+        if not self.score.residual.used and self.outputs == ("recon",):
+            raise ValueError("the network gives only `recon`, but every residual weight is zero")
+        if "model_fp32" not in self.files:
+            raise ValueError("`files` lacks model_fp32")
+        return self

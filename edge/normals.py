@@ -1,0 +1,55 @@
+"""Folders of good parts: where they lie, and which of them a model has seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.datatypes import U8
+from edge.errors import UsageError
+from edge.picture import list_pictures, read_picture
+
+
+@dataclass(frozen=True)
+class NormalPart:
+    """A picture of a good part, uint8 (H, W, 3) BGR; sha256 is of its size and pixels."""
+
+    path: Path
+    picture: U8
+    sha256: str
+
+
+def normals_folder(data: Path) -> Path:
+    """`train/good` of an MVTec-style folder, or the folder itself when it holds pictures directly."""
+    folder = data / "train" / "good"
+    if folder.is_dir():
+        return folder
+    if data.is_dir():
+        return data
+    raise UsageError(f"{data}: no such folder", fix="give --data a folder with train/good/, or a folder of good parts")
+
+
+def read_normals(data: Path) -> Iterator[NormalPart]:
+    """Good parts in natural order, each different picture once.
+
+    Raises UsageError for a folder without pictures or a picture that cannot be read.
+    """
+    seen = set()
+    for path in list_pictures(normals_folder(data)):
+        picture = read_picture(path)
+        sha256 = picture_sha256(picture)
+        # a copy under another name would sit on both sides of a split
+        if sha256 not in seen:
+            seen.add(sha256)
+            yield NormalPart(path, picture, sha256)
+
+
+def picture_sha256(picture: U8) -> str:
+    """Hash of size and pixels: the same part under another file name or format is the same part."""
+    digest = hashlib.sha256(f"{picture.shape}".encode())
+    digest.update(np.ascontiguousarray(picture).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""Trained module → FP32 ONNX with the contract's names: `image` in, `recon`, `seg_logit`, `emb_dist` out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OPSET = 18
+# largest difference tolerated between torch and the exported graph, in network range -1..1
+EXPORT_TOLERANCE = 1e-3
+
+
+def onnx_from_module(module: nn.Module, size: int, outputs: Sequence[str]) -> bytes:
+    """Export for one picture of (1, 3, size, size); batch norm is folded into the convolutions.
+
+    The graph is run once and compared with torch; raises UsageError when they differ by more than EXPORT_TOLERANCE.
+    """
+    import onnx
+    import onnxruntime
+    import torch
+
+    class Ordered(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            named = self.module(image)
+            return tuple(named[name] for name in outputs)
+
+    ordered = Ordered().eval().to("cpu", torch.float32)
+    picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    # it would warn of torchvision, which nothing here uses
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            ordered, (picture,), dynamo=True, opset_version=OPSET, input_names=["image"], output_names=list(outputs),
+            verbose=False,
+        )  # fmt: skip
+        assert program is not None
+        expected = [value.numpy() for value in ordered(picture)]
+    model = program.model_proto
+    onnx.checker.check_model(model, full_check=True)
+    # names and doc strings of the exporter carry paths of the machine that exported
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    data: bytes = model.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    given = session.run(list(outputs), {"image": picture.numpy()})
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(expected, given, strict=True))
+    if worst > EXPORT_TOLERANCE:
+        raise UsageError(
+            f"the exported graph differs from the trained network by {worst:.2g}, more than {EXPORT_TOLERANCE}",
+            fix="report this with the versions of torch and onnxscript; the checkpoint is untouched",
+        )
+    return data

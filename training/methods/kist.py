@@ -1,0 +1,68 @@
+"""KIST, round 0: a reconstructor that sees altered normals and must return the clean ones.
+
+Its bottleneck is narrow (an eighth of the side, a few channels), so a missing or foreign part cannot pass through.
+Formulas: reconstruction_loss in training/losses.py; the score is residual evidence alone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from training.blocks import EdgeTrunk
+from training.losses import reconstruction_loss
+from training.methods.base import Batch, OutputName, Variant
+
+
+class Reconstructor(nn.Module):
+    """EdgeTrunk with its output named."""
+
+    def __init__(self, widths: tuple[int, ...], bottleneck: int) -> None:
+        super().__init__()
+        self.trunk = EdgeTrunk(widths, bottleneck)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"recon": self.trunk(image)}
+
+
+class Kist:
+    """Method protocol."""
+
+    name = "kist"
+    outputs: ClassVar[tuple[OutputName, ...]] = ("recon",)
+    variants: ClassVar = {
+        "smoke": Variant(size=64, steps=60, batch=8, learning_rate=3e-3),
+        "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3),
+        "edge": Variant(size=256, steps=1500, batch=8, learning_rate=2e-3),
+    }
+    _networks: ClassVar = {
+        "smoke": ((16, 32, 48), 16),
+        "tiny": ((16, 32, 48, 64), 16),
+        "edge": ((24, 48, 96, 128, 128), 16),
+    }
+
+    def build(self, variant: str) -> nn.Module:
+        widths, bottleneck = self._networks[variant]
+        return Reconstructor(widths, bottleneck)
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        return reconstruction_loss((outputs["recon"] + 1) / 2, batch.clean)
+
+    def score_candidates(self, size: int) -> dict[str, ScoreSpec]:
+        residuals = {
+            "structure": ResidualSpec(w_l2=0.2, w_ssim=0.4, w_gms=0.4),
+            "gradient+colour": ResidualSpec(w_gms=1.0, w_col=1.0),
+            "intensity+gradient+colour": ResidualSpec(w_l1=1.0, w_gms=0.3, w_col=3.0),
+        }
+        candidates = {}
+        for name, residual in residuals.items():
+            for side in (11, 21):
+                radius = max(1, (side // 2) * size // 256)
+                candidates[f"{name}, box {2 * radius + 1}"] = ScoreSpec(
+                    residual=residual,
+                    smooth=SmoothSpec(kind="box", radius=radius),
+                    image_score=ImageScoreSpec(k=max(1, 100 * size * size // 65536)),
+                )
+        return candidates

@@ -1,0 +1,65 @@
+"""Choose a score path on held-out normals and artificial defects; test pictures play no part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edge.kernels.cpu import NetworkOutputs
+from edge.kernels.statistics import cross_fitted_paths, residual_errors
+from edge.manifest import ScoreSpec
+from edge.metrics import image_auroc
+from training.synthesis import DefectGenerator, DefectPreset
+
+SELECTION_RULE = (
+    "score path: highest image AUROC of artificial defects on held-out normals against those normals, cross-fitted; "
+    "weights: last step"
+)
+_DEFECTIVE = 96
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The score path chosen, and the AUROC of every candidate on held-out normals and artificial defects."""
+
+    name: str
+    spec: ScoreSpec
+    auroc: dict[str, float]
+
+
+def choose_score(
+    network: nn.Module, candidates: dict[str, ScoreSpec], held_out: Tensor, preset: DefectPreset, seed: int
+) -> Choice:
+    """held_out: (n, 3, s, s) in 0..1 on the network's device."""
+    count = held_out.shape[0]
+    repeats = max(1, _DEFECTIVE // count)
+    defective_only = DefectPreset(0.0, preset.mask_weights, preset.source_weights, preset.max_blend)
+    defective, _ = DefectGenerator(defective_only, seed)(held_out.cpu().repeat(repeats, 1, 1, 1))
+    images = (torch.cat([held_out.cpu(), defective]) * 2 - 1).numpy()
+    outputs = run_network(network, torch.from_numpy(images).to(held_out.device))
+    labels = np.repeat([0, 1], [count, count * repeats])
+    auroc = {}
+    for name, spec in candidates.items():
+        errors = residual_errors(spec, list(images[:count]), outputs[:count])
+        paths = cross_fitted_paths(spec, errors, outputs[:count])
+        scores = [paths[index % count].score(images[index], outputs[index]).score for index in range(len(images))]
+        auroc[name] = image_auroc(labels, np.array(scores))
+    best = max(auroc, key=lambda name: auroc[name])
+    return Choice(best, candidates[best], auroc)
+
+
+def run_network(network: nn.Module, images: Tensor) -> list[NetworkOutputs]:
+    """Outputs in float32 for pictures (n, 3, s, s) in -1..1, in evaluation mode."""
+    network.eval()
+    results = []
+    with torch.no_grad():
+        for batch in torch.split(images, _BATCH):
+            named = {name: values.float().cpu().numpy() for name, values in network(batch).items()}
+            for index in range(batch.shape[0]):
+                planes = {name: v[index] if v.shape[1] == 3 else v[index, 0] for name, v in named.items()}
+                results.append(NetworkOutputs(**planes))
+    return results
