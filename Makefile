@@ -48,10 +48,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: pyproject.toml | $(BIN)/python
+	@echo "Installing the runtime into $(VENV); this takes a minute the first time"
 	$(PIP) install --editable '.[cpu]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "Installing PyTorch and the test tools into $(VENV); this takes some minutes the first time"
 	$(PIP) install '$(TORCH)'
 	$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.runtime
