@@ -16,7 +16,7 @@ from edge.errors import ConfigError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -146,6 +146,7 @@ def load_settings(path: Path) -> Settings:
         return Settings()
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections such as `camera:`, got {type(values).__name__}", fix=_KEYS_FIX)
+    _refuse_repeated_keys(path, root)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -153,6 +154,21 @@ def load_settings(path: Path) -> Settings:
 
 
 _KEYS_FIX = "compare with the documented config.yaml, which lists every key"
+
+
+def _refuse_repeated_keys(path: Path, root: yaml.Node | None) -> None:
+    """YAML would silently take the last of two; here the reader may have seen the first."""
+    sections = [value for _, value in root.value] if isinstance(root, yaml.MappingNode) else []
+    for node in (root, *sections):
+        seen: dict[str, int] = {}
+        for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            line = name.start_mark.line + 1
+            if name.value in seen:
+                raise ConfigError(
+                    f"{path}, line {line}: {name.value} is already given in line {seen[name.value]}",
+                    fix="keep one of the two lines",
+                )
+            seen[name.value] = line
 
 
 def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> ConfigError:

@@ -1,0 +1,63 @@
+# make demo    an inspection line from shipped pictures, in a terminal, for 20 seconds
+# make test    the tests
+# make check   the tests, and everything else a change must pass
+# make clean   remove what the targets above created
+#
+# Needs Python 3.10 or newer with its venv module; everything else is installed into .venv.
+# PYTHON=/path/to/python chooses the interpreter, TORCH=... the PyTorch requirement of the tests.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+# each candidate is run, not only looked up: version managers leave launchers for versions that are not there
+RUNS := -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))'
+PYTHON ?= $(shell for candidate in python3.12 python3.11 python3.10 python3; do \
+	if $$candidate $(RUNS) >/dev/null 2>&1; then command -v $$candidate; break; fi; done)
+
+# pinned and installed first, so that a CPU build offered under this version is used instead of gigabytes of CUDA
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test lint check clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.runtime
+	$(BIN)/edge-inspect --camera demo --duration 20
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# the stamps: an environment is touched again only when pyproject.toml changes
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.10 or newer with the venv module was found (tried python3.12, python3.11, python3.10, python3)." >&2; \
+		echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python" >&2; \
+		exit 1; fi
+	@$(PYTHON) $(RUNS) || { echo "$(PYTHON) is older than Python 3.10, or lacks the venv module" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml | $(BIN)/python
+	@echo "Installing the runtime into $(VENV); this takes a minute the first time"
+	$(PIP) install --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "Installing PyTorch and the test tools into $(VENV); this takes some minutes the first time"
+	$(PIP) install '$(TORCH)'
+	$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.test
+	$(PIP) install --editable '.[dev]'
+	@touch $@

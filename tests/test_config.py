@@ -1,0 +1,167 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from edge.config import Settings, load_settings
+from edge.errors import ConfigError
+
+DOCUMENTED = Path(__file__).parent.parent / "config.yaml"
+
+
+def _load(tmp_path: Path, text: str | bytes) -> Settings:
+    path = tmp_path / "line.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_settings(path)
+
+
+def _refused(tmp_path: Path, text: str | bytes) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, text)
+    assert caught.value.exit_code == 2
+    assert caught.value.fix
+    return caught.value
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _leaves(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def test_config_yaml_is_the_defaults():
+    assert load_settings(DOCUMENTED) == Settings()
+
+
+def test_config_yaml_lists_every_key_once_in_the_order_of_the_settings():
+    values = yaml.safe_load(DOCUMENTED.read_text(encoding="utf-8"))
+    written = [f"{section}.{key}" for section, keys in values.items() for key in keys]
+    assert written == _leaves(Settings)
+
+
+def test_an_empty_file_and_a_missing_key_mean_the_defaults(tmp_path):
+    assert _load(tmp_path, "") == Settings()
+    assert _load(tmp_path, "# nothing\n") == Settings()
+    changed = _load(tmp_path, "view:\n  refresh_per_second: 1\n")
+    assert changed.view.refresh_per_second == 1
+    assert changed.camera == Settings().camera
+
+
+def test_an_unknown_key_is_refused_with_its_line_and_the_nearest(tmp_path):
+    error = _refused(tmp_path, "camera:\n  fps: 10\n  read_timout_ms: 100\n")
+    assert "line 3: camera.read_timout_ms: unknown key" in error.message
+    assert error.fix == "did you mean `read_timeout_ms`?"
+
+
+def test_an_unknown_section_is_refused_with_the_nearest(tmp_path):
+    error = _refused(tmp_path, "camera:\n  fps: 10\nrecords:\n  directory: here\n")
+    assert "line 3: records: unknown key" in error.message
+    assert error.fix == "did you mean `record`?"
+
+
+def test_an_unknown_key_like_no_other_lists_what_is_valid(tmp_path):
+    error = _refused(tmp_path, "view:\n  zzzzzz: 1\n")
+    assert error.fix == "valid here: live, refresh_per_second"
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "value"),
+    [
+        ("camera:\n  open_timeout_ms: soon\n", "line 2: camera.open_timeout_ms", "'soon'"),
+        ("camera:\n  open_timeout_ms: '5000'\n", "line 2: camera.open_timeout_ms", "'5000'"),
+        ("camera:\n  open_timeout_ms: 0\n", "line 2: camera.open_timeout_ms", "0"),
+        ("camera:\n  open_timeout_ms: 1.5\n", "line 2: camera.open_timeout_ms", "1.5"),
+        ("camera:\n  sensor_bits: 9\n", "line 2: camera.sensor_bits", "9"),
+        ("freshness:\n  black_share: 1.5\n", "line 2: freshness.black_share", "1.5"),
+        ("freshness:\n  black_share: .nan\n", "line 2: freshness.black_share", "nan"),
+        ("camera:\n  fps: .inf\n", "line 2: camera.fps", "inf"),
+        ("inspection:\n  backend: tensorflow\n", "line 2: inspection.backend", "'tensorflow'"),
+        ("inspection:\n  threads: true\n", "line 2: inspection.threads", "True"),
+        ("record:\n  commit_every_ms: 5000\n", "line 2: record.commit_every_ms", "5000"),
+        ("record:\n  directory: 7\n", "line 2: record.directory", "7"),
+        ("camera: 5\n", "line 1: camera", "5"),
+        ("camera:\n", "line 1: camera", "None"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_line_key_and_value(tmp_path, text, where, value):
+    error = _refused(tmp_path, text)
+    assert where in error.message
+    assert f"got {value}" in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("camera:\n  reopen_first_ms: 9000\n", "reopen_first_ms (9000) is above reopen_max_ms (5000)"),
+        ("camera:\n  width_px: 640\n", "width_px and height_px go together"),
+        ("freshness:\n  expected_height_px: 480\n", "expected_width_px and expected_height_px go together"),
+        ("freshness:\n  black_level: 250\n", "black_level (250) must be below saturated_level (250)"),
+        ("roi:\n  rectangle: [0, 0, 10]\n", "rectangle needs [x, y, width, height], got 3 numbers"),
+        ("roi:\n  rectangle: [0, 0, 0, 5]\n", "width and height > 0"),
+        ("roi:\n  rectangle: [-1, 0, 5, 5]\n", "x and y must be >= 0"),
+        ("roi:\n  polygon: [[0, 0], [1, 1]]\n", "polygon needs three or more [x, y] corners"),
+        ("roi:\n  polygon: [[0, 0], [1, 1], [2]]\n", "polygon needs three or more [x, y] corners"),
+        ("inspection:\n  deadline_ms: 100\n", "inspection.deadline_ms (100) is below freshness.max_age_ms (500)"),
+    ],
+)
+def test_an_impossible_combination_is_refused_with_both_values(tmp_path, text, says):
+    error = _refused(tmp_path, text)
+    assert says in error.message
+    assert "Value error" not in error.message
+
+
+def test_further_problems_are_counted(tmp_path):
+    error = _refused(tmp_path, "camera:\n  fps: no number\n  open_timeout_ms: -1\n  nonsense: 1\n")
+    assert "(2 more after this one)" in error.message
+
+
+@pytest.mark.parametrize(
+    "text", ["camera: [1, 2\n", "camera:\n\tfps: 1\n", "a: b: c\n", "{{{\n", "camera: !!python/x 1\n"]
+)
+def test_what_is_not_yaml_is_refused_with_its_line(tmp_path, text):
+    error = _refused(tmp_path, text)
+    assert "line " in error.message
+    assert "not valid YAML" in error.message
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "42\n"])
+def test_what_has_no_sections_is_refused(tmp_path, text):
+    assert "expected sections" in _refused(tmp_path, text).message
+
+
+def test_two_documents_in_one_file_are_refused(tmp_path):
+    _refused(tmp_path, "view:\n  refresh_per_second: 1\n---\nview:\n  refresh_per_second: 2\n")
+
+
+def test_a_key_written_twice_is_refused(tmp_path):
+    error = _refused(tmp_path, "camera:\n  fps: 10\n  fps: 20\n")
+    assert "line 3: fps is already given in line 2" in error.message
+    error = _refused(tmp_path, "view:\n  live: off\ncamera:\n  fps: 10\nview:\n  live: on\n")
+    assert "line 5: view is already given in line 1" in error.message
+
+
+def test_a_number_as_key_is_refused(tmp_path):
+    _refused(tmp_path, "camera:\n  1: 2\n")
+    _refused(tmp_path, "1:\n  fps: 2\n")
+
+
+def test_what_is_not_utf8_is_refused(tmp_path):
+    assert "not UTF-8" in _refused(tmp_path, b"camera:\n  fps: \xff\xfe\n").message
+
+
+def test_a_missing_file_and_a_directory_are_refused_by_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml: No such file"):
+        load_settings(tmp_path / "absent.yaml")
+    with pytest.raises(ConfigError, match="directory"):
+        load_settings(tmp_path)
+
+
+def test_settings_cannot_be_changed_later():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().camera.fps = 5.0  # type: ignore[misc]
