@@ -137,3 +137,24 @@ def _field_mask(picture: TestPicture, image: U8, preprocess: Preprocess) -> Mask
     assert view is not None, "the backend scored this picture"
     cropped = mask[view.y : view.y + view.height, view.x : view.x + view.width, 0]
     return np.asarray(cv2.resize(cropped, (side, side), interpolation=cv2.INTER_NEAREST) > 127)
+
+
+def metrics_text(metrics: dict[str, Any]) -> str:
+    """The metrics for a person."""
+    low, high = metrics["false_reject_interval_95"]
+    lines = [
+        f"{metrics['data']}: {metrics['n_good']} good, {metrics['n_defective']} defective parts; "
+        f"{metrics['precision']} on {metrics['backend']}",
+        f"image AUROC {metrics['image_auroc']:.4f}",
+    ]
+    if metrics["pixel_auroc"] is not None:
+        lines.append(f"pixel AUROC {metrics['pixel_auroc']:.4f}, AUPRO at 0.3 {metrics['aupro_30']:.4f}")
+    lines += [
+        f"false rejects to find 95 % of defects: {metrics['fpr_at_95']:.1%}; 99 %: {metrics['fpr_at_99']:.1%}",
+        f"at the bundle's threshold {metrics['threshold']:.4f}: {metrics['recall']:.1%} of defects found, "
+        f"{metrics['false_reject_rate']:.1%} of good parts rejected (95 % interval {low:.1%} to {high:.1%}, "
+        f"budget {metrics['false_reject_budget']:.1%})",
+        "image AUROC by kind: " + ", ".join(f"{k} {v:.3f}" for k, v in metrics["image_auroc_by_kind"].items()),
+        f"chosen without test pictures: {metrics['selection']}",
+    ]
+    return "\n".join(lines)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edge.backends import choose_backend
 from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle, load_bundle, roll_back, write_bundle
-from edge.cli.progress import progress_bar
+from edge.cli.optional import needs
+from edge.cli.progress import progress_bar, say
+from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.datatypes import U8
-from edge.errors import MissingDependency
 from edge.kernels.cpu import planes_from_field
 from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
 from edge.normals import read_normals
@@ -73,7 +71,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         method=run.method,
         variant=run.variant,
         product=options.out.name,
-        created_utc=now_utc(),
+        created_utc=_now_utc(),
         input=InputSpec(size=run.size),
         preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon),
         outputs=outputs,
@@ -132,7 +130,7 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
             bundle.preprocess,
             calibration_pictures(bundle, options.data),
             budget=options.false_reject / 100,
-            created_utc=now_utc(),
+            created_utc=_now_utc(),
         )
         network.close()
         parts[f"calibration_{precision}"] = (f"calibration_{precision}.npz", calibration.to_bytes())
@@ -154,29 +152,5 @@ def calibration_pictures(bundle: ModelBundle, data: Path) -> Iterator[U8]:
     return (part.picture for part in read_normals(data) if part.sha256 not in trained_on)
 
 
-def region_of_interest(
-    roi: RoiSettings,
-) -> tuple[tuple[int, int, int, int] | None, tuple[tuple[int, int], ...] | None]:
-    """(rectangle, polygon) as the manifest keeps them."""
-    corners = roi.rectangle
-    rectangle = None if corners is None else (corners[0], corners[1], corners[2], corners[3])
-    return rectangle, None if roi.polygon is None else tuple((x, y) for x, y in roi.polygon)
-
-
-def needs(module: str, extra: str) -> Any:
-    """Import a module of the packages beside `edge`, naming the extra that brings what it lacks."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"this command needs {error.name}, which is not installed", fix=f"pip install 'edge-inspect[{extra}]'"
-        ) from error
-
-
-def now_utc() -> str:
+def _now_utc() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def say(text: str) -> None:
-    """Progress for people goes to standard error; standard output is for results."""
-    print(text, file=sys.stderr, flush=True)

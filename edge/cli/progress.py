@@ -1,4 +1,4 @@
-"""A progress bar on standard error for long work."""
+"""What long work tells a person, on standard error: standard output is for results."""
 
 from __future__ import annotations
 
@@ -41,3 +41,7 @@ class _Lines:
             self._tenth = tenth
             shown = "" if value is None else f"  {self._measure} {value:.4f}"
             print(f"{self._title}: {done}/{total}{shown}", file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ Pictures stay in the network's range -1..1; the factors of two are folded into t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +16,7 @@ from edge.datatypes import F32, U8, AnomalyMap
 from edge.kernels import reference
 from edge.manifest import ResidualSpec, ScoreSpec
 
-KERNEL_TOLERANCE = 1e-3
+KERNEL_TOLERANCE = 1e-4
 
 _PREWITT_SMOOTH = np.full(3, 1 / 3, np.float32)
 _PREWITT_SLOPE = np.array([-1, 0, 1], np.float32)
@@ -155,7 +156,10 @@ class CpuScorePath:
         self._exponent = np.empty(shape, np.float32)
 
     def score(self, image: F32, outputs: NetworkOutputs) -> AnomalyMap:
-        """Score one picture, (3, size, size) in -1..1, with what the network made of it."""
+        """Score one picture, (3, size, size) in -1..1, with what the network made of it.
+
+        The score is NaN when the network returned a number that is not finite.
+        """
         if self._terms is None:
             return self.score_error(None, outputs)
         assert outputs.recon is not None, "the manifest guarantees `recon` when the residual has weight"
@@ -176,6 +180,8 @@ class CpuScorePath:
             blended = blended * self._weight
         values = self._smooth(np.asarray(blended, np.float32))
         peak = float(values.max())
+        if not math.isfinite(peak):
+            return AnomalyMap(values=values, score=math.nan, area_px=0)
         area = int(np.count_nonzero(values > self.pixel_threshold)) if peak > self.pixel_threshold else 0
         return AnomalyMap(values=values, score=top_k_mean(values, self.spec.image_score.k), area_px=area)
 

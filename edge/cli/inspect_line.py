@@ -1,0 +1,158 @@
+"""run, demo: put a camera, a model and the sinks together, and take them apart again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from edge.backends import open_backend
+from edge.bundle import ModelBundle, load_bundle
+from edge.camera import open_source
+from edge.capture import Capture
+from edge.cli.regions import region_of_interest
+from edge.config import RoiSettings, Settings
+from edge.counters import RunCounters
+from edge.errors import CalibrationMismatch
+from edge.inspector import Inspector
+from edge.loop import run_loop
+from edge.records import RunInfo
+from edge.samples import sample_bundle
+from edge.sinks.base import Sink
+from edge.sinks.json_lines import JsonLines
+from edge.sinks.recorder import Recorder
+from edge.sinks.tally import RunTally, run_summary
+
+INTERRUPTED = 130
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
+    bundle = load_bundle(bundle_path(settings))
+    check_region(bundle, settings)
+    inspector = make_inspector(bundle, settings)
+    counters, tally, stop = RunCounters(), RunTally(), threading.Event()
+    with _signals_set(stop) as interrupted:
+        capture = Capture(
+            lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
+        )
+        sinks = _open_sinks(options, settings, inspector, run_info(bundle, inspector, capture.name, settings), counters,
+                            tally, stop.set)
+        try:
+            finished = run_loop(
+                capture,
+                inspector,
+                sinks,
+                settings,
+                counters,
+                stop=stop,
+                max_frames=1 if options.once else options.frames,
+                duration_s=options.duration,
+            )
+        finally:
+            capture.close()
+            for sink in sinks:
+                sink.close()
+    records = settings.record.directory
+    print(run_summary(tally, counters, records), file=sys.stderr)
+    code = INTERRUPTED if interrupted() else 0
+    if not finished:
+        # a model or a driver that does not return would also hold up the interpreter's own end
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    inspector.backend.close()
+    return code
+
+
+def bundle_path(settings: Settings) -> Path:
+    """The bundle of the settings, else the shipped one."""
+    return Path(settings.inspection.bundle) if settings.inspection.bundle else sample_bundle()
+
+
+def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
+    """Open the backend and take the thresholds that were fitted on it."""
+    inspection = settings.inspection
+    calibration = bundle.calibration(inspection.precision)
+    backend = open_backend(bundle, inspection.backend, inspection.precision, inspection.threads)
+    return Inspector(backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256)
+
+
+def check_region(bundle: ModelBundle, settings: Settings) -> None:
+    """Raise CalibrationMismatch when the settings ask for another region of interest than the bundle's."""
+    wanted = region_of_interest(settings.roi)
+    roi = bundle.manifest.preprocess
+    if settings.roi != RoiSettings() and wanted != (roi.rectangle, roi.polygon):
+        raise CalibrationMismatch(
+            f"the settings ask for roi rectangle {wanted[0]}, polygon {wanted[1]}; {bundle.path} is calibrated for "
+            f"rectangle {roi.rectangle}, polygon {roi.polygon}",
+            fix="run `edge-inspect calibrate` with these settings, or remove `roi` from them to use the bundle's",
+        )
+
+
+def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: Settings) -> RunInfo:
+    """What the records say of this run."""
+    return RunInfo(
+        source=source,
+        bundle_path=str(bundle.path.resolve()),
+        bundle_sha256=bundle.sha256,
+        engine_sha256=inspector.backend.engine_sha256,
+        backend=inspector.backend.name,
+        precision=settings.inspection.precision,
+        threshold=inspector.threshold,
+        pixel_threshold=inspector.pixel_threshold,
+        preprocess_sha256=bundle.preprocess.sha256,
+        config=settings.model_dump_json(),
+    )
+
+
+def _open_sinks(
+    options: argparse.Namespace,
+    settings: Settings,
+    inspector: Inspector,
+    info: RunInfo,
+    counters: RunCounters,
+    tally: RunTally,
+    request_stop: Callable[[], None],
+) -> list[Sink]:
+    sinks: list[Sink] = [_view(settings, info, counters, tally)]
+    if settings.record.directory is not None:
+        sinks.append(Recorder(settings.record, info, counters, inspector.preprocess.field_of_view))
+    if options.json:
+        sinks.append(JsonLines(sys.stdout, request_stop))
+    return sinks
+
+
+def _view(settings: Settings, info: RunInfo, counters: RunCounters, tally: RunTally) -> Sink:
+    """The terminal view that the settings and the terminal allow; each fills the tally for the summary."""
+    from edge.sinks.live_view import LiveView, PlainView, ViewTitle
+
+    live = settings.view.live
+    title = ViewTitle(info.source, Path(info.bundle_path).name, f"{info.backend} {info.precision}")
+    if live in ("on", True) or (live == "auto" and sys.stderr.isatty()):
+        return LiveView(title, counters, tally, settings.view.refresh_per_second)
+    return PlainView(title, counters, tally)
+
+
+@contextmanager
+def _signals_set(stop: threading.Event) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM set `stop` instead of raising; yields whether one came. A second Ctrl-C is the usual one."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

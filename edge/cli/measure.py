@@ -1,0 +1,62 @@
+"""evaluate, doctor: the commands that look at a bundle or a machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edge.backends import open_backend
+from edge.bundle import load_bundle
+from edge.cli.inspect_line import bundle_path
+from edge.cli.optional import needs
+from edge.cli.progress import progress_bar
+from edge.config import Settings
+from edge.doctor import diagnose
+from edge.findings import State, findings_json, findings_table, worst
+
+
+def evaluate(options: argparse.Namespace, settings: Settings) -> int:
+    """Metrics of a bundle on labelled pictures."""
+    inspection = settings.inspection
+    accuracy = needs("benchmarks.accuracy", "cpu")
+    bundle = load_bundle(bundle_path(settings))
+    calibration = bundle.calibration(inspection.precision)
+    backend = open_backend(bundle, inspection.backend, inspection.precision, inspection.threads)
+    with progress_bar("inspecting") as advance:
+        metrics = accuracy.evaluate(
+            bundle,
+            backend,
+            options.data,
+            threshold=calibration.threshold,
+            budget=calibration.false_reject_budget,
+            progress=advance,
+        )
+    metrics = {"data": options.data.name, "precision": inspection.precision, **metrics}
+    print(json.dumps(metrics, indent=1) if options.json else accuracy.metrics_text(metrics))
+    return 0
+
+
+def doctor(options: argparse.Namespace, settings: Settings) -> int:
+    """What this machine can run; 1 when something prevents inspection."""
+    findings = diagnose(settings, bundle_path(settings), check_bundle=_describe_bundle)
+    if options.json:
+        print(findings_json(findings))
+    else:
+        from rich.console import Console
+
+        Console().print(findings_table(findings))
+    return 1 if worst(findings) is State.FAIL else 0
+
+
+def _describe_bundle(path: Path) -> str:
+    """One line about a bundle that could run; raises BundleError for one that could not."""
+    bundle = load_bundle(path)
+    bundle.verify()
+    ready = [name for name in ("int8", "fp32") if f"calibration_{name}" in bundle.manifest.files]
+    for precision in ready:
+        bundle.calibration(precision)
+    manifest = bundle.manifest
+    calibrated = " and ".join(ready) or "not at all: run `edge-inspect calibrate`"
+    side = manifest.input.size
+    return f"{path}: {manifest.method} {manifest.variant}, {side}x{side} px, every hash right, calibrated {calibrated}"

@@ -1,0 +1,76 @@
+"""replay, report: the commands that read the records."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge.bundle import load_bundle
+from edge.cli.inspect_line import make_inspector
+from edge.config import Settings
+from edge.errors import UsageError
+from edge.freshness import FreshnessCheck
+from edge.inspector import Inspector
+from edge.records import RecordStore, RunRecord, VerdictRecord
+from edge.replay import Outcome
+from edge.replay import replay as replay_verdict
+from edge.report import build_report, moment_from_text, report_table
+
+
+def replay(options: argparse.Namespace, settings: Settings) -> int:
+    """Judge a recorded picture again; 1 when the verdict or the score differs."""
+
+    def inspector_of(run: RunRecord, recorded: VerdictRecord) -> Inspector:
+        inspection = settings.inspection.model_copy(
+            update={
+                "precision": run.info.precision,
+                "backend": options.backend or run.info.backend,
+            }
+        )
+        path = Path(settings.inspection.bundle or run.info.bundle_path)
+        return make_inspector(load_bundle(path), settings.model_copy(update={"inspection": inspection}))
+
+    check = FreshnessCheck(settings.freshness, live=False)
+    with RecordStore(_directory(settings)) as store:
+        result = replay_verdict(store, options.id, inspector_of, check.fault)
+    recorded, now = result.recorded, result.verdict
+    if options.json:
+        answer = {
+            "id": recorded.id,
+            "outcome": result.outcome.value,
+            "explanation": result.explanation,
+            "recorded": {"decision": str(recorded.decision), "reason": str(recorded.reason), "score": recorded.score},
+            "now": None if now is None else now.as_json(result.run.info.source),
+        }
+        print(json.dumps(answer, indent=1))
+    else:
+        print(f"verdict {recorded.id} of {recorded.utc:%Y-%m-%d %H:%M:%S} UTC, {result.run.info.source}")
+        print(f"recorded  {recorded.decision}  {recorded.reason}  {recorded.detail}")
+        if now is not None:
+            print(f"now       {now.decision}  {now.reason}  {now.detail}")
+        print(f"{result.outcome.value}: {result.explanation}")
+    return 1 if result.outcome is Outcome.DIFFERENT else 0
+
+
+def report(options: argparse.Namespace, settings: Settings) -> int:
+    """Counts, defect rate and latency of a time range."""
+    now = datetime.now(timezone.utc)
+    since = moment_from_text(options.since, now) if options.since else None
+    until = moment_from_text(options.until, now) if options.until else None
+    with RecordStore(_directory(settings)) as store:
+        summary = build_report(store, since, until, options.source, options.run)
+    if options.json:
+        print(json.dumps(summary.as_json(), indent=1))
+    else:
+        from rich.console import Console
+
+        Console().print(report_table(summary))
+    return 0
+
+
+def _directory(settings: Settings) -> Path:
+    if settings.record.directory is None:
+        raise UsageError("record.directory is null: there are no records", fix="give --record-dir")
+    return Path(settings.record.directory)

@@ -1,0 +1,17 @@
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def _bundle_made_once(tmp_path_factory):
+    pytest.importorskip("onnx", reason="onnx is not installed: no network can be written")
+    from tests.small_bundle import make_bundle
+
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "plate").path
+
+
+@pytest.fixture
+def bundle_path(_bundle_made_once, tmp_path):
+    """A fresh copy of a tiny, real, calibrated bundle."""
+    return shutil.copytree(_bundle_made_once, tmp_path / "plate")

@@ -1,0 +1,103 @@
+"""A tiny real bundle: a network that returns its input blurred, so fine defects are what it cannot reproduce."""
+
+from pathlib import Path
+
+import numpy as np
+
+from calibration.baseline import calibrate
+from calibration.ranges import collect_ranges, ranges_to_bytes
+from edge.backends.cpu import open_network
+from edge.bundle import ModelBundle, load_bundle, write_bundle
+from edge.kernels.cpu import planes_from_field
+from edge.manifest import FileEntry, ImageScoreSpec, InputSpec, Manifest, PreprocessSpec, ResidualSpec, ScoreSpec
+from edge.manifest import SmoothSpec, TrainingRecord
+from export.qdq import quantized_for_cpu
+
+SIZE = 32
+
+
+def good_part(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A grey plate with a bright disc, slightly different each time; uint8 BGR."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    centre = np.array([height / 2, width / 2]) + random.normal(0, 0.5, 2)
+    distance = np.hypot(y - centre[0], x - centre[1])
+    plate = 90 + 80 / (1 + np.exp((distance - min(height, width) / 4) / 2))
+    picture = plate[..., None] + random.normal(0, 2, (height, width, 3))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def bad_part(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A good part with a sharp dark scratch."""
+    picture = good_part(seed, height, width)
+    picture[height // 3 : height // 3 + 3, width // 4 : 3 * width // 4] = 5
+    return picture
+
+
+def blur_network(size: int = SIZE) -> bytes:
+    """FP32 ONNX: image → two 3x3 convolutions → recon, each a per-channel 3x3 mean."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    weight = np.zeros((3, 3, 3, 3), np.float32)
+    for channel in range(3):
+        weight[channel, channel] = 1 / 9
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])
+    recon = helper.make_tensor_value_info("recon", TensorProto.FLOAT, [1, 3, size, size])
+    constants = [numpy_helper.from_array(weight, "w1"), numpy_helper.from_array(weight, "w2")]
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["inner"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["inner", "w2"], ["recon"], name="last", pads=[1, 1, 1, 1]),
+    ]
+    graph = helper.make_graph(nodes, "blur", [image], [recon], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    checker.check_model(model)
+    return model.SerializeToString()
+
+
+def manifest(size: int = SIZE, **changes: object) -> Manifest:
+    values: dict[str, object] = {
+        "method": "kist",
+        "variant": "test",
+        "product": "plate",
+        "created_utc": "2026-01-01T00:00:00+00:00",
+        "input": InputSpec(size=size),
+        "preprocess": PreprocessSpec(),
+        "outputs": ("recon",),
+        "score": ScoreSpec(
+            residual=ResidualSpec(w_l1=1, w_gms=1), smooth=SmoothSpec(radius=2), image_score=ImageScoreSpec(k=8)
+        ),
+        "training": TrainingRecord(
+            software="tests", seed=0, steps=0, n_train=0, n_heldout=24, data_sha256="0" * 64, selection="none"
+        ),
+        "files": {"model_fp32": FileEntry(name="model_fp32.onnx", sha256="0" * 64, bytes=0)},
+    }
+    return Manifest.model_validate(values | changes)
+
+
+def make_bundle(path: Path, normals: int = 24, **changes: object) -> ModelBundle:
+    """Export, quantise and calibrate the blur network on good parts, as the commands do."""
+    model, wanted = blur_network(), manifest(**changes)
+    bundle = write_bundle(path, wanted, {"model_fp32": ("model_fp32.onnx", model)})
+    parts = [good_part(seed) for seed in range(normals)]
+    fields = [bundle.preprocess.field(part) for part in parts]
+    images = [planes_from_field(field, np.empty((3, SIZE, SIZE), np.float32)) for field in fields]
+    ranges = collect_ranges(model, images)
+    files = {
+        "model_int8": ("model_int8.onnx", quantized_for_cpu(model, ranges)),
+        "ranges": ("ranges.json", ranges_to_bytes(ranges)),
+    }
+    bundle = write_bundle(path, bundle.manifest, files)
+    calibrations = {}
+    for precision in ("int8", "fp32"):
+        network = open_network("openvino", bundle.read(f"model_{precision}"), bundle.manifest, 1)
+        calibration = calibrate(
+            network,
+            bundle.engine_sha256(precision),
+            bundle.manifest,
+            bundle.preprocess,
+            parts,
+            created_utc="2026-01-01T00:00:00+00:00",
+        )
+        calibrations[f"calibration_{precision}"] = (f"calibration_{precision}.npz", calibration.to_bytes())
+    write_bundle(path, bundle.manifest, calibrations)
+    return load_bundle(path)

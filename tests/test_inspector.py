@@ -1,0 +1,82 @@
+"""Frame → verdict with a real network."""
+
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+from edge.backends import open_backend
+from edge.bundle import load_bundle
+from edge.datatypes import Decision, Fault, Frame, Reason
+from edge.inspector import Inspector
+from tests.small_bundle import bad_part, good_part, make_bundle
+
+
+def frame(image, index=0, fault=None):
+    return Frame(index, 0, datetime(2026, 1, 1, tzinfo=timezone.utc), "test", image, fault)
+
+
+def inspector_of(path, backend="openvino", precision="int8"):
+    bundle = load_bundle(path)
+    calibration = bundle.calibration(precision)
+    opened = open_backend(bundle, backend, precision, threads=1)
+    return Inspector(opened, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256)
+
+
+def test_good_parts_are_ok_and_a_scratch_is_ng_where_it_is(bundle_path):
+    inspector = inspector_of(bundle_path)
+    for seed in range(100, 110):
+        assert inspector.inspect(frame(good_part(seed))).decision is Decision.OK
+    verdict = inspector.inspect(frame(bad_part(100)))
+    assert verdict.decision is Decision.NG
+    assert verdict.reason is Reason.ABOVE_THRESHOLD
+    region = verdict.regions[0]
+    # the scratch: rows 16 to 18, columns 16 to 47 of 48 x 64
+    assert region.y <= 16 <= region.y + region.height
+    assert region.x < 32 < region.x + region.width
+    assert verdict.bundle_sha256 and verdict.engine_sha256
+
+
+def test_every_stage_is_timed(bundle_path):
+    times = inspector_of(bundle_path).inspect(frame(good_part(1))).times
+    assert min(times.preprocess, times.infer, times.residual, times.decide) > 0
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_both_backends_give_the_same_verdict_and_nearly_the_same_score(bundle_path, precision):
+    pictures = [good_part(seed) for seed in range(200, 208)] + [bad_part(seed) for seed in range(200, 208)]
+    first, second = (inspector_of(bundle_path, name, precision) for name in ("openvino", "onnxruntime"))
+    for picture in pictures:
+        a, b = first.inspect(frame(picture)), second.inspect(frame(picture))
+        assert a.decision is b.decision
+        assert abs(a.score - b.score) < 0.02 * a.threshold
+
+
+def test_the_same_picture_gives_the_same_score_again(bundle_path):
+    inspector = inspector_of(bundle_path)
+    scores = {inspector.inspect(frame(picture)).score for picture in [bad_part(7)] * 3}
+    assert len(scores) == 1
+    assert inspector_of(bundle_path).inspect(frame(bad_part(7))).score in scores
+
+
+def test_a_fault_is_invalid_and_nothing_is_scored(bundle_path):
+    verdict = inspector_of(bundle_path).inspect(frame(None, fault=Fault(Reason.UNDECODABLE, "cut off")))
+    assert (verdict.decision, verdict.reason, verdict.score) == (Decision.INVALID, Reason.UNDECODABLE, None)
+
+
+def test_a_frame_smaller_than_the_region_is_invalid(tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    path = make_bundle(tmp_path / "b", preprocess={"rectangle": [0, 0, 60, 40]}).path
+    verdict = inspector_of(path).inspect(frame(good_part(1, 32, 32)))
+    assert (verdict.decision, verdict.reason) == (Decision.INVALID, Reason.WRONG_SIZE)
+
+
+def test_a_network_that_returns_nan_is_a_model_error(bundle_path, monkeypatch):
+    inspector = inspector_of(bundle_path)
+    network = inspector.backend._network
+    broken = np.full((3, 32, 32), np.nan, np.float32)
+    monkeypatch.setattr(type(network), "run", lambda self: type(self._outputs)(recon=broken))
+    verdict = inspector.inspect(frame(good_part(1)))
+    assert (verdict.decision, verdict.reason) == (Decision.INVALID, Reason.MODEL_ERROR)
+    monkeypatch.undo()
+    assert inspector.inspect(frame(good_part(1))).decision is Decision.OK
