@@ -39,7 +39,7 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None) -> U8
     if frame.image is None:
         raise ValueError(f"frame {frame.index} has no image to draw on")
     factor = max(1, -(-_MIN_WIDTH_PX // frame.image.shape[1]))
-    picture = frame.image
+    picture: U8 = frame.image
     if verdict.anomaly_map is not None and view is not None:
         picture = _with_heat(picture, verdict.anomaly_map, view, verdict.threshold)
     height, width = (side * factor for side in picture.shape[:2])
@@ -67,7 +67,7 @@ def _with_heat(image: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold:
     # from the middle of the scale on: its blue half would cool down what is meant to glow
     colour = cv2.applyColorMap((255 * (0.52 + 0.34 * heat)).astype(np.uint8), cv2.COLORMAP_TURBO)
     share = (_MAX_HEAT_SHARE * np.sqrt(heat))[:, :, None].astype(np.float32)
-    result = image.copy()
+    result: U8 = image.copy()
     field = result[view.y : view.y + view.height, view.x : view.x + view.width]
     field[:] = (field * (1.0 - share) + colour * share + 0.5).astype(np.uint8)
     return result
@@ -113,11 +113,11 @@ def _banner(width: int, frame: Frame, verdict: Verdict) -> U8:
     room = width - plate - 2 * pad
     when = frame.utc.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
     below = f"{when} UTC   frame {frame.index}   {verdict.times.total:.1f} ms"
-    for text, centre, scale, ink in (
+    for text, place, scale, ink in (
         (_headline(verdict), 0.33, height / 74, _TEXT),
         (below, 0.70, height / 104, _QUIET),
     ):
-        _put_fitting(banner, text, plate + pad, round(height * centre), scale, ink, room)
+        _put_fitting(banner, text, plate + pad, round(height * place), scale, ink, room)
     return banner
 
 

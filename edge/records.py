@@ -179,7 +179,7 @@ def _refuse_newer(version: int) -> None:
 
 
 class RecordStore:
-    """Read a store while, or after, a recorder writes it. Raises RecordError when there is none or it cannot be read."""
+    """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

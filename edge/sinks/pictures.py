@@ -62,9 +62,8 @@ class PictureFiles:
         self._refuse_nearly_full_disk()
         # no parameters: OpenCV's default is the fastest setting; naming any level switches its filters and is slower
         image = _encoded(_IMAGE_END, frame.image, ())
-        overlay = _encoded(
-            ".jpg", draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2])), _OVERLAY_FORMAT
-        )
+        drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]))
+        overlay = _encoded(".jpg", drawing, _OVERLAY_FORMAT)
         day = self._directory / IMAGES_NAME / frame.utc.strftime("%Y-%m-%d")
         self._make_directory(day)
         name = f"{frame.utc.strftime('%H%M%S')}-{run_key}-{frame.index:09d}-{verdict.decision}"
@@ -90,7 +89,9 @@ class PictureFiles:
     def sync_names(self) -> None:
         """Make the names of all files stored so far survive a power cut; call before their rows are committed."""
         for directory in sorted(self._unsynced):
-            _sync_directory(directory)
+            # a directory that somebody deleted took its pictures along; there is nothing left to sync
+            with contextlib.suppress(FileNotFoundError):
+                _sync_directory(directory)
         self._unsynced.clear()
 
     def remove(self, image: str) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,7 +112,7 @@ class RecordDatabase:
         return int(self._one("SELECT total(image_bytes) FROM verdicts WHERE image IS NOT NULL"))
 
     def knows_image(self, image: str) -> bool:
-        return self._one("SELECT EXISTS (SELECT 1 FROM verdicts WHERE image = ?)", (image,)) == 1
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM verdicts WHERE image = ?)", (image,)))
 
     def run_keys(self) -> set[str]:
         return {row[0] for row in self._connection.execute("SELECT key FROM runs")}
@@ -188,7 +188,7 @@ class RecordDatabase:
     def _identity(self) -> tuple[int, int] | None:
         try:
             stat = os.stat(self._path)  # noqa: PTH116 - names what is asked: the file behind the name
-        except FileNotFoundError:
+        except OSError:
             return None
         return stat.st_dev, stat.st_ino
 
