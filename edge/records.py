@@ -253,6 +253,13 @@ class RecordStore:
         with _explained(self.directory / DATABASE_NAME):
             return self.connection.execute(sql, values).fetchall()
 
+    def query_blocks(self, sql: str, values: Sequence[Any] = (), size: int = 65536) -> Iterator[list[tuple[Any, ...]]]:
+        """The same in blocks of `size` rows, for what would not fit into memory."""
+        with _explained(self.directory / DATABASE_NAME):
+            cursor = self.connection.execute(sql, values)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
     def _verdicts(self, tail: str, values: Sequence[Any]) -> list[VerdictRecord]:
         rows = self.query(
             f"SELECT {', '.join(_VERDICT_COLUMNS)}, {', '.join(_STAGE_COLUMNS)} FROM verdicts {tail}", values

@@ -132,11 +132,11 @@ class RecordDatabase:
             self._connection.executemany(sql, [(image,) for image in images])
 
     def delete_verdicts(self, before_utc: str, limit: int) -> int:
-        """Delete the oldest verdicts that are older and have no picture any more; how many there were."""
-        oldest = "SELECT id, utc, image FROM verdicts ORDER BY id LIMIT ?"
+        """Delete the oldest verdicts that are older and neither have a picture nor wait for one; their number."""
+        oldest = "SELECT id, utc, image IS NOT NULL OR image_state = 'waiting' FROM verdicts ORDER BY id LIMIT ?"
         last = None
-        for row_id, utc, image in self._connection.execute(oldest, (limit,)).fetchall():
-            if utc >= before_utc or image is not None:
+        for row_id, utc, has_picture in self._connection.execute(oldest, (limit,)).fetchall():
+            if utc >= before_utc or has_picture:
                 break
             last = row_id
         if last is None:
