@@ -137,10 +137,8 @@ def _compared(recorded: VerdictRecord, verdict: Verdict) -> tuple[Outcome, str]:
         same = (verdict.decision, verdict.reason) == (recorded.decision, recorded.reason)
         return (Outcome.SAME, f"again {now}") if same else (Outcome.DIFFERENT, f"recorded {then}, now {now}")
     if not isclose(verdict.score, recorded.score, rel_tol=SCORE_TOLERANCE, abs_tol=0.0):
-        return (
-            Outcome.DIFFERENT,
-            f"recorded {then} with score {recorded.score!r}, now {now} with score {verdict.score!r}",
-        )
+        scores = f"score {recorded.score!r} then, {verdict.score!r} now"
+        return Outcome.DIFFERENT, f"recorded {then}, now {now}: {scores}"
     if verdict.decision is not recorded.decision:
         thresholds = f"threshold {recorded.threshold!r} then, {verdict.threshold!r} now"
         return Outcome.DIFFERENT, f"the same score {verdict.score!r}, but recorded {then}, now {now}: {thresholds}"

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from edge.counters import RunCounters
 from edge.datatypes import STAGES, Decision, Frame, Verdict
@@ -14,6 +14,7 @@ from edge.sinks.tally import RunTally
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 _STYLES = {
     Decision.OK: "bold white on green",
@@ -75,16 +76,20 @@ class LiveView:
         from rich.table import Table
 
         counters, tally = self._counters, self._tally
+        lost = f"{counters.dropped} dropped   {counters.reconnects} reconnects   {counters.stalls} stalls"
         facts = Table.grid(padding=(0, 1))
         facts.add_column(style="dim", width=_LABEL_WIDTH)
         facts.add_column(overflow="fold")
         for name, value in (
-            ("source", self._title.source),
-            ("bundle", f"{self._title.bundle} on {self._title.backend}"),
+            ("source", _text(self._title.source)),
+            ("bundle", _text(f"{self._title.bundle} on {self._title.backend}")),
             ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
-            ("frames", f"{counters.frames}   {tally.frames_per_second():.1f} per second"),
+            ("frames", _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
             ("verdicts", _counts(counters)),
-            ("lost", f"{counters.dropped} dropped   {counters.reconnects} reconnects   {counters.stalls} stalls"),
+            (
+                "lost",
+                _text(f"{counters.dropped} dropped   {counters.reconnects} reconnects   {counters.stalls} stalls"),
+            ),
             ("records", _records(counters)),
         ):
             facts.add_row(name, value)
@@ -103,14 +108,14 @@ class LiveView:
         last = self._tally.last
         if last is None:
             return _text("waiting for the first frame\n", "dim")
-        plate = _text(f"\n{str(last.decision):^13}\n", _STYLES[last.decision])
+        plate = _text(f"\n{last.decision!s:^13}\n", _STYLES[last.decision])
         row = Table.grid(padding=(0, 2))
         row.add_column(width=13)
         row.add_column(overflow="ellipsis")
-        reason = "" if last.decision is Decision.OK else str(last.reason).replace("_", " ")
-        row.add_row(
-            plate, _text(f"frame {last.frame_index}   {last.times.total:.1f} ms\n{last.detail}\n{reason}", "bold")
-        )
+        # the detail of an inspected part says it all; a refused one is named first
+        reason = str(last.reason).replace("_", " ") + "\n" if last.decision is Decision.INVALID else ""
+        words = f"{reason}{last.detail}\nframe {last.frame_index}   {last.times.total:.1f} ms"
+        row.add_row(plate, _text(words if reason else "\n" + words, "bold"))
         grid = Table.grid()
         grid.add_row(row)
         grid.add_row("")
@@ -179,14 +184,14 @@ class PlainView:
                 return
 
 
-def _text(text: str, style: str = "") -> Any:
+def _text(text: str, style: str = "") -> Text:
     """Text as it is: names of files and cameras may hold square brackets, which rich would take for styles."""
     from rich.text import Text
 
     return Text(text, style)
 
 
-def _counts(counters: RunCounters) -> Any:
+def _counts(counters: RunCounters) -> Text:
     from rich.text import Text
 
     return Text.assemble(
@@ -195,14 +200,14 @@ def _counts(counters: RunCounters) -> Any:
     )  # fmt: skip
 
 
-def _records(counters: RunCounters) -> Any:
+def _records(counters: RunCounters) -> Text:
     fine = counters.record_state in ("recording", "opening", "off", "closed")
     if not fine:
         lost = f"; {counters.records_lost} verdicts lost" if counters.records_lost else ""
         return _text(counters.record_state + lost, "bold red")
-    skipped = f"   {counters.images_skipped} pictures skipped" if counters.images_skipped else ""
-    return _text(f"{counters.record_state}   {counters.recorded} verdicts   {counters.images_stored} pictures{skipped}")
+    skipped = f", {counters.images_skipped} skipped" if counters.images_skipped else ""
+    return _text(f"{counters.record_state}   {counters.recorded}, {counters.images_stored} pictures{skipped}")
 
 
 def _camera_style(state: str) -> str:
-    return "" if state in ("streaming", "ok", "open", "opening", "finished", "running") else "bold yellow"
+    return "" if state in ("opening", "running", "ended", "closed") else "bold yellow"
