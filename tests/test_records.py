@@ -25,8 +25,9 @@ def version_1_store(directory):
         run,
     )
     connection.execute(
-        "INSERT INTO verdicts (run_id, frame_index, utc, captured_ns, decision, reason, detail, score, threshold, wait_ms,"
-        "preprocess_ms, infer_ms, residual_ms, decide_ms, total_ms, regions, bundle_sha256, engine_sha256, image_state) "
+        "INSERT INTO verdicts (run_id, frame_index, utc, captured_ns, decision, reason, detail, score, threshold, "
+        "wait_ms, preprocess_ms, infer_ms, residual_ms, decide_ms, total_ms, regions, bundle_sha256, engine_sha256, "
+        "image_state) "
         "VALUES (1, 5, ?, 9, 'NG', 'above_threshold', 'd', 3.5, 2.0, 1, 1, 1, 1, 1, 5, '[[1, 2, 3, 4, 5, 6.5]]', 'bb', "
         "'ee', 'expired')",
         (START.isoformat(timespec="microseconds"),),

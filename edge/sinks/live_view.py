@@ -86,10 +86,7 @@ class LiveView:
             ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
             ("frames", _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
             ("verdicts", _counts(counters)),
-            (
-                "lost",
-                _text(f"{counters.dropped} dropped   {counters.reconnects} reconnects   {counters.stalls} stalls"),
-            ),
+            ("lost", _text(lost)),
             ("records", _records(counters)),
         ):
             facts.add_row(name, value)
