@@ -14,7 +14,7 @@ from edge.counters import RunCounters
 from edge.datatypes import AnomalyMap, Decision, Fault, Frame, Reason
 from edge.inspector import Inspector
 from edge.preprocess import Preprocess
-from edge.records import RunInfo
+from edge.records import RecordStore, RunInfo
 from edge.sinks.recorder import Recorder
 
 START = datetime(2026, 3, 14, 8, 0, tzinfo=timezone.utc)
@@ -91,3 +91,13 @@ def wait_for(condition: Callable[[], bool], seconds: float = 8.0) -> None:
     while not condition():
         assert time.monotonic() < give_up, "waited too long"
         time.sleep(0.005)
+
+
+def stored(directory: Path):
+    """All verdicts, oldest first."""
+    with RecordStore(directory) as store:
+        return store.latest(1_000_000)[::-1]
+
+
+def image_files(directory: Path) -> list[str]:
+    return sorted(p.relative_to(directory).as_posix() for p in (directory / "images").rglob("*") if p.is_file())
