@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -38,11 +38,23 @@ class LatencyWindow:
     """Percentiles of the last `size` values in milliseconds; nothing is clipped."""
 
     def __init__(self, size: int = 2048) -> None:
+        self.size = size
         self._values: deque[float] = deque(maxlen=size)
 
     def add(self, milliseconds: float) -> None:
         self._values.append(milliseconds)
 
+    @property
+    def count(self) -> int:
+        """Values held now, at most `size`."""
+        return len(self._values)
+
     def percentile(self, q: float) -> float:
         """The q-th percentile (0..100), 0.0 before the first value."""
-        return float(np.percentile(self._values, q)) if self._values else 0.0
+        return self.percentiles((q,))[0]
+
+    def percentiles(self, levels: Sequence[float]) -> list[float]:
+        """Several at once, for one sort; 0.0 each before the first value. Any thread may ask."""
+        # copying a deque is one step under the interpreter lock, so a thread that adds does not disturb it
+        values = list(self._values)
+        return [float(value) for value in np.percentile(values, levels)] if values else [0.0] * len(levels)

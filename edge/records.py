@@ -1,0 +1,320 @@
+"""The record store on disk: its layout, schema, migrations, and reading. The writing half is `edge/sinks/recorder.py`.
+
+A store is a directory: `verdicts.sqlite`, and `images/<day>/` with the pictures that its rows name.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from edge.datatypes import STAGES, Decision, Reason, Region, StageTimes
+from edge.errors import RecordError
+
+DATABASE_NAME = "verdicts.sqlite"
+IMAGES_NAME = "images"
+
+# none: nothing to keep; waiting: the row came first, the picture follows; skipped: no room or no time for it
+ImageState = Literal["none", "waiting", "stored", "skipped", "expired"]
+
+_STAGE_COLUMNS = tuple(f"{stage}_ms" for stage in STAGES)
+
+# position n holds the statements that lead from version n to n + 1; entries are never edited once released
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            key TEXT NOT NULL UNIQUE,
+            started_utc TEXT NOT NULL,
+            ended_utc TEXT,
+            interrupted INTEGER NOT NULL DEFAULT 0,
+            source TEXT NOT NULL,
+            bundle_path TEXT NOT NULL,
+            bundle_sha256 TEXT NOT NULL,
+            engine_sha256 TEXT NOT NULL,
+            backend TEXT NOT NULL,
+            precision TEXT NOT NULL,
+            threshold REAL NOT NULL,
+            pixel_threshold REAL NOT NULL,
+            preprocess_sha256 TEXT NOT NULL,
+            software TEXT NOT NULL,
+            config TEXT NOT NULL,
+            host TEXT NOT NULL
+        )""",
+        # AUTOINCREMENT: an id that was printed or written down never names another verdict, even after retention
+        f"""CREATE TABLE verdicts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs(id),
+            frame_index INTEGER NOT NULL,
+            utc TEXT NOT NULL,
+            captured_ns INTEGER NOT NULL,
+            decision TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            score REAL,
+            threshold REAL NOT NULL,
+            {", ".join(f"{column} REAL NOT NULL" for column in _STAGE_COLUMNS)},
+            regions TEXT NOT NULL,
+            bundle_sha256 TEXT NOT NULL,
+            engine_sha256 TEXT NOT NULL,
+            image_state TEXT NOT NULL,
+            image TEXT,
+            image_sha256 TEXT,
+            image_bytes INTEGER NOT NULL DEFAULT 0,
+            overlay TEXT
+        )""",
+        # retention walks the pictures from the oldest, and the sum of their bytes comes from this index alone
+        "CREATE INDEX verdicts_with_image ON verdicts(id, image_bytes) WHERE image IS NOT NULL",
+        "CREATE INDEX verdicts_by_image ON verdicts(image) WHERE image IS NOT NULL",
+        "CREATE INDEX verdicts_waiting ON verdicts(id) WHERE image_state = 'waiting'",
+    ),
+    (
+        # reports ask for a time range, people for the last parts that were not OK: neither may read a year of rows
+        "CREATE INDEX verdicts_by_utc ON verdicts(utc)",
+        "CREATE INDEX verdicts_not_ok ON verdicts(id) WHERE decision <> 'OK'",
+    ),
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is made of, as known when it starts; `config` is JSON text."""
+
+    source: str
+    bundle_path: str
+    bundle_sha256: str
+    engine_sha256: str
+    backend: str
+    precision: str
+    threshold: float
+    pixel_threshold: float
+    preprocess_sha256: str
+    config: str = "{}"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One row of `runs`. ended_utc is None while it runs; interrupted: it ended without saying so (power, kill)."""
+
+    id: int
+    key: str
+    started_utc: datetime
+    ended_utc: datetime | None
+    interrupted: bool
+    info: RunInfo
+    software: str
+    host: str
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """One row of `verdicts`; image and overlay are relative to the store's directory."""
+
+    id: int
+    run_id: int
+    frame_index: int
+    utc: datetime
+    captured_ns: int
+    decision: Decision
+    reason: Reason
+    detail: str
+    score: float | None
+    threshold: float
+    times: StageTimes
+    regions: tuple[Region, ...]
+    bundle_sha256: str
+    engine_sha256: str
+    image_state: ImageState
+    image: str | None
+    image_sha256: str | None
+    overlay: str | None
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds: one width, so that text order is time order."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database to the current version, one transaction per step.
+
+    connection: in autocommit (isolation_level=None). Raises RecordError when the file is newer than this software.
+    """
+    version = _version(connection)
+    while version < SCHEMA_VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # another process may have taken the step while this one waited for the lock
+            version = _version(connection)
+            if version < SCHEMA_VERSION:
+                for statement in MIGRATIONS[version]:
+                    connection.execute(statement)
+                version += 1
+                connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    _refuse_newer(version)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _refuse_newer(version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"the records have schema version {version}, this software knows versions up to {SCHEMA_VERSION}",
+            fix="use the software that wrote them, or a newer one; or give another record.directory",
+        )
+
+
+class RecordStore:
+    """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        path = directory / DATABASE_NAME
+        if not path.is_file():
+            raise RecordError(f"no records at {path}", fix="check record.directory and --config, or record a run first")
+        with _explained(path):
+            self.connection = _opened_for_reading(path)
+
+    def __enter__(self) -> RecordStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def verdict(self, verdict_id: int) -> VerdictRecord:
+        """The verdict with this id; raises RecordError naming the ids that exist."""
+        rows = self._verdicts("WHERE id = ?", (verdict_id,))
+        if rows:
+            return rows[0]
+        first, last = self.query("SELECT min(id), max(id) FROM verdicts")[0]
+        held = "the store is empty" if first is None else f"the store holds ids {first} to {last}"
+        raise RecordError(
+            f"no verdict {verdict_id} in {self.directory}: {held}",
+            fix="take an id from `edge-inspect report`; verdicts older than record.max_verdict_age_days are deleted",
+        )
+
+    def latest(self, limit: int, decision: Decision | None = None, before_id: int | None = None) -> list[VerdictRecord]:
+        """The newest verdicts first, at most `limit`; before_id continues a listing."""
+        conditions, values = ["1"], []
+        if decision is not None:
+            # naming the index's own condition lets SQLite use it
+            conditions.append("decision = ?" if decision is Decision.OK else "decision <> 'OK' AND decision = ?")
+            values.append(str(decision))
+        if before_id is not None:
+            conditions.append("id < ?")
+            values.append(str(before_id))
+        return self._verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
+
+    def run(self, run_id: int) -> RunRecord:
+        """The run with this id; raises RecordError."""
+        for run in self.runs():
+            if run.id == run_id:
+                return run
+        raise RecordError(f"no run {run_id} in {self.directory}", fix="take a run number from `edge-inspect report`")
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        columns = "id, key, started_utc, ended_utc, interrupted, software, host"
+        info_columns = tuple(RunInfo.__dataclass_fields__)
+        rows = self.query(f"SELECT {columns}, {', '.join(info_columns)} FROM runs ORDER BY id")
+        return [
+            RunRecord(
+                id=row[0],
+                key=row[1],
+                started_utc=datetime.fromisoformat(row[2]),
+                ended_utc=datetime.fromisoformat(row[3]) if row[3] else None,
+                interrupted=bool(row[4]),
+                software=row[5],
+                host=row[6],
+                info=RunInfo(*row[7:]),
+            )
+            for row in rows
+        ]
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a SELECT; raises RecordError when the database cannot answer."""
+        with _explained(self.directory / DATABASE_NAME):
+            return self.connection.execute(sql, values).fetchall()
+
+    def query_blocks(self, sql: str, values: Sequence[Any] = (), size: int = 65536) -> Iterator[list[tuple[Any, ...]]]:
+        """The same in blocks of `size` rows, for what would not fit into memory."""
+        with _explained(self.directory / DATABASE_NAME):
+            cursor = self.connection.execute(sql, values)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def _verdicts(self, tail: str, values: Sequence[Any]) -> list[VerdictRecord]:
+        rows = self.query(
+            f"SELECT {', '.join(_VERDICT_COLUMNS)}, {', '.join(_STAGE_COLUMNS)} FROM verdicts {tail}", values
+        )
+        return [_verdict_record(row) for row in rows]
+
+
+_VERDICT_COLUMNS = tuple(name for name in VerdictRecord.__dataclass_fields__ if name != "times")
+_READ_AS: dict[str, Callable[[Any], Any]] = {
+    "utc": datetime.fromisoformat,
+    "decision": Decision,
+    "reason": Reason,
+    "regions": lambda text: tuple(Region(*values) for values in json.loads(text)),
+}
+
+
+def _verdict_record(row: tuple[Any, ...]) -> VerdictRecord:
+    fields = dict(zip(_VERDICT_COLUMNS, row, strict=False))
+    for name, read in _READ_AS.items():
+        fields[name] = read(fields[name])
+    return VerdictRecord(**fields, times=StageTimes(*row[len(_VERDICT_COLUMNS) :]))
+
+
+def regions_text(regions: tuple[Region, ...]) -> str:
+    """Regions as JSON: a list of [x, y, width, height, area_px, peak]."""
+    return json.dumps([[r.x, r.y, r.width, r.height, r.area_px, r.peak] for r in regions]) if regions else "[]"
+
+
+def _opened_for_reading(path: Path) -> sqlite3.Connection:
+    connection = _read_only(path)
+    version = _version(connection)
+    _refuse_newer(version)
+    if version < SCHEMA_VERSION:
+        connection.close()
+        writing = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        try:
+            migrate(writing)
+        finally:
+            writing.close()
+        connection = _read_only(path)
+    return connection
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an sqlite3.Error inside the block into a RecordError that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RecordError(
+            f"{path} cannot be read: {error}",
+            fix="if it says locked, close the program that holds it; else copy the directory to a writable disk, "
+            "or restore it from a backup",
+        ) from error

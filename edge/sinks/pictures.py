@@ -1,0 +1,186 @@
+"""Pictures on disk: complete or absent, whatever happens to the power in between."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.datatypes import U8, Frame, Verdict
+from edge.overlay import draw_overlay
+from edge.records import IMAGES_NAME
+from edge.verdict import FieldOfView
+
+_IMAGE_END = ".png"
+_OVERLAY_END = ".overlay.jpg"
+_PART_END = ".part"
+
+# full colour resolution: with the usual halving, coloured letters and thin boxes smear
+_OVERLAY_FORMAT = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+
+# pictures leave this much free, at most a twentieth of the disk, so that rows still fit when pictures no longer do
+RESERVE_BYTES = 32_000_000
+
+FieldOfViewOf = Callable[[int, int], "FieldOfView | None"]
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """Files of one picture, relative to the store. size_bytes: of both files, 0 when they belong to an earlier row."""
+
+    image: str
+    image_sha256: str
+    overlay: str
+    size_bytes: int
+
+
+class PictureFiles:
+    """Write, remove and sweep the pictures of a store at `directory`.
+
+    field_of_view: (height, width) of a frame → the part the anomaly map covers.
+    """
+
+    def __init__(self, directory: Path, field_of_view: FieldOfViewOf) -> None:
+        self._directory = directory
+        self._field_of_view = field_of_view
+        self._unsynced: set[Path] = set()
+
+    def store(self, frame: Frame, verdict: Verdict, run_key: str) -> StoredPicture:
+        """Write the inspected pixels losslessly, and an overlay; both are whole and on disk when this returns.
+
+        Their names are safe only after `sync_names`. Raises OSError, and leaves nothing behind.
+        """
+        assert frame.image is not None
+        self._refuse_nearly_full_disk()
+        # no parameters: OpenCV's default is the fastest setting; naming any level switches its filters and is slower
+        image = _encoded(_IMAGE_END, frame.image, ())
+        drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]))
+        overlay = _encoded(".jpg", drawing, _OVERLAY_FORMAT)
+        day = self._directory / IMAGES_NAME / frame.utc.strftime("%Y-%m-%d")
+        self._make_directory(day)
+        name = f"{frame.utc.strftime('%H%M%S')}-{run_key}-{frame.index:09d}-{verdict.decision}"
+        stem, again = day / name, 1
+        while stem.with_name(stem.name + _IMAGE_END).exists():
+            again += 1
+            stem = day / f"{name}-{again}"
+        image_path, overlay_path = (stem.with_name(stem.name + end) for end in (_IMAGE_END, _OVERLAY_END))
+        try:
+            _write_whole(image_path, image)
+            _write_whole(overlay_path, overlay)
+        except OSError:
+            _unlink(image_path)
+            raise
+        self._unsynced.add(day)
+        return StoredPicture(
+            image=image_path.relative_to(self._directory).as_posix(),
+            image_sha256=hashlib.sha256(image).hexdigest(),
+            overlay=overlay_path.relative_to(self._directory).as_posix(),
+            size_bytes=len(image) + len(overlay),
+        )
+
+    def sync_names(self) -> None:
+        """Make the names of all files stored so far survive a power cut; call before their rows are committed."""
+        for directory in sorted(self._unsynced):
+            # a directory that somebody deleted took its pictures along; there is nothing left to sync
+            with contextlib.suppress(FileNotFoundError):
+                _sync_directory(directory)
+        self._unsynced.clear()
+
+    def remove(self, image: str) -> None:
+        """Remove a picture and its overlay; absent files are fine."""
+        path = self._directory / image
+        _unlink(path)
+        _unlink(path.with_name(path.name.removesuffix(_IMAGE_END) + _OVERLAY_END))
+
+    def sweep(self, is_stale: Callable[[str, str], bool], slice_size: int = 200) -> Iterator[int]:
+        """Remove files that no row names, yielding the count removed so far after every `slice_size` files.
+
+        is_stale(run_key, image) decides; files whose names this store did not give are left alone.
+        """
+        removed = seen = 0
+        for day in sorted(_entries(self._directory / IMAGES_NAME)):
+            for path in _entries(day):
+                seen += 1
+                run_key, image = _owner(path.relative_to(self._directory).as_posix())
+                if run_key and is_stale(run_key, image):
+                    _unlink(path)
+                    removed += 1
+                if seen % slice_size == 0:
+                    yield removed
+            with contextlib.suppress(OSError):
+                day.rmdir()
+        yield removed
+
+    def _refuse_nearly_full_disk(self) -> None:
+        usage = shutil.disk_usage(self._directory)
+        if usage.free < min(RESERVE_BYTES, usage.total // 20):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
+
+    def _make_directory(self, day: Path) -> None:
+        if not day.is_dir():
+            day.mkdir(parents=True, exist_ok=True)
+            self._unsynced.update((day.parent, self._directory))
+
+
+def _encoded(kind: str, image: U8, parameters: tuple[int, ...]) -> bytes:
+    done, data = cv2.imencode(kind, image, parameters)
+    if not done:
+        raise ValueError(f"OpenCV cannot encode {image.shape} as {kind}")
+    return bytes(np.asarray(data).data)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Temporary file, fsync, rename: the name never shows half a picture."""
+    part = path.with_name(path.name + _PART_END)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        _unlink(part)
+        raise
+
+
+def _sync_directory(directory: Path) -> None:
+    # Windows cannot open a directory; its rename is journalled by the file system
+    if os.name == "nt":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink(path: Path) -> None:
+    """Best effort: a file that stays is found again by the next sweep."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _owner(relative: str) -> tuple[str, str]:
+    """The run key in a file's name and the picture it belongs to; empty when the name is not one of ours."""
+    image = relative.removesuffix(_PART_END)
+    if image.endswith(_OVERLAY_END):
+        image = image.removesuffix(_OVERLAY_END) + _IMAGE_END
+    parts = image.rsplit("/", 1)[-1].split("-")
+    ours = len(parts) in (4, 5) and image.endswith(_IMAGE_END)
+    # a temporary file is nobody's picture, even beside a finished one of the same name
+    return (parts[1], image + (_PART_END if relative.endswith(_PART_END) else "")) if ours else ("", "")

@@ -1,0 +1,222 @@
+"""The writing half of a record store's database. Used from one thread; raises OSError, sqlite3.Error or RecordError."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edge import __version__
+from edge.datatypes import STAGES, Frame, Verdict
+from edge.records import DATABASE_NAME, ImageState, RunInfo, migrate, regions_text, utc_text
+from edge.sinks.pictures import StoredPicture
+
+LOCK_NAME = "writer.lock"
+# short: a locked database is retried by the recorder, which must also be able to close in time
+_BUSY_S = 0.2
+
+_ROW_COLUMNS = (
+    "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold",
+    *(f"{stage}_ms" for stage in STAGES), "regions", "bundle_sha256", "engine_sha256",
+)  # fmt: skip
+_IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
+_ALL_COLUMNS = ("run_id", *_ROW_COLUMNS, *_IMAGE_COLUMNS)
+_INSERT = f"INSERT INTO verdicts ({', '.join(_ALL_COLUMNS)}) VALUES ({', '.join('?' * len(_ALL_COLUMNS))})"
+_ATTACH = (
+    f"UPDATE verdicts SET {', '.join(f'{c} = ?' for c in _IMAGE_COLUMNS)} WHERE id = ? AND image_state = 'waiting'"
+)
+
+RowValues = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class ImageValues:
+    """What a row says about its picture."""
+
+    state: ImageState
+    stored: StoredPicture | None = None
+
+    def values(self) -> RowValues:
+        if self.stored is None:
+            return (self.state, None, None, 0, None)
+        return (self.state, self.stored.image, self.stored.image_sha256, self.stored.size_bytes, self.stored.overlay)
+
+
+def row_values(frame: Frame, verdict: Verdict) -> RowValues:
+    """The columns of a verdict that are known at once; small, so that the frame need not be kept."""
+    return (
+        verdict.frame_index,
+        utc_text(frame.utc),
+        frame.captured_ns,
+        str(verdict.decision),
+        str(verdict.reason),
+        verdict.detail,
+        verdict.score,
+        verdict.threshold,
+        *(getattr(verdict.times, stage) for stage in STAGES),
+        regions_text(verdict.regions),
+        verdict.bundle_sha256,
+        verdict.engine_sha256,
+    )
+
+
+class RecordDatabase:
+    """An open store with this process as its only writer, and the row of the present run.
+
+    Raises sqlite3.OperationalError ("database is locked") while another recorder holds the store.
+    """
+
+    def __init__(self, directory: Path, run: RunInfo, started: datetime) -> None:
+        self._path = directory / DATABASE_NAME
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _writer_lock(directory)
+        try:
+            self._connection = _opened_for_writing(self._path)
+            try:
+                self.identity = self._identity()
+                self._close_interrupted_runs()
+                self.run_key = secrets.token_hex(4)
+                self.run_id = self._insert_run(run, started)
+            except BaseException:
+                self._connection.close()
+                raise
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def is_in_place(self) -> bool:
+        """False once the file was deleted or replaced: SQLite would go on writing to a file that nobody can find."""
+        return self._identity() == self.identity
+
+    def save(
+        self, rows: Sequence[tuple[RowValues, ImageValues]], attached: Sequence[tuple[int, ImageValues]]
+    ) -> list[int]:
+        """Commit new rows, and pictures that came after their rows, in one transaction; the ids of the new rows."""
+        with self._transaction():
+            ids = [self._insert(_INSERT, (self.run_id, *row, *image.values())) for row, image in rows]
+            self._connection.executemany(_ATTACH, [(*image.values(), row_id) for row_id, image in attached])
+        return ids
+
+    def end_run(self, ended: datetime) -> None:
+        self._connection.execute("UPDATE runs SET ended_utc = ? WHERE id = ?", (utc_text(ended), self.run_id))
+
+    def image_bytes(self) -> int:
+        """Bytes of all pictures that rows name."""
+        return int(self._one("SELECT total(image_bytes) FROM verdicts WHERE image IS NOT NULL"))
+
+    def knows_image(self, image: str) -> bool:
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM verdicts WHERE image = ?)", (image,)))
+
+    def run_keys(self) -> set[str]:
+        return {row[0] for row in self._connection.execute("SELECT key FROM runs")}
+
+    def oldest_images(self, limit: int) -> list[tuple[int, str, int, str]]:
+        """(id, image, bytes, utc) of the oldest verdicts that have a picture."""
+        sql = "SELECT id, image, image_bytes, utc FROM verdicts WHERE image IS NOT NULL ORDER BY id LIMIT ?"
+        return self._connection.execute(sql, (limit,)).fetchall()
+
+    def expire_images(self, images: Sequence[str]) -> None:
+        """Take these pictures off all rows that name them; the files may be removed once this returned."""
+        sql = (
+            "UPDATE verdicts SET image_state = 'expired', image = NULL, overlay = NULL, image_bytes = 0 "
+            "WHERE image = ? AND image IS NOT NULL"
+        )
+        with self._transaction():
+            self._connection.executemany(sql, [(image,) for image in images])
+
+    def delete_verdicts(self, before_utc: str, limit: int) -> int:
+        """Delete the oldest verdicts that are older and neither have a picture nor wait for one; their number."""
+        oldest = "SELECT id, utc, image IS NOT NULL OR image_state = 'waiting' FROM verdicts ORDER BY id LIMIT ?"
+        last = None
+        for row_id, utc, has_picture in self._connection.execute(oldest, (limit,)).fetchall():
+            if utc >= before_utc or has_picture:
+                break
+            last = row_id
+        if last is None:
+            return 0
+        return self._connection.execute("DELETE FROM verdicts WHERE id <= ?", (last,)).rowcount
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        self._lock.close()
+
+    def _insert_run(self, run: RunInfo, started: datetime) -> int:
+        columns = ("key", "started_utc", "software", "host", *RunInfo.__dataclass_fields__)
+        info = (getattr(run, name) for name in RunInfo.__dataclass_fields__)
+        values = (self.run_key, utc_text(started), __version__, socket.gethostname(), *info)
+        return self._insert(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(values))})", values)
+
+    def _close_interrupted_runs(self) -> None:
+        """The lock is ours, so a run without an end was killed: say so, and give up the pictures it still owed."""
+        with self._transaction():
+            newest = self._connection.execute("SELECT run_id, utc FROM verdicts ORDER BY id DESC LIMIT 1").fetchone()
+            if newest is not None:
+                sql = "UPDATE runs SET ended_utc = ?, interrupted = 1 WHERE id = ? AND ended_utc IS NULL"
+                self._connection.execute(sql, (newest[1], newest[0]))
+            # before its first verdict was committed
+            self._connection.execute("UPDATE runs SET ended_utc = started_utc, interrupted = 1 WHERE ended_utc IS NULL")
+            self._connection.execute("UPDATE verdicts SET image_state = 'skipped' WHERE image_state = 'waiting'")
+
+    def _insert(self, sql: str, values: RowValues) -> int:
+        row_id = self._connection.execute(sql, values).lastrowid
+        assert row_id is not None
+        return row_id
+
+    def _one(self, sql: str, values: RowValues = ()) -> Any:
+        return self._connection.execute(sql, values).fetchone()[0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # a full disk may already have rolled back by itself
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            stat = os.stat(self._path)  # noqa: PTH116 - names what is asked: the file behind the name
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino
+
+
+def _opened_for_writing(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: in WAL mode NORMAL does not sync at a commit, and a power cut loses all since the last checkpoint
+        connection.execute("PRAGMA synchronous = FULL")
+        # after a long report held the log, give its space back
+        connection.execute("PRAGMA journal_size_limit = 16000000")
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _writer_lock(directory: Path) -> sqlite3.Connection:
+    """Hold the store for this process; the operating system lets go of it when the process ends, however it ends.
+
+    An empty SQLite file held exclusively: the one lock of the standard library that works alike on every system.
+    """
+    lock = sqlite3.connect(directory / LOCK_NAME, isolation_level=None, timeout=_BUSY_S)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except BaseException:
+        lock.close()
+        raise
+    return lock

@@ -1,0 +1,109 @@
+"""Why the disk or the database refuses, in plain words."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.counters import RunCounters
+from edge.errors import EdgeInspectError
+
+logger = logging.getLogger("edge.records")
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """kind: changes when the cause does, so that each cause is logged once. text: for a person."""
+
+    kind: str
+    text: str
+
+
+def trouble_of(error: Exception, directory: Path) -> Trouble:
+    """Name the cause of an OSError, an sqlite3.Error or a RecordError met while writing below `directory`."""
+    text = str(error)
+    if isinstance(error, EdgeInspectError):
+        return Trouble("refused", error.message)
+    number = error.errno if isinstance(error, OSError) else None
+    free_mb = _free_mb(directory)
+    if number in _FULL or "disk is full" in text or ("disk I/O error" in text and free_mb == 0):
+        return Trouble("disk full", f"disk full: {directory} has {free_mb} MB free")
+    if number == errno.EROFS or "readonly database" in text or _is_read_only(directory):
+        return Trouble("read-only", f"read-only: {directory} cannot be written")
+    if number in _REFUSED or (directory.is_dir() and not os.access(directory, os.W_OK)):
+        return Trouble("no permission", f"no permission to write {directory}")
+    if "is locked" in text or "is busy" in text:
+        return Trouble("locked", f"locked: another program holds the records in {directory}")
+    if "malformed" in text or "not a database" in text:
+        return Trouble("damaged", f"damaged: move the database in {directory} away to start a new one")
+    if directory.exists() and not directory.is_dir():
+        return Trouble("not a directory", f"not a directory: {directory} is a file")
+    return Trouble("cannot write", f"cannot write {directory}: {text}")
+
+
+def _is_read_only(directory: Path) -> bool:
+    """SQLite only says `unable to open database file` there."""
+    try:
+        return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+    except (OSError, AttributeError):
+        # not there, or Windows
+        return False
+
+
+def _free_mb(directory: Path) -> int:
+    """Free space in whole MB; of the nearest parent while the directory does not exist."""
+    for place in (directory, *directory.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free // 1_000_000
+        except OSError:
+            continue
+    return 0
+
+
+class RecordState:
+    """How recording stands, in the counters; each change of cause is logged once."""
+
+    def __init__(self, counters: RunCounters) -> None:
+        self.rows: Trouble | None = None
+        self.pictures: Trouble | None = None
+        self._counters = counters
+        self._logged_kind: str | None = None
+        counters.record_state = "opening"
+
+    def publish(self, is_open: bool, waiting_rows: int, waiting_pictures: int) -> None:
+        if self.rows is not None:
+            kind, state = self.rows.kind, f"{self.rows.text}; {waiting_rows} verdicts waiting"
+        elif self.pictures is not None:
+            kind = f"pictures: {self.pictures.kind}"
+            state = f"{self.pictures.text}; {waiting_pictures} pictures waiting, verdicts are recorded"
+        else:
+            kind = state = "recording" if is_open else "opening"
+        self._counters.record_state = state
+        if kind in (self._logged_kind, "opening"):
+            return
+        if kind != "recording":
+            logger.warning("%s; inspection continues", state)
+        elif self._logged_kind is not None:
+            logger.warning("recording again; %d verdicts lost so far", self._counters.records_lost)
+        self._logged_kind = kind
+
+    def publish_end(self, unsaved_rows: int, unsaved_pictures: int, reason: str = "there was no time left") -> None:
+        """The last word: what could not be saved, and why."""
+        if not unsaved_rows and not unsaved_pictures:
+            self._counters.record_state = "closed"
+            return
+        trouble = self.rows or self.pictures
+        cause = trouble.text if trouble is not None else reason
+        state = f"closed: {unsaved_rows} verdicts and {unsaved_pictures} pictures not saved ({cause})"
+        self._counters.record_state = state
+        logger.error(state)
+
+    def publish_bug(self, error: Exception) -> None:
+        self._counters.record_state = f"stopped by an unexpected error: {error}"

@@ -1,0 +1,312 @@
+"""Every verdict on record: SQLite rows and pictures, written by one thread that inspection never waits for.
+
+Order of durability: a picture's files are synced, then their names, then the row that names them is committed. A row
+may come first when its picture is late; it then says `waiting`, and is completed once the picture is on disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+
+from edge.config import RecordSettings
+from edge.counters import RunCounters
+from edge.datatypes import Decision, Frame, Verdict
+from edge.errors import RecordError
+from edge.records import RunInfo
+from edge.sinks.pictures import FieldOfViewOf, PictureFiles, StoredPicture
+from edge.sinks.record_database import RecordDatabase, row_values
+from edge.sinks.record_queue import Entry, RecordQueue
+from edge.sinks.record_trouble import RecordState, Trouble, trouble_of
+from edge.sinks.repeats import RepeatedPicture
+from edge.sinks.retention import Retention
+
+logger = logging.getLogger("edge.records")
+
+_MS = 1_000_000
+_ROWS_PER_COMMIT = 2000
+_ROW_RETRY_NS = 500 * _MS
+_PICTURE_RETRY_NS = 1000 * _MS
+# between slices of sweeping and retention: while there is more to do, and otherwise
+_BUSY_HOUSEKEEPING_NS = 50 * _MS
+_IDLE_HOUSEKEEPING_NS = 1000 * _MS
+# of the second that close may take: what is left of it belongs to the last commit
+_CLOSE_RETRY_NS = 500 * _MS
+_CLOSE_S = 1.0
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Recorder:
+    """A sink that keeps every verdict, and the pictures of those that were not OK, in `settings.directory`.
+
+    Inspection goes on whatever the disk does: verdicts wait in memory, `counters.record_state` says why, and recording
+    resumes by itself. A power cut loses the verdicts of the last `commit_every_ms` and of the disk's own write time.
+    """
+
+    def __init__(
+        self,
+        settings: RecordSettings,
+        run: RunInfo,
+        counters: RunCounters,
+        field_of_view: FieldOfViewOf,
+        *,
+        utc_now: Callable[[], datetime] = _utc_now,
+        now_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        if settings.directory is None:
+            raise ValueError("record.directory is null: there is nothing to record into")
+        self.directory = Path(settings.directory)
+        self._settings = settings
+        self._run = run
+        self._counters = counters
+        self._utc_now = utc_now
+        self._now_ns = now_ns
+        self._queue = RecordQueue(settings.queue_verdicts, settings.queue_frames, counters)
+        self._files = PictureFiles(self.directory, field_of_view)
+        self._commit_ns = settings.commit_every_ms * _MS
+        self._ok_seen = 0
+        self._closing = False
+
+        # below: the writer thread only
+        self._database: RecordDatabase | None = None
+        self._retention: Retention | None = None
+        self._sweep: Iterator[int] | None = None
+        self._attached: list[Entry] = []
+        self._attached_since_ns = 0
+        self._repeats = RepeatedPicture()
+        self._state = RecordState(counters)
+        self._row_retry_ns = self._picture_retry_ns = self._housekeeping_ns = now_ns()
+
+        self._thread = threading.Thread(target=self._work, name="records", daemon=True)
+        self._thread.start()
+
+    def write(self, frame: Frame, verdict: Verdict) -> None:
+        """Take a verdict; returns at once. The frame's image must not be changed afterwards."""
+        entry = Entry(row_values(frame, verdict), self._now_ns())
+        if frame.image is not None and self._is_kept(verdict.decision):
+            entry.frame, entry.verdict = frame, verdict
+        self._queue.put(entry)
+
+    def close(self) -> None:
+        """Save what waits; returns within about a second, and logs what could not be saved."""
+        self._closing = True
+        self._queue.wake()
+        self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            self._state.publish_end(*self._queue.waiting(), reason="the disk did not answer within a second")
+
+    def _is_kept(self, decision: Decision) -> bool:
+        if decision is not Decision.OK:
+            return True
+        self._ok_seen += 1
+        every = self._settings.keep_ok_every
+        return every > 0 and self._ok_seen % every == 0
+
+    def _work(self) -> None:
+        try:
+            while not self._closing:
+                self._queue.wait(self._seconds_to_next_step())
+                self._step()
+                self._state.publish(self._database is not None, *self._queue.waiting())
+            self._finish()
+        # the last line of defence: a bug in here must be seen and must not take the inspection along
+        except Exception as error:
+            self._state.publish_bug(error)
+            logger.exception("recording stopped by an unexpected error, inspection continues; please report it")
+
+    def _commit_due_ns(self) -> int | None:
+        oldest = self._queue.oldest_row_ns()
+        if self._attached:
+            oldest = self._attached_since_ns if oldest is None else min(oldest, self._attached_since_ns)
+        return None if oldest is None else max(oldest + self._commit_ns, self._row_retry_ns)
+
+    def _seconds_to_next_step(self) -> float:
+        due = [self._housekeeping_ns]
+        if self._database is None:
+            due = [self._row_retry_ns]
+        else:
+            commit = self._commit_due_ns()
+            if commit is not None:
+                due.append(commit)
+            if self._queue.next_picture() is not None:
+                due.append(self._picture_retry_ns)
+        return (min(due) - self._now_ns()) / 1e9
+
+    def _step(self) -> None:
+        """The most urgent thing, and only one: rows, then a slice of housekeeping, then one picture."""
+        now = self._now_ns()
+        if self._database is None:
+            if now >= self._row_retry_ns:
+                self._open()
+            return
+        commit = self._commit_due_ns()
+        if commit is not None and now >= commit:
+            self._commit(self._database)
+        elif now >= self._housekeeping_ns:
+            self._keep_house()
+        elif now >= self._picture_retry_ns:
+            self._store_next_picture(self._database)
+
+    def _open(self) -> None:
+        try:
+            database = RecordDatabase(self.directory, self._run, self._utc_now())
+        except (OSError, sqlite3.Error, RecordError) as error:
+            self._rows_refused(error)
+            return
+        try:
+            known = database.run_keys() - {database.run_key}
+            self._sweep = self._files.sweep(lambda key, image: key in known and not database.knows_image(image))
+            self._retention = Retention(self._settings, database, self._files, self._utc_now, self._pictures_removed)
+        except sqlite3.Error as error:
+            database.close()
+            self._rows_refused(error)
+            return
+        self._database = database
+        self._state.rows = None
+
+    def _commit(self, database: RecordDatabase) -> None:
+        if not database.is_in_place():
+            self._leave_database()
+            self._state.rows = Trouble("deleted", f"deleted: the records in {self.directory} were removed or replaced")
+            return
+        rows = self._queue.take_rows(_ROWS_PER_COMMIT)
+        images = [entry.image_values() for entry in rows]
+        attached = [(entry.row_id, entry.image_values()) for entry in self._attached if entry.row_id is not None]
+        try:
+            self._files.sync_names()
+            ids = database.save([(entry.row, image) for entry, image in zip(rows, images, strict=True)], attached)
+        except (OSError, sqlite3.Error) as error:
+            self._queue.put_rows_back()
+            self._rows_refused(error)
+            return
+        self._queue.rows_committed(ids)
+        stored = [image.stored for image in (*images, *(image for _, image in attached)) if image.stored is not None]
+        self._counters.recorded += len(rows)
+        self._counters.images_stored += len(stored)
+        if self._retention is not None:
+            self._retention.image_bytes += sum(picture.size_bytes for picture in stored)
+        for entry in self._attached:
+            entry.settled = True
+        self._attached = []
+        self._state.rows = None
+
+    def _store_next_picture(self, database: RecordDatabase) -> None:
+        entry = self._queue.next_picture()
+        if entry is None or entry.frame is None or entry.verdict is None:
+            return
+        frame, verdict = entry.frame, entry.verdict
+        repeated = self._repeats.find(frame, verdict)
+        try:
+            stored = repeated or self._files.store(frame, verdict, database.run_key)
+        except OSError as error:
+            self._state.pictures = trouble_of(error, self.directory)
+            self._picture_retry_ns = self._now_ns() + _PICTURE_RETRY_NS
+            return
+        except (ValueError, cv2.error) as error:
+            logger.error("the picture of frame %d cannot be stored: %s", frame.index, error)
+            self._queue.skip_picture(entry)
+        else:
+            self._state.pictures = None
+            self._queue.picture_written(entry, stored)
+            if repeated is None:
+                self._repeats.note(entry, frame, verdict)
+        self._attach_later([entry])
+
+    def _attach_later(self, entries: Sequence[Entry]) -> None:
+        """Bring what became of these pictures to those of their rows that are committed already."""
+        if not self._attached:
+            self._attached_since_ns = self._now_ns()
+        self._attached += [entry for entry in entries if entry.row_id is not None]
+
+    def _keep_house(self) -> None:
+        for picture in self._queue.take_discarded():
+            self._remove_files(picture)
+        more = False
+        try:
+            if self._sweep is not None:
+                more = next(self._sweep, None) is not None
+                self._sweep = self._sweep if more else None
+            if self._retention is not None and self._retention.step():
+                more = True
+        except sqlite3.Error as error:
+            self._rows_refused(error)
+        self._housekeeping_ns = self._now_ns() + (_BUSY_HOUSEKEEPING_NS if more else _IDLE_HOUSEKEEPING_NS)
+
+    def _pictures_removed(self, images: set[str]) -> None:
+        """Nothing that still waits for its commit may name a file that just went."""
+        self._repeats.forget()
+        self._queue.forget_files(images.__contains__)
+        for entry in self._attached:
+            if entry.stored is not None and entry.stored.image in images:
+                self._queue.drop_stored(entry)
+
+    def _rows_refused(self, error: Exception) -> None:
+        self._state.rows = trouble_of(error, self.directory)
+        self._row_retry_ns = self._now_ns() + _ROW_RETRY_NS
+        # the connection outlives these two; after anything else only a fresh one is to be trusted
+        if self._state.rows.kind not in ("disk full", "locked"):
+            self._leave_database()
+
+    def _leave_database(self) -> None:
+        """Close it; pictures whose rows are already in it can no longer be attached."""
+        if self._database is not None:
+            self._database.close()
+        self._database = self._retention = self._sweep = None
+        self._repeats.forget()
+        for entry in self._attached:
+            if entry.stored is not None:
+                self._remove_files(entry.stored)
+                self._queue.drop_stored(entry)
+        self._attached = []
+        self._queue.skip_pictures_of_committed_rows()
+        self._queue.forget_files(lambda image: not (self.directory / image).exists())
+
+    def _remove_files(self, picture: StoredPicture) -> None:
+        # with size 0 the files are an earlier row's
+        if picture.size_bytes > 0:
+            self._files.remove(picture.image)
+
+    def _finish(self) -> None:
+        """Rows first, then pictures while time lasts, then the end of the run."""
+        give_up_ns = self._now_ns() + _CLOSE_RETRY_NS
+        if self._database is not None:
+            self._state.rows = None
+        while self._now_ns() < give_up_ns:
+            rows, pictures = self._queue.waiting()
+            if self._database is None and rows:
+                self._open()
+            elif self._database is not None and rows:
+                self._commit(self._database)
+            elif self._database is not None and pictures and self._state.pictures is None:
+                self._store_next_picture(self._database)
+            else:
+                break
+            if self._state.rows is not None:
+                time.sleep(0.05)
+        self._end_run()
+
+    def _end_run(self) -> None:
+        skipped = self._queue.skip_all_pictures()
+        self._attach_later(skipped)
+        if self._database is not None and self._state.rows is None:
+            self._commit(self._database)
+        rows, _ = self._queue.waiting()
+        self._queue.lose_all_rows()
+        if self._database is not None and self._state.rows is None:
+            try:
+                self._database.end_run(self._utc_now())
+            except sqlite3.Error as error:
+                self._state.rows = trouble_of(error, self.directory)
+        if self._database is not None:
+            self._database.close()
+        self._state.publish_end(rows, len(skipped))

@@ -1,0 +1,89 @@
+"""What the run has seen so far, in numbers: for the terminal view and for the summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from edge.counters import RunCounters
+from edge.datatypes import STAGES, Decision, Frame, Reason, Verdict
+from edge.latency import LatencyWindow
+
+_RATE_OVER_S = 5.0
+
+
+class RunTally:
+    """A sink that only counts. One thread writes, any thread may read.
+
+    reasons: verdicts per reason. latency: per stage, of inspected frames only. last: the newest verdict.
+    """
+
+    def __init__(self, window: int = 2048, now: Callable[[], float] = time.monotonic) -> None:
+        self.reasons: Counter[Reason] = Counter()
+        self.latency = {stage: LatencyWindow(window) for stage in STAGES}
+        self.last: Verdict | None = None
+        self.frames = 0
+        self._now = now
+        self._started = now()
+        self._moments: deque[float] = deque(maxlen=4096)
+
+    def write(self, frame: Frame, verdict: Verdict) -> None:
+        self.frames += 1
+        self.reasons[verdict.reason] += 1
+        self._moments.append(self._now())
+        if verdict.decision is not Decision.INVALID:
+            for stage, window in self.latency.items():
+                window.add(getattr(verdict.times, stage))
+        self.last = verdict
+
+    def close(self) -> None: ...
+
+    def frames_per_second(self) -> float:
+        """Over the last seconds, so that it falls to 0 when frames stop."""
+        now = self._now()
+        span = min(_RATE_OVER_S, max(now - self._started, 1e-3))
+        moments = list(self._moments)
+        recent = sum(1 for moment in moments if now - moment <= span)
+        if recent == len(moments) == self._moments.maxlen:
+            # more frames than the window holds: the time it covers is what counts
+            span = max(now - moments[0], 1e-3)
+        return recent / span
+
+
+def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> str:
+    """A few lines of plain text for the end of a run.
+
+    records: the record directory, None when nothing was recorded.
+    """
+    invalid = {str(r): n for r, n in tally.reasons.items() if r not in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)}
+    why = ", ".join(f"{name} {count}" for name, count in sorted(invalid.items(), key=lambda item: -item[1]))
+    lines = [
+        f"frames      {counters.frames}: {counters.ok} OK, {counters.ng} NG, {counters.invalid} INVALID"
+        + (f" ({why})" if why else ""),
+        f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls",
+    ]
+    if tally.reasons[Reason.BELOW_THRESHOLD] + tally.reasons[Reason.ABOVE_THRESHOLD]:
+        p50, p95, p99, worst = tally.latency["total"].percentiles((50, 95, 99, 100))
+        lines.append(
+            f"latency     p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, max {worst:.1f} ms from grab to verdict"
+        )
+        stages = (f"{stage} {window.percentile(50):.1f}" for stage, window in tally.latency.items() if stage != "total")
+        lines.append(f"            p50 per stage in ms: {', '.join(stages)}")
+        kept = tally.latency["total"].count
+        if kept < tally.frames and kept == tally.latency["total"].size:
+            lines[-1] += f" (the last {kept} inspected frames)"
+    if records is None:
+        lines.append("records     none: record.directory is null")
+    else:
+        lost = [f"{counters.records_lost} verdicts lost"] if counters.records_lost else []
+        lost += [f"{counters.images_skipped} pictures skipped"] if counters.images_skipped else []
+        lines.append(
+            f"records     {counters.recorded} verdicts and {counters.images_stored} pictures in {records}"
+            + (f"; {', '.join(lost)}" if lost else "")
+        )
+        if counters.images_stored:
+            lines.append(f"pictures    {records}/images")
+        if counters.record_state not in ("closed", "recording"):
+            lines.append(f"            {counters.record_state}")
+    return "\n".join(lines)

@@ -1,0 +1,343 @@
+"""The recorder keeps every verdict whatever the disk does, and inspection never waits for it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import sqlite3
+import subprocess
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.counters import RunCounters
+from edge.datatypes import Decision, Fault, Frame, Reason
+from edge.records import DATABASE_NAME, RecordStore
+from edge.sinks import pictures
+from tests.records_fakes import START, image_files, inspector, look, recorder, stored, wait_for
+
+NG, OK, INVALID = Decision.NG, Decision.OK, Decision.INVALID
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB of its own; skipped where this user may not mount one."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", directory], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    yield directory
+    subprocess.run(["umount", "-l", directory], check=True)
+
+
+def test_every_verdict_is_kept_in_order_with_its_values(tmp_path):
+    sink = recorder(tmp_path)
+    looks = [look(i, (OK, NG, INVALID)[i % 3]) for i in range(9)]
+    for taken, verdict in looks:
+        sink.write(taken, verdict)
+    sink.close()
+    rows = stored(tmp_path)
+    assert [row.frame_index for row in rows] == list(range(9))
+    for row, (taken, verdict) in zip(rows, looks, strict=True):
+        assert (row.decision, row.reason, row.detail) == (verdict.decision, verdict.reason, verdict.detail)
+        assert (row.score, row.threshold, row.times) == (verdict.score, verdict.threshold, verdict.times)
+        assert (row.regions, row.utc, row.captured_ns) == (verdict.regions, taken.utc, taken.captured_ns)
+        assert (row.bundle_sha256, row.engine_sha256) == (verdict.bundle_sha256, verdict.engine_sha256)
+
+
+def test_the_run_says_what_judged_and_when_it_ended(tmp_path):
+    sink = recorder(tmp_path)
+    wait_for(lambda: (tmp_path / DATABASE_NAME).exists())
+    sink.close()
+    with RecordStore(tmp_path) as store:
+        run = store.run(1)
+    assert (run.info.backend, run.info.precision, run.info.bundle_sha256) == ("fake", "int8", "b" * 64)
+    assert run.ended_utc is not None
+    assert not run.interrupted
+
+
+def test_ng_and_invalid_pictures_are_kept_pixel_for_pixel_and_ok_pictures_are_not(tmp_path):
+    sink = recorder(tmp_path)
+    looks = [look(0, OK), look(1, NG, size=(25, 31)), look(2, INVALID, size=(1, 1))]
+    for taken, verdict in looks:
+        sink.write(taken, verdict)
+    sink.close()
+    ok, ng, invalid = stored(tmp_path)
+    assert (ok.image_state, ok.image) == ("none", None)
+    for row, (taken, _) in ((ng, looks[1]), (invalid, looks[2])):
+        data = (tmp_path / row.image).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row.image_sha256
+        assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), taken.image)
+        assert cv2.imread(str(tmp_path / row.overlay)) is not None
+
+
+def test_a_look_without_a_picture_is_recorded_without_one(tmp_path):
+    sink = recorder(tmp_path)
+    missing = Frame(7, 0, START, "fake", None, Fault(Reason.NO_FRAME, "nothing for 2000 ms"))
+    sink.write(missing, inspector().inspect(missing))
+    sink.close()
+    assert [(row.reason, row.image_state) for row in stored(tmp_path)] == [(Reason.NO_FRAME, "none")]
+
+
+def test_every_third_ok_picture_is_kept_when_asked(tmp_path):
+    sink = recorder(tmp_path, keep_ok_every=3)
+    for i in range(7):
+        sink.write(*look(i, OK))
+    sink.close()
+    assert [row.image_state for row in stored(tmp_path)] == ["none", "none", "stored"] * 2 + ["none"]
+
+
+def test_a_frozen_picture_is_stored_once_and_shared_by_its_rows(tmp_path):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    taken, verdict = look(0, INVALID, reason=Reason.FROZEN)
+    sink.write(taken, verdict)
+    wait_for(lambda: counters.images_stored == 1)
+    for _ in range(3):
+        sink.write(taken, verdict)
+    sink.close()
+    rows = stored(tmp_path)
+    assert len({row.image for row in rows}) == 1
+    assert len(image_files(tmp_path)) == 2
+
+
+def test_two_runs_share_a_store_one_after_the_other(tmp_path):
+    for _ in range(2):
+        sink = recorder(tmp_path)
+        sink.write(*look(0, NG))
+        sink.close()
+    rows = stored(tmp_path)
+    assert [(row.id, row.run_id) for row in rows] == [(1, 1), (2, 2)]
+    assert len({row.image for row in rows}) == 2
+
+
+def test_a_second_recorder_waits_until_the_first_lets_go_of_the_store(tmp_path):
+    first = recorder(tmp_path)
+    first.write(*look(0))
+    wait_for(lambda: (tmp_path / DATABASE_NAME).exists())
+    counters = RunCounters()
+    second = recorder(tmp_path, counters)
+    second.write(*look(1))
+    wait_for(lambda: counters.record_state.startswith("locked: another program"))
+    first.close()
+    wait_for(lambda: counters.recorded == 1)
+    second.close()
+    assert [row.frame_index for row in stored(tmp_path)] == [0, 1]
+
+
+def test_a_row_whose_picture_is_late_is_committed_first_and_completed_later(tmp_path, monkeypatch):
+    counters = RunCounters()
+    real = pictures.PictureFiles.store
+    allowed = []
+
+    def slow(self, *arguments):
+        if not allowed:
+            raise OSError(28, "No space left on device")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(pictures.PictureFiles, "store", slow)
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0, NG))
+    wait_for(lambda: counters.recorded == 1)
+    assert stored(tmp_path)[0].image_state == "waiting"
+    assert counters.record_state.endswith("1 pictures waiting, verdicts are recorded")
+    allowed.append(True)
+    wait_for(lambda: counters.images_stored == 1)
+    row = stored(tmp_path)[0]
+    assert row.image_state == "stored"
+    assert (tmp_path / row.image).is_file()
+    sink.close()
+
+
+def test_pictures_beyond_the_queue_are_skipped_and_counted_but_their_rows_stay(tmp_path):
+    counters = RunCounters()
+    blocker = tmp_path / "records"
+    blocker.write_text("a file in place of the directory")
+    sink = recorder(blocker, counters, queue_frames=2)
+    for i in range(5):
+        sink.write(*look(i, NG))
+    assert counters.images_skipped == 3
+    blocker.unlink()
+    wait_for(lambda: counters.recorded == 5)
+    sink.close()
+    assert [row.image_state for row in stored(blocker)] == ["stored"] * 2 + ["skipped"] * 3
+
+
+def test_the_oldest_verdicts_are_lost_beyond_the_queue_and_counted(tmp_path):
+    counters = RunCounters()
+    blocker = tmp_path / "records"
+    blocker.write_text("a file in place of the directory")
+    sink = recorder(blocker, counters, queue_verdicts=4)
+    for i in range(10):
+        sink.write(*look(i, NG))
+    assert counters.records_lost == 6
+    blocker.unlink()
+    wait_for(lambda: counters.recorded == 4)
+    sink.close()
+    rows = stored(blocker)
+    assert [row.frame_index for row in rows] == [6, 7, 8, 9]
+    assert len(image_files(blocker)) == 8
+
+
+def test_recording_into_a_file_says_so_once_and_resumes_by_itself(tmp_path, caplog):
+    counters = RunCounters()
+    blocker = tmp_path / "records"
+    blocker.write_text("")
+    with caplog.at_level(logging.WARNING, "edge.records"):
+        sink = recorder(blocker, counters)
+        for i in range(3):
+            sink.write(*look(i))
+        wait_for(lambda: counters.record_state == f"not a directory: {blocker} is a file; 3 verdicts waiting")
+        time.sleep(1.1)
+        blocker.unlink()
+        wait_for(lambda: counters.recorded == 3)
+        wait_for(lambda: counters.record_state == "recording")
+    sink.close()
+    assert [row.frame_index for row in stored(blocker)] == [0, 1, 2]
+    assert [record.message.split(";")[0].split(":")[0] for record in caplog.records] == [
+        "not a directory",
+        "recording again",
+    ]
+
+
+def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(small_disk):
+    counters = RunCounters()
+    sink = recorder(small_disk, counters)
+    sink.write(*look(0))
+    wait_for(lambda: counters.recorded == 1)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    for i in range(1, 400):
+        sink.write(*look(i, NG if i % 100 == 0 else OK))
+    wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free; "))
+    assert counters.record_state.endswith("verdicts waiting")
+    filler.unlink()
+    wait_for(lambda: counters.recorded == 400)
+    wait_for(lambda: counters.images_stored == 3)
+    sink.close()
+    assert [row.frame_index for row in stored(small_disk)] == list(range(400))
+
+
+def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):
+    counters = RunCounters()
+    sink = recorder(small_disk, counters)
+    wait_for(lambda: counters.record_state == "recording")
+    # the reserve of a disk of 2 MB is 0.1 MB
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 90_000))
+    sink.write(*look(0, NG))
+    wait_for(lambda: counters.recorded == 1)
+    wait_for(lambda: counters.record_state.startswith("disk full"))
+    assert counters.record_state.endswith("0 MB free; 1 pictures waiting, verdicts are recorded")
+    sink.close()
+    assert counters.record_state.startswith("closed: 0 verdicts and 1 pictures not saved (disk full")
+
+
+def test_a_read_only_disk_is_named_and_recording_resumes_by_itself(small_disk):
+    sink = recorder(small_disk / "records")
+    sink.write(*look(0))
+    sink.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    counters = RunCounters()
+    sink = recorder(small_disk / "records", counters)
+    sink.write(*look(1, NG))
+    wait_for(lambda: counters.record_state == f"read-only: {small_disk}/records cannot be written; 1 verdicts waiting")
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    wait_for(lambda: counters.images_stored == 1)
+    sink.close()
+    assert [row.frame_index for row in stored(small_disk / "records")] == [0, 1]
+
+
+def test_a_locked_database_is_waited_for_and_nothing_is_lost(tmp_path):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0))
+    wait_for(lambda: counters.recorded == 1)
+    other = sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for i in range(1, 4):
+        sink.write(*look(i))
+    wait_for(
+        lambda: counters.record_state == f"locked: another program holds the records in {tmp_path}; 3 verdicts waiting"
+    )
+    other.execute("ROLLBACK")
+    other.close()
+    wait_for(lambda: counters.recorded == 4)
+    sink.close()
+    assert [row.frame_index for row in stored(tmp_path)] == [0, 1, 2, 3]
+
+
+def test_a_deleted_directory_is_noticed_and_started_anew(tmp_path):
+    counters = RunCounters()
+    directory = tmp_path / "records"
+    sink = recorder(directory, counters)
+    sink.write(*look(0, NG))
+    wait_for(lambda: counters.images_stored == 1)
+    shutil.rmtree(directory)
+    sink.write(*look(1, NG))
+    wait_for(lambda: counters.recorded == 2)
+    sink.close()
+    rows = stored(directory)
+    assert [row.frame_index for row in rows] == [1]
+    assert all((directory / row.image).is_file() for row in rows if row.image)
+
+
+def test_a_store_of_a_newer_version_is_left_alone(tmp_path):
+    with sqlite3.connect(tmp_path / DATABASE_NAME) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0))
+    wait_for(lambda: counters.record_state.startswith("the records have schema version 99"))
+    sink.close()
+    assert counters.records_lost == 1
+
+
+def test_closing_says_what_could_not_be_saved_within_a_second(tmp_path, caplog):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0))
+    wait_for(lambda: counters.recorded == 1)
+    other = sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    sink.write(*look(1))
+    started = time.monotonic()
+    sink.close()
+    assert time.monotonic() - started < 1.5
+    other.close()
+    assert counters.record_state == (
+        f"closed: 1 verdicts and 0 pictures not saved (locked: another program holds the records in {tmp_path})"
+    )
+    assert caplog.records[-1].message == counters.record_state
+
+
+def test_writing_never_waits_for_a_disk_that_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "_write_whole", lambda path, data: time.sleep(2))
+    sink = recorder(tmp_path)
+    looks = [look(i, NG) for i in range(50)]
+    started = time.monotonic()
+    for taken, verdict in looks:
+        sink.write(taken, verdict)
+    assert time.monotonic() - started < 0.5
+    sink.close()
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_bug_in_the_writer_is_shown_and_does_not_reach_the_inspection(tmp_path, monkeypatch, caplog):
+    def broken(*_):
+        raise KeyError("a bug")
+
+    counters = RunCounters()
+    monkeypatch.setattr(pictures.PictureFiles, "store", broken)
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0, NG))
+    wait_for(lambda: counters.record_state == "stopped by an unexpected error: 'a bug'")
+    sink.write(*look(1))
+    sink.close()
+    assert "please report it" in caplog.text
