@@ -95,7 +95,7 @@ class RecordSettings(_Section):
     max_image_age_days: Positive | None = 30
     max_image_mb: Positive | None = 10000
     max_verdict_age_days: Positive | None = 365
-    queue_frames: PositiveInt = 256
+    queue_frames: PositiveInt = 64
     queue_verdicts: PositiveInt = 100000
 
 

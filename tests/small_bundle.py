@@ -9,8 +9,17 @@ from calibration.ranges import collect_ranges, ranges_to_bytes
 from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle, load_bundle, write_bundle
 from edge.kernels.cpu import planes_from_field
-from edge.manifest import FileEntry, ImageScoreSpec, InputSpec, Manifest, PreprocessSpec, ResidualSpec, ScoreSpec
-from edge.manifest import SmoothSpec, TrainingRecord
+from edge.manifest import (
+    FileEntry,
+    ImageScoreSpec,
+    InputSpec,
+    Manifest,
+    PreprocessSpec,
+    ResidualSpec,
+    ScoreSpec,
+    SmoothSpec,
+    TrainingRecord,
+)
 from export.qdq import quantized_for_cpu
 
 SIZE = 32

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from edge.bundle import MANIFEST, load_bundle, roll_back, write_bundle
+from edge.bundle import MANIFEST, load_bundle, roll_back, write_atomically, write_bundle
 from edge.errors import BundleError, CalibrationMismatch
 
 
@@ -26,7 +26,7 @@ def test_a_bundle_reads_back_what_was_written(bundle_path):
 
 
 def test_no_directory_no_manifest_and_no_json_are_named(tmp_path):
-    with pytest.raises(BundleError, match="no such directory"):
+    with pytest.raises(BundleError, match="no such bundle directory"):
         load_bundle(tmp_path / "nowhere")
     with pytest.raises(BundleError, match=r"manifest\.json: No such file"):
         load_bundle(tmp_path)
@@ -105,16 +105,20 @@ def test_replacing_a_file_keeps_the_old_version_and_rollback_returns_to_it(bundl
     assert roll_back(bundle_path).sha256 == after.sha256
 
 
-def test_a_write_cut_off_before_the_manifest_changes_nothing(bundle_path, monkeypatch):
+@pytest.mark.parametrize("writes_done", [0, 1, 2])
+def test_a_write_cut_off_at_any_step_leaves_the_old_version_whole(bundle_path, monkeypatch, writes_done):
     before = load_bundle(bundle_path)
+    left = [writes_done]
 
-    def power_cut(*_):
-        raise KeyboardInterrupt
+    def write_until_the_power_cut(file, data):
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        write_atomically(file, data)
 
-    monkeypatch.setattr("edge.bundle.Manifest.model_dump_json", power_cut)
+    monkeypatch.setattr("edge.bundle.write_atomically", write_until_the_power_cut)
     with pytest.raises(KeyboardInterrupt):
         write_bundle(bundle_path, before.manifest, {"ranges": ("ranges.json", b"{}")})
-    monkeypatch.undo()
     after = load_bundle(bundle_path)
     after.verify()
     assert after.sha256 == before.sha256

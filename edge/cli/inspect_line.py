@@ -42,8 +42,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         capture = Capture(
             lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
         )
-        sinks = _open_sinks(options, settings, inspector, run_info(bundle, inspector, capture.name, settings), counters,
-                            tally, stop.set)
+        sinks = _open_sinks(
+            options, settings, inspector, run_info(bundle, inspector, capture.name, settings), counters, tally, stop.set
+        )
         try:
             finished = run_loop(
                 capture,
@@ -137,7 +138,9 @@ def _view(settings: Settings, info: RunInfo, counters: RunCounters, tally: RunTa
     title = ViewTitle(info.source, Path(info.bundle_path).name, f"{info.backend} {info.precision}")
     if live in ("on", True) or (live == "auto" and sys.stderr.isatty()):
         return LiveView(title, counters, tally, settings.view.refresh_per_second)
-    return PlainView(title, counters, tally)
+    if live in ("off", False):
+        return tally
+    return PlainView(counters, tally, sys.stderr)
 
 
 @contextmanager

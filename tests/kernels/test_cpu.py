@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from edge.kernels import reference
-from edge.kernels.cpu import KERNEL_TOLERANCE, CpuScorePath, NetworkOutputs, NormalStatistics, ResidualTerms
-from edge.kernels.cpu import planes_from_field, top_k_mean
+from edge.kernels.cpu import (
+    KERNEL_TOLERANCE,
+    CpuScorePath,
+    NetworkOutputs,
+    NormalStatistics,
+    ResidualTerms,
+    planes_from_field,
+    top_k_mean,
+)
 from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 
 WEIGHTS = {
