@@ -20,6 +20,7 @@ from edge.config import CameraSettings, FreshnessSettings
 from edge.counters import RunCounters
 from edge.datatypes import Fault, Frame, Reason
 from edge.errors import EdgeInspectError
+from edge.frame_slot import NewestFrameSlot
 from edge.freshness import FreshnessCheck
 
 log = logging.getLogger(__name__)
@@ -45,58 +46,6 @@ class FrameSupply(Protocol):
         """A frame without a picture, stamped now and numbered like the others."""
 
 
-class NewestFrameSlot:
-    """Room for one frame between two threads.
-
-    keep_all: `put` waits for the room instead of replacing what waits there; for sources that lose nothing.
-    """
-
-    def __init__(self, keep_all: bool = False) -> None:
-        self.dropped = 0
-        self._keep_all = keep_all
-        self._changed = threading.Condition()
-        self._frame: Frame | None = None
-        self._closed = False
-
-    @property
-    def waiting(self) -> Frame | None:
-        """The frame that `take` would return, left in its place."""
-        return self._frame
-
-    def put(self, frame: Frame) -> None:
-        """Offer a frame; after `close` it is discarded."""
-        with self._changed:
-            if self._keep_all:
-                self._changed.wait_for(lambda: self._frame is None or self._closed)
-            if self._closed:
-                return
-            if self._frame is not None:
-                self.dropped += 1
-            self._frame = frame
-            self._changed.notify_all()
-
-    def take(self, timeout_s: float = 0.0) -> Frame | None:
-        """Remove and return the frame, waiting for one at most timeout_s, or until `wake`; None when none came."""
-        with self._changed:
-            if self._frame is None and timeout_s > 0 and not self._closed:
-                self._changed.wait(timeout_s)
-            frame, self._frame = self._frame, None
-            if frame is not None and self._keep_all:
-                self._changed.notify_all()
-            return frame
-
-    def wake(self) -> None:
-        """Let a waiting `take` return with what there is."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Release everyone who waits; frames put from now on are discarded."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
 @dataclass(frozen=True)
 class _Loss:
     at_ns: int
@@ -108,7 +57,9 @@ class Capture:
 
     The source is opened in the caller's thread, so a camera that is not there raises CameraError at once; grabbing
     starts with it, so load the model first. Later a lost live source is reopened for ever, after reopen_first_ms,
-    doubling up to reopen_max_ms until a good frame comes. Whatever goes wrong is told by `take` as a no_frame frame: one when the camera is lost, then one for every
+    doubling up to reopen_max_ms until a good frame comes.
+
+    Whatever goes wrong is told by `take` as a no_frame frame: one when the camera is lost, then one for every
     read_timeout_ms without a frame, also while the driver does not return from its grab. A driver that never returns
     cannot be interrupted from Python; its no_frame verdicts go on until the process is restarted.
     """

@@ -27,6 +27,7 @@ WATCH_PERIOD_S = 0.05
 # how long a frame may take to finish after a stop; with the rest it stays below a second
 FINISH_TIMEOUT_S = 0.6
 SINK_TIMEOUT_S = 0.2
+BLOCKING_SINK_S = 1.0
 
 
 def run_loop(
@@ -83,6 +84,9 @@ class _Loop:
         self._deadline_ms = settings.inspection.deadline_ms if capture.live else None
         self._halt = threading.Event()
         self._finished = threading.Event()
+        self._frames_before = counters.frames
+        self._writing: tuple[str, int] | None = None
+        self._reported_write: tuple[str, int] | None = None
         self._sink_failures = [0] * len(self._sinks)
         self._model_failures = 0
         # the lock is held to speak a verdict; who takes the frame out of _in_flight under it, speaks
@@ -112,9 +116,14 @@ class _Loop:
             self._finished.set()
 
     def _enough(self) -> bool:
-        return self._max_frames is not None and self._counters.frames >= self._max_frames
+        return self._max_frames is not None and self._counters.frames - self._frames_before >= self._max_frames
 
     def _inspect(self, frame: Frame) -> None:
+        fault = frame.fault or self._stale(frame)
+        if fault is not None:
+            with self._lock:
+                self._speak(frame, self._inspector.invalid(frame, fault))
+            return
         self._in_flight = frame
         verdict = self._in_time(self._judged(frame))
         with self._lock:
@@ -131,9 +140,6 @@ class _Loop:
             self._speak(frame, verdict)
 
     def _judged(self, frame: Frame) -> Verdict:
-        stale = self._stale(frame)
-        if stale is not None:
-            return self._inspector.invalid(frame, stale)
         try:
             verdict = self._inspector.inspect(frame)
         # any failure of the model is the verdict of this frame, not the end of the line
@@ -148,7 +154,7 @@ class _Loop:
         return verdict
 
     def _stale(self, frame: Frame) -> Fault | None:
-        if self._max_age_ms is None or frame.fault is not None:
+        if self._max_age_ms is None:
             return None
         age_ms = (time.perf_counter_ns() - frame.captured_ns) / 1e6
         if age_ms <= self._max_age_ms:
@@ -181,6 +187,7 @@ class _Loop:
         else:
             counters.invalid += 1
         for position, sink in enumerate(self._sinks):
+            self._writing = (type(sink).__name__, time.perf_counter_ns())
             try:
                 sink.write(frame, verdict)
                 self._sink_failures[position] = 0
@@ -195,6 +202,7 @@ class _Loop:
                         self._sink_failures[position],
                         error,
                     )
+        self._writing = None
 
     # the caller's thread
 
@@ -206,6 +214,7 @@ class _Loop:
             wait_s = min(WATCH_PERIOD_S, (end_ns - now_ns) / 1e9, (self._next_alarm_ns() - now_ns) / 1e9)
             if end_ns <= now_ns or self._finished.wait(max(0.0, wait_s)):
                 return
+            self._report_blocking_sink()
             if self._next_alarm_ns() <= time.perf_counter_ns():
                 self._speak_for_the_model()
 
@@ -218,9 +227,16 @@ class _Loop:
             return frame.captured_ns + self._deadline_ms * 1_000_000
         return self._speak_again_ns if self._hung_frame is not None else math.inf
 
+    def _report_blocking_sink(self) -> None:
+        writing = self._writing
+        if writing is None or writing is self._reported_write:
+            return
+        if time.perf_counter_ns() - writing[1] > BLOCKING_SINK_S * 1e9:
+            self._reported_write = writing
+            log.error("%s has not returned for %.0f s: no verdict can be given meanwhile", writing[0], BLOCKING_SINK_S)
+
     def _speak_for_the_model(self) -> None:
-        if not self._lock.acquire(timeout=SINK_TIMEOUT_S):
-            log.error("a sink has not returned for %.1f s; no verdict can be given meanwhile", SINK_TIMEOUT_S)
+        if not self._lock.acquire(timeout=WATCH_PERIOD_S):
             return
         try:
             now_ns = time.perf_counter_ns()
