@@ -75,6 +75,8 @@ def open_demo(settings: CameraSettings, folder: Path = SAMPLE_LINE) -> FrameSour
 
 def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
     path = Path(spec).expanduser()
+    if not spec:
+        raise CameraError("the source is empty", fix=f"give {SOURCES}")
     try:
         if path.is_file():
             return _open_file(path, settings)

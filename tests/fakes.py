@@ -6,6 +6,7 @@ import http.server
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -137,13 +138,15 @@ class RaisingSink(ListSink):
 
 
 class ScriptedSource:
-    """Plays a script: a Frame is returned, an exception raised, an Event waited for; then None."""
+    """Plays a script: a Frame is stamped and returned, an exception raised, an Event waited for; then None."""
 
     def __init__(self, script: Iterable[Frame | Exception | threading.Event], live: bool = True) -> None:
         self.name = "scripted"
         self.live = live
         self.closed = False
-        self._script: Iterator[Frame | Exception | threading.Event] = iter(script)
+        steps = list(script)
+        self._events = [step for step in steps if isinstance(step, threading.Event)]
+        self._script: Iterator[Frame | Exception | threading.Event] = iter(steps)
 
     def read(self) -> Frame | None:
         for step in self._script:
@@ -152,8 +155,13 @@ class ScriptedSource:
             elif isinstance(step, Exception):
                 raise step
             else:
-                return step
+                return replace(step, captured_ns=time.perf_counter_ns())
         return None
+
+    def release(self) -> None:
+        """Set every event of the script, as a driver that returns after all."""
+        for event in self._events:
+            event.set()
 
     def close(self) -> None:
         self.closed = True
