@@ -125,7 +125,7 @@ class _Loop:
                 self._speak(frame, self._inspector.invalid(frame, fault))
             return
         self._in_flight = frame
-        verdict = self._in_time(self._judged(frame))
+        verdict = in_time(self._judged(frame), self._deadline_ms)
         with self._lock:
             if self._in_flight is None:
                 self._hung_frame = None
@@ -160,21 +160,6 @@ class _Loop:
         if age_ms <= self._max_age_ms:
             return None
         return Fault(Reason.STALE, f"{age_ms:.0f} ms old at the start of inspection, {self._max_age_ms} allowed")
-
-    def _in_time(self, verdict: Verdict) -> Verdict:
-        """The verdict itself, or INVALID in its place when it came too late for the part."""
-        late = self._deadline_ms is not None and verdict.times.total > self._deadline_ms
-        if not late or verdict.decision is Decision.INVALID:
-            return verdict
-        return replace(
-            verdict,
-            decision=Decision.INVALID,
-            reason=Reason.DEADLINE_MISSED,
-            detail=f"{verdict.decision} came {verdict.times.total:.0f} ms after the grab, {self._deadline_ms} allowed",
-            score=None,
-            regions=(),
-            anomaly_map=None,
-        )
 
     def _speak(self, frame: Frame, verdict: Verdict) -> None:
         """Count a verdict and hand it to every sink; the lock is held."""
@@ -280,3 +265,19 @@ class _Loop:
 
 def _worth_a_line(failures: int) -> bool:
     return failures in (1, 10, 100) or failures % 1000 == 0
+
+
+def in_time(verdict: Verdict, deadline_ms: int | None) -> Verdict:
+    """The verdict itself, or INVALID without a score when it came later than deadline_ms after the grab."""
+    late = deadline_ms is not None and verdict.times.total > deadline_ms
+    if not late or verdict.decision is Decision.INVALID:
+        return verdict
+    return replace(
+        verdict,
+        decision=Decision.INVALID,
+        reason=Reason.DEADLINE_MISSED,
+        detail=f"{verdict.decision} came {verdict.times.total:.0f} ms after the grab, {deadline_ms} allowed",
+        score=None,
+        regions=(),
+        anomaly_map=None,
+    )

@@ -177,6 +177,9 @@ class ScriptedSupply:
         self._next_blank = len(self._frames)
         self._quiet = threading.Event()
 
+    def add(self, given: Frame | Callable[[], Frame]) -> None:
+        self._frames.append(given)
+
     @property
     def ended(self) -> bool:
         return not self._frames and not self._endless
@@ -196,11 +199,13 @@ class ScriptedSupply:
 class MjpegCamera:
     """A network camera: multipart JPEG over HTTP on loopback, with the faults real ones have.
 
-    It can be killed (connections cut, port closed), started again on the same port, and frozen.
+    It can be killed (connections cut, port closed), started again on the same port, frozen (the same picture again and
+    again) and silent (connected, but nothing comes).
     """
 
     def __init__(self, fps: float = 30.0) -> None:
         self.frozen = threading.Event()
+        self.silent = threading.Event()
         self._fps = fps
         self._down = threading.Event()
         self._server: http.server.ThreadingHTTPServer | None = None
@@ -234,6 +239,8 @@ class MjpegCamera:
                 count = 0
                 try:
                     while not down.wait(1 / camera._fps):
+                        if camera.silent.is_set():
+                            continue
                         count += not camera.frozen.is_set()
                         jpeg = cv2.imencode(".jpg", picture(count))[1].tobytes()
                         head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"

@@ -14,7 +14,7 @@ from edge.file_sources import PictureFiles
 from edge.frame_slot import NewestFrameSlot
 from tests.fakes import WAIT_S, ScriptedSource, eventually, frame, picture, write_picture
 
-FAST = CameraSettings(read_timeout_ms=60, reopen_first_ms=1, reopen_max_ms=4)
+FAST = CameraSettings(read_timeout_ms=120, reopen_first_ms=1, reopen_max_ms=4)
 PATIENT = CameraSettings(read_timeout_ms=60_000, reopen_first_ms=1, reopen_max_ms=4)
 
 
@@ -120,7 +120,7 @@ def test_every_file_arrives_in_order_however_slow_the_reader(tmp_path):
 def test_a_pause_between_files_is_no_missing_frame():
     quiet = waits()
     with capturing(ScriptedSource([quiet, frame(0)], live=False), camera=FAST) as capture:
-        assert capture.take(0.15) is None
+        assert capture.take(0.2) is None
         quiet.set()
         assert take(capture).fault is None
 
@@ -190,9 +190,9 @@ def test_a_driver_that_hangs_gives_a_no_frame_fault_per_time_out():
         assert eventually(lambda: counters.camera_state == "running")
     faults = [one.fault for one in taken]
     assert faults[0] is None and {fault.reason for fault in faults[1:4]} == {Reason.NO_FRAME}
-    assert "no frame for 60 ms: the driver has not returned a picture" in faults[1].detail
+    assert "no frame for 120 ms: the driver has not returned a picture" in faults[1].detail
     stamps = [one.captured_ns for one in taken[:4]]
-    assert all(later - earlier >= 60e6 for earlier, later in pairwise(stamps))
+    assert all(later - earlier >= 120e6 for earlier, later in pairwise(stamps))
     assert [one.index for one in taken] == list(range(len(taken)))
     assert counters.stalls == len(taken) - 2
     assert counters.reconnects == 0
@@ -252,7 +252,7 @@ def test_while_the_camera_is_away_every_time_out_says_why():
         taken = [take(capture), take(capture), take(capture)]
         assert counters.camera_state == "lost"
     assert [one.fault.reason for one in taken] == [Reason.NO_FRAME] * 3
-    assert "no frame for 60 ms: opening it again failed: no such camera" in taken[2].fault.detail
+    assert "no frame for 120 ms: opening it again failed: no such camera" in taken[2].fault.detail
 
 
 def test_attempts_double_their_distance_up_to_the_maximum_and_never_end():
@@ -288,13 +288,11 @@ def test_a_driver_that_repeats_its_last_picture_is_frozen_and_then_opened_again(
     sources = [Unplugged([]), ScriptedSource([frame(1), waits()])]
     with capturing(*sources, camera=FAST, counters=counters) as capture:
         faults = []
-        while not faults or faults[-1] is not None or len(faults) < 4:
-            taken = take(capture)
+        while (taken := take(capture)).image is None or not (taken.image == picture(1)).all():
             faults.append(taken.fault)
-        assert (taken.image == picture(1)).all() or len(faults) < 4
     reasons = [fault.reason for fault in faults if fault is not None]
     assert Reason.FROZEN in reasons and Reason.NO_FRAME in reasons
-    assert any("frozen for 60 ms" in fault.detail for fault in faults if fault)
+    assert any("frozen for 120 ms" in fault.detail for fault in faults if fault)
     assert counters.reconnects == 1
     # the pause between frozen looks keeps a spinning driver from filling the records
     assert counters.grabbed < 60
