@@ -212,9 +212,12 @@ def test_a_camera_that_never_gives_a_first_frame_is_not_silent():
 )
 def test_a_lost_camera_is_told_at_once_and_opened_again(trouble, said):
     counters = RunCounters()
-    first, second = ScriptedSource([frame(0), trouble]), ScriptedSource([frame(1), waits()])
+    taken_first = waits()
+    first, second = ScriptedSource([frame(0), taken_first, trouble]), ScriptedSource([frame(1), waits()])
     with capturing(first, second, counters=counters) as capture:
-        taken = [take(capture), take(capture), take(capture)]
+        taken = [take(capture)]
+        taken_first.set()
+        taken += [take(capture), take(capture)]
         assert eventually(lambda: counters.camera_state == "running")
     assert [one.fault and one.fault.detail for one in taken] == [None, said, None]
     assert (taken[2].image == picture(1)).all()
@@ -239,8 +242,11 @@ def test_a_frame_grabbed_before_the_loss_is_delivered_before_it():
 
 
 def test_a_live_stream_that_ends_is_lost_not_finished():
-    with capturing(ScriptedSource([frame(0)]), ScriptedSource([frame(1), waits()])) as capture:
-        taken = [take(capture), take(capture), take(capture)]
+    taken_first = waits()
+    with capturing(ScriptedSource([frame(0), taken_first]), ScriptedSource([frame(1), waits()])) as capture:
+        taken = [take(capture)]
+        taken_first.set()
+        taken += [take(capture), take(capture)]
         assert not capture.ended
     assert taken[1].fault.detail == "the camera was lost: the stream ended"
 
