@@ -91,6 +91,7 @@ class Capture:
         self._next_index = 0
         self._last_look_ns = time.perf_counter_ns()
         self._in_outage = False
+        self._held: Frame | None = None
         self._thread = threading.Thread(target=self._grab_until_stopped, name="grab", daemon=True)
         self._thread.start()
 
@@ -106,49 +107,44 @@ class Capture:
 
     @property
     def ended(self) -> bool:
-        return self._grabbing_done.is_set() and self._slot.waiting is None and not self._losses
+        through = self._grabbing_done.is_set() and self._held is None
+        return through and self._slot.waiting is None and not self._losses
 
     def take(self, timeout_s: float) -> Frame | None:
         """The newest frame, a no_frame frame, or None when neither is due within timeout_s. One caller at a time."""
-        lost = self._loss_to_tell()
-        if lost is not None:
-            return self._no_frame(lost)
-        if not self.live:
-            return self._delivered(self._slot.take(timeout_s))
         due_ns = self._last_look_ns + self._camera.read_timeout_ms * 1_000_000
-        until_due_s = max(0.0, (due_ns - time.perf_counter_ns()) / 1e9)
-        frame = self._delivered(self._slot.take(min(timeout_s, until_due_s)))
+        frame = self._next_frame(timeout_s, due_ns)
+        while self._losses and (frame is None or self._losses[0].at_ns <= frame.captured_ns):
+            # the loss came first, so it is told first
+            loss, self._held = self._losses.popleft(), frame
+            if not self._in_outage:
+                return self._no_frame(f"the camera was lost: {loss.text}")
+            frame = self._next_frame(0.0, due_ns)
         if frame is not None:
-            return frame
-        now_ns = time.perf_counter_ns()
-        if now_ns < due_ns or self._stop.is_set():
+            self._in_outage = False
+            self._last_look_ns = max(self._last_look_ns, frame.captured_ns)
+            index, self._next_index = self._next_index, self._next_index + 1
+            return replace(frame, index=index)
+        if not self.live or time.perf_counter_ns() < due_ns or self._stop.is_set():
             return None
         if not self._in_outage and not self._reopening:
             self._counters.camera_state = "stalled"
         return self._no_frame(f"no frame for {self._camera.read_timeout_ms} ms: {self._trouble}")
 
+    def _next_frame(self, timeout_s: float, due_ns: int) -> Frame | None:
+        if self._held is not None:
+            frame, self._held = self._held, None
+            return frame
+        if self._losses:
+            timeout_s = 0.0
+        elif self.live:
+            timeout_s = min(timeout_s, (due_ns - time.perf_counter_ns()) / 1e9)
+        return self._slot.take(timeout_s)
+
     def blank(self, fault: Fault) -> Frame:
         """A frame without a picture, stamped now and numbered like the others."""
         index, self._next_index = self._next_index, self._next_index + 1
         return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), self.name, None, fault)
-
-    def _loss_to_tell(self) -> str | None:
-        """The text of a loss that no verdict has told yet; a frame grabbed before it goes first."""
-        if not self._losses:
-            return None
-        waiting = self._slot.waiting
-        if waiting is not None and waiting.captured_ns < self._losses[0].at_ns:
-            return None
-        loss = self._losses.popleft()
-        return None if self._in_outage else f"the camera was lost: {loss.text}"
-
-    def _delivered(self, frame: Frame | None) -> Frame | None:
-        if frame is None:
-            return None
-        self._in_outage = False
-        self._last_look_ns = max(self._last_look_ns, frame.captured_ns)
-        index, self._next_index = self._next_index, self._next_index + 1
-        return replace(frame, index=index)
 
     def _no_frame(self, detail: str) -> Frame:
         self._in_outage = True
