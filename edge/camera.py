@@ -1,10 +1,24 @@
-"""Where frames come from."""
+"""Where frames come from: what a source is, and which one a --source means."""
 
 from __future__ import annotations
 
+import glob
+from pathlib import Path
 from typing import Protocol
 
+from edge.config import CameraSettings
 from edge.datatypes import Frame
+from edge.errors import CameraError, UsageError
+from edge.file_sources import PacedPictures, PictureFiles, VideoFile
+from edge.opencv_camera import open_device, open_pipeline, open_stream
+from edge.picture import PICTURE_SUFFIXES, list_pictures
+
+SAMPLE_LINE = Path(__file__).parent / "samples" / "aliens" / "line"
+DEMO_FPS = 15.0
+SOURCES = (
+    "a camera number (0), a device (/dev/video0), an rtsp:// or http:// address, a GStreamer pipeline, "
+    "a video file, a picture, a folder or pattern of pictures, or demo"
+)
 
 
 class FrameSource(Protocol):
@@ -19,7 +33,64 @@ class FrameSource(Protocol):
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a file source.
 
-        A picture that exists but cannot be used comes as a Frame with a fault. Raises CameraError when a live source is lost.
+        `index` counts this source's reads from 0. A picture that exists but cannot be used comes as a Frame with a
+        fault. Raises CameraError when a live source is lost.
         """
 
     def close(self) -> None: ...
+
+
+def open_source(spec: str, settings: CameraSettings) -> FrameSource:
+    """Open what --source names: SOURCES, tried in that order. Raises CameraError.
+
+    Device, address and pipeline are live, and so is `demo`, which shows the shipped sample line as a camera would.
+    Files are not: nothing is skipped, and camera.fps paces them.
+    """
+    spec = spec.strip()
+    if spec == "demo":
+        return open_demo(settings)
+    if spec.isdecimal():
+        return open_device(int(spec), settings)
+    if " ! " in spec:
+        return open_pipeline(spec, settings)
+    if spec.startswith("file://"):
+        return _open_files(spec.removeprefix("file://"), settings)
+    if "://" in spec:
+        return open_stream(spec, settings)
+    if spec.startswith("/dev/"):
+        return open_device(spec, settings)
+    return _open_files(spec, settings)
+
+
+def open_demo(settings: CameraSettings, folder: Path = SAMPLE_LINE) -> FrameSource:
+    """The sample line as a live camera; raises CameraError when its pictures are not installed."""
+    try:
+        pictures = list_pictures(folder)
+    except UsageError as error:
+        raise CameraError(
+            f"the demo's sample line is missing: {error.message}", fix="reinstall edge-inspect; its pictures ship in it"
+        ) from error
+    return PacedPictures(pictures, settings.fps or DEMO_FPS, settings.sensor_bits, name="demo")
+
+
+def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
+    path = Path(spec).expanduser()
+    if not spec:
+        raise CameraError("the source is empty", fix=f"give {SOURCES}")
+    try:
+        if path.is_file():
+            return _open_file(path, settings)
+        if path.is_dir() or glob.has_magic(spec):
+            pictures = list_pictures(path)
+            return PictureFiles(pictures, settings.fps, settings.sensor_bits, name=str(path))
+    except UsageError as error:
+        raise CameraError(error.message, fix=error.fix) from error
+    except OSError as error:
+        raise CameraError(f"{path}: {error.strerror or error}", fix="check the path and its permissions") from error
+    raise CameraError(f"{spec!r}: no such file, folder or camera", fix=f"give {SOURCES}")
+
+
+def _open_file(path: Path, settings: CameraSettings) -> FrameSource:
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return PictureFiles([path], settings.fps, settings.sensor_bits, name=str(path))
+    return VideoFile(path, settings)

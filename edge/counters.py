@@ -7,14 +7,21 @@ from dataclasses import dataclass
 
 @dataclass
 class RunCounters:
-    """Counts since the start. Every field has exactly one writing thread, so no lock is needed; any thread may read."""
+    """Counts since the start. Every number has one writer at a time, so no lock is needed; any thread may read.
+
+    late_results: verdicts that came after the watchdog had spoken for their frame, and were discarded.
+    stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver
+    has not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    """
 
     # the inspection loop
     frames: int = 0
     ok: int = 0
     ng: int = 0
     invalid: int = 0
-    # the grab thread
+    late_results: int = 0
+    sink_errors: int = 0
+    # capture: the grab thread, but for stalls, which the taking side counts
     grabbed: int = 0
     dropped: int = 0
     reconnects: int = 0

@@ -20,7 +20,8 @@ class Backend(Protocol):
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
         """Score one frame, uint8 (H, W, 3) BGR of any size; laps preprocess, infer and residual.
 
-        Raises ModelError when the network fails on this frame; the backend stays usable.
+        Raises ModelError when the network fails on this frame; the backend stays usable. Always the same thread calls,
+        but not the one that made the backend: what is bound to a thread (a CUDA context) is made current in here.
         """
 
     def close(self) -> None:

@@ -8,7 +8,10 @@ from edge.datatypes import Frame, Verdict
 
 
 class Sink(Protocol):
-    """Takes every verdict in order. `write` returns at once: a slow sink drops or spools, never blocks the loop."""
+    """Takes every verdict in order. `write` returns at once: a slow sink drops or spools, never blocks the loop.
+
+    Calls never overlap, but come from the inspection thread and, while the model hangs, from the watchdog's.
+    """
 
     def write(self, frame: Frame, verdict: Verdict) -> None: ...
 

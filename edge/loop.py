@@ -1,0 +1,283 @@
+"""Take, inspect, tell the sinks; and a watchdog, so that a model that hangs is a verdict and not a silence.
+
+Two threads. The inspection thread does all of take → inspect → sinks, without handing a frame to anyone. The caller's
+thread watches it, so it stays free for signals and for stopping even while the model does not return.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edge.capture import FrameSupply
+from edge.config import Settings
+from edge.counters import RunCounters
+from edge.datatypes import Decision, Fault, Frame, Reason, Verdict
+from edge.inspector import Inspector
+from edge.sinks.base import Sink
+
+log = logging.getLogger(__name__)
+
+TAKE_TIMEOUT_S = 0.1
+WATCH_PERIOD_S = 0.05
+# how long a frame may take to finish after a stop; with the rest it stays below a second
+FINISH_TIMEOUT_S = 0.6
+SINK_TIMEOUT_S = 0.2
+BLOCKING_SINK_S = 1.0
+
+
+def run_loop(
+    capture: FrameSupply,
+    inspector: Inspector,
+    sinks: Sequence[Sink],
+    settings: Settings,
+    counters: RunCounters,
+    *,
+    stop: threading.Event,
+    max_frames: int | None = None,
+    duration_s: float | None = None,
+) -> bool:
+    """Inspect until the source ends, `stop` is set, max_frames verdicts are given or duration_s has passed.
+
+    Returns within a second of that. Capture and sinks stay open: who made them closes them. Returns False when the
+    model or a sink had to be left behind, hanging: its thread may still be inside, so do not close it, end the process.
+
+    Live sources: a frame older than freshness.max_age_ms when its turn comes is STALE; a verdict later than
+    inspection.deadline_ms after the grab is DEADLINE_MISSED; and while the model does not return, one DEADLINE_MISSED
+    verdict is given per deadline_ms, for the newest frame if there is one.
+    An exception from the model is an INVALID verdict, MODEL_ERROR, however many come in a row: a part without a verdict
+    would be worse. A sink that raises misses that verdict, the others get it. Both are counted, and logged at the 1st,
+    10th and 100th failure in a row and then every 1000th.
+    """
+    loop = _Loop(capture, inspector, sinks, settings, counters, max_frames)
+    loop.start()
+    try:
+        loop.watch(stop, duration_s)
+    finally:
+        finished = loop.finish()
+    if loop.error is not None:
+        raise loop.error
+    return finished
+
+
+class _Loop:
+    def __init__(
+        self,
+        capture: FrameSupply,
+        inspector: Inspector,
+        sinks: Sequence[Sink],
+        settings: Settings,
+        counters: RunCounters,
+        max_frames: int | None,
+    ) -> None:
+        self.error: BaseException | None = None
+        self._capture = capture
+        self._inspector = inspector
+        self._sinks = tuple(sinks)
+        self._counters = counters
+        self._max_frames = max_frames
+        self._max_age_ms = settings.freshness.max_age_ms if capture.live else None
+        self._deadline_ms = settings.inspection.deadline_ms if capture.live else None
+        self._halt = threading.Event()
+        self._finished = threading.Event()
+        self._frames_before = counters.frames
+        self._writing: tuple[str, int] | None = None
+        self._reported_write: tuple[str, int] | None = None
+        self._sink_failures = [0] * len(self._sinks)
+        self._model_failures = 0
+        # the lock is held to speak a verdict; who takes the frame out of _in_flight under it, speaks
+        self._lock = threading.Lock()
+        self._in_flight: Frame | None = None
+        self._hung_frame: Frame | None = None
+        self._speak_again_ns = 0
+        self._thread = threading.Thread(target=self._inspect_until_halted, name="inspection", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    # the inspection thread
+
+    def _inspect_until_halted(self) -> None:
+        try:
+            while not self._halt.is_set() and not self._enough():
+                frame = self._capture.take(TAKE_TIMEOUT_S)
+                if frame is not None:
+                    self._inspect(frame)
+                elif self._capture.ended:
+                    break
+        # raised again in the caller's thread by run_loop
+        except BaseException as error:  # noqa: BLE001
+            self.error = error
+        finally:
+            self._finished.set()
+
+    def _enough(self) -> bool:
+        return self._max_frames is not None and self._counters.frames - self._frames_before >= self._max_frames
+
+    def _inspect(self, frame: Frame) -> None:
+        fault = frame.fault or self._stale(frame)
+        if fault is not None:
+            with self._lock:
+                self._speak(frame, self._inspector.invalid(frame, fault))
+            return
+        self._in_flight = frame
+        verdict = in_time(self._judged(frame), self._deadline_ms)
+        with self._lock:
+            if self._in_flight is None:
+                self._hung_frame = None
+                self._counters.late_results += 1
+                log.warning(
+                    "frame %d: the model came back after %.0f ms; the watchdog had already spoken",
+                    frame.index,
+                    verdict.times.total,
+                )
+                return
+            self._in_flight = None
+            self._speak(frame, verdict)
+
+    def _judged(self, frame: Frame) -> Verdict:
+        try:
+            verdict = self._inspector.inspect(frame)
+        # any failure of the model is the verdict of this frame, not the end of the line
+        except Exception as error:  # noqa: BLE001
+            verdict = self._inspector.invalid(frame, Fault(Reason.MODEL_ERROR, f"{type(error).__name__}: {error}"))
+        if verdict.reason is Reason.MODEL_ERROR:
+            self._model_failures += 1
+            if _worth_a_line(self._model_failures):
+                log.error("the model failed %d times in a row: %s", self._model_failures, verdict.detail)
+        elif verdict.decision is not Decision.INVALID:
+            self._model_failures = 0
+        return verdict
+
+    def _stale(self, frame: Frame) -> Fault | None:
+        if self._max_age_ms is None:
+            return None
+        age_ms = (time.perf_counter_ns() - frame.captured_ns) / 1e6
+        if age_ms <= self._max_age_ms:
+            return None
+        return Fault(Reason.STALE, f"{age_ms:.0f} ms old at the start of inspection, {self._max_age_ms} allowed")
+
+    def _speak(self, frame: Frame, verdict: Verdict) -> None:
+        """Count a verdict and hand it to every sink; the lock is held."""
+        counters = self._counters
+        counters.frames += 1
+        if verdict.decision is Decision.OK:
+            counters.ok += 1
+        elif verdict.decision is Decision.NG:
+            counters.ng += 1
+        else:
+            counters.invalid += 1
+        for position, sink in enumerate(self._sinks):
+            self._writing = (type(sink).__name__, time.perf_counter_ns())
+            try:
+                sink.write(frame, verdict)
+                self._sink_failures[position] = 0
+            # the other sinks must hear the verdict, and the next one may get through
+            except Exception as error:
+                counters.sink_errors += 1
+                self._sink_failures[position] += 1
+                if _worth_a_line(self._sink_failures[position]):
+                    log.exception(
+                        "%s failed %d times in a row, verdicts are missing there: %s",
+                        type(sink).__name__,
+                        self._sink_failures[position],
+                        error,
+                    )
+        self._writing = None
+
+    # the caller's thread
+
+    def watch(self, stop: threading.Event, duration_s: float | None) -> None:
+        """Until it is time to end: speak for a model that hangs."""
+        end_ns = math.inf if duration_s is None else time.perf_counter_ns() + duration_s * 1e9
+        while not stop.is_set() and not self._enough():
+            now_ns = time.perf_counter_ns()
+            wait_s = min(WATCH_PERIOD_S, (end_ns - now_ns) / 1e9, (self._next_alarm_ns() - now_ns) / 1e9)
+            if end_ns <= now_ns or self._finished.wait(max(0.0, wait_s)):
+                return
+            self._report_blocking_sink()
+            if self._next_alarm_ns() <= time.perf_counter_ns():
+                self._speak_for_the_model()
+
+    def _next_alarm_ns(self) -> float:
+        """When the watchdog must speak, as things are now; read without the lock, checked again under it."""
+        if self._deadline_ms is None:
+            return math.inf
+        frame = self._in_flight
+        if frame is not None:
+            return frame.captured_ns + self._deadline_ms * 1_000_000
+        return self._speak_again_ns if self._hung_frame is not None else math.inf
+
+    def _report_blocking_sink(self) -> None:
+        writing = self._writing
+        if writing is None or writing is self._reported_write:
+            return
+        if time.perf_counter_ns() - writing[1] > BLOCKING_SINK_S * 1e9:
+            self._reported_write = writing
+            log.error("%s has not returned for %.0f s: no verdict can be given meanwhile", writing[0], BLOCKING_SINK_S)
+
+    def _speak_for_the_model(self) -> None:
+        if not self._lock.acquire(timeout=WATCH_PERIOD_S):
+            return
+        try:
+            now_ns = time.perf_counter_ns()
+            if self._next_alarm_ns() > now_ns or self._deadline_ms is None:
+                return
+            if self._in_flight is not None:
+                self._hung_frame, self._in_flight = self._in_flight, None
+                frame = self._hung_frame
+                detail = f"no verdict within {self._deadline_ms} ms of the grab"
+            else:
+                assert self._hung_frame is not None
+                busy_s = (now_ns - self._hung_frame.captured_ns) / 1e9
+                detail = (
+                    f"not inspected: the model has been busy with frame {self._hung_frame.index} for {busy_s:.1f} s"
+                )
+                fault = Fault(Reason.DEADLINE_MISSED, detail)
+                frame = self._capture.take(0.0) or self._capture.blank(fault)
+            self._speak_again_ns = now_ns + self._deadline_ms * 1_000_000
+            fault = frame.fault or Fault(Reason.DEADLINE_MISSED, detail)
+            self._speak(frame, self._inspector.invalid(frame, fault))
+        finally:
+            self._lock.release()
+
+    def finish(self) -> bool:
+        """Stop the inspection thread; False when it hangs, and then its frame has got a verdict from here."""
+        self._halt.set()
+        if self._finished.wait(FINISH_TIMEOUT_S):
+            return True
+        log.error("inspection does not return and is left behind")
+        if not self._lock.acquire(timeout=SINK_TIMEOUT_S):
+            return False
+        try:
+            frame, self._in_flight = self._in_flight, None
+            if frame is not None:
+                fault = Fault(Reason.DEADLINE_MISSED, "stopped before the model returned")
+                self._speak(frame, self._inspector.invalid(frame, frame.fault or fault))
+        finally:
+            self._lock.release()
+        return False
+
+
+def _worth_a_line(failures: int) -> bool:
+    return failures in (1, 10, 100) or failures % 1000 == 0
+
+
+def in_time(verdict: Verdict, deadline_ms: int | None) -> Verdict:
+    """The verdict itself, or INVALID without a score when it came later than deadline_ms after the grab."""
+    late = deadline_ms is not None and verdict.times.total > deadline_ms
+    if not late or verdict.decision is Decision.INVALID:
+        return verdict
+    return replace(
+        verdict,
+        decision=Decision.INVALID,
+        reason=Reason.DEADLINE_MISSED,
+        detail=f"{verdict.decision} came {verdict.times.total:.0f} ms after the grab, {deadline_ms} allowed",
+        score=None,
+        regions=(),
+        anomaly_map=None,
+    )

@@ -1,0 +1,140 @@
+"""Picture files and camera buffers → uint8 BGR; the same for the line, training and calibration."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.datatypes import U8
+from edge.errors import UsageError
+
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm", ".pbm"}
+)
+
+
+class UndecodablePicture(ValueError):
+    """Bytes or a buffer that are not a whole picture of a supported kind; the text is fit for a Fault."""
+
+
+def bgr_from_buffer(buffer: NDArray[Any], sensor_bits: int = 16) -> U8:
+    """Convert what a camera or a file gave to uint8 (H, W, 3) BGR.
+
+    buffer: uint8 grey (H, W) or (H, W, 1), BGR (H, W, 3), BGRA (H, W, 4; alpha is ignored), or uint16 grey, of which
+    sensor_bits are significant, counted from bit 0; the top eight of them are kept. May return the buffer itself.
+    Raises UndecodablePicture for anything else.
+    """
+    if buffer.ndim == 3 and buffer.shape[2] == 1:
+        buffer = buffer[:, :, 0]
+    if buffer.size == 0 or buffer.ndim not in (2, 3):
+        raise UndecodablePicture(f"expected a picture (H, W) or (H, W, channels), got {_kind(buffer)}")
+    if buffer.dtype == np.uint16 and buffer.ndim == 2:
+        largest = int(buffer.max())
+        if largest >> sensor_bits:
+            raise UndecodablePicture(
+                f"16-bit grey value {largest} does not fit camera.sensor_bits {sensor_bits}: the camera has more bits, "
+                "or puts them at the top"
+            )
+        return _bgr_from_grey((buffer >> (sensor_bits - 8)).astype(np.uint8))
+    if buffer.dtype == np.uint8:
+        if buffer.ndim == 2:
+            return _bgr_from_grey(np.asarray(buffer, np.uint8))
+        if buffer.shape[2] == 3:
+            return np.asarray(buffer, np.uint8)
+        if buffer.shape[2] == 4:
+            return np.asarray(cv2.cvtColor(buffer, cv2.COLOR_BGRA2BGR), np.uint8)
+    raise UndecodablePicture(
+        f"{_kind(buffer)} is not supported: need 8-bit grey, BGR or BGRA, or 16-bit grey with one channel"
+    )
+
+
+def _bgr_from_grey(grey: U8) -> U8:
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def _kind(buffer: NDArray[Any]) -> str:
+    return f"{buffer.dtype} {'x'.join(str(side) for side in buffer.shape) or 'scalar'}"
+
+
+def decode_picture(encoded: bytes, sensor_bits: int = 16) -> U8:
+    """Decode a picture file's bytes to uint8 (H, W, 3) BGR, pixels as stored: an EXIF rotation is not applied.
+
+    Raises UndecodablePicture for anything but one whole picture of a kind that `bgr_from_buffer` takes. Damage inside
+    a JPEG whose markers are intact cannot be told from its content; PNG has check sums and is safe.
+    """
+    if not encoded:
+        raise UndecodablePicture("the file is empty (0 bytes)")
+    cut = _cut_off(encoded)
+    if cut is not None:
+        raise UndecodablePicture(cut)
+    try:
+        buffer = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise UndecodablePicture(f"OpenCV cannot decode it: {error.err or error}") from error
+    if buffer is None:
+        raise UndecodablePicture(f"{len(encoded)} bytes that OpenCV cannot decode: damaged, cut off or not a picture")
+    return bgr_from_buffer(buffer, sensor_bits)
+
+
+def _cut_off(encoded: bytes) -> str | None:
+    """What shows that the file stops early, or None. OpenCV 4 fills the missing rows with grey and says nothing."""
+    if encoded.startswith(b"\xff\xd8"):
+        # look behind the last start of scan: a thumbnail in the header has an end marker of its own
+        if encoded.find(b"\xff\xd9", max(0, encoded.rfind(b"\xff\xda"))) < 0:
+            return f"the JPEG is cut off after {len(encoded)} bytes: it has no end marker"
+    elif encoded.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" not in encoded[8:]:
+        return f"the PNG is cut off after {len(encoded)} bytes: it has no end chunk"
+    return None
+
+
+def read_picture(path: Path, sensor_bits: int = 16) -> U8:
+    """Read one picture file as uint8 (H, W, 3) BGR, exactly as the line would see it; raises UsageError."""
+    try:
+        return decode_picture(path.read_bytes(), sensor_bits)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}", fix="check the path and its permissions") from error
+    except UndecodablePicture as error:
+        raise UsageError(
+            f"{path}: {error}", fix="replace or remove this file; check camera.sensor_bits if it is 16-bit grey"
+        ) from error
+
+
+def list_pictures(folder_or_glob: str | Path) -> list[Path]:
+    """The picture files directly in a folder, or those a glob matches, in natural order (2 before 10).
+
+    A picture is known by its suffix (PICTURE_SUFFIXES); hidden files and folders are left out, empty files are not.
+    Raises UsageError when there is no such folder or not one picture.
+    """
+    where = Path(folder_or_glob)
+    try:
+        if where.is_dir():
+            found = list(where.iterdir())
+        elif glob.has_magic(str(folder_or_glob)):
+            found = [Path(match) for match in glob.glob(str(folder_or_glob))]  # noqa: PTH207 - absolute patterns
+        else:
+            raise UsageError(f"{where}: no such folder", fix="give a folder or a pattern such as 'parts/*.png'")
+    except OSError as error:
+        raise UsageError(f"{where}: {error.strerror or error}", fix="check the folder's permissions") from error
+    pictures = [
+        path
+        for path in found
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    if not pictures:
+        raise UsageError(
+            f"{where}: no pictures among {len(found)} files",
+            fix=f"give a place with {', '.join(sorted(PICTURE_SUFFIXES))} files; subfolders are not searched",
+        )
+    return sorted(pictures, key=natural_key)
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key that compares digits as numbers: part2 before part10."""
+    pieces = re.split(r"(\d+)", str(path).casefold())
+    return [(1, int(piece), "") if piece.isdecimal() else (0, 0, piece) for piece in pieces] + [(0, 0, str(path))]

@@ -1,0 +1,377 @@
+import os
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge import opencv_camera
+from edge.camera import open_demo, open_source
+from edge.config import CameraSettings
+from edge.datatypes import Reason
+from edge.errors import CameraError
+from edge.file_sources import Pace, PacedPictures
+from edge.opencv_camera import OpenCvCamera, redact
+from tests.fakes import picture, write_picture
+
+SETTINGS = CameraSettings(open_timeout_ms=1000, read_timeout_ms=500)
+
+
+def read_all(source):
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    source.close()
+    return frames
+
+
+def write_video(path, count, size=(64, 48)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, size)
+    for number in range(count):
+        # 5 levels apart: JPEG moves a flat grey by one at most
+        writer.write(np.full((size[1], size[0], 3), 5 * number, np.uint8))
+    writer.release()
+    return path
+
+
+# folders, patterns, single pictures
+
+
+def test_a_folder_gives_every_picture_in_natural_order_and_ends(tmp_path):
+    for number in (10, 9, 1):
+        write_picture(tmp_path / f"part{number}.png", picture(number))
+    source = open_source(str(tmp_path), SETTINGS)
+    frames = read_all(source)
+    assert not source.live
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert [frame.source for frame in frames] == [str(tmp_path / f"part{number}.png") for number in (1, 9, 10)]
+    assert all((frame.image == picture(number)).all() for frame, number in zip(frames, (1, 9, 10), strict=True))
+
+
+def test_a_pattern_and_a_single_picture_are_sources_too(tmp_path):
+    for name in ("a1.png", "a2.png", "b1.png"):
+        write_picture(tmp_path / name, picture(1))
+    assert len(read_all(open_source(f"{tmp_path}/a*.png", SETTINGS))) == 2
+    assert len(read_all(open_source(str(tmp_path / "b1.png"), SETTINGS))) == 1
+    assert len(read_all(open_source((tmp_path / "b1.png").as_uri(), SETTINGS))) == 1
+
+
+def test_a_bad_file_is_a_fault_and_the_next_one_is_read(tmp_path):
+    whole = write_picture(tmp_path / "5.png", picture(1)).read_bytes()
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "2.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "3.jpg").write_bytes(cv2.imencode(".jpg", picture(1))[1].tobytes()[:-300])
+    write_picture(tmp_path / "4.tiff", picture(1).astype(np.float32))
+    frames = read_all(open_source(str(tmp_path), SETTINGS))
+    assert [frame.fault and frame.fault.reason for frame in frames] == [Reason.UNDECODABLE] * 4 + [None]
+    assert frames[0].image is None
+    assert frames[0].fault.detail == "1.png: the file is empty (0 bytes)"
+
+
+def test_a_picture_that_vanishes_after_the_listing_is_a_fault(tmp_path):
+    path = write_picture(tmp_path / "1.png", picture(1))
+    source = open_source(str(tmp_path), SETTINGS)
+    path.unlink()
+    assert "No such file" in read_all(source)[0].fault.detail
+
+
+def test_sensor_bits_reach_the_files(tmp_path):
+    write_picture(tmp_path / "deep.png", np.full((4, 4), 2048, np.uint16))
+    frames = read_all(open_source(str(tmp_path), CameraSettings(sensor_bits=12)))
+    assert (frames[0].image == 128).all()
+
+
+def test_camera_fps_paces_files(tmp_path):
+    for number in range(4):
+        write_picture(tmp_path / f"{number}.png", picture(number))
+    frames = read_all(open_source(str(tmp_path), CameraSettings(fps=50.0)))
+    assert frames[-1].captured_ns - frames[0].captured_ns >= 3 * 20e6 - 1e6
+
+
+def test_a_pace_keeps_its_rhythm_and_does_not_catch_up_in_a_burst():
+    now = [10_000_000_000]
+    pace = Pace(10.0, lambda: now[0])
+    pace.wait()
+    now[0] += 1_000_000_000
+    pace.wait()
+    started = time.perf_counter()
+    pace.end()
+    assert pace._next_ns == now[0] + 100_000_000
+    pace.wait()
+    assert time.perf_counter() - started < 0.05
+
+
+# videos
+
+
+def test_a_video_gives_every_frame_in_order(tmp_path):
+    source = open_source(str(write_video(tmp_path / "line.avi", 40)), SETTINGS)
+    frames = read_all(source)
+    assert not source.live
+    assert [round(float(frame.image.mean()) / 5) for frame in frames] == list(range(40))
+
+
+def test_a_video_that_breaks_off_ends_with_a_fault_that_says_so(tmp_path):
+    whole = write_video(tmp_path / "line.avi", 40).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
+    frames = read_all(open_source(str(tmp_path / "cut.avi"), SETTINGS))
+    assert 1 < len(frames) < 40
+    assert frames[-1].fault.reason is Reason.UNDECODABLE
+    assert frames[-1].fault.detail == f"the video breaks off after {len(frames) - 1} of 40 frames"
+
+
+def test_a_damaged_video_ends(tmp_path):
+    content = bytearray(write_video(tmp_path / "line.avi", 40).read_bytes())
+    start = len(content) // 3
+    content[start : start + 4000] = np.random.default_rng(0).bytes(4000)
+    (tmp_path / "line.avi").write_bytes(content)
+    frames = read_all(open_source(str(tmp_path / "line.avi"), SETTINGS))
+    assert 0 < len(frames) <= 41
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all"])
+def test_a_file_that_is_no_video_is_a_camera_error(tmp_path, content):
+    (tmp_path / "line.avi").write_bytes(content)
+    with pytest.raises(CameraError, match=f"{len(content)} bytes that cannot be opened as a video"):
+        open_source(str(tmp_path / "line.avi"), SETTINGS)
+
+
+# the demo
+
+
+def demo_folder(tmp_path, count):
+    for number in range(count):
+        write_picture(tmp_path / f"{number}.png", picture(number))
+    return tmp_path
+
+
+def test_the_demo_is_live_at_its_rate_and_repeats_for_ever(tmp_path):
+    source = open_demo(CameraSettings(fps=200.0), demo_folder(tmp_path, 3))
+    frames = [source.read() for _ in range(12)]
+    source.close()
+    assert source.live and source.name == "demo"
+    # a late frame is not made up for, so the run can only be longer
+    assert frames[-1].captured_ns - frames[0].captured_ns >= 11 * 5e6 - 1e6
+    assert {frame.source for frame in frames} == {"demo/0.png", "demo/1.png", "demo/2.png"}
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_the_demo_never_shows_one_part_twice_in_a_row_and_shows_all_in_every_round(tmp_path, count):
+    source = open_demo(CameraSettings(fps=10000.0), demo_folder(tmp_path, count))
+    shown = [source.read().source for _ in range(20 * count)]
+    assert all(first != second for first, second in pairwise(shown))
+    assert all(len(set(shown[start : start + count])) == count for start in range(0, len(shown), count))
+
+
+def test_the_same_seed_shows_the_same_order(tmp_path):
+    paths = sorted(demo_folder(tmp_path, 8).iterdir())
+    orders = []
+    for _ in range(2):
+        source = PacedPictures(paths, 10000.0, 16, "demo", seed=4)
+        orders.append([source.read().source for _ in range(30)])
+    assert orders[0] == orders[1]
+
+
+def test_a_reader_owns_what_the_demo_shows(tmp_path):
+    source = open_demo(CameraSettings(fps=10000.0), demo_folder(tmp_path, 1))
+    source.read().image[:] = 0
+    assert (source.read().image == picture(0)).all()
+
+
+def test_a_demo_without_its_pictures_is_a_camera_error(tmp_path):
+    with pytest.raises(CameraError, match="sample line is missing"):
+        open_demo(SETTINGS, tmp_path)
+
+
+# what is not there
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("99", "/dev/video99: no such camera"),
+        ("/dev/video99", "/dev/video99: no such camera"),
+        ("/nowhere/parts", "no such file, folder or camera"),
+        ("/nowhere/*.png", "no pictures"),
+        ("", "the source is empty"),
+        (
+            "http://127.0.0.1:9/stream",
+            r"no video within 1000 ms: 127\.0\.0\.1:9 does not answer \(Connection refused\)",
+        ),
+        ("rtsp://127.0.0.1:9/stream", "does not answer"),
+        ("http://:notaport/x", "no video"),
+    ],
+)
+def test_a_source_that_is_not_there_is_a_camera_error_with_a_fix(tmp_path, monkeypatch, spec, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CameraError, match=said) as caught:
+        open_source(spec, SETTINGS)
+    assert caught.value.exit_code == 3 and caught.value.fix
+
+
+def test_an_empty_folder_is_a_camera_error(tmp_path):
+    with pytest.raises(CameraError, match="no pictures among 0 files"):
+        open_source(str(tmp_path), SETTINGS)
+
+
+def test_a_device_that_gives_no_video_is_told_from_one_that_is_missing():
+    with pytest.raises(CameraError, match="the device is there, but no picture"):
+        open_source("/dev/null", SETTINGS)
+
+
+def test_a_device_without_permission_says_which_group_helps(tmp_path, monkeypatch):
+    monkeypatch.setattr(opencv_camera.os, "access", lambda path, mode: False)
+    with pytest.raises(CameraError, match="no permission") as caught:
+        open_source("/dev/null", SETTINGS)
+    assert "group `video`" in caught.value.fix
+
+
+def test_a_pipeline_without_gstreamer_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(opencv_camera, "gstreamer_available", lambda: False)
+    with pytest.raises(CameraError, match="built without GStreamer") as caught:
+        open_source("rtspsrc location=rtsp://me:secret@cam/1 user-pw=secret ! appsink", SETTINGS)
+    assert "python3-opencv" in caught.value.fix
+    assert "secret" not in str(caught.value)
+
+
+def test_a_pipeline_that_does_not_start_is_a_camera_error(monkeypatch):
+    monkeypatch.setattr(opencv_camera, "gstreamer_available", lambda: True)
+    with pytest.raises(CameraError, match="does not start"):
+        open_source("nosuchelement ! appsink", SETTINGS)
+
+
+# credentials
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://admin:s3cret@10.0.0.9:554/1",
+        "rtsp://admin:s3cret@with@10.0.0.9/1",
+        "rtsp://admin:s3cret/with@10.0.0.9/1",
+        "http://10.0.0.9/video.cgi?user=admin&pwd=s3cret&rate=5",
+        "http://10.0.0.9/video?access_token=s3cret",
+        "rtspsrc location=rtsp://admin:s3cret@10.0.0.9/1 ! decodebin ! appsink",
+        'rtspsrc user-id=admin user-pw="s3cret word" ! appsink',
+    ],
+)
+def test_credentials_are_removed_and_the_rest_stays_readable(address):
+    shown = redact(address)
+    assert "s3cret" not in shown and "admin" not in shown and "word" not in shown
+    assert "***" in shown
+    assert "10.0.0.9" in shown or "appsink" in shown
+
+
+def test_an_address_without_credentials_is_shown_as_it_is():
+    assert redact("rtsp://10.0.0.9:554/line/1?rate=5") == "rtsp://10.0.0.9:554/line/1?rate=5"
+
+
+def test_an_address_that_fails_shows_no_password():
+    with pytest.raises(CameraError) as caught:
+        open_source("http://admin:s3cret@127.0.0.1:9/stream", SETTINGS)
+    assert "s3cret" not in str(caught.value)
+
+
+# the driver's answers
+
+
+class Driver:
+    """What cv2.VideoCapture does, from a list of (grabbed, (decoded, buffer)) or exceptions."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.released = False
+
+    def grab(self):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        self.retrieved = answer[1]
+        return answer[0]
+
+    def retrieve(self):
+        return self.retrieved
+
+    def release(self):
+        self.released = True
+
+
+def test_a_frame_is_stamped_between_grab_and_decoding():
+    before_ns = time.perf_counter_ns()
+    frame = OpenCvCamera(Driver((True, (True, picture(1)))), "cam", 16).read()
+    assert before_ns <= frame.captured_ns <= time.perf_counter_ns()
+    assert frame.utc.tzinfo is not None and frame.source == "cam"
+
+
+def test_a_failed_grab_is_a_lost_camera():
+    with pytest.raises(CameraError, match="gave no picture"):
+        OpenCvCamera(Driver((False, (False, None))), "cam", 16).read()
+
+
+def test_an_opencv_exception_is_a_lost_camera_without_credentials():
+    driver = Driver(cv2.error("cannot read rtsp://admin:s3cret@cam/1"))
+    with pytest.raises(CameraError) as caught:
+        OpenCvCamera(driver, "cam", 16).read()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_picture_that_does_not_decode_is_a_fault_and_the_next_one_counts():
+    camera = OpenCvCamera(Driver((True, (False, None)), (True, (True, np.full((4, 6), 700, np.uint16)))), "cam", 10)
+    frames = [camera.read(), camera.read()]
+    assert frames[0].fault.reason is Reason.UNDECODABLE
+    assert frames[1].image.shape == (4, 6, 3) and (frames[1].image == 700 >> 2).all()
+    assert [frame.index for frame in frames] == [0, 1]
+
+
+# the environment that OpenCV reads while it is loaded
+
+
+def run_python(code, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, **environment},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+PREPARE = """
+import os, sys
+from edge.capture_environment import prepare_capture_environment
+from edge.config import CameraSettings
+prepare_capture_environment(CameraSettings(read_timeout_ms=2500))
+assert "cv2" not in sys.modules and "numpy" not in sys.modules
+print(*(os.environ[name] for name in
+    ("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "OPENCV_LOG_LEVEL", "OPENCV_FFMPEG_LOGLEVEL")))
+"""
+
+
+def test_the_environment_is_prepared_without_loading_opencv():
+    assert run_python(PREPARE).stdout.split() == ["3", "SILENT", "-8"]
+
+
+def test_what_the_user_has_set_is_left_alone():
+    answer = run_python(PREPARE, OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT="7", OPENCV_LOG_LEVEL="INFO")
+    assert answer.stdout.split() == ["7", "INFO", "-8"]
+
+
+def test_preparing_too_late_is_an_error():
+    assert "OpenCV was loaded before" in run_python("import cv2" + PREPARE).stderr
+
+
+def test_a_stream_that_fails_prints_nothing_of_its_own():
+    code = PREPARE + (
+        "from edge.camera import open_source\n"
+        "try: open_source('http://admin:s3cret@127.0.0.1:9/x', CameraSettings())\n"
+        "except Exception as error: print('said', error.exit_code)\n"
+    )
+    answer = run_python(code)
+    assert "said 3" in answer.stdout
+    assert answer.stderr == ""
