@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -82,39 +81,25 @@ def _image_or_fault(path: Path, sensor_bits: int) -> tuple[U8 | None, Fault | No
 class PacedPictures:
     """Picture files shown for ever as a live camera would: at a rate, whether or not anyone looks.
 
-    All are decoded when it is made, so that showing one costs a copy; in memory they take height x width x 3 bytes
-    each. Every round has another order, the same for the same seed, and never one picture twice in a row.
+    All are decoded when it is made, so that showing one costs a copy; in memory each different one takes
+    height x width x 3 bytes. They come in the order given, round after round.
     """
 
     live = True
 
-    def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str, seed: int = 0) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str) -> None:
         self.name = name
-        self._shown = [(path.name, *_image_or_fault(path, sensor_bits)) for path in paths]
+        decoded = {path: _image_or_fault(path, sensor_bits) for path in paths}
+        self._shown = [(f"{name}/{path.parent.name}/{path.name}", *decoded[path]) for path in paths]
         self._pace = Pace(fps)
-        self._random = random.Random(seed)
-        self._round: list[int] = []
-        self._last = -1
         self._reads = 0
 
     def read(self) -> Frame | None:
         self._pace.wait()
-        if not self._round:
-            self._round = self._shuffled()
-        self._last = self._round.pop()
-        name, image, fault = self._shown[self._last]
         index, self._reads = self._reads, self._reads + 1
+        source, image, fault = self._shown[index % len(self._shown)]
         own = None if image is None else image.copy()
-        now_ns, utc = time.perf_counter_ns(), datetime.now(timezone.utc)
-        return Frame(index, now_ns, utc, f"{self.name}/{name}", own, fault)
-
-    def _shuffled(self) -> list[int]:
-        order = list(range(len(self._shown)))
-        self._random.shuffle(order)
-        # taken from the end; the last of the round before must not open this one
-        if len(order) > 1 and order[-1] == self._last:
-            order[0], order[-1] = order[-1], order[0]
-        return order
+        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), source, own, fault)
 
     def close(self) -> None:
         self._pace.end()

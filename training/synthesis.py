@@ -120,7 +120,8 @@ def perlin_noise(generator: DefectGenerator, height: int, width: int, low: int, 
         return torch.cos(a) * (fx - dx) + torch.sin(a) * (fy - dy)
 
     def fade(t: Tensor) -> Tensor:
-        return t * t * t * (t * (t * 6 - 15) + 10)
+        smooth: Tensor = t**3 * (t * (t * 6 - 15) + 10)
+        return smooth
 
     wx, wy = fade(fx), fade(fy)
     top = torch.lerp(corner(0, 0), corner(0, 1), wx.expand(height, width))

@@ -198,7 +198,7 @@ class CpuScorePath:
         """A fresh array: it leaves with the anomaly map."""
         spec = self.spec.smooth
         if spec.kind == "none" or spec.radius == 0:
-            return values.copy()
+            return np.array(values)
         if spec.kind == "box":
             side = 2 * spec.radius + 1
             smoothed = cv2.boxFilter(values, -1, (side, side), borderType=_BORDER)
