@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,8 +13,8 @@ from edge.errors import CameraError, UsageError
 from edge.file_sources import PacedPictures, PictureFiles, VideoFile
 from edge.opencv_camera import open_device, open_pipeline, open_stream
 from edge.picture import PICTURE_SUFFIXES, list_pictures
+from edge.samples import sample_line
 
-SAMPLE_LINE = Path(__file__).parent / "samples" / "aliens" / "line"
 DEMO_FPS = 15.0
 SOURCES = (
     "a camera number (0), a device (/dev/video0), an rtsp:// or http:// address, a GStreamer pipeline, "
@@ -62,15 +63,17 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     return _open_files(spec, settings)
 
 
-def open_demo(settings: CameraSettings, folder: Path = SAMPLE_LINE) -> FrameSource:
-    """The sample line as a live camera; raises CameraError when its pictures are not installed."""
+def open_demo(settings: CameraSettings, pictures: Sequence[Path] | None = None) -> FrameSource:
+    """These pictures, or the sample line, as a live camera; raises CameraError when the sample line is not installed."""
     try:
-        pictures = list_pictures(folder)
-    except UsageError as error:
+        shown = list(pictures if pictures is not None else sample_line())
+    except OSError as error:
         raise CameraError(
-            f"the demo's sample line is missing: {error.message}", fix="reinstall edge-inspect; its pictures ship in it"
+            f"the demo's sample line is missing: {error}", fix="reinstall edge-inspect; its pictures ship in it"
         ) from error
-    return PacedPictures(pictures, settings.fps or DEMO_FPS, settings.sensor_bits, name="demo")
+    if not shown:
+        raise CameraError("the demo has no pictures", fix="reinstall edge-inspect; its pictures ship in it")
+    return PacedPictures(shown, settings.fps or DEMO_FPS, settings.sensor_bits, name="demo")
 
 
 def _open_files(spec: str, settings: CameraSettings) -> FrameSource:

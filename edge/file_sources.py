@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -80,41 +79,33 @@ def _image_or_fault(path: Path, sensor_bits: int) -> tuple[U8 | None, Fault | No
 
 
 class PacedPictures:
-    """Picture files shown for ever as a live camera would: at a rate, whether or not anyone looks.
+    """Picture files shown in their order, for ever, as a live camera would: at a rate, whether or not anyone looks.
 
-    All are decoded when it is made, so that showing one costs a copy; in memory they take height x width x 3 bytes
-    each. Every round has another order, the same for the same seed, and never one picture twice in a row.
+    A path may be listed many times; two equal neighbours are shown once, since a camera never sees the same picture
+    twice. Every file is decoded when the source is made, so that showing one costs a copy; in memory each takes
+    height x width x 3 bytes.
     """
 
     live = True
 
-    def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str, seed: int = 0) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str) -> None:
         self.name = name
-        self._shown = [(path.name, *_image_or_fault(path, sensor_bits)) for path in paths]
+        self._order = [path for before, path in zip([paths[-1], *paths], paths, strict=False) if path != before]
+        # nothing is left of one path, or of one path repeated
+        self._order = self._order or [paths[0]]
+        self._decoded = {path: _image_or_fault(path, sensor_bits) for path in self._order}
         self._pace = Pace(fps)
-        self._random = random.Random(seed)
-        self._round: list[int] = []
-        self._last = -1
         self._reads = 0
 
     def read(self) -> Frame | None:
+        """The next picture, never None; the array is the receiver's own. `Frame.source` is name/file."""
         self._pace.wait()
-        if not self._round:
-            self._round = self._shuffled()
-        self._last = self._round.pop()
-        name, image, fault = self._shown[self._last]
         index, self._reads = self._reads, self._reads + 1
+        path = self._order[index % len(self._order)]
+        image, fault = self._decoded[path]
         own = None if image is None else image.copy()
-        now_ns, utc = time.perf_counter_ns(), datetime.now(timezone.utc)
-        return Frame(index, now_ns, utc, f"{self.name}/{name}", own, fault)
-
-    def _shuffled(self) -> list[int]:
-        order = list(range(len(self._shown)))
-        self._random.shuffle(order)
-        # taken from the end; the last of the round before must not open this one
-        if len(order) > 1 and order[-1] == self._last:
-            order[0], order[-1] = order[-1], order[0]
-        return order
+        shown = f"{self.name}/{path.parent.name}/{path.name}"
+        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), shown, own, fault)
 
     def close(self) -> None:
         self._pace.end()
