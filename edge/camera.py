@@ -64,7 +64,7 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
 
 
 def open_demo(settings: CameraSettings, pictures: Sequence[Path] | None = None) -> FrameSource:
-    """These pictures, or the sample line, as a live camera; raises CameraError when the sample line is not installed."""
+    """These pictures, or the sample line, as a live camera; raises CameraError when they are not installed."""
     try:
         shown = list(pictures if pictures is not None else sample_line())
     except OSError as error:
