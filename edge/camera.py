@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -63,15 +63,17 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     return _open_files(spec, settings)
 
 
-def open_demo(settings: CameraSettings, line: Callable[[], list[Path]] = sample_line) -> FrameSource:
-    """The sample line as a live camera; raises CameraError when its pictures are not installed."""
+def open_demo(settings: CameraSettings, pictures: Sequence[Path] | None = None) -> FrameSource:
+    """These pictures, or the sample line, as a live camera; raises CameraError when they are not installed."""
     try:
-        pictures = line()
+        shown = list(pictures if pictures is not None else sample_line())
     except OSError as error:
         raise CameraError(
             f"the demo's sample line is missing: {error}", fix="reinstall edge-inspect; its pictures ship in it"
         ) from error
-    return PacedPictures(pictures, settings.fps or DEMO_FPS, settings.sensor_bits, name="demo")
+    if not shown:
+        raise CameraError("the demo has no pictures", fix="reinstall edge-inspect; its pictures ship in it")
+    return PacedPictures(shown, settings.fps or DEMO_FPS, settings.sensor_bits, name="demo")
 
 
 def _open_files(spec: str, settings: CameraSettings) -> FrameSource:

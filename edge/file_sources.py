@@ -79,27 +79,33 @@ def _image_or_fault(path: Path, sensor_bits: int) -> tuple[U8 | None, Fault | No
 
 
 class PacedPictures:
-    """Picture files shown for ever as a live camera would: at a rate, whether or not anyone looks.
+    """Picture files shown in their order, for ever, as a live camera would: at a rate, whether or not anyone looks.
 
-    All are decoded when it is made, so that showing one costs a copy; in memory each different one takes
-    height x width x 3 bytes. They come in the order given, round after round.
+    A path may be listed many times; two equal neighbours are shown once, since a camera never sees the same picture
+    twice. Every file is decoded when the source is made, so that showing one costs a copy; in memory each takes
+    height x width x 3 bytes.
     """
 
     live = True
 
     def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str) -> None:
         self.name = name
-        decoded = {path: _image_or_fault(path, sensor_bits) for path in paths}
-        self._shown = [(f"{name}/{path.parent.name}/{path.name}", *decoded[path]) for path in paths]
+        self._order = [path for before, path in zip([paths[-1], *paths], paths, strict=False) if path != before]
+        # nothing is left of one path, or of one path repeated
+        self._order = self._order or [paths[0]]
+        self._decoded = {path: _image_or_fault(path, sensor_bits) for path in self._order}
         self._pace = Pace(fps)
         self._reads = 0
 
     def read(self) -> Frame | None:
+        """The next picture, never None; the array is the receiver's own. `Frame.source` is name/file."""
         self._pace.wait()
         index, self._reads = self._reads, self._reads + 1
-        source, image, fault = self._shown[index % len(self._shown)]
+        path = self._order[index % len(self._order)]
+        image, fault = self._decoded[path]
         own = None if image is None else image.copy()
-        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), source, own, fault)
+        shown = f"{self.name}/{path.parent.name}/{path.name}"
+        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), shown, own, fault)
 
     def close(self) -> None:
         self._pace.end()

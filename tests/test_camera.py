@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+import edge.camera
 from edge import opencv_camera
 from edge.camera import open_demo, open_source
 from edge.config import CameraSettings
@@ -16,7 +17,6 @@ from edge.datatypes import Reason
 from edge.errors import CameraError
 from edge.file_sources import Pace
 from edge.opencv_camera import OpenCvCamera, redact
-from edge.samples import sample_line
 from tests.fakes import picture, write_picture
 
 SETTINGS = CameraSettings(open_timeout_ms=1000, read_timeout_ms=500)
@@ -144,42 +144,50 @@ def test_a_file_that_is_no_video_is_a_camera_error(tmp_path, content):
 # the demo
 
 
-def demo_line(folder, count):
-    for number in range(count):
-        write_picture(folder / f"{number}.png", picture(number))
-    return lambda: [folder / f"{number}.png" for number in range(count)]
+def demo_pictures(tmp_path, count):
+    folder = tmp_path / "good"
+    folder.mkdir()
+    return [write_picture(folder / f"{number}.png", picture(number)) for number in range(count)]
 
 
 def test_the_demo_is_live_at_its_rate_and_repeats_for_ever(tmp_path):
-    source = open_demo(CameraSettings(fps=200.0), demo_line(tmp_path, 3))
+    source = open_demo(CameraSettings(fps=200.0), demo_pictures(tmp_path, 3))
     frames = [source.read() for _ in range(12)]
     source.close()
     assert source.live and source.name == "demo"
     # a late frame is not made up for, so the run can only be longer
     assert frames[-1].captured_ns - frames[0].captured_ns >= 11 * 5e6 - 1e6
-    assert {frame.source for frame in frames} == {f"demo/{tmp_path.name}/{number}.png" for number in range(3)}
+    assert [frame.source for frame in frames] == ["demo/good/0.png", "demo/good/1.png", "demo/good/2.png"] * 4
 
 
-def test_the_demo_shows_its_line_in_order_round_after_round(tmp_path):
-    source = open_demo(CameraSettings(fps=10000.0), demo_line(tmp_path, 3))
-    shown = [Path(source.read().source).stem for _ in range(7)]
-    assert shown == ["0", "1", "2", "0", "1", "2", "0"]
+@pytest.mark.parametrize("order", [[0, 1, 0, 2, 1], [0, 0, 1, 1], [0, 1, 2, 0]])
+def test_the_demo_never_shows_one_part_twice_in_a_row(tmp_path, order):
+    pictures = demo_pictures(tmp_path, 3)
+    source = open_demo(CameraSettings(fps=10000.0), [pictures[number] for number in order])
+    shown = [source.read().source for _ in range(30)]
+    assert all(first != second for first, second in pairwise(shown))
+    assert len(set(shown)) == len(set(order))
 
 
-def test_the_shipped_line_never_shows_one_part_twice_in_a_row():
-    line = sample_line()
-    assert all(first != second for first, second in pairwise([*line, line[0]]))
-
-
-def test_a_reader_owns_what_the_demo_shows(tmp_path):
-    source = open_demo(CameraSettings(fps=10000.0), demo_line(tmp_path, 1))
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_reader_owns_what_the_demo_shows(tmp_path, repeats):
+    source = open_demo(CameraSettings(fps=10000.0), demo_pictures(tmp_path, 1) * repeats)
     source.read().image[:] = 0
     assert (source.read().image == picture(0)).all()
 
 
-def test_a_demo_without_its_pictures_is_a_camera_error(tmp_path):
+def test_a_damaged_demo_picture_is_a_fault(tmp_path):
+    source = open_demo(CameraSettings(fps=10000.0), [tmp_path / "gone.webp"])
+    assert source.read().fault.reason is Reason.UNDECODABLE
+
+
+def test_a_demo_without_its_pictures_is_a_camera_error(monkeypatch):
+    def sample_line():
+        raise FileNotFoundError("line.txt")
+
+    monkeypatch.setattr(edge.camera, "sample_line", sample_line)
     with pytest.raises(CameraError, match="sample line is missing"):
-        open_demo(SETTINGS, (tmp_path / "line.txt").read_text)
+        open_source("demo", SETTINGS)
 
 
 # what is not there
@@ -357,8 +365,8 @@ def test_what_the_user_has_set_is_left_alone():
     assert answer.stdout.split() == ["7", "INFO", "-8"]
 
 
-def test_preparing_too_late_is_an_error():
-    assert "OpenCV was loaded before" in run_python("import cv2" + PREPARE).stderr
+def test_preparing_too_late_is_said():
+    assert "OpenCV was loaded before its camera time-out" in run_python("import cv2" + PREPARE).stderr
 
 
 def test_a_stream_that_fails_prints_nothing_of_its_own():

@@ -48,11 +48,8 @@ def test_a_folder_with_a_bad_file_goes_on_to_its_end(tmp_path):
 
 
 def test_the_demo_line_runs_as_a_live_camera(tmp_path):
-    for number in range(4):
-        write_picture(tmp_path / f"{number}.png", picture(number))
-    sink, counters = inspect(
-        lambda: open_demo(CameraSettings(fps=60.0), lambda: sorted(tmp_path.iterdir())), max_frames=12
-    )
+    pictures = [write_picture(tmp_path / f"{number}.png", picture(number)) for number in range(4)]
+    sink, counters = inspect(lambda: open_demo(CameraSettings(fps=60.0), pictures), max_frames=12)
     assert [verdict.frame_index for verdict in sink.verdicts] == list(range(12))
     assert {verdict.decision for verdict in sink.verdicts} == {Decision.OK}
     assert counters.stalls == 0
