@@ -117,11 +117,11 @@ def perlin_noise(generator: DefectGenerator, height: int, width: int, low: int, 
 
     def corner(dy: int, dx: int) -> Tensor:
         a = angle[y0 + dy][:, x0 + dx]
-        return torch.cos(a) * (fx - dx) + torch.sin(a) * (fy - dy)
+        slope: Tensor = torch.cos(a) * (fx - dx) + torch.sin(a) * (fy - dy)
+        return slope
 
     def fade(t: Tensor) -> Tensor:
-        smooth: Tensor = t**3 * (t * (t * 6 - 15) + 10)
-        return smooth
+        return t**3 * (t * (t * 6 - 15) + 10)
 
     wx, wy = fade(fx), fade(fy)
     top = torch.lerp(corner(0, 0), corner(0, 1), wx.expand(height, width))

@@ -59,4 +59,4 @@ def _describe_bundle(path: Path) -> str:
     manifest = bundle.manifest
     calibrated = " and ".join(ready) or "not at all: run `edge-inspect calibrate`"
     side = manifest.input.size
-    return f"{path}: {manifest.method} {manifest.variant}, {side}x{side} px, every hash right, calibrated {calibrated}"
+    return f"{manifest.method} {manifest.variant}, {side}x{side} px, every hash right, calibrated {calibrated}"
