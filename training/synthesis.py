@@ -42,6 +42,10 @@ PRESETS = {
 }
 
 
+# smallest share of the picture that must visibly change, by how much (of 0..1), and how often to try
+_SMALLEST_DEFECT, _VISIBLE, _ATTEMPTS = 3e-4, 0.05, 8
+
+
 class DefectGenerator:
     """Draw defects of one preset.
 
@@ -61,18 +65,25 @@ class DefectGenerator:
         for index in range(images.shape[0]):
             if self.uniform() < self.preset.clean_share:
                 continue
-            mask = self._draw_mask(images.shape[-2], images.shape[-1]).to(images.device)
-            if roi is not None:
-                mask = mask * roi[0]
-            source = SOURCES[self._choose(self.preset.source_weights)](self, images, index)
-            blend = self.uniform(0.0, self.preset.max_blend) if self.uniform() < 0.5 else 0.0
-            mixed = (1 - blend) * source + blend * images[index]
-            altered = images[index] * (1 - mask) + mixed * mask
-            # a paste that changed nothing visible is not a defect; its mask would teach noise
-            visible = ((altered - images[index]).abs().amax(0, keepdim=True) > 0.02).to(images.dtype)
-            defective[index] = altered
-            masks[index] = mask * visible
+            for _ in range(_ATTEMPTS):
+                altered, changed = self._alter(images, index, roi)
+                # background pasted on background is no defect; it would blur what the score is chosen on
+                if float(changed.mean()) >= _SMALLEST_DEFECT:
+                    defective[index], masks[index] = altered, changed
+                    break
         return defective, masks
+
+    def _alter(self, images: Tensor, index: int, roi: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One picture with one defect, (3, h, w), and where it visibly differs, (1, h, w)."""
+        image = images[index]
+        mask = self._draw_mask(image.shape[-2], image.shape[-1]).to(images.device)
+        if roi is not None:
+            mask = mask * roi[0]
+        source = SOURCES[self._choose(self.preset.source_weights)](self, images, index)
+        blend = self.uniform(0.0, self.preset.max_blend) if self.uniform() < 0.5 else 0.0
+        mixed = (1 - blend) * source + blend * image
+        altered = image * (1 - mask) + mixed * mask
+        return altered, ((altered - image).abs().amax(0, keepdim=True) > _VISIBLE).to(image.dtype)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         return low + (high - low) * float(torch.rand((), generator=self.random))
