@@ -5,27 +5,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge.datatypes import STAGES
 from edge.errors import UsageError
+from edge.metrics import rate_interval
 from edge.records import RecordStore, utc_text
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-# two-sided 95 %: the 97.5 % quantile of the standard normal distribution
-_Z_95 = 1.959963984540054
 _PERCENTILES = (50, 90, 95, 99)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of `total` with its 95 % Wilson interval; all None when the total is 0."""
+    """A share of `total` with its 95 % Clopper-Pearson interval; all None when the total is 0."""
 
     count: int
     total: int
@@ -103,16 +101,12 @@ def moment_from_text(text: str, now: datetime) -> datetime:
         ) from error
 
 
-def wilson_interval(count: int, total: int) -> Rate:
-    """A share with its 95 % Wilson score interval (Wilson 1927), which stays sound at 0 % and for few parts."""
+def rate_of(count: int, total: int) -> Rate:
+    """A share with its 95 % Clopper-Pearson interval (edge/metrics.py), sound at 0 % and for few parts."""
     if total == 0:
         return Rate(count, total, None, None, None)
-    share, z2 = count / total, _Z_95**2
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    reach = _Z_95 * sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
-    # at the ends the formula gives 0 and 1 but for rounding
-    low = 0.0 if count == 0 else centre - reach
-    return Rate(count, total, share, low, 1.0 if count == total else centre + reach)
+    interval = rate_interval(count, total)
+    return Rate(count, total, count / total, interval.low, interval.high)
 
 
 def build_report(
@@ -154,7 +148,7 @@ def build_report(
         verdicts=sum(decisions.values()),
         decisions=decisions,
         reasons=dict(sorted(reasons.items(), key=lambda item: -item[1])),
-        defect_rate=wilson_interval(decisions["NG"], decisions["OK"] + decisions["NG"]),
+        defect_rate=rate_of(decisions["NG"], decisions["OK"] + decisions["NG"]),
         latency=_latency(store, where, values),
     )
 

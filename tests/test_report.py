@@ -12,7 +12,7 @@ import pytest
 from edge.datatypes import Decision
 from edge.errors import RecordError, UsageError
 from edge.records import RecordStore
-from edge.report import build_report, moment_from_text, report_table, wilson_interval
+from edge.report import build_report, moment_from_text, rate_of, report_table
 from tests.records_fakes import START, look, recorder
 
 
@@ -92,13 +92,13 @@ def test_the_table_fits_eighty_columns(store):
     assert "no verdicts in this range" in text
 
 
-# expected values: statsmodels.stats.proportion.proportion_confint(method="wilson")
+# expected values: scipy.stats.binomtest(count, total).proportion_ci()
 @pytest.mark.parametrize(
     ("count", "total", "low", "high"),
-    [(0, 10, 0.0, 0.277533), (1, 10, 0.017876, 0.404150), (5, 10, 0.236593, 0.763407), (10, 10, 0.722467, 1.0)],
+    [(0, 10, 0.0, 0.308497), (1, 10, 0.002529, 0.445016), (10, 10, 0.691503, 1.0), (5, 1000, 0.001625, 0.011629)],
 )
-def test_the_interval_is_wilsons(count, total, low, high):
-    rate = wilson_interval(count, total)
+def test_the_interval_is_clopper_and_pearsons(count, total, low, high):
+    rate = rate_of(count, total)
     assert (rate.low, rate.high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
 
 
