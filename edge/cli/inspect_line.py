@@ -26,6 +26,7 @@ from edge.records import RunInfo
 from edge.samples import sample_bundle
 from edge.sinks.base import Sink
 from edge.sinks.json_lines import JsonLines
+from edge.sinks.live_view import LiveView, PlainView, ViewTitle
 from edge.sinks.recorder import Recorder
 from edge.sinks.tally import RunTally, run_summary
 
@@ -42,9 +43,19 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         capture = Capture(
             lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
         )
-        sinks = _open_sinks(
-            options, settings, inspector, run_info(bundle, inspector, capture.name, settings), counters, tally, stop.set
-        )
+        info = run_info(bundle, inspector, capture.name, settings)
+        sinks = [
+            _view(
+                settings,
+                ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}"),
+                counters,
+                tally,
+            )
+        ]
+        if settings.record.directory is not None:
+            sinks.append(Recorder(settings.record, info, counters, inspector.preprocess.field_of_view))
+        if options.json:
+            sinks.append(JsonLines(sys.stdout, stop.set))
         try:
             finished = run_loop(
                 capture,
@@ -113,34 +124,12 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
     )
 
 
-def _open_sinks(
-    options: argparse.Namespace,
-    settings: Settings,
-    inspector: Inspector,
-    info: RunInfo,
-    counters: RunCounters,
-    tally: RunTally,
-    request_stop: Callable[[], None],
-) -> list[Sink]:
-    sinks: list[Sink] = [_view(settings, info, counters, tally)]
-    if settings.record.directory is not None:
-        sinks.append(Recorder(settings.record, info, counters, inspector.preprocess.field_of_view))
-    if options.json:
-        sinks.append(JsonLines(sys.stdout, request_stop))
-    return sinks
-
-
-def _view(settings: Settings, info: RunInfo, counters: RunCounters, tally: RunTally) -> Sink:
-    """The terminal view that the settings and the terminal allow; each fills the tally for the summary."""
-    from edge.sinks.live_view import LiveView, PlainView, ViewTitle
-
+def _view(settings: Settings, title: ViewTitle, counters: RunCounters, tally: RunTally) -> Sink:
+    """The view that the settings and the terminal allow; each fills the tally for the summary."""
     live = settings.view.live
-    title = ViewTitle(info.source, Path(info.bundle_path).name, f"{info.backend} {info.precision}")
     if live in ("on", True) or (live == "auto" and sys.stderr.isatty()):
         return LiveView(title, counters, tally, settings.view.refresh_per_second)
-    if live in ("off", False):
-        return tally
-    return PlainView(counters, tally, sys.stderr)
+    return tally if live in ("off", False) else PlainView(counters, tally, sys.stderr)
 
 
 @contextmanager

@@ -28,13 +28,14 @@ _MAXIMUM_RANGE_PICTURES = 512
 def train(options: argparse.Namespace, settings: Settings) -> int:
     """fit, export, quantize and calibrate in one go; OUT changes once, when all of it is done."""
     target = options.out
+    options.product = options.product or target.name
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
     for step in (fit, export, quantize, calibrate):
         step(options, settings)
     made = load_bundle(options.out)
     parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
-    write_bundle(target, made.manifest.model_copy(update={"product": target.name}), parts)
+    write_bundle(target, made.manifest, parts)
     say(f"the bundle is ready: edge-inspect --camera 0 --bundle {target}")
     return 0
 
@@ -70,7 +71,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     manifest = Manifest(
         method=run.method,
         variant=run.variant,
-        product=options.out.name,
+        product=options.product or options.out.name,
         created_utc=_now_utc(),
         input=InputSpec(size=run.size),
         preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon),

@@ -100,6 +100,7 @@ _GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
 def _train(parser: argparse.ArgumentParser) -> None:
     _training(parser)
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
+    _product(parser)
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
     _false_reject(parser)
@@ -113,14 +114,21 @@ def _fit(parser: argparse.ArgumentParser) -> None:
 def _training(parser: argparse.ArgumentParser) -> None:
     _data(parser, _GOOD_PARTS)
     parser.add_argument("--method", default="kist", help="kist (default)")
-    parser.add_argument("--variant", default="edge", help="edge (256 px, default), tiny (128 px) or smoke (64 px)")
+    parser.add_argument(
+        "--variant", default="edge", help="edge (256 px, default), edge-wide (textures), tiny (128 px) or smoke"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="run_directory", type=Path, required=True, help="a run made by `fit`")
+    _product(parser)
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make")
+
+
+def _product(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--product", help="name of the part, shown on the line (default: the name of OUT)")
 
 
 def _quantize(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """KIST, round 0: a reconstructor that sees altered normals and must return the clean ones.
 
-Its bottleneck is narrow (an eighth of the side, a few channels), so a missing or foreign part cannot pass through.
+For parts that always lie the same way its bottleneck is narrow (8 x 8 places, few channels), so that a missing or
+foreign part cannot pass through. Textures and varying layouts need the wide one, which repairs small places only.
 Formulas: reconstruction_loss in training/losses.py; the score is residual evidence alone.
 """
 
@@ -36,11 +37,13 @@ class Kist:
         "smoke": Variant(size=64, steps=60, batch=8, learning_rate=3e-3),
         "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3),
         "edge": Variant(size=256, steps=1500, batch=8, learning_rate=2e-3),
+        "edge-wide": Variant(size=256, steps=1500, batch=8, learning_rate=2e-3),
     }
     _networks: ClassVar = {
         "smoke": ((16, 32, 48), 16),
         "tiny": ((16, 32, 48, 64), 16),
-        "edge": ((24, 48, 96, 128, 128), 16),
+        "edge": ((24, 48, 96, 128, 128), 4),
+        "edge-wide": ((24, 48, 96, 128), 64),
     }
 
     def build(self, variant: str) -> nn.Module:

@@ -1,0 +1,63 @@
+"""The reconstructor: its cost, its operators, its bottleneck."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
+
+from training.methods import METHODS  # noqa: E402
+
+GMAC_LIMIT = 2.0
+
+
+def multiply_adds(network, size):
+    """Multiply-adds of all convolutions for one picture."""
+    total = 0
+
+    def count(module, inputs, output):
+        nonlocal total
+        total += output.numel() * module.in_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    network.eval()(torch.zeros(1, 3, size, size))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+@pytest.mark.parametrize("variant", METHODS["kist"].variants)
+def test_a_variant_returns_a_picture_of_its_size_within_two_gmac(variant):
+    method = METHODS["kist"]
+    size = method.variants[variant].size
+    network = method.build(variant).eval()
+    outputs = network(torch.zeros(2, 3, size, size))
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {"recon": (2, 3, size, size)}
+    assert multiply_adds(network, size) / 1e9 <= GMAC_LIMIT
+
+
+@pytest.mark.parametrize("variant", METHODS["kist"].variants)
+def test_only_operators_that_quantise_cleanly_are_used(variant):
+    clean = (
+        torch.nn.Conv2d, torch.nn.BatchNorm2d, torch.nn.ReLU, torch.nn.Upsample,
+        torch.nn.PixelUnshuffle, torch.nn.PixelShuffle,
+    )  # fmt: skip
+    leaves = [m for m in METHODS["kist"].build(variant).modules() if not list(m.children())]
+    assert all(isinstance(leaf, clean) for leaf in leaves)
+    assert all(leaf.mode == "nearest" for leaf in leaves if isinstance(leaf, torch.nn.Upsample))
+
+
+def test_the_loss_falls_when_the_picture_is_approached():
+    from training.methods.base import Batch
+
+    method = METHODS["kist"]
+    clean = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    batch = Batch(clean, clean, torch.zeros(2, 1, 32, 32))
+    far, near, same = (float(method.loss({"recon": (clean + offset) * 2 - 1}, batch)) for offset in (0.3, 0.1, 0.0))
+    assert far > near > same
+    assert same == pytest.approx(0, abs=1e-4)
+
+
+def test_score_candidates_scale_with_the_field():
+    small, large = (METHODS["kist"].score_candidates(size) for size in (128, 256))
+    assert len(small) == len(large) >= 4
+    assert {spec.image_score.k for spec in small.values()} == {25}
+    assert {spec.image_score.k for spec in large.values()} == {100}
