@@ -42,8 +42,8 @@ class Kist:
     _networks: ClassVar = {
         "smoke": ((16, 32, 48), 16),
         "tiny": ((16, 32, 48, 64), 16),
-        "edge": ((24, 48, 96, 128, 128), 4),
-        "edge-wide": ((24, 48, 96, 128), 64),
+        "edge": ((32, 64, 64, 64, 64), 4),
+        "edge-wide": ((32, 64, 96, 128), 64),
     }
 
     def build(self, variant: str) -> nn.Module:
