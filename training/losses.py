@@ -23,7 +23,9 @@ def ssim_map(first: Tensor, second: Tensor, side: int = 7) -> Tensor:
     """
     stacked = torch.cat([first, second, first * first, second * second, first * second], 1)
     padded = functional.pad(stacked, [side // 2] * 4, mode="reflect")
-    mu_a, mu_b, mean_aa, mean_bb, mean_ab = functional.avg_pool2d(padded, side, 1).chunk(5, 1)
+    # rows, then columns: pooling visits every tap of its window
+    pooled = functional.avg_pool2d(functional.avg_pool2d(padded, (side, 1), 1), (1, side), 1)
+    mu_a, mu_b, mean_aa, mean_bb, mean_ab = pooled.chunk(5, 1)
     var_a, var_b, covariance = mean_aa - mu_a * mu_a, mean_bb - mu_b * mu_b, mean_ab - mu_a * mu_b
     return ((2 * mu_a * mu_b + SSIM_C1) * (2 * covariance + SSIM_C2)) / (
         (mu_a * mu_a + mu_b * mu_b + SSIM_C1) * (var_a + var_b + SSIM_C2)
