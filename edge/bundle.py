@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from edge.errors import BundleError, CalibrationMismatch
 from edge.kernels.cpu import NormalStatistics
 from edge.manifest import FORMAT_VERSION, FileEntry, Manifest
 from edge.preprocess import Preprocess
+from edge.whole_file import sync_directory, write_whole
 
 MANIFEST, PREVIOUS = "manifest.json", "manifest.previous.json"
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
@@ -245,19 +245,9 @@ def _store(path: Path, name: str, data: bytes) -> FileEntry:
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Write and sync under a temporary name, then rename: after a power cut the file is the old or the new one."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    """After a power cut the file is the old or the new one; raises BundleError."""
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
+        write_whole(file, data)
+        sync_directory(file.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise BundleError(f"{file}: {error.strerror}", fix="free some space or choose a writable directory") from error
-    directory = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -318,7 +318,7 @@ def test_closing_says_what_could_not_be_saved_within_a_second(tmp_path, caplog):
 
 
 def test_writing_never_waits_for_a_disk_that_hangs(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "_write_whole", lambda path, data: time.sleep(2))
+    monkeypatch.setattr(pictures, "write_whole", lambda path, data: time.sleep(2))
     sink = recorder(tmp_path)
     looks = [look(i, NG) for i in range(50)]
     started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -14,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from edge import __version__
-from edge.bundle import write_atomically
 from edge.errors import UsageError
 from edge.manifest import ScoreSpec, TrainingRecord
 from edge.preprocess import Preprocess
+from edge.whole_file import write_whole
 from training.augmentation import vary
 from training.dataset import load_normals, split_held_out
 from training.methods import find_method
@@ -149,11 +150,11 @@ def _draw_batch(pictures: Tensor, count: int, generator: DefectGenerator, random
 
 def _store(run_directory: Path, run: Run, network: nn.Module, held_out: Tensor) -> None:
     run_directory.mkdir(parents=True, exist_ok=True)
-    temporary = run_directory / f".{CHECKPOINT}.tmp"
-    torch.save(network.state_dict(), temporary)
-    temporary.replace(run_directory / CHECKPOINT)
+    weights = io.BytesIO()
+    torch.save(network.state_dict(), weights)
+    write_whole(run_directory / CHECKPOINT, weights.getvalue())
     values = asdict(run) | {"score": run.score.model_dump(), "training": run.training.model_dump()}
-    write_atomically(run_directory / RECORD, json.dumps(values, indent=1).encode())
+    write_whole(run_directory / RECORD, json.dumps(values, indent=1).encode())
     shown = held_out[:6]
     outputs = run_network(network, shown * 2 - 1)
     if outputs[0].recon is not None:

@@ -18,10 +18,10 @@ from edge.datatypes import U8, Frame, Verdict
 from edge.overlay import draw_overlay
 from edge.records import IMAGES_NAME
 from edge.verdict import FieldOfView
+from edge.whole_file import PART_END, sync_directory, write_whole
 
 _IMAGE_END = ".png"
 _OVERLAY_END = ".overlay.jpg"
-_PART_END = ".part"
 
 # full colour resolution: with the usual halving, coloured letters and thin boxes smear
 _OVERLAY_FORMAT = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
@@ -73,8 +73,8 @@ class PictureFiles:
             stem = day / f"{name}-{again}"
         image_path, overlay_path = (stem.with_name(stem.name + end) for end in (_IMAGE_END, _OVERLAY_END))
         try:
-            _write_whole(image_path, image)
-            _write_whole(overlay_path, overlay)
+            write_whole(image_path, image)
+            write_whole(overlay_path, overlay)
         except OSError:
             _unlink(image_path)
             raise
@@ -91,7 +91,7 @@ class PictureFiles:
         for directory in sorted(self._unsynced):
             # a directory that somebody deleted took its pictures along; there is nothing left to sync
             with contextlib.suppress(FileNotFoundError):
-                _sync_directory(directory)
+                sync_directory(directory)
         self._unsynced.clear()
 
     def remove(self, image: str) -> None:
@@ -137,31 +137,6 @@ def _encoded(kind: str, image: U8, parameters: tuple[int, ...]) -> bytes:
     return bytes(np.asarray(data).data)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    """Temporary file, fsync, rename: the name never shows half a picture."""
-    part = path.with_name(path.name + _PART_END)
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        _unlink(part)
-        raise
-
-
-def _sync_directory(directory: Path) -> None:
-    # Windows cannot open a directory; its rename is journalled by the file system
-    if os.name == "nt":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _unlink(path: Path) -> None:
     """Best effort: a file that stays is found again by the next sweep."""
     with contextlib.suppress(OSError):
@@ -177,10 +152,10 @@ def _entries(directory: Path) -> list[Path]:
 
 def _owner(relative: str) -> tuple[str, str]:
     """The run key in a file's name and the picture it belongs to; empty when the name is not one of ours."""
-    image = relative.removesuffix(_PART_END)
+    image = relative.removesuffix(PART_END)
     if image.endswith(_OVERLAY_END):
         image = image.removesuffix(_OVERLAY_END) + _IMAGE_END
     parts = image.rsplit("/", 1)[-1].split("-")
     ours = len(parts) in (4, 5) and image.endswith(_IMAGE_END)
     # a temporary file is nobody's picture, even beside a finished one of the same name
-    return (parts[1], image + (_PART_END if relative.endswith(_PART_END) else "")) if ours else ("", "")
+    return (parts[1], image + (PART_END if relative.endswith(PART_END) else "")) if ours else ("", "")
