@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, nargs="+", required=True, help="one bundle per seed")
     parser.add_argument("--backend", default="openvino", choices=("openvino", "onnxruntime"))
     parser.add_argument(
-        "--out", type=Path, help="result file (default: benchmarks/results/<device>/accuracy-NAME.json)"
+        "--out", type=Path, help="result file (default: the results folder of this device)"
     )
     options = parser.parse_args(arguments)
     bundles = [load_bundle(path) for path in options.bundle]
