@@ -1,4 +1,4 @@
-"""Network parts that quantise cleanly: 3x3 convolution, batch norm, ReLU, nearest up-sampling, space-to-depth."""
+"""Network parts that quantise cleanly: 3x3 convolution, batch norm, ReLU, nearest up-sampling, pixel shuffle."""
 
 from __future__ import annotations
 
@@ -19,14 +19,22 @@ def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 class EdgeTrunk(nn.Module):
     """Reconstruct (n, 3, s, s) in -1..1 through an information bottleneck; s is a multiple of `stride`.
 
-    Space-to-depth first, because narrow full-resolution layers are what costs on a CPU (ARCHITECTURE.md, shapes).
+    Half the side from the first layer on, because narrow full-resolution layers are what costs on a CPU
+    (ARCHITECTURE.md, shapes). The stem equals space-to-depth and a 3x3 convolution, without moving pixels first.
     There are no skip connections: what the bottleneck cannot carry must show up in the residual.
     """
 
     def __init__(self, widths: tuple[int, ...], bottleneck: int) -> None:
         super().__init__()
         self.stride = 2 ** len(widths)
-        encoder: list[nn.Module] = [nn.PixelUnshuffle(2), conv_block(12, widths[0]), conv_block(widths[0], widths[0])]
+        encoder: list[nn.Module] = [
+            nn.Sequential(
+                nn.Conv2d(3, widths[0], 6, stride=2, padding=2, bias=False),
+                nn.BatchNorm2d(widths[0]),
+                nn.ReLU(inplace=True),
+            ),
+            conv_block(widths[0], widths[0]),
+        ]
         for narrow, wide in itertools.pairwise(widths):
             encoder += [conv_block(narrow, wide, stride=2), conv_block(wide, wide)]
         encoder += [nn.Conv2d(widths[-1], bottleneck, 1)]

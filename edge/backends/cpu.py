@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import numpy as np
+
 from edge.bundle import Calibration
 from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import ModelError
@@ -47,10 +49,11 @@ class CpuBackend:
         self._preprocess = preprocess
         self._spec = manifest.score
         self._calibration = calibration
+        self._channels = tuple(np.empty((preprocess.size, preprocess.size), np.uint8) for _ in range(3))
         self._paths: dict[tuple[int, int] | None, CpuScorePath] = {}
 
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
-        planes_from_field(self._preprocess.field(image), self._network.image)
+        planes_from_field(self._preprocess.field(image), self._network.image, self._channels)
         clock.lap("preprocess")
         outputs = self._network.run()
         clock.lap("infer")

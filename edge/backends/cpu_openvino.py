@@ -54,7 +54,8 @@ class OpenVinoNetwork:
 
     def run(self) -> NetworkOutputs:
         try:
-            self._request.infer()
+            # shared, or it would copy every output into a dictionary that nobody reads
+            self._request.infer(share_outputs=True)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO failed: {_first_line(error)}", fix="see `edge-inspect doctor`") from error
         return self._outputs

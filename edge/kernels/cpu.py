@@ -7,6 +7,7 @@ Pictures stay in the network's range -1..1; the factors of two are folded into t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,9 +21,11 @@ KERNEL_TOLERANCE = 1e-4
 
 _PREWITT_SMOOTH = np.full(3, 1 / 3, np.float32)
 _PREWITT_SLOPE = np.array([-1, 0, 1], np.float32)
+_SSIM_TAPS = np.full(reference.SSIM_SIDE, 1 / reference.SSIM_SIDE, np.float32)
 _BORDER = cv2.BORDER_REFLECT
-# the picture of -1..1 has twice the slope of the picture of 0..1
-_GMS_C4 = np.float32(4 * reference.GMS_C)
+# a picture of -1..1 has twice the slope of the picture of 0..1; the sum of two has eight times its constants
+_GMS_C4 = 4 * reference.GMS_C
+_SSIM_C1, _SSIM_C2 = 8 * reference.SSIM_C1, 8 * reference.SSIM_C2
 
 
 @dataclass(frozen=True)
@@ -52,83 +55,149 @@ class ResidualTerms:
 
     def __init__(self, weights: ResidualSpec, size: int) -> None:
         self.weights = weights
-        self._difference = np.empty((3, size, size), np.float32)
-        self._work = np.empty((size, size), np.float32)
-        self._error = np.empty((size, size), np.float32)
-        self._fine = _GradientSimilarity(size)
-        self._coarse = _GradientSimilarity((size + 1) // 2)
+        self._error, self._luma_a, self._luma_b = np.empty((3, size, size), np.float32)
+        # the terms take turns in the same planes: what stays in the second-level cache is what makes them fast
+        scratch = np.empty((6, size, size), np.float32)
+        self._difference = scratch[:3]
+        self._squares: F32 = scratch[3]
+        self._work: F32 = scratch[4]
+        self._gradients = _TwoScaleGradients(scratch[:4], size)
+        self._structure = _Structure(scratch)
+        self._empty = True
 
     def error(self, image: F32, reconstruction: F32) -> F32:
         """Weighted error (size, size) of two (3, size, size) pictures in -1..1; valid until the next call."""
-        weights, work, error = self.weights, self._work, self._error
-        error.fill(0)
+        weights = self.weights
+        self._empty = True
         if weights.w_l1 or weights.w_l2 or weights.w_col:
-            red, green, blue = np.subtract(image, reconstruction, out=self._difference)
+            np.subtract(image, reconstruction, out=self._difference)
             if weights.w_col:
-                # opponent colours first: they need the signed differences that l1 and l2 overwrite
-                np.subtract(red, green, out=work)
-                self._add_square(work, weights.w_col / 4)
-                np.add(red, green, out=work)
-                np.multiply(work, np.float32(0.5), out=work)
-                np.subtract(work, blue, out=work)
-                self._add_square(work, weights.w_col / 4)
-            for channel in (red, green, blue):
-                if weights.w_l1:
-                    np.abs(channel, out=work)
-                    cv2.scaleAdd(work, weights.w_l1 / 6, error, dst=error)
-                if weights.w_l2:
-                    np.copyto(work, channel)
-                    self._add_square(work, weights.w_l2 / 12)
+                self._add(self._opponent_squares(), weights.w_col / 4)
+            if weights.w_l2:
+                self._add(self._channel_squares(), weights.w_l2 / 12)
+            if weights.w_l1:
+                self._add(self._channel_magnitudes(), weights.w_l1 / 6)
         if weights.w_gms or weights.w_ssim:
-            luma_a, luma_b = _luma(image), _luma(reconstruction)
+            luma_a, luma_b = _luma(image, self._luma_a), _luma(reconstruction, self._luma_b)
             if weights.w_gms:
-                self._add_gradient_term(luma_a, luma_b)
+                self._add(self._gradients.coarse(luma_a, luma_b), weights.w_gms / 2)
+                self._add(self._gradients.fine(luma_a, luma_b), weights.w_gms / 2)
             if weights.w_ssim:
-                cv2.scaleAdd(_dissimilarity(luma_a, luma_b), weights.w_ssim, error, dst=error)
-        return error
+                self._add(self._structure.dissimilarity(luma_a, luma_b), weights.w_ssim)
+        if self._empty:
+            self._error.fill(0)
+        return self._error
 
-    def _add_square(self, values: F32, factor: float) -> None:
-        np.multiply(values, values, out=values)
-        cv2.scaleAdd(values, factor, self._error, dst=self._error)
+    def _add(self, term: F32, weight: float) -> None:
+        if self._empty:
+            np.multiply(term, np.float32(weight), out=self._error)
+        else:
+            cv2.scaleAdd(term, weight, self._error, dst=self._error)
+        self._empty = False
 
-    def _add_gradient_term(self, luma_a: F32, luma_b: F32) -> None:
-        fine = self._fine.similarity(luma_a, luma_b)
-        coarse = self._coarse.similarity(_halve(luma_a), _halve(luma_b))
-        rows, columns = fine.shape
-        doubled = cv2.resize(coarse, (2 * coarse.shape[1], 2 * coarse.shape[0]), interpolation=cv2.INTER_LINEAR)
-        np.add(fine, doubled[:rows, :columns], out=fine)
-        # w * (1 - (fine + coarse) / 2)
-        cv2.scaleAdd(fine, -self.weights.w_gms / 2, self._error, dst=self._error)
-        np.add(self._error, np.float32(self.weights.w_gms), out=self._error)
+    def _opponent_squares(self) -> F32:
+        (red, green, blue), squares, work = self._difference, self._squares, self._work
+        np.subtract(red, green, out=squares)
+        np.multiply(squares, squares, out=squares)
+        cv2.addWeighted(red, 0.5, green, 0.5, 0, dst=work)
+        np.subtract(work, blue, out=work)
+        cv2.accumulateSquare(work, squares)
+        return squares
+
+    def _channel_squares(self) -> F32:
+        (red, green, blue), squares = self._difference, self._squares
+        np.multiply(red, red, out=squares)
+        cv2.accumulateSquare(green, squares)
+        cv2.accumulateSquare(blue, squares)
+        return squares
+
+    def _channel_magnitudes(self) -> F32:
+        """Overwrites the difference, so it comes last."""
+        np.abs(self._difference, out=self._difference)
+        (red, green, blue), total = self._difference, self._squares
+        np.add(red, green, out=total)
+        np.add(total, blue, out=total)
+        return total
 
 
-class _GradientSimilarity:
-    """Gradient magnitude similarity of two luma planes of one size."""
+class _TwoScaleGradients:
+    """1 - gradient magnitude similarity of two luma planes, at full and at half size."""
 
-    def __init__(self, size: int) -> None:
-        self._across, self._down, self._first, self._second, self._product = (
-            np.empty((size, size), np.float32) for _ in range(5)
-        )
+    def __init__(self, scratch: F32, size: int) -> None:
+        half = (size + 1) // 2
+        self._scratch = scratch
+        self._halves = np.empty((6, half, half), np.float32)
+        self._doubled = np.empty((2 * half, 2 * half), np.float32)
 
-    def similarity(self, a: F32, b: F32) -> F32:
-        """(size, size), 0..1; valid until the next call."""
-        first, second, product = self._first, self._second, self._product
-        self._magnitude(a, first)
-        self._magnitude(b, second)
-        np.multiply(first, second, out=product)
-        np.multiply(product, np.float32(2), out=product)
-        np.add(product, _GMS_C4, out=product)
-        np.multiply(first, first, out=first)
-        np.multiply(second, second, out=second)
-        np.add(first, second, out=first)
-        np.add(first, _GMS_C4, out=first)
-        np.divide(product, first, out=product)
-        return product
+    def fine(self, a: F32, b: F32) -> F32:
+        """(size, size), 0..1; a plane of the scratch."""
+        return _gradient_dissimilarity(a, b, self._scratch)
 
-    def _magnitude(self, plane: F32, out: F32) -> None:
-        cv2.sepFilter2D(plane, -1, _PREWITT_SLOPE, _PREWITT_SMOOTH, dst=self._across, borderType=_BORDER)
-        cv2.sepFilter2D(plane, -1, _PREWITT_SMOOTH, _PREWITT_SLOPE, dst=self._down, borderType=_BORDER)
-        cv2.magnitude(self._across, self._down, out)
+    def coarse(self, a: F32, b: F32) -> F32:
+        """(size, size), 0..1, from half the size; valid until the next call."""
+        half_a, half_b = _halve(a, self._halves[4]), _halve(b, self._halves[5])
+        dissimilarity = _gradient_dissimilarity(half_a, half_b, self._halves[:4])
+        cv2.resize(dissimilarity, self._doubled.shape, dst=self._doubled, interpolation=cv2.INTER_LINEAR)
+        rows, columns = a.shape
+        return self._doubled[:rows, :columns]
+
+
+def _gradient_dissimilarity(a: F32, b: F32, scratch: F32) -> F32:
+    """1 - GMS = (g - h)^2 / (g^2 + h^2 + c), in a plane of the scratch (4, h, w)."""
+    across, down, first, second = scratch
+    for plane, magnitude in ((a, first), (b, second)):
+        cv2.sepFilter2D(plane, -1, _PREWITT_SLOPE, _PREWITT_SMOOTH, dst=across, borderType=_BORDER)
+        cv2.sepFilter2D(plane, -1, _PREWITT_SMOOTH, _PREWITT_SLOPE, dst=down, borderType=_BORDER)
+        cv2.magnitude(across, down, magnitude)
+    total = across
+    total.fill(_GMS_C4)
+    cv2.accumulateSquare(first, total)
+    cv2.accumulateSquare(second, total)
+    np.subtract(first, second, out=first)
+    np.multiply(first, first, out=first)
+    return np.asarray(np.divide(first, total, out=first), np.float32)
+
+
+class _Structure:
+    """(1 - SSIM) / 2 of two luma planes, from the means and variances of their sum and difference.
+
+    That takes four window means instead of five. Planes stay in -1..1, where squares are smallest and round least: only
+    the luminance needs 0..1.
+    """
+
+    def __init__(self, scratch: F32) -> None:
+        self._scratch = scratch
+
+    def dissimilarity(self, a: F32, b: F32) -> F32:
+        """(size, size), 0..1; a plane of the scratch."""
+        work, mean, variance, bias, noise, numerator = self._scratch
+        np.add(a, b, out=work)
+        _mean_and_square(work, mean, variance)
+        np.subtract(a, b, out=work)
+        _mean_and_square(work, bias, noise)
+        np.multiply(mean, mean, out=work)
+        np.subtract(variance, work, out=variance)
+        # -1..1 → 0..1, twice: `mean` is of a sum of two planes
+        np.add(mean, np.float32(2), out=mean)
+        np.multiply(mean, mean, out=mean)
+        np.multiply(bias, bias, out=bias)
+        np.subtract(noise, bias, out=noise)
+        cv2.addWeighted(mean, 1, bias, -1, _SSIM_C1, dst=numerator)
+        cv2.addWeighted(variance, 1, noise, -1, _SSIM_C2, dst=work)
+        np.multiply(numerator, work, out=numerator)
+        cv2.addWeighted(mean, 1, bias, 1, _SSIM_C1, dst=mean)
+        cv2.addWeighted(variance, 1, noise, 1, _SSIM_C2, dst=variance)
+        np.multiply(mean, variance, out=mean)
+        np.divide(numerator, mean, out=numerator)
+        return np.asarray(cv2.addWeighted(numerator, -0.5, numerator, 0, 0.5, dst=numerator), np.float32)
+
+
+def _mean_and_square(plane: F32, mean: F32, square: F32) -> None:
+    """Window means of a plane and of its square, which overwrites it."""
+    # not boxFilter: its running sum of doubles waits for every addition
+    cv2.sepFilter2D(plane, -1, _SSIM_TAPS, _SSIM_TAPS, dst=mean, borderType=_BORDER)
+    np.multiply(plane, plane, out=plane)
+    cv2.sepFilter2D(plane, -1, _SSIM_TAPS, _SSIM_TAPS, dst=square, borderType=_BORDER)
 
 
 class CpuScorePath:
@@ -209,61 +278,43 @@ class CpuScorePath:
 
 
 def top_k_mean(values: F32, k: int) -> float:
-    """reference.top_k_mean without binning the whole map: only values that can be among the k largest are counted."""
+    """reference.top_k_mean without binning the whole map: only values that can be among the k largest are looked at."""
     k = min(k, values.size)
-    # a coarse grid tells a level that more than k values exceed, four times over; if it errs, the whole map is binned
+    # a coarse grid tells a level that more than k values exceed, four times over; if it errs, the whole map is taken
     step = 8
     sample = values[::step, ::step].ravel()
     rank = min(sample.size, 4 * k // (step * step) + 2)
     level = np.partition(sample, sample.size - rank)[sample.size - rank]
-    # whole bins only, so that the counts of the bins taken are complete
-    floor = np.float32(np.floor(level * reference.HISTOGRAM_BINS) / reference.HISTOGRAM_BINS)
-    candidates = values[values >= floor]
+    candidates = values[values >= level]
     if candidates.size < k:
-        candidates = values
-    return reference.top_k_mean(candidates, k)
+        candidates = values.ravel()
+    bins = np.minimum((candidates * reference.HISTOGRAM_BINS).astype(np.int64), reference.HISTOGRAM_BINS - 1)
+    largest = np.partition(bins, bins.size - k)[bins.size - k :]
+    return float((largest.sum() + k / 2) / reference.HISTOGRAM_BINS / k)
 
 
-def planes_from_field(field: U8, out: F32) -> F32:
-    """uint8 (s, s, 3) BGR → float32 (3, s, s) RGB in -1..1, written into `out`."""
-    for plane, channel in zip(cv2.split(field), (2, 1, 0), strict=True):
-        np.multiply(plane, np.float32(2 / 255), out=out[channel])
+def planes_from_field(field: U8, out: F32, work: Sequence[U8] | None = None) -> F32:
+    """uint8 (s, s, 3) BGR → float32 (3, s, s) RGB in -1..1, written into `out`; work: three uint8 (s, s), to reuse."""
+    for plane, channel in zip(cv2.split(field, work), (2, 1, 0), strict=True):
+        np.copyto(out[channel], plane)
+    np.multiply(out, np.float32(2 / 255), out=out)
     np.subtract(out, np.float32(1), out=out)
     return out
 
 
-def _luma(picture: F32) -> F32:
+def _luma(picture: F32, out: F32) -> F32:
     red, green, blue = picture
-    luma = cv2.addWeighted(red, reference.LUMA[0], green, reference.LUMA[1], 0)
-    return np.asarray(cv2.scaleAdd(blue, reference.LUMA[2], luma, dst=luma), np.float32)
+    cv2.addWeighted(red, reference.LUMA[0], green, reference.LUMA[1], 0, dst=out)
+    cv2.scaleAdd(blue, reference.LUMA[2], out, dst=out)
+    return out
 
 
-def _halve(plane: F32) -> F32:
+def _halve(plane: F32, out: F32) -> F32:
     rows, columns = plane.shape
     if rows % 2 or columns % 2:
         plane = np.asarray(cv2.copyMakeBorder(plane, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE), np.float32)
-    half = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return np.asarray(half, np.float32)
-
-
-def _dissimilarity(luma_a: F32, luma_b: F32) -> F32:
-    """(1 - SSIM) / 2 of two luma planes in -1..1.
-
-    Variances are taken around the shared local mean-free planes in float32; moving to 0..1 first keeps the constants.
-    """
-    a, b = luma_a * np.float32(0.5) + np.float32(0.5), luma_b * np.float32(0.5) + np.float32(0.5)
-
-    def box(values: F32) -> F32:
-        side = (reference.SSIM_SIDE, reference.SSIM_SIDE)
-        return np.asarray(cv2.boxFilter(values, -1, side, borderType=_BORDER), np.float32)
-
-    mu_a, mu_b = box(a), box(b)
-    mu_aa, mu_bb, mu_ab = mu_a * mu_a, mu_b * mu_b, mu_a * mu_b
-    c1, c2 = np.float32(reference.SSIM_C1), np.float32(reference.SSIM_C2)
-    similarity = ((2 * mu_ab + c1) * (2 * (box(a * b) - mu_ab) + c2)) / (
-        (mu_aa + mu_bb + c1) * (box(a * a) - mu_aa + box(b * b) - mu_bb + c2)
-    )
-    return np.asarray((1 - similarity) * np.float32(0.5), np.float32)
+    cv2.resize(plane, out.shape[::-1], dst=out, interpolation=cv2.INTER_AREA)
+    return out
 
 
 def _sigmoid(logit: F32) -> F32:

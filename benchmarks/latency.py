@@ -1,0 +1,275 @@
+"""How fast frames become verdicts: `python -m benchmarks.latency [--bundle B] [--out FILE.json]`.
+
+Inspections alternate frame by frame with bare engine calls (the network alone, its input already filled), so that
+whatever else the machine does hits both. Folder runs and first verdicts start the real program as a user would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.program_run import first_verdict_s, run_folder
+from benchmarks.results_file import write_result
+from edge.backends import CPU_BACKENDS, installed
+from edge.backends.cpu import CpuBackend, open_network
+from edge.bundle import ModelBundle, load_bundle
+from edge.datatypes import STAGES, U8, Frame, StageTimes
+from edge.errors import EdgeInspectError, MissingDependency
+from edge.inspector import Inspector
+from edge.picture import read_picture
+from edge.preprocess import Preprocess
+from edge.samples import sample_bundle, sample_line
+
+PRECISIONS = ("int8", "fp32")
+CAMERA_SIZE = (480, 640)
+WARM_UP_FRAMES = 20
+LEVELS = (50, 90, 95, 99, 100)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table on standard output, write --out; progress goes to standard error."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    try:
+        values = measure(options, _say)
+    except EdgeInspectError as error:
+        print(f"benchmarks.latency: {error}", file=sys.stderr)
+        return error.exit_code
+    print(table(values))
+    if options.out is not None:
+        write_result(options.out, " ".join(["python -m benchmarks.latency", *given]), values)
+        _say(f"written: {options.out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    parser.add_argument("--bundle", type=Path, help="calibrated bundle (default: the shipped sample bundle)")
+    parser.add_argument("--backend", choices=CPU_BACKENDS, help="default: every one that is installed")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: both")
+    parser.add_argument("--frames", type=int, default=1000, help="pairs of calls per row (default: 1000)")
+    parser.add_argument("--folder-frames", type=int, default=1000, help="pictures per folder run (default: 1000)")
+    parser.add_argument("--memory-frames", type=int, default=50_000, help="pictures of the long run (default: 50000)")
+    parser.add_argument("--starts", type=int, default=5, help="process starts for the first verdict (default: 5)")
+    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
+    return parser
+
+
+def measure(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """All figures as a JSON-able dict; a count of zero leaves its part out."""
+    bundle = load_bundle((options.bundle or sample_bundle()).resolve())
+    backends = [options.backend] if options.backend else [name for name in CPU_BACKENDS if installed(name)]
+    if not backends:
+        raise MissingDependency("no CPU backend is installed", fix="pip install 'edge-inspect[cpu]'")
+    precisions = [options.precision] if options.precision else list(PRECISIONS)
+    size = bundle.preprocess.size
+    manifest = bundle.manifest
+    values: dict[str, Any] = {
+        "bundle": {
+            "sha256": bundle.sha256,
+            "method": manifest.method,
+            "variant": manifest.variant,
+            "size": size,
+            "score": manifest.score.model_dump(mode="json"),
+        },
+        "frames": options.frames,
+        "inspection": [],
+        "resize": resize_times(size, max(1, options.frames)),
+    }
+    for backend in backends:
+        for precision in precisions:
+            for height, width in dict.fromkeys(((size, size), CAMERA_SIZE)):
+                say(f"{backend} {precision}, frames of {width}x{height} px")
+                frames = frames_of_size(height, width)
+                row = inspection_times(bundle, backend, precision, frames, options.frames)
+                values["inspection"].append({"frame_px": [height, width], **row})
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        if options.folder_frames:
+            values["folder"] = [
+                folder_run(bundle, backends[0], precisions[0], work, suffix, options.folder_frames, say)
+                for suffix in (".png", ".jpg")
+            ]
+        if options.starts:
+            say(f"first verdict, {options.starts} starts")
+            pictures = picture_folder(work / "starts", ".png", 1)
+            seconds = [
+                first_verdict_s(bundle.path, pictures, backends[0], precisions[0], work) for _ in range(options.starts)
+            ]
+            values["first_verdict"] = {
+                "backend": backends[0], "precision": precisions[0], "seconds": [round(s, 3) for s in seconds],
+                "median_s": round(float(np.median(seconds)), 3), "max_s": round(max(seconds), 3),
+            }  # fmt: skip
+        if options.memory_frames:
+            values["memory"] = folder_run(bundle, backends[0], precisions[0], work, ".jpg", options.memory_frames, say)
+    return values
+
+
+def frames_of_size(height: int, width: int) -> list[U8]:
+    """The sample line's pictures at one frame size."""
+    pictures = [read_picture(path) for path in dict.fromkeys(sample_line())]
+    return [np.asarray(cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA), np.uint8) for p in pictures]
+
+
+def inspection_times(
+    bundle: ModelBundle, backend: str, precision: str, images: Sequence[U8], count: int
+) -> dict[str, Any]:
+    """Percentiles of `count` inspections, and of as many bare engine calls in between."""
+    calibration = bundle.calibration(precision)
+    network = open_network(backend, bundle.read(f"model_{precision}"), bundle.manifest, None)
+    inspector = Inspector(
+        CpuBackend(network, bundle.manifest, bundle.preprocess, calibration),
+        bundle.preprocess,
+        calibration.threshold,
+        calibration.pixel_threshold,
+        bundle.sha256,
+    )
+    bare, whole = np.empty(count), np.empty(count)
+    stages: list[StageTimes] = []
+
+    def call_engine(index: int) -> None:
+        started = time.perf_counter_ns()
+        network.run()
+        bare[index] = (time.perf_counter_ns() - started) / 1e6
+
+    def inspect(index: int) -> None:
+        image = images[index % len(images)]
+        utc = datetime.now(timezone.utc)
+        started = time.perf_counter_ns()
+        verdict = inspector.inspect(Frame(index, started, utc, "benchmark", image))
+        whole[index] = (time.perf_counter_ns() - started) / 1e6
+        stages.append(verdict.times)
+
+    try:
+        for index in range(-min(WARM_UP_FRAMES, count), count):
+            # who comes first changes from frame to frame: it finds the caches as the other left them
+            for call in (inspect, call_engine) if index % 2 else (call_engine, inspect):
+                call(index)
+    finally:
+        inspector.backend.close()
+    stages = stages[-count:]
+    return {
+        "backend": backend,
+        "precision": precision,
+        "engine_ms": percentiles(bare),
+        "inspect_ms": percentiles(whole),
+        "stages_ms": {
+            stage: percentiles([getattr(times, stage) for times in stages])
+            for stage in STAGES
+            if stage not in ("wait", "total")
+        },
+        "overhead_ratio_p50": round(float(np.median(whole) / np.median(bare)), 4),
+        # of neighbours: what slows the machine for a while slows both
+        "overhead_ratio_paired": round(float(np.median(whole / bare)), 4),
+        "p99_over_p50": round(float(np.percentile(whole, 99) / np.median(whole)), 3),
+    }
+
+
+def percentiles(values: Sequence[float] | np.ndarray[Any, Any]) -> dict[str, float]:
+    """p50, p90, p95, p99 and the maximum."""
+    names = [*(f"p{level}" for level in LEVELS[:-1]), "max"]
+    return {name: round(float(value), 4) for name, value in zip(names, np.percentile(values, LEVELS), strict=True)}
+
+
+def resize_times(size: int, count: int) -> dict[str, Any]:
+    """Camera frame → field: cv2.INTER_AREA against ours, alternating."""
+    frame = frames_of_size(*CAMERA_SIZE)[0]
+    ours = Preprocess(size)
+
+    def by_area() -> None:
+        cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)
+
+    def by_field() -> None:
+        ours.field(frame)
+
+    methods: dict[str, Callable[[], None]] = {"cv2_inter_area_ms": by_area, "box_then_linear_ms": by_field}
+    spent: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(count):
+        for name, method in methods.items():
+            started = time.perf_counter_ns()
+            method()
+            spent[name].append((time.perf_counter_ns() - started) / 1e6)
+    return {"frame_px": list(CAMERA_SIZE), **{name: percentiles(values) for name, values in spent.items()}}
+
+
+def folder_run(
+    bundle: ModelBundle, backend: str, precision: str, work: Path, suffix: str, count: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The whole program over `count` pictures on disk, records on: rate and memory."""
+    say(f"folder of {count} {suffix} pictures, records on")
+    folder = picture_folder(work / "pictures", suffix, count)
+    records = work / "records"
+    run = run_folder(bundle.path, folder, backend, precision, records, work)
+    shutil.rmtree(folder)
+    shutil.rmtree(records, ignore_errors=True)
+    return {"pictures": suffix.removeprefix("."), "frame_px": list(CAMERA_SIZE), "backend": backend,
+            "precision": precision, **run.as_dict()}  # fmt: skip
+
+
+def picture_folder(folder: Path, suffix: str, count: int) -> Path:
+    """A folder of `count` names over the sample line's pictures at camera size; each picture is stored once."""
+    folder.mkdir(parents=True)
+    originals = folder.parent / f"originals{suffix}"
+    originals.mkdir(exist_ok=True)
+    stored = []
+    for index, picture in enumerate(frames_of_size(*CAMERA_SIZE)):
+        stored.append(originals / f"{index}{suffix}")
+        cv2.imwrite(str(stored[-1]), picture)
+    for index in range(count):
+        (folder / f"{index:06d}{suffix}").symlink_to(stored[index % len(stored)])
+    return folder
+
+
+def table(values: dict[str, Any]) -> str:
+    """The figures for a person."""
+    lines = [
+        f"{'backend':<12}{'network':<8}{'frame':>9}{'engine p50':>12}{'inspect p50':>12}{'p90':>8}{'p95':>8}{'p99':>8}"
+        f"{'max':>8}{'ratio':>8}{'paired':>8}{'p99/p50':>9}   ms"
+    ]
+    for row in values["inspection"]:
+        height, width = row["frame_px"]
+        whole = row["inspect_ms"]
+        lines.append(
+            f"{row['backend']:<12}{row['precision']:<8}{f'{width}x{height}':>9}{row['engine_ms']['p50']:>12.2f}"
+            f"{whole['p50']:>12.2f}{whole['p90']:>8.2f}{whole['p95']:>8.2f}{whole['p99']:>8.2f}{whole['max']:>8.2f}"
+            f"{row['overhead_ratio_p50']:>8.3f}{row['overhead_ratio_paired']:>8.3f}{row['p99_over_p50']:>9.2f}"
+        )
+        stages = ", ".join(f"{name} {times['p50']:.3f}" for name, times in row["stages_ms"].items())
+        lines.append(f"{'':<20}stages p50: {stages}")
+    resize = values["resize"]
+    lines.append(
+        f"resize 640x480: INTER_AREA {resize['cv2_inter_area_ms']['p50']:.3f} ms, "
+        f"box then linear {resize['box_then_linear_ms']['p50']:.3f} ms (p50)"
+    )
+    for run in [*values.get("folder", []), *([values["memory"]] if "memory" in values else [])]:
+        lines.append(
+            f"folder of {run['verdicts']} {run['pictures']}: {run['frames_per_s']:.0f} frames/s, records on; memory "
+            + (
+                f"{run['rss_max_mb']:.0f} MB at most, {run['rss_slope_kb_per_1000_frames']:+.1f} KB per 1000 frames"
+                if run["rss_max_mb"] is not None
+                else "not known on this system"
+            )
+        )
+    if "first_verdict" in values:
+        first = values["first_verdict"]
+        lines.append(f"first verdict after {first['median_s']:.2f} s (median), {first['max_s']:.2f} s at most")
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
