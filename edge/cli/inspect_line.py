@@ -64,9 +64,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     print(run_summary(tally, counters, records), file=sys.stderr)
     code = INTERRUPTED if interrupted() else 0
     if not finished:
-        # a model or a driver that does not return would also hold up the interpreter's own end
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end
         os._exit(code)
     inspector.backend.close()
     return code
@@ -145,13 +143,18 @@ def _view(settings: Settings, info: RunInfo, counters: RunCounters, tally: RunTa
 
 @contextmanager
 def _signals_set(stop: threading.Event) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM set `stop` instead of raising; yields whether one came. A second Ctrl-C is the usual one."""
+    """Ctrl-C and SIGTERM set `stop` instead of raising; yields whether one came.
+
+    A second one, from a quick hand, changes nothing: verdicts are being saved, which takes a second at most. A third
+    Ctrl-C is the usual one.
+    """
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
         stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if len(received) > 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
