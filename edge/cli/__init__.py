@@ -40,14 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     # a service manager's stop is a Ctrl-C to every command
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
-        check_siblings()
-        settings = settings_for(options)
-        _prepare_capture(settings)
-        module, function = _ROOMS[options.command]
-        code: int = getattr(importlib.import_module(f"edge.cli.{module}"), function)(options, settings)
-        sys.stdout.flush()
-        return code
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
     except EdgeInspectError as error:
         print(f"edge-inspect: {error}", file=sys.stderr)
         return error.exit_code
@@ -60,6 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: list[str]) -> int:
+    options = parse(arguments)
+    check_siblings()
+    settings = settings_for(options)
+    _prepare_capture(settings)
+    module, function = _ROOMS[options.command]
+    code: int = getattr(importlib.import_module(f"edge.cli.{module}"), function)(options, settings)
+    return code
 
 
 def settings_for(options: argparse.Namespace) -> Settings:
