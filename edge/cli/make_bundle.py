@@ -20,7 +20,8 @@ from edge.datatypes import U8
 from edge.errors import UsageError
 from edge.kernels.cpu import planes_from_field
 from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
-from edge.normals import NormalPart, read_normals
+from edge.normals import NormalPart, normals_folder, read_normals
+from edge.picture import list_pictures
 
 PRECISIONS = ("int8", "fp32")
 _MAXIMUM_RANGE_PICTURES = 512
@@ -30,6 +31,7 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     """fit, export, quantize and calibrate in one go; OUT changes once, when all of it is done."""
     target = options.out
     # what can be known now must not fail after an hour of training
+    list_pictures(normals_folder(options.data))
     prepare_directory(target)
     choose_backend(settings.inspection.backend)
     needs("export.onnx_graph", "train")
