@@ -26,7 +26,9 @@ WAIT_S = 60.0
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment with the repository importable from any directory, and no terminal."""
     path = os.pathsep.join(filter(None, [str(ROOT), changes.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "", "COLUMNS": "200", **changes}
+    # one thread for torch: on busy cores several wait for each other, and a step takes ten times as long
+    fixed = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **fixed, **changes}
 
 
 def edge(*arguments: object, cwd: Path, prefix: tuple[str, ...] = (), **changes: str):

@@ -1,5 +1,7 @@
 """A camera that goes away in the middle of a run and comes back, seen through `--json`."""
 
+import re
+
 import pytest
 
 from tests.fakes import MjpegCamera
@@ -39,5 +41,5 @@ def test_an_unplugged_camera_is_invalid_until_it_is_back(camera, bundle_path, tm
     assert {v["reason"] for v in told if not inspected(v)} == {"no_frame"}
     assert all(v["score"] is None for v in told if not inspected(v))
     assert rows(tmp_path / "records", "frame_index, reason") == [(v["frame_index"], v["reason"]) for v in told]
-    assert "1 reconnects" in run.errors
+    assert re.search(r"[1-9]\d* reconnects", run.errors)
     assert "hunter2" not in run.errors + str(told)
