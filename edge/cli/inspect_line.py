@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import signal
 import sys
 import threading
@@ -38,10 +39,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     check_region(bundle, settings)
     inspector = make_inspector(bundle, settings)
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
-    with _signals_set(stop) as interrupted:
-        capture = Capture(
+    capture = _opened(
+        lambda: Capture(
             lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
         )
+    )
+    with _signals_set(stop) as interrupted:
         sinks = _open_sinks(
             options, settings, inspector, run_info(bundle, inspector, capture.name, settings), counters, tally, stop.set
         )
@@ -68,6 +71,24 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         os._exit(code)
     inspector.backend.close()
     return code
+
+
+def _opened(make: Callable[[], Capture]) -> Capture:
+    """Make the capture in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
+    made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            made.put(make())
+        # raised again in the caller's thread
+        except BaseException as error:  # noqa: BLE001
+            made.put(error)
+
+    threading.Thread(target=work, name="open camera", daemon=True).start()
+    result = made.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def bundle_path(settings: Settings) -> Path:

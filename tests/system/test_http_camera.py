@@ -84,7 +84,7 @@ def test_a_camera_that_is_killed_gives_invalid_verdicts_until_it_comes_back(came
         camera.start()
         assert line.inspects()
         assert line.counters.reconnects >= 1
-        assert line.counters.camera_state == "running"
+        assert eventually(lambda: line.counters.camera_state == "running")
     missing = [verdict.detail for verdict in line.sink.verdicts if str(verdict.reason) == "no_frame"]
     assert missing[0].startswith("the camera was lost: ")
     assert "opening it again failed" in missing[-1] and "does not answer" in missing[-1]

@@ -1,12 +1,14 @@
 """`edge-inspect --camera`: every kind of source and every option, from the command line to the records."""
 
 import shutil
+import sqlite3
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.records import DATABASE_NAME
 from edge.samples import sample_bundle
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
@@ -171,6 +173,18 @@ def test_every_rejected_picture_on_record_replays_the_same(line, bundle_path, tm
         again = edge("replay", row_id, cwd=tmp_path)
         assert again.returncode == 0
         assert again.stdout.splitlines()[-1].startswith("same: again NG")
+
+
+def test_a_check_that_fails_is_code_1(line, bundle_path, tmp_path):
+    edge("--camera", line, "--bundle", bundle_path, cwd=tmp_path)
+    with sqlite3.connect(tmp_path / "records" / DATABASE_NAME) as connection:
+        connection.execute("UPDATE verdicts SET score = 0.5 WHERE id = 3")
+    again = edge("replay", 3, cwd=tmp_path)
+    assert again.returncode == 1
+    assert "different: recorded NG" in again.stdout
+    check = edge("doctor", "--bundle", "nowhere", "--json", cwd=tmp_path)
+    assert check.returncode == 1
+    assert "nowhere" in check.stdout
 
 
 def test_the_next_run_continues_in_the_same_records(line, bundle_path, tmp_path):

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,6 +57,20 @@ def test_a_signal_ends_the_run_at_once_with_every_verdict_on_record(source, numb
         assert run.ended() == 130
         assert time.monotonic() - asked < STOP_S
     assert_all_on_record(run, tmp_path / "records")
+
+
+def test_ctrl_c_is_heard_while_a_camera_does_not_answer(bundle_path, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/stream"
+        with running("--camera", url, "--bundle", bundle_path, cwd=tmp_path) as run:
+            connection, _ = silent.accept()
+            asked = time.monotonic()
+            run.signal()
+            assert run.ended() == 130
+            assert time.monotonic() - asked < STOP_S
+            connection.close()
+    assert "edge-inspect: interrupted" in run.errors
+    assert "Traceback" not in run.errors
 
 
 def test_a_second_ctrl_c_from_a_quick_hand_loses_nothing(source, bundle_path, tmp_path):
