@@ -29,9 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder in MVTec layout")
     parser.add_argument("--bundle", type=Path, nargs="+", required=True, help="one bundle per seed")
     parser.add_argument("--backend", default="openvino", choices=("openvino", "onnxruntime"))
-    parser.add_argument(
-        "--out", type=Path, help="result file (default: the results folder of this device)"
-    )
+    parser.add_argument("--out", type=Path, help="result file (default: the results folder of this device)")
     options = parser.parse_args(arguments)
     bundles = [load_bundle(path) for path in options.bundle]
     values = accuracy_values(options.name, options.data, bundles, options.backend)

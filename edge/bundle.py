@@ -201,14 +201,22 @@ def _manifest_from_bytes(file: Path, data: bytes) -> Manifest:
         raise BundleError(f"{file}: {where}: {problem['msg']}", fix=_RETRAIN) from error
 
 
+def prepare_directory(path: Path) -> None:
+    """Make sure that a bundle may be written at `path`; raises BundleError when it holds something else."""
+    if path.exists() and not (path / MANIFEST).exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} exists and is not a bundle", fix="give --out a new or empty directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}", fix="choose a directory this user may write") from error
+
+
 def write_bundle(path: Path, manifest: Manifest, parts: Mapping[str, tuple[str, bytes]]) -> ModelBundle:
     """Commit `parts` (key → file name, content) and the manifest, whose `files` they update.
 
     A bundle already at `path` stays as the previous version. Raises BundleError when `path` holds something else.
     """
-    if path.exists() and not (path / MANIFEST).exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BundleError(f"{path} exists and is not a bundle", fix="give --out a new or empty directory")
-    path.mkdir(parents=True, exist_ok=True)
+    prepare_directory(path)
     files = dict(manifest.files)
     for key, (name, data) in parts.items():
         files[key] = _store(path, name, data)

@@ -1,4 +1,4 @@
-"""Where frames come from: what a source is, and which one a --source means."""
+"""Where frames come from: what a source is, and which one a --camera means."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FrameSource(Protocol):
 
 
 def open_source(spec: str, settings: CameraSettings) -> FrameSource:
-    """Open what --source names: SOURCES, tried in that order. Raises CameraError.
+    """Open what --camera names: SOURCES, tried in that order. Raises CameraError.
 
     Device, address and pipeline are live, and so is `demo`, which shows the shipped sample line as a camera would.
     Files are not: nothing is skipped, and camera.fps paces them.

@@ -100,7 +100,8 @@ class Capture:
         self._stop.set()
         self._slot.close()
         self._thread.join(JOIN_TIMEOUT_S)
-        if self._thread.is_alive():
+        # a file source that is only waiting for its pace is no driver in trouble
+        if self._thread.is_alive() and self.live:
             log.warning("%s: the driver does not return; it is left to the end of the process", self.name)
 
     # the taking side

@@ -26,6 +26,7 @@ from edge.hardware import (
     read_processor,
 )
 from edge.installation import check_siblings
+from edge.telemetry import refuse_telemetry
 
 TESTED_PYTHON = ((3, 10), (3, 12))
 PACKAGES = ("numpy", "pydantic", "pyyaml", "rich")
@@ -54,6 +55,7 @@ def diagnose(
     check_bundle: describes a valid bundle in a few words, and raises an EdgeInspectError otherwise; None: only whether
     the directory is there. root: the file system that tells about processor, GPU and cameras.
     """
+    refuse_telemetry()
     gpus = find_gpus(root)
     return [
         python_finding(sys.version_info[:3]),

@@ -81,7 +81,7 @@ def open_device(device: int | str, settings: CameraSettings) -> OpenCvCamera:
 def _check_device_file(path: Path) -> None:
     if not path.exists():
         present = ", ".join(sorted(str(found) for found in Path("/dev").glob("video*"))) or "none"
-        raise CameraError(f"{path}: no such camera (present: {present})", fix="plug it in, or give another --source")
+        raise CameraError(f"{path}: no such camera (present: {present})", fix="plug it in, or give another --camera")
     if not os.access(path, os.R_OK | os.W_OK):
         raise CameraError(
             f"{path}: no permission",

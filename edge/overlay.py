@@ -26,6 +26,8 @@ _BOX_EDGE: Colour = (30, 30, 30)
 
 # text needs this much room; a smaller picture is shown enlarged
 _MIN_WIDTH_PX = 320
+# a tall narrow picture is enlarged up to this height only: JPEG ends at 65500 rows
+_MAX_ENLARGED_PX = 8192
 _MAX_HEAT_SHARE = 0.62
 _MAX_BOXES = 12
 
@@ -34,20 +36,21 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None) -> U8
     """The picture of the frame with what the verdict says about it, uint8 BGR, with a banner added on top.
 
     view: where in the frame the anomaly map lies; None when nothing was scored. Small pictures are enlarged by a whole
-    factor; the inspected pixels are never covered by text. Raises ValueError when the frame has no image.
+    factor, and stand at the left where they stay narrower than the banner; the inspected pixels are never covered by
+    text. Raises ValueError when the frame has no image.
     """
     if frame.image is None:
         raise ValueError(f"frame {frame.index} has no image to draw on")
-    factor = max(1, -(-_MIN_WIDTH_PX // frame.image.shape[1]))
+    factor = max(1, min(-(-_MIN_WIDTH_PX // frame.image.shape[1]), _MAX_ENLARGED_PX // frame.image.shape[0]))
     picture: U8 = frame.image
     if verdict.anomaly_map is not None and view is not None:
         picture = _with_heat(picture, verdict.anomaly_map, view, verdict.threshold)
     height, width = (side * factor for side in picture.shape[:2])
     # the banner follows the width, as the text does; a tall narrow picture must not get a huge one
-    banner = _banner(width, frame, verdict)
-    canvas = np.empty((banner.shape[0] + height, width, 3), np.uint8)
+    banner = _banner(max(width, _MIN_WIDTH_PX), frame, verdict)
+    canvas = np.full((banner.shape[0] + height, banner.shape[1], 3), _BANNER, np.uint8)
     canvas[: banner.shape[0]] = banner
-    below = canvas[banner.shape[0] :]
+    below = canvas[banner.shape[0] :, :width]
     below[:] = picture if factor == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
     if view is not None and (view.width, view.height) != (frame.image.shape[1], frame.image.shape[0]):
         corner = (view.x * factor, view.y * factor)

@@ -27,6 +27,14 @@ def test_any_picture_gets_a_banner_above_it(size, decision):
     assert 40 < drawn.shape[0] - size[0] * factor < 140
 
 
+@pytest.mark.parametrize("size", [(257, 1), (9000, 3), (4000, 30)])
+def test_a_tall_narrow_picture_stays_small_enough_for_a_jpeg(size):
+    frame, verdict = look(1, Decision.NG, size=size)
+    drawn = draw_overlay(frame, verdict, whole(frame))
+    assert drawn.shape[1] >= 320
+    assert size[0] < drawn.shape[0] < 10_000
+
+
 def test_the_picture_of_a_normal_part_is_left_as_it_is():
     frame, verdict = look(1, Decision.OK, size=(100, 400))
     drawn = draw_overlay(frame, verdict, whole(frame))

@@ -8,11 +8,15 @@ import logging
 from edge.backends.base import Backend
 from edge.bundle import ModelBundle
 from edge.errors import MissingDependency
+from edge.telemetry import refuse_telemetry
 
 # in the order `auto` tries them; the modules import their runtime only when a network is opened
 CPU_BACKENDS = ("openvino", "onnxruntime")
 
 log = logging.getLogger("edge.backends")
+
+# here, because every way to a network leads through this package
+refuse_telemetry()
 
 
 def open_backend(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -35,20 +37,35 @@ _ROOMS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; expected errors are one message and its fix on standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # a service manager's stop is a Ctrl-C to every command
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
-        check_siblings()
-        settings = settings_for(options)
-        _prepare_capture(settings)
-        module, function = _ROOMS[options.command]
-        code: int = getattr(importlib.import_module(f"edge.cli.{module}"), function)(options, settings)
-        return code
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
     except EdgeInspectError as error:
         print(f"edge-inspect: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("edge-inspect: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # the reader of a pipe took what it wanted, as `head` does; the interpreter must not try to write the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: list[str]) -> int:
+    options = parse(arguments)
+    check_siblings()
+    settings = settings_for(options)
+    _prepare_capture(settings)
+    module, function = _ROOMS[options.command]
+    code: int = getattr(importlib.import_module(f"edge.cli.{module}"), function)(options, settings)
+    return code
 
 
 def settings_for(options: argparse.Namespace) -> Settings:

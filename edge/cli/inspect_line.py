@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import signal
 import sys
 import threading
@@ -39,19 +40,15 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     check_region(bundle, settings)
     inspector = make_inspector(bundle, settings)
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
-    with _signals_set(stop) as interrupted:
-        capture = Capture(
+    capture = _opened(
+        lambda: Capture(
             lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
         )
-        info = run_info(bundle, inspector, capture.name, settings)
-        sinks = [
-            _view(
-                settings,
-                ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}"),
-                counters,
-                tally,
-            )
-        ]
+    )
+    info = run_info(bundle, inspector, capture.name, settings)
+    title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
+    with _signals_set(stop) as interrupted:
+        sinks = [_view(settings, title, counters, tally)]
         if settings.record.directory is not None:
             sinks.append(Recorder(settings.record, info, counters, inspector.preprocess.field_of_view))
         if options.json:
@@ -75,12 +72,28 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     print(run_summary(tally, counters, records), file=sys.stderr)
     code = INTERRUPTED if interrupted() else 0
     if not finished:
-        # a model or a driver that does not return would also hold up the interpreter's own end
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end
         os._exit(code)
     inspector.backend.close()
     return code
+
+
+def _opened(make: Callable[[], Capture]) -> Capture:
+    """Make the capture in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
+    made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            made.put(make())
+        # raised again in the caller's thread
+        except BaseException as error:  # noqa: BLE001
+            made.put(error)
+
+    threading.Thread(target=work, name="open camera", daemon=True).start()
+    result = made.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def bundle_path(settings: Settings) -> Path:
@@ -134,13 +147,18 @@ def _view(settings: Settings, title: ViewTitle, counters: RunCounters, tally: Ru
 
 @contextmanager
 def _signals_set(stop: threading.Event) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM set `stop` instead of raising; yields whether one came. A second Ctrl-C is the usual one."""
+    """Ctrl-C and SIGTERM set `stop` instead of raising; yields whether one came.
+
+    A second one, from a quick hand, changes nothing: verdicts are being saved, which takes a second at most. A third
+    Ctrl-C is the usual one.
+    """
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
         stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if len(received) > 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

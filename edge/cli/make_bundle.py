@@ -11,15 +11,17 @@ import numpy as np
 
 from edge.backends import choose_backend
 from edge.backends.cpu import open_network
-from edge.bundle import ModelBundle, load_bundle, roll_back, write_bundle
+from edge.bundle import ModelBundle, load_bundle, prepare_directory, roll_back, write_bundle
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.datatypes import U8
+from edge.errors import UsageError
 from edge.kernels.cpu import planes_from_field
 from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
-from edge.normals import read_normals
+from edge.normals import NormalPart, normals_folder, read_normals
+from edge.picture import list_pictures
 
 PRECISIONS = ("int8", "fp32")
 _MAXIMUM_RANGE_PICTURES = 512
@@ -29,6 +31,11 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     """fit, export, quantize and calibrate in one go; OUT changes once, when all of it is done."""
     target = options.out
     options.product = options.product or target.name
+    # what can be known now must not fail after an hour of training
+    list_pictures(normals_folder(options.data))
+    prepare_directory(target)
+    choose_backend(settings.inspection.backend)
+    needs("export.onnx_graph", "train")
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
     for step in (fit, export, quantize, calibrate):
@@ -93,7 +100,7 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
     model = bundle.read("model_fp32")
     size = bundle.manifest.input.size
     images = []
-    for part in read_normals(options.data):
+    for part in fitting_normals(bundle, options.data):
         field = bundle.preprocess.field(part.picture)
         images.append(planes_from_field(field, np.empty((3, size, size), np.float32)))
         if len(images) == _MAXIMUM_RANGE_PICTURES:
@@ -150,7 +157,19 @@ def rollback(options: argparse.Namespace, settings: Settings) -> int:
 def calibration_pictures(bundle: ModelBundle, data: Path) -> Iterator[U8]:
     """Good parts that the network was not trained on: it reconstructs those too well for an honest threshold."""
     trained_on = set(bundle.manifest.trained_on)
-    return (part.picture for part in read_normals(data) if part.sha256 not in trained_on)
+    return (part.picture for part in fitting_normals(bundle, data) if part.sha256 not in trained_on)
+
+
+def fitting_normals(bundle: ModelBundle, data: Path) -> Iterator[NormalPart]:
+    """Good parts, checked to hold the bundle's region of interest; raises UsageError naming the picture."""
+    for part in read_normals(data):
+        height, width = part.picture.shape[:2]
+        if bundle.preprocess.field_of_view(height, width) is None:
+            raise UsageError(
+                f"{part.path} is {width}x{height} px; the region {bundle.preprocess.rectangle} does not lie inside",
+                fix="change roi.rectangle, or remove the picture",
+            )
+        yield part
 
 
 def _now_utc() -> str:

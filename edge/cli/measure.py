@@ -11,6 +11,7 @@ from edge.bundle import load_bundle
 from edge.cli.inspect_line import bundle_path
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar
+from edge.cli.tables import show
 from edge.config import Settings
 from edge.doctor import diagnose
 from edge.findings import State, findings_json, findings_table, worst
@@ -43,9 +44,7 @@ def doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print(findings_json(findings))
     else:
-        from rich.console import Console
-
-        Console().print(findings_table(findings))
+        show(findings_table(findings))
     return 1 if worst(findings) is State.FAIL else 0
 
 

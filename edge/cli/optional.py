@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import Any
 
 from edge.errors import MissingDependency
 
+# what the modules behind each extra import, some of it only deep inside a function
+_PACKAGES = {
+    "cpu": (),
+    "export": ("onnx", "onnxruntime"),
+    "train": ("onnx", "onnxruntime", "onnxscript", "torch"),
+}
+
 
 def needs(module: str, extra: str) -> Any:
     """Import a module of the packages beside `edge`, naming the extra that brings what it lacks."""
+    for package in _PACKAGES[extra]:
+        if find_spec(package) is None:
+            raise _missing(package, extra)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"this command needs {error.name}, which is not installed", fix=f"pip install 'edge-inspect[{extra}]'"
-        ) from error
+        raise _missing(str(error.name), extra) from error
+
+
+def _missing(package: str, extra: str) -> MissingDependency:
+    return MissingDependency(
+        f"this command needs {package}, which is not installed", fix=f"pip install 'edge-inspect[{extra}]'"
+    )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,10 +31,24 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse a command line; without a command it is `run`. Raises UsageError."""
     parser = build_parser()
-    first = arguments[0] if arguments else ""
-    if first not in COMMANDS and first not in ("-h", "--help", "--version"):
+    first = arguments[0] if arguments else "--camera"
+    if first not in COMMANDS and not first.startswith("-"):
+        raise UsageError(f"unknown command {first!r}", fix=_nearest(first, COMMANDS, "edge-inspect --help"))
+    if first not in (*COMMANDS, "-h", "--help", "--version"):
         arguments = ["run", *arguments]
-    return parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [f"--{name.replace('_', '-')}" for name in vars(options)]
+        raise UsageError(
+            f"`{options.command}` knows no {unknown[0]!r}",
+            fix=_nearest(unknown[0], known, f"edge-inspect {options.command} --help"),
+        )
+    return options
+
+
+def _nearest(word: str, known: Iterable[str], manual: str) -> str:
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean `{found[0]}`?" if found else f"see `{manual}`"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,7 +63,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, (text, add) in COMMANDS.items():
         command = commands.add_parser(
-            name, help=text, description=text, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text,
+            description=text,
+            epilog=_EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # a shortened option in somebody's service file would change its meaning with the next option we add
+            allow_abbrev=False,
         )
         command.add_argument("--config", type=Path, help="settings file (default: ./config.yaml if there is one)")
         add(command)
@@ -117,7 +140,7 @@ def _training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variant", default="edge", help="edge (256 px, default), edge-wide (textures), tiny (128 px) or smoke"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_whole_number, default=0)
     parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
 
 
@@ -202,21 +225,38 @@ COMMANDS = {
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
     return value
 
 
 def _positive_int(text: str) -> int:
-    value = int(text)
+    value = _whole_number(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
     return value
 
 
 def _percent(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.bundle import load_bundle
 from edge.cli.inspect_line import make_inspector
+from edge.cli.tables import show
 from edge.config import Settings
 from edge.errors import UsageError
 from edge.freshness import FreshnessCheck
@@ -64,9 +65,7 @@ def report(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print(json.dumps(summary.as_json(), indent=1))
     else:
-        from rich.console import Console
-
-        Console().print(report_table(summary))
+        show(report_table(summary))
     return 0
 
 

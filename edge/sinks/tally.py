@@ -74,7 +74,7 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
         if kept < tally.frames and kept == tally.latency["total"].size:
             lines[-1] += f" (the last {kept} inspected frames)"
     if records is None:
-        lines.append("records     none: record.directory is null")
+        lines.append("records     none: recording is off")
     else:
         lost = [f"{counters.records_lost} verdicts lost"] if counters.records_lost else []
         lost += [f"{counters.images_skipped} pictures skipped"] if counters.images_skipped else []

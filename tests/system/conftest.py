@@ -1,0 +1,15 @@
+import pytest
+
+from tests.fakes import write_picture
+from tests.small_bundle import bad_part, good_part
+
+
+@pytest.fixture
+def line(tmp_path):
+    """A folder of six parts; the third and the sixth have a scratch."""
+    folder = tmp_path / "line"
+    folder.mkdir()
+    for number in range(6):
+        part = bad_part if number % 3 == 2 else good_part
+        write_picture(folder / f"part{number}.png", part(100 + number))
+    return folder
