@@ -80,6 +80,12 @@ def evaluate(
     masks: list[Mask | None] = []
     for index, picture in enumerate(pictures):
         image = read_picture(picture.path)
+        if bundle.preprocess.field_of_view(*image.shape[:2]) is None:
+            raise UsageError(
+                f"{picture.path} is {image.shape[1]}x{image.shape[0]} px; the bundle's region of interest "
+                f"{bundle.preprocess.rectangle} does not lie inside",
+                fix="evaluate on pictures of the camera that the bundle was made for",
+            )
         anomaly_map = backend.score(image, StageClock(0))
         scores[index] = anomaly_map.score
         maps.append(anomaly_map.values)

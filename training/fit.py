@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -69,7 +70,7 @@ def fit(
     chosen = find_method(method, variant)
     plan = chosen.variants[variant]
     if steps is not None:
-        plan = Variant(plan.size, steps, plan.batch, plan.learning_rate)
+        plan = replace(plan, steps=steps)
     preprocess = Preprocess(plan.size, rectangle, polygon)
     trained_on, held_out = split_held_out(load_normals(data, preprocess), seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -121,7 +122,7 @@ def _optimise(
     losses = []
     network.train()
     for step in range(plan.steps):
-        batch = _draw_batch(pictures, plan.batch, generator, random)
+        batch = _draw_batch(pictures, plan, generator, random)
         with torch.autocast(device.type, torch.bfloat16):
             outputs = network((batch.corrupted * 2 - 1).contiguous(memory_format=torch.channels_last))
         loss = method.loss(outputs, batch)
@@ -140,12 +141,24 @@ def _optimise(
     return losses
 
 
-def _draw_batch(pictures: Tensor, count: int, generator: DefectGenerator, random: torch.Generator) -> Batch:
-    indexes = torch.randint(pictures.shape[0], (count,), generator=random)
-    clean = vary(pictures[indexes.to(pictures.device)], random)
-    corrupted, masks = generator(clean)
-    noise = torch.randn(corrupted.shape, generator=random).to(pictures.device) * _SENSOR_NOISE
+def _draw_batch(pictures: Tensor, plan: Variant, generator: DefectGenerator, random: torch.Generator) -> Batch:
+    indexes = torch.randint(pictures.shape[0], (plan.batch,), generator=random)
+    # these are hundreds of small operations: handing each to several threads costs far more than it saves
+    with _one_thread():
+        clean = vary(pictures[indexes.to(pictures.device)], random, bend=plan.bend)
+        corrupted, masks = generator(clean)
+        noise = torch.randn(corrupted.shape, generator=random).to(pictures.device) * _SENSOR_NOISE
     return Batch(corrupted + noise, clean, masks)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _store(run_directory: Path, run: Run, network: nn.Module, held_out: Tensor) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ class OpenVinoNetwork:
     name = "openvino"
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int | None) -> None:
-        # a box on a line phones nobody; the variable is read by openvino's own telemetry package
-        os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
         import openvino
 
         side = manifest.input.size

@@ -28,7 +28,7 @@ def test_outside_the_mask_the_picture_is_as_it_was_but_for_invisible_changes():
     clean = pictures(16)
     defective, masks = DefectGenerator(ALWAYS, seed=0)(clean)
     change = (defective - clean).abs().amax(1, keepdim=True)
-    assert float(change[masks == 0].max()) <= 0.02 + 1e-6
+    assert float(change[masks == 0].max()) <= 0.05 + 1e-6
     assert set(masks.unique().tolist()) == {0.0, 1.0}
 
 
