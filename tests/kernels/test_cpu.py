@@ -46,6 +46,27 @@ def test_residual_error_equals_the_definition(size, terms):
     assert np.abs(ResidualTerms(weights, size).error(picture, reconstruction) - expected).max() < KERNEL_TOLERANCE
 
 
+@pytest.mark.parametrize("level", [-1.0, 0.0, 0.95])
+@pytest.mark.parametrize("terms", WEIGHTS)
+def test_flat_bright_and_dark_parts_stay_within_the_bound(level, terms):
+    # variances near zero are differences of large squares: where rounding shows first
+    random = np.random.default_rng(2)
+    picture, reconstruction = (
+        np.clip(level + random.normal(0, 0.01, (3, 64, 64)), -1, 1).astype(np.float32) for _ in range(2)
+    )
+    weights = ResidualSpec(**WEIGHTS[terms])
+    expected = reference.residual_error(as_shares(picture), as_shares(reconstruction), weights)
+    assert np.abs(ResidualTerms(weights, 64).error(picture, reconstruction) - expected).max() < KERNEL_TOLERANCE
+
+
+def test_terms_that_share_planes_give_the_same_error_again():
+    first, second = pair(32, seed=1), pair(32, seed=2)
+    terms = ResidualTerms(ResidualSpec(**WEIGHTS["all"]), 32)
+    once = terms.error(*first).copy()
+    terms.error(*second)
+    assert np.array_equal(terms.error(*first), once)
+
+
 @pytest.mark.parametrize("smooth", [SmoothSpec(kind="box", radius=4), SmoothSpec(kind="gaussian", radius=2)])
 @pytest.mark.parametrize("mode", ["product", "wsum", "max", "noisy_or", "gate"])
 def test_map_score_and_area_equal_the_definition(smooth, mode):
@@ -116,6 +137,8 @@ def test_planes_are_rgb_between_minus_one_and_one():
     field[0, 0] = (255, 0, 51)
     planes = planes_from_field(field, np.empty((3, 2, 2), np.float32))
     assert planes[:, 0, 0].tolist() == pytest.approx([51 * 2 / 255 - 1, -1, 1])
+    work = [np.empty((2, 2), np.uint8) for _ in range(3)]
+    assert np.array_equal(planes_from_field(field, np.empty((3, 2, 2), np.float32), work), planes)
 
 
 def test_numbers_that_are_not_finite_reach_the_score():
