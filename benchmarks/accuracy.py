@@ -21,7 +21,6 @@ from edge.errors import UsageError
 from edge.latency import StageClock
 from edge.metrics import aupro, fpr_at_recall, image_auroc, pixel_auroc, rate_interval
 from edge.picture import list_pictures, read_picture
-from edge.preprocess import Preprocess
 
 Mask = NDArray[np.bool_]
 
@@ -89,7 +88,7 @@ def evaluate(
         anomaly_map = backend.score(image, StageClock(0))
         scores[index] = anomaly_map.score
         maps.append(anomaly_map.values)
-        masks.append(_field_mask(picture, image, bundle.preprocess))
+        masks.append(_map_mask(picture, image, bundle))
         progress(index + 1, len(pictures))
     normals = scores[labels == 0]
     rejected = int((normals > threshold).sum())
@@ -125,9 +124,9 @@ def evaluate(
     return result
 
 
-def _field_mask(picture: TestPicture, image: U8, preprocess: Preprocess) -> Mask | None:
-    """The defect in the network's field, (s, s); nearest neighbour. Good parts have an empty one."""
-    side = preprocess.size
+def _map_mask(picture: TestPicture, image: U8, bundle: ModelBundle) -> Mask | None:
+    """The defect at the anomaly map's size; nearest neighbour. Good parts have an empty one."""
+    side = bundle.manifest.map_side
     if not picture.defective:
         return np.zeros((side, side), np.bool_)
     if picture.mask is None:
@@ -139,7 +138,7 @@ def _field_mask(picture: TestPicture, image: U8, preprocess: Preprocess) -> Mask
             f"its picture is {image.shape[1]}x{image.shape[0]} px",
             fix="make the mask anew from this picture",
         )
-    view = preprocess.field_of_view(*image.shape[:2])
+    view = bundle.preprocess.field_of_view(*image.shape[:2])
     assert view is not None, "the backend scored this picture"
     cropped = mask[view.y : view.y + view.height, view.x : view.x + view.width, 0]
     return np.asarray(cv2.resize(cropped, (side, side), interpolation=cv2.INTER_NEAREST) > 127)

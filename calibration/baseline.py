@@ -50,14 +50,14 @@ def calibrate(
 
     Scores are cross-fitted: no part is judged by statistics that saw it. Raises UsageError for too few normals.
     """
-    size = manifest.input.size
-    terms = ResidualTerms(manifest.score.residual, size)
+    side = manifest.map_side
+    terms = ResidualTerms(manifest.score.residual, manifest.input.size, manifest.score.map_scale)
     kept_errors, outputs = [], []
     weight: F32 | None = None
     for frame in normals:
         planes_from_field(preprocess.field(frame), network.image)
         result = network.run()
-        kept_errors.append(np.zeros((size, size), np.float32))
+        kept_errors.append(np.zeros((side, side), np.float32))
         if result.recon is not None:
             kept_errors[-1][:] = terms.error(network.image, result.recon)
         outputs.append(_without_reconstruction(result))
@@ -75,14 +75,15 @@ def calibrate(
     ]
     scores = np.array([anomaly_map.score for anomaly_map in maps], np.float32)
     pixels = np.stack([anomaly_map.values for anomaly_map in maps])
-    inside = pixels if weight is None else pixels[:, weight > 0]
+    scored = paths[0].weight
+    inside = pixels if scored is None else pixels[:, scored > 0]
     threshold = image_threshold(scores, budget)
     statistics = normal_statistics(manifest.score, errors, outputs)
     return Calibration(
         engine_sha256=engine_sha256,
         preprocess_sha256=preprocess.sha256,
-        mean=np.broadcast_to(statistics.mean, (size, size)).astype(np.float32),
-        inv_std=np.broadcast_to(statistics.inv_std, (size, size)).astype(np.float32),
+        mean=np.broadcast_to(statistics.mean, (side, side)).astype(np.float32),
+        inv_std=np.broadcast_to(statistics.inv_std, (side, side)).astype(np.float32),
         threshold=threshold.value,
         pixel_threshold=min(float(np.quantile(inside, PIXEL_QUANTILE)), threshold.value),
         false_reject_budget=budget,

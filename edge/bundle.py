@@ -33,7 +33,8 @@ _RETRAIN = "copy the bundle again from where it was made, or make it anew with `
 class Calibration:
     """Statistics and thresholds, fitted through one engine on normals it was not trained on.
 
-    mean, inv_std: float32 (size, size). threshold: image score above which a part is NG. pixel_threshold: in map units.
+    mean, inv_std: float32 (map side, map side). threshold: image score above which a part is NG. pixel_threshold: for
+    the map.
     false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
     extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
     """
@@ -75,7 +76,7 @@ class Calibration:
 _CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
 
 
-def calibration_from_bytes(data: bytes, size: int) -> Calibration:
+def calibration_from_bytes(data: bytes, map_side: int) -> Calibration:
     """Read an npz file; raises BundleError when fields are missing, misshapen or not finite."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -83,9 +84,9 @@ def calibration_from_bytes(data: bytes, size: int) -> Calibration:
     except (ValueError, OSError, KeyError, EOFError) as error:
         raise BundleError(f"the calibration cannot be read: {error}", fix=_RECALIBRATE) from error
     for name in ("mean", "inv_std"):
-        if values[name].shape != (size, size) or not np.isfinite(values[name]).all():
+        if values[name].shape != (map_side, map_side) or not np.isfinite(values[name]).all():
             raise BundleError(
-                f"the calibration's {name} should be {size}x{size} finite numbers, is {values[name].shape}",
+                f"the calibration's {name} should be {map_side}x{map_side} finite numbers, is {values[name].shape}",
                 fix=_RECALIBRATE,
             )
     arrays = {name: values.pop(name).astype(np.float32) for name in ("mean", "inv_std", "scores")}
@@ -139,7 +140,7 @@ class ModelBundle:
 
         Raises CalibrationMismatch when they were measured on another engine or another preprocessing.
         """
-        calibration = calibration_from_bytes(self.read(f"calibration_{precision}"), self.manifest.input.size)
+        calibration = calibration_from_bytes(self.read(f"calibration_{precision}"), self.manifest.map_side)
         engine = self.engine_sha256(precision)
         if calibration.engine_sha256 != engine:
             raise CalibrationMismatch(

@@ -81,8 +81,13 @@ class ImageScoreSpec(_Part):
 
 
 class ScoreSpec(_Part):
-    """The whole score path of one bundle; methods differ only here and in the network's outputs."""
+    """The whole score path of one bundle; methods differ only here and in the network's outputs.
 
+    map_scale: picture and reconstruction are averaged over so many pixels each way before they are compared; the map
+    has that much less a side. Smoothing radius and k count map pixels.
+    """
+
+    map_scale: Literal[1, 2] = 1
     residual: ResidualSpec = ResidualSpec()
     norm: NormSpec = NormSpec()
     blend: BlendSpec = BlendSpec()
@@ -128,12 +133,19 @@ class Manifest(_Part):
     # keys: model_fp32, model_int8, ranges, calibration_fp32, calibration_int8
     files: dict[str, FileEntry]
 
+    @property
+    def map_side(self) -> int:
+        """Side of the anomaly map, and of the statistics, in pixels."""
+        return self.input.size // self.score.map_scale
+
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
         if self.score.residual.used and "recon" not in self.outputs:
             raise ValueError("the score weighs a residual, but the network has no `recon` output")
         if not self.score.residual.used and self.outputs == ("recon",):
             raise ValueError("the network gives only `recon`, but every residual weight is zero")
+        if self.input.size % self.score.map_scale:
+            raise ValueError(f"map_scale {self.score.map_scale} does not divide the input size {self.input.size}")
         if "model_fp32" not in self.files:
             raise ValueError("`files` lacks model_fp32")
         return self

@@ -71,6 +71,19 @@ def test_a_frame_smaller_than_the_region_is_invalid(tmp_path):
     assert (verdict.decision, verdict.reason) == (Decision.INVALID, Reason.WRONG_SIZE)
 
 
+def test_a_map_of_half_the_side_with_a_polygon_finds_the_scratch_inside_it(tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    score = {"map_scale": 2, "residual": {"w_l1": 1.0, "w_gms": 1.0}, "smooth": {"radius": 1}, "image_score": {"k": 4}}
+    corners = [[0, 0], [63, 0], [63, 47], [0, 47]]
+    path = make_bundle(tmp_path / "b", score=score, preprocess={"polygon": corners}).path
+    inspector = inspector_of(path)
+    assert inspector.inspect(frame(good_part(300))).decision is Decision.OK
+    verdict = inspector.inspect(frame(bad_part(300)))
+    assert verdict.decision is Decision.NG
+    assert verdict.anomaly_map.values.shape == (16, 16)
+    assert verdict.regions[0].y <= 17 <= verdict.regions[0].y + verdict.regions[0].height
+
+
 def test_a_network_that_returns_nan_is_a_model_error(bundle_path, monkeypatch):
     inspector = inspector_of(bundle_path)
     network = inspector.backend._network

@@ -51,10 +51,15 @@ class NetworkOutputs:
 
 
 class ResidualTerms:
-    """Residual error of one square field, with work buffers; not for use by two threads at once."""
+    """Residual error of one square field, with work buffers; not for use by two threads at once.
 
-    def __init__(self, weights: ResidualSpec, size: int) -> None:
+    size: side of the network's field. scale: of the map; the error has size / scale places a side.
+    """
+
+    def __init__(self, weights: ResidualSpec, size: int, scale: int = 1) -> None:
         self.weights = weights
+        size //= scale
+        self._reduced = np.empty((2, 3, size, size), np.float32) if scale > 1 else None
         self._error, self._luma_a, self._luma_b = np.empty((3, size, size), np.float32)
         # the terms take turns in the same planes: what stays in the second-level cache is what makes them fast
         scratch = np.empty((6, size, size), np.float32)
@@ -66,8 +71,11 @@ class ResidualTerms:
         self._empty = True
 
     def error(self, image: F32, reconstruction: F32) -> F32:
-        """Weighted error (size, size) of two (3, size, size) pictures in -1..1; valid until the next call."""
+        """Weighted error (map side, map side) of two (3, size, size) pictures in -1..1; valid until the next call."""
         weights = self.weights
+        if self._reduced is not None:
+            image = _block_means(image, self._reduced[0])
+            reconstruction = _block_means(reconstruction, self._reduced[1])
         self._empty = True
         if weights.w_l1 or weights.w_l2 or weights.w_col:
             np.subtract(image, reconstruction, out=self._difference)
@@ -201,7 +209,10 @@ def _mean_and_square(plane: F32, mean: F32, square: F32) -> None:
 
 
 class CpuScorePath:
-    """From a network's outputs to an anomaly map, for one bundle; not for use by two threads at once."""
+    """From a network's outputs to an anomaly map, for one bundle; not for use by two threads at once.
+
+    size, weight: at the network's side; the attribute `weight` is at the map's.
+    """
 
     def __init__(
         self,
@@ -212,12 +223,11 @@ class CpuScorePath:
         weight: F32 | None = None,
     ) -> None:
         self.spec = spec
-        self.size = size
         self.pixel_threshold = pixel_threshold
         self._statistics = statistics
-        self._weight = weight
-        self._terms = ResidualTerms(spec.residual, size) if spec.residual.used else None
-        shape = (size, size)
+        self._terms = ResidualTerms(spec.residual, size, spec.map_scale) if spec.residual.used else None
+        self._shape = shape = (size // spec.map_scale, size // spec.map_scale)
+        self.weight = None if weight is None else self._at_map_side(weight)
         inv_std = np.broadcast_to(statistics.inv_std, shape)
         # evidence = 1 - exp(mean / (std tau) - error / (std tau))
         self._slope = np.ascontiguousarray(inv_std / np.float32(spec.norm.tau), np.float32)
@@ -235,24 +245,33 @@ class CpuScorePath:
         return self.score_error(self._terms.error(image, outputs.recon), outputs)
 
     def score_error(self, error: F32 | None, outputs: NetworkOutputs) -> AnomalyMap:
-        """Score a residual error (size, size) that is already known; None when the score weighs no residual."""
+        """Score a residual error (map side, map side) that is already known; None when the score weighs no residual."""
         residual = None if error is None else self._evidence(error)
-        segmentation = None if outputs.seg_logit is None else _sigmoid(outputs.seg_logit)
+        segmentation = None if outputs.seg_logit is None else self._at_map_side(_sigmoid(outputs.seg_logit))
         embedding = None
         if outputs.emb_dist is not None:
             statistics = self._statistics
             embedding = reference.embedding_evidence(
-                outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, self.spec.norm.tau, (self.size,) * 2
+                outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, self.spec.norm.tau, self._shape
             )
         blended = reference.blend(residual, segmentation, embedding, self.spec.blend)
-        if self._weight is not None:
-            blended = blended * self._weight
+        if self.weight is not None:
+            blended = blended * self.weight
         values = self._smooth(np.asarray(blended, np.float32))
         peak = float(values.max())
         if not math.isfinite(peak):
             return AnomalyMap(values=values, score=math.nan, area_px=0)
         area = int(np.count_nonzero(values > self.pixel_threshold)) if peak > self.pixel_threshold else 0
         return AnomalyMap(values=values, score=top_k_mean(values, self.spec.image_score.k), area_px=area)
+
+    def _at_map_side(self, plane: F32) -> F32:
+        """A plane of the network's side, reduced to the map's."""
+        if plane.shape == self._shape:
+            return plane
+        small = np.empty((1, *self._shape), np.float32)
+        _block_means(plane[None], small)
+        reduced: F32 = small[0]
+        return reduced
 
     def _evidence(self, error: F32) -> F32:
         exponent = self._exponent
@@ -314,6 +333,13 @@ def _halve(plane: F32, out: F32) -> F32:
     if rows % 2 or columns % 2:
         plane = np.asarray(cv2.copyMakeBorder(plane, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE), np.float32)
     cv2.resize(plane, out.shape[::-1], dst=out, interpolation=cv2.INTER_AREA)
+    return out
+
+
+def _block_means(planes: F32, out: F32) -> F32:
+    """Means of whole blocks, plane by plane: (n, s, s) → out (n, m, m), m a divisor of s."""
+    for plane, small in zip(planes, out, strict=True):
+        cv2.resize(plane, small.shape, dst=small, interpolation=cv2.INTER_AREA)
     return out
 
 

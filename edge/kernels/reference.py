@@ -24,6 +24,14 @@ LUMA = np.array([0.299, 0.587, 0.114])
 HISTOGRAM_BINS = 1024
 
 
+def reduced(picture: F64, scale: int) -> F64:
+    """Mean of scale x scale blocks of (3, h, w); what is compared when the map is smaller than the network's field."""
+    channels, rows, columns = picture.shape
+    blocks = picture.reshape(channels, rows // scale, scale, columns // scale, scale)
+    result: F64 = blocks.mean((2, 4))
+    return result
+
+
 def residual_error(image: F64, reconstruction: F64, weights: ResidualSpec) -> F64:
     """Weighted error of every pixel, (h, w), >= 0. Terms with weight zero are not computed."""
     error = np.zeros(image.shape[1:])

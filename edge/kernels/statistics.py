@@ -21,10 +21,10 @@ FOLDS = 5
 
 
 def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[NetworkOutputs]) -> F32:
-    """(n, s, s) residual errors of n pictures; zeros when the score weighs no residual."""
+    """(n, m, m) residual errors of n pictures at map side m; zeros when the score weighs no residual."""
     size = images[0].shape[1]
-    errors = np.zeros((len(images), size, size), np.float32)
-    terms = ResidualTerms(spec.residual, size)
+    errors = np.zeros((len(images), size // spec.map_scale, size // spec.map_scale), np.float32)
+    terms = ResidualTerms(spec.residual, size, spec.map_scale)
     for error, image, output in zip(errors, images, outputs, strict=True):
         if output.recon is not None:
             error[:] = terms.error(image, output.recon)
@@ -32,7 +32,7 @@ def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[Ne
 
 
 def normal_statistics(spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs]) -> NormalStatistics:
-    """Mean and inverse spread of n normals' errors (n, s, s), smoothed over a sixteenth of the side.
+    """Mean and inverse spread of n normals' errors (n, m, m), smoothed over a sixteenth of the side.
 
     `global`: one mean and spread for all places, for textures without a fixed position.
     """
@@ -58,11 +58,11 @@ def cross_fitted_paths(
     spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs], weight: F32 | None = None
 ) -> list[CpuScorePath]:
     """For each normal, a score path whose statistics did not see it (five folds, or one each for fewer)."""
-    count, size, _ = errors.shape
+    count, side, _ = errors.shape
     folds = np.arange(count) % min(FOLDS, count)
     paths = []
     for fold in range(min(FOLDS, count)):
         others = np.flatnonzero(folds != fold)
         statistics = normal_statistics(spec, errors[others], [outputs[int(index)] for index in others])
-        paths.append(CpuScorePath(spec, size, statistics, weight=weight))
+        paths.append(CpuScorePath(spec, side * spec.map_scale, statistics, weight=weight))
     return [paths[fold] for fold in folds]

@@ -67,6 +67,32 @@ def test_terms_that_share_planes_give_the_same_error_again():
     assert np.array_equal(terms.error(*first), once)
 
 
+@pytest.mark.parametrize("size", [2, 34, 64, 256])
+@pytest.mark.parametrize("terms", WEIGHTS)
+def test_a_map_of_half_the_side_compares_block_means(size, terms):
+    picture, reconstruction = pair(size)
+    weights = ResidualSpec(**WEIGHTS[terms])
+    halves = [reference.reduced(as_shares(one), 2) for one in (picture, reconstruction)]
+    error = ResidualTerms(weights, size, scale=2).error(picture, reconstruction)
+    assert error.shape == (size // 2, size // 2)
+    assert np.abs(error - reference.residual_error(*halves, weights)).max() < KERNEL_TOLERANCE
+
+
+def test_a_probability_and_a_mask_follow_the_map_to_half_the_side():
+    logit = np.full((16, 16), -20, np.float32)
+    logit[4:8, 4:8] = 20
+    mask = np.ones((16, 16), np.float32)
+    mask[:, 6:] = 0
+    spec = ScoreSpec(map_scale=2, smooth=SmoothSpec(kind="none"), image_score=ImageScoreSpec(k=1))
+    flat = NormalStatistics(np.zeros((8, 8), np.float32), np.ones((8, 8), np.float32))
+    found = CpuScorePath(spec, 16, flat, weight=mask).score(
+        np.zeros((3, 16, 16), np.float32), NetworkOutputs(seg_logit=logit)
+    )
+    expected = np.zeros((8, 8))
+    expected[2:4, 2] = 1
+    assert np.allclose(found.values, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("smooth", [SmoothSpec(kind="box", radius=4), SmoothSpec(kind="gaussian", radius=2)])
 @pytest.mark.parametrize("mode", ["product", "wsum", "max", "noisy_or", "gate"])
 def test_map_score_and_area_equal_the_definition(smooth, mode):

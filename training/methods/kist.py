@@ -7,7 +7,8 @@ Formulas: reconstruction_loss in training/losses.py; the score is residual evide
 
 from __future__ import annotations
 
-from typing import ClassVar
+import itertools
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from training.blocks import EdgeTrunk
 from training.losses import reconstruction_loss
 from training.methods.base import Batch, OutputName, Variant
+
+MAP_SCALES: tuple[Literal[1, 2], ...] = (1, 2)
 
 
 class Reconstructor(nn.Module):
@@ -59,13 +62,14 @@ class Kist:
             "gradient+colour": ResidualSpec(w_gms=1.0, w_col=1.0),
             "intensity+gradient+colour": ResidualSpec(w_l1=1.0, w_gms=0.3, w_col=3.0),
         }
-        candidates = {}
-        for name, residual in residuals.items():
-            for side in (11, 21):
-                radius = max(1, (side // 2) * size // 256)
-                candidates[f"{name}, box {2 * radius + 1}"] = ScoreSpec(
-                    residual=residual,
-                    smooth=SmoothSpec(kind="box", radius=radius),
-                    image_score=ImageScoreSpec(k=max(1, 100 * size * size // 65536)),
-                )
+        candidates: dict[str, ScoreSpec] = {}
+        for (name, residual), box, scale in itertools.product(residuals.items(), (11, 21), MAP_SCALES):
+            side = size // scale
+            radius = max(1, box // 2 * side // 256)
+            candidates[f"{name}, {side}x{side} map, box {2 * radius + 1}"] = ScoreSpec(
+                map_scale=scale,
+                residual=residual,
+                smooth=SmoothSpec(kind="box", radius=radius),
+                image_score=ImageScoreSpec(k=max(1, 100 * side * side // 65536)),
+            )
         return candidates
