@@ -38,9 +38,9 @@ class Kist:
     outputs: ClassVar[tuple[OutputName, ...]] = ("recon",)
     variants: ClassVar = {
         "smoke": Variant(size=64, steps=60, batch=8, learning_rate=3e-3),
-        "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3, bend=0.04),
-        "edge": Variant(size=256, steps=1500, batch=8, learning_rate=2e-3, bend=0.04),
-        "edge-wide": Variant(size=256, steps=1500, batch=8, learning_rate=2e-3),
+        "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3, bend=0.1),
+        "edge": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3, bend=0.1),
+        "edge-wide": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3),
     }
     _networks: ClassVar = {
         "smoke": ((16, 32, 48), 16),
