@@ -43,24 +43,32 @@ def calibrate(
     preprocess: Preprocess,
     normals: Iterable[U8],
     *,
+    trained: Iterable[U8] = (),
     budget: float = DEFAULT_BUDGET,
     created_utc: str,
 ) -> Calibration:
-    """Fit statistics and thresholds on frames uint8 (H, W, 3) BGR of normal parts.
+    """Fit statistics and thresholds on frames uint8 (H, W, 3) BGR of normal parts the network has not seen.
 
+    trained: parts it was trained on; they only help to say where good parts differ (edge/kernels/statistics.py).
     Scores are cross-fitted: no part is judged by statistics that saw it. Raises UsageError for too few normals.
     """
     side = manifest.map_side
     terms = ResidualTerms(manifest.score.residual, manifest.input.size, manifest.score.map_scale)
+
+    def looked_at(frame: U8) -> tuple[F32, NetworkOutputs]:
+        planes_from_field(preprocess.field(frame), network.image)
+        result = network.run()
+        error = np.zeros((side, side), np.float32)
+        if result.recon is not None:
+            error[:] = terms.error(network.image, result.recon)
+        return error, _without_reconstruction(result)
+
     kept_errors, outputs = [], []
     weight: F32 | None = None
     for frame in normals:
-        planes_from_field(preprocess.field(frame), network.image)
-        result = network.run()
-        kept_errors.append(np.zeros((side, side), np.float32))
-        if result.recon is not None:
-            kept_errors[-1][:] = terms.error(network.image, result.recon)
-        outputs.append(_without_reconstruction(result))
+        error, output = looked_at(frame)
+        kept_errors.append(error)
+        outputs.append(output)
         weight = preprocess.weight(*frame.shape[:2])
     if len(outputs) < MINIMUM_NORMALS:
         raise UsageError(
@@ -68,7 +76,8 @@ def calibrate(
             fix="add pictures of good parts that the model was not trained on",
         )
     errors = np.stack(kept_errors)
-    paths = cross_fitted_paths(manifest.score, errors, outputs, weight)
+    seen = np.array([looked_at(frame)[0] for frame in trained], np.float32).reshape(-1, side, side)
+    paths = cross_fitted_paths(manifest.score, errors, outputs, weight, seen)
     maps = [
         path.score_error(error if manifest.score.residual.used else None, output)
         for path, error, output in zip(paths, errors, outputs, strict=True)
@@ -78,7 +87,7 @@ def calibrate(
     scored = paths[0].weight
     inside = pixels if scored is None else pixels[:, scored > 0]
     threshold = image_threshold(scores, budget)
-    statistics = normal_statistics(manifest.score, errors, outputs)
+    statistics = normal_statistics(manifest.score, errors, outputs, seen)
     return Calibration(
         engine_sha256=engine_sha256,
         preprocess_sha256=preprocess.sha256,

@@ -77,9 +77,12 @@ def fit(
     started = time.monotonic()
     torch.manual_seed(seed)
     network = chosen.build(variant).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    losses = _optimise(network, chosen, plan, pictures_from_fields(trained_on.fields).to(device), seed, progress)
+    pictures = pictures_from_fields(trained_on.fields).to(device)
+    losses = _optimise(network, chosen, plan, pictures, seed, progress)
     kept = pictures_from_fields(held_out.fields).to(device)
-    choice = choose_score(network, chosen.score_candidates(plan.size), kept, PRESETS["reconstruction"], seed + 1)
+    choice = choose_score(
+        network, chosen.score_candidates(plan.size), kept, pictures, PRESETS["reconstruction"], seed + 1
+    )
     run = Run(
         method=method,
         variant=variant,

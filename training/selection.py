@@ -22,6 +22,8 @@ SELECTION_RULE = (
 _EQUAL_AUROC = 0.005
 _DEFECTIVE = 96
 _BATCH = 16
+# trained-on parts looked at: enough to say where good parts differ
+_TRAINED = 128
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,28 @@ class Choice:
 
 
 def choose_score(
-    network: nn.Module, candidates: dict[str, ScoreSpec], held_out: Tensor, preset: DefectPreset, seed: int
+    network: nn.Module,
+    candidates: dict[str, ScoreSpec],
+    held_out: Tensor,
+    trained: Tensor,
+    preset: DefectPreset,
+    seed: int,
 ) -> Choice:
-    """held_out: (n, 3, s, s) in 0..1 on the network's device."""
+    """held_out, trained: (n, 3, s, s) in 0..1 on the network's device; statistics are fitted as in calibration."""
     count = held_out.shape[0]
     repeats = max(1, _DEFECTIVE // count)
     defective_only = DefectPreset(0.0, preset.mask_weights, preset.source_weights, preset.max_blend)
     defective, _ = DefectGenerator(defective_only, seed)(held_out.cpu().repeat(repeats, 1, 1, 1))
     images = (torch.cat([held_out.cpu(), defective]) * 2 - 1).numpy()
     outputs = run_network(network, torch.from_numpy(images).to(held_out.device))
+    some = trained[torch.linspace(0, trained.shape[0] - 1, min(_TRAINED, trained.shape[0])).round().long()]
+    seen_images, seen_outputs = list((some.cpu() * 2 - 1).numpy()), run_network(network, some * 2 - 1)
     labels = np.repeat([0, 1], [count, count * repeats])
     auroc = {}
     for name, spec in candidates.items():
         errors = residual_errors(spec, list(images[:count]), outputs[:count])
-        paths = cross_fitted_paths(spec, errors, outputs[:count])
+        seen = residual_errors(spec, seen_images, seen_outputs)
+        paths = cross_fitted_paths(spec, errors, outputs[:count], trained=seen)
         scores = [paths[index % count].score(images[index], outputs[index]).score for index in range(len(images))]
         auroc[name] = image_auroc(labels, np.array(scores))
     limit = max(auroc.values()) - _EQUAL_AUROC

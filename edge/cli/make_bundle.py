@@ -136,7 +136,8 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
             bundle.engine_sha256(precision),
             bundle.manifest,
             bundle.preprocess,
-            calibration_pictures(bundle, options.data),
+            calibration_pictures(bundle, options.data, trained=False),
+            trained=calibration_pictures(bundle, options.data, trained=True),
             budget=options.false_reject / 100,
             created_utc=_now_utc(),
         )
@@ -154,10 +155,10 @@ def rollback(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def calibration_pictures(bundle: ModelBundle, data: Path) -> Iterator[U8]:
-    """Good parts that the network was not trained on: it reconstructs those too well for an honest threshold."""
+def calibration_pictures(bundle: ModelBundle, data: Path, *, trained: bool) -> Iterator[U8]:
+    """Good parts that the network was, or was not, trained on; it reconstructs the former too well for a threshold."""
     trained_on = set(bundle.manifest.trained_on)
-    return (part.picture for part in fitting_normals(bundle, data) if part.sha256 not in trained_on)
+    return (part.picture for part in fitting_normals(bundle, data) if (part.sha256 in trained_on) == trained)
 
 
 def fitting_normals(bundle: ModelBundle, data: Path) -> Iterator[NormalPart]:

@@ -31,11 +31,18 @@ def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[Ne
     return errors
 
 
-def normal_statistics(spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs]) -> NormalStatistics:
+def normal_statistics(
+    spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs], trained: F32 | None = None
+) -> NormalStatistics:
     """Mean and inverse spread of n normals' errors (n, m, m), smoothed over a sixteenth of the side.
 
-    `global`: one mean and spread for all places, for textures without a fixed position.
+    trained: errors (t, m, m) of parts the network was trained on. They say where good parts differ, held-out parts
+    how much: scaled to the held-out mean, they join in. `global`: one mean and spread for all places, for textures
+    without a fixed position.
     """
+    if trained is not None and len(trained):
+        level = errors.mean() / max(float(trained.mean()), 1e-12)
+        errors = np.concatenate([trained * np.float32(level), errors])
     count, size, _ = errors.shape
     variance_everywhere = float(errors.var())
     if spec.norm.kind == "global":
@@ -55,7 +62,11 @@ def normal_statistics(spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOut
 
 
 def cross_fitted_paths(
-    spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs], weight: F32 | None = None
+    spec: ScoreSpec,
+    errors: F32,
+    outputs: Sequence[NetworkOutputs],
+    weight: F32 | None = None,
+    trained: F32 | None = None,
 ) -> list[CpuScorePath]:
     """For each normal, a score path whose statistics did not see it (five folds, or one each for fewer)."""
     count, side, _ = errors.shape
@@ -63,6 +74,6 @@ def cross_fitted_paths(
     paths = []
     for fold in range(min(FOLDS, count)):
         others = np.flatnonzero(folds != fold)
-        statistics = normal_statistics(spec, errors[others], [outputs[int(index)] for index in others])
+        statistics = normal_statistics(spec, errors[others], [outputs[int(index)] for index in others], trained)
         paths.append(CpuScorePath(spec, side * spec.map_scale, statistics, weight=weight))
     return [paths[fold] for fold in folds]

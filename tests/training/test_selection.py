@@ -36,7 +36,7 @@ def held_out(count=12):
 def test_the_candidate_that_separates_best_is_chosen():
     # the colour term of a blur says little, its gradient term much
     candidates = {"colour": spec(w_col=1.0), "structure": spec(w_l1=1.0, w_gms=1.0)}
-    choice = choose_score(Blur(), candidates, held_out(), FOREIGN_BODIES, seed=0)
+    choice = choose_score(Blur(), candidates, held_out(), held_out(), FOREIGN_BODIES, seed=0)
     assert choice.auroc[choice.name] == max(choice.auroc.values())
     assert choice.spec is candidates[choice.name]
     assert set(choice.auroc) == set(candidates)
@@ -45,13 +45,13 @@ def test_the_candidate_that_separates_best_is_chosen():
 
 def test_the_same_seed_gives_the_same_choice_and_numbers():
     candidates = {"colour": spec(w_col=1.0), "structure": spec(w_gms=1.0)}
-    first, again = (choose_score(Blur(), candidates, held_out(), FOREIGN_BODIES, seed=4) for _ in range(2))
+    first, again = (choose_score(Blur(), candidates, held_out(), held_out(), FOREIGN_BODIES, seed=4) for _ in range(2))
     assert first == again
 
 
 def test_the_first_of_equal_candidates_wins():
     candidates = {"first": spec(w_gms=1.0), "second": spec(w_gms=1.0)}
-    assert choose_score(Blur(), candidates, held_out(), FOREIGN_BODIES, seed=1).name == "first"
+    assert choose_score(Blur(), candidates, held_out(), held_out(), FOREIGN_BODIES, seed=1).name == "first"
 
 
 def test_the_network_is_run_in_evaluation_mode_on_every_picture():
