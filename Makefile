@@ -1,7 +1,7 @@
 # make demo    an inspection line from shipped pictures, in a terminal, for 20 seconds
 # make test    the tests
 # make check   the tests, and everything else a change must pass
-# make sample-bundle   train the shipped bundle again from the shipped good parts (about ten minutes on two cores)
+# make sample-bundle   train the shipped bundle again from the shipped good parts (about a quarter of an hour on two cores)
 # make clean   remove what the targets above created
 #
 # Needs Python 3.10 or newer with its venv module; everything else is installed into .venv.
