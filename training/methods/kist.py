@@ -1,6 +1,6 @@
 """KIST, round 0: a reconstructor that sees altered normals and must return the clean ones.
 
-For parts that always lie the same way its bottleneck is narrow (8 x 8 places, few channels), so that a missing or
+For parts that always lie the same way its bottleneck is narrow (4 x 4 places, few channels), so that a missing or
 foreign part cannot pass through. Textures and varying layouts need the wide one, which repairs small places only.
 Formulas: reconstruction_loss in training/losses.py; the score is residual evidence alone.
 """
@@ -38,14 +38,14 @@ class Kist:
     outputs: ClassVar[tuple[OutputName, ...]] = ("recon",)
     variants: ClassVar = {
         "smoke": Variant(size=64, steps=60, batch=8, learning_rate=3e-3),
-        "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3, bend=0.1),
-        "edge": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3, bend=0.1),
+        "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3),
+        "edge": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3),
         "edge-wide": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3),
     }
     _networks: ClassVar = {
         "smoke": ((16, 32, 48), 16),
         "tiny": ((16, 32, 48, 64), 16),
-        "edge": ((32, 64, 64, 64, 64), 4),
+        "edge": ((32, 64, 64, 64, 64, 64), 16),
         "edge-wide": ((32, 64, 96, 128), 64),
     }
 
