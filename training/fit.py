@@ -148,7 +148,7 @@ def _draw_batch(pictures: Tensor, plan: Variant, generator: DefectGenerator, ran
     indexes = torch.randint(pictures.shape[0], (plan.batch,), generator=random)
     # these are hundreds of small operations: handing each to several threads costs far more than it saves
     with _one_thread():
-        clean = vary(pictures[indexes.to(pictures.device)], random, bend=plan.bend)
+        clean = vary(pictures[indexes.to(pictures.device)], random)
         corrupted, masks = generator(clean)
         noise = torch.randn(corrupted.shape, generator=random).to(pictures.device) * _SENSOR_NOISE
     return Batch(corrupted + noise, clean, masks)
