@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+
 def vary(images: Tensor, generator: torch.Generator, turn_degrees: float = 2.0, shift: float = 0.02) -> Tensor:
     """Turn, scale (as `shift`), move and relight a batch (n, 3, h, w) in 0..1; edges are repeated outward.
 
