@@ -138,7 +138,9 @@ def _training(parser: argparse.ArgumentParser) -> None:
     _data(parser, _GOOD_PARTS)
     parser.add_argument("--method", default="kist", help="kist (default)")
     parser.add_argument(
-        "--variant", default="edge", help="edge (256 px, default), edge-wide (textures), tiny (128 px) or smoke"
+        "--variant",
+        default="edge",
+        help="edge (256 px, default), tiny (128 px), for textures edge-wide, tiny-wide; smoke",
     )
     parser.add_argument("--seed", type=_whole_number, default=0)
     parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")

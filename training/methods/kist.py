@@ -39,12 +39,14 @@ class Kist:
     variants: ClassVar = {
         "smoke": Variant(size=64, steps=60, batch=8, learning_rate=3e-3),
         "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3),
+        "tiny-wide": Variant(size=128, steps=900, batch=16, learning_rate=2e-3),
         "edge": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3),
         "edge-wide": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3),
     }
     _networks: ClassVar = {
         "smoke": ((16, 32, 48), 16),
         "tiny": ((16, 32, 48, 64, 64), 16),
+        "tiny-wide": ((16, 32, 48), 32),
         "edge": ((32, 64, 64, 64, 64, 64), 16),
         "edge-wide": ((32, 64, 96, 128), 64),
     }
