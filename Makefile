@@ -37,7 +37,7 @@ check: lint test
 
 sample-bundle: $(VENV)/.test
 	$(BIN)/edge-inspect train --data edge/samples/aliens --out edge/samples/aliens/bundle \
-		--run-dir runs/sample --variant edge --seed 0 --product 'toy alien'
+		--run-dir runs/sample --variant edge --seed 0 --smallest-defect 0.5 --product 'toy alien'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -61,6 +61,7 @@ def fit(
     rectangle: tuple[int, int, int, int] | None = None,
     polygon: tuple[tuple[int, int], ...] | None = None,
     steps: int | None = None,
+    smallest_defect: float | None = None,
     progress: Progress = lambda step, steps, loss: None,
 ) -> Run:
     """Train on `data`, write checkpoint, run.json and a sheet of reconstructions; same seed, same machine, same result.
@@ -80,9 +81,10 @@ def fit(
     pictures = pictures_from_fields(trained_on.fields).to(device)
     losses = _optimise(network, chosen, plan, pictures, seed, progress)
     kept = pictures_from_fields(held_out.fields).to(device)
-    choice = choose_score(
-        network, chosen.score_candidates(plan.size), kept, pictures, PRESETS["reconstruction"], seed + 1
-    )
+    preset = PRESETS["reconstruction"]
+    if smallest_defect is not None:
+        preset = replace(preset, smallest=smallest_defect)
+    choice = choose_score(network, chosen.score_candidates(plan.size), kept, pictures, preset, seed + 1)
     run = Run(
         method=method,
         variant=variant,
@@ -97,7 +99,7 @@ def fit(
             n_train=len(trained_on.hashes),
             n_heldout=len(held_out.hashes),
             data_sha256=trained_on.sha256,
-            selection=f"{SELECTION_RULE}; chosen: {choice.name}",
+            selection=f"{SELECTION_RULE}; smallest defect {preset.smallest:.2%} of the field; chosen: {choice.name}",
         ),
         trained_on=trained_on.hashes,
         candidates=choice.auroc,
@@ -148,7 +150,7 @@ def _draw_batch(pictures: Tensor, plan: Variant, generator: DefectGenerator, ran
     indexes = torch.randint(pictures.shape[0], (plan.batch,), generator=random)
     # these are hundreds of small operations: handing each to several threads costs far more than it saves
     with _one_thread():
-        clean = vary(pictures[indexes.to(pictures.device)], random)
+        clean = vary(pictures[indexes.to(pictures.device)], random, bend=plan.bend)
         corrupted, masks = generator(clean)
         noise = torch.randn(corrupted.shape, generator=random).to(pictures.device) * _SENSOR_NOISE
     return Batch(corrupted + noise, clean, masks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def choose_score(
     """held_out, trained: (n, 3, s, s) in 0..1 on the network's device; statistics are fitted as in calibration."""
     count = held_out.shape[0]
     repeats = max(1, _DEFECTIVE // count)
-    defective_only = DefectPreset(0.0, preset.mask_weights, preset.source_weights, preset.max_blend)
+    defective_only = replace(preset, clean_share=0.0)
     defective, _ = DefectGenerator(defective_only, seed)(held_out.cpu().repeat(repeats, 1, 1, 1))
     images = (torch.cat([held_out.cpu(), defective]) * 2 - 1).numpy()
     outputs = run_network(network, torch.from_numpy(images).to(held_out.device))

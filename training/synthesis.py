@@ -15,12 +15,16 @@ Source = Callable[["DefectGenerator", Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class DefectPreset:
-    """How often each kind of defect is drawn; weights need not sum to one."""
+    """How often each kind of defect is drawn; weights need not sum to one.
+
+    smallest: share of the picture that a defect must visibly change.
+    """
 
     clean_share: float
     mask_weights: dict[str, float]
     source_weights: dict[str, float]
     max_blend: float
+    smallest: float = 3e-4
 
 
 # the shares follow the published recipes where they exist; `reconstruction` adds erasing, because a missing
@@ -42,8 +46,8 @@ PRESETS = {
 }
 
 
-# smallest share of the picture that must visibly change, by how much (of 0..1), and how often to try
-_SMALLEST_DEFECT, _VISIBLE, _ATTEMPTS = 3e-4, 0.05, 8
+# by how much (of 0..1) a pixel must change to be seen, and how often to try for a defect large enough
+_VISIBLE, _ATTEMPTS = 0.05, 16
 
 
 class DefectGenerator:
@@ -68,7 +72,7 @@ class DefectGenerator:
             for _ in range(_ATTEMPTS):
                 altered, changed = self._alter(images, index, roi)
                 # background pasted on background is no defect; it would blur what the score is chosen on
-                if float(changed.mean()) >= _SMALLEST_DEFECT:
+                if float(changed.mean()) >= self.preset.smallest:
                     defective[index], masks[index] = altered, changed
                     break
         return defective, masks

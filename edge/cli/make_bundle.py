@@ -61,6 +61,7 @@ def fit(options: argparse.Namespace, settings: Settings) -> int:
             rectangle=rectangle,
             polygon=polygon,
             steps=options.steps,
+            smallest_defect=None if options.smallest_defect is None else options.smallest_defect / 100,
             progress=advance,
         )
     say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")

@@ -143,6 +143,12 @@ def _training(parser: argparse.ArgumentParser) -> None:
         help="edge (256 px, default), tiny (128 px), for textures edge-wide, tiny-wide; smoke",
     )
     parser.add_argument("--seed", type=_whole_number, default=0)
+    parser.add_argument(
+        "--smallest-defect",
+        type=_percent,
+        metavar="PERCENT",
+        help="smallest defect that matters, in percent of the inspected area (default: 0.03); decides the score path",
+    )
     parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
 
 

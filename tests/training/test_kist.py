@@ -59,5 +59,5 @@ def test_the_loss_falls_when_the_picture_is_approached():
 def test_score_candidates_scale_with_the_field():
     small, large = (METHODS["kist"].score_candidates(size) for size in (128, 256))
     assert len(small) == len(large) >= 4
-    assert {(spec.map_scale, spec.image_score.k) for spec in small.values()} == {(1, 25), (2, 6)}
-    assert {(spec.map_scale, spec.image_score.k) for spec in large.values()} == {(1, 100), (2, 25)}
+    assert {(spec.map_scale, spec.image_score.k) for spec in small.values()} == {(1, 25), (1, 250), (2, 6), (2, 62)}
+    assert {(spec.map_scale, spec.image_score.k) for spec in large.values()} == {(1, 100), (1, 1000), (2, 25), (2, 250)}

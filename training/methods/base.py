@@ -13,12 +13,16 @@ from edge.manifest import ScoreSpec
 
 @dataclass(frozen=True)
 class Variant:
-    """One size of a method: network side in pixels, optimiser steps and batch size for a CPU."""
+    """One size of a method: network side in pixels, optimiser steps and batch size for a CPU.
+
+    bend: how far good parts may be bent, as a share of the side (training/augmentation.py).
+    """
 
     size: int
     steps: int
     batch: int
     learning_rate: float
+    bend: float = 0.0
 
 
 @dataclass(frozen=True)
