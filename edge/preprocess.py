@@ -43,7 +43,7 @@ class Preprocess:
     def field(self, image: U8) -> U8:
         """Crop and resize to uint8 (size, size, 3).
 
-        A box mean as wide as the scale, then bilinear at pixel centres: an area filter in effect, at a fifth of
+        A box mean as wide as the scale, then bilinear at pixel centres: an area filter in effect, at a quarter of
         cv2.INTER_AREA's time (benchmarks/results, resize). Enlarging is bilinear alone.
         """
         height, width = image.shape[:2]
