@@ -19,7 +19,16 @@ from edge.bundle import ModelBundle
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.latency import StageClock
-from edge.metrics import aupro, fpr_at_recall, image_auroc, pixel_auroc, rate_interval
+from edge.metrics import (
+    aupro,
+    average_precision,
+    fpr_at_recall,
+    image_auroc,
+    pixel_auroc,
+    pixel_average_precision,
+    rate_interval,
+    recall_at_fpr,
+)
 from edge.picture import list_pictures, read_picture
 
 Mask = NDArray[np.bool_]
@@ -96,10 +105,13 @@ def evaluate(
     found = int((scores[labels == 1] > threshold).sum())
     result: dict[str, Any] = {
         "image_auroc": image_auroc(labels, scores),
+        "image_ap": average_precision(labels, scores),
         "pixel_auroc": None,
+        "pixel_ap": None,
         "aupro_30": None,
         "fpr_at_95": fpr_at_recall(labels, scores, 0.95),
         "fpr_at_99": fpr_at_recall(labels, scores, 0.99),
+        "recall_at_fpr_05": recall_at_fpr(labels, scores, 0.05),
         "false_reject_rate": rejected / len(normals),
         "false_reject_interval_95": [interval.low, interval.high],
         "false_reject_budget": budget,
@@ -120,6 +132,7 @@ def evaluate(
     known = [mask for mask in masks if mask is not None]
     if len(known) == len(masks) and any(mask.any() for mask in known):
         result["pixel_auroc"] = pixel_auroc(known, maps)
+        result["pixel_ap"] = pixel_average_precision(known, maps)
         result["aupro_30"] = aupro(known, maps, 0.3)
     return result
 

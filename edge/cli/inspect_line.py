@@ -17,6 +17,7 @@ from edge.backends import open_backend
 from edge.bundle import ModelBundle, load_bundle
 from edge.camera import open_source
 from edge.capture import Capture
+from edge.cli import INTERRUPTED
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
@@ -30,8 +31,6 @@ from edge.sinks.json_lines import JsonLines
 from edge.sinks.live_view import LiveView, PlainView, ViewTitle
 from edge.sinks.recorder import Recorder
 from edge.sinks.tally import RunTally, run_summary
-
-INTERRUPTED = 130
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
