@@ -1,60 +1,168 @@
-"""What a method is: a network per variant, a loss per step, and the score its outputs are worth."""
+"""What a method is: networks for its variants, stages of training, a loss per step, and what its outputs are worth."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from edge.manifest import ScoreSpec
 
+OutputName = Literal["recon", "seg_logit", "emb_dist"]
+Layout = Literal["aligned", "free"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with one optimiser and one schedule.
+
+    preset: artificial defects its batches carry (training.synthesis.PRESETS); None: none, the batch is clean.
+    averaged: weights are an exponential average (decay 0.99), which the stage hands on at its end.
+    keep_best: the average with the lowest validation loss is handed on, and the stage may stop early.
+    """
+
+    name: str
+    steps: int
+    batch: int
+    learning_rate: float
+    preset: str | None = "reconstruction"
+    averaged: bool = True
+    keep_best: bool = False
+
 
 @dataclass(frozen=True)
 class Variant:
-    """One size of a method: network side in pixels, optimiser steps and batch size for a CPU.
+    """One size of a method: network side in pixels and its stages, for a CPU unless it is `full`.
 
     bend: how far good parts may be bent, as a share of the side (training/augmentation.py).
     """
 
     size: int
-    steps: int
-    batch: int
-    learning_rate: float
+    stages: tuple[Stage, ...]
     bend: float = 0.0
 
 
 @dataclass(frozen=True)
+class Design:
+    """What must be known to build a network again.
+
+    layout: `aligned` parts always lie the same way; `free` ones are textures or vary from part to part.
+    ablations: parts of the method left out, to measure what they are worth.
+    """
+
+    variant: str
+    layout: Layout = "aligned"
+    ablations: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Pictures in 0..1, (n, 3, s, s): what the network sees, what it should have seen, and where they differ."""
+    """Pictures in 0..1, (n, 3, s, s): what the network sees, what it should have seen, and where they differ.
+
+    masks: (n, 1, s, s), 1 where a defect was drawn.
+    """
 
     corrupted: Tensor
     clean: Tensor
     masks: Tensor
 
 
-OutputName = Literal["recon", "seg_logit", "emb_dist"]
+@dataclass(frozen=True)
+class TrainingData:
+    """All a method may look at, on the training device; test pictures are not in it.
+
+    normals, held_out: (n, 3, s, s) in 0..1. weak: the same, parts known to be defective, without masks; kinds names the
+    folder of each. roi: (1, 1, s, s), 1 where parts are judged, None: everywhere. rules: a rules file. random: the
+    run's own generator, restored when a run resumes. vary: natural variation of a batch, as the run's batches have it.
+    set_bank: hand real defects (pictures, masks (n, 1, s, s)) to the artificial ones. run_directory: for pictures that
+    show what training did. notice: tells the person who trains.
+    """
+
+    normals: Tensor
+    held_out: Tensor
+    weak: Tensor
+    kinds: tuple[str, ...]
+    roi: Tensor | None
+    rules: Path | None
+    random: torch.Generator
+    vary: Callable[[Tensor], Tensor]
+    set_bank: Callable[[Tensor, Tensor], None]
+    run_directory: Path
+    notice: Callable[[str], None]
+
+
+class Learner(nn.Module):
+    """Everything one run trains: the deployed network, and what only training needs.
+
+    network: exported; takes (n, 3, s, s) in -1..1, returns {output name: tensor} as the manifest lists them. All other
+    state (discriminator, heads, centres) is a submodule or buffer too, or comes through get_extra_state, so that a
+    run can resume from the state dict.
+    """
+
+    network: nn.Module
+    data: TrainingData
+
+    def attach(self, data: TrainingData) -> None:
+        """Called once, before anything else, also when a run resumes."""
+        self.data = data
+
+    def prepare(self, stage: Stage) -> None:
+        """Called once when a stage starts, not when it resumes: what it computes must be part of the state."""
+
+    def set_up(self, stage: Stage) -> None:
+        """Called when a stage starts or resumes, after `prepare`: freeze and unfreeze."""
+
+    def parameter_groups(self, stage: Stage) -> list[dict[str, Any]]:
+        """For AdamW: {"params": [...], "scale": s}; a group learns at scale times the stage's rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "scale": 1.0}]
+
+    def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
+        """Scalars by name; `total` is minimised, all are shown. share: 0..1, how much of the stage is done."""
+        raise NotImplementedError
+
+    def validation_loss(self, stage: Stage, batch: Batch) -> Tensor:
+        """Scalar, lower is better, on held-out normals with artificial defects; chooses weights, stops early."""
+        return self.losses(stage, batch, 1.0)["total"]
+
+    def adversary_parameters(self, stage: Stage) -> list[nn.Parameter]:
+        """Parameters of an adversary that is stepped before each step of the rest; empty: there is none."""
+        return []
+
+    def adversary_losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
+        """As `losses`, for the adversary; only called when it has parameters."""
+        raise NotImplementedError
 
 
 class Method(Protocol):
-    """Everything that differs between methods. Networks take pictures in -1..1 and return a dict of named outputs."""
+    """Everything that differs between methods."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> Literal["kist", "sparsity_prior", "isstad", "slsg"]: ...
     @property
     def variants(self) -> dict[str, Variant]: ...
     @property
     def outputs(self) -> tuple[OutputName, ...]: ...
+    @property
+    def ablations(self) -> tuple[str, ...]:
+        """Names that a Design may leave out."""
+        ...
 
-    def build(self, variant: str) -> nn.Module:
-        """A fresh network; its `forward` returns {output name: tensor} as the manifest lists them."""
+    def learner(self, design: Design) -> Learner:
+        """A fresh learner; weights depend on torch's seed alone."""
+        ...
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
-        """The scalar to minimise."""
-
-    def score_candidates(self, size: int) -> dict[str, ScoreSpec]:
+    def score_candidates(self, size: int, layout: Layout) -> dict[str, ScoreSpec]:
         """Score paths worth trying; the selection rule picks one on held-out normals and artificial defects."""
+        ...
+
+
+def network_range(pictures: Tensor) -> Tensor:
+    """0..1 → -1..1."""
+    return (pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def seeded(seed: int) -> torch.Generator:
