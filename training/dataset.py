@@ -103,7 +103,8 @@ def load_weak(data: Path, preprocess: Preprocess, normals: Normals) -> WeakAnoma
             sha256 = picture_sha256(picture)
             if sha256 in good:
                 raise UsageError(
-                    f"{path} is also among the good parts", fix="decide which it is, and remove it from the other folder"
+                    f"{path} is also among the good parts",
+                    fix="decide which it is, and remove it from the other folder",
                 )
             if sha256 not in hashes:
                 fields.append(_field(path, picture, preprocess))

@@ -16,6 +16,8 @@ from edge.kernels.cpu import CpuScorePath, NetworkOutputs
 
 CURVES, SHEET = "curves.png", "sheet.png"
 _TITLE_PX = 22
+# a cell's picture is enlarged to at least this side
+_CELL_PX = 192
 
 
 def draw_curves(curves: dict[str, dict[str, list[list[float]]]], file: Path) -> None:
@@ -80,6 +82,8 @@ def _heat(values: NDArray[Any], picture: Tensor) -> U8:
 
 
 def _titled(title: str, image: U8) -> U8:
+    times = -(-_CELL_PX // image.shape[0])
+    image = np.repeat(np.repeat(image, times, 0), times, 1)
     bar = np.full((_TITLE_PX, image.shape[1], 3), 255, np.uint8)
     cv2.putText(bar, title, (3, _TITLE_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     framed = cv2.copyMakeBorder(image, 0, 2, 0, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
