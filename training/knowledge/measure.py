@@ -63,7 +63,8 @@ def _planes(picture: U8, roi: Mask | None) -> _Planes:
         # grey pixels have no colour: they must not turn the mean
         colour_cos=np.cos(angle) * saturation,
         colour_sin=np.sin(angle) * saturation,
-        gradient=np.asarray(cv2.magnitude(across, down), np.float32),
+        # not cv2.magnitude: its last bit depends on where the arrays lie in memory
+        gradient=np.sqrt(across * across + down * down),
         texture=np.sqrt(np.maximum(square - mean * mean, 0)),
         border=_border_distance(grey.shape[0], grey.shape[1], roi),
     )

@@ -88,7 +88,7 @@ def test_no_rules_are_legal(tmp_path, text):
         ("sets:\n  hue:\n    red: auto low\n", "line 3, sets.hue.red", "goes round in a circle", "plain numbers"),
         ("sets:\n  grey:\n    very: auto low\n", "line 3, sets.grey.very", "cannot name a set", "letters"),
         ("sets:\n  grey:\n    a-b: auto low\n", "line 3, sets.grey.a-b", "cannot name a set", "letters"),
-        ("picture:\n  area: [0.2, 0.1]\n", "line 2, picture.area", "lower bound 0.2 is above the upper bound 0.1", "[0.1, 0.2]"),
+        ("picture:\n  area: [0.2, 0.1]\n", "line 2, picture.area", "0.2 is above the upper bound 0.1", "[0.1, 0.2]"),
         ("picture:\n  area: [0, 2]\n", "line 2, picture.area", "[0, 2] are no shares", "0 to 1"),
         ("picture:\n  area: 0.1\n", "line 2, picture.area", "expected 2 numbers", "[0.001, 0.2]"),
         ("picture:\n  area: ['0.1', 0.2]\n", "line 2, picture.area", "expected a number, got '0.1'", "plain number"),

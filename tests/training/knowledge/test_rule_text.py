@@ -100,7 +100,7 @@ def test_the_order_of_conditions_does_not_make_another_condition():
         ("if grey is low then anomalous with 90%", "`90%` is no certainty", "90%", "such as 0.9"),
         ("if (grey is low then anomalous with 1", "expected `)`, found `then`", "then", "close the parenthesis"),
         ("if grey is low then normal with 1 please", "`please` comes after the end", "please", "certainty"),
-        ("if very grey is low then normal with 1", "expected a feature such as `grey`, found `very`", "very", "FEATURE"),
+        ("if very grey is low then normal with 1", "expected a feature such as `grey`, found `very`", "very", "if"),
         ("if grey is <0.3 then normal with 1", "expected a word such as `low`, found `<`", "<", "FEATURE is WORD"),
         ("if", "expected a feature such as `grey`, found the end of the rule", "", "FEATURE is WORD"),
     ],
