@@ -93,8 +93,20 @@ def words(expression: Expression, inside: bool = False) -> str:
 
 
 def gist(expression: Expression) -> str:
-    """What the expression looks for in a few words, such as `grey very dark, elongated`; for captions."""
-    return ", ".join(words(part).replace(" is ", " ") for part in _top(expression))
+    """What the expression looks for in a few words, such as `grey very low, not elongated`; for captions.
+
+    A word of its own feature speaks for itself; `low`, `medium` and `high` need theirs.
+    """
+    if isinstance(expression, Not) and isinstance(expression.inner, Is):
+        return f"not {gist(expression.inner)}"
+    if isinstance(expression, Is):
+        named = (expression.feature,) if expression.word in ("low", "medium", "high") else ()
+        return " ".join((*named, *expression.hedges, expression.word))
+    if isinstance(expression, AllOf):
+        return ", ".join(gist(part) for part in expression.parts)
+    if isinstance(expression, AnyOf):
+        return " or ".join(gist(part) for part in expression.parts)
+    return f"not ({gist(expression.inner)})"
 
 
 def canonical(expression: Expression) -> str:
@@ -106,7 +118,3 @@ def canonical(expression: Expression) -> str:
         return canonical(inner.inner) if isinstance(inner, Not) else f"not ({canonical(inner)})"
     word = " and " if isinstance(expression, AllOf) else " or "
     return f"({word.join(sorted({canonical(part) for part in expression.parts}))})"
-
-
-def _top(expression: Expression) -> tuple[Expression, ...]:
-    return expression.parts if isinstance(expression, AllOf) else (expression,)

@@ -94,7 +94,10 @@ _ALL = (
         cyan="trapezoid 0.42 0.47 0.53 0.58", blue="trapezoid 0.53 0.58 0.7 0.76",
         violet="trapezoid 0.7 0.76 0.88 0.94",
     ),
-    _feature("saturation", "mean strength of colour", grey="trapezoid 0 0 0.1 0.2", colourful="trapezoid 0.3 0.5 1 1"),
+    _feature(
+        "saturation", "mean strength of colour",
+        colourless="trapezoid 0 0 0.1 0.2", colourful="trapezoid 0.3 0.5 1 1",
+    ),
     _feature(
         "area", "share of the picture", "log", (0.0003, 0.3),
         small="trapezoid 0 0 0.3 0.5", large="trapezoid 0.6 0.8 1 1",

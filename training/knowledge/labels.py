@@ -206,11 +206,14 @@ def _states(
     state = np.full(pi.shape, IGNORED, np.int8)
     state[pi <= NORMAL_UP_TO] = NORMAL
     anomalous = np.zeros(pi.shape, np.uint8)
-    for index, candidate in enumerate(candidates):
-        if unexplained[index]:
-            state[candidate.window][candidate.mask] = IGNORED
+    doubtful = np.zeros(pi.shape, bool)
+    # from the outside in: the innermost region that holds a pixel has the say
+    for index in sorted(range(len(candidates)), key=lambda index: candidates[index].level):
+        candidate = candidates[index]
+        doubtful[candidate.window][candidate.mask] = unexplained[index]
         if index in chosen:
             anomalous[candidate.window][candidate.mask] = 1
+    state[doubtful] = IGNORED
     near = cv2.dilate(anomalous, np.ones((2 * _GAP_PX + 1, 2 * _GAP_PX + 1), np.uint8))
     state[(near > 0) & (state == NORMAL)] = IGNORED
     state[anomalous > 0] = ANOMALOUS

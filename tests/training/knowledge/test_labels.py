@@ -96,7 +96,7 @@ def test_a_region_says_which_rule_spoke(reference, rules):
     chosen = [region for region in label.regions if region.chosen]
     assert chosen
     for region in chosen:
-        assert region.explanation.startswith("scratch: darker high, elongation elongated (")
+        assert region.explanation.startswith("scratch: darker high, elongated (")
         assert mask[region.y : region.y + region.height, region.x : region.x + region.width].any()
     silent = [region for region in label.regions if not region.firings]
     assert all(region.explanation.startswith("no rule; residual") for region in silent)
@@ -186,6 +186,18 @@ def test_what_rules_call_normal_is_normal(rules):
         "rules:\n  a: if brighter is high then anomalous with 1\n  b: if darker is high then normal with 0.9\n"
     )
     assert pseudo_labels(picture, z, book, REFERENCE).state[25, 25] == NORMAL
+
+
+def test_the_innermost_region_decides_whether_something_is_unexplained(rules):
+    # a glint is called normal, its halo by nobody
+    picture, z = scene((18, 18, 14, 14, 3.5), (20, 20, 10, 10, 8.0))
+    picture[18:32, 18:32], picture[20:30, 20:30] = 150, 250
+    book = rules(
+        "rules:\n  a: if darker is high then anomalous with 1\n  b: if brighter is very high then normal with 0.9\n"
+    )
+    state = pseudo_labels(picture, z, book, REFERENCE).state
+    assert (state[20:30, 20:30] == NORMAL).all()
+    assert state[18, 18] == IGNORED
 
 
 def test_a_picture_without_regions_is_background_alone():
