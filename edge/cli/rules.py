@@ -100,6 +100,7 @@ def _field(path: Path, preprocess: Preprocess) -> U8:
 
 def _show_trial(trial: Trial) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=f"tried on {trial.good_parts} good parts, by their difference to the mean good part")
     table.add_column("rule")
@@ -110,6 +111,6 @@ def _show_trial(trial: Trial) -> None:
         labels = f"{rule.labels_good:.0%}" if rule.conclusion == "anomalous" else "–"
         weak = [] if rule.weak is None else [f"{rule.weak:.0%}"]
         word = "suspicious: it labels good parts" if rule.suspicious else ""
-        table.add_row(rule.rule, f"{rule.good:.0%}", labels, *weak, word)
+        table.add_row(Text(rule.rule), f"{rule.good:.0%}", labels, *weak, word)
     print()
     show(table)

@@ -10,7 +10,7 @@ RULES = """\
 product: plate
 rules:
   scratch: if darker is high and elongation is elongated then anomalous with 0.9
-  anything: if max_z is not low then anomalous with 0.9
+  "[/b] anything": if max_z is not low then anomalous with 0.9
 """
 
 
@@ -42,7 +42,7 @@ def test_rules_are_tried_on_good_and_on_defective_parts(data, tmp_path):
     assert "tried on 16 good parts" in result.stdout
     assert "fires on defective" in result.stdout
     (scratch,) = [line for line in result.stdout.splitlines() if "│ scratch" in line]
-    (anything,) = [line for line in result.stdout.splitlines() if "│ anything" in line]
+    (anything,) = [line for line in result.stdout.splitlines() if "│ [/b] anything" in line]
     assert "100%" in scratch and "suspicious" not in scratch
     assert "suspicious: it labels good parts" in anything
 

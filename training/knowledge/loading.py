@@ -13,9 +13,9 @@ from edge.errors import RuleError
 from training.knowledge.checks import problems_of
 from training.knowledge.expression import Logic
 from training.knowledge.features import FEATURES, Scaling
-from training.knowledge.membership import HEDGES, FuzzySet, SetTextError, set_from_text
+from training.knowledge.membership import FuzzySet, SetTextError, set_from_text
 from training.knowledge.problems import Problem, nearest, rule_error
-from training.knowledge.rule_text import Rule, RuleTextError, rule_from_text
+from training.knowledge.rule_text import KEYWORDS, Rule, RuleTextError, rule_from_text
 from training.knowledge.rulebook import PictureRules, RuleBook
 
 Word = TypeVar("Word", bound=str)
@@ -37,7 +37,7 @@ def load_rules(path: Path) -> RuleBook:
         raise RuleError(f"{path}: not UTF-8 text ({error.reason})", fix="save the file as UTF-8") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else f"{path}"
         raise RuleError(
@@ -251,7 +251,7 @@ class _Reader:
 
     def fuzzy_set(self, node: yaml.Node, feature: str, word: str) -> FuzzySet | None:
         where = f"sets.{feature}.{word}"
-        if not word.isidentifier() or word in HEDGES or word == "not":
+        if not word.isidentifier() or word in KEYWORDS:
             self.problem(node, where, f"`{word}` cannot name a set", "use a word of letters, digits and _")
             return None
         text = self.text(node, where)

@@ -12,8 +12,10 @@ from training.knowledge.membership import HEDGES
 Conclusion = Literal["anomalous", "normal"]
 
 RULE_SYNTAX = "if FEATURE is WORD and FEATURE is WORD then anomalous with 0.9"
-_KEYWORDS = {"if", "is", "and", "or", "not", "then", "with", *HEDGES}
-_TOKEN = re.compile(r"[A-Za-z_][\w]*|[-+]?[\d.][\w.%+-]*|\S")
+KEYWORDS = {"if", "is", "and", "or", "not", "then", "with", *HEDGES}
+_TOKEN = re.compile(r"[^\W\d]\w*|[-+]?[\d.][\w.%+-]*|\S")
+# nobody means more than this; reading goes one call deeper with each
+_DEEPEST = 50
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class _Reader:
         # an error at the end of the rule points at the place behind its last word
         self._end = (len(text.rstrip()), len(text.rstrip()) + 1)
         self._index = 0
+        self._depth = 0
 
     @property
     def word(self) -> str:
@@ -131,13 +134,18 @@ class _Reader:
         return parts[0] if len(parts) == 1 else AllOf(_flat(parts, AllOf))
 
     def _condition(self) -> Expression:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self.error(f"more than {_DEEPEST} conditions inside each other", "split the rule into several")
         if self.takes("not"):
-            return Not(self._condition())
-        if self.takes("("):
-            inner = self.alternatives()
+            found: Expression = Not(self._condition())
+        elif self.takes("("):
+            found = self.alternatives()
             self.expect(")", "close the parenthesis, or write `and` or `or` to go on")
-            return inner
-        return self._leaf()
+        else:
+            found = self._leaf()
+        self._depth -= 1
+        return found
 
     def _leaf(self) -> Expression:
         feature, feature_span = self._name("a feature such as `grey`")
@@ -153,7 +161,7 @@ class _Reader:
 
     def _name(self, wanted: str) -> tuple[str, Span]:
         word, span = self.word, self.span
-        if not re.match(r"[A-Za-z_]", word) or word.lower() in _KEYWORDS:
+        if not word.isidentifier() or word.lower() in KEYWORDS:
             raise self.error(f"expected {wanted}, found {self.here}", f"a rule reads `{RULE_SYNTAX}`")
         self.next()
         return word.lower(), span

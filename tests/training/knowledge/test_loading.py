@@ -87,6 +87,7 @@ def test_no_rules_are_legal(tmp_path, text):
         ("sets:\n  grey:\n    low: trapezoid 2 2 3 3\n", "line 3, sets.grey.low", "is empty", "scaled to 0 to 1"),
         ("sets:\n  hue:\n    red: auto low\n", "line 3, sets.hue.red", "goes round in a circle", "plain numbers"),
         ("sets:\n  grey:\n    very: auto low\n", "line 3, sets.grey.very", "cannot name a set", "letters"),
+        ("sets:\n  grey:\n    then: auto low\n", "line 3, sets.grey.then", "cannot name a set", "letters"),
         ("sets:\n  grey:\n    a-b: auto low\n", "line 3, sets.grey.a-b", "cannot name a set", "letters"),
         ("picture:\n  area: [0.2, 0.1]\n", "line 2, picture.area", "0.2 is above the upper bound 0.1", "[0.1, 0.2]"),
         ("picture:\n  area: [0, 2]\n", "line 2, picture.area", "[0, 2] are no shares", "0 to 1"),
@@ -193,6 +194,10 @@ def test_what_is_not_yaml_is_refused_with_its_line(tmp_path, text):
     error = refused(tmp_path, text)
     assert "line " in error.message
     assert "not valid YAML" in error.message
+
+
+def test_endless_nesting_is_refused(tmp_path):
+    assert "not valid YAML" in refused(tmp_path, "[" * 5000).message
 
 
 def test_a_missing_file_a_directory_and_other_encodings_are_refused_by_name(tmp_path):

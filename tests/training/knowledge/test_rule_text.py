@@ -31,6 +31,10 @@ def test_upper_and_lower_case_are_the_same():
     assert read("IF Grey IS Low THEN Normal WITH 0.5").expression == Is("grey", "low")
 
 
+def test_words_may_have_any_letters():
+    assert expression("grey is äußerst_dünn") == Is("grey", "äußerst_dünn")
+
+
 def test_and_binds_closer_than_or_and_not_closer_than_both():
     a, b, c = Is("a", "low"), Is("b", "low"), Is("c", "low")
     assert expression("a is low or b is low and c is low") == AnyOf((a, AllOf((b, c))))
@@ -102,6 +106,7 @@ def test_the_order_of_conditions_does_not_make_another_condition():
         ("if grey is low then normal with 1 please", "`please` comes after the end", "please", "certainty"),
         ("if very grey is low then normal with 1", "expected a feature such as `grey`, found `very`", "very", "if"),
         ("if grey is <0.3 then normal with 1", "expected a word such as `low`, found `<`", "<", "FEATURE is WORD"),
+        ("if " + "(" * 60 + "x is low", "more than 50 conditions inside each other", "(", "split the rule"),
         ("if", "expected a feature such as `grey`, found the end of the rule", "", "FEATURE is WORD"),
     ],
 )  # fmt: skip
