@@ -210,6 +210,14 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
+def _rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("check", "list", "show"), help="check a file, list the starters, print one")
+    parser.add_argument("rules", nargs="?", metavar="FILE", help="rules file, or the name of a starter")
+    parser.add_argument(
+        "--data", type=Path, help=f"also try the rules on good parts: {_GOOD_PARTS}; and on train/weak/"
+    )
+
+
 def _replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", type=_positive_int, help="verdict number, as `report` and the pictures' names show it")
     _records(parser)
@@ -240,6 +248,7 @@ COMMANDS = {
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
     "rollback": ("go back to the previous version of a bundle", _rollback),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
+    "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
