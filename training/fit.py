@@ -22,10 +22,10 @@ from edge.preprocess import Preprocess
 from edge.whole_file import write_whole
 from training.augmentation import vary
 from training.dataset import load_normals, split_held_out
+from training.defects import PRESETS, DefectGenerator
 from training.methods import find_method
 from training.methods.base import Batch, Method, Variant, seeded
 from training.selection import SELECTION_RULE, choose_score, run_network
-from training.defects import PRESETS, DefectGenerator
 
 CHECKPOINT, RECORD, SHEET = "checkpoint.pt", "run.json", "reconstructions.png"
 _SENSOR_NOISE = 0.01

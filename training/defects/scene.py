@@ -59,9 +59,10 @@ class Batch:
         background = border.flatten(2).median(2).values[:, :, None, None]
         foreground = ((images - background).abs().amax(1, keepdim=True) > _FOREGROUND).float()
         luma = images.mean(1, keepdim=True)
-        mean, square, cover = functional.adaptive_avg_pool2d(
+        cells = functional.adaptive_avg_pool2d(
             torch.cat([luma, luma * luma, foreground], 1), min(CELLS, *images.shape[2:])
-        ).split(1, 1)
+        )
+        mean, square, cover = cells[:, :1], cells[:, 1:2], cells[:, 2:]
         return Survey(background, foreground, cover, (square - mean * mean).clamp(min=0).sqrt(), mean)
 
     @cached_property
@@ -133,7 +134,7 @@ class Scene:
         return self._places((contrast * contrast).clamp(min=1e-5))
 
     def _places(self, weight: Tensor) -> Tensor:
-        """Cells drawn by weight, with a uniform place inside; the largest of log weight + Gumbel noise is such a draw."""
+        """Cells drawn by weight, and a uniform place inside; the largest log weight + Gumbel noise is such a draw."""
         if self.batch.inside is not None:
             weight = weight * self.batch.inside + 1e-9
         cells = weight.shape[-1]
@@ -230,3 +231,9 @@ def box_blur(pictures: Tensor, radius: int) -> Tensor:
     width = 2 * radius + 1
     rows = functional.avg_pool2d(pictures, (width, 1), 1, (radius, 0), count_include_pad=False)
     return functional.avg_pool2d(rows, (1, width), 1, (0, radius), count_include_pad=False)
+
+
+def soft_blur(pictures: Tensor, radius: int) -> Tensor:
+    """Out of focus by about `radius` pixels: means on a coarse grid, interpolated; a wide blur costs no more."""
+    coarse = functional.avg_pool2d(pictures, radius, ceil_mode=True, count_include_pad=False)
+    return functional.interpolate(coarse, pictures.shape[2:], mode="bilinear", align_corners=False)
