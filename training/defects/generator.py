@@ -89,6 +89,13 @@ class DefectGenerator:
             index = torch.tensor(members, device=altered.device)
             altered[index] = OPERATORS[names[position]](scene.take(members))
         altered.clamp_(0, 1)
+        altered = torch.where(_is_grey(scene.images), altered.mean(1, keepdim=True), altered)
         if roi is not None:
             altered = torch.where(roi > 0, altered, scene.images)
         return altered, [names[position] for position in choices]
+
+
+def _is_grey(images: Tensor) -> Tensor:
+    """(n, 1, 1, 1) whether a camera without colour took them: then defects have none either."""
+    some = images[..., ::3, ::3]
+    return ((some.amax(1, keepdim=True) - some.amin(1, keepdim=True)) < 0.01).all(3, True).all(2, True)

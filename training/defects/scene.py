@@ -117,30 +117,34 @@ class Scene:
         """(k, 2) places (y, x) in pixels, uniform over the region of interest."""
         if self.batch.inside is None:
             return self.dice.uniform(0, 1, self.count, 2) * torch.tensor(self.size, device=self.dice.device)
-        return self._places(self.batch.inside)
+        return self._places(self.batch.inside, 1)[:, 0]
 
     def on_part(self) -> Tensor:
         """Places mostly on the foreground; anywhere where there is none."""
-        return self._places(self.survey.cover + 0.05)
+        return self._places(self.survey.cover.square() + 0.003, 1)[:, 0]
 
     def on_rim(self) -> Tensor:
         """Places where foreground and background meet."""
         cover = self.survey.cover
-        return self._places(cover * (1 - cover) + 1e-3)
+        return self._places(cover * (1 - cover) + 1e-3, 1)[:, 0]
 
     def on_structure(self) -> Tensor:
         """Places where brightness varies: edges, traces, prints."""
-        contrast = self.survey.contrast
-        return self._places((contrast * contrast).clamp(min=1e-5))
+        return self.many_on_structure(1)[:, 0]
 
-    def _places(self, weight: Tensor) -> Tensor:
-        """Cells drawn by weight, and a uniform place inside; the largest log weight + Gumbel noise is such a draw."""
+    def many_on_structure(self, number: int) -> Tensor:
+        """(k, number, 2) such places."""
+        return self._places(self.survey.contrast.pow(1.5).clamp(min=1e-4), number)
+
+    def _places(self, weight: Tensor, number: int) -> Tensor:
+        """(k, number, 2): cells drawn by weight (k or 1, 1, c, c), and a uniform place inside each."""
         if self.batch.inside is not None:
             weight = weight * self.batch.inside + 1e-9
         cells = weight.shape[-1]
-        noise = -torch.log(-torch.log(self.dice.uniform(1e-6, 1 - 1e-6, self.count, cells * cells)))
-        cell = (weight.flatten(1).log() + noise).argmax(1)
-        place = torch.stack([cell // cells, cell % cells], 1) + self.dice.uniform(0, 1, self.count, 2)
+        below = weight.flatten(1).expand(self.count, -1).cumsum(1)
+        drawn = self.dice.uniform(0, 1, self.count, number) * below[:, -1:]
+        cell = torch.searchsorted(below, drawn).clamp_(max=cells * cells - 1)
+        place = torch.stack([cell // cells, cell % cells], 2) + self.dice.uniform(0, 1, self.count, number, 2)
         return place * torch.tensor([side / cells for side in self.size], device=self.dice.device)
 
     def at(self, cells: Tensor, places: Tensor) -> Tensor:

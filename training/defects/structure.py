@@ -17,7 +17,7 @@ from training.defects.noise import grain
 from training.defects.scene import Scene, box_blur, shifted
 from training.defects.surface import blob
 
-_BOXES, _BOX_CELLS = 24, 32
+_BOXES, _BOX_CELLS = 40, 32
 
 
 def _extreme(scene: Scene, reach: float) -> Tensor:
@@ -47,12 +47,12 @@ def pin_hole(scene: Scene) -> Tensor:
 def bridge(scene: Scene) -> Tensor:
     """A bar that joins what is apart, or cuts what belongs together: shorts and opens, necks, splits."""
     dice, k = scene.dice, scene.count
-    half_width = dice.log_uniform(0.025, 0.09, k) * scene.side
-    half_height = dice.uniform(0.01, 0.03, k) * scene.side
+    half_width = dice.log_uniform(0.03, 0.11, k) * scene.side
+    half_height = dice.uniform(0.008, 0.025, k) * scene.side
     # along rows, columns or diagonals, as structure mostly runs, give or take a little
     angle = dice.integers(0, 3, k) * (math.pi / 4) + dice.uniform(-0.2, 0.2, k)
     u, v = scene.frame(scene.on_structure(), angle, half_height, half_width)
-    flare = (u * u) * per_picture(dice.uniform(-0.2, 0.8, k))
+    flare = (u * u) * per_picture(dice.uniform(-0.2, 0.4, k))
     alpha = (1 + flare - v.abs()).mul_(3).clamp_(0, 1) * (6 - 6 * u.abs()).clamp_(0, 1)
     return torch.lerp(scene.images, _extreme(scene, 0.1), alpha)
 
@@ -60,7 +60,8 @@ def bridge(scene: Scene) -> Tensor:
 @dataclass(frozen=True)
 class _Boxes:
     """Boxes around components, one per picture: centre (k, 2) and half size (k, 2) in pixels, the colour of the frame
-    around each, (k, 3, 1, 1), and the shift (k, 2) from a neighbouring place that looks most like that frame."""
+    around each, (k, 3, 1, 1), and the shift (k, 2) from the neighbour that looks most like that frame; 0 where the
+    colour alone will do better."""
 
     centre: Tensor
     half: Tensor
@@ -74,7 +75,7 @@ def _find_components(scene: Scene) -> _Boxes:
     cells = min(_BOX_CELLS, scene.side)
     small = functional.adaptive_avg_pool2d(scene.images, cells)
     values = torch.cat([small, (small * small).mean(1, keepdim=True)], 1)  # (k, 4, c, c)
-    middle = torch.stack([scene.on_structure() for _ in range(_BOXES)], 1)
+    middle = scene.many_on_structure(_BOXES)
     scale = torch.tensor(scene.size, device=middle.device).float()
     middle, half = middle / scale, dice.log_uniform(0.03, 0.2, k, _BOXES, 2)
     inner, outer = _means(values, middle, half), _means(values, middle, half + 1.5 / cells)
@@ -94,7 +95,9 @@ def _find_components(scene: Scene) -> _Boxes:
     outside = ((centre[:, None] + away - size[:, None] < 0) | (centre[:, None] + away + size[:, None] > 1)).any(2)
     unlike = (beside[:, :3] - colour).square().mean(1) + _variance(beside) + outside
     shift = -away.gather(1, unlike.argmin(1).view(-1, 1, 1).expand(-1, 1, 2))[:, 0]
-    shift = torch.where(unlike.amin(1, keepdim=True) < 0.02, shift, 0.0)
+    # one colour passes for an even surround only
+    plain = (unlike.amin(1) > 0.01) & (uneven.gather(1, best[..., 0])[:, 0] < 0.003)
+    shift = torch.where(plain[:, None], 0.0, shift)
     return _Boxes(centre * scale, size * scale, colour[..., None], (shift * scale).round().long())
 
 

@@ -27,7 +27,9 @@ def blob(scene: Scene, places: Tensor, low: float, high: float, soft: tuple[floa
     slimness = dice.uniform(0.45, 1, k)
     u, v = scene.frame(places, dice.uniform(0, math.pi, k), half * slimness, half)
     radius = (u * u + v * v).sqrt_()
-    wobble = gradient_noise(dice, k, scene.size, 2, 5).mul_(per_picture(dice.uniform(0.1, 0.6, k)))
+    # cells about as wide as the blob: finer ones would fray it, of different sides stripe it
+    cells = min(5, max(1, round(-math.log2(2 * high))))
+    wobble = gradient_noise(dice, k, scene.size, cells, cells).mul_(per_picture(dice.uniform(0.2, 0.8, k)))
     return (1 - radius).add_(wobble).div_(per_picture(dice.uniform(*soft, k))).clamp_(0, 1)
 
 
@@ -96,7 +98,7 @@ def crack(scene: Scene) -> Tensor:
     branch_from = torch.where(dice.chance(0.5, k) > 0, begin / (_LINE_KNOTS - 1), 2.0)
     starts = torch.stack([torch.zeros_like(branch_from), branch_from], 1)
     alpha = line(scene, places, half_length, _width(scene, 1.2, 3.2), torch.stack([walk[:, 0], branch], 1), starts)
-    return marked(scene, alpha, places, 0.12, 0.7)
+    return marked(scene, _on_material(scene, alpha), places, 0.12, 0.7)
 
 
 def scratch(scene: Scene) -> Tensor:
@@ -109,7 +111,7 @@ def scratch(scene: Scene) -> Tensor:
     present = dice.chance(0.35, k, 3, 1) + torch.tensor([1.0, 0, 0], device=dice.device).view(1, 3, 1)
     starts = torch.where(present[..., 0] > 0, dice.uniform(0, 0.2, k, 3), 2.0)
     alpha = line(scene, places, half_length, _width(scene, 1, 2.2), bow + apart, starts)
-    return marked(scene, alpha, places, 0.08, 0.4)
+    return marked(scene, _on_material(scene, alpha), places, 0.08, 0.4)
 
 
 def _curve(scene: Scene, half_length: Tensor) -> Tensor:
@@ -149,7 +151,7 @@ def pores(scene: Scene) -> Tensor:
     for _ in range(dice.choose(1, [0.55, 0.25, 0.2])[0]):
         near = places + dice.uniform(-0.15, 0.15, k, 2) * scene.side
         alpha = torch.maximum(alpha, blob(scene, near, 0.006, 0.025, (0.3, 0.9)))
-    altered = marked(scene, alpha, places, 0.1, 0.65)
+    altered = marked(scene, _on_material(scene, alpha), places, 0.1, 0.65)
     # light from one side: the edge towards it is bright, the other one dark
     lit = functional.pad(alpha, (0, 1, 0, 1))[:, :, 1:, 1:] - alpha
     return altered.add_(lit * per_picture(dice.uniform(0, 0.3, k) * dice.chance(0.5, k))).clamp_(0, 1)
@@ -164,15 +166,24 @@ def dust(scene: Scene) -> Tensor:
     return marked(scene, (specks - density).mul_(8).clamp_(0, 1) * region, places, 0.15, 0.6)
 
 
+def _has_background(scene: Scene) -> Tensor:
+    covered = scene.survey.cover.mean((2, 3), keepdim=True)
+    return (covered > 0.04) & (covered < 0.96)
+
+
+def _on_material(scene: Scene, alpha: Tensor) -> Tensor:
+    """Damage ends where the part does, mostly: one in eight may be on what is taken for background."""
+    free = ~_has_background(scene) | (per_picture(scene.dice.uniform(0, 1, scene.count)) < 0.125)
+    return torch.where(free, alpha, alpha * scene.survey.foreground)
+
+
 def chip(scene: Scene) -> Tensor:
     """A piece broken off the part's edge: the background shows; on a part without background a bright or dark bite."""
     places = scene.on_rim()
     alpha = blob(scene, places, 0.025, 0.12, (0.08, 0.3))
-    covered = scene.survey.cover.mean((2, 3), keepdim=True)
-    has_edge = (covered > 0.04) & (covered < 0.96)
     fill = background_fill(scene)
     broken = torch.lerp(scene.images, fill, alpha * (box_blur(scene.survey.foreground, 2) * 1.5).clamp_(max=1))
-    return torch.where(has_edge, broken, marked(scene, alpha, places, 0.1, 0.5))
+    return torch.where(_has_background(scene), broken, marked(scene, alpha, places, 0.1, 0.5))
 
 
 def background_fill(scene: Scene) -> Tensor:
