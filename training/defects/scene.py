@@ -15,6 +15,7 @@ from training.defects.dice import Dice, per_picture
 # places are chosen among 16 x 16 cells; a pixel this far from the background's colour belongs to the part
 CELLS = 16
 _FOREGROUND = 0.12
+_COLOURLESS = 0.01
 _BAND_PX = 4
 _BORDER_SAMPLES = 64
 
@@ -64,6 +65,14 @@ class Batch:
         )
         mean, square, cover = cells[:, :1], cells[:, 1:2], cells[:, 2:]
         return Survey(background, foreground, cover, (square - mean * mean).clamp(min=0).sqrt(), mean)
+
+    @cached_property
+    def grey(self) -> Tensor | None:
+        """(n, 1, 1, 1), true for pictures of a camera without colour; None when there is none."""
+        some = self.images[..., ::3, ::3]
+        spread = some.amax(1, keepdim=True) - some.amin(1, keepdim=True)
+        grey = (spread < _COLOURLESS).flatten(1).all(1).view(-1, 1, 1, 1)
+        return grey if bool(grey.any()) else None
 
     @cached_property
     def inside(self) -> Tensor | None:
@@ -178,7 +187,7 @@ def mix(choices: Sequence[tuple[float, Draw]]) -> Draw:
             part = choices[position][1](scene.take(members))
             if drawn is None:
                 drawn = part.new_empty(scene.count, *part.shape[1:])
-            drawn[torch.tensor(members, device=part.device)] = part
+            drawn.index_copy_(0, torch.tensor(members, device=part.device), part)
         assert drawn is not None, "there is a picture"
         return drawn
 
@@ -229,12 +238,18 @@ def flipped(pictures: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
 
 
 def box_blur(pictures: Tensor, radius: int) -> Tensor:
-    """Box mean of width 2 radius + 1, edges repeated by counting only what is inside."""
+    """Box mean of width 2 radius + 1, edges repeated outward; sums of shifted views, because pooling is slower."""
     if radius == 0:
         return pictures
+    padded = functional.pad(pictures, [radius] * 4, mode="replicate")
     width = 2 * radius + 1
-    rows = functional.avg_pool2d(pictures, (width, 1), 1, (radius, 0), count_include_pad=False)
-    return functional.avg_pool2d(rows, (1, width), 1, (0, radius), count_include_pad=False)
+    rows = padded[:, :, : pictures.shape[2]].clone()
+    for offset in range(1, width):
+        rows += padded[:, :, offset : offset + pictures.shape[2]]
+    columns = rows[..., : pictures.shape[3]].clone()
+    for offset in range(1, width):
+        columns += rows[..., offset : offset + pictures.shape[3]]
+    return columns.div_(width * width)
 
 
 def soft_blur(pictures: Tensor, radius: int) -> Tensor:

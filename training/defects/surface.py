@@ -204,7 +204,7 @@ def uneven(scene: Scene) -> Tensor:
     """A wide region shaded lighter or darker, with low contrast and no edge."""
     places = scene.on_part()
     alpha = blob(scene, places, 0.12, 0.45, (0.8, 1.3))
-    return marked(scene, alpha, places, 0.09, 0.3)
+    return marked(scene, _on_material(scene, alpha), places, 0.09, 0.3)
 
 
 def stain(scene: Scene) -> Tensor:
@@ -218,14 +218,14 @@ def stain(scene: Scene) -> Tensor:
 
 def burn(scene: Scene) -> Tensor:
     """A soft patch of another colour, brightness and contrast."""
-    alpha = blob(scene, scene.on_part(), 0.03, 0.2, (0.3, 1.0))
+    alpha = _on_material(scene, blob(scene, scene.on_part(), 0.03, 0.2, (0.3, 1.0)))
     return torch.lerp(scene.images, recoloured(scene.dice, scene.images), alpha)
 
 
 def frayed(scene: Scene) -> Tensor:
     """A region smeared along rows or columns, or out of focus, and a little lighter or darker."""
     dice, k, places = scene.dice, scene.count, scene.on_part()
-    alpha = blob(scene, places, 0.06, 0.25, (0.2, 0.8))
+    alpha = _on_material(scene, blob(scene, places, 0.06, 0.25, (0.2, 0.8)))
     length = 2 * max(2, scene.side // 24) + 1
     way = dice.choose(1, [1, 1, 1])[0]
     if way == 0:
