@@ -11,7 +11,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of good parts")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    print(json.dumps({device: measure(options.data, device, options.rounds) for device in devices}, indent=1))
+    print(
+        json.dumps(
+            {device: measure(options.data, device, options.rounds, options.presets) for device in devices}, indent=1
+        )
+    )
     return 0
 
 
-def measure(data: Path, device: str, rounds: int) -> dict[str, Any]:
+def measure(data: Path, device: str, rounds: int, names: Sequence[str]) -> dict[str, Any]:
     """Milliseconds per picture of every preset, of a step of the tiny network, and the share that defects are of it."""
     method, plan = find_method(_METHOD, _VARIANT), find_method(_METHOD, _VARIANT).variants[_VARIANT]
     parts = itertools.islice(read_normals(data), plan.batch)
@@ -59,8 +64,9 @@ def measure(data: Path, device: str, rounds: int) -> dict[str, Any]:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    generators = {name: DefectGenerator(preset, 0, device) for name, preset in PRESETS.items()}
-    times: dict[str, list[float]] = {name: [] for name in [*PRESETS, "step"]}
+    generators = {name: DefectGenerator(PRESETS[name], 0, device) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in [*names, "step"]}
+    step()
     for turn in range(rounds + 1):
         for name, generator in generators.items():
             elapsed = _milliseconds(functools.partial(generator, clean), device)
@@ -68,8 +74,6 @@ def measure(data: Path, device: str, rounds: int) -> dict[str, Any]:
             if turn:
                 times[name].append(elapsed)
                 times["step"].append(_milliseconds(step, device))
-            else:
-                step()
     step_ms = statistics.median(times.pop("step"))
     presets = {}
     for name, values in times.items():

@@ -36,7 +36,9 @@ def defects(options: argparse.Namespace, settings: Settings) -> int:
                 fix="change roi.rectangle, or remove the picture",
             )
         fields.append(preprocess.field(part.picture))
-        weight = preprocess.weight(height, width)
+        inside = preprocess.weight(height, width)
+        # the sheet has one region: what lies inside it on every picture
+        weight = inside if weight is None or inside is None else weight * inside
     chosen = np.random.default_rng(options.seed).permutation(len(fields))
     chosen = np.resize(chosen, options.count)
     pictures = needs("training.fit", "train").pictures_from_fields(np.stack([fields[index] for index in chosen]))
