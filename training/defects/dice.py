@@ -16,7 +16,7 @@ class Dice:
         self._random, self.device = random, torch.device(device)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=self._random) * (high - low) + low).to(self.device)
+        return torch.empty(shape).uniform_(low, high, generator=self._random).to(self.device)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Small values are as likely as large ones."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -60,9 +60,7 @@ class Batch:
         background = border.flatten(2).median(2).values[:, :, None, None]
         foreground = ((images - background).abs().amax(1, keepdim=True) > _FOREGROUND).float()
         luma = images.mean(1, keepdim=True)
-        cells = functional.adaptive_avg_pool2d(
-            torch.cat([luma, luma * luma, foreground], 1), min(CELLS, *images.shape[2:])
-        )
+        cells = cell_means(torch.cat([luma, luma * luma, foreground], 1), min(CELLS, *images.shape[2:]))
         mean, square, cover = cells[:, :1], cells[:, 1:2], cells[:, 2:]
         return Survey(background, foreground, cover, (square - mean * mean).clamp(min=0).sqrt(), mean)
 
@@ -235,6 +233,21 @@ def flipped(pictures: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
     rows = torch.where(vertical[:, None] > 0, y.flip(0), y)
     columns = torch.where(horizontal[:, None] > 0, x.flip(0), x)
     return gathered(pictures, rows, columns)
+
+
+def cell_means(pictures: Tensor, cells: int) -> Tensor:
+    """Means over cells x cells parts, (k, c, cells, cells); matrix products, because pooling is slower."""
+    height, width = pictures.shape[2:]
+    rows, columns = _cell_weights(height, cells), _cell_weights(width, cells)
+    return rows.to(pictures.device) @ pictures @ columns.T.to(pictures.device)
+
+
+@lru_cache(maxsize=16)
+def _cell_weights(length: int, cells: int) -> Tensor:
+    """(cells, length), rows that sum to one."""
+    cell = torch.arange(length) * cells // length
+    member = (cell == torch.arange(cells)[:, None]).float()
+    return member / member.sum(1, keepdim=True)
 
 
 def box_blur(pictures: Tensor, radius: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from training.defects.dice import per_picture
 from training.defects.noise import grain
-from training.defects.scene import Scene, box_blur, shifted
+from training.defects.scene import Scene, box_blur, cell_means, shifted
 from training.defects.surface import blob
 
 _BOXES, _BOX_CELLS = 40, 32
@@ -73,7 +73,7 @@ def _find_components(scene: Scene) -> _Boxes:
     """Of random boxes the ones that differ most from their surround while that is even."""
     dice, k = scene.dice, scene.count
     cells = min(_BOX_CELLS, scene.side)
-    small = functional.adaptive_avg_pool2d(scene.images, cells)
+    small = cell_means(scene.images, cells)
     values = torch.cat([small, (small * small).mean(1, keepdim=True)], 1)  # (k, 4, c, c)
     middle = scene.many_on_structure(_BOXES)
     scale = torch.tensor(scene.size, device=middle.device).float()

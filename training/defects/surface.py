@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from training.defects.dice import per_picture
 from training.defects.noise import gradient_noise, grain
-from training.defects.scene import Scene, box_blur, soft_blur
+from training.defects.scene import Scene, box_blur, cell_means, soft_blur
 from training.defects.sources import recoloured
 
 _LINE_KNOTS = 49
@@ -191,7 +191,7 @@ def background_fill(scene: Scene) -> Tensor:
     survey = scene.survey
     empty = 1 - survey.foreground
     cells = survey.cover.shape[-1]
-    counted = functional.adaptive_avg_pool2d(torch.cat([scene.images * empty, empty], 1), cells)
+    counted = cell_means(torch.cat([scene.images * empty, empty], 1), cells)
     # a cell without background takes its neighbours', far ones the overall colour
     near = box_blur(counted, 2) + torch.cat(
         [survey.background * 1e-3, torch.full_like(survey.cover[..., :1, :1], 1e-3)], 1
