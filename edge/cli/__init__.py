@@ -26,6 +26,7 @@ _ROOMS = {
     "export": ("make_bundle", "export"),
     "quantize": ("make_bundle", "quantize"),
     "calibrate": ("make_bundle", "calibrate"),
+    "defects": ("defects", "defects"),
     "rollback": ("make_bundle", "rollback"),
     "evaluate": ("measure", "evaluate"),
     "rules": ("rules", "rules"),
