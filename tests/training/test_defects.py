@@ -121,9 +121,9 @@ def test_the_smallest_size_is_a_share_of_the_region_of_interest():
 @pytest.mark.parametrize("operator", WITHOUT_BANK)
 def test_every_kind_alters_most_pictures_and_no_two_alike(operator):
     masks = DefectGenerator(only(operator), seed=13)(pictures(16))[1]
-    areas = masks.mean((1, 2, 3))
-    assert int((areas > 0).sum()) >= 8
-    assert len({round(float(area), 4) for area in areas}) > 4
+    drawn = [mask.numpy().tobytes() for mask in masks if mask.any()]
+    assert len(drawn) >= 8
+    assert len(set(drawn)) == len(drawn)
 
 
 @pytest.mark.parametrize(("count", "height", "width"), [(1, 64, 64), (3, 33, 65), (2, 96, 48)])
