@@ -174,7 +174,7 @@ def _has_background(scene: Scene) -> Tensor:
 def _on_material(scene: Scene, alpha: Tensor) -> Tensor:
     """Damage ends where the part does, mostly: one in eight may be on what is taken for background."""
     free = ~_has_background(scene) | (per_picture(scene.dice.uniform(0, 1, scene.count)) < 0.125)
-    return torch.where(free, alpha, alpha * scene.survey.foreground)
+    return torch.where(free, alpha, alpha * scene.foreground)
 
 
 def chip(scene: Scene) -> Tensor:
@@ -182,14 +182,14 @@ def chip(scene: Scene) -> Tensor:
     places = scene.on_rim()
     alpha = blob(scene, places, 0.025, 0.12, (0.08, 0.3))
     fill = background_fill(scene)
-    broken = torch.lerp(scene.images, fill, alpha * (box_blur(scene.survey.foreground, 2) * 1.5).clamp_(max=1))
+    broken = torch.lerp(scene.images, fill, alpha * (box_blur(scene.foreground, 2) * 1.5).clamp_(max=1))
     return torch.where(_has_background(scene), broken, marked(scene, alpha, places, 0.1, 0.5))
 
 
 def background_fill(scene: Scene) -> Tensor:
     """(k, 3, h, w) what would be seen without the part: the background's local colour, else its colour all over."""
     survey = scene.survey
-    empty = 1 - survey.foreground
+    empty = 1 - scene.foreground
     cells = survey.cover.shape[-1]
     counted = cell_means(torch.cat([scene.images * empty, empty], 1), cells)
     # a cell without background takes its neighbours', far ones the overall colour
