@@ -5,6 +5,7 @@ EdgeInspectError            exit code 1
 ├── ConfigError             2   config.yaml
 │   └── RuleError           2   an expert's rules.yaml
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
+├── EngineError             2   a network that TensorRT refuses, an engine that cannot be built or loaded
 ├── RecordError             2   the record store, when a command (not the loop) needs it
 ├── CameraError             3   cannot be opened, busy, gone
 └── BundleError             4   missing, damaged, of another format version
@@ -49,6 +50,12 @@ class RuleError(ConfigError):
 
 class MissingDependency(EdgeInspectError):
     """An optional package, backend or device that this machine lacks."""
+
+    exit_code = 2
+
+
+class EngineError(EdgeInspectError):
+    """A network that TensorRT refuses, or an engine that cannot be built, kept or loaded; carries TensorRT's words."""
 
     exit_code = 2
 

@@ -1,0 +1,181 @@
+"""Built engines on disk: kept under everything they depend on, checked when read, built by one process at a time.
+
+An engine is a cache: the folder may be deleted at any time. A file is one line of name, one line of JSON (key, size,
+hash) and the content; it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.cuda_device import CudaDevice
+from edge.errors import EngineError
+from edge.file_lock import file_lock
+from edge.tensorrt_versions import TensorRt
+from edge.whole_file import sync_directory, write_whole
+
+_NAME = b"edge-inspect engine 1\n"
+_MAXIMUM_HEADER_BYTES = 65536
+_WRITABLE = "free some space, or choose a writable folder with --engines"
+
+log = logging.getLogger("edge.engine_cache")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a person may choose about an engine.
+
+    batch: smallest, usual and largest number of pictures, where the graph leaves it open. targets: compute capabilities
+    (86 for 8.6) that an RTX engine is for. workspace_mb: most scratch memory that a layer may use.
+    """
+
+    batch: tuple[int, int, int] = (1, 1, 1)
+    targets: tuple[int, ...] = ()
+    workspace_mb: int = 1024
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Everything an engine depends on, as text; a difference in any of it means another engine."""
+
+    product: str
+    version: str
+    precision: str
+    model_sha256: str
+    gpu: str
+    compute_capability: str
+    driver: str
+    cuda: str
+    shapes: str
+    flags: str
+
+    @property
+    def slot(self) -> str:
+        """Name of the file, without its end: what must stay the same for one engine to replace another."""
+        return f"{self.product}-{self.precision}-{self.model_sha256[:12]}"
+
+
+def engine_key(
+    tensorrt: TensorRt, precision: str, model: bytes, options: BuildOptions, device: CudaDevice | None
+) -> EngineKey:
+    """The key of the engine that this TensorRT makes of a graph; device: the GPU it is built on, None for RTX."""
+    return EngineKey(
+        product=tensorrt.product,
+        version=tensorrt.version,
+        precision=precision,
+        model_sha256=hashlib.sha256(model).hexdigest(),
+        gpu="any" if device is None else device.name,
+        compute_capability=_targets(options) if device is None else device.compute_capability,
+        driver="any" if device is None else device.driver,
+        cuda="any" if device is None else device.cuda,
+        shapes=f"batch {options.batch[0]}..{options.batch[1]}..{options.batch[2]}",
+        flags=f"{' '.join(tensorrt.flags)} workspace {options.workspace_mb} MB",
+    )
+
+
+def _targets(options: BuildOptions) -> str:
+    return " ".join(f"{target // 10}.{target % 10}" for target in sorted(options.targets))
+
+
+@dataclass(frozen=True)
+class CachedEngine:
+    """plan: what TensorRT deserialises. sha256: names it in calibrations and records. built: it was made just now."""
+
+    plan: bytes
+    sha256: str
+    path: Path
+    built: bool
+
+
+class _Unusable(Exception):
+    """A file that is not the engine asked for; the message says why."""
+
+
+class EngineCache:
+    """A folder of engines."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def find(self, key: EngineKey) -> CachedEngine | None:
+        """The engine of exactly this key; None, with a warning that says why, when there is no such one."""
+        path = self._path(key)
+        try:
+            plan = _read(path, asdict(key))
+        except _Unusable as reason:
+            log.warning("%s", reason)
+            return None
+        return CachedEngine(plan, hashlib.sha256(plan).hexdigest(), path, built=False)
+
+    def obtain(self, key: EngineKey, build: Callable[[], bytes]) -> CachedEngine:
+        """The engine of this key, built if need be; while another process builds it, this one waits for the result."""
+        path = self._path(key)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with file_lock(path.with_suffix(".lock"), lambda: log.warning("%s is being built, waiting", path)):
+                found = self.find(key)
+                if found is not None:
+                    return found
+                plan = build()
+                _write(path, asdict(key), plan)
+        except OSError as error:
+            raise EngineError(f"{path}: {error.strerror}", fix=_WRITABLE) from error
+        return CachedEngine(plan, hashlib.sha256(plan).hexdigest(), path, built=True)
+
+    def find_compiled(self, engine: CachedEngine) -> bytes | None:
+        """What RTX's second compiler made of this engine on an earlier start."""
+        path = _compiled_path(engine)
+        if not path.exists():
+            return None
+        try:
+            return _read(path, {"engine_sha256": engine.sha256})
+        except _Unusable as reason:
+            log.warning("%s", reason)
+            return None
+
+    def keep_compiled(self, engine: CachedEngine, data: bytes) -> None:
+        try:
+            _write(_compiled_path(engine), {"engine_sha256": engine.sha256}, data)
+        except OSError as error:
+            raise EngineError(f"{_compiled_path(engine)}: {error.strerror}", fix=_WRITABLE) from error
+
+    def _path(self, key: EngineKey) -> Path:
+        return self._directory / f"{key.slot}.engine"
+
+
+def _compiled_path(engine: CachedEngine) -> Path:
+    return engine.path.with_suffix(".compiled")
+
+
+def _write(path: Path, key: dict[str, str], data: bytes) -> None:
+    header = {"key": key, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write_whole(path, _NAME + json.dumps(header).encode() + b"\n" + data)
+    sync_directory(path.parent)
+
+
+def _read(path: Path, key: dict[str, str]) -> bytes:
+    try:
+        with path.open("rb") as file:
+            name, header, data = file.readline(len(_NAME)), file.readline(_MAXIMUM_HEADER_BYTES), file.read()
+    except FileNotFoundError:
+        raise _Unusable(f"{path}: not built yet") from None
+    except OSError as error:
+        raise _Unusable(f"{path}: {error.strerror}") from error
+    try:
+        values: Any = json.loads(header if name == _NAME else b"null")
+        kept, digest = values["key"], values["sha256"]
+        names = sorted(set(kept) | set(key))
+        changes = [f"{name} {kept.get(name)} → {key.get(name)}" for name in names if kept.get(name) != key.get(name)]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise _Unusable(f"{path} is damaged: its header cannot be read") from None
+    if changes:
+        raise _Unusable(f"{path} is another engine: {', '.join(changes)}")
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise _Unusable(f"{path} is damaged: {len(data)} of {values.get('bytes')} bytes, and another hash")
+    return data

@@ -1,0 +1,75 @@
+"""ONNX → TensorRT engine, on one code path for every version (edge/tensorrt_versions.py has the differences)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.cuda_device import CudaDevice, read_cuda_device
+from edge.engine_cache import BuildOptions, CachedEngine, EngineCache, engine_key
+from edge.errors import EngineError
+from edge.tensorrt_versions import TensorRt
+
+_MEGABYTE = 1 << 20
+_ANOTHER = "try `--precision fp16` or `--precision fp32`, or another TensorRT; the bundle is untouched"
+
+
+def cached_engine(
+    tensorrt: TensorRt, cache: EngineCache, precision: str, model: bytes, options: BuildOptions
+) -> CachedEngine:
+    """The engine of a bundle's graph from the cache, built first where that is needed.
+
+    Raises EngineError when TensorRT refuses the graph, MissingDependency when it needs a GPU and there is none.
+    """
+    device: CudaDevice | None = None if tensorrt.product == "tensorrt-rtx" else read_cuda_device()
+    key = engine_key(tensorrt, precision, model, options, device)
+    return cache.obtain(key, lambda: engine_from_onnx(tensorrt, model, options))
+
+
+def engine_from_onnx(tensorrt: TensorRt, model: bytes, options: BuildOptions) -> bytes:
+    """The serialised engine of an ONNX model; raises EngineError with what parser and builder say."""
+    trt = tensorrt.trt
+    tensorrt.take_messages()
+    builder = trt.Builder(tensorrt.logger)
+    network = tensorrt.create_network(builder)
+    parser = trt.OnnxParser(network, tensorrt.logger)
+    if not parser.parse(model):
+        raise _refusal(tensorrt, parser)
+    config = builder.create_builder_config()
+    tensorrt.aim_at(config, options.targets)
+    tensorrt.allow_precisions(config, network)
+    # an FP32 engine is what others are compared with: 10 bits of mantissa would not do
+    config.clear_flag(trt.BuilderFlag.TF32)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb * _MEGABYTE)
+    _add_profile(builder, network, config, options)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError(
+            f"{tensorrt.product} {tensorrt.version} cannot build the network:\n{tensorrt.take_messages()}", fix=_ANOTHER
+        )
+    return bytes(plan)
+
+
+def _refusal(tensorrt: TensorRt, parser: Any) -> EngineError:
+    """The parser's own words, each with the node it speaks of."""
+    lines = []
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        lines.append(f"  {tensorrt.node(error)}: {error.desc().strip()}")
+    words = "\n".join(lines) or tensorrt.take_messages()
+    return EngineError(f"{tensorrt.product} {tensorrt.version} refuses the network:\n{words}", fix=_ANOTHER)
+
+
+def _add_profile(builder: Any, network: Any, config: Any, options: BuildOptions) -> None:
+    """Bounds of the batch for every input that leaves it open; the picture's size is fixed in the graph."""
+    profile = builder.create_optimization_profile()
+    open_inputs = 0
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        batch, *picture = tensor.shape
+        if batch == -1:
+            open_inputs += 1
+            profile.set_shape(tensor.name, *((size, *picture) for size in options.batch))
+    if open_inputs:
+        config.add_optimization_profile(profile)
+    elif options.batch != (1, 1, 1):
+        raise EngineError("the graph takes one picture at a time", fix="leave --batch out")

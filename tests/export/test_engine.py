@@ -1,0 +1,220 @@
+"""ONNX → engine: real ones with TensorRT for RTX, which needs no GPU; its refusals in its own words."""
+
+import hashlib
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be written")
+
+from calibration.ranges import collect_ranges  # noqa: E402
+from edge.engine_cache import BuildOptions, EngineCache  # noqa: E402
+from edge.errors import EngineError, MissingDependency  # noqa: E402
+from edge.tensorrt_runtime import LoadedEngine  # noqa: E402
+from edge.tensorrt_versions import RTX_TARGETS, WeaklyTypedTensorRt, open_tensorrt, tensorrt_from_module  # noqa: E402
+from export.engine import cached_engine, engine_from_onnx  # noqa: E402
+from tests.small_bundle import blur_network  # noqa: E402
+
+needs_rtx = pytest.mark.skipif(
+    find_spec("tensorrt_rtx_bindings") is None,
+    reason="tensorrt-rtx is not installed: no engine can be built (pip install 'edge-inspect[rtx]')",
+)
+ALL = BuildOptions(targets=RTX_TARGETS)
+
+
+def int8_graph(model, side, *, quantised_bias=False):
+    """Symmetric signed Q/DQ around every convolution; biases stay as they are, or TensorRT refuses the graph."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    pictures = [np.random.default_rng(0).uniform(-1, 1, (3, side, side)).astype(np.float32)]
+    ranges = {
+        name: (np.float32(low), np.float32(high)) for name, (low, high) in collect_ranges(model, pictures).items()
+    }
+    quantizer = QDQQuantizer(
+        onnx.load_model_from_string(model), per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8, tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=[], nodes_to_exclude=[], op_types_to_quantize=["Conv"],
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": quantised_bias},
+    )  # fmt: skip
+    return quantizer.quantize_model().SerializeToString()
+
+
+def fp16_graph(model, side):
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    return convert_float_to_float16(onnx.load_model_from_string(model), keep_io_types=True).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def rtx():
+    return open_tensorrt("tensorrt-rtx")
+
+
+@pytest.fixture(scope="module")
+def method_graph():
+    """Name of a method → FP32 graph and side of its smallest variant, each exported once."""
+    torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be exported")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
+    from export.onnx_graph import onnx_from_module
+    from training.methods import METHODS
+    from training.methods.base import Design
+
+    graphs = {}
+
+    def graph(name):
+        if name not in graphs:
+            torch.manual_seed(0)
+            method = METHODS[name]
+            network, side = method.learner(Design("smoke")).network.eval(), method.variants["smoke"].size
+            graphs[name] = (onnx_from_module(network, side, method.outputs), side)
+        return graphs[name]
+
+    return graph
+
+
+def method_names():
+    if find_spec("torch") is None:
+        return ["every method"]
+    from training.methods import METHODS
+
+    return list(METHODS)
+
+
+@needs_rtx
+@pytest.mark.engines
+@pytest.mark.parametrize("convert", [int8_graph, fp16_graph])
+@pytest.mark.parametrize("method", method_names())
+def test_every_method_builds_for_turing_ampere_ada_and_blackwell(rtx, method_graph, method, convert):
+    graph = convert(*method_graph(method))
+    one, all_four = (engine_from_onnx(rtx, graph, options) for options in (BuildOptions(targets=(75,)), ALL))
+    assert min(len(one), len(all_four)) > 10_000
+    assert one != all_four
+
+
+@needs_rtx
+@pytest.mark.engines
+@pytest.mark.parametrize("target", RTX_TARGETS)
+def test_an_engine_for_one_target_is_another_than_for_the_next(rtx, target):
+    engines = {engine_from_onnx(rtx, blur_network(), BuildOptions(targets=(one,))) for one in {75, target}}
+    assert len(engines) == len({75, target})
+
+
+@needs_rtx
+@pytest.mark.engines
+def test_a_graph_with_an_open_batch_gets_the_bounds_asked_for(rtx):
+    model = onnx.load_model_from_string(blur_network())
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    options = BuildOptions(batch=(1, 2, 8), targets=(86,))
+    assert engine_from_onnx(rtx, model.SerializeToString(), options)
+    with pytest.raises(EngineError, match="one picture at a time"):
+        engine_from_onnx(rtx, blur_network(), options)
+
+
+@needs_rtx
+@pytest.mark.engines
+def test_what_the_parser_refuses_is_told_with_its_words_and_the_node(rtx):
+    model = onnx.load_model_from_string(blur_network())
+    model.graph.node[1].input.append("bias")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, np.float32), "bias"))
+    graph = int8_graph(model.SerializeToString(), 32, quantised_bias=True)
+    with pytest.raises(EngineError) as refusal:
+        engine_from_onnx(rtx, graph, ALL)
+    assert "DequantizeLinear bias_DequantizeLinear: Invalid Node" in refusal.value.message
+    assert "input has type Int32 but must have type" in refusal.value.message
+    with pytest.raises(EngineError, match=r"the file: .*Failed to parse the ONNX model"):
+        engine_from_onnx(rtx, b"not a graph", ALL)
+
+
+@needs_rtx
+@pytest.mark.engines
+def test_a_target_that_rtx_does_not_know_is_refused_with_those_it_does(rtx):
+    for targets, named in (((87,), "SM87"), ((), "no target")):
+        with pytest.raises(EngineError, match=named) as refusal:
+            engine_from_onnx(rtx, blur_network(), BuildOptions(targets=targets))
+        assert "75, 80, 86, 89, 120" in refusal.value.fix
+
+
+@needs_rtx
+@pytest.mark.engines
+def test_an_rtx_engine_is_kept_under_its_targets_and_needs_no_gpu(rtx, tmp_path):
+    cache, model = EngineCache(tmp_path), blur_network()
+    built = cached_engine(rtx, cache, "fp32", model, BuildOptions(targets=(89, 75)))
+    assert built.built
+    assert not cached_engine(rtx, cache, "fp32", model, BuildOptions(targets=(75, 89))).built
+    assert cached_engine(rtx, cache, "fp32", model, BuildOptions(targets=(86,))).built
+    assert built.path.name == f"tensorrt-rtx-fp32-{hashlib.sha256(model).hexdigest()[:12]}.engine"
+
+
+@needs_rtx
+@pytest.mark.engines
+def test_an_engine_that_this_machine_cannot_run_says_why_and_what_to_do(rtx, tmp_path):
+    cache = EngineCache(tmp_path)
+    engine = cached_engine(rtx, cache, "fp32", blur_network(), BuildOptions(targets=(75,)))
+    engine.path.write_bytes(b"")
+    broken = type(engine)(b"x" * 200, engine.sha256, engine.path, built=False)
+    with pytest.raises(EngineError, match="cannot load the engine") as refusal:
+        LoadedEngine(rtx, broken, cache)
+    assert "export --bundle BUNDLE --target tensorrt-rtx" in refusal.value.fix
+
+
+def test_a_missing_tensorrt_is_told_with_what_brings_it(monkeypatch):
+    def missing(name):
+        raise ImportError(f"no {name}")
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(MissingDependency, match=r"no tensorrt_rtx; no tensorrt_rtx_bindings") as refusal:
+        open_tensorrt("tensorrt-rtx")
+    assert "edge-inspect[rtx]" in refusal.value.fix
+    with pytest.raises(MissingDependency) as refusal:
+        open_tensorrt("tensorrt")
+    assert "JetPack" in refusal.value.fix
+
+
+class FakeBindings(SimpleNamespace):
+    """As much of TensorRT's module as choosing a version and its flags takes."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, version):
+        names = SimpleNamespace
+        super().__init__(
+            __version__=version, ILogger=object, LayerType=names(QUANTIZE="quantize"),
+            DataType=names(HALF="half"), BuilderFlag=names(INT8="int8", FP16="fp16"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kinds", "flags"), [("q", {"int8"}), ("h", {"fp16"}), ("fqh", {"int8", "fp16"}), ("f", set())]
+)
+def test_8_6_permits_what_the_graph_asks_for_and_no_more(kinds, flags):
+    def layer(kind):
+        dtype = "half" if kind == "h" else "float"
+        return SimpleNamespace(
+            type="quantize" if kind == "q" else "convolution",
+            num_outputs=1,
+            get_output=lambda index: SimpleNamespace(dtype=dtype),
+        )
+
+    tensorrt = tensorrt_from_module("tensorrt", FakeBindings("8.6.2.3"))
+    set_flags = set()
+    network = SimpleNamespace(num_layers=len(kinds), get_layer=lambda index: layer(kinds[index]))
+    tensorrt.allow_precisions(SimpleNamespace(set_flag=set_flags.add), network)
+    assert isinstance(tensorrt, WeaklyTypedTensorRt)
+    assert set_flags == flags
+
+
+def test_the_version_chooses_the_typing_and_an_old_one_is_refused():
+    for version in ("10.3.0", "11.4.0.106"):
+        assert "strongly_typed" in tensorrt_from_module("tensorrt", FakeBindings(version)).flags
+    with pytest.raises(MissingDependency, match=r"8\.5\.2 is older than 8\.6"):
+        tensorrt_from_module("tensorrt", FakeBindings("8.5.2"))
+
+
+def test_targets_are_for_rtx_only():
+    with pytest.raises(EngineError, match="for the GPU it runs on"):
+        tensorrt_from_module("tensorrt", FakeBindings("10.3.0")).aim_at(None, (86,))
