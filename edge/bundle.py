@@ -135,6 +135,10 @@ class ModelBundle:
             raise BundleError(f"{self.path}: the bundle has no {key}", fix=_MISSING_PART.get(key, _RETRAIN))
         return self.manifest.files[key].sha256
 
+    def graph_key(self, target: str, precision: str) -> str:
+        """Which file a target runs: INT8 differs between TensorRT and the CPU, all else is one for all."""
+        return "model_int8_tensorrt" if precision == "int8" and target.startswith("tensorrt") else f"model_{precision}"
+
     def calibration(self, precision: str) -> Calibration:
         """Statistics for the network of this precision.
 
@@ -162,6 +166,8 @@ class ModelBundle:
 
 
 _MISSING_PART = {
+    "model_int8_tensorrt": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
+    "model_fp16": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
     "model_int8": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
     "calibration_int8": _RECALIBRATE,
     "calibration_fp32": _RECALIBRATE,

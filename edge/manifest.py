@@ -135,7 +135,7 @@ class Manifest(_Part):
     trained_on: tuple[Sha256, ...] = ()
     # the same of the parts known to be defective that training saw: evaluation must not use them
     weak_on: tuple[Sha256, ...] = ()
-    # keys: model_fp32, model_int8, ranges, calibration_fp32, calibration_int8
+    # keys: model_fp32, model_fp16, model_int8 (CPU), model_int8_tensorrt, ranges, calibration_fp32, calibration_int8
     files: dict[str, FileEntry]
 
     @property

@@ -23,7 +23,7 @@ _ROOMS = {
     "demo": ("inspect_line", "run"),
     "train": ("make_bundle", "train"),
     "fit": ("make_bundle", "fit"),
-    "export": ("make_bundle", "export"),
+    "export": ("engines", "export"),
     "quantize": ("make_bundle", "quantize"),
     "calibrate": ("make_bundle", "calibrate"),
     "defects": ("defects", "defects"),

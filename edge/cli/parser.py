@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +15,7 @@ from edge.errors import UsageError
 
 BACKENDS = ("auto", "openvino", "onnxruntime")
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
+TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
 _EXIT_CODES = """exit codes:
@@ -167,9 +169,25 @@ def _training(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run-dir", dest="run_directory", type=Path, required=True, help="a run made by `fit`")
+    parser.add_argument("--run-dir", dest="run_directory", type=Path, help="a run made by `fit`, to make a bundle of")
     _product(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the bundle to make")
+    parser.add_argument("--out", type=Path, help="the bundle to make")
+    parser.add_argument("--bundle", type=Path, help="a bundle that is there already, to prepare for a target")
+    parser.add_argument(
+        "--target", choices=TARGETS, help="what will run the network: an engine is built, or a trial run"
+    )
+    parser.add_argument(
+        "--precision", dest="target_precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8"
+    )
+    parser.add_argument(
+        "--compute-capability",
+        dest="targets",
+        type=_capability,
+        action="append",
+        metavar="N",
+        help="tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
+    )
+    parser.add_argument("--engines", type=Path, help="folder of built engines (default: BUNDLE.engines)")
 
 
 def _product(parser: argparse.ArgumentParser) -> None:
@@ -252,7 +270,7 @@ COMMANDS = {
     "demo": ("inspect the shipped sample line", _demo),
     "train": ("good parts in, calibrated bundle out: fit, export, quantize, calibrate", _train),
     "fit": ("train a network on good parts", _fit),
-    "export": ("write a trained network as FP32 ONNX into a new bundle", _export),
+    "export": ("write a trained network as FP32 ONNX into a new bundle; build the engine of a target", _export),
     "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
@@ -277,6 +295,13 @@ def _positive_int(text: str) -> int:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
     return value
+
+
+def _capability(text: str) -> int:
+    """8.6 and 86 → 86."""
+    if not re.fullmatch(r"\d{1,2}\.\d|\d{2,3}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability such as 8.6")
+    return int(text.replace(".", ""))
 
 
 def _percent(text: str) -> float:
