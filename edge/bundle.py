@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
+from edge.bundle_format import MAXIMUM_MANIFEST_BYTES, manifest_from_bytes
+from edge.confined_file import read_confined
 from edge.datatypes import F32
 from edge.errors import BundleError, CalibrationMismatch
 from edge.kernels.cpu import NormalStatistics
-from edge.manifest import FORMAT_VERSION, FileEntry, Manifest
+from edge.manifest import FileEntry, Manifest
+from edge.npz import NpzError, read_npz
+from edge.onnx_file import OnnxFileError, check_self_contained
 from edge.preprocess import Preprocess
 from edge.whole_file import sync_directory, write_whole
 
@@ -77,20 +79,38 @@ _CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
 
 
 def calibration_from_bytes(data: bytes, map_side: int) -> Calibration:
-    """Read an npz file; raises BundleError when fields are missing, misshapen or not finite."""
+    """Read an npz file; raises BundleError when fields are missing, misshapen, of another kind or not finite."""
+    limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
+    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2, "scores": _MAXIMUM_SCORES_BYTES}
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            values = {name: archive[name] for name in _CALIBRATION_FIELDS}
-    except (ValueError, OSError, KeyError, EOFError) as error:
+        values = read_npz(data, limits)
+        for name, value in values.items():
+            _check_field(name, value, map_side)
+        fields: dict[str, Any] = {
+            name: value.astype(np.float32) if value.ndim else value.item() for name, value in values.items()
+        }
+        return Calibration(**fields)
+    except (NpzError, ValueError) as error:
         raise BundleError(f"the calibration cannot be read: {error}", fix=_RECALIBRATE) from error
-    for name in ("mean", "inv_std"):
-        if values[name].shape != (map_side, map_side) or not np.isfinite(values[name]).all():
-            raise BundleError(
-                f"the calibration's {name} should be {map_side}x{map_side} finite numbers, is {values[name].shape}",
-                fix=_RECALIBRATE,
-            )
-    arrays = {name: values.pop(name).astype(np.float32) for name in ("mean", "inv_std", "scores")}
-    return Calibration(**arrays, **{name: value.item() for name, value in values.items()})
+
+
+_MAXIMUM_SCALAR_BYTES, _MAXIMUM_SCORES_BYTES = 4096, 80_000_000
+_TEXTS = ("engine_sha256", "preprocess_sha256", "created_utc")
+
+
+def _check_field(name: str, value: np.ndarray[Any, Any], map_side: int) -> None:
+    """Raises NpzError when a field is not of the kind and shape that Calibration says."""
+    kind = "U" if name in _TEXTS else "b" if name == "extrapolated" else "f"
+    shape: tuple[int, ...] = (map_side, map_side) if name in ("mean", "inv_std") else ()
+    if name == "scores":
+        shape = (value.size,) if value.size else (1,)
+    if value.dtype.kind != kind or value.shape != shape:
+        raise NpzError(f"{name} should be {shape} of kind {kind!r}, is {value.shape} {value.dtype}")
+    # .item() raises ValueError where the bytes are no characters
+    if kind == "U" and not (value.item().isascii() and value.item().isprintable()):
+        raise NpzError(f"{name} is not plain text")
+    if kind == "f" and not np.isfinite(value.astype(np.float32)).all():
+        raise NpzError(f"{name} has numbers that are not finite")
 
 
 _RECALIBRATE = "run `edge-inspect calibrate --bundle BUNDLE --data NORMALS`"
@@ -110,15 +130,12 @@ class ModelBundle:
         return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon)
 
     def read(self, key: str) -> bytes:
-        """The content of one file, verified; raises BundleError when it is missing or altered."""
+        """The content of one file, verified; raises BundleError when it is missing, altered or not self-contained."""
         entry = self.manifest.files.get(key)
         if entry is None:
             raise BundleError(f"{self.path}: the bundle has no {key}", fix=_MISSING_PART.get(key, _RETRAIN))
         file = self.path / entry.name
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{file}: {error.strerror}", fix=_RETRAIN) from error
+        data = _read(self.path, entry.name, entry.bytes)
         found = hashlib.sha256(data).hexdigest()
         if found != entry.sha256:
             state = f"{len(data)} of {entry.bytes} bytes" if len(data) != entry.bytes else "same size, other content"
@@ -126,6 +143,11 @@ class ModelBundle:
                 f"{file} is damaged ({state}): sha256 {found[:12]}…, the manifest says {entry.sha256[:12]}…",
                 fix=_RETRAIN,
             )
+        if key.startswith("model_"):
+            try:
+                check_self_contained(data)
+            except OnnxFileError as error:
+                raise BundleError(f"{file} is not a network that may be run: {error}", fix=_RETRAIN) from error
         return data
 
     def engine_sha256(self, precision: str) -> str:
@@ -180,32 +202,16 @@ def load_bundle(path: Path) -> ModelBundle:
         raise BundleError(
             f"{path}: no such bundle directory", fix="check --bundle, or make one with `edge-inspect train`"
         )
-    file = path / MANIFEST
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{file}: {error.strerror}", fix=_RETRAIN) from error
-    return ModelBundle(path, _manifest_from_bytes(file, data), hashlib.sha256(data).hexdigest())
+    data = _read(path, MANIFEST, MAXIMUM_MANIFEST_BYTES)
+    return ModelBundle(path, manifest_from_bytes(path / MANIFEST, data), hashlib.sha256(data).hexdigest())
 
 
-def _manifest_from_bytes(file: Path, data: bytes) -> Manifest:
+def _read(path: Path, name: str, limit_bytes: int) -> bytes:
     try:
-        values = json.loads(data)
-    except ValueError as error:
-        raise BundleError(f"{file}: not valid JSON ({error})", fix=_RETRAIN) from error
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
-        newer = isinstance(version, int) and version > FORMAT_VERSION
-        raise BundleError(
-            f"{file}: bundle format {version!r}, this edge-inspect reads format {FORMAT_VERSION}",
-            fix="update edge-inspect on this machine" if newer else _RETRAIN,
-        )
-    try:
-        return Manifest.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "manifest"
-        raise BundleError(f"{file}: {where}: {problem['msg']}", fix=_RETRAIN) from error
+        return read_confined(path, name, limit_bytes)
+    except (OSError, RuntimeError) as error:
+        # older Pythons raise RuntimeError for a link that leads to itself
+        raise BundleError(f"{path / name}: {getattr(error, 'strerror', error)}", fix=_RETRAIN) from error
 
 
 def prepare_directory(path: Path) -> None:
@@ -241,8 +247,8 @@ def roll_back(path: Path) -> ModelBundle:
     if not previous.exists():
         raise BundleError(f"{path}: there is no previous version", fix="nothing to do: the bundle was never replaced")
     current = load_bundle(path)
-    older = previous.read_bytes()
-    _manifest_from_bytes(previous, older)
+    older = _read(path, PREVIOUS, MAXIMUM_MANIFEST_BYTES)
+    manifest_from_bytes(previous, older)
     newer = (current.path / MANIFEST).read_bytes()
     write_atomically(path / MANIFEST, older)
     write_atomically(previous, newer)

@@ -82,6 +82,7 @@ class RoiSettings(_Section):
 
 class InspectionSettings(_Section):
     bundle: str | None = None
+    signed_by: str | None = None
     backend: Literal["auto", "openvino", "onnxruntime"] = "auto"
     precision: Literal["int8", "fp32"] = "int8"
     threads: PositiveInt | None = None

@@ -10,10 +10,15 @@ FORMAT_VERSION = 1
 
 Weight = Annotated[float, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+# the runtimes' own limit for one message, and what int32 coordinates of a picture can be
+MAXIMUM_FILE_BYTES = 2**31 - 1
+Place = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+Offset = Annotated[int, Field(ge=0, le=1_000_000)]
+Extent = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class InputSpec(_Part):
@@ -27,8 +32,8 @@ class InputSpec(_Part):
 class PreprocessSpec(_Part):
     """Region of interest in frame pixels: (x, y, width, height) and polygon corners."""
 
-    rectangle: tuple[int, int, int, int] | None = None
-    polygon: tuple[tuple[int, int], ...] | None = None
+    rectangle: tuple[Offset, Offset, Extent, Extent] | None = None
+    polygon: Annotated[tuple[tuple[Place, Place], ...], Field(min_length=3, max_length=10_000)] | None = None
 
 
 class ResidualSpec(_Part):
@@ -98,9 +103,9 @@ class ScoreSpec(_Part):
 class FileEntry(_Part):
     """One file of the bundle, by name and content."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200)]
     sha256: Sha256
-    bytes: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(ge=0, le=MAXIMUM_FILE_BYTES)]
 
 
 class TrainingRecord(_Part):

@@ -28,6 +28,7 @@ _ROOMS = {
     "calibrate": ("make_bundle", "calibrate"),
     "defects": ("defects", "defects"),
     "rollback": ("make_bundle", "rollback"),
+    "bundle": ("bundles", "bundle"),
     "evaluate": ("measure", "evaluate"),
     "rules": ("rules", "rules"),
     "doctor": ("measure", "doctor"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from edge.backends import open_backend
-from edge.bundle import ModelBundle, load_bundle
+from edge.bundle import ModelBundle
 from edge.camera import open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
@@ -26,6 +26,7 @@ from edge.inspector import Inspector
 from edge.loop import run_loop
 from edge.records import RunInfo
 from edge.samples import sample_bundle
+from edge.signature import trusted_bundle
 from edge.sinks.base import Sink
 from edge.sinks.json_lines import JsonLines
 from edge.sinks.live_view import LiveView, PlainView, ViewTitle
@@ -35,7 +36,8 @@ from edge.sinks.tally import RunTally, run_summary
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
-    bundle = load_bundle(bundle_path(settings))
+    signed_by = settings.inspection.signed_by
+    bundle = trusted_bundle(bundle_path(settings), None if signed_by is None else Path(signed_by))
     check_region(bundle, settings)
     inspector = make_inspector(bundle, settings)
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()

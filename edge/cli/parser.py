@@ -225,6 +225,17 @@ def _rollback(parser: argparse.ArgumentParser) -> None:
     _bundle(parser, required=True)
 
 
+def _bundle_command(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        choices=("show", "verify", "sign", "keygen"),
+        help="what it is; whether every file is whole, and who signed; sign it; make a pair of keys",
+    )
+    parser.add_argument("--bundle", type=Path, help="model bundle directory")
+    parser.add_argument("--key", type=Path, help="private key: sign with it, or the file keygen makes (and .pub)")
+    parser.add_argument("--public-key", type=Path, help="verify: only a signature by this key will do")
+
+
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     _data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
@@ -275,6 +286,7 @@ COMMANDS = {
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
     "rollback": ("go back to the previous version of a bundle", _rollback),
+    "bundle": ("show what a bundle is, verify it, sign it", _bundle_command),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
