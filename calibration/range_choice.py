@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from calibration.ranges import Activations, Ranges, entropy_ranges, max_ranges, percentile_ranges
 from edge.manifest import Manifest
@@ -32,6 +33,17 @@ class RangeChoice:
     ranges: Ranges
     precision: dict[str, float]
     precision_fp32: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The choice without the ranges, which have a file of their own."""
+        return {"chosen": self.estimator, "rule": RULE, "precision": self.precision, "fp32": self.precision_fp32}
+
+    def summary(self) -> str:
+        """One line for a person."""
+        if not self.precision:
+            return f"{self.estimator}, untried: fewer than {MINIMUM_NORMALS} held-out good parts"
+        tried = ", ".join(f"{name} {value:.4f}" for name, value in self.precision.items())
+        return f"{self.estimator} (average precision of artificial defects: {tried}; FP32 {self.precision_fp32:.4f})"
 
 
 def choose_ranges(

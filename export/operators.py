@@ -74,6 +74,12 @@ class OperatorReport:
                 if row.runs[target] == "refused":
                     raise UsageError(f"{row.node} ({row.op}) is not deployed on {target}", fix=row.why)
 
+    def shares(self) -> str:
+        """How much of the graph runs in INT8, in one line."""
+        counts = {target: sum(row.runs[target] == "int8" for row in self.rows) for target in TARGETS}
+        shares = ", ".join(f"{count} on {target}" for target, count in counts.items())
+        return f"of {len(self.rows)} operators run in INT8: {shares}"
+
     def summary(self) -> list[str]:
         """A line for each operator: how many of its nodes run in INT8, by target."""
         lines = []
