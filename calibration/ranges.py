@@ -1,49 +1,166 @@
-"""Activation ranges: the values each tensor of the FP32 network takes on good parts; every INT8 target starts here."""
+"""Activation ranges: the values each tensor of the FP32 network takes; every INT8 target starts here."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from edge.datatypes import F32
+from export.graph import graph_from_onnx
+from export.operators import quantizable_tensors
 
 Ranges = dict[str, tuple[float, float]]
 
+# foreign patches in one picture, and their sides as shares of its side
+_PATCHES, _SMALLEST_PATCH, _LARGEST_PATCH = 4, 1 / 24, 1 / 4
+# values kept of each tensor over all pictures together: enough for a quantile of one in ten thousand
+_KEPT_VALUES = 2**18
+# of the entropy estimator: bins of the histogram, levels of INT8 in it, distance of the limits that are tried
+_BINS, _LEVELS, _STRIDE = 2048, 128, 16
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What tensors of a network did on some pictures: extremes of all values, and a random sample of them."""
+
+    extremes: Ranges
+    samples: dict[str, F32]
+
+
+def with_foreign_patches(images: Sequence[F32], seed: int = 0) -> list[F32]:
+    """The pictures (3, s, s) in -1..1, and each once more with patches that do not belong there.
+
+    A network that says where defects are must be quantised on some: on good parts alone its loudest activations never
+    occur, and INT8 would cut them off. A patch is the negative of what was there, the next picture's, or one colour.
+    """
+    random = np.random.default_rng(seed)
+    return [*images, *(_patched(images[i], images[(i + 1) % len(images)], random) for i in range(len(images)))]
+
+
+def _patched(image: F32, other: F32, random: np.random.Generator) -> F32:
+    altered: F32 = image.copy()
+    side = image.shape[-1]
+    for kind in np.arange(_PATCHES) % 3:
+        height, width = (max(1, round(side * random.uniform(_SMALLEST_PATCH, _LARGEST_PATCH))) for _ in range(2))
+        y, x = (int(random.integers(0, side - length + 1)) for length in (height, width))
+        place = (slice(None), slice(y, y + height), slice(x, x + width))
+        if kind == 0:
+            altered[place] = -image[place]
+        elif kind == 1:
+            altered[place] = other[:, ::-1, ::-1][place]
+        else:
+            altered[place] = random.uniform(-1, 1, (3, 1, 1))
+    return altered
+
 
 def collect_ranges(model_fp32: bytes, images: Iterable[F32]) -> Ranges:
-    """Smallest and largest value of every tensor over the pictures, float32 (3, s, s) in -1..1."""
-    from onnxruntime.quantization import CalibrationDataReader
-    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+    """Smallest and largest value of every tensor that INT8 may touch, over the pictures, float32 (3, s, s) in -1..1."""
+    return collect_activations(model_fp32, images).extremes
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self, pictures: Iterable[F32]) -> None:
-            self._pictures: Iterator[F32] = iter(pictures)
 
-        def get_next(self) -> dict[str, Any] | None:
-            picture = next(self._pictures, None)
-            return None if picture is None else {"image": picture[None]}
+def collect_activations(model_fp32: bytes, images: Iterable[F32], threads: int | None = None) -> Activations:
+    """Run the pictures through the FP32 network and keep what its tensors did."""
+    import onnx
+    import onnxruntime
 
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "model.onnx"
-        file.write_bytes(model_fp32)
-        calibrator = create_calibrator(
-            file,
-            augmented_model_path=str(Path(directory) / "augmented.onnx"),
-            calibrate_method=CalibrationMethod.MinMax,
-            providers=["CPUExecutionProvider"],
-        )
-        calibrator.collect_data(Reader(images))
-        collected = calibrator.compute_data().data
-    return {
-        name: (float(np.asarray(data.lowest).min()), float(np.asarray(data.highest).max()))
-        for name, data in sorted(collected.items())
-    }
+    graph = graph_from_onnx(model_fp32)
+    names = quantizable_tensors(graph)
+    pictures = list(images)
+    known = {*graph.inputs, *graph.outputs}
+    graph.model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, graph.floats[name])
+        for name in names
+        if name not in known
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(graph.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    quota = -(-_KEPT_VALUES // max(1, len(pictures)))
+    computed = [name for name in names if name not in graph.inputs]
+    extremes: Ranges = {}
+    kept: dict[str, list[F32]] = {name: [] for name in names}
+    for picture in pictures:
+        values = dict(zip(computed, session.run(computed, {graph.inputs[0]: picture[None]}), strict=True))
+        for name in names:
+            flat = values[name].ravel() if name in values else picture.ravel()
+            low, high = float(flat.min()), float(flat.max())
+            before = extremes.get(name, (low, high))
+            extremes[name] = (min(low, before[0]), max(high, before[1]))
+            some = flat if flat.size <= quota else flat[random.integers(0, flat.size, quota)]
+            kept[name].append(some.copy())
+    return Activations(extremes, {name: np.concatenate(parts) for name, parts in kept.items()})
+
+
+def max_ranges(activations: Activations) -> Ranges:
+    """Nothing seen is cut off."""
+    return dict(activations.extremes)
+
+
+def percentile_ranges(activations: Activations, share: float) -> Ranges:
+    """The range that holds `share` of the values on either side: rare loud values are cut off."""
+    result = {}
+    for name, values in activations.samples.items():
+        low, high = np.quantile(values, [1 - share, share])
+        result[name] = (float(low), float(high))
+    return result
+
+
+def entropy_ranges(activations: Activations) -> Ranges:
+    """The range whose INT8 histogram tells least of the float one apart (Kullback-Leibler divergence).
+
+    One limit for both signs. Zeros are left out: they are exact in every range, and after a ReLU half of all values.
+    """
+    result = {}
+    for name, values in activations.samples.items():
+        low, high = activations.extremes[name]
+        limit = _entropy_limit(np.abs(values[values != 0]), max(-low, high))
+        result[name] = (max(low, -limit), min(high, limit))
+    return result
+
+
+def _entropy_limit(magnitudes: F32, peak: float) -> float:
+    if not magnitudes.size or peak <= 0:
+        return peak
+    histogram = np.histogram(magnitudes, _BINS, (0.0, peak))[0].astype(np.float64)
+    best, chosen = np.inf, _BINS
+    for end in range(_LEVELS, _BINS + 1, _STRIDE):
+        clipped = histogram[:end].copy()
+        clipped[-1] += histogram[end:].sum()
+        coarse = _requantised(histogram[:end])
+        divergence = _divergence(clipped, coarse)
+        if divergence < best:
+            best, chosen = divergence, end
+    return peak * chosen / _BINS
+
+
+def _requantised(histogram: np.ndarray) -> np.ndarray:
+    """The histogram as INT8 would leave it: each level's counts shared out among its bins that are not empty."""
+    starts = (np.arange(_LEVELS) * histogram.size) // _LEVELS
+    level = np.repeat(np.arange(_LEVELS), np.diff(np.append(starts, histogram.size)))
+    filled = (histogram > 0).astype(np.float64)
+    totals, places = np.add.reduceat(histogram, starts), np.add.reduceat(filled, starts)
+    shared: np.ndarray = (totals / np.maximum(places, 1))[level] * filled
+    return shared
+
+
+def _divergence(reference: np.ndarray, other: np.ndarray) -> float:
+    if not other.sum():
+        return np.inf
+    p, q = reference / reference.sum(), other / other.sum()
+    there = p > 0
+    # where INT8 has nothing left, the reference's mass counts as told apart by a factor of a million
+    return float(np.sum(p[there] * np.log(p[there] / np.maximum(q[there], 1e-6 * p[there]))))
 
 
 def ranges_to_bytes(ranges: Ranges) -> bytes:
     return json.dumps(ranges, indent=0).encode()
+
+
+def ranges_from_bytes(data: bytes) -> Ranges:
+    return {name: (float(low), float(high)) for name, (low, high) in json.loads(data).items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from edge.npz import NpzError, read_npz
 from edge.onnx_file import OnnxFileError, check_self_contained
 from edge.preprocess import Preprocess
 from edge.whole_file import sync_directory, write_whole
+
+log = logging.getLogger("edge.bundle")
 
 MANIFEST, PREVIOUS = "manifest.json", "manifest.previous.json"
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
@@ -157,22 +160,31 @@ class ModelBundle:
             raise BundleError(f"{self.path}: the bundle has no {key}", fix=_MISSING_PART.get(key, _RETRAIN))
         return self.manifest.files[key].sha256
 
-    def graph_key(self, target: str, precision: str) -> str:
-        """Which file a target runs: INT8 differs between TensorRT and the CPU, all else is one for all."""
-        return "model_int8_tensorrt" if precision == "int8" and target.startswith("tensorrt") else f"model_{precision}"
+    def precision(self, wanted: str, target: str = "cpu") -> str:
+        """The precision to run: the one wanted, or for `auto` what passed the gate on this target, else INT8.
 
-    def calibration(self, precision: str) -> Calibration:
+        A precision that the gate refused runs only when it is asked for by name, and with a warning.
+        """
+        deployed = self.manifest.deployments.get(target)
+        if wanted == "auto":
+            return "int8" if deployed is None else deployed.precision
+        if deployed is not None and deployed.precision != wanted == "int8":
+            log.warning("%s: the gate refused int8 (see gate.html); it runs because it was asked for", self.path)
+        return wanted
+
+    def calibration(self, precision: str, *, uncalibrated: bool = False) -> Calibration:
         """Statistics for the network of this precision.
 
-        Raises CalibrationMismatch when they were measured on another engine or another preprocessing.
+        Raises CalibrationMismatch when they were measured on another engine or another preprocessing; `uncalibrated`
+        lets the other engine pass.
         """
         calibration = calibration_from_bytes(self.read(f"calibration_{precision}"), self.manifest.map_side)
         engine = self.engine_sha256(precision)
-        if calibration.engine_sha256 != engine:
+        if calibration.engine_sha256 != engine and not uncalibrated:
             raise CalibrationMismatch(
                 f"{self.path}: statistics were measured on engine {calibration.engine_sha256[:12]}…, "
                 f"the bundle's {precision} engine is {engine[:12]}…",
-                fix=_RECALIBRATE,
+                fix=f"{_RECALIBRATE}; --uncalibrated runs it nevertheless, and every verdict says so",
             )
         if calibration.preprocess_sha256 != self.preprocess.sha256:
             raise CalibrationMismatch(
@@ -188,8 +200,8 @@ class ModelBundle:
 
 
 _MISSING_PART = {
-    "model_int8_tensorrt": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
-    "model_fp16": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
+    "ranges": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
+    "quantization": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
     "model_int8": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
     "calibration_int8": _RECALIBRATE,
     "calibration_fp32": _RECALIBRATE,
@@ -253,6 +265,11 @@ def roll_back(path: Path) -> ModelBundle:
     write_atomically(path / MANIFEST, older)
     write_atomically(previous, newer)
     return load_bundle(path)
+
+
+def sha256_of(data: bytes) -> str:
+    """The hash that names a file or a network."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _store(path: Path, name: str, data: bytes) -> FileEntry:

@@ -84,9 +84,16 @@ class InspectionSettings(_Section):
     bundle: str | None = None
     signed_by: str | None = None
     backend: Literal["auto", "openvino", "onnxruntime"] = "auto"
-    precision: Literal["int8", "fp32"] = "int8"
+    precision: Literal["auto", "int8", "fp32"] = "auto"
+    uncalibrated: bool = False
     threads: PositiveInt | None = None
     deadline_ms: PositiveInt | None = 1000
+
+
+class GateSettings(_Section):
+    flip_share: Share | None = None
+    auroc_drop: Share = 0.005
+    aupro_drop: Share = 0.01
 
 
 class RecordSettings(_Section):
@@ -111,6 +118,7 @@ class Settings(_Section):
     freshness: FreshnessSettings = FreshnessSettings()
     roi: RoiSettings = RoiSettings()
     inspection: InspectionSettings = InspectionSettings()
+    gate: GateSettings = GateSettings()
     record: RecordSettings = RecordSettings()
     view: ViewSettings = ViewSettings()
 

@@ -13,17 +13,25 @@ from edge.verdict import defect_regions
 class Inspector:
     """Judge frames with one backend and the thresholds that were fitted on it.
 
-    threshold is compared with the image score, pixel_threshold with the map; both are in score units.
+    threshold is compared with the image score, pixel_threshold with the map; both are in score units. caveat: what
+    every verdict's detail ends with, for a backend that is not the one they were fitted on.
     """
 
     def __init__(
-        self, backend: Backend, preprocess: Preprocess, threshold: float, pixel_threshold: float, bundle_sha256: str
+        self,
+        backend: Backend,
+        preprocess: Preprocess,
+        threshold: float,
+        pixel_threshold: float,
+        bundle_sha256: str,
+        caveat: str = "",
     ) -> None:
         self.backend = backend
         self.preprocess = preprocess
         self.threshold = threshold
         self.pixel_threshold = pixel_threshold
         self.bundle_sha256 = bundle_sha256
+        self._caveat = f"; {caveat}" if caveat else ""
 
     def inspect(self, frame: Frame) -> Verdict:
         """Judge one frame; a fault, a frame that the ROI does not fit, or a failing model gives INVALID."""
@@ -48,7 +56,7 @@ class Inspector:
             frame_index=frame.index,
             decision=Decision.NG if defective else Decision.OK,
             reason=Reason.ABOVE_THRESHOLD if defective else Reason.BELOW_THRESHOLD,
-            detail=f"score {anomaly_map.score:.4g} {sign} threshold {self.threshold:.4g}",
+            detail=f"score {anomaly_map.score:.4g} {sign} threshold {self.threshold:.4g}{self._caveat}",
             score=anomaly_map.score,
             threshold=self.threshold,
             regions=regions,
@@ -66,7 +74,7 @@ class Inspector:
             frame_index=frame.index,
             decision=Decision.INVALID,
             reason=fault.reason,
-            detail=fault.detail,
+            detail=fault.detail + self._caveat,
             score=None,
             threshold=self.threshold,
             regions=(),

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 FORMAT_VERSION = 1
 
 Weight = Annotated[float, Field(ge=0)]
+Precision = Literal["int8", "fp16", "fp32"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 # the runtimes' own limit for one message, and what int32 coordinates of a picture can be
 MAXIMUM_FILE_BYTES = 2**31 - 1
@@ -123,6 +124,22 @@ class TrainingRecord(_Part):
     selection: str
 
 
+class TriedRung(_Part):
+    """One precision that the ladder tried; exceeded: the gate's limits it does not keep, none: it is deployed."""
+
+    rung: str
+    engine_sha256: Sha256 | None
+    exceeded: tuple[str, ...] = ()
+
+
+class Deployment(_Part):
+    """What runs on one target, and what was tried before it."""
+
+    precision: Precision
+    backend: str
+    tried: tuple[TriedRung, ...]
+
+
 class Manifest(_Part):
     """The bundle's one commit point: a file that is not named here is not part of the bundle."""
 
@@ -140,7 +157,9 @@ class Manifest(_Part):
     trained_on: tuple[Sha256, ...] = ()
     # the same of the parts known to be defective that training saw: evaluation must not use them
     weak_on: tuple[Sha256, ...] = ()
-    # keys: model_fp32, model_fp16, model_int8 (CPU), model_int8_tensorrt, ranges, calibration_fp32, calibration_int8
+    # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
+    deployments: dict[str, Deployment] = {}
+    # keys: model_fp32, model_int8, ranges, quantization, calibration_fp32, calibration_int8, gate_cpu, gate_page_cpu
     files: dict[str, FileEntry]
 
     @property

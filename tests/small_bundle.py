@@ -20,6 +20,7 @@ from edge.manifest import (
     SmoothSpec,
     TrainingRecord,
 )
+from edge.preprocess import Preprocess
 from export.qdq import quantized_for_cpu
 
 SIZE = 32
@@ -43,8 +44,16 @@ def bad_part(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
     return picture
 
 
+def good_field(seed: int) -> np.ndarray:
+    """A good part as the network sees it, float32 (3, SIZE, SIZE) in -1..1."""
+    return planes_from_field(Preprocess(SIZE).field(good_part(seed)), np.empty((3, SIZE, SIZE), np.float32))
+
+
 def blur_network(size: int = SIZE) -> bytes:
-    """FP32 ONNX: image → two 3x3 convolutions → recon, each a per-channel 3x3 mean."""
+    """FP32 ONNX: image → a convolution that changes nothing → two 3x3 ones, each a per-channel mean → recon.
+
+    Three, because the first and the last stay in floating point.
+    """
     from onnx import TensorProto, checker, helper, numpy_helper
 
     weight = np.zeros((3, 3, 3, 3), np.float32)
@@ -52,9 +61,13 @@ def blur_network(size: int = SIZE) -> bytes:
         weight[channel, channel] = 1 / 9
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])
     recon = helper.make_tensor_value_info("recon", TensorProto.FLOAT, [1, 3, size, size])
-    constants = [numpy_helper.from_array(weight, "w1"), numpy_helper.from_array(weight, "w2")]
+    identity = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    constants = [
+        numpy_helper.from_array(values, name) for name, values in (("w0", identity), ("w1", weight), ("w2", weight))
+    ]
     nodes = [
-        helper.make_node("Conv", ["image", "w1"], ["inner"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["image", "w0"], ["entered"], name="first"),
+        helper.make_node("Conv", ["entered", "w1"], ["inner"], name="middle", pads=[1, 1, 1, 1]),
         helper.make_node("Conv", ["inner", "w2"], ["recon"], name="last", pads=[1, 1, 1, 1]),
     ]
     graph = helper.make_graph(nodes, "blur", [image], [recon], constants)
@@ -88,9 +101,7 @@ def make_bundle(path: Path, normals: int = 24, **changes: object) -> ModelBundle
     model, wanted = blur_network(), manifest(**changes)
     bundle = write_bundle(path, wanted, {"model_fp32": ("model_fp32.onnx", model)})
     parts = [good_part(seed) for seed in range(normals)]
-    fields = [bundle.preprocess.field(part) for part in parts]
-    images = [planes_from_field(field, np.empty((3, SIZE, SIZE), np.float32)) for field in fields]
-    ranges = collect_ranges(model, images)
+    ranges = collect_ranges(model, [good_field(seed) for seed in range(normals)])
     files = {
         "model_int8": ("model_int8.onnx", quantized_for_cpu(model, ranges)),
         "ranges": ("ranges.json", ranges_to_bytes(ranges)),

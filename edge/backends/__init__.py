@@ -20,18 +20,24 @@ refuse_telemetry()
 
 
 def open_backend(
-    bundle: ModelBundle, name: str = "auto", precision: str = "int8", threads: int | None = None
+    bundle: ModelBundle,
+    name: str = "auto",
+    precision: str = "int8",
+    threads: int | None = None,
+    *,
+    uncalibrated: bool = False,
 ) -> Backend:
     """Open the bundle's network, with its calibration, on the backend named.
 
-    `auto` takes the first installed of CPU_BACKENDS and logs which. Raises MissingDependency, BundleError.
+    `auto` takes the first installed of CPU_BACKENDS and logs which. uncalibrated: statistics of another engine will do.
+    Raises MissingDependency, BundleError.
     """
     from edge.backends.cpu import CpuBackend, open_network
 
     chosen = choose_backend(name)
-    calibration = bundle.calibration(precision)
+    calibration = bundle.calibration(precision, uncalibrated=uncalibrated)
     network = open_network(chosen, bundle.read(f"model_{precision}"), bundle.manifest, threads)
-    return CpuBackend(network, bundle.manifest, bundle.preprocess, calibration)
+    return CpuBackend(network, bundle.manifest, bundle.preprocess, calibration, bundle.engine_sha256(precision))
 
 
 def installed(name: str) -> bool:

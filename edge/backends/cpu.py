@@ -42,9 +42,17 @@ def open_network(name: str, model: bytes, manifest: Manifest, threads: int | Non
 class CpuBackend:
     """Backend protocol over a CPU network; not for use by two threads at once."""
 
-    def __init__(self, network: Network, manifest: Manifest, preprocess: Preprocess, calibration: Calibration) -> None:
+    def __init__(
+        self,
+        network: Network,
+        manifest: Manifest,
+        preprocess: Preprocess,
+        calibration: Calibration,
+        engine_sha256: str | None = None,
+    ) -> None:
+        """engine_sha256: what runs, where the calibration was measured on something else."""
         self.name = network.name
-        self.engine_sha256 = calibration.engine_sha256
+        self.engine_sha256 = engine_sha256 or calibration.engine_sha256
         self._network = network
         self._preprocess = preprocess
         self._spec = manifest.score

@@ -24,8 +24,9 @@ _ROOMS = {
     "train": ("make_bundle", "train"),
     "fit": ("make_bundle", "fit"),
     "export": ("engines", "export"),
-    "quantize": ("make_bundle", "quantize"),
-    "calibrate": ("make_bundle", "calibrate"),
+    "quantize": ("deploy", "quantize"),
+    "calibrate": ("deploy", "calibrate"),
+    "gate": ("deploy", "gate"),
     "defects": ("defects", "defects"),
     "rollback": ("make_bundle", "rollback"),
     "bundle": ("bundles", "bundle"),
@@ -88,6 +89,8 @@ def settings_for(options: argparse.Namespace) -> Settings:
     override("inspection", "backend", "backend")
     override("inspection", "precision", "precision")
     override("record", "directory", "record_dir")
+    if getattr(options, "uncalibrated", False):
+        overrides["inspection"]["uncalibrated"] = True
     if getattr(options, "no_record", False):
         overrides["record"]["directory"] = None
     return settings.model_copy(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +18,11 @@ from edge.cli.optional import needs
 from edge.cli.progress import say
 from edge.config import Settings
 from edge.engine_cache import BuildOptions, EngineCache
-from edge.errors import BundleError, UsageError
-from edge.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, open_tensorrt
+from edge.errors import BundleError, EngineError, UsageError
+from edge.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, TensorRt, open_tensorrt
+
+if TYPE_CHECKING:
+    from export.ladder import Rung
 
 _MEGABYTE = 1e6
 
@@ -35,12 +40,11 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         make_bundle.export(options, settings)
     if options.target is not None:
         bundle = load_bundle(options.bundle or options.out)
-        model = bundle.read(bundle.graph_key(options.target, options.target_precision))
         for product in PRODUCTS:
             if options.target == product:
-                _build(product, bundle, model, options)
+                _build(product, bundle, options)
                 return 0
-        _try(bundle, model, options.target, options.target_precision, settings.inspection.threads)
+        _try(bundle, options.target, options.rung, settings.inspection.threads)
     return 0
 
 
@@ -50,24 +54,57 @@ def engines_folder(bundle: Path) -> Path:
     return path.with_name(path.name + ".engines")
 
 
-def _build(product: Product, bundle: ModelBundle, model: bytes, options: argparse.Namespace) -> None:
-    engine_module = needs("export.engine", "export")
+def _build(product: Product, bundle: ModelBundle, options: argparse.Namespace) -> None:
+    """Build the rung that is asked for, or go down the ladder until one can be built, and tell what was refused."""
+    ladder = needs("export.ladder", "export")
     tensorrt = open_tensorrt(product)
     targets = tuple(options.targets or RTX_TARGETS) if product == "tensorrt-rtx" else tuple(options.targets or ())
     cache = EngineCache(options.engines or engines_folder(bundle.path))
+    rungs: tuple[Rung, ...] = ladder.RUNGS[product] if options.rung == "auto" else (options.rung,)
+    for rung in rungs:
+        try:
+            _build_rung(tensorrt, bundle, rung, cache, BuildOptions(targets=targets))
+            return
+        except EngineError as error:
+            if rung == rungs[-1]:
+                raise
+            say(f"{rung} is refused, the next precision is tried: {error.message}")
+
+
+def _build_rung(tensorrt: TensorRt, bundle: ModelBundle, rung: Rung, cache: EngineCache, build: BuildOptions) -> None:
     started = time.perf_counter()
-    cached = engine_module.cached_engine(
-        tensorrt, cache, options.target_precision, model, BuildOptions(targets=targets)
-    )
+    model = graph_for_engine(bundle, tensorrt.product, rung)
+    cached = needs("export.engine", "export").cached_engine(tensorrt, cache, rung, model, build)
     done = f"built in {time.perf_counter() - started:.1f} s" if cached.built else "already built, and checked"
     say(
-        f"{options.target_precision} engine of {product} {tensorrt.version}: {done}, "
+        f"{rung} engine of {tensorrt.product} {tensorrt.version}: {done}, "
         f"{len(cached.plan) / _MEGABYTE:.2f} MB, {cached.sha256[:12]}…: {cached.path}"
     )
 
 
-def _try(bundle: ModelBundle, model: bytes, target: str, precision: str, threads: int | None) -> None:
+def graph_for_engine(bundle: ModelBundle, product: Product, rung: Rung) -> bytes:
+    """The graph that TensorRT is given: from the FP32 network, the ranges, and the layers found sensitive."""
+    model = bundle.read("model_fp32")
+    if rung == "fp32":
+        return model
+    try:
+        ranges = needs("calibration.ranges", "export").ranges_from_bytes(bundle.read("ranges"))
+        floating = json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{bundle.path}: the record of the quantisation cannot be read ({error})",
+            fix="run `edge-inspect quantize --bundle BUNDLE --data NORMALS`",
+        ) from error
+    graph: bytes = needs("export.ladder", "export").graph_of_rung(rung, product, model, ranges, floating)
+    return graph
+
+
+def _try(bundle: ModelBundle, target: str, rung: str, threads: int | None) -> None:
     """CPU runtimes read the bundle as it is: that they do, and give finite numbers, is what can be prepared."""
+    if rung not in ("auto", "int8", "fp32"):
+        raise UsageError(f"{target} runs a bundle's int8 or fp32 network, not {rung}", fix="leave --precision out")
+    precision = bundle.precision(rung)
+    model = bundle.read(f"model_{precision}")
     network = open_network(choose_backend(target), model, bundle.manifest, threads)
     outputs = network.run()
     if not all(np.isfinite(values).all() for values in vars(outputs).values() if values is not None):

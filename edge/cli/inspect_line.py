@@ -105,9 +105,18 @@ def bundle_path(settings: Settings) -> Path:
 def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
     """Open the backend and take the thresholds that were fitted on it."""
     inspection = settings.inspection
-    calibration = bundle.calibration(inspection.precision)
-    backend = open_backend(bundle, inspection.backend, inspection.precision, inspection.threads)
-    return Inspector(backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256)
+    precision, uncalibrated = bundle.precision(inspection.precision), inspection.uncalibrated
+    calibration = bundle.calibration(precision, uncalibrated=uncalibrated)
+    backend = open_backend(bundle, inspection.backend, precision, inspection.threads, uncalibrated=uncalibrated)
+    caveat = ""
+    if backend.engine_sha256 != calibration.engine_sha256:
+        caveat = (
+            f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is "
+            f"{backend.engine_sha256[:12]}"
+        )
+    return Inspector(
+        backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256, caveat
+    )
 
 
 def check_region(bundle: ModelBundle, settings: Settings) -> None:
@@ -130,7 +139,7 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         bundle_sha256=bundle.sha256,
         engine_sha256=inspector.backend.engine_sha256,
         backend=inspector.backend.name,
-        precision=settings.inspection.precision,
+        precision=bundle.precision(settings.inspection.precision),
         threshold=inspector.threshold,
         pixel_threshold=inspector.pixel_threshold,
         preprocess_sha256=bundle.preprocess.sha256,

@@ -1,30 +1,23 @@
-"""train, fit, export, quantize, calibrate, rollback: the commands that make and change bundles."""
+"""train, fit, export, rollback: the commands that make bundles and bring older ones back."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
-
-import numpy as np
 
 from edge.backends import choose_backend
-from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle, load_bundle, prepare_directory, roll_back, write_bundle
+from edge.cli.deploy import calibrate, quantize
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
-from edge.config import RoiSettings, Settings
-from edge.datatypes import U8
-from edge.errors import UsageError
-from edge.kernels.cpu import planes_from_field
+from edge.cli.specimens import held_out_images
+from edge.config import Settings
 from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
-from edge.normals import NormalPart, normals_folder, read_normals
+from edge.normals import normals_folder
 from edge.picture import list_pictures
 
-PRECISIONS = ("int8", "fp32")
-_MAXIMUM_RANGE_PICTURES = 512
+_COMPARED_PICTURES = 8
 _CANDIDATES_SHOWN = 5
 
 
@@ -39,6 +32,7 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     needs("export.onnx_graph", "train")
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
+    options.report = False
     for step in (fit, export, quantize, calibrate):
         step(options, settings)
     made = load_bundle(options.out)
@@ -80,7 +74,6 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     """Checkpoint → FP32 ONNX in a bundle that is not calibrated yet."""
     run, network = needs("training.run_files", "train").load_run(options.run_directory)
     outputs = needs("training.methods", "train").METHODS[run.method].outputs
-    model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs)
     manifest = Manifest(
         method=run.method,
         variant=run.variant,
@@ -95,63 +88,14 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         weak_on=run.weak_on,
         files={"model_fp32": FileEntry(name="model_fp32.onnx", sha256="0" * 64, bytes=0)},
     )
+    unwritten = ModelBundle(options.out, manifest, "")
+    shown = [] if options.data is None else held_out_images(unwritten, options.data, _COMPARED_PICTURES)
+    model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
     write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)})
-    say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {options.out}")
-    return 0
-
-
-def quantize(options: argparse.Namespace, settings: Settings) -> int:
-    """Ranges on good parts → INT8 ONNX."""
-    ranges_module = needs("calibration.ranges", "export")
-    bundle = load_bundle(options.bundle)
-    model = bundle.read("model_fp32")
-    size = bundle.manifest.input.size
-    images = []
-    for part in fitting_normals(bundle, options.data):
-        field = bundle.preprocess.field(part.picture)
-        images.append(planes_from_field(field, np.empty((3, size, size), np.float32)))
-        if len(images) == _MAXIMUM_RANGE_PICTURES:
-            break
-    ranges = ranges_module.collect_ranges(model, images)
-    quantized = needs("export.qdq", "export").quantized_for_cpu(model, ranges)
-    parts = {
-        "model_int8": ("model_int8.onnx", quantized),
-        "ranges": ("ranges.json", ranges_module.ranges_to_bytes(ranges)),
-    }
-    write_bundle(bundle.path, bundle.manifest, parts)
-    say(f"ranges of {len(ranges)} tensors on {len(images)} good parts; {len(quantized) / 1e6:.2f} MB of INT8 ONNX")
-    return 0
-
-
-def calibrate(options: argparse.Namespace, settings: Settings) -> int:
-    """Statistics and threshold of both precisions, through the backend that will run."""
-    baseline = needs("calibration.baseline", "cpu")
-    bundle = load_bundle(options.bundle)
-    rectangle, polygon = region_of_interest(settings.roi)
-    if settings.roi != RoiSettings():
-        roi = PreprocessSpec(rectangle=rectangle, polygon=polygon)
-        bundle = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"preprocess": roi}), bundle.sha256)
-    backend = choose_backend(settings.inspection.backend)
-    parts = {}
-    for precision in PRECISIONS:
-        if f"model_{precision}" not in bundle.manifest.files:
-            continue
-        model = bundle.read(f"model_{precision}")
-        network = open_network(backend, model, bundle.manifest, settings.inspection.threads)
-        calibration = baseline.calibrate(
-            network,
-            bundle.engine_sha256(precision),
-            bundle.manifest,
-            bundle.preprocess,
-            calibration_pictures(bundle, options.data, trained=False),
-            trained=calibration_pictures(bundle, options.data, trained=True),
-            budget=options.false_reject / 100,
-            created_utc=_now_utc(),
-        )
-        network.close()
-        parts[f"calibration_{precision}"] = (f"calibration_{precision}.npz", calibration.to_bytes())
-        say(f"{precision} on {backend}: {calibration.summary()}")
-    write_bundle(bundle.path, bundle.manifest, parts)
+    compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"
+    say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {options.out}, {compared}")
+    if options.report:
+        print("\n".join(needs("export.operators", "export").operator_report(model).summary()))
     return 0
 
 
@@ -160,24 +104,6 @@ def rollback(options: argparse.Namespace, settings: Settings) -> int:
     bundle = roll_back(options.bundle)
     say(f"{options.bundle}: now the version of {bundle.manifest.created_utc} ({bundle.sha256[:12]}…)")
     return 0
-
-
-def calibration_pictures(bundle: ModelBundle, data: Path, *, trained: bool) -> Iterator[U8]:
-    """Good parts that the network was, or was not, trained on; it reconstructs the former too well for a threshold."""
-    trained_on = set(bundle.manifest.trained_on)
-    return (part.picture for part in fitting_normals(bundle, data) if (part.sha256 in trained_on) == trained)
-
-
-def fitting_normals(bundle: ModelBundle, data: Path) -> Iterator[NormalPart]:
-    """Good parts, checked to hold the bundle's region of interest; raises UsageError naming the picture."""
-    for part in read_normals(data):
-        height, width = part.picture.shape[:2]
-        if bundle.preprocess.field_of_view(height, width) is None:
-            raise UsageError(
-                f"{part.path} is {width}x{height} px; the region {bundle.preprocess.rectangle} does not lie inside",
-                fix="change roi.rectangle, or remove the picture",
-            )
-        yield part
 
 
 def _now_utc() -> str:

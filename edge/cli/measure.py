@@ -22,8 +22,9 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     inspection = settings.inspection
     accuracy = needs("benchmarks.accuracy", "cpu")
     bundle = load_bundle(bundle_path(settings))
-    calibration = bundle.calibration(inspection.precision)
-    backend = open_backend(bundle, inspection.backend, inspection.precision, inspection.threads)
+    precision = bundle.precision(inspection.precision)
+    calibration = bundle.calibration(precision)
+    backend = open_backend(bundle, inspection.backend, precision, inspection.threads)
     with progress_bar("inspecting") as advance:
         metrics = accuracy.evaluate(
             bundle,
@@ -33,7 +34,7 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
             budget=calibration.false_reject_budget,
             progress=advance,
         )
-    metrics = {"data": options.data.name, "precision": inspection.precision, **metrics}
+    metrics = {"data": options.data.name, "precision": precision, **metrics}
     print(json.dumps(metrics, indent=1) if options.json else accuracy.metrics_text(metrics))
     return 0
 

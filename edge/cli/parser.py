@@ -20,7 +20,7 @@ BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
 _EXIT_CODES = """exit codes:
   0    finished
-  1    a check failed (replay differs, doctor found something that prevents inspection)
+  1    a check failed (replay differs, the gate refuses, doctor found something that prevents inspection)
   2    wrong command line, configuration or data; something not installed
   3    camera: not there, busy, or no frames to read
   4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
@@ -98,6 +98,11 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _inspection(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     _backend(parser)
+    parser.add_argument(
+        "--uncalibrated",
+        action="store_true",
+        help="run a network whose statistics are another's; every verdict says so",
+    )
     parser.add_argument("--frames", type=_positive_int, help="stop after this many verdicts")
     parser.add_argument("--duration", type=_positive, metavar="SECONDS", help="stop after this many seconds")
     parser.add_argument("--once", action="store_true", help="one verdict, then stop")
@@ -114,7 +119,9 @@ def _bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
 
 def _backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=BACKENDS, help="network runtime (default: auto)")
-    parser.add_argument("--precision", choices=("int8", "fp32"), help="which network of the bundle (default: int8)")
+    parser.add_argument(
+        "--precision", choices=("auto", "int8", "fp32"), help="which network (default: auto, what passed the gate)"
+    )
 
 
 def _data(parser: argparse.ArgumentParser, text: str) -> None:
@@ -171,13 +178,19 @@ def _training(parser: argparse.ArgumentParser) -> None:
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="a run made by `fit`, to make a bundle of")
     _product(parser)
+    parser.add_argument("--data", type=Path, help=f"check the graph on {_GOOD_PARTS} (default: on noise)")
+    parser.add_argument("--report", action="store_true", help="print how every operator runs on every target")
     parser.add_argument("--out", type=Path, help="the bundle to make")
     parser.add_argument("--bundle", type=Path, help="a bundle that is there already, to prepare for a target")
     parser.add_argument(
         "--target", choices=TARGETS, help="what will run the network: an engine is built, or a trial run"
     )
     parser.add_argument(
-        "--precision", dest="target_precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8"
+        "--precision",
+        dest="rung",
+        choices=("auto", "int8", "int8_float_ends", "fp16", "fp32"),
+        default="auto",
+        help="auto: what the bundle says, for engines the first of these that can be built (default)",
     )
     parser.add_argument(
         "--compute-capability",
@@ -204,6 +217,15 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     _data(parser, _GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
     _false_reject(parser)
+
+
+def _gate(parser: argparse.ArgumentParser) -> None:
+    _bundle(parser, required=True)
+    _data(parser, _GOOD_PARTS)
+    parser.add_argument("--ng", type=Path, help="folder of defective parts to replay (default: artificial defects)")
+    _backend(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the picture page, an .html file")
 
 
 def _false_reject(parser: argparse.ArgumentParser) -> None:
@@ -284,6 +306,7 @@ COMMANDS = {
     "export": ("write a trained network as FP32 ONNX into a new bundle; build the engine of a target", _export),
     "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
+    "gate": ("do verdicts survive? replay good and defective parts through FP32 and what runs", _gate),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
     "rollback": ("go back to the previous version of a bundle", _rollback),
     "bundle": ("show what a bundle is, verify it, sign it", _bundle_command),

@@ -83,6 +83,41 @@ def test_no_path_of_the_exporting_machine_is_in_the_file(exported):
     assert __file__.rsplit("/tests/", 1)[0].encode() not in exported
 
 
+def test_the_graph_is_compared_on_the_pictures_given(module, monkeypatch):
+    # a picture far outside the range that noise would cover is where the two differ most
+    loud = np.full((3, SIDE, SIDE), 1e8, np.float32)
+    monkeypatch.setattr(onnx_graph, "EXPORT_TOLERANCE", 1e-4)
+    onnx_from_module(module, SIDE, ("recon",), [np.zeros((3, SIDE, SIDE), np.float32)])
+    with pytest.raises(UsageError, match="differs from the trained network by"):
+        onnx_from_module(module, SIDE, ("recon",), [np.zeros((3, SIDE, SIDE), np.float32), loud])
+
+
+def test_a_graph_can_take_any_number_of_pictures(exported):
+    import onnxruntime
+
+    from export.onnx_graph import with_free_batch
+
+    pictures = np.random.default_rng(0).uniform(-1, 1, (3, 3, SIDE, SIDE)).astype(np.float32)
+    one = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    many = onnxruntime.InferenceSession(with_free_batch(exported), providers=["CPUExecutionProvider"])
+    together = many.run(["recon"], {"image": pictures})[0]
+    alone = [one.run(["recon"], {"image": picture[None]})[0][0] for picture in pictures]
+    assert together == pytest.approx(np.stack(alone), abs=1e-5)
+
+
+def test_an_operator_that_no_target_is_given_is_refused():
+    class Enlarger(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shrink, self.enlarge = torch.nn.Conv2d(3, 4, 2, 2), torch.nn.ConvTranspose2d(4, 3, 2, 2)
+
+        def forward(self, image):
+            return {"recon": self.enlarge(self.shrink(image))}
+
+    with pytest.raises(UsageError, match="ConvTranspose"):
+        onnx_from_module(Enlarger(), SIDE, ("recon",))
+
+
 def test_a_graph_that_differs_from_torch_is_refused(module, monkeypatch):
     # nothing is exact to a negative tolerance
     monkeypatch.setattr(onnx_graph, "EXPORT_TOLERANCE", -1.0)

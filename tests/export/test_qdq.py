@@ -1,83 +1,152 @@
-"""The INT8 artefact: what is quantised, how finely, and what is left alone."""
+"""The INT8 artefact: what is quantised on which target, how finely, where the pairs stand, and what is left alone."""
 
 import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
 
-from calibration.ranges import collect_ranges, ranges_to_bytes  # noqa: E402
-from edge.kernels.cpu import planes_from_field  # noqa: E402
-from edge.preprocess import Preprocess  # noqa: E402
-from export.qdq import output_convolutions, quantized_for_cpu  # noqa: E402
-from tests.small_bundle import SIZE, blur_network, good_part  # noqa: E402
+from calibration.ranges import collect_ranges  # noqa: E402
+from edge.errors import UsageError  # noqa: E402
+from export.qdq import quantized_for_cpu, quantized_for_tensorrt  # noqa: E402
+from tests.export.graphs import pictures, residual_network, run  # noqa: E402
 
-
-def images(count=4):
-    fields = [Preprocess(SIZE).field(good_part(seed)) for seed in range(count)]
-    return [planes_from_field(field, np.empty((3, SIZE, SIZE), np.float32)) for field in fields]
+TARGETS = {"cpu": quantized_for_cpu, "tensorrt": quantized_for_tensorrt}
 
 
 @pytest.fixture(scope="module")
 def ranges():
-    return collect_ranges(blur_network(), images())
+    return collect_ranges(residual_network(), pictures())
 
 
 @pytest.fixture(scope="module")
 def quantized(ranges):
-    return onnx.load_model_from_string(quantized_for_cpu(blur_network(), ranges))
+    """Target → parsed graph."""
+    models = {name: quantize(residual_network(), ranges) for name, quantize in TARGETS.items()}
+    return {name: onnx.load_model_from_string(model).graph for name, model in models.items()}
 
 
-def run(model, image):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": image[None]})[0][0]
+def nodes(graph):
+    return {node.name: node for node in graph.node}
 
 
-def test_ranges_name_every_activation_and_hold_all_of_its_values(ranges):
-    assert set(ranges) >= {"image", "inner", "recon"}
-    assert ranges["image"] == pytest.approx((min(i.min() for i in images()), max(i.max() for i in images())))
-    assert all(low <= high for low, high in ranges.values())
+def constant(graph, name):
+    return onnx.numpy_helper.to_array(next(tensor for tensor in graph.initializer if tensor.name == name))
 
 
-def test_the_same_pictures_give_the_same_bytes_of_ranges(ranges):
-    assert ranges_to_bytes(ranges) == ranges_to_bytes(collect_ranges(blur_network(), images()))
+def pairs(graph):
+    """Names of activations that have a Quantize/Dequantize pair."""
+    return {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
 
 
-def test_the_convolution_that_writes_the_output_stays_unquantised(quantized):
-    assert output_convolutions(onnx.load_model_from_string(blur_network())) == ["last"]
-    convolutions = {node.name: node for node in quantized.graph.node if node.op_type == "Conv"}
-    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
-    assert constants[convolutions["last"].input[1]].data_type == onnx.TensorProto.FLOAT
-    assert convolutions["first"].input[1] not in constants
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_first_and_the_last_convolution_stay_in_floating_point(quantized, target):
+    graph = quantized[target]
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for name in ("first", "last"):
+        assert constants[nodes(graph)[name].input[1]].data_type == onnx.TensorProto.FLOAT
+    for name in ("one", "two", "deep", "joined"):
+        assert nodes(graph)[name].input[1] not in constants
 
 
-def test_weights_are_signed_and_of_seven_bits(quantized):
-    weights = [
-        onnx.numpy_helper.to_array(tensor)
-        for tensor in quantized.graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4
-    ]
-    assert len(weights) == 1
-    # eight bits would reach 127, and two such products overflow 16 bits on processors without VNNI
-    assert 60 <= np.abs(weights[0]).max() <= 64
+@pytest.mark.parametrize(("target", "peak"), [("cpu", 64), ("tensorrt", 127)])
+def test_weights_are_signed_with_a_scale_for_each_channel(quantized, target, peak):
+    # eight bits would let two products overflow 16 bits on processors without VNNI
+    values = constant(quantized[target], "one_weight_quantized")
+    assert values.dtype == np.int8
+    assert [int(np.abs(channel).max()) for channel in values] == [peak] * 8
+    assert len(np.unique(constant(quantized[target], "one_weight_scale"))) == 8
 
 
-def test_activations_are_unsigned(quantized):
-    producers = {output: node for node in quantized.graph.node for output in node.output}
-    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
-    quantizers = [node for node in producers.values() if node.op_type == "QuantizeLinear"]
-    assert quantizers
-    assert {constants[node.input[2]].data_type for node in quantizers} == {onnx.TensorProto.UINT8}
+def test_activations_are_unsigned_on_the_cpu_and_symmetric_for_tensorrt(quantized):
+    for target, kind in (("cpu", np.uint8), ("tensorrt", np.int8)):
+        zeros = [constant(quantized[target], f"{name}_zero_point") for name in pairs(quantized[target])]
+        assert {zero.dtype for zero in zeros} == {np.dtype(kind)}
+        assert target == "cpu" or not any(zeros)
 
 
-def test_the_quantised_network_computes_nearly_the_same(ranges):
-    image = images()[0]
-    exact, coarse = run(blur_network(), image), run(quantized_for_cpu(blur_network(), ranges), image)
-    step = (ranges["image"][1] - ranges["image"][0]) / 255
-    assert np.abs(exact - coarse).max() < 4 * step
-    assert np.abs(exact - coarse).max() > 0
+def test_a_bias_is_quantised_on_the_cpu_only(quantized):
+    assert constant(quantized["cpu"], "one_bias_quantized").dtype == np.int32
+    kinds = {tensor.data_type for tensor in quantized["tensorrt"].initializer}
+    # the parser of TensorRT for RTX refuses an int32 DequantizeLinear
+    assert onnx.TensorProto.INT32 not in kinds
+    assert nodes(quantized["tensorrt"])["one"].input[2] == "b_one"
 
 
-def test_quantising_twice_gives_the_same_bytes(ranges):
-    assert quantized_for_cpu(blur_network(), ranges) == quantized_for_cpu(blur_network(), ranges)
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_pair_stands_between_a_convolution_and_its_relu(quantized, target):
+    assert not pairs(quantized[target]) & {"b0", "d0", "e0", "h0"}
+
+
+def test_for_tensorrt_the_pair_stands_after_the_resize_and_the_join(quantized):
+    assert pairs(quantized["tensorrt"]) == {"a", "b", "d", "g"}
+
+
+def test_for_tensorrt_a_sum_reads_its_bypass_rounded_and_its_convolution_as_computed(quantized):
+    # "two" then adds in its own epilogue
+    assert list(nodes(quantized["tensorrt"])["add"].input) == ["c", "a_dequantized"]
+
+
+def test_on_the_cpu_everything_between_int8_nodes_is_rounded_and_nothing_that_only_floats_read(quantized):
+    assert pairs(quantized["cpu"]) == {"a", "b", "c", "d", "e", "f", "g"}
+
+
+def test_joined_branches_share_a_scale_for_tensorrt(ranges):
+    narrow = ranges | {"f": (0.0, 1.0), "d": (0.0, 8.0), "g": (0.0, 8.0)}
+    graph = onnx.load_model_from_string(quantized_for_tensorrt(residual_network(), narrow)).graph
+    assert constant(graph, "d_scale") == constant(graph, "g_scale") == np.float32(8 / 127)
+
+
+def test_what_a_resize_moves_keeps_its_scale(ranges):
+    graph = onnx.load_model_from_string(quantized_for_cpu(residual_network(), ranges | {"e": (0.0, 3.0)})).graph
+    assert constant(graph, "e_scale") == constant(graph, "f_scale")
+
+
+def test_zero_is_exact_whatever_the_range(ranges):
+    # padding is zero, and must not become something else
+    graph = onnx.load_model_from_string(quantized_for_cpu(residual_network(), ranges | {"b": (0.5, 2.0)})).graph
+    assert constant(graph, "b_scale") == np.float32(2 / 255)
+    assert constant(graph, "b_zero_point") == 0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_quantised_network_computes_nearly_the_same(ranges, target):
+    quantized = TARGETS[target](residual_network(), ranges)
+    for picture in pictures(3, seed=5):
+        exact = run(residual_network(), picture)
+        difference = np.abs(run(quantized, picture) - exact)
+        assert 0 < difference.mean() < 0.03 * np.abs(exact).mean()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_layers_named_stay_floating_and_the_result_is_nearer(ranges, target):
+    picture = pictures(1, seed=9)[0]
+    exact = run(residual_network(), picture)
+    errors = []
+    for floating in ((), ("one", "two", "deep"), ("one", "two", "deep", "joined")):
+        model = TARGETS[target](residual_network(), ranges, floating)
+        errors.append(float(np.abs(run(model, picture) - exact).mean()))
+    assert errors[0] > errors[1] > 1e-4
+    assert errors[2] < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_quantising_twice_gives_the_same_bytes(ranges, target):
+    assert TARGETS[target](residual_network(), ranges) == TARGETS[target](residual_network(), ranges)
+
+
+def test_a_bias_too_large_for_its_channel_raises_the_scale_instead_of_overflowing(ranges):
+    model = onnx.load_model_from_string(residual_network())
+    for tensor in model.graph.initializer:
+        if tensor.name == "w_one":
+            values = np.array(onnx.numpy_helper.to_array(tensor))
+            # as batch norm leaves a channel that never fired
+            values[0] *= 1e-12
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, "w_one"))
+    graph = onnx.load_model_from_string(quantized_for_cpu(model.SerializeToString(), ranges)).graph
+    restored = constant(graph, "one_bias_quantized") * constant(graph, "one_bias_scale").astype(np.float64)
+    assert restored == pytest.approx(np.linspace(-0.3, 0.3, 8), abs=1e-4)
+
+
+def test_a_tensor_without_a_range_is_named(ranges):
+    with pytest.raises(UsageError, match="no range of the tensor 'b'"):
+        quantized_for_cpu(residual_network(), {name: limits for name, limits in ranges.items() if name != "b"})

@@ -1,10 +1,11 @@
 """`export --target`: a bundle prepared for what will run it, on a machine that need not be the one."""
 
+import json
 from importlib.util import find_spec
 
 import pytest
 
-from edge.bundle import load_bundle
+from edge.bundle import load_bundle, write_bundle
 from tests.system.command_line import assert_refused, edge
 
 needs_rtx = pytest.mark.skipif(
@@ -30,6 +31,31 @@ def test_an_rtx_engine_lies_beside_its_bundle_and_is_built_once(bundle_path):
     (engine,) = (bundle_path.parent / "plate.engines").glob("*.engine")
     assert engine.name.startswith("tensorrt-rtx-fp32-")
     assert load_bundle(bundle_path).sha256 == before
+
+
+@needs_rtx
+@pytest.mark.engines
+def test_the_quantised_bundle_gives_an_int8_engine_without_being_asked(bundle_path, tmp_path):
+    record = json.dumps({"sensitivity": {"floating": []}}).encode()
+    write_bundle(bundle_path, load_bundle(bundle_path).manifest, {"quantization": ("quantization.json", record)})
+    result = edge("export", "--bundle", bundle_path, "--target", "tensorrt-rtx", "--engines", "made", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "int8 engine of tensorrt-rtx" in result.stderr
+    assert len(list((tmp_path / "made").glob("tensorrt-rtx-int8-*.engine"))) == 1
+
+
+@needs_rtx
+@pytest.mark.engines
+def test_a_bundle_without_ranges_says_what_to_run_and_a_damaged_record_is_told(bundle_path, tmp_path):
+    command = ("export", "--bundle", bundle_path, "--target", "tensorrt-rtx")
+    manifest = load_bundle(bundle_path).manifest
+    write_bundle(bundle_path, manifest, {"quantization": ("quantization.json", b"[]")})
+    assert_refused(
+        edge(*command, cwd=tmp_path), 4, "record of the quantisation cannot be read", "edge-inspect quantize"
+    )
+    without = {key: entry for key, entry in manifest.files.items() if key not in ("ranges", "quantization")}
+    write_bundle(bundle_path, manifest.model_copy(update={"files": without}), {})
+    assert_refused(edge(*command, cwd=tmp_path), 4, "no ranges", "edge-inspect quantize")
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])

@@ -1,0 +1,62 @@
+"""Which ranges: every estimator is tried on held-out normals and artificial defects, and the best one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from calibration.ranges import Activations, Ranges, entropy_ranges, max_ranges, percentile_ranges
+from edge.manifest import Manifest
+from export.exhibits import Exhibits, show
+from export.qdq import quantized_for_cpu
+
+ESTIMATORS: dict[str, Callable[[Activations], Ranges]] = {
+    "max": max_ranges,
+    "percentile 99.99": partial(percentile_ranges, share=0.9999),
+    "percentile 99.9": partial(percentile_ranges, share=0.999),
+    "entropy": entropy_ranges,
+}
+RULE = (
+    "highest mean of image and pixel average precision of artificial defects on held-out normals; the first of equals"
+)
+# with fewer held-out normals than this there is nothing to choose by
+MINIMUM_NORMALS = 5
+
+
+@dataclass(frozen=True)
+class RangeChoice:
+    """The ranges taken, and what every estimator was worth; without a trial the figures are empty."""
+
+    estimator: str
+    ranges: Ranges
+    precision: dict[str, float]
+    precision_fp32: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The choice without the ranges, which have a file of their own."""
+        return {"chosen": self.estimator, "rule": RULE, "precision": self.precision, "fp32": self.precision_fp32}
+
+    def summary(self) -> str:
+        """One line for a person."""
+        if not self.precision:
+            return f"{self.estimator}, untried: fewer than {MINIMUM_NORMALS} held-out good parts"
+        tried = ", ".join(f"{name} {value:.4f}" for name, value in self.precision.items())
+        return f"{self.estimator} (average precision of artificial defects: {tried}; FP32 {self.precision_fp32:.4f})"
+
+
+def choose_ranges(
+    model_fp32: bytes, manifest: Manifest, activations: Activations, exhibits: Exhibits, threads: int | None = None
+) -> RangeChoice:
+    """Quantise with each estimator's ranges, judge, and take the best; `max` when too few normals were held out."""
+    if len(exhibits.normals) < MINIMUM_NORMALS or not len(exhibits.altered):
+        return RangeChoice("max", max_ranges(activations), {}, None)
+    ranges = {name: estimate(activations) for name, estimate in ESTIMATORS.items()}
+    precision = {
+        name: show(quantized_for_cpu(model_fp32, found), manifest, exhibits, threads).precision(exhibits)
+        for name, found in ranges.items()
+    }
+    reference = show(model_fp32, manifest, exhibits, threads).precision(exhibits)
+    best = max(precision, key=lambda name: precision[name])
+    return RangeChoice(best, ranges[best], precision, reference)

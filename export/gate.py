@@ -1,0 +1,236 @@
+"""Do the verdicts survive? The same parts are judged by the FP32 network and by what would run, each with its own
+calibration, and the two are compared verdict by verdict and map by map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.backends.base import Backend
+from edge.config import GateSettings
+from edge.datatypes import F32, U8, AnomalyMap
+from edge.errors import UsageError
+from edge.latency import StageClock
+from edge.metrics import aupro, image_auroc
+from export.exhibits import Mask, at_side
+
+_THUMBNAIL_PX = 160
+# shares are compared after arithmetic: 0.71 - 0.705 is a little more than 0.005
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A part to be judged: frame uint8 (H, W, 3) BGR; mask (s, s) of its network field where the defect is known."""
+
+    name: str
+    frame: U8
+    defective: bool
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A backend with the threshold that was fitted on it."""
+
+    backend: Backend
+    threshold: float
+
+    @property
+    def named(self) -> dict[str, Any]:
+        return {
+            "backend": self.backend.name, "engine_sha256": self.backend.engine_sha256, "threshold": self.threshold,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One specimen as both judges saw it; scores are relative to the judge's own threshold: above zero is NG."""
+
+    name: str
+    defective: bool
+    mask: Mask | None
+    thumbnail: U8
+    reference: AnomalyMap
+    candidate: AnomalyMap
+    reference_excess: float
+    candidate_excess: float
+
+    @property
+    def flipped(self) -> bool:
+        return (self.reference_excess > 0) != (self.candidate_excess > 0)
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """What the comparison found. `exceeded` names every limit that does not hold; none: passed.
+
+    new_rejects, fewer_rejects: good parts that only the candidate, or only the reference, rejects. missed, found: the
+    same for defective ones. drops: reference minus candidate, None where nothing can be said (no defective parts, or no
+    masks). score shifts: change of score minus threshold, in margins; margin: threshold minus the median good score.
+    """
+
+    target: str
+    rung: str
+    created_utc: str
+    reference: dict[str, Any]
+    candidate: dict[str, Any]
+    defects: str
+    normals: int
+    defective: int
+    flips_allowed: int
+    new_rejects: int
+    fewer_rejects: int
+    missed: int
+    found: int
+    auroc: tuple[float, float] | None
+    aupro: tuple[float, float] | None
+    margin: float
+    score_shift_mean: float
+    score_shift_max: float
+    map_correlation: float
+    map_difference_max: float
+    limits: dict[str, Any]
+    exceeded: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.exceeded
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"passed": self.passed, **asdict(self)}
+
+    def summary(self) -> list[str]:
+        """For a person, a line each."""
+        lines = [
+            f"gate {self.target}, {self.rung}: {'passed' if self.passed else 'REFUSED: ' + '; '.join(self.exceeded)}",
+            f"  {self.normals} good parts: {self.new_rejects} newly rejected ({self.flips_allowed} allowed), "
+            f"{self.fewer_rejects} no longer; scores shift by {self.score_shift_mean:.1%} of the margin, "
+            f"{self.score_shift_max:.1%} at most",
+        ]
+        if self.auroc is not None:
+            pixels = "" if self.aupro is None else f", AUPRO {self.aupro[0]:.4f} to {self.aupro[1]:.4f}"
+            lines.append(
+                f"  {self.defective} {self.defects}: {self.missed} newly missed, {self.found} newly found; "
+                f"image AUROC {self.auroc[0]:.4f} to {self.auroc[1]:.4f}{pixels}"
+            )
+        return lines
+
+
+def replay(specimens: Iterable[Specimen], reference: Judge, candidate: Judge) -> list[Replayed]:
+    """Both judges on every specimen. Raises ModelError when one of the networks fails, as it would on the line."""
+    return [_replayed(specimen, reference, candidate) for specimen in specimens]
+
+
+def gate_report(
+    replayed: Sequence[Replayed],
+    reference: Judge,
+    candidate: Judge,
+    limits: GateSettings,
+    *,
+    budget: float,
+    target: str,
+    rung: str,
+    defects: str,
+    created_utc: str,
+) -> GateReport:
+    """Compare, and hold against the limits; budget: the false-reject budget of the calibration.
+
+    defects: what the defective specimens are, for the record. Raises UsageError without good parts.
+    """
+    normals = [part for part in replayed if not part.defective]
+    defective = [part for part in replayed if part.defective]
+    if not normals:
+        raise UsageError("no good parts to replay", fix="give --data a folder of good parts the network has not seen")
+    flips = [part for part in replayed if part.flipped]
+    new_rejects = sum(not part.defective and part.candidate_excess > 0 for part in flips)
+    missed = sum(part.defective and part.candidate_excess <= 0 for part in flips)
+    normal_flips = sum(not part.defective for part in flips)
+    share = budget if limits.flip_share is None else limits.flip_share
+    allowed = math.floor(share * len(normals) + _ROUNDING)
+    auroc = _both(_image_auroc, replayed) if defective else None
+    masked = bool(defective) and all(part.mask is not None and part.mask.any() for part in defective)
+    regions = _both(_aupro, replayed) if masked else None
+    margin = max(-float(np.median([part.reference_excess for part in normals])), 1e-6)
+    shifts = np.array([abs(part.candidate_excess - part.reference_excess) for part in replayed]) / margin
+    exceeded = []
+    if new_rejects > allowed:
+        exceeded.append(f"{new_rejects} good parts newly rejected, {allowed} allowed")
+    for name, pair, limit in (("image AUROC", auroc, limits.auroc_drop), ("AUPRO", regions, limits.aupro_drop)):
+        if pair is not None and pair[0] - pair[1] > limit + _ROUNDING:
+            exceeded.append(f"{name} falls by {pair[0] - pair[1]:.4f}, {limit:.4f} allowed")
+    return GateReport(
+        target=target,
+        rung=rung,
+        created_utc=created_utc,
+        reference=reference.named,
+        candidate=candidate.named,
+        defects=defects,
+        normals=len(normals),
+        defective=len(defective),
+        flips_allowed=allowed,
+        new_rejects=new_rejects,
+        fewer_rejects=normal_flips - new_rejects,
+        missed=missed,
+        found=len(flips) - normal_flips - missed,
+        auroc=auroc,
+        aupro=regions,
+        margin=margin,
+        score_shift_mean=float(shifts.mean()),
+        score_shift_max=float(shifts.max()),
+        map_correlation=float(np.mean([_correlation(part) for part in replayed])),
+        map_difference_max=max(float(np.abs(p.candidate.values - p.reference.values).max()) for p in replayed),
+        limits=limits.model_dump(),
+        exceeded=tuple(exceeded),
+    )
+
+
+def _replayed(specimen: Specimen, reference: Judge, candidate: Judge) -> Replayed:
+    maps = [judge.backend.score(specimen.frame, StageClock(0)) for judge in (reference, candidate)]
+    scale = _THUMBNAIL_PX / max(specimen.frame.shape[:2])
+    size = [max(1, round(side * min(1.0, scale))) for side in specimen.frame.shape[1::-1]]
+    return Replayed(
+        name=specimen.name,
+        defective=specimen.defective,
+        mask=specimen.mask,
+        thumbnail=np.asarray(cv2.resize(specimen.frame, size, interpolation=cv2.INTER_AREA), np.uint8),
+        reference=maps[0],
+        candidate=maps[1],
+        reference_excess=maps[0].score - reference.threshold,
+        candidate_excess=maps[1].score - candidate.threshold,
+    )
+
+
+def _both(figure: Any, replayed: Sequence[Replayed]) -> tuple[float, float]:
+    return (
+        figure(replayed, [part.reference for part in replayed]),
+        figure(replayed, [part.candidate for part in replayed]),
+    )
+
+
+def _image_auroc(replayed: Sequence[Replayed], maps: Sequence[AnomalyMap]) -> float:
+    return image_auroc([part.defective for part in replayed], [anomaly_map.score for anomaly_map in maps])
+
+
+def _aupro(replayed: Sequence[Replayed], maps: Sequence[AnomalyMap]) -> float:
+    side = maps[0].values.shape[0]
+    empty = np.zeros((side, side), np.bool_)
+    masks = [empty if part.mask is None else at_side(part.mask, side) for part in replayed]
+    return aupro(masks, [anomaly_map.values for anomaly_map in maps])
+
+
+def _correlation(part: Replayed) -> float:
+    """Pearson's, of the two maps; 1 where both are flat."""
+    first, second = (_centred(plane) for plane in (part.reference.values, part.candidate.values))
+    scale = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return 1.0 if scale < 1e-12 else float((first * second).sum()) / scale
+
+
+def _centred(plane: F32) -> F32:
+    return np.asarray(plane - plane.mean(), np.float32)

@@ -1,0 +1,198 @@
+"""The operator policy: what runs in INT8 on each target, what stays in floating point, and what is refused.
+
+Why each line is as it is: docs/export.md. The quantiser asks here what to quantise, so the report cannot disagree
+with the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from edge.errors import UsageError
+from export.graph import Graph, attribute, graph_from_onnx, input_convolutions, output_convolutions
+
+Target = Literal["cpu", "tensorrt", "tensorrt-rtx"]
+State = Literal["int8", "float", "refused"]
+
+TARGETS: tuple[Target, ...] = ("cpu", "tensorrt", "tensorrt-rtx")
+# these only move values, or pick among them: what goes in and what comes out share one scale
+MOVING = frozenset({"MaxPool", "Resize"})
+# run in INT8 where what they read was computed in INT8, and what reads them is
+_CARRIED = frozenset({"Add", "AveragePool", "Concat", "Relu"}) | MOVING
+_LEARNED_PER_TOKEN = "transformer blocks gain little from INT8 and lose accuracy in it"
+_FLOATING = {
+    "Gemm": _LEARNED_PER_TOKEN,
+    "MatMul": _LEARNED_PER_TOKEN,
+    "LayerNormalization": _LEARNED_PER_TOKEN,
+    "Softmax": "exponentials need more than eight bits",
+    "Gelu": "breaks the fused INT8 convolution; ReLU does not",
+    "Erf": "breaks the fused INT8 convolution; ReLU does not",
+    "Sigmoid": "exponentials need more than eight bits",
+    "LeakyRelu": "breaks the fused INT8 convolution; ReLU does not",
+}
+_FIRST = "sees the picture itself: its step would hide faint defects"
+_LAST = "writes an output: its step would be the residual's floor"
+_CHOSEN = "left in floating point by the sensitivity pass or the ladder"
+_REFUSED = {
+    "ConvTranspose": (TARGETS, "use a nearest Resize and a convolution: per-channel scales lie on its wrong axis"),
+    "BatchNormalization": (TARGETS, "export in evaluation mode, so that it is folded into the convolution"),
+    "InstanceNormalization": (TARGETS, "use batch norm, which is folded, or leave the normalisation out"),
+    "If": (TARGETS, "make the choice before the export: the deployed graph has one path"),
+    "Loop": (TARGETS, "unroll it before the export: the deployed graph has one path"),
+    "Scan": (TARGETS, "unroll it before the export: the deployed graph has one path"),
+    "NonZero": (TARGETS, "keep every shape static"),
+    "TopK": (("tensorrt", "tensorrt-rtx"), "choose the `svga` or `dense` graph: sorting stays outside INT8 fusion"),
+    "GatherElements": (("tensorrt", "tensorrt-rtx"), "choose the `svga` or `dense` graph instead of picked neighbours"),
+}
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """One node: how it runs on each target, and why not in INT8 where it does not (empty: it does)."""
+
+    node: str
+    op: str
+    runs: dict[Target, State]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class OperatorReport:
+    """Every node of a graph that computes something."""
+
+    rows: tuple[OperatorRow, ...]
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        return [asdict(row) for row in self.rows]
+
+    def require(self, targets: Iterable[Target]) -> None:
+        """Raise UsageError for the first node that one of the targets must not be given."""
+        for row in self.rows:
+            for target in targets:
+                if row.runs[target] == "refused":
+                    raise UsageError(f"{row.node} ({row.op}) is not deployed on {target}", fix=row.why)
+
+    def shares(self) -> str:
+        """How much of the graph runs in INT8, in one line."""
+        counts = {target: sum(row.runs[target] == "int8" for row in self.rows) for target in TARGETS}
+        shares = ", ".join(f"{count} on {target}" for target, count in counts.items())
+        return f"of {len(self.rows)} operators run in INT8: {shares}"
+
+    def summary(self) -> list[str]:
+        """A line for each operator: how many of its nodes run in INT8, by target."""
+        lines = []
+        for op in sorted({row.op for row in self.rows}):
+            rows = [row for row in self.rows if row.op == op]
+            shares = []
+            for target in TARGETS:
+                counts = {state: sum(row.runs[target] == state for row in rows) for state in ("int8", "refused")}
+                shares.append(f"{target} {'refused' if counts['refused'] else counts['int8']}")
+            reasons = "; ".join(sorted({row.why for row in rows if row.why}))
+            lines.append(f"{op} x{len(rows)}: INT8 on {', '.join(shares)}" + (f" ({reasons})" if reasons else ""))
+        return lines
+
+
+def operator_report(model_fp32: bytes, floating: Collection[str] = ()) -> OperatorReport:
+    """How every operator will run; floating: names of convolutions that were chosen to stay in floating point."""
+    graph = graph_from_onnx(model_fp32)
+    int8 = {target: int8_nodes(graph, target, floating) for target in TARGETS}
+    first, last = input_convolutions(graph), output_convolutions(graph)
+    kept = {**dict.fromkeys(floating, _CHOSEN), **dict.fromkeys(first, _FIRST), **dict.fromkeys(last, _LAST)}
+    rows = []
+    for node in graph.nodes:
+        if node.op_type == "Constant":
+            continue
+        refused, remedy = _refusal(node)
+        runs: dict[Target, State] = {
+            target: "refused" if target in refused else "int8" if node.name in int8[target] else "float"
+            for target in TARGETS
+        }
+        why = remedy
+        if not why and "float" in runs.values():
+            why = kept.get(node.name) or _reason(node)
+        rows.append(OperatorRow(node.name, node.op_type, runs, why))
+    return OperatorReport(tuple(rows))
+
+
+def int8_nodes(graph: Graph, target: Target, floating: Collection[str] = ()) -> set[str]:
+    """Names of the nodes that run in INT8 on a target, by policy and with `floating` left out.
+
+    Convolutions with constant weights do, but for the first and last: those that see the picture itself, and those that
+    write an output, whose step would be the residual's floor. What lies between INT8 nodes is carried along.
+    """
+    left_out = {*input_convolutions(graph), *output_convolutions(graph), *floating}
+    int8 = {
+        node.name
+        for node in graph.nodes
+        if node.op_type == "Conv" and node.name not in left_out and node.input[1] in graph.constants
+    }
+    # what a convolution reads in INT8, or an INT8 node writes, is there in INT8 for others too
+    rounded = {node.input[0] for node in graph.nodes if node.name in int8}
+    for node in graph.nodes:
+        if _can_be_carried(node) and _reads_only(graph, node, rounded):
+            int8.add(node.name)
+        if node.name in int8:
+            rounded.update(node.output)
+    # backwards: what only feeds floating point gains nothing, but for a ReLU, which costs nothing where it is fused
+    for node in reversed(graph.nodes):
+        if node.op_type not in ("Conv", "Relu") and node.name in int8:
+            readers = [reader for output in node.output for reader in graph.consumers.get(output, [])]
+            if not any(reader.name in int8 for reader in readers):
+                int8.discard(node.name)
+    return int8
+
+
+def quantizable_tensors(graph: Graph) -> list[str]:
+    """Float tensors whose range some target may need: what INT8 nodes read and write."""
+    int8 = int8_nodes(graph, "cpu")
+    names = {
+        name
+        for node in graph.nodes
+        if node.name in int8
+        for name in (*graph.computed_inputs(node), *node.output)
+        if name in graph.floats and not is_fused(graph, int8, name)
+    }
+    return sorted(names)
+
+
+def is_fused(graph: Graph, int8: Collection[str], name: str) -> bool:
+    """Whether a tensor never exists in INT8, because a ReLU takes it over in the step that makes it."""
+    maker, reader = graph.producer.get(name), graph.only_reader(name)
+    return (
+        maker is not None
+        and maker.op_type in ("Conv", "Add")
+        and maker.name in int8
+        and reader is not None
+        and reader.op_type == "Relu"
+        and reader.name in int8
+    )
+
+
+def _can_be_carried(node: Any) -> bool:
+    if node.op_type == "Resize":
+        return bool(attribute(node, "mode", "nearest") == "nearest")
+    return node.op_type in _CARRIED
+
+
+def _reads_only(graph: Graph, node: Any, rounded: Collection[str]) -> bool:
+    """Whether everything a node reads is there in INT8; sizes and scales of a Resize do not count, constants do."""
+    parameters = {"", *graph.constants} if node.op_type in MOVING else {""}
+    return all(name in rounded for name in node.input if name not in parameters)
+
+
+def _refusal(node: Any) -> tuple[tuple[Target, ...], str]:
+    if node.domain not in ("", "ai.onnx"):
+        return TARGETS, f"{node.domain}:{node.op_type} is no standard operator: write it with those of ONNX"
+    if node.op_type == "Resize" and attribute(node, "coordinate_transformation_mode", "") == "align_corners":
+        return TARGETS, "use nearest, or bilinear without align_corners"
+    return _REFUSED.get(node.op_type, ((), ""))
+
+
+def _reason(node: Any) -> str:
+    if node.op_type in _FLOATING:
+        return _FLOATING[node.op_type]
+    if node.op_type in _CARRIED or node.op_type == "Conv":
+        return "lies between operators that run in floating point"
+    return "has no INT8 form"
