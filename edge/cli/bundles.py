@@ -71,6 +71,10 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
         f"{', without ' + ', '.join(training.ablations) if training.ablations else ''}",
     )
     yield "chosen on", training.selection
+    for target, deployment in sorted(manifest.deployments.items()):
+        refused = [f"{rung.rung} ({'; '.join(rung.exceeded)})" for rung in deployment.tried if rung.exceeded]
+        after = f", after the gate refused {', '.join(refused)}" if refused else ""
+        yield f"runs on {target}", f"{deployment.precision} with {deployment.backend}{after}"
     for key in sorted(manifest.files):
         if key.startswith("calibration_"):
             yield from _calibration(opened, key.removeprefix("calibration_"))

@@ -10,7 +10,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be written")
 
 from calibration.ranges import collect_ranges  # noqa: E402
-from edge.engine_cache import BuildOptions, EngineCache  # noqa: E402
+from edge.engine_cache import BuildOptions, EngineCache, engine_key  # noqa: E402
 from edge.errors import EngineError, MissingDependency  # noqa: E402
 from edge.tensorrt_runtime import LoadedEngine  # noqa: E402
 from edge.tensorrt_versions import RTX_TARGETS, WeaklyTypedTensorRt, open_tensorrt, tensorrt_from_module  # noqa: E402
@@ -217,3 +217,46 @@ def test_the_version_chooses_the_typing_and_an_old_one_is_refused():
 def test_targets_are_for_rtx_only():
     with pytest.raises(EngineError, match="for the GPU it runs on"):
         tensorrt_from_module("tensorrt", FakeBindings("10.3.0")).aim_at(None, (86,))
+
+
+class FakeRtx(FakeBindings):
+    """A GPU that runs every engine, and compiles what it was not given."""
+
+    def __init__(self, accepts):
+        super().__init__("1.7.1.116")
+        self.given, self.accepts, self.made = [], accepts, b"kernels"
+        self.EngineValidity = SimpleNamespace(INVALID="invalid")
+        self.Runtime = lambda logger: SimpleNamespace(
+            get_engine_validity=lambda plan: ("valid", 0), deserialize_cuda_engine=lambda plan: self._engine()
+        )
+
+    def _engine(self):
+        cache = SimpleNamespace(
+            deserialize=lambda data: self.given.append(data) or self.accepts, serialize=lambda: self.made
+        )
+        config = SimpleNamespace(create_runtime_cache=lambda: cache, set_runtime_cache=lambda cache: True)
+        return SimpleNamespace(
+            create_runtime_config=lambda: config,
+            create_execution_context=lambda config: "context",
+            num_io_tensors=2,
+            get_tensor_name=lambda index: ("image", "recon")[index],
+            get_tensor_shape=lambda name: (1, 3, 64, 64),
+        )
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_what_rtx_compiled_at_one_start_is_offered_at_the_next(tmp_path, caplog, accepts):
+    bindings, cache = FakeRtx(accepts), EngineCache(tmp_path)
+    tensorrt = tensorrt_from_module("tensorrt-rtx", bindings)
+    key = engine_key(tensorrt, "fp32", b"model", BuildOptions(targets=(86,)), device=None)
+    engine = cache.obtain(key, lambda: b"plan")
+    first = LoadedEngine(tensorrt, engine, cache)
+    assert first.tensors == {"image": (1, 3, 64, 64), "recon": (1, 3, 64, 64)}
+    assert bindings.given == []
+    first.keep_compiled()
+    again = LoadedEngine(tensorrt, engine, cache)
+    assert bindings.given == [b"kernels"]
+    assert ("another GPU, driver or TensorRT: compiling again" in caplog.text) != accepts
+    bindings.made = b"more kernels"
+    again.keep_compiled()
+    assert cache.find_compiled(engine) == b"more kernels"

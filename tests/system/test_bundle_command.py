@@ -20,6 +20,19 @@ def test_show_tells_what_a_person_wants_to_know(bundle_path, tmp_path):
     assert "none of this version" in lines["signature"]
 
 
+def test_show_tells_what_the_gate_let_through_and_what_it_refused(bundle_path, tmp_path):
+    manifest = bundle_path / "manifest.json"
+    tried = [
+        {"rung": "int8", "engine_sha256": None, "exceeded": ["AUPRO falls by 0.0200, 0.0100 allowed"]},
+        {"rung": "fp32", "engine_sha256": "0" * 64},
+    ]
+    deployments = {"cpu": {"precision": "fp32", "backend": "openvino", "tried": tried}}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "deployments": deployments}))
+    result = edge("bundle", "show", "--bundle", bundle_path, cwd=tmp_path)
+    assert "runs on cpu" in result.stdout
+    assert "fp32 with openvino, after the gate refused int8 (AUPRO falls by 0.0200, 0.0100 allowed)" in result.stdout
+
+
 def test_show_tells_of_damage_and_hides_what_would_steer_the_terminal(bundle_path, tmp_path):
     manifest = bundle_path / "manifest.json"
     values = json.loads(manifest.read_text())
