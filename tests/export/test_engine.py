@@ -88,18 +88,16 @@ def method_names():
 def test_every_method_builds_for_turing_ampere_ada_and_blackwell(rtx, method_graph, method, rung):
     model, side = method_graph(method)
     graph = graph_of_rung(rung, "tensorrt-rtx", model, collect_ranges(model, pictures(side)))
-    plan = engine_from_onnx(rtx, graph, ALL)
-    assert len(plan) > 10_000
-    # each target has its own code in the plan
-    assert len(plan) > len(engine_from_onnx(rtx, graph, BuildOptions(targets=(86,))))
+    assert len(engine_from_onnx(rtx, graph, ALL)) > 10_000
 
 
 @needs_rtx
 @pytest.mark.engines
 @pytest.mark.parametrize("target", RTX_TARGETS)
-def test_an_engine_for_one_target_is_another_than_for_the_next(rtx, target):
-    engines = {engine_from_onnx(rtx, blur_network(), BuildOptions(targets=(one,))) for one in {75, target}}
-    assert len(engines) == len({75, target})
+def test_an_engine_for_all_targets_is_another_than_for_one(rtx, target):
+    assert engine_from_onnx(rtx, blur_network(), ALL) != engine_from_onnx(
+        rtx, blur_network(), BuildOptions(targets=(target,))
+    )
 
 
 @needs_rtx

@@ -142,12 +142,23 @@ def test_an_altered_network_is_found_by_its_hash(line, bundle_path, tmp_path):
 
 @pytest.mark.parametrize(("backend", "name"), [("openvino", "OpenVINO"), ("onnxruntime", "ONNX Runtime")])
 def test_a_network_with_right_hashes_that_the_runtime_refuses_is_code_4(line, bundle_path, tmp_path, backend, name):
+    import onnx
+
     bundle = load_bundle(bundle_path)
-    cut = bundle.read("model_int8")[:-100]
-    moved = replace(bundle.calibration("int8"), engine_sha256=hashlib.sha256(cut).hexdigest())
-    store_part(bundle_path, "model_int8", cut)
+    model = onnx.load_model_from_string(bundle.read("model_int8"))
+    model.graph.node[0].op_type = "Unheard"
+    odd = model.SerializeToString()
+    moved = replace(bundle.calibration("int8"), engine_sha256=hashlib.sha256(odd).hexdigest())
+    store_part(bundle_path, "model_int8", odd)
     store_part(bundle_path, "calibration_int8", moved.to_bytes())
     refused_bundle(line, bundle_path, tmp_path, f"{name} refuses the network", backend=backend)
+
+
+def test_a_cut_off_network_with_right_hashes_never_reaches_a_runtime(line, bundle_path, tmp_path):
+    store_part(bundle_path, "model_int8", load_bundle(bundle_path).read("model_int8")[:-100])
+    words = ("statistics were measured on engine", "model_int8.onnx is not a network that may be run")
+    refused_bundle(line, bundle_path, tmp_path, words[0])
+    assert_refused(edge("bundle", "verify", "--bundle", bundle_path, cwd=tmp_path), 4, words[1])
 
 
 @pytest.mark.parametrize(("version", "fix"), [(2, "update edge-inspect"), (0, "edge-inspect train")])
