@@ -29,7 +29,7 @@ _TARGET = "cpu"
 
 
 def quantize(options: argparse.Namespace, settings: Settings) -> int:
-    """Ranges on good parts → INT8 for processors and for engines, and FP16; what was chosen is kept in the bundle."""
+    """Ranges on good parts → INT8 ONNX for processors; what was chosen and why is kept in the bundle."""
     ranges_module = needs("calibration.ranges", "export")
     bundle = load_bundle(options.bundle)
     model, manifest, threads = bundle.read("model_fp32"), bundle.manifest, settings.inspection.threads

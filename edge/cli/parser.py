@@ -96,11 +96,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _inspection(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     _backend(parser)
-    parser.add_argument(
-        "--uncalibrated",
-        action="store_true",
-        help="run a network whose statistics are another's; every verdict says so",
-    )
+    _uncalibrated(parser)
     parser.add_argument("--frames", type=_positive_int, help="stop after this many verdicts")
     parser.add_argument("--duration", type=_positive, metavar="SECONDS", help="stop after this many seconds")
     parser.add_argument("--once", action="store_true", help="one verdict, then stop")
@@ -108,6 +104,14 @@ def _inspection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record-dir", type=Path, help="where verdicts and pictures are kept (default: ./records)")
     parser.add_argument("--no-record", action="store_true", help="keep no records")
     parser.add_argument("--json", action="store_true", help="one JSON object per verdict on standard output")
+
+
+def _uncalibrated(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--uncalibrated",
+        action="store_true",
+        help="run a network whose statistics are another's; every verdict says so",
+    )
 
 
 def _bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -250,6 +254,7 @@ def _replay(parser: argparse.ArgumentParser) -> None:
     _records(parser)
     _bundle(parser)
     parser.add_argument("--backend", choices=BACKENDS, help="default: the recorded one")
+    _uncalibrated(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:

@@ -57,7 +57,7 @@ def calibration_pictures(bundle: ModelBundle, data: Path, *, trained: bool) -> I
 
 
 def range_images(bundle: ModelBundle, data: Path, maximum: int) -> list[F32]:
-    """Network inputs to collect ranges on: parts trained on, or the others where there are none; spread over the folder.
+    """Network inputs to collect ranges on: parts trained on, the others where there are none; spread over the folder.
 
     For a network that says where defects are, half as many with artificial defects come on top: on good parts alone
     its loudest activations never occur, and INT8 would cut them off.
