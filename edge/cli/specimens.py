@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from export.exhibits import Exhibits
     from export.gate import Specimen
 
-# parts that are looked at, at most: good ones held out, and defective ones drawn on them
+# parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
 _HELD_OUT, _ALTERED = 64, 48
 _SEED = 20
 
