@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from export.gate import Specimen
 
 # parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
-_HELD_OUT, _ALTERED = 64, 48
+_HELD_OUT, _ALTERED, _EXHIBITED = 64, 48, 32
 _SEED = 20
 
 
@@ -84,7 +84,7 @@ def exhibits(bundle: ModelBundle, data: Path) -> Exhibits:
     held_out = list(islice(_held_out(bundle, data), _HELD_OUT))
     fields = _fields(bundle, held_out)
     weight = None if not held_out else bundle.preprocess.weight(*held_out[0].picture.shape[:2])
-    altered = draw_defects(fields, weight, _ALTERED)
+    altered = draw_defects(fields, weight, _EXHIBITED)
     made: Exhibits = needs("export.exhibits", "cpu").Exhibits(
         normals=[_image(field) for field in fields],
         altered=[_image(field) for field in altered.fields],
