@@ -130,6 +130,8 @@ class Manifest(_Part):
     training: TrainingRecord
     # pixel hashes (edge/normals.py) of the good parts trained on: calibration must not use them
     trained_on: tuple[Sha256, ...] = ()
+    # pixel hashes of labelled defective parts that training saw (train/weak): evaluation leaves them out
+    weak_on: tuple[Sha256, ...] = ()
     # keys: model_fp32, model_int8, ranges, calibration_fp32, calibration_int8
     files: dict[str, FileEntry]
 

@@ -188,6 +188,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     _data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
     _backend(parser)
+    parser.add_argument("--compare-precisions", action="store_true", help="INT8 and FP32 side by side")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
