@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.labelled import SeenPictures, TestPicture
+from benchmarks.labelled import SeenPictures
 from benchmarks.observation import Observation, Progress, Reading, figures_of_merit, observe
 from edge.backends.base import Backend
 from edge.bundle import ModelBundle
@@ -39,15 +39,19 @@ def evaluate(
 
 
 def observe_bundle(
-    bundle: ModelBundle, backend: Backend, data: Path, progress: Progress = lambda done, total: None
+    bundle: ModelBundle,
+    backend: Backend,
+    data: Path,
+    progress: Progress = lambda done, total: None,
+    seen: SeenPictures | None = None,
 ) -> Observation:
-    """What the backend says about the test pictures that the bundle was not trained on."""
+    """What the backend says about test pictures; seen: what must not be counted, None for what the bundle has seen."""
 
-    def detector(image: U8, _: TestPicture) -> Reading:
+    def detector(image: U8, _: U8 | None) -> Reading:
         anomaly_map = backend.score(image, StageClock(0))
         return Reading(anomaly_map.score, anomaly_map.values)
 
-    return observe(detector, data, bundle.preprocess, SeenPictures.of(bundle.manifest), progress)
+    return observe(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress)
 
 
 def bundle_figures(

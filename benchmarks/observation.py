@@ -51,7 +51,8 @@ class Reading:
     values: F32 | None
 
 
-Detector = Callable[[U8, TestPicture], Reading]
+# picture and its golden sample, if it has one → reading
+Detector = Callable[[U8, U8 | None], Reading]
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ def observe(
                 fix="evaluate on pictures of the camera that the bundle was made for",
             )
         if not seen.leaves_out(picture, image):
+            reference = None if picture.reference is None else read_picture(picture.reference)
             started = time.perf_counter_ns()
-            reading = detector(image, picture)
+            reading = detector(image, reference)
             milliseconds.append((time.perf_counter_ns() - started) / 1e6)
             kept.append(picture)
             readings.append(reading)

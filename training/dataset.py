@@ -10,12 +10,10 @@ import numpy as np
 
 from edge.datatypes import U8
 from edge.errors import UsageError
-from edge.normals import normals_folder, read_normals
+from edge.normals import held_out_split, normals_folder, read_normals
 from edge.preprocess import Preprocess
 
 MINIMUM_NORMALS = 16
-MINIMUM_HELD_OUT = 8
-HELD_OUT_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,6 @@ def load_normals(data: Path, preprocess: Preprocess) -> Normals:
 
 
 def split_held_out(normals: Normals, seed: int) -> tuple[Normals, Normals]:
-    """(trained on, held out): a random 15 %, at least eight, for statistics, thresholds and every choice."""
-    count = len(normals.hashes)
-    held_out = max(MINIMUM_HELD_OUT, round(HELD_OUT_SHARE * count))
-    order = np.random.default_rng(seed).permutation(count)
-    return normals.take(np.sort(order[held_out:])), normals.take(np.sort(order[:held_out]))
+    """(trained on, held out), as edge/normals.py splits them."""
+    trained, held_out = held_out_split(len(normals.hashes), seed)
+    return normals.take(trained), normals.take(held_out)
