@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines import baselines_for, evaluate_baseline
-from benchmarks.baselines.base import Fitting
+from benchmarks.baselines import Fitting, baselines_for, evaluate_baseline
 from benchmarks.labelled import SeenPictures
 from benchmarks.results_file import result_path, write_result
 from calibration.baseline import DEFAULT_BUDGET

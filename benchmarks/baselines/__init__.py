@@ -15,6 +15,8 @@ from benchmarks.observation import Observation, Progress, figures_of_merit, obse
 from edge.datatypes import U8
 from edge.preprocess import Preprocess
 
+__all__ = ["Baseline", "Fitting", "baselines_for", "evaluate_baseline"]
+
 
 def baselines_for(data: Path, preprocess: Preprocess) -> list[Baseline]:
     """Every baseline that this folder allows; the golden template needs a reference for every test picture."""

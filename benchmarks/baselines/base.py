@@ -39,6 +39,10 @@ class Baseline(Protocol):
     @property
     def group(self) -> Group: ...
     @property
+    def needs_reference(self) -> bool:
+        """Whether every picture must come with its golden sample."""
+
+    @property
     def threshold(self) -> float | None:
         """Of the image score, from held-out good parts; None before `fit`, and where none can be had."""
 
@@ -102,6 +106,7 @@ class MapBaseline:
     """Baseline protocol over an ErrorModel: aligned fields, statistics and threshold from held-out good parts."""
 
     group: Group = "network-free"
+    needs_reference = False
 
     def __init__(self, model: ErrorModel, preprocess: Preprocess) -> None:
         self.model = model

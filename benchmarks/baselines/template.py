@@ -27,6 +27,7 @@ class GoldenTemplate:
 
     name = "golden template"
     group: Group = "network-free"
+    needs_reference = True
     threshold: float | None = None
 
     def __init__(self, preprocess: Preprocess) -> None:

@@ -37,6 +37,7 @@ class TrivialStatistic:
     """Baseline protocol without a map: standard deviations of one measure from its mean over good parts."""
 
     group: Group = "trivial"
+    needs_reference = False
 
     def __init__(self, measure: str, side: Side, preprocess: Preprocess) -> None:
         self.name = f"{_NAMES[side]} {measure}"

@@ -28,6 +28,7 @@ _ROOMS = {
     "calibrate": ("make_bundle", "calibrate"),
     "rollback": ("make_bundle", "rollback"),
     "evaluate": ("measure", "evaluate"),
+    "compare": ("compare", "compare"),
     "doctor": ("measure", "doctor"),
     "replay": ("records", "replay"),
     "report": ("records", "report"),

@@ -13,6 +13,7 @@ _PACKAGES = {
     "cpu": (),
     "export": ("onnx", "onnxruntime"),
     "train": ("onnx", "onnxruntime", "onnxscript", "torch"),
+    "compare": ("onnx", "onnxruntime", "onnxscript", "torch", "matplotlib"),
 }
 
 
