@@ -14,7 +14,7 @@ from edge.datatypes import U8
 from edge.errors import UsageError
 from edge.metrics import Interval, image_auroc
 
-NETWORK = "network"
+NETWORK, TRIVIAL = "network", "trivial"
 # methods closer than this on artificial defects are equal, and the faster one is taken
 EQUAL_AUROC = 0.005
 SUMMARISED = (
@@ -67,12 +67,12 @@ class Contender:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """name: of the detector to use. bar: the best detector without a network. lead: of the network over the bar.
+    """name: of the detector to use, None for none. bar: the best detector without a network.
 
-    lead is None where no network is recommended; it is an interval of the difference in image AUROC.
+    lead: interval of the recommended network's image AUROC minus the bar's; None where no network is recommended.
     """
 
-    name: str
+    name: str | None
     bar: str
     lead: Interval | None
     text: str
@@ -99,7 +99,7 @@ def recommend(contenders: Sequence[Contender]) -> Recommendation:
     bar = max(others, key=lambda contender: contender.auroc)
     better = [contender for contender in networks if contender.auroc > bar.auroc]
     if not better:
-        return Recommendation(bar.name, bar.name, None, _none_is_better(networks, bar))
+        return _none_is_better(networks, bar)
     limit = max(contender.artificial for contender in better) - EQUAL_AUROC
     equals = [contender for contender in better if contender.artificial >= limit]
     chosen = min(equals, key=lambda contender: float(contender.mean("score_ms_p50") or 0.0))
@@ -108,7 +108,7 @@ def recommend(contenders: Sequence[Contender]) -> Recommendation:
         f"Use {chosen.name}: image AUROC {chosen.auroc:.3f} on the test pictures, {bar.auroc:.3f} for {bar.name}, the "
         f"best detector without a network. Of {_counted(len(better), 'method')} that beat it, this one is "
         f"{'the best' if len(equals) == 1 else 'as good as the best, and the fastest,'} on artificial defects "
-        f"({chosen.artificial:.3f})."
+        f"({chosen.artificial:.3f}). {_at_threshold(chosen)}"
     )
     if lead.low <= 0:
         text += (
@@ -118,18 +118,28 @@ def recommend(contenders: Sequence[Contender]) -> Recommendation:
     return Recommendation(chosen.name, bar.name, lead, text)
 
 
-def _none_is_better(networks: Sequence[Contender], bar: Contender) -> str:
+def _none_is_better(networks: Sequence[Contender], bar: Contender) -> Recommendation:
     best = max(networks, key=lambda contender: contender.auroc)
-    text = (
-        f"None of the methods beats {bar.name} (image AUROC {bar.auroc:.3f}; the best method, {best.name}, "
-        f"{best.auroc:.3f}): use {bar.name}, or collect more pictures of good parts and train longer."
-    )
-    if bar.group == "trivial":
-        text += (
-            " One number per picture tells these defects: make sure that good and bad parts were photographed the same "
-            "way before believing it."
+    figures = f"image AUROC {bar.auroc:.3f}; the best method, {best.name}, {best.auroc:.3f}"
+    if bar.group == TRIVIAL:
+        text = (
+            f"None of the methods beats {bar.name}, one number per picture ({figures}): nothing is recommended. Make sure "
+            "that good and bad parts were photographed the same way; then collect more pictures of good parts, or train "
+            "longer."
         )
-    return text
+        return Recommendation(None, bar.name, None, text)
+    text = (
+        f"None of the methods beats {bar.name} ({figures}): use {bar.name}, or collect more pictures of good parts and "
+        f"train longer. {_at_threshold(bar)}"
+    )
+    return Recommendation(bar.name, bar.name, None, text)
+
+
+def _at_threshold(contender: Contender) -> str:
+    recall, rejected = contender.mean("recall"), contender.mean("false_reject_rate")
+    if recall is None or rejected is None:
+        return "It has no threshold yet."
+    return f"At its threshold it finds {recall:.0%} of the defects and rejects {rejected:.0%} of the good parts."
 
 
 def _counted(count: int, noun: str) -> str:

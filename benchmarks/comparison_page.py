@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from html import escape
 
-from benchmarks.comparison import NETWORK, Contender, Recommendation
+from benchmarks.comparison import NETWORK, TRIVIAL, Contender, Recommendation
 from benchmarks.comparison_plots import latency_png, map_png, picture_png, roc_png, truth_png
 from benchmarks.labelled import EVALUATION_SIDE, TestPicture
 from edge import __version__
@@ -23,13 +23,13 @@ _COLUMNS = (
     ("AUPRO 0.3", "aupro_30", 3, True),
     ("AUPRO 0.05", "aupro_05", 3, True),
     ("false rejects at 95 % recall", "fpr_at_95", 1, False),
-    ("at 99 %", "fpr_at_99", 1, False),
+    ("false rejects at 99 % recall", "fpr_at_99", 1, False),
     ("found at the threshold", "recall", 1, True),
     ("good parts rejected", "false_reject_rate", 1, False),
     ("ms per picture", "score_ms_p50", 1, False),
 )
 _RATES = {"fpr_at_95", "fpr_at_99", "recall", "false_reject_rate"}
-_GROUPS = {NETWORK: "trained networks, INT8", "network-free": "without a network", "trivial": "one number per picture"}
+_GROUPS = {NETWORK: "trained networks, INT8", "network-free": "without a network", TRIVIAL: "one number per picture"}
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -48,8 +48,9 @@ td { text-align: right; padding: 4px 8px; border-bottom: 1px solid #e6e9eb; font
 th:first-child, td:first-child { text-align: left; max-width: none; }
 tr.group td { text-align: left; color: #5c666e; padding-top: 12px; border-bottom-color: #b8c0c5; }
 tr.chosen td:first-child { font-weight: 700; } td.best { font-weight: 700; color: #0b5a75; }
-td small { color: #5c666e; font-size: 11px; }
-.charts { display: flex; flex-wrap: wrap; gap: 20px; }
+td small { display: block; color: #5c666e; font-size: 11px; }
+.charts { display: flex; flex-wrap: wrap; gap: 20px; margin-top: 20px; }
+.charts figure { flex: 1 1 440px; max-width: 580px; }
 figure { margin: 0; } figure img { max-width: 100%; height: auto; }
 .maps td { text-align: center; border: 0; padding: 3px 4px; vertical-align: top; }
 .maps td:first-child { text-align: left; vertical-align: middle; padding-right: 12px; }
@@ -81,12 +82,13 @@ def comparison_page(data: str, variant: str, contenders: Sequence[Contender], ad
 <p class="quiet">{escape(head)}</p>
 <p class="{verdict}">{escape(advice.text)}</p>
 <h2>Figures</h2>
-<div class="wide">{_table(contenders, advice)}</div>
+<div class="wide">{_table(_shown(contenders), advice)}</div>
 <p class="quiet">{"Means, ± standard deviation over seeds. " if seeds > 1 else ""}In brackets: 95 % bootstrap interval
  over test pictures, first seed. Bold: best of its column. “Artificial”: image AUROC of artificial defects on held-out
- good parts, which ranks the networks; test pictures only exclude those that no detector without a network loses to.
+ good parts. It ranks the networks, as test pictures must not choose what they are then said to measure; they only
+ exclude a network that does not beat the best detector without one. Of each single number, the better direction is shown.
  Pixel figures at {EVALUATION_SIDE} × {EVALUATION_SIDE} px; a dash: does not exist (no masks, no map, no threshold).
- Networks differ from artificial to real defects: a method that trains on artificial ones is at home on them.</p>
+ Artificial defects are not the real ones: a method that trains on them is at home there.</p>
 <div class="charts">
 <figure>{_image(roc_png(drawn), "ROC curves")}<figcaption class="quiet">ROC, first seed; dashed: without a network.
 </figcaption></figure>
@@ -104,6 +106,7 @@ def comparison_page(data: str, variant: str, contenders: Sequence[Contender], ad
 def comparison_text(contenders: Sequence[Contender], advice: Recommendation) -> str:
     """The main columns and the recommendation, for a terminal."""
     columns = [column for column in _COLUMNS if column[1] in ("image_auroc", "aupro_30", "fpr_at_95", "score_ms_p50")]
+    contenders = _shown(contenders)
     width = max(len(contender.name) for contender in contenders)
     lines = [" " * width + "".join(f"{heading:>30}" for heading, *_ in columns)]
     for contender in contenders:
@@ -128,10 +131,20 @@ def shown_pictures(pictures: Sequence[TestPicture]) -> list[int]:
     return sorted(chosen, key=lambda index: (pictures[index].defective, pictures[index].kind, index))
 
 
+def _shown(contenders: Sequence[Contender]) -> list[Contender]:
+    """Of the directions of one number only the best: the others are the same number upside down."""
+    best: dict[str, Contender] = {}
+    for contender in contenders:
+        key = contender.name.split(" ", 1)[1] if contender.group == TRIVIAL else contender.name
+        if key not in best or contender.auroc > best[key].auroc:
+            best[key] = contender
+    return list(best.values())
+
+
 def _best_others(contenders: Sequence[Contender]) -> list[Contender]:
     """Detectors without a network, and of the trivial ones only the best: more lines would hide each other."""
     others = [contender for contender in contenders if contender.group == "network-free"]
-    trivial = [contender for contender in contenders if contender.group == "trivial"]
+    trivial = [contender for contender in contenders if contender.group == TRIVIAL]
     return [*others, *sorted(trivial, key=lambda contender: -contender.auroc)[:1]]
 
 

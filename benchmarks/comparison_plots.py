@@ -50,6 +50,8 @@ def roc_png(contenders: Sequence[Contender]) -> bytes:
 
 def latency_png(contenders: Sequence[Contender]) -> bytes:
     """Median milliseconds per picture against image AUROC, means over seeds."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
     figure, axes = _axes()
     for contender in contenders:
         x, y = contender.mean("score_ms_p50"), contender.auroc
@@ -63,6 +65,9 @@ def latency_png(contenders: Sequence[Contender]) -> bytes:
             axes.errorbar([x], [y], yerr=[spread], color=colour, capsize=3, linewidth=1.2)
         axes.annotate(contender.name, (x, y), textcoords="offset points", xytext=(8, 4), fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.35, y=0.12)
     axes.set(xlabel="milliseconds per picture (median, logarithmic)", ylabel="image AUROC")
     return _png(figure)
