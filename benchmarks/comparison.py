@@ -123,9 +123,8 @@ def _none_is_better(networks: Sequence[Contender], bar: Contender) -> Recommenda
     figures = f"image AUROC {bar.auroc:.3f}; the best method, {best.name}, {best.auroc:.3f}"
     if bar.group == TRIVIAL:
         text = (
-            f"None of the methods beats {bar.name}, one number per picture ({figures}): nothing is recommended. Make sure "
-            "that good and bad parts were photographed the same way; then collect more pictures of good parts, or train "
-            "longer."
+            f"None of the methods beats {bar.name}, one number per picture ({figures}): nothing is recommended. "
+            "Make sure that good and bad parts were photographed the same way; then collect more good parts and train longer."
         )
         return Recommendation(None, bar.name, None, text)
     text = (

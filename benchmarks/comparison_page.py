@@ -9,7 +9,7 @@ from html import escape
 
 from benchmarks.comparison import NETWORK, TRIVIAL, Contender, Recommendation
 from benchmarks.comparison_plots import latency_png, map_png, picture_png, roc_png, truth_png
-from benchmarks.labelled import EVALUATION_SIDE, TestPicture
+from benchmarks.labelled import EVALUATION_SIDE, LabelledPicture
 from edge import __version__
 from edge.hardware import read_processor
 
@@ -86,7 +86,7 @@ def comparison_page(data: str, variant: str, contenders: Sequence[Contender], ad
 <p class="quiet">{"Means, ± standard deviation over seeds. " if seeds > 1 else ""}In brackets: 95 % bootstrap interval
  over test pictures, first seed. Bold: best of its column. “Artificial”: image AUROC of artificial defects on held-out
  good parts. It ranks the networks, as test pictures must not choose what they are then said to measure; they only
- exclude a network that does not beat the best detector without one. Of each single number, the better direction is shown.
+ exclude a network that does not beat the best detector without one. Of a single number the better direction is shown.
  Pixel figures at {EVALUATION_SIDE} × {EVALUATION_SIDE} px; a dash: does not exist (no masks, no map, no threshold).
  Artificial defects are not the real ones: a method that trains on them is at home there.</p>
 <div class="charts">
@@ -115,7 +115,7 @@ def comparison_text(contenders: Sequence[Contender], advice: Recommendation) -> 
     return "\n".join([*lines, "", advice.text])
 
 
-def shown_pictures(pictures: Sequence[TestPicture]) -> list[int]:
+def shown_pictures(pictures: Sequence[LabelledPicture]) -> list[int]:
     """Indexes of up to six: the middle picture of every kind, good parts first, then more from the largest kinds."""
     kinds: dict[str, list[int]] = {}
     for index, picture in enumerate(pictures):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from benchmarks.comparison import NETWORK, Contender
-from benchmarks.labelled import TestPicture
+from benchmarks.labelled import LabelledPicture
 from edge.datatypes import U8
 from edge.metrics import roc_curve
 from edge.picture import read_picture
@@ -96,7 +96,7 @@ def _png(figure: Figure) -> bytes:
 # --- pictures and maps
 
 
-def picture_png(picture: TestPicture) -> bytes:
+def picture_png(picture: LabelledPicture) -> bytes:
     """The test picture, small."""
     return _encoded(_thumb(read_picture(picture.path)))
 
@@ -123,7 +123,7 @@ def map_png(contender: Contender, index: int) -> bytes | None:
     return _encoded(_thumb(heat, like=contender.observed.pictures[index]))
 
 
-def _thumb(image: U8, like: TestPicture | None = None) -> U8:
+def _thumb(image: U8, like: LabelledPicture | None = None) -> U8:
     """At one height; as wide as the picture it belongs to, within reason."""
     height, width = (image if like is None else read_picture(like.path)).shape[:2]
     shown = int(np.clip(_THUMB_HEIGHT_PX * width / height, 50, 260))

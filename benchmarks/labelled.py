@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class TestPicture:
+class LabelledPicture:
     """One picture of test/, its class folder, where its mask or its folder of defect channels lies, and its reference.
 
     None: there is none. reference: the picture at the same place under reference/, a golden sample.
@@ -44,12 +44,12 @@ class TestPicture:
         return self.kind != "good"
 
 
-def list_test_pictures(data: Path) -> list[TestPicture]:
+def list_test_pictures(data: Path) -> list[LabelledPicture]:
     """test/<class>/* with their masks; raises UsageError unless both good and bad parts are there."""
     root = data / "test"
     kinds = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
     pictures = [
-        TestPicture(path, kind, _mask_of(data, kind, path), _existing(data / "reference" / path.relative_to(data)))
+        LabelledPicture(path, kind, _mask_of(data, kind, path), _existing(data / "reference" / path.relative_to(data)))
         for kind in kinds
         for path in list_pictures(root / kind)
     ]
@@ -102,7 +102,7 @@ class TruthReader:
         self._config = data / DEFECTS_CONFIG
         self._saturations = _saturations(self._config)
 
-    def truth(self, picture: TestPicture, image: U8, view: FieldOfView) -> Truth | None:
+    def truth(self, picture: LabelledPicture, image: U8, view: FieldOfView) -> Truth | None:
         """None for a defective picture without a mask; nothing is defective in a good one."""
         side = EVALUATION_SIDE
         if not picture.defective:
@@ -151,7 +151,7 @@ def _saturations(config: Path) -> dict[int, _Saturation] | None:
     return {entry.pixel_value: entry for entry in entries}
 
 
-def _read_mask(path: Path, picture: TestPicture, image: U8, view: FieldOfView) -> U8:
+def _read_mask(path: Path, picture: LabelledPicture, image: U8, view: FieldOfView) -> U8:
     """The grey mask inside the region of interest."""
     mask = read_picture(path)
     if mask.shape[:2] != image.shape[:2]:
@@ -193,7 +193,7 @@ class SeenPictures:
     def of(cls, manifest: Manifest) -> SeenPictures:
         return cls(manifest.trained_on, manifest.weak_on)
 
-    def leaves_out(self, picture: TestPicture, image: U8) -> bool:
+    def leaves_out(self, picture: LabelledPicture, image: U8) -> bool:
         """Whether this test picture must not be counted."""
         if not self._trained_on and not self._weak_on:
             return False

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.labelled import (
+    LabelledPicture,
     SeenPictures,
-    TestPicture,
     Truth,
     TruthReader,
     list_test_pictures,
@@ -63,7 +63,7 @@ class Observation:
     which it had seen labelled examples.
     """
 
-    pictures: tuple[TestPicture, ...]
+    pictures: tuple[LabelledPicture, ...]
     scores: NDArray[np.float64]
     maps: tuple[F32 | None, ...]
     truths: tuple[Truth | None, ...]
@@ -86,7 +86,7 @@ def observe(
     """Show every test picture that training has not seen; raises UsageError for good ones that it has."""
     pictures = list_test_pictures(data)
     reader = TruthReader(data)
-    kept: list[TestPicture] = []
+    kept: list[LabelledPicture] = []
     readings: list[Reading] = []
     truths: list[Truth | None] = []
     milliseconds = []
@@ -238,5 +238,5 @@ def _rows_of_kinds(observed: Observation, kinds: set[str]) -> list[int]:
     return [i for i, picture in enumerate(observed.pictures) if not picture.defective or picture.kind in kinds]
 
 
-def _defect_kinds(pictures: Iterable[TestPicture]) -> set[str]:
+def _defect_kinds(pictures: Iterable[LabelledPicture]) -> set[str]:
     return {picture.kind for picture in pictures if picture.defective}

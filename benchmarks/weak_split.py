@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.labelled import TestPicture, list_test_pictures
+from benchmarks.labelled import LabelledPicture, list_test_pictures
 from edge.errors import EdgeInspectError, UsageError
 
 MANIFEST = "manifest.csv"
@@ -31,13 +31,13 @@ MANIFEST = "manifest.csv"
 class WeakSplit:
     """weak: pictures that become training examples. gone: relatives of theirs that are used nowhere."""
 
-    weak: tuple[TestPicture, ...]
-    gone: tuple[TestPicture, ...]
+    weak: tuple[LabelledPicture, ...]
+    gone: tuple[LabelledPicture, ...]
     unseen_kinds: tuple[str, ...]
 
 
 def draw_weak(
-    pictures: Sequence[TestPicture],
+    pictures: Sequence[LabelledPicture],
     per_kind: int,
     seed: int,
     kinds: Sequence[str] | None = None,
@@ -52,8 +52,8 @@ def draw_weak(
     unknown = sorted(set(kinds or ()) - set(all_kinds))
     if unknown:
         raise UsageError(f"no defect kind {', '.join(unknown)}", fix=f"choose from {', '.join(all_kinds)}")
-    weak: list[TestPicture] = []
-    gone: list[TestPicture] = []
+    weak: list[LabelledPicture] = []
+    gone: list[LabelledPicture] = []
     chosen = all_kinds if kinds is None else sorted(kinds)
     for kind in chosen:
         members = [picture for picture in pictures if picture.kind == kind]
