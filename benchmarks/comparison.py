@@ -124,7 +124,7 @@ def _none_is_better(networks: Sequence[Contender], bar: Contender) -> Recommenda
     if bar.group == TRIVIAL:
         text = (
             f"None of the methods beats {bar.name}, one number per picture ({figures}): nothing is recommended. "
-            "Make sure that good and bad parts were photographed the same way; then collect more good parts and train longer."
+            "Make sure that good and bad parts were photographed the same way; then collect more good parts."
         )
         return Recommendation(None, bar.name, None, text)
     text = (

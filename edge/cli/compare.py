@@ -93,7 +93,8 @@ def _bundle_of(
     bundle = load_bundle(path)
     training, budget = bundle.manifest.training, bundle.calibration("int8").false_reject_budget
     known = {part.sha256 for part in parts}
-    same_parts = training.n_train + training.n_heldout == len(known) and known.issuperset(bundle.manifest.trained_on)
+    trained_on = set(bundle.manifest.trained_on)
+    same_parts = len(trained_on) + training.n_heldout == len(known) and trained_on <= known
     if not same_parts or abs(budget - options.false_reject / 100) > 1e-9:
         raise UsageError(
             f"{path} was made from other good parts, or for another false-reject budget",
