@@ -25,7 +25,7 @@ from training.dataset import load_normals, split_held_out
 from training.methods import find_method
 from training.methods.base import Batch, Method, Variant, seeded
 from training.selection import SELECTION_RULE, choose_score, run_network
-from training.synthesis import PRESETS, DefectGenerator
+from training.defects import PRESETS, DefectGenerator
 
 CHECKPOINT, RECORD, SHEET = "checkpoint.pt", "run.json", "reconstructions.png"
 _SENSOR_NOISE = 0.01

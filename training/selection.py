@@ -12,7 +12,7 @@ from edge.kernels.cpu import NetworkOutputs
 from edge.kernels.statistics import cross_fitted_paths, residual_errors
 from edge.manifest import ScoreSpec
 from edge.metrics import image_auroc
-from training.synthesis import DefectGenerator, DefectPreset
+from training.defects import DefectGenerator, DefectPreset
 
 SELECTION_RULE = (
     "score path: image AUROC of artificial defects on held-out normals against those normals, cross-fitted; "
