@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -102,10 +103,11 @@ def axial_max_relative(nodes: Tensor) -> Tensor:
     return largest - nodes
 
 
-def grid_closeness(grid: int, channels: int = 64) -> Tensor:
-    """(g * g, g * g): similarity of sine and cosine codes of two places; 1 for the same place, falling with distance."""
-    frequencies = 10000 ** -(torch.arange(channels // 4) / (channels / 4))
-    angles = torch.arange(grid)[:, None] * frequencies
-    axis = torch.cat([angles.sin(), angles.cos()], 1)  # (g, channels / 2)
-    code = torch.cat([axis[:, None].expand(-1, grid, -1), axis[None].expand(grid, -1, -1)], 2).reshape(grid * grid, -1)
-    return code @ code.T * (2 / channels)
+def grid_closeness(grid: int) -> Tensor:
+    """(g * g, g * g): similarity of two places' sine and cosine codes, half a turn over the grid each way.
+
+    1 for the same place, falling steadily to nearly -1 for opposite corners.
+    """
+    angles = torch.arange(grid) * (math.pi / grid)
+    along = torch.cos(angles[:, None] - angles[None])  # (g, g): sin sin + cos cos
+    return ((along[:, None, :, None] + along[None, :, None, :]) / 2).reshape(grid * grid, grid * grid)
