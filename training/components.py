@@ -78,7 +78,7 @@ def _flooded(picture: np.ndarray, y: int, x: int, tolerance: float, *, filled: b
     if filled:
         outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(region, outlines, -1, 1, cv2.FILLED)
-    thinnest = max(2, round(_THINNEST * region.shape[0]))
+    thinnest = round(_THINNEST * region.shape[0]) | 1
     return cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((thinnest, thinnest), np.uint8)) > 0
 
 

@@ -128,19 +128,14 @@ class SlsgNetwork(nn.Module):
         inputs = (*shape.decoder[1:], deepest)
         self.reduce = nn.ModuleList(conv_block(i, o) for i, o in zip(inputs, shape.decoder, strict=True))
         self.merge = nn.ModuleList()
-        for level, (width, outputs) in enumerate(zip(shape.widths, shape.decoder, strict=False)):
-            told = _AUX_CHANNELS if self._hears_aux(level, shape) else 0
-            self.merge.append(conv_block(outputs + width + told, outputs))
+        # the two deepest stages hear the auxiliary features
+        self.hears_aux = [level >= len(shape.decoder) - 2 for level in range(len(shape.decoder))]
+        for hears, width, outputs in zip(self.hears_aux, shape.widths, shape.decoder, strict=False):
+            self.merge.append(conv_block(outputs + width + (_AUX_CHANNELS if hears else 0), outputs))
         # named apart: export leaves the last convolution of each output unquantised
         self.head = nn.Sequential(nn.Conv2d(shape.decoder[0], 4, 3, 1, 1), nn.PixelShuffle(2))
         self.embed = nn.Conv2d(deepest, _EMBEDDING_CHANNELS, 1)
         self.register_buffer("centre", torch.zeros(1, _EMBEDDING_CHANNELS, 1, 1))
-        self._told = [self._hears_aux(level, shape) for level in range(len(shape.decoder))]
-
-    @staticmethod
-    def _hears_aux(level: int, shape: Shape) -> bool:
-        """The two deepest stages of the decoder hear the auxiliary features."""
-        return level >= len(shape.decoder) - 2
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Features of every level; the last has been through the graph."""
@@ -149,7 +144,8 @@ class SlsgNetwork(nn.Module):
 
     def distance(self, embedding: Tensor) -> Tensor:
         """Pseudo-Huber distance of an embedding to the centre of normal parts, >= 0, (n, 1, g, g)."""
-        squared = (embedding - self.centre).square().sum(1, keepdim=True)
+        # not in half precision: near the centre the root would lose what it tells apart
+        squared = (embedding.float() - self.centre).square().sum(1, keepdim=True)
         return torch.sqrt(squared + 1) - 1
 
     def parts(self, image: Tensor) -> dict[str, Tensor]:
@@ -160,7 +156,7 @@ class SlsgNetwork(nn.Module):
         x = deepest
         for level in reversed(range(len(skips))):
             x, told = self.reduce[level](self.up(x)), self.up(told)
-            joined = [x, self.skips[level](skips[level])] + ([told] if self._told[level] else [])
+            joined = [x, self.skips[level](skips[level])] + ([told] if self.hears_aux[level] else [])
             x = self.merge[level](torch.cat(joined, 1))
         return {"seg_logit": self.head(x) + aux, "aux_logit": aux, "emb_dist": self.distance(self.embed(deepest))}
 
