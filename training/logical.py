@@ -220,7 +220,7 @@ OPERATORS: dict[str, Callable[[LogicalDefects, Scene], Altered | None]] = {
 }
 # a part of several kinds is first of all one that may be mixed up
 WEIGHTS = {
-    "mismatch": 0.3,
+    "mismatch": 0.6,
     "missing": 0.15,
     "moved": 0.15,
     "replaced": 0.1,
