@@ -90,7 +90,7 @@ def describe(pictures: Tensor) -> Tensor:
 def find_kinds(normals: Tensor) -> Tensor | None:
     """(k, d) mean descriptors of the kinds that normal parts (n, 3, s, s) come in; None when they are all of one kind.
 
-    The clustering with the highest mean silhouette, of those whose kinds each hold a tenth of the parts, at least three.
+    The clustering with the highest mean silhouette, of whose kinds each hold a tenth of the parts and at least three.
     """
     described = describe(normals).cpu().numpy().astype(np.float32)
     distances = np.linalg.norm(described[:, None] - described[None], axis=2)
@@ -123,4 +123,3 @@ def mean_silhouette(distances: np.ndarray, labels: np.ndarray) -> float:
         outside = np.delete(sums[index] / sizes, own).min()
         values.append((outside - inside) / max(inside, outside, 1e-12))
     return float(np.mean(values))
-

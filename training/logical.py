@@ -1,4 +1,4 @@
-"""Logical anomalies: every piece of the picture is a valid one, but something is missing, moved, swapped or does not match.
+"""Logical anomalies: every piece is a valid one, but something is missing, moved, swapped or does not match.
 
 For parts that always lie the same way. Masks say where the picture visibly changed, but for contradictions: where two
 kinds of part are mixed, the smaller of the two contradicting sides is wrong.

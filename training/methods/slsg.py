@@ -21,7 +21,16 @@ from training.components import Anatomy, anatomy_of
 from training.logical import LogicalDefects
 from training.losses import luma, ssim_map
 from training.methods.base import (
-    Batch, Design, Layout, Learner, OutputName, Stage, TrainingData, Variant, network_range, seeded,
+    Batch,
+    Design,
+    Layout,
+    Learner,
+    OutputName,
+    Stage,
+    TrainingData,
+    Variant,
+    network_range,
+    seeded,
 )  # fmt: skip
 from training.methods.slsg_network import MirroredDecoder, Shape, SlsgNetwork
 
@@ -138,23 +147,29 @@ def _replaced(first: Tensor, second: Tensor, chosen: Tensor) -> Tensor:
 
 
 def hidden_cells(pictures: Tensor, random: torch.Generator) -> Tensor:
-    """Half the pictures with 2 to 6 cells of a 4 x 4 grid permuted, then 30 to 50 % of 16-pixel cells grey, in each."""
+    """Half the pictures with cells moved, then 30 to 50 % of the 16-pixel cells of each grey."""
     count, _, side, _ = pictures.shape
-    hidden = pictures.clone()
-    cell = side // _GRID
-    for index in range(count):
-        if float(torch.rand((), generator=random)) < 0.5:
-            moved = torch.randperm(_GRID**2, generator=random)[: int(torch.randint(2, 7, (), generator=random))].tolist()
-            for target, source in zip(moved, (*moved[1:], moved[0]), strict=True):
-                (ty, tx), (sy, sx) = divmod(target, _GRID), divmod(source, _GRID)
-                hidden[index, :, ty * cell : (ty + 1) * cell, tx * cell : (tx + 1) * cell] = pictures[
-                    index, :, sy * cell : (sy + 1) * cell, sx * cell : (sx + 1) * cell
-                ]
+    moved = torch.rand(count, generator=random) < 0.5
+    hidden = torch.stack(
+        [cells_moved(picture, random) if move else picture for picture, move in zip(pictures, moved, strict=True)]
+    )
     cells = side // _CELL_PX
     share = 0.3 + 0.2 * torch.rand(count, 1, 1, 1, generator=random)
     masked = (torch.rand(count, 1, cells, cells, generator=random) < share).float().to(pictures.device)
     masked = functional.interpolate(masked, (side, side), mode="nearest")
     return hidden * (1 - masked) + 0.5 * masked
+
+
+def cells_moved(picture: Tensor, random: torch.Generator) -> Tensor:
+    """The picture (3, s, s) with 2 to 6 cells of a 4 x 4 grid in a ring of each other's places."""
+    cell = picture.shape[-1] // _GRID
+    number = int(torch.randint(2, 7, (), generator=random))
+    chosen = torch.randperm(_GRID**2, generator=random)[:number].tolist()
+    moved = picture.clone()
+    for target, source in zip(chosen, (*chosen[1:], chosen[0]), strict=True):
+        (ty, tx), (sy, sx) = (tuple(cell * step for step in divmod(place, _GRID)) for place in (target, source))
+        moved[:, ty : ty + cell, tx : tx + cell] = picture[:, sy : sy + cell, sx : sx + cell]
+    return moved
 
 
 def balanced_l1(probability: Tensor, masks: Tensor) -> Tensor:
@@ -199,7 +214,7 @@ class Slsg:
     outputs: ClassVar[tuple[OutputName, ...]] = ("seg_logit", "emb_dist")
     ablations: ClassVar[tuple[str, ...]] = ("graph", "dense", "sparse", "logical", "compactness")
     variants: ClassVar[dict[str, Variant]] = {
-        "smoke": Variant(64, _stages(40, 60, 8, 3e-3)),
+        "smoke": Variant(64, _stages(40, 100, 8, 3e-3)),
         "tiny": Variant(128, _stages(200, 900, 8, 2e-3)),
         "edge": Variant(256, _stages(600, 1200, 8, 2e-3)),
         "full": Variant(256, _stages(5000, 8000, 16, 1e-3)),
