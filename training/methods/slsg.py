@@ -154,8 +154,9 @@ def hidden_cells(pictures: Tensor, random: torch.Generator) -> Tensor:
         [cells_moved(picture, random) if move else picture for picture, move in zip(pictures, moved, strict=True)]
     )
     cells = side // _CELL_PX
-    share = 0.3 + 0.2 * torch.rand(count, 1, 1, 1, generator=random)
-    masked = (torch.rand(count, 1, cells, cells, generator=random) < share).float().to(pictures.device)
+    share = 0.3 + 0.2 * torch.rand(count, 1, generator=random)
+    rank = torch.rand(count, cells**2, generator=random).argsort(1).argsort(1)
+    masked = (rank < share * cells**2).float().view(count, 1, cells, cells).to(pictures.device)
     masked = functional.interpolate(masked, (side, side), mode="nearest")
     return hidden * (1 - masked) + 0.5 * masked
 
@@ -214,7 +215,7 @@ class Slsg:
     outputs: ClassVar[tuple[OutputName, ...]] = ("seg_logit", "emb_dist")
     ablations: ClassVar[tuple[str, ...]] = ("graph", "dense", "sparse", "logical", "compactness")
     variants: ClassVar[dict[str, Variant]] = {
-        "smoke": Variant(64, _stages(40, 100, 8, 3e-3)),
+        "smoke": Variant(64, _stages(40, 160, 8, 4e-3)),
         "tiny": Variant(128, _stages(200, 900, 8, 2e-3)),
         "edge": Variant(256, _stages(600, 1200, 8, 2e-3)),
         "full": Variant(256, _stages(5000, 8000, 16, 1e-3)),
