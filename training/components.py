@@ -79,7 +79,7 @@ def _flooded(picture: np.ndarray, y: int, x: int, tolerance: float, *, filled: b
         outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(region, outlines, -1, 1, cv2.FILLED)
     thinnest = round(_THINNEST * region.shape[0]) | 1
-    return cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((thinnest, thinnest), np.uint8)) > 0
+    return np.asarray(cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((thinnest, thinnest), np.uint8)) > 0)
 
 
 def describe(pictures: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def find_kinds(normals: Tensor) -> Tensor | None:
         if len(described) < 3 * count:
             break
         criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-4)
-        _, labels, centres = cv2.kmeans(described, count, None, criteria, 10, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+        _, labels, centres = cv2.kmeans(described, count, None, criteria, 10, cv2.KMEANS_PP_CENTERS)
         smallest = np.bincount(labels[:, 0], minlength=count).min()
         if smallest < max(3, _SMALLEST_KIND * len(described)):
             continue

@@ -199,7 +199,7 @@ def _stretched(defects: LogicalDefects, scene: Scene) -> Altered | None:
     centres = (along - shift * bump + 0.5) * 2 / side - 1
     straight = (along + 0.5) * 2 / side - 1
     ys, xs = (centres, straight) if axis == 0 else (straight, centres)
-    grid = torch.stack(torch.broadcast_tensors(xs[None, :], ys[:, None]), -1)[None]
+    grid = torch.stack([xs[None].expand(side, -1), ys[:, None].expand(-1, side)], -1)[None]
     altered = functional.grid_sample(scene.picture[None], grid, padding_mode="border", align_corners=False)[0]
     return altered, defects.seen(scene.picture, altered)
 

@@ -10,7 +10,7 @@ from half of the second stage on.
 from __future__ import annotations
 
 import itertools
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -211,7 +211,7 @@ def _stages(position: int, anomalies: int, batch: int, rate: float) -> tuple[Sta
 class Slsg:
     """Method protocol."""
 
-    name = "slsg"
+    name: Literal["slsg"] = "slsg"
     outputs: ClassVar[tuple[OutputName, ...]] = ("seg_logit", "emb_dist")
     ablations: ClassVar[tuple[str, ...]] = ("graph", "dense", "sparse", "logical", "compactness")
     variants: ClassVar[dict[str, Variant]] = {

@@ -40,9 +40,10 @@ class GraphLayer(nn.Module):
         self.dense, self.sparse = dense, sparse
         self.enter = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.place = nn.Parameter(torch.zeros(1, channels, grid, grid)) if place_code else None
-        self.key = nn.Sequential(nn.Conv2d(channels, key_channels, 1, bias=False), nn.BatchNorm2d(key_channels))
+        key_norm = nn.BatchNorm2d(key_channels)
         # unit variance would make each place's similarity to itself drown all others
-        nn.init.constant_(self.key[1].weight, 0.5)
+        nn.init.constant_(key_norm.weight, 0.5)
+        self.key = nn.Sequential(nn.Conv2d(channels, key_channels, 1, bias=False), key_norm)
         if dense:
             self.value = nn.Conv2d(channels, channels, 3, 1, 1)
             self.told = nn.Conv2d(channels, channels, 1)
