@@ -1,0 +1,65 @@
+"""What both forms of ISSTAD's network share: how training looks at them, and the head that writes pixel logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.blocks import conv_block, mix, stem
+
+PATCH = 16
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What training sees of one batch: the reconstruction in -1..1, and logits from the coarsest to the deployed one.
+
+    Logits are (n, 1, h, w); a coarse one speaks for whole cells of pixels.
+    """
+
+    recon: Tensor
+    logits: list[Tensor]
+
+
+class MaskedAutoencoder(nn.Module):
+    """Takes (n, 3, s, s) in -1..1; `forward` gives the deployed outputs by name, `inspect` what they are taught by."""
+
+    def reconstruct_masked(self, image: Tensor, masked: Tensor) -> Tensor:
+        """Reconstruction (n, 3, s, s) without the masked patches, (n, 1, s/16, s/16) bool, as many in every picture."""
+        raise NotImplementedError
+
+    def inspect(self, image: Tensor) -> Inspection:
+        raise NotImplementedError
+
+    def slow_parameters(self) -> list[nn.Parameter]:
+        """Those that learned from good parts alone, and should forget little of it."""
+        raise NotImplementedError
+
+
+def blanked(image: Tensor, masked: Tensor) -> Tensor:
+    """The pictures with zero, the middle of the range, in their masked patches (n, 1, s/16, s/16)."""
+    return image.masked_fill(masked.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3), 0.0)
+
+
+class LogitHead(nn.Module):
+    """Pixel logits (n, 1, 2h, 2w) from features at half the side and the difference of picture and reconstruction.
+
+    features: (n, inputs, h, w). The difference is told from the reconstruction's gradient: the head may read what the
+    network could not explain, but not teach the reconstruction to mark defects.
+    """
+
+    def __init__(self, inputs: int, width: int, sees_difference: bool) -> None:
+        super().__init__()
+        self.difference = stem(width, kernel=4) if sees_difference else None
+        self.mix = mix(inputs + (width if sees_difference else 0), width)
+        self.smooth = conv_block(width, width)
+        # the last convolution stays unquantised
+        self.logit = nn.Sequential(nn.Conv2d(width, 4, 3, 1, 1), nn.PixelShuffle(2))
+
+    def forward(self, features: Tensor, image: Tensor, recon: Tensor) -> Tensor:
+        if self.difference is not None:
+            features = torch.cat([features, self.difference((image - recon.detach()).abs())], 1)
+        logit: Tensor = self.logit(self.smooth(self.mix(features)))
+        return logit
