@@ -35,7 +35,8 @@ class LargeKernelBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + self.change(features)
+        result: Tensor = features + self.change(features)
+        return result
 
 
 class LargeKernelNetwork(MaskedAutoencoder):

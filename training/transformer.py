@@ -39,12 +39,13 @@ class TransformerBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        width = tokens.shape[2]
-        parts = self.query_key_value(self.norm_attention(tokens)).unflatten(2, (3, self.heads, width // self.heads))
+        parts: Tensor = self.query_key_value(self.norm_attention(tokens))
+        parts = parts.reshape(*tokens.shape[:2], 3, self.heads, tokens.shape[2] // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
         seen = functional.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.project(seen.transpose(1, 2).flatten(2))
-        return tokens + self.perceptron(self.norm_perceptron(tokens))
+        result: Tensor = tokens + self.perceptron(self.norm_perceptron(tokens))
+        return result
 
 
 class Transformer(MaskedAutoencoder):
@@ -129,7 +130,7 @@ class Transformer(MaskedAutoencoder):
         return functional.pixel_shuffle(self._grid(self.block_head(self.norm(tokens))), PATCH // 2)
 
     def _grid(self, tokens: Tensor) -> Tensor:
-        return tokens.transpose(1, 2).unflatten(2, (self.side, self.side))
+        return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], self.side, self.side)
 
     def _refined(self, near: Tensor, half: Tensor, image: Tensor, recon: Tensor) -> Tensor:
         refinement: Tensor = self.logit_head(torch.cat([near, half], 1), image, recon)

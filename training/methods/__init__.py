@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from edge.errors import UsageError
 from training.methods.base import Method
+from training.methods.isstad import Isstad
 from training.methods.kist import Kist
 
-METHODS: dict[str, Method] = {"kist": Kist()}
+METHODS: dict[str, Method] = {"kist": Kist(), "isstad": Isstad()}
 
 
 def find_method(name: str, variant: str) -> Method:

@@ -34,7 +34,7 @@ from training.methods.base import (
     network_range,
     norm_for,
     seeded,
-)  # fmt: skip
+)
 from training.transformer import Transformer, TransformerShape
 
 MASKED, DEFECTS = "masked", "defects"
@@ -60,14 +60,12 @@ class IsstadLearner(Learner):
         return [{"params": slow, "scale": _SLOW}, {"params": fast, "scale": 1.0}]
 
     def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
-        return self._losses(stage, batch, self.data.random)
+        return self._masked_losses(batch, self.data.random) if stage.name == MASKED else self._defect_losses(batch)
 
     def validation_loss(self, stage: Stage, batch: Batch) -> Tensor:
         # the same patches every time, and none of the run's own random numbers
-        return self._losses(stage, batch, seeded(0))["total"]
-
-    def _losses(self, stage: Stage, batch: Batch, random: torch.Generator) -> dict[str, Tensor]:
-        return self._masked_losses(batch, random) if stage.name == MASKED else self._defect_losses(batch)
+        losses = self._masked_losses(batch, seeded(0)) if stage.name == MASKED else self._defect_losses(batch)
+        return losses["total"]
 
     def _masked_losses(self, batch: Batch, random: torch.Generator) -> dict[str, Tensor]:
         count, _, side, _ = batch.clean.shape
