@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.blocks import conv_block, mix, stem
-from training.masked_autoencoder import Inspection, LogitHead, MaskedAutoencoder, blanked
+from training.masked_autoencoder import Inspection, LogitHead, MaskedAutoencoder, blanked, with_prior
 
 KERNEL = 7
 # scales with a logit of their own in training: a half, a quarter and an eighth of the side
@@ -72,7 +72,9 @@ class LargeKernelNetwork(MaskedAutoencoder):
             nn.Sequential(mix(2 * width + coarser, width), LargeKernelBlock(width))
             for width, coarser in zip(inner, below, strict=True)
         )
-        self.coarse_logits = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in inner[-SUPERVISED_SCALES + 1 :])
+        self.coarse_logits = nn.ModuleList(
+            with_prior(nn.Conv2d(width, 1, 1)) for width in inner[-SUPERVISED_SCALES + 1 :]
+        )
         self.enlarge = nn.Upsample(scale_factor=2, mode="nearest")
         self.logit_head = LogitHead(2 * widths[0] + widths[1], widths[0], sees_difference)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from training.blocks import conv_block, mix, stem
 
 PATCH = 16
+# few pixels are defective: starting from even odds, the first steps would learn nothing but that
+PRIOR_LOGIT = -3.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,16 @@ def blanked(image: Tensor, masked: Tensor) -> Tensor:
     return image.masked_fill(masked.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3), 0.0)
 
 
+LogitLayer = TypeVar("LogitLayer", nn.Conv2d, nn.Linear)
+
+
+def with_prior(layer: LogitLayer, prior: float = PRIOR_LOGIT) -> LogitLayer:
+    """The layer, its bias set to the logit it shall start from."""
+    assert layer.bias is not None, "a layer of logits has a bias"
+    nn.init.constant_(layer.bias, prior)
+    return layer
+
+
 class LogitHead(nn.Module):
     """Pixel logits (n, 1, 2h, 2w) from features at half the side and the difference of picture and reconstruction.
 
@@ -50,13 +63,13 @@ class LogitHead(nn.Module):
     network could not explain, but not teach the reconstruction to mark defects.
     """
 
-    def __init__(self, inputs: int, width: int, sees_difference: bool) -> None:
+    def __init__(self, inputs: int, width: int, sees_difference: bool, prior: float = PRIOR_LOGIT) -> None:
         super().__init__()
         self.difference = stem(width, kernel=4) if sees_difference else None
         self.mix = mix(inputs + (width if sees_difference else 0), width)
         self.smooth = conv_block(width, width)
         # the last convolution stays unquantised
-        self.logit = nn.Sequential(nn.Conv2d(width, 4, 3, 1, 1), nn.PixelShuffle(2))
+        self.logit = nn.Sequential(with_prior(nn.Conv2d(width, 4, 3, 1, 1), prior), nn.PixelShuffle(2))
 
     def forward(self, features: Tensor, image: Tensor, recon: Tensor) -> Tensor:
         if self.difference is not None:

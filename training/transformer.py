@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.blocks import stem
-from training.masked_autoencoder import PATCH, Inspection, LogitHead, MaskedAutoencoder, blanked
+from training.masked_autoencoder import PATCH, Inspection, LogitHead, MaskedAutoencoder, blanked, with_prior
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Transformer(MaskedAutoencoder):
         self.decoder = nn.ModuleList(TransformerBlock(narrow, decoder_heads) for _ in range(decoder_depth))
         self.norm = nn.LayerNorm(narrow)
         self.recon_head = nn.Linear(narrow, 3 * PATCH * PATCH)
-        self.block_head = nn.Linear(narrow, PATCH * PATCH)
-        self.logit_head = LogitHead(shape.stem + 4, shape.stem, sees_difference)
+        self.block_head = with_prior(nn.Linear(narrow, PATCH * PATCH))
+        self.logit_head = LogitHead(shape.stem + 4, shape.stem, sees_difference, prior=0.0)
         self.encoder_places: Tensor
         self.decoder_places: Tensor
         self.register_buffer("encoder_places", sine_places(self.side, wide), persistent=False)

@@ -118,7 +118,7 @@ class Isstad:
         "masking", "clean_target", "deep_supervision", "difference", "slow_encoder",
     )  # fmt: skip
     variants: ClassVar[dict[str, Variant]] = {
-        "smoke": Variant(64, _stages((40, 8, 3e-3), (80, 8, 3e-3))),
+        "smoke": Variant(64, _stages((40, 8, 3e-3), (160, 8, 3e-3))),
         "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04),
         "edge": Variant(256, _stages((1000, 8, 2e-3), (1500, 8, 2e-3)), bend=0.04),
         "tiny-vit": Variant(128, _stages((600, 16, 1e-3), (800, 16, 1e-3)), bend=0.04),
