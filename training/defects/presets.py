@@ -36,6 +36,31 @@ PRESETS = {
     "draem": DefectPreset({"perlin_texture": 1.0}, clean_share=0.5, largest=1.0),
     "fair_nodtd": DefectPreset({"perlin_other": 0.5, "cutpaste": 0.5}, clean_share=0.5, largest=1.0),
     "isstad_new": DefectPreset({"shapes": 1.0}, clean_share=1 / 3, largest=1.0),
+    # the published shapes, and what happens to surfaces and parts
+    "isstad_aligned": DefectPreset(
+        {
+            "shapes": 0.4,
+            "recoloured": 0.15,
+            "elsewhere": 0.1,
+            "erased": 0.15,
+            "cutpaste_scar": 0.1,
+            "flat": 0.05,
+            "foreign_texture": 0.05,
+        },
+        clean_share=1 / 3,
+    ),
+    # where good parts vary, a piece of one in another place may be good: nothing here is just moved or mirrored
+    "isstad_free": DefectPreset(
+        {
+            "shapes_changed": 0.3,
+            "recoloured": 0.25,
+            "flat": 0.15,
+            "foreign_texture": 0.1,
+            "cutpaste_scar": 0.1,
+            "blur": 0.1,
+        },
+        clean_share=1 / 3,
+    ),
     "isstad_old": DefectPreset({"small_rectangles": 1.0}, clean_share=1 / 6, largest=1.0),
     # every normal gets one altered partner; 49 of 256 x 256 pixels
     "slsg": DefectPreset({"slsg_texture": 0.42, "slsg_structure": 0.58}, smallest=49 / 65536, largest=1.0),

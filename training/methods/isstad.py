@@ -12,7 +12,6 @@ part seldom counts. Convolutions (training/large_kernel.py) are the form that qu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -106,7 +105,10 @@ def cells(masks: Tensor, logit: Tensor) -> Tensor:
 
 def _stages(masked: tuple[int, int, float], defects: tuple[int, int, float]) -> tuple[Stage, ...]:
     """Steps, batch and learning rate of both stages."""
-    return Stage(MASKED, *masked, preset=None), Stage(DEFECTS, *defects, preset="isstad_new")
+    return (
+        Stage(MASKED, *masked, preset=None),
+        Stage(DEFECTS, *defects, preset="isstad_aligned", free_preset="isstad_free"),
+    )
 
 
 class Isstad:
@@ -151,29 +153,22 @@ class Isstad:
         return IsstadLearner(network, 0.6, design.ablations)
 
     def score_candidates(self, size: int, layout: Layout) -> dict[str, ScoreSpec]:
-        blends: dict[str, BlendSpec] = {
-            "product": BlendSpec(mode="product"),
-            "gate": BlendSpec(mode="gate", alpha=1.0),
-            "wsum": BlendSpec(mode="wsum", alpha=0.5),
-            "max": BlendSpec(mode="max"),
-        }
-        smoothings: dict[str, Callable[[int], SmoothSpec]] = {
-            "Gaussian 4": lambda side: SmoothSpec(kind="gaussian", radius=max(1, 4 * side // 256)),
-            "box 5": lambda side: SmoothSpec(kind="box", radius=max(1, 2 * side // 256)),
-        }
+        residuals = {"squares": ResidualSpec(w_l2=1.0), "structure": ResidualSpec(w_l2=0.2, w_ssim=0.4, w_gms=0.4)}
+        blends = (BlendSpec(mode="product"), BlendSpec(mode="wsum", alpha=0.5), BlendSpec(mode="max"))
         scales: tuple[Literal[1, 2], ...] = (1, 2)
         candidates = {}
-        for (blend_name, blend), (smoothing, smooth), scale, top in itertools.product(
-            blends.items(), smoothings.items(), scales, (100, 6554)
+        # a hundred, a thousand, or the top tenth of 256 x 256 places: of spots, of defects, of whole parts
+        for (name, residual), blend, scale, top in itertools.product(
+            residuals.items(), blends, scales, (100, 1000, 6554)
         ):
             side = size // scale
             k = max(1, top * side * side // 65536)
-            candidates[f"{blend_name}, {side}x{side} map, {smoothing}, top {k}"] = ScoreSpec(
+            candidates[f"{blend.mode}, {name}, {side}x{side} map, top {k}"] = ScoreSpec(
                 map_scale=scale,
-                residual=ResidualSpec(w_l2=1.0),
+                residual=residual,
                 norm=norm_for(layout),
                 blend=blend,
-                smooth=smooth(side),
+                smooth=SmoothSpec(kind="gaussian", radius=max(1, 4 * side // 256)),
                 image_score=ImageScoreSpec(k=k),
             )
         return candidates
