@@ -7,10 +7,10 @@ import itertools
 from torch import Tensor, nn
 
 
-def stem(width: int, kernel: int = 6) -> nn.Sequential:
-    """Three planes → `width` at half the side; kernel 6 equals space-to-depth and a 3x3 convolution, in one step."""
+def stem(width: int, kernel: int = 6, planes: int = 3) -> nn.Sequential:
+    """Planes → `width` at half the side; kernel 6 equals space-to-depth and a 3x3 convolution, in one step."""
     return nn.Sequential(
-        nn.Conv2d(3, width, kernel, stride=2, padding=kernel // 2 - 1, bias=False),
+        nn.Conv2d(planes, width, kernel, stride=2, padding=kernel // 2 - 1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )

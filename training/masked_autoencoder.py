@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from training.blocks import conv_block, mix, stem
 
 PATCH = 16
-# few pixels are defective: starting from even odds, the first steps would learn nothing but that
-PRIOR_LOGIT = -3.0
+# about one pixel in a hundred is defective: starting from even odds, the first steps would learn nothing but that
+PRIOR_LOGIT = -4.6
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,23 @@ def with_prior(layer: LogitLayer, prior: float = PRIOR_LOGIT) -> LogitLayer:
 
 
 class LogitHead(nn.Module):
-    """Pixel logits (n, 1, 2h, 2w) from features at half the side and the difference of picture and reconstruction.
+    """Pixel logits (n, 1, 2h, 2w) from features (n, inputs, h, w), the picture and what the reconstruction differs in.
 
-    features: (n, inputs, h, w). The difference is told from the reconstruction's gradient: the head may read what the
-    network could not explain, but not teach the reconstruction to mark defects.
+    It looks at the picture itself, because the encoder learns slowly by then. The difference carries no gradient back:
+    the head may read what the network could not explain, but not teach the reconstruction to mark defects.
     """
 
     def __init__(self, inputs: int, width: int, sees_difference: bool, prior: float = PRIOR_LOGIT) -> None:
         super().__init__()
-        self.difference = stem(width, kernel=4) if sees_difference else None
-        self.mix = mix(inputs + (width if sees_difference else 0), width)
+        self.sees_difference = sees_difference
+        self.look = stem(width, kernel=4, planes=6 if sees_difference else 3)
+        self.mix = mix(inputs + width, width)
         self.smooth = conv_block(width, width)
         # the last convolution stays unquantised
         self.logit = nn.Sequential(with_prior(nn.Conv2d(width, 4, 3, 1, 1), prior), nn.PixelShuffle(2))
 
     def forward(self, features: Tensor, image: Tensor, recon: Tensor) -> Tensor:
-        if self.difference is not None:
-            features = torch.cat([features, self.difference((image - recon.detach()).abs())], 1)
-        logit: Tensor = self.logit(self.smooth(self.mix(features)))
+        if self.sees_difference:
+            image = torch.cat([image, (image - recon.detach()).abs()], 1)
+        logit: Tensor = self.logit(self.smooth(self.mix(torch.cat([features, self.look(image)], 1))))
         return logit

@@ -189,14 +189,14 @@ def test_the_head_does_not_teach_the_reconstruction_to_mark_defects(form):
     seen.logits[-1].sum().backward()
     last = network.recon_head if form == "transformer" else network.head[0]
     assert last.weight.grad is None
-    assert network.logit_head.difference[0].weight.grad.abs().sum() > 0
+    assert network.logit_head.look[0].weight.grad[:, 3:].abs().sum() > 0
 
 
 def test_parts_can_be_left_out():
     deep = learner("smoke", "deep_supervision")
     deep.losses(DEFECTS, defect_batch(), 0.0)["total"].backward()
     assert all(p.grad is None for p in deep.network.coarse_logits.parameters())
-    assert learner("smoke", "difference").network.logit_head.difference is None
+    assert learner("smoke", "difference").network.logit_head.look[0].in_channels == 3
     assert len(learner("smoke", "slow_encoder").parameter_groups(DEFECTS)) == 1
     assert set(METHOD.ablations) == {"masking", "clean_target", "deep_supervision", "difference", "slow_encoder"}
 
