@@ -34,21 +34,30 @@ def parts(seeds):
     return pictures_from_fields(np.stack(fields))
 
 
+def training_data(batches, held_out, weak=0, notice=print):
+    return TrainingData(
+        normals=batches.normals, held_out=held_out, weak=held_out[:weak], kinds=("scratch",) * weak,
+        roi=None, rules=None, random=batches.random, vary=batches.vary, set_bank=batches.set_bank, run_directory=None,
+        notice=notice,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def network(tmp_path_factory):
+def network():
     torch.manual_seed(0)
     learner = METHOD.learner(Design("smoke")).to(memory_format=torch.channels_last)
     batches = BatchSource(parts(range(100, 124)), None, PLAN.bend, "aligned", 0, None)
     held_out = parts(range(HELD_OUT))
-    learner.attach(
-        TrainingData(
-            normals=batches.normals, held_out=held_out, weak=held_out[:0], kinds=(), roi=None, rules=None,
-            random=batches.random, vary=batches.vary, set_bank=batches.set_bank,
-            run_directory=tmp_path_factory.mktemp("run"), notice=print,
-        )
-    )  # fmt: skip
+    learner.attach(training_data(batches, held_out))
     Training(learner, PLAN.stages, batches, held_out, lambda *shown: None, print).run(lambda: None)
     return learner.network.eval()
+
+
+def test_parts_known_to_be_defective_are_declined_aloud():
+    batches, notices = BatchSource(parts(range(2)), None, 0.0, "aligned", 0, None), []
+    METHOD.learner(Design("smoke")).attach(training_data(batches, parts(range(4)), weak=3, notice=notices.append))
+    (notice,) = notices
+    assert "3 parts in train/weak/ are not used" in notice
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from training.methods.base import (
     Learner,
     OutputName,
     Stage,
+    TrainingData,
     Variant,
     network_range,
     norm_for,
@@ -50,6 +51,11 @@ class IsstadLearner(Learner):
         super().__init__()
         self.network: MaskedAutoencoder = network
         self.masked_share, self.ablations = masked_share, ablations
+
+    def attach(self, data: TrainingData) -> None:
+        super().attach(data)
+        if len(data.weak):
+            data.notice(f"isstad learns from good parts alone: the {len(data.weak)} parts in train/weak/ are not used")
 
     def parameter_groups(self, stage: Stage) -> list[dict[str, Any]]:
         if stage.name == MASKED or "slow_encoder" in self.ablations:
