@@ -7,6 +7,20 @@ import itertools
 from torch import Tensor, nn
 
 
+def stem(width: int, kernel: int = 6, planes: int = 3) -> nn.Sequential:
+    """Planes → `width` at half the side; kernel 6 equals space-to-depth and a 3x3 convolution, in one step."""
+    return nn.Sequential(
+        nn.Conv2d(planes, width, kernel, stride=2, padding=kernel // 2 - 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def mix(inputs: int, outputs: int) -> nn.Sequential:
+    """1x1 convolution, batch norm, ReLU."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
 def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution, batch norm, ReLU; the batch norm folds into the convolution at export."""
     return nn.Sequential(
@@ -20,21 +34,14 @@ class EdgeTrunk(nn.Module):
     """Reconstruct (n, 3, s, s) in -1..1 through an information bottleneck; s is a multiple of `stride`.
 
     Half the side from the first layer on, because narrow full-resolution layers are what costs on a CPU
-    (ARCHITECTURE.md, shapes). The stem equals space-to-depth and a 3x3 convolution, without moving pixels first.
-    There are no skip connections: what the bottleneck cannot carry must show up in the residual.
+    (ARCHITECTURE.md, shapes). There are no skip connections: what the bottleneck cannot carry must show up in the
+    residual.
     """
 
     def __init__(self, widths: tuple[int, ...], bottleneck: int) -> None:
         super().__init__()
         self.stride = 2 ** len(widths)
-        encoder: list[nn.Module] = [
-            nn.Sequential(
-                nn.Conv2d(3, widths[0], 6, stride=2, padding=2, bias=False),
-                nn.BatchNorm2d(widths[0]),
-                nn.ReLU(inplace=True),
-            ),
-            conv_block(widths[0], widths[0]),
-        ]
+        encoder: list[nn.Module] = [stem(widths[0]), conv_block(widths[0], widths[0])]
         for narrow, wide in itertools.pairwise(widths):
             encoder += [conv_block(narrow, wide, stride=2), conv_block(wide, wide)]
         encoder += [nn.Conv2d(widths[-1], bottleneck, 1)]

@@ -1,4 +1,4 @@
-"""Reconstruction losses; every one takes and returns tensors of pictures scaled to 0..1."""
+"""Losses: pictures are scaled to 0..1, logits are before the sigmoid."""
 
 from __future__ import annotations
 
@@ -59,3 +59,9 @@ def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
     structure = 1 - ssim_map(luma_a, luma_b).mean()
     pixels = 0.5 * functional.l1_loss(reconstruction, target) + 0.5 * functional.mse_loss(reconstruction, target)
     return pixels + 0.5 * structure + 0.1 * gradient
+
+
+def focal_loss(logits: Tensor, masks: Tensor, gamma: float = 2.0) -> Tensor:
+    """Cross entropy of each pixel times (1 - probability of the truth)^gamma (Lin et al., 2017), same shape."""
+    entropy = functional.binary_cross_entropy_with_logits(logits.float(), masks.float(), reduction="none")
+    return entropy * (1 - torch.exp(-entropy)) ** gamma

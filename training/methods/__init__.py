@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from edge.errors import UsageError
 from training.methods.base import Method
+from training.methods.isstad import Isstad
 from training.methods.kist import Kist
 from training.methods.slsg import Slsg
 
-METHODS: dict[str, Method] = {"kist": Kist(), "slsg": Slsg()}
+METHODS: dict[str, Method] = {"kist": Kist(), "isstad": Isstad(), "slsg": Slsg()}
 
 
 def find_method(name: str, variant: str) -> Method:
