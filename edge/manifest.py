@@ -111,6 +111,9 @@ class TrainingRecord(_Part):
     steps: int
     n_train: int
     n_heldout: int
+    n_weak: int = 0
+    layout: Literal["aligned", "free"] = "aligned"
+    ablations: tuple[str, ...] = ()
     data_sha256: Sha256
     selection: str
 
@@ -130,6 +133,8 @@ class Manifest(_Part):
     training: TrainingRecord
     # pixel hashes (edge/normals.py) of the good parts trained on: calibration must not use them
     trained_on: tuple[Sha256, ...] = ()
+    # the same of the parts known to be defective that training saw: evaluation must not use them
+    weak_on: tuple[Sha256, ...] = ()
     # keys: model_fp32, model_int8, ranges, calibration_fp32, calibration_int8
     files: dict[str, FileEntry]
 

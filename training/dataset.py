@@ -1,56 +1,138 @@
-"""Good parts on disk → network fields, split into trained-on and held out."""
+"""An MVTec-style folder → network fields: good parts split into trained-on and held out, weak anomalies, textures."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from edge.datatypes import U8
+from edge.datatypes import F32, U8
 from edge.errors import UsageError
-from edge.normals import normals_folder, read_normals
+from edge.normals import normals_folder, picture_sha256, read_normals
+from edge.picture import list_pictures, read_picture
 from edge.preprocess import Preprocess
+from training.methods.base import Layout
 
 MINIMUM_NORMALS = 16
 MINIMUM_HELD_OUT = 8
 HELD_OUT_SHARE = 0.15
+# mean correlation of good parts with the mean of the others from which on they count as lying the same way
+_ALIGNED_CORRELATION = 0.75
+# side at which alignment is judged: what matters is where things are, not their texture
+_ALIGNMENT_SIDE = 32
 
 
 @dataclass(frozen=True)
 class Normals:
-    """Fields uint8 (n, s, s, 3) BGR of good parts; hashes name each picture by its pixels, in the same order."""
+    """Fields uint8 (n, s, s, 3) BGR of good parts; hashes name each picture by its pixels, in the same order.
+
+    weight: (s, s), 1 inside the region's polygon as it lies in the first picture, 0 outside; None without a polygon.
+    """
 
     fields: U8
     hashes: tuple[str, ...]
+    weight: F32 | None = None
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256("".join(sorted(self.hashes)).encode()).hexdigest()
 
     def take(self, indexes: np.ndarray) -> Normals:
-        return Normals(self.fields[indexes], tuple(self.hashes[index] for index in indexes))
+        return Normals(self.fields[indexes], tuple(self.hashes[index] for index in indexes), self.weight)
 
 
-def load_normals(data: Path, preprocess: Preprocess) -> Normals:
-    """Read every good part; raises UsageError for an unreadable picture, too few, or a region that does not fit."""
-    fields, hashes = [], []
+@dataclass(frozen=True)
+class WeakAnomalies:
+    """Fields uint8 (n, s, s, 3) BGR of parts known to be defective, without masks; kinds name each one's folder."""
+
+    fields: U8
+    kinds: tuple[str, ...]
+    hashes: tuple[str, ...]
+
+
+def load_normals(data: Path, preprocess: Preprocess, notice: Callable[[str], None] = lambda text: None) -> Normals:
+    """Read every good part.
+
+    Raises UsageError for an unreadable picture, too few, a region that does not fit, or a test picture among them.
+    """
+    fields: list[U8] = []
+    hashes: list[str] = []
+    sizes: set[tuple[int, int]] = set()
+    weight = None
+    leaks = _test_hashes(data)
     for part in read_normals(data):
-        if preprocess.field_of_view(*part.picture.shape[:2]) is None:
-            height, width = part.picture.shape[:2]
+        if part.sha256 in leaks:
             raise UsageError(
-                f"{part.path} is {width}x{height} px; the region {preprocess.rectangle} does not lie inside",
-                fix="change roi.rectangle, or remove the picture",
+                f"{part.path} is the same picture as {leaks[part.sha256]}: a test picture among the good parts",
+                fix="remove one of the two; figures measured on pictures that were trained on mean nothing",
             )
-        fields.append(preprocess.field(part.picture))
+        if not fields:
+            weight = preprocess.weight(*part.picture.shape[:2])
+        fields.append(_field(part.path, part.picture, preprocess))
         hashes.append(part.sha256)
+        sizes.add((part.picture.shape[1], part.picture.shape[0]))
     if len(fields) < MINIMUM_NORMALS:
         raise UsageError(
             f"{normals_folder(data)}: {len(fields)} different good parts, at least {MINIMUM_NORMALS} are needed",
             fix="take more pictures of good parts; 40 or more are better",
         )
-    return Normals(np.stack(fields), tuple(hashes))
+    if len(sizes) > 1:
+        small, large = min(sizes), max(sizes)
+        notice(
+            f"the good parts have {len(sizes)} sizes, from {small[0]}x{small[1]} to {large[0]}x{large[1]} px: "
+            "each is stretched to the network's square"
+        )
+    return Normals(np.stack(fields), tuple(hashes), weight)
+
+
+def load_weak(data: Path, preprocess: Preprocess, normals: Normals) -> WeakAnomalies:
+    """Every picture of train/weak/<kind>/; none when there is no such folder.
+
+    Raises UsageError when the folder is there but empty, or a picture is among the good parts too.
+    """
+    root = data / "train" / "weak"
+    fields, kinds, hashes = [], [], []
+    good = set(normals.hashes)
+    for folder in _folders(root):
+        for path in list_pictures(folder):
+            picture = read_picture(path)
+            sha256 = picture_sha256(picture)
+            if sha256 in good:
+                raise UsageError(
+                    f"{path} is also among the good parts",
+                    fix="decide which it is, and remove it from the other folder",
+                )
+            if sha256 not in hashes:
+                fields.append(_field(path, picture, preprocess))
+                kinds.append(folder.name)
+                hashes.append(sha256)
+    if root.is_dir() and not fields:
+        raise UsageError(
+            f"{root} holds no pictures in folders of their own",
+            fix="put pictures of defective parts into train/weak/<kind of defect>/, or remove the folder",
+        )
+    side = preprocess.size
+    stacked = np.stack(fields) if fields else np.zeros((0, side, side, 3), np.uint8)
+    return WeakAnomalies(stacked, tuple(kinds), tuple(hashes))
+
+
+def load_textures(data: Path, side: int) -> U8 | None:
+    """Fields uint8 (n, side, side, 3) BGR of textures/, cropped to the middle square; None without that folder."""
+    root = data / "textures"
+    if not root.is_dir():
+        return None
+    fields = []
+    for path in list_pictures(root):
+        picture = read_picture(path)
+        short = min(picture.shape[:2])
+        top, left = (picture.shape[0] - short) // 2, (picture.shape[1] - short) // 2
+        square = picture[top : top + short, left : left + short]
+        fields.append(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA))
+    return np.stack(fields).astype(np.uint8)
 
 
 def split_held_out(normals: Normals, seed: int) -> tuple[Normals, Normals]:
@@ -59,3 +141,36 @@ def split_held_out(normals: Normals, seed: int) -> tuple[Normals, Normals]:
     held_out = max(MINIMUM_HELD_OUT, round(HELD_OUT_SHARE * count))
     order = np.random.default_rng(seed).permutation(count)
     return normals.take(np.sort(order[held_out:])), normals.take(np.sort(order[:held_out]))
+
+
+def layout_of(normals: Normals) -> tuple[Layout, float]:
+    """Whether good parts always lie the same way, and their mean correlation with the mean of the others, coarsely."""
+    side = (_ALIGNMENT_SIDE, _ALIGNMENT_SIDE)
+    grey = [cv2.cvtColor(cv2.resize(f, side, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY) for f in normals.fields]
+    parts = np.stack(grey).reshape(len(grey), -1).astype(np.float64)
+    others = (parts.sum(0) - parts) / (len(parts) - 1)
+    parts -= parts.mean(1, keepdims=True)
+    others -= others.mean(1, keepdims=True)
+    scale = np.sqrt((parts**2).sum(1) * (others**2).sum(1))
+    correlation = float(np.mean((parts * others).sum(1) / np.maximum(scale, 1e-9)))
+    return ("aligned" if correlation >= _ALIGNED_CORRELATION else "free"), correlation
+
+
+def _field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
+    height, width = picture.shape[:2]
+    if preprocess.field_of_view(height, width) is None:
+        raise UsageError(
+            f"{path} is {width}x{height} px; the region {preprocess.rectangle} does not lie inside",
+            fix="change roi.rectangle, or remove the picture",
+        )
+    return preprocess.field(picture)
+
+
+def _test_hashes(data: Path) -> dict[str, Path]:
+    """Pixel hash → path of every picture below test/."""
+    paths = (path for folder in _folders(data / "test") for path in list_pictures(folder))
+    return {picture_sha256(read_picture(path)): path for path in paths}
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(folder for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []

@@ -1,112 +1,136 @@
-"""Train one network on normals and choose its score path: the only place where torch steps."""
+"""Train one network on good parts and choose its score path: data in, a finished run folder out."""
 
 from __future__ import annotations
 
-import io
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge import __version__
 from edge.errors import UsageError
 from edge.manifest import ScoreSpec, TrainingRecord
 from edge.preprocess import Preprocess
-from edge.whole_file import write_whole
-from training.augmentation import vary
-from training.dataset import load_normals, split_held_out
+from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
+from training.defects import PRESETS
 from training.methods import find_method
-from training.methods.base import Batch, Method, Variant, seeded
-from training.selection import SELECTION_RULE, choose_score, run_network
-from training.synthesis import PRESETS, DefectGenerator
+from training.methods.base import Design, Layout, Method, Stage, TrainingData
+from training.optimise import BatchSource, Progress, Training
+from training.pictures import CURVES, SHEET, draw_curves, draw_sheet
+from training.run_files import Resumable, Run, store_run
+from training.selection import SELECTION_RULE, choose_score
 
-CHECKPOINT, RECORD, SHEET = "checkpoint.pt", "run.json", "reconstructions.png"
-_SENSOR_NOISE = 0.01
-_WEIGHT_DECAY = 1e-4
-
-Progress = Callable[[int, int, float], None]
+Blend = Literal["product", "wsum", "max", "noisy_or", "gate"]
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished training run, as stored in run.json beside its checkpoint."""
+class Recipe:
+    """What is trained, and how; everything here is part of what makes two runs the same run.
+
+    layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
+    of the field. blend: only score paths that blend so. rules: a rules file (KIST, area priors).
+    """
 
     method: str
     variant: str
-    size: int
-    rectangle: tuple[int, int, int, int] | None
-    polygon: tuple[tuple[int, int], ...] | None
-    score: ScoreSpec
-    training: TrainingRecord
-    trained_on: tuple[str, ...]
-    candidates: dict[str, float]
-    losses: list[float]
-    seconds: float
+    seed: int
+    layout: Layout | None = None
+    ablations: frozenset[str] = frozenset()
+    blend: Blend | None = None
+    steps: int | None = None
+    smallest_defect: float | None = None
+    rules: Path | None = None
+    rectangle: tuple[int, int, int, int] | None = None
+    polygon: tuple[tuple[int, int], ...] | None = None
 
 
 def fit(
     data: Path,
     run_directory: Path,
+    recipe: Recipe,
     *,
-    method: str,
-    variant: str,
-    seed: int,
-    rectangle: tuple[int, int, int, int] | None = None,
-    polygon: tuple[tuple[int, int], ...] | None = None,
-    steps: int | None = None,
-    smallest_defect: float | None = None,
-    progress: Progress = lambda step, steps, loss: None,
+    fresh: bool = False,
+    progress: Progress = lambda done, total, shown: None,
+    notice: Callable[[str], None] = lambda text: None,
 ) -> Run:
-    """Train on `data`, write checkpoint, run.json and a sheet of reconstructions; same seed, same machine, same result.
+    """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same machine, same result.
 
-    Raises UsageError for bad data or a loss that is not finite.
+    A run that was interrupted goes on from its last saved state, unless `fresh`. Raises UsageError for bad data, an
+    option the method does not have, a loss that is not finite or too little memory.
     """
-    chosen = find_method(method, variant)
-    plan = chosen.variants[variant]
-    if steps is not None:
-        plan = replace(plan, steps=steps)
-    preprocess = Preprocess(plan.size, rectangle, polygon)
-    trained_on, held_out = split_held_out(load_normals(data, preprocess), seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    method = find_method(recipe.method, recipe.variant)
+    _check_options(method, recipe)
+    plan = method.variants[recipe.variant]
+    stages = plan.stages if recipe.steps is None else _shortened(plan.stages, recipe.steps)
+    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
     started = time.monotonic()
-    torch.manual_seed(seed)
-    network = chosen.build(variant).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pictures = pictures_from_fields(trained_on.fields).to(device)
-    losses = _optimise(network, chosen, plan, pictures, seed, progress)
+    normals = load_normals(data, preprocess, notice)
+    weak = load_weak(data, preprocess, normals)
+    trained_on, held_out = split_held_out(normals, recipe.seed)
+    design = Design(recipe.variant, recipe.layout or _seen_layout(normals, notice), recipe.ablations)
+    candidates = _candidates(method, plan.size, design.layout, recipe.blend)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(recipe.seed)
+    learner = method.learner(design).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run_directory.mkdir(parents=True, exist_ok=True)
+    roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
+    batches = BatchSource(
+        pictures_from_fields(trained_on.fields).to(device), roi, plan.bend, design.layout, recipe.seed,
+        _textures(data, plan.size, device),
+    )  # fmt: skip
     kept = pictures_from_fields(held_out.fields).to(device)
+    learner.attach(
+        TrainingData(
+            normals=batches.normals, held_out=kept, weak=pictures_from_fields(weak.fields).to(device),
+            kinds=weak.kinds, roi=roi, rules=_rules(data, recipe, weak, notice), random=batches.random,
+            vary=batches.vary, set_bank=batches.set_bank, run_directory=run_directory, notice=notice,
+        )
+    )  # fmt: skip
+    training = Training(learner, stages, batches, kept, progress, notice)
+    resumable = Resumable(run_directory, _signature(recipe, design, stages, trained_on, weak))
+    if not fresh and resumable.restore(training):
+        notice(f"going on with the run in {run_directory} (--fresh starts anew)")
+    training.run(lambda: resumable.save(training))
+
     preset = PRESETS["reconstruction"]
-    if smallest_defect is not None:
-        preset = replace(preset, smallest=smallest_defect)
-    choice = choose_score(network, chosen.score_candidates(plan.size), kept, pictures, preset, seed + 1)
+    if recipe.smallest_defect is not None:
+        preset = replace(preset, smallest=recipe.smallest_defect)
+    choice = choose_score(learner.network, candidates, kept, batches.normals, preset, recipe.seed + 1, roi)
+    draw_curves(training.curves.values, run_directory / CURVES)
+    draw_sheet(*choice.examples, run_directory / SHEET)
     run = Run(
-        method=method,
-        variant=variant,
+        method=recipe.method,
+        variant=recipe.variant,
+        layout=design.layout,
+        ablations=tuple(sorted(recipe.ablations)),
         size=plan.size,
-        rectangle=rectangle,
-        polygon=polygon,
+        rectangle=recipe.rectangle,
+        polygon=recipe.polygon,
         score=choice.spec,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
-            seed=seed,
-            steps=plan.steps,
+            seed=recipe.seed,
+            steps=sum(stage.steps for stage in stages),
             n_train=len(trained_on.hashes),
             n_heldout=len(held_out.hashes),
+            n_weak=len(weak.hashes),
+            layout=design.layout,
+            ablations=tuple(sorted(recipe.ablations)),
             data_sha256=trained_on.sha256,
             selection=f"{SELECTION_RULE}; smallest defect {preset.smallest:.2%} of the field; chosen: {choice.name}",
         ),
         trained_on=trained_on.hashes,
+        weak_on=weak.hashes,
         candidates=choice.auroc,
-        losses=losses,
+        curves=training.curves.values,
         seconds=round(time.monotonic() - started, 1),
     )
-    _store(run_directory, run, network, kept)
+    store_run(run_directory, run, learner.network)
     return run
 
 
@@ -116,88 +140,65 @@ def pictures_from_fields(fields: np.ndarray) -> Tensor:
     return torch.from_numpy(planes).float() / 255
 
 
-def _optimise(
-    network: nn.Module, method: Method, plan: Variant, pictures: Tensor, seed: int, progress: Progress
-) -> list[float]:
-    """AdamW with one warm-up and cosine decay; returns the loss of every step."""
-    device = pictures.device
-    optimiser = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, plan.steps, pct_start=0.1)
-    generator, random = DefectGenerator(PRESETS["reconstruction"], seed, device.type), seeded(seed)
-    losses = []
-    network.train()
-    for step in range(plan.steps):
-        batch = _draw_batch(pictures, plan, generator, random)
-        with torch.autocast(device.type, torch.bfloat16):
-            outputs = network((batch.corrupted * 2 - 1).contiguous(memory_format=torch.channels_last))
-        loss = method.loss(outputs, batch)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise UsageError(
-                f"the loss became {value} at step {step} of {plan.steps}",
-                fix="run again with another --seed; if it recurs, look for damaged pictures in the data",
-            )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        losses.append(value)
-        progress(step + 1, plan.steps, value)
-    return losses
-
-
-def _draw_batch(pictures: Tensor, plan: Variant, generator: DefectGenerator, random: torch.Generator) -> Batch:
-    indexes = torch.randint(pictures.shape[0], (plan.batch,), generator=random)
-    # these are hundreds of small operations: handing each to several threads costs far more than it saves
-    with _one_thread():
-        clean = vary(pictures[indexes.to(pictures.device)], random, bend=plan.bend)
-        corrupted, masks = generator(clean)
-        noise = torch.randn(corrupted.shape, generator=random).to(pictures.device) * _SENSOR_NOISE
-    return Batch(corrupted + noise, clean, masks)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _store(run_directory: Path, run: Run, network: nn.Module, held_out: Tensor) -> None:
-    run_directory.mkdir(parents=True, exist_ok=True)
-    weights = io.BytesIO()
-    torch.save(network.state_dict(), weights)
-    write_whole(run_directory / CHECKPOINT, weights.getvalue())
-    values = asdict(run) | {"score": run.score.model_dump(), "training": run.training.model_dump()}
-    write_whole(run_directory / RECORD, json.dumps(values, indent=1).encode())
-    shown = held_out[:6]
-    outputs = run_network(network, shown * 2 - 1)
-    if outputs[0].recon is not None:
-        made = torch.from_numpy(np.stack([output.recon for output in outputs if output.recon is not None]))
-        pairs = torch.cat([shown.cpu(), (made + 1) / 2], 2).clamp(0, 1)  # (n, 3, 2s, s)
-        sheet = (torch.cat(list(pairs), 2).permute(1, 2, 0).flip(2).numpy() * 255).round().astype(np.uint8)
-        cv2.imwrite(str(run_directory / SHEET), sheet)
-
-
-def load_run(run_directory: Path) -> tuple[Run, nn.Module]:
-    """A finished run and its network with the trained weights; raises UsageError when either is missing or damaged."""
-    try:
-        values = json.loads((run_directory / RECORD).read_text())
-        values["score"] = ScoreSpec.model_validate(values["score"])
-        values["training"] = TrainingRecord.model_validate(values["training"])
-        if values["rectangle"] is not None:
-            values["rectangle"] = tuple(values["rectangle"])
-        if values["polygon"] is not None:
-            values["polygon"] = tuple(tuple(corner) for corner in values["polygon"])
-        run = Run(**values | {"trained_on": tuple(values["trained_on"])})
-        network = find_method(run.method, run.variant).build(run.variant)
-        state = torch.load(run_directory / CHECKPOINT, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+def _check_options(method: Method, recipe: Recipe) -> None:
+    unknown = sorted(recipe.ablations - set(method.ablations))
+    if unknown:
         raise UsageError(
-            f"{run_directory} is not a finished training run: {error}", fix="run `edge-inspect fit` again"
-        ) from error
-    return run, network
+            f"{method.name} has no part {unknown[0]!r} that could be left out",
+            fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
+        )
+    if recipe.rules is not None and not recipe.rules.is_file():
+        raise UsageError(f"{recipe.rules}: no such rules file", fix="give --rules a file, or leave it out")
+
+
+def _shortened(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
+    """The stages with `steps` in all, shared out as the variant does; at least one each."""
+    total = sum(stage.steps for stage in stages)
+    counts = [max(1, round(stage.steps * steps / total)) for stage in stages]
+    return tuple(replace(stage, steps=count) for stage, count in zip(stages, counts, strict=True))
+
+
+def _seen_layout(normals: Normals, notice: Callable[[str], None]) -> Layout:
+    layout, correlation = layout_of(normals)
+    meaning = "always lie the same way" if layout == "aligned" else "vary in layout, or are a texture"
+    notice(f"layout: {layout} (correlation {correlation:.2f}: the parts {meaning}; --layout decides otherwise)")
+    return layout
+
+
+def _textures(data: Path, side: int, device: str) -> Tensor | None:
+    textures = load_textures(data, side)
+    return None if textures is None else pictures_from_fields(textures).to(device)
+
+
+def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[str], None]) -> Path | None:
+    """The rules file given, or the data folder's own; a notice when nothing can come of it."""
+    own = data / "rules.yaml"
+    rules = recipe.rules or (own if own.is_file() else None)
+    if rules is not None and not weak.hashes and recipe.method == "kist":
+        notice(f"{rules} has no effect: rules judge parts known to be defective, and train/weak/ holds none")
+    return rules
+
+
+def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) -> dict[str, ScoreSpec]:
+    candidates = method.score_candidates(size, layout)
+    if blend is None:
+        return candidates
+    chosen = {name: spec for name, spec in candidates.items() if spec.blend.mode == blend}
+    if not chosen:
+        modes = ", ".join(sorted({spec.blend.mode for spec in candidates.values()}))
+        raise UsageError(f"{method.name} has no score path that blends by {blend}", fix=f"choose one of: {modes}")
+    return chosen
+
+
+def _signature(
+    recipe: Recipe, design: Design, stages: tuple[Stage, ...], normals: Normals, weak: WeakAnomalies
+) -> dict[str, Any]:
+    values = asdict(recipe) | {"layout": design.layout, "ablations": sorted(recipe.ablations)}
+    values["rules"] = None if recipe.rules is None else recipe.rules.read_text()
+    return {
+        "recipe": values,
+        "stages": [asdict(stage) for stage in stages],
+        "normals": normals.hashes,
+        "weak": weak.hashes,
+        "software": __version__,
+    }

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge.kernels.cpu import NetworkOutputs
+from edge.kernels.cpu import CpuScorePath, NetworkOutputs
 from edge.kernels.statistics import cross_fitted_paths, residual_errors
 from edge.manifest import ScoreSpec
 from edge.metrics import image_auroc
-from training.synthesis import DefectGenerator, DefectPreset
+from training.defects import DefectGenerator, DefectPreset
 
 SELECTION_RULE = (
     "score path: image AUROC of artificial defects on held-out normals against those normals, cross-fitted; "
-    "the smallest map within 0.005 of the best, then the best; weights: last step"
+    "the smallest map within 0.005 of the best, then the best; weights: the average with the lowest validation loss"
 )
 # a map of half the side costs a quarter: it is taken unless the difference could be seen
 _EQUAL_AUROC = 0.005
@@ -24,6 +25,17 @@ _DEFECTIVE = 96
 _BATCH = 16
 # trained-on parts looked at: enough to say where good parts differ
 _TRAINED = 128
+# on the sheet: normals, and parts with artificial defects
+_SHOWN_NORMALS, _SHOWN_DEFECTIVE = 2, 6
+
+
+class Examples(NamedTuple):
+    """Held-out normals, plain and with artificial defects, and what the chosen path needs to score each."""
+
+    pictures: Tensor
+    masks: Tensor
+    outputs: list[NetworkOutputs]
+    paths: list[CpuScorePath]
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,7 @@ class Choice:
     name: str
     spec: ScoreSpec
     auroc: dict[str, float]
+    examples: Examples = field(compare=False)
 
 
 def choose_score(
@@ -42,27 +55,42 @@ def choose_score(
     trained: Tensor,
     preset: DefectPreset,
     seed: int,
+    roi: Tensor | None = None,
 ) -> Choice:
-    """held_out, trained: (n, 3, s, s) in 0..1 on the network's device; statistics are fitted as in calibration."""
+    """held_out, trained: (n, 3, s, s) in 0..1 on the network's device; statistics are fitted as in calibration.
+
+    roi: (1, 1, s, s), 1 where the map is scored and defects are drawn.
+    """
     count = held_out.shape[0]
     repeats = max(1, _DEFECTIVE // count)
     defective_only = replace(preset, clean_share=0.0)
-    defective, _ = DefectGenerator(defective_only, seed)(held_out.cpu().repeat(repeats, 1, 1, 1))
-    images = (torch.cat([held_out.cpu(), defective]) * 2 - 1).numpy()
+    region = None if roi is None else roi.cpu()
+    weight = None if region is None else region[0, 0].numpy()
+    defective, masks = DefectGenerator(defective_only, seed)(held_out.cpu().repeat(repeats, 1, 1, 1), region)
+    pictures = torch.cat([held_out.cpu(), defective])
+    images = (pictures * 2 - 1).numpy()
     outputs = run_network(network, torch.from_numpy(images).to(held_out.device))
     some = trained[torch.linspace(0, trained.shape[0] - 1, min(_TRAINED, trained.shape[0])).round().long()]
     seen_images, seen_outputs = list((some.cpu() * 2 - 1).numpy()), run_network(network, some * 2 - 1)
     labels = np.repeat([0, 1], [count, count * repeats])
-    auroc = {}
-    for name, spec in candidates.items():
+
+    def fitted(spec: ScoreSpec) -> list[CpuScorePath]:
         errors = residual_errors(spec, list(images[:count]), outputs[:count])
         seen = residual_errors(spec, seen_images, seen_outputs)
-        paths = cross_fitted_paths(spec, errors, outputs[:count], trained=seen)
-        scores = [paths[index % count].score(images[index], outputs[index]).score for index in range(len(images))]
+        paths = cross_fitted_paths(spec, errors, outputs[:count], weight, trained=seen)
+        return [paths[index % count] for index in range(len(images))]
+
+    auroc = {}
+    for name, spec in candidates.items():
+        scores = [p.score(i, o).score for p, i, o in zip(fitted(spec), images, outputs, strict=True)]
         auroc[name] = image_auroc(labels, np.array(scores))
     limit = max(auroc.values()) - _EQUAL_AUROC
     chosen = max((name for name in auroc if auroc[name] >= limit), key=lambda n: (candidates[n].map_scale, auroc[n]))
-    return Choice(chosen, candidates[chosen], auroc)
+    shown = [*range(min(_SHOWN_NORMALS, count)), *range(count, count + min(_SHOWN_DEFECTIVE, count * repeats))]
+    paths = fitted(candidates[chosen])
+    all_masks = torch.cat([torch.zeros_like(held_out[:, :1]).cpu(), masks])
+    examples = Examples(pictures[shown], all_masks[shown], [outputs[i] for i in shown], [paths[i] for i in shown])
+    return Choice(chosen, candidates[chosen], auroc, examples)
 
 
 def run_network(network: nn.Module, images: Tensor) -> list[NetworkOutputs]:

@@ -25,6 +25,7 @@ from edge.picture import list_pictures
 
 PRECISIONS = ("int8", "fp32")
 _MAXIMUM_RANGE_PICTURES = 512
+_CANDIDATES_SHOWN = 5
 
 
 def train(options: argparse.Namespace, settings: Settings) -> int:
@@ -51,29 +52,33 @@ def fit(options: argparse.Namespace, settings: Settings) -> int:
     """Train the network and choose its score path."""
     training = needs("training.fit", "train")
     rectangle, polygon = region_of_interest(settings.roi)
-    with progress_bar(f"training {options.method} {options.variant}", "loss") as advance:
+    recipe = training.Recipe(
+        method=options.method,
+        variant=options.variant,
+        seed=options.seed,
+        layout=options.layout,
+        ablations=frozenset(options.ablate),
+        blend=options.blend,
+        steps=options.steps,
+        smallest_defect=None if options.smallest_defect is None else options.smallest_defect / 100,
+        rules=options.rules,
+        rectangle=rectangle,
+        polygon=polygon,
+    )
+    with progress_bar(f"training {options.method} {options.variant}") as advance:
         run = training.fit(
-            options.data,
-            options.run_directory,
-            method=options.method,
-            variant=options.variant,
-            seed=options.seed,
-            rectangle=rectangle,
-            polygon=polygon,
-            steps=options.steps,
-            smallest_defect=None if options.smallest_defect is None else options.smallest_defect / 100,
-            progress=advance,
+            options.data, options.run_directory, recipe, fresh=options.fresh, progress=advance, notice=say
         )
     say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
-    for name, value in sorted(run.candidates.items(), key=lambda item: -item[1]):
+    for name, value in sorted(run.candidates.items(), key=lambda item: -item[1])[:_CANDIDATES_SHOWN]:
         say(f"  image AUROC {value:.3f} of artificial defects on held-out parts: {name}")
-    say(f"checkpoint, losses and a sheet of reconstructions: {options.run_directory}")
+    say(f"checkpoint, curves.png and sheet.png of what it makes of unseen parts: {options.run_directory}")
     return 0
 
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
     """Checkpoint → FP32 ONNX in a bundle that is not calibrated yet."""
-    run, network = needs("training.fit", "train").load_run(options.run_directory)
+    run, network = needs("training.run_files", "train").load_run(options.run_directory)
     outputs = needs("training.methods", "train").METHODS[run.method].outputs
     model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs)
     manifest = Manifest(
@@ -87,6 +92,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         score=run.score,
         training=run.training,
         trained_on=run.trained_on,
+        weak_on=run.weak_on,
         files={"model_fp32": FileEntry(name="model_fp32.onnx", sha256="0" * 64, bytes=0)},
     )
     write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)})

@@ -12,7 +12,7 @@ from edge.errors import MissingDependency
 _PACKAGES = {
     "cpu": (),
     "export": ("onnx", "onnxruntime"),
-    "train": ("onnx", "onnxruntime", "onnxscript", "torch"),
+    "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
 }
 
 

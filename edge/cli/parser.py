@@ -13,6 +13,8 @@ from edge import __version__
 from edge.errors import UsageError
 
 BACKENDS = ("auto", "openvino", "onnxruntime")
+METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
+BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
 _EXIT_CODES = """exit codes:
   0    finished
@@ -118,6 +120,7 @@ def _data(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 _GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
+_TRAINING_DATA = f"{_GOOD_PARTS}; optional: train/weak/<kind>/, rules.yaml, textures/"
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
@@ -135,21 +138,32 @@ def _fit(parser: argparse.ArgumentParser) -> None:
 
 
 def _training(parser: argparse.ArgumentParser) -> None:
-    _data(parser, _GOOD_PARTS)
-    parser.add_argument("--method", default="kist", help="kist (default)")
+    _data(parser, _TRAINING_DATA)
+    parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",
         default="edge",
-        help="edge (256 px, default), tiny (128 px), for textures edge-wide, tiny-wide; smoke",
+        help="edge (256 px, at most 2 GMAC, default), tiny (128 px, minutes on a CPU), full (a GPU); smoke, to try out",
     )
     parser.add_argument("--seed", type=_whole_number, default=0)
+    parser.add_argument(
+        "--layout",
+        choices=("aligned", "free"),
+        help="do parts always lie the same way, or vary (textures)? default: found out from the good parts",
+    )
+    parser.add_argument("--rules", type=Path, help="what experts know of defects (default: DATA/rules.yaml if there)")
+    parser.add_argument(
+        "--ablate", action="append", default=[], metavar="PART", help="leave a part of the method out, to see its worth"
+    )
+    parser.add_argument("--blend", choices=BLENDS, help="how error and probability maps join (default: the best)")
     parser.add_argument(
         "--smallest-defect",
         type=_percent,
         metavar="PERCENT",
         help="smallest defect that matters, in percent of the inspected area (default: 0.03); decides the score path",
     )
-    parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
+    parser.add_argument("--fresh", action="store_true", help="start anew instead of going on with an interrupted run")
+    parser.add_argument("--steps", type=_positive_int, help="optimiser steps of all stages (default: the variant's)")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:

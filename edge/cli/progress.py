@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(title: str, measure: str = "") -> Iterator[Callable[..., None]]:
-    """Yields advance(done, total[, value]): a bar with time left, and the value under its name.
+def progress_bar(title: str) -> Iterator[Callable[..., None]]:
+    """Yields advance(done, total[, shown]): a bar with time left, and a text beside it.
 
     Without a terminal: a line for each tenth of the way, so that a log shows that work goes on.
     """
     if not sys.stderr.isatty():
-        yield _Lines(title, measure)
+        yield _Lines(title)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    times = (TextColumn("{task.fields[value]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    times = (TextColumn("{task.fields[shown]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, *times, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None, value="")
+        task = bar.add_task(title, total=None, shown="")
 
-        def advance(done: int, total: int, value: float | None = None) -> None:
-            shown = "" if value is None else f"{measure} {value:.4f}"
-            bar.update(task, completed=done, total=total, value=shown)
+        def advance(done: int, total: int, shown: str = "") -> None:
+            bar.update(task, completed=done, total=total, shown=shown)
 
         yield advance
 
 
 class _Lines:
-    def __init__(self, title: str, measure: str) -> None:
-        self._title, self._measure, self._tenth = title, measure, 0
+    def __init__(self, title: str) -> None:
+        self._title, self._tenth, self._first = title, 0, 0
+        self._started = time.monotonic()
 
-    def __call__(self, done: int, total: int, value: float | None = None) -> None:
+    def __call__(self, done: int, total: int, shown: str = "") -> None:
+        # a run that goes on does not begin at zero, and the time left is told from what was done here
+        self._first = self._first or done
         tenth = 10 * done // total
         if tenth > self._tenth:
             self._tenth = tenth
-            shown = "" if value is None else f"  {self._measure} {value:.4f}"
-            print(f"{self._title}: {done}/{total}{shown}", file=sys.stderr, flush=True)
+            spent_s = time.monotonic() - self._started
+            left_s = spent_s / (done - self._first + 1) * (total - done)
+            print(f"{self._title}: {done}/{total}, {left_s:.0f} s left  {shown}", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:

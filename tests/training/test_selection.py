@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch", reason="torch is not installed: no score pa
 from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec  # noqa: E402
 from edge.preprocess import Preprocess  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
+from training.defects import DefectPreset  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
 from training.selection import choose_score, run_network  # noqa: E402
-from training.synthesis import DefectPreset  # noqa: E402
 
 SIDE = 32
-FOREIGN_BODIES = DefectPreset(0.0, {"rectangle": 1.0}, {"texture": 1.0}, max_blend=0.0)
+FOREIGN_BODIES = DefectPreset({"foreign_texture": 1.0})
 
 
 class Blur(torch.nn.Module):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from edge.manifest import ScoreSpec
+from edge.manifest import NormSpec, ScoreSpec
 
 OutputName = Literal["recon", "seg_logit", "emb_dist"]
 Layout = Literal["aligned", "free"]
@@ -20,7 +20,7 @@ Layout = Literal["aligned", "free"]
 class Stage:
     """One stretch of training with one optimiser and one schedule.
 
-    preset: artificial defects its batches carry (training.synthesis.PRESETS); None: none, the batch is clean.
+    preset: artificial defects its batches carry (training.defects.PRESETS); None: none, the batch is clean.
     averaged: weights are an exponential average (decay 0.99), which the stage hands on at its end.
     keep_best: the average with the lowest validation loss is handed on, and the stage may stop early.
     """
@@ -168,3 +168,13 @@ def network_range(pictures: Tensor) -> Tensor:
 def seeded(seed: int) -> torch.Generator:
     """A generator of its own on the CPU, so that data order does not depend on the device."""
     return torch.Generator(device="cpu").manual_seed(seed)
+
+
+def norm_for(layout: Layout) -> NormSpec:
+    """Statistics for each place where parts lie the same way, else one for all places."""
+    return NormSpec(kind="pixel" if layout == "aligned" else "global")
+
+
+def one_stage(steps: int, batch: int, learning_rate: float) -> tuple[Stage, ...]:
+    """The stages of a method that has one."""
+    return (Stage("reconstruction", steps, batch, learning_rate, keep_best=True),)

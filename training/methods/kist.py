@@ -15,7 +15,18 @@ from torch import Tensor, nn
 from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from training.blocks import EdgeTrunk
 from training.losses import reconstruction_loss
-from training.methods.base import Batch, OutputName, Variant
+from training.methods.base import (
+    Batch,
+    Design,
+    Layout,
+    Learner,
+    OutputName,
+    Stage,
+    Variant,
+    network_range,
+    norm_for,
+    one_stage,
+)
 
 MAP_SCALES: tuple[Literal[1, 2], ...] = (1, 2)
 
@@ -31,34 +42,44 @@ class Reconstructor(nn.Module):
         return {"recon": self.trunk(image)}
 
 
+class KistLearner(Learner):
+    """Trains the reconstructor."""
+
+    def __init__(self, network: Reconstructor) -> None:
+        super().__init__()
+        self.network = network
+
+    def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
+        outputs = self.network(network_range(batch.corrupted))
+        return {"total": reconstruction_loss((outputs["recon"] + 1) / 2, batch.clean)}
+
+
 class Kist:
     """Method protocol."""
 
-    name = "kist"
+    name: Literal["kist"] = "kist"
     outputs: ClassVar[tuple[OutputName, ...]] = ("recon",)
+    ablations: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar = {
-        "smoke": Variant(size=64, steps=60, batch=8, learning_rate=3e-3),
-        "tiny": Variant(size=128, steps=900, batch=16, learning_rate=2e-3, bend=0.04),
-        "tiny-wide": Variant(size=128, steps=900, batch=16, learning_rate=2e-3),
-        "edge": Variant(size=256, steps=1500, batch=8, learning_rate=2e-3, bend=0.04),
-        "edge-wide": Variant(size=256, steps=1000, batch=8, learning_rate=2e-3),
+        "smoke": Variant(size=64, stages=one_stage(60, 8, 3e-3)),
+        "tiny": Variant(size=128, stages=one_stage(900, 16, 2e-3), bend=0.04),
+        "edge": Variant(size=256, stages=one_stage(1500, 8, 2e-3), bend=0.04),
     }
-    _networks: ClassVar = {
-        "smoke": ((16, 32, 48), 16),
-        "tiny": ((16, 32, 48, 64), 4),
-        "tiny-wide": ((16, 32, 48), 32),
-        "edge": ((32, 64, 64, 64, 64), 4),
-        "edge-wide": ((32, 64, 96, 128), 64),
+    # widths of the trunk and channels of its bottleneck
+    _networks: ClassVar[dict[tuple[str, Layout], tuple[tuple[int, ...], int]]] = {
+        ("smoke", "aligned"): ((16, 32, 48), 16),
+        ("smoke", "free"): ((16, 32, 48), 16),
+        ("tiny", "aligned"): ((16, 32, 48, 64), 4),
+        ("tiny", "free"): ((16, 32, 48), 32),
+        ("edge", "aligned"): ((32, 64, 64, 64, 64), 4),
+        ("edge", "free"): ((32, 64, 96, 128), 64),
     }
 
-    def build(self, variant: str) -> nn.Module:
-        widths, bottleneck = self._networks[variant]
-        return Reconstructor(widths, bottleneck)
+    def learner(self, design: Design) -> Learner:
+        widths, bottleneck = self._networks[design.variant, design.layout]
+        return KistLearner(Reconstructor(widths, bottleneck))
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
-        return reconstruction_loss((outputs["recon"] + 1) / 2, batch.clean)
-
-    def score_candidates(self, size: int) -> dict[str, ScoreSpec]:
+    def score_candidates(self, size: int, layout: Layout) -> dict[str, ScoreSpec]:
         residuals = {
             "structure": ResidualSpec(w_l2=0.2, w_ssim=0.4, w_gms=0.4),
             "gradient+colour": ResidualSpec(w_gms=1.0, w_col=1.0),
@@ -73,6 +94,7 @@ class Kist:
             candidates[f"{name}, {side}x{side} map, box {2 * radius + 1}, top {k}"] = ScoreSpec(
                 map_scale=scale,
                 residual=residual,
+                norm=norm_for(layout),
                 smooth=SmoothSpec(kind="box", radius=radius),
                 image_score=ImageScoreSpec(k=k),
             )

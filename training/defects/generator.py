@@ -1,0 +1,94 @@
+"""Artificial defects: a normal batch in, a defective batch and its exact masks out, on the training device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.defects.dice import Dice
+from training.defects.operators import OPERATORS
+from training.defects.presets import DefectPreset
+from training.defects.scene import Bank, Batch, Scene, grouped
+
+# by how much (of 0..1) a pixel must change to be seen, and how often to try for a defect of a fitting size
+VISIBLE = 0.05
+_ATTEMPTS = 12
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Defective pictures (n, 3, h, w), masks (n, 1, h, w), and the operator of each; "" where a picture is clean."""
+
+    pictures: Tensor
+    masks: Tensor
+    operators: list[str]
+
+
+class DefectGenerator:
+    """Draw defects of one preset.
+
+    Images are (n, 3, h, w) float32 in 0..1; masks are (n, 1, h, w) float32, 1 where the picture was visibly altered.
+    `random` holds the whole state: a run that restores it draws the same defects. Recipes: ARCHITECTURE.md.
+    """
+
+    def __init__(self, preset: DefectPreset, seed: int, device: str = "cpu", textures: Tensor | None = None) -> None:
+        """textures: (t, 3, h, w) in 0..1, used instead of procedural ones."""
+        self.preset = preset
+        self.random = torch.Generator(device="cpu").manual_seed(seed)
+        self.device = torch.device(device)
+        self._textures = None if textures is None else textures.to(self.device)
+        self._bank: Bank | None = None
+
+    def set_bank(self, pictures: Tensor, masks: Tensor) -> None:
+        """Real defects for `transplant`: pictures (b, 3, h, w) in 0..1, masks (b, 1, h, w); none empties the bank."""
+        self._bank = Bank(pictures.to(self.device), masks.to(self.device)) if len(pictures) else None
+
+    def __call__(self, images: Tensor, roi: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return (defective images, masks); `roi` (1, 1, h, w) keeps every defect inside it."""
+        drawn = self.draw(images, roi)
+        return drawn.pictures, drawn.masks
+
+    @torch.no_grad()
+    def draw(self, images: Tensor, roi: Tensor | None = None) -> Drawn:
+        """Defects for a batch; a defect that is too small, too large or invisible is drawn again, at last dropped."""
+        pictures, masks = images.clone(), torch.zeros_like(images[:, :1])
+        operators = [""] * images.shape[0]
+        batch = Batch(images, Dice(self.random, images.device), roi, self._textures, self._bank)
+        area = float(images.shape[2] * images.shape[3] if roi is None else (roi > 0).sum())
+        wanted = torch.rand(images.shape[0], generator=self.random) >= self.preset.clean_share
+        pending = wanted.nonzero().flatten().tolist()
+        for _ in range(_ATTEMPTS):
+            if not pending:
+                break
+            members = torch.tensor(pending, device=images.device)
+            scene = Scene(batch, members)
+            altered, names = self._alter(scene, roi)
+            changed = (altered - scene.images).abs_().amax(1, keepdim=True) > VISIBLE
+            shares = [count / area for count in changed.sum((1, 2, 3)).tolist()]
+            fits = [self.preset.smallest <= share <= self.preset.largest for share in shares]
+            kept = torch.tensor(
+                [place for place, fit in enumerate(fits) if fit], device=images.device, dtype=torch.long
+            )
+            pictures[members[kept]], masks[members[kept]] = altered[kept], changed[kept].to(masks.dtype)
+            for picture, name, fit in zip(pending, names, fits, strict=True):
+                operators[picture] = name if fit else ""
+            pending = [picture for picture, fit in zip(pending, fits, strict=True) if not fit]
+        return Drawn(pictures, masks, operators)
+
+    def _alter(self, scene: Scene, roi: Tensor | None) -> tuple[Tensor, list[str]]:
+        """Every picture of the scene altered by one operator, and the operators' names."""
+        weights = dict(self.preset.operators)
+        if self._bank is None:
+            weights.pop("transplant", None)
+        names = list(weights)
+        choices = scene.dice.choose(scene.count, list(weights.values()))
+        altered = torch.empty_like(scene.images)
+        for position, members in grouped(choices).items():
+            index = torch.tensor(members, device=altered.device)
+            altered[index] = OPERATORS[names[position]](scene.take(members))
+        altered.clamp_(0, 1)
+        if roi is not None:
+            altered = torch.where(roi > 0, altered, scene.images)
+        return altered, [names[position] for position in choices]

@@ -1,0 +1,89 @@
+"""The kinds of defects, by name: each takes a scene of k pictures and returns them altered, (k, 3, h, w)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from training.defects import masks, sources
+from training.defects.dice import Dice, per_picture
+from training.defects.scene import Draw, Scene, mix
+
+# how much of the picture shines through, (k,)
+Blend = Callable[[Dice, int], Tensor]
+
+
+def opaque(dice: Dice, count: int) -> Tensor:
+    return torch.zeros(count, device=dice.device)
+
+
+def up_to(most: float, share: float = 1.0) -> Blend:
+    """Uniform in 0..most for this share of the pictures, else nothing shines through."""
+
+    def draw(dice: Dice, count: int) -> Tensor:
+        return dice.uniform(0, most, count) * dice.chance(share, count)
+
+    return draw
+
+
+def slsg_texture_blend(dice: Dice, count: int) -> Tensor:
+    return torch.where(dice.chance(0.25, count) > 0, 0.75, dice.uniform(0, 0.9, count))
+
+
+def paste(mask: Draw, source: Draw, blend: Blend = opaque) -> Draw:
+    """The source inside the mask: (1 - M) I + M ((1 - b) A + b I)."""
+
+    def draw(scene: Scene) -> Tensor:
+        weight = mask(scene) * per_picture(1 - blend(scene.dice, scene.count))
+        return torch.lerp(scene.images, source(scene), weight)
+
+    return draw
+
+
+def small_rectangles(scene: Scene) -> Tensor:
+    """1 to 100 small rectangles, each a lightly recoloured copy of what it covers."""
+    dice, k, most = scene.dice, scene.count, 100
+    number = dice.integers(1, most, k)
+    present = (torch.arange(most, device=dice.device) < number[:, None]).float()
+    rows = _spans(dice, scene.size[0], scene.side, k, most) * present[..., None]
+    columns = _spans(dice, scene.size[1], scene.side, k, most)
+    covered = rows.mT @ columns  # how many rectangles lie over each pixel
+    gain = dice.uniform(-0.4, 0.4, k, 3, most) + dice.uniform(-0.25, 0.25, k, 1, most)
+    total = (rows[:, None] * gain[..., None]).mT @ columns[:, None]
+    return scene.images * (1 + total / covered[:, None].clamp(min=1))
+
+
+def _spans(dice: Dice, length: int, side: int, count: int, most: int) -> Tensor:
+    """1 where a span of 3.5 to 16 % of the side covers a row or column, (count, most, length)."""
+    start = dice.uniform(-0.05, 1, count, most, 1) * length
+    extent = dice.uniform(0.035, 0.16, count, most, 1) * side
+    place = torch.arange(length, device=dice.device)
+    return ((place >= start) & (place < start + extent)).float()
+
+
+_partly = up_to(0.6, share=0.5)
+_changed = mix([(1.0, sources.colour_changed), (1.0, sources.mirrored), (1.0, sources.noisy)])
+_slsg_source = mix([(0.6, sources.slsg_structure), (0.2, sources.mirrored), (0.2, sources.other)])
+
+OPERATORS: dict[str, Draw] = {
+    "elsewhere": paste(masks.assorted, sources.elsewhere, _partly),
+    "foreign_texture": paste(masks.assorted, sources.texture, _partly),
+    "flat": paste(masks.assorted, sources.flat, _partly),
+    "other": paste(masks.assorted, sources.other_recoloured, _partly),
+    "recoloured": paste(masks.assorted, sources.retouched, _partly),
+    "erased": paste(masks.assorted, sources.border, _partly),
+    "perlin_texture": paste(masks.perlin(0, 5, 0.5, turned=True), sources.texture_augmented, up_to(0.8)),
+    "perlin_other": paste(masks.perlin(0, 5, 0.5, turned=True), sources.other_augmented, up_to(0.8)),
+    "perlin_self": paste(masks.perlin(0, 5, 0.5), sources.same_augmented, up_to(0.8)),
+    "cutpaste": paste(masks.upright_rectangle, sources.elsewhere_recoloured),
+    "cutpaste_scar": paste(masks.scar, sources.elsewhere_recoloured),
+    "shapes": paste(masks.shapes, _changed),
+    "small_rectangles": small_rectangles,
+    "grid_shuffle": sources.some_cells,
+    "slsg_texture": paste(masks.perlin(0, 3, 0.5), sources.texture_augmented, slsg_texture_blend),
+    "slsg_structure": paste(masks.perlin(0, 2, 0.4), _slsg_source, up_to(0.25)),
+    "noise": paste(masks.assorted, sources.noisy),
+    "blur": paste(masks.assorted, sources.blurred),
+}

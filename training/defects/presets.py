@@ -1,0 +1,45 @@
+"""Which defects are drawn, and how often: one preset for each method and purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DefectPreset:
+    """How often each operator (training/defects/operators.py) is drawn; weights need not sum to one.
+
+    clean_share: share of pictures left as they are. smallest, largest: share of the inspected area that a defect must,
+    and may, visibly change.
+    """
+
+    operators: dict[str, float]
+    clean_share: float = 0.0
+    smallest: float = 3e-4
+    largest: float = 0.5
+
+
+PRESETS = {
+    # erasing has a share of its own: a missing part is the commonest real defect of an assembled object, and no
+    # texture paste looks like it
+    "reconstruction": DefectPreset(
+        {
+            "elsewhere": 0.25,
+            "foreign_texture": 0.15,
+            "flat": 0.15,
+            "other": 0.1,
+            "recoloured": 0.15,
+            "erased": 0.2,
+        },
+        clean_share=0.2,
+    ),
+    "draem": DefectPreset({"perlin_texture": 1.0}, clean_share=0.5, largest=1.0),
+    "fair_nodtd": DefectPreset({"perlin_other": 0.5, "cutpaste": 0.5}, clean_share=0.5, largest=1.0),
+    "isstad_new": DefectPreset({"shapes": 1.0}, clean_share=1 / 3, largest=1.0),
+    "isstad_old": DefectPreset({"small_rectangles": 1.0}, clean_share=1 / 6, largest=1.0),
+    # every normal gets one altered partner; 49 of 256 x 256 pixels
+    "slsg": DefectPreset({"slsg_texture": 0.42, "slsg_structure": 0.58}, smallest=49 / 65536, largest=1.0),
+    "surface": DefectPreset(
+        {"recoloured": 0.3, "elsewhere": 0.15, "erased": 0.2, "cutpaste_scar": 0.15, "blur": 0.1, "flat": 0.1}
+    ),
+}

@@ -1,0 +1,232 @@
+"""What a defect is drawn on: some pictures of a batch, and what can be seen on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.defects.dice import Dice, per_picture
+
+# places are chosen among 16 x 16 cells; a pixel this far from the background's colour belongs to the part
+CELLS = 16
+_FOREGROUND = 0.12
+_BAND_PX = 4
+_BORDER_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Real defects to transplant: pictures (b, 3, h, w) in 0..1 and where they are defective, (b, 1, h, w)."""
+
+    pictures: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is where, per picture: background colour (k, 3, 1, 1), foreground (k, 1, h, w), and per cell (k, 1, c, c)
+    the foreground's share, the standard deviation and the mean of brightness."""
+
+    background: Tensor
+    foreground: Tensor
+    cover: Tensor
+    contrast: Tensor
+    brightness: Tensor
+
+    def take(self, members: Tensor) -> Survey:
+        return Survey(*(values.index_select(0, members) for values in vars(self).values()))
+
+
+@dataclass
+class Batch:
+    """The whole batch with everything that operators may draw from."""
+
+    images: Tensor
+    dice: Dice
+    roi: Tensor | None
+    textures: Tensor | None
+    bank: Bank | None
+
+    @cached_property
+    def survey(self) -> Survey:
+        images = self.images
+        border = border_samples(images)  # (k, 3, 4, samples)
+        background = border.flatten(2).median(2).values[:, :, None, None]
+        foreground = ((images - background).abs().amax(1, keepdim=True) > _FOREGROUND).float()
+        luma = images.mean(1, keepdim=True)
+        mean, square, cover = functional.adaptive_avg_pool2d(
+            torch.cat([luma, luma * luma, foreground], 1), min(CELLS, *images.shape[2:])
+        ).split(1, 1)
+        return Survey(background, foreground, cover, (square - mean * mean).clamp(min=0).sqrt(), mean)
+
+    @cached_property
+    def inside(self) -> Tensor | None:
+        """(1, 1, c, c), 1 for the cells that touch the region of interest."""
+        if self.roi is None:
+            return None
+        return functional.adaptive_max_pool2d(self.roi, min(CELLS, *self.images.shape[2:]))
+
+
+@dataclass
+class Scene:
+    """k pictures of a batch; masks, sources and operators see nothing else."""
+
+    batch: Batch
+    members: Tensor
+
+    @cached_property
+    def images(self) -> Tensor:
+        return self.batch.images.index_select(0, self.members)
+
+    @cached_property
+    def survey(self) -> Survey:
+        return self.batch.survey.take(self.members)
+
+    @property
+    def dice(self) -> Dice:
+        return self.batch.dice
+
+    @property
+    def count(self) -> int:
+        return self.members.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.batch.images.shape[2], self.batch.images.shape[3]
+
+    @property
+    def side(self) -> int:
+        return min(self.size)
+
+    def take(self, chosen: Sequence[int]) -> Scene:
+        return Scene(self.batch, self.members[torch.tensor(chosen, device=self.members.device)])
+
+    def partners(self) -> Tensor:
+        """Another picture of the batch for each, (k, 3, h, w); the same one only where there is no other."""
+        others = self.batch.images.shape[0]
+        step = self.dice.integers(1, max(1, others - 1), self.count)
+        return self.batch.images.index_select(0, (self.members + step) % others)
+
+    def anywhere(self) -> Tensor:
+        """(k, 2) places (y, x) in pixels, uniform over the region of interest."""
+        if self.batch.inside is None:
+            return self.dice.uniform(0, 1, self.count, 2) * torch.tensor(self.size, device=self.dice.device)
+        return self._places(self.batch.inside)
+
+    def on_part(self) -> Tensor:
+        """Places mostly on the foreground; anywhere where there is none."""
+        return self._places(self.survey.cover + 0.05)
+
+    def on_rim(self) -> Tensor:
+        """Places where foreground and background meet."""
+        cover = self.survey.cover
+        return self._places(cover * (1 - cover) + 1e-3)
+
+    def on_structure(self) -> Tensor:
+        """Places where brightness varies: edges, traces, prints."""
+        contrast = self.survey.contrast
+        return self._places((contrast * contrast).clamp(min=1e-5))
+
+    def _places(self, weight: Tensor) -> Tensor:
+        """Cells drawn by weight, with a uniform place inside; the largest of log weight + Gumbel noise is such a draw."""
+        if self.batch.inside is not None:
+            weight = weight * self.batch.inside + 1e-9
+        cells = weight.shape[-1]
+        noise = -torch.log(-torch.log(self.dice.uniform(1e-6, 1 - 1e-6, self.count, cells * cells)))
+        cell = (weight.flatten(1).log() + noise).argmax(1)
+        place = torch.stack([cell // cells, cell % cells], 1) + self.dice.uniform(0, 1, self.count, 2)
+        return place * torch.tensor([side / cells for side in self.size], device=self.dice.device)
+
+    def at(self, cells: Tensor, places: Tensor) -> Tensor:
+        """The value of a map of cells (k, c, g, g) at places (k, 2): (k, c, 1, 1)."""
+        scale = torch.tensor([cells.shape[-1] / side for side in self.size], device=places.device)
+        row, column = (places * scale).long().clamp_(0, cells.shape[-1] - 1).unbind(1)
+        return cells[torch.arange(self.count, device=places.device), :, row, column][:, :, None, None]
+
+    def frame(self, places: Tensor, angle: Tensor, half_height: Tensor, half_width: Tensor) -> tuple[Tensor, Tensor]:
+        """(u, v), each (k, 1, h, w): coordinates of every pixel in turned frames, in units of their half axes (k,)."""
+        height, width = self.size
+        y = torch.arange(height, device=places.device).view(1, 1, -1, 1) + 0.5 - per_picture(places[:, 0])
+        x = torch.arange(width, device=places.device).view(1, 1, 1, -1) + 0.5 - per_picture(places[:, 1])
+        cosine, sine = angle.cos(), angle.sin()
+        u = x * per_picture(cosine / half_width) + y * per_picture(sine / half_width)
+        v = y * per_picture(cosine / half_height) - x * per_picture(sine / half_height)
+        return u, v
+
+
+Draw = Callable[[Scene], Tensor]
+
+
+def mix(choices: Sequence[tuple[float, Draw]]) -> Draw:
+    """A drawing that is one of several for each picture; pictures with the same choice are drawn together."""
+
+    def draw(scene: Scene) -> Tensor:
+        drawn: Tensor | None = None
+        for position, members in grouped(scene.dice.choose(scene.count, [weight for weight, _ in choices])).items():
+            if len(members) == scene.count:
+                return choices[position][1](scene)
+            part = choices[position][1](scene.take(members))
+            if drawn is None:
+                drawn = part.new_empty(scene.count, *part.shape[1:])
+            drawn[torch.tensor(members, device=part.device)] = part
+        assert drawn is not None, "there is a picture"
+        return drawn
+
+    return draw
+
+
+def grouped(choices: Sequence[int]) -> dict[int, list[int]]:
+    """Which pictures chose what, in order of the choice."""
+    groups: dict[int, list[int]] = {}
+    for picture, choice in enumerate(choices):
+        groups.setdefault(choice, []).append(picture)
+    return dict(sorted(groups.items()))
+
+
+def border_samples(images: Tensor) -> Tensor:
+    """Pixels of the outermost rows and columns: top, bottom, left, right, (k, 3, 4, samples)."""
+    band = min(_BAND_PX, *images.shape[2:])
+    strips = (images[:, :, :band], images[:, :, -band:], images[..., :band], images[..., -band:])
+    sampled = []
+    for strip in strips:
+        flat = strip.flatten(2)
+        index = torch.linspace(0, flat.shape[2] - 1, _BORDER_SAMPLES, device=images.device).long()
+        sampled.append(flat.index_select(2, index))
+    return torch.stack(sampled, 2)
+
+
+def gathered(pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Pixel (y, x) from (rows[y], columns[x]) of the same picture; rows (k, h), columns (k, w)."""
+    index = (rows[:, :, None] * pictures.shape[3] + columns[:, None, :]).flatten(1)[:, None]
+    return pictures.flatten(2).gather(2, index.expand(-1, pictures.shape[1], -1)).view_as(pictures)
+
+
+def shifted(pictures: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
+    """Each picture rolled by its own whole shift (k,)."""
+    height, width = pictures.shape[2:]
+    rows = (torch.arange(height, device=dy.device) - dy[:, None]) % height
+    columns = (torch.arange(width, device=dx.device) - dx[:, None]) % width
+    return gathered(pictures, rows, columns)
+
+
+def flipped(pictures: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """Mirrored where the flags (k,) are 1."""
+    y = torch.arange(pictures.shape[2], device=pictures.device)
+    x = torch.arange(pictures.shape[3], device=pictures.device)
+    rows = torch.where(vertical[:, None] > 0, y.flip(0), y)
+    columns = torch.where(horizontal[:, None] > 0, x.flip(0), x)
+    return gathered(pictures, rows, columns)
+
+
+def box_blur(pictures: Tensor, radius: int) -> Tensor:
+    """Box mean of width 2 radius + 1, edges repeated by counting only what is inside."""
+    if radius == 0:
+        return pictures
+    width = 2 * radius + 1
+    rows = functional.avg_pool2d(pictures, (width, 1), 1, (radius, 0), count_include_pad=False)
+    return functional.avg_pool2d(rows, (1, width), 1, (0, radius), count_include_pad=False)
