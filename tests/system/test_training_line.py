@@ -20,8 +20,8 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing c
 
 RECIPE = ("--variant", "smoke", "--steps", 5, "--seed", 3)
 OUR_LINES = re.compile(
-    r"training kist smoke: \d/5  loss [\d.]+$|trained on \d+ good parts|  image AUROC [\d.]+ of artificial defects"
-    r"|checkpoint, losses|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino: threshold"
+    r"layout: aligned \(|training kist smoke: \d/5, \d+ s left  reconstruction  total [\d.]+$|trained on \d+ good parts|  image AUROC [\d.]+ of artificial defects"
+    r"|checkpoint, curves|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino: threshold"
     r"|the bundle is ready: "
 )
 
@@ -87,9 +87,11 @@ def test_the_steps_one_by_one_give_the_same_files_as_train(place):
         result = edge(*step, cwd=place, CUDA_VISIBLE_DEVICES="")
         assert result.returncode == 0, result.stderr
         assert [line for line in result.stderr.splitlines() if not OUR_LINES.match(line)] == []
-    losses = [json.loads((place / run / "run.json").read_text())["losses"] for run in ("run", "plate.run")]
-    assert losses[0] == losses[1]
-    assert len(losses[0]) == 5
+    curves = [json.loads((place / run / "run.json").read_text())["curves"] for run in ("run", "plate.run")]
+    assert curves[0] == curves[1]
+    assert len(curves[0]["reconstruction"]["total"]) == 5
+    assert (place / "run" / "curves.png").stat().st_size > 1000
+    assert (place / "run" / "sheet.png").stat().st_size > 1000
     one, other = (load_bundle(place / name) for name in ("stepwise", "plate"))
     for key in ("model_fp32", "model_int8", "ranges"):
         assert one.manifest.files[key].sha256 == other.manifest.files[key].sha256
@@ -131,6 +133,7 @@ def test_an_interrupted_training_ends_with_130_and_leaves_the_old_bundle(place):
         [sys.executable, "-m", "edge", "train", "--data", "data", "--out", "plate", "--variant", "smoke"],
         cwd=place, env=environment(CUDA_VISIBLE_DEVICES=""), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert process.stderr.readline().startswith("layout: ")
     assert process.stderr.readline().startswith("training kist smoke: ")
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=WAIT_S)

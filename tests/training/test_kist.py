@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
 from training.methods import METHODS  # noqa: E402
+from training.methods.base import Batch, Design  # noqa: E402
 
 GMAC_LIMIT = 2.0
 
@@ -24,11 +25,12 @@ def multiply_adds(network, size):
     return total
 
 
-@pytest.mark.parametrize("variant", METHODS["kist"].variants)
-def test_a_variant_returns_a_picture_of_its_size_within_two_gmac(variant):
+@pytest.mark.parametrize("layout", ["aligned", "free"])
+@pytest.mark.parametrize("variant", ["smoke", "tiny", "edge"])
+def test_a_variant_returns_a_picture_of_its_size_within_two_gmac(variant, layout):
     method = METHODS["kist"]
     size = method.variants[variant].size
-    network = method.build(variant).eval()
+    network = method.learner(Design(variant, layout)).network.eval()
     outputs = network(torch.zeros(2, 3, size, size))
     assert {name: tuple(value.shape) for name, value in outputs.items()} == {"recon": (2, 3, size, size)}
     assert multiply_adds(network, size) / 1e9 <= GMAC_LIMIT
@@ -40,24 +42,38 @@ def test_only_operators_that_quantise_cleanly_are_used(variant):
         torch.nn.Conv2d, torch.nn.BatchNorm2d, torch.nn.ReLU, torch.nn.Upsample,
         torch.nn.PixelUnshuffle, torch.nn.PixelShuffle,
     )  # fmt: skip
-    leaves = [m for m in METHODS["kist"].build(variant).modules() if not list(m.children())]
+    leaves = [m for m in METHODS["kist"].learner(Design(variant)).network.modules() if not list(m.children())]
     assert all(isinstance(leaf, clean) for leaf in leaves)
     assert all(leaf.mode == "nearest" for leaf in leaves if isinstance(leaf, torch.nn.Upsample))
 
 
 def test_the_loss_falls_when_the_picture_is_approached():
-    from training.methods.base import Batch
-
-    method = METHODS["kist"]
+    learner = METHODS["kist"].learner(Design("smoke"))
     clean = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    batch = Batch(clean, clean, torch.zeros(2, 1, 32, 32))
-    far, near, same = (float(method.loss({"recon": (clean + offset) * 2 - 1}, batch)) for offset in (0.3, 0.1, 0.0))
+    batch, stage = Batch(clean, clean, torch.zeros(2, 1, 32, 32)), METHODS["kist"].variants["smoke"].stages[0]
+
+    def loss(offset):
+        learner.network = Returning(clean + offset)
+        return float(learner.losses(stage, batch, 0.0)["total"])
+
+    far, near, same = (loss(offset) for offset in (0.3, 0.1, 0.0))
     assert far > near > same
     assert same == pytest.approx(0, abs=1e-4)
 
 
+class Returning(torch.nn.Module):
+    """Reconstructs one picture of 0..1, whatever it is shown."""
+
+    def __init__(self, picture):
+        super().__init__()
+        self.picture = picture
+
+    def forward(self, image):
+        return {"recon": self.picture * 2 - 1}
+
+
 def test_score_candidates_scale_with_the_field():
-    small, large = (METHODS["kist"].score_candidates(size) for size in (128, 256))
+    small, large = (METHODS["kist"].score_candidates(size, "aligned") for size in (128, 256))
     assert len(small) == len(large) >= 4
     assert {(spec.map_scale, spec.image_score.k) for spec in small.values()} == {(1, 25), (1, 250), (2, 6), (2, 62)}
     assert {(spec.map_scale, spec.image_score.k) for spec in large.values()} == {(1, 100), (1, 1000), (2, 25), (2, 250)}

@@ -1,0 +1,103 @@
+"""What a data folder may hold, and what is refused before anything is trained."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
+
+from edge.errors import UsageError  # noqa: E402
+from edge.preprocess import Preprocess  # noqa: E402
+from tests.fakes import write_picture  # noqa: E402
+from tests.small_bundle import bad_part, good_part  # noqa: E402
+from training.dataset import layout_of, load_normals, load_textures, load_weak, split_held_out  # noqa: E402
+
+FIELD = Preprocess(32)
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "train" / "good").mkdir(parents=True)
+    for number in range(18):
+        write_picture(tmp_path / "train" / "good" / f"{number:02}.png", good_part(number))
+    return tmp_path
+
+
+def add(data, folder, name, picture):
+    (data / folder).mkdir(parents=True, exist_ok=True)
+    write_picture(data / folder / name, picture)
+    return data / folder / name
+
+
+def test_a_test_picture_among_the_good_parts_is_refused_with_both_names(data):
+    (data / "test" / "good").mkdir(parents=True)
+    shutil.copy(data / "train/good/03.png", data / "test/good/other_name.png")
+    with pytest.raises(UsageError, match=r"03\.png is the same picture as .*other_name\.png"):
+        load_normals(data, FIELD)
+
+
+def test_mixed_sizes_are_said_and_stretched(data):
+    add(data, "train/good", "large.png", good_part(99, 60, 90))
+    notices = []
+    normals = load_normals(data, FIELD, notices.append)
+    assert normals.fields.shape == (19, 32, 32, 3)
+    assert notices == ["the good parts have 2 sizes, from 64x48 to 90x60 px: each is stretched to the network's square"]
+
+
+def test_weak_anomalies_keep_their_kind_and_come_once(data):
+    first = add(data, "train/weak/scratch", "a.png", bad_part(1))
+    shutil.copy(first, data / "train/weak/scratch/again.png")
+    add(data, "train/weak/dent", "b.png", bad_part(2))
+    weak = load_weak(data, FIELD, load_normals(data, FIELD))
+    assert weak.kinds == ("dent", "scratch")
+    assert weak.fields.shape == (2, 32, 32, 3)
+    assert len(set(weak.hashes)) == 2
+
+
+def test_no_weak_folder_means_no_weak_anomalies(data):
+    assert load_weak(data, FIELD, load_normals(data, FIELD)).fields.shape == (0, 32, 32, 3)
+
+
+def test_an_empty_weak_folder_is_a_mistake(data):
+    (data / "train" / "weak").mkdir()
+    with pytest.raises(UsageError, match="holds no pictures in folders of their own"):
+        load_weak(data, FIELD, load_normals(data, FIELD))
+
+
+def test_a_part_cannot_be_good_and_defective(data):
+    (data / "train/weak/scratch").mkdir(parents=True)
+    shutil.copy(data / "train/good/03.png", data / "train/weak/scratch/x.png")
+    with pytest.raises(UsageError, match="is also among the good parts"):
+        load_weak(data, FIELD, load_normals(data, FIELD))
+
+
+def test_textures_are_cropped_to_squares(data):
+    assert load_textures(data, 16) is None
+    add(data, "textures", "wood.png", good_part(1, 40, 100))
+    assert load_textures(data, 16).shape == (1, 16, 16, 3)
+
+
+def test_parts_that_always_lie_the_same_way_are_aligned_and_textures_are_free(data):
+    aligned, correlation = layout_of(load_normals(data, FIELD))
+    assert (aligned, correlation > 0.9) == ("aligned", True)
+    random = np.random.default_rng(0)
+    for number in range(18):
+        write_picture(data / "train/good" / f"{number:02}.png", random.integers(0, 255, (48, 64, 3), np.uint8))
+    free, correlation = layout_of(load_normals(data, FIELD))
+    assert (free, correlation < 0.3) == ("free", True)
+
+
+def test_the_polygon_becomes_a_weight_of_the_field(data):
+    inside = Preprocess(32, None, ((0, 0), (31, 0), (31, 47), (0, 47)))
+    weight = load_normals(data, inside).weight
+    assert weight[:, :15].all() and not weight[:, 18:].any()
+
+
+def test_the_split_is_a_matter_of_the_seed(data):
+    normals = load_normals(data, FIELD)
+    trained, held_out = split_held_out(normals, 5)
+    assert set(trained.hashes) | set(held_out.hashes) == set(normals.hashes)
+    assert len(held_out.hashes) == 8
+    assert split_held_out(normals, 5)[1].hashes == held_out.hashes
+    assert split_held_out(normals, 6)[1].hashes != held_out.hashes
