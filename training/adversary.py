@@ -17,7 +17,7 @@ SATURATED_STEPS = 200
 # spectral norm keeps logits near 1; beyond this something went wrong
 LARGEST_LOGIT = 100.0
 # an adversary weakened this far has no say any more, and rests
-WEAKEST = 1e-3
+WEAKEST = 5e-4
 
 
 class PatchDiscriminator(nn.Module):
@@ -82,7 +82,7 @@ class Adversary(nn.Module):
             return torch.zeros((), device=made.device)
         # its own weights need no gradient here
         self.discriminator.requires_grad_(False)
-        loss = -self.discriminator(made).float().mean()
+        loss: Tensor = -self.discriminator(made).float().mean()
         self.discriminator.requires_grad_(True)
         if not _sound(loss):
             self._weaken("gave numbers that are not finite or far out of range, and starts anew", notice)

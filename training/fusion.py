@@ -47,8 +47,9 @@ class FusionSegmenter(nn.Module):
         self.pictures = Comparison(3, width, stride=2)
         self.levels = nn.ModuleList(Comparison(channels, width) for channels in widths)
         self.fusions = nn.ModuleList(conv_block(width, width) for _ in widths)
-        self.head = nn.Sequential(nn.Conv2d(width, 4, 3, 1, 1), nn.PixelShuffle(2))
-        nn.init.constant_(self.head[0].bias, _PRIOR_LOGIT)
+        last = nn.Conv2d(width, 4, 3, 1, 1)
+        nn.init.constant_(last.bias, _PRIOR_LOGIT)  # type: ignore[arg-type]
+        self.head = nn.Sequential(last, nn.PixelShuffle(2))
 
     def forward(self, image: Tensor, features: TrunkFeatures) -> Tensor:
         """(n, 1, s, s) from a picture (n, 3, s, s) in -1..1 and what a trunk made of it."""

@@ -76,7 +76,7 @@ def residual_error(first: Tensor, second: Tensor, weights: ResidualSpec) -> Tens
     if weights.w_l2:
         error = error + weights.w_l2 * difference.square().mean(1, keepdim=True)
     if weights.w_col:
-        red, green, blue = difference.split(1, 1)
+        red, green, blue = difference.chunk(3, 1)
         opponents = (red - green).square() + ((red + green) / 2 - blue).square()
         error = error + weights.w_col * opponents
     luma_a, luma_b = luma(first), luma(second)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from edge.errors import UsageError
 from training.methods.base import Method
 from training.methods.kist import Kist
+from training.methods.sparsity_prior import SparsityPrior
 
-METHODS: dict[str, Method] = {"kist": Kist()}
+METHODS: dict[str, Method] = {"kist": Kist(), "sparsity_prior": SparsityPrior()}
 
 
 def find_method(name: str, variant: str) -> Method:

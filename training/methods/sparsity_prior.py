@@ -9,12 +9,14 @@ pictures without masks take the place of the altered normals where there are som
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,6 +47,8 @@ _WARM_UP_STEPS, _WARM_UP_SHARE = 200, 0.25
 _EXPLANATION, _SPARSITY, _CLEAN, _SYNTHETIC, _VARIATION = 1.0, 0.5, 1.0, 0.2, 1e-3
 # share of a defective picture that is defective, where no rules say
 _USUAL_AREA = 0.02
+# how far inside the wanted range, as a factor, the area term starts to pull
+_MARGIN = 1.25
 # normals that say what an ordinary residual is
 _NORMALS_MEASURED = 128
 _CHUNK = 16
@@ -56,13 +60,25 @@ _SENSOR_NOISE = 0.01
 def _stages(generator: int, segmenter: int, batch: int, rate: float) -> tuple[Stage, ...]:
     return (
         Stage("generator", generator, batch, rate),
-        Stage("segmenter", segmenter, batch, rate),
+        Stage("segmenter", segmenter, batch, rate, preset="sparsity_prior"),
     )
 
 
 def area_prior(rules: Path | None) -> tuple[float, float] | None:
-    """Smallest and largest share of a defective part that is defective, from a rules file; None where none says."""
-    return None
+    """Least and largest share of a picture that its defects take, `picture.area` of a rules file; None: it says none."""
+    if rules is None:
+        return None
+    try:
+        low, high = yaml.safe_load(rules.read_text())["picture"]["area"]
+    except (KeyError, TypeError):
+        return None
+    return float(low), float(high)
+
+
+def _held_area(low: float, high: float) -> tuple[float, float]:
+    """The range that the area term pulls into, inside the one wanted: what pulls outwards settles it near an end."""
+    middle = math.sqrt(low * high) if low else high
+    return min(low * _MARGIN, middle), max(high / _MARGIN, middle)
 
 
 class SparsityNetwork(nn.Module):
@@ -111,7 +127,7 @@ class SparsityLearner(Learner):
 
     def attach(self, data: TrainingData) -> None:
         super().attach(data)
-        self._area = area_prior(data.rules) or self._area
+        self._area = _held_area(*(area_prior(data.rules) or (_USUAL_AREA, _USUAL_AREA)))
 
     @torch.no_grad()
     def prepare(self, stage: Stage) -> None:
