@@ -16,8 +16,8 @@ SATURATED_BELOW, SATURATED_ABOVE = 0.05, 4.0
 SATURATED_STEPS = 200
 # spectral norm keeps logits near 1; beyond this something went wrong
 LARGEST_LOGIT = 100.0
-# an adversary weakened this far has no say any more, and rests
-WEAKEST = 5e-4
+# with so many failures its weight is next to nothing, and it rests
+FAILURES_ALLOWED = 4
 
 
 class PatchDiscriminator(nn.Module):
@@ -46,29 +46,36 @@ class Adversary(nn.Module):
     out of range; in the latter case it starts anew. Neither loss is ever infinite or NaN, so it cannot end a run.
     """
 
-    weight: Tensor
+    # whole numbers: weights are averaged over steps, these must not be
+    failures: Tensor
     saturated: Tensor
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self._widths = widths
         self.discriminator = PatchDiscriminator(widths)
-        self.register_buffer("weight", torch.ones(()))
+        self.register_buffer("failures", torch.zeros((), dtype=torch.long))
         self.register_buffer("saturated", torch.zeros((), dtype=torch.long))
 
     @property
+    def weight(self) -> float:
+        return float(0.1 ** int(self.failures))
+
+    @property
     def resting(self) -> bool:
-        return float(self.weight) < WEAKEST
+        return int(self.failures) >= FAILURES_ALLOWED
 
     def discriminator_loss(self, real: Tensor, made: Tensor, notice: Callable[[str], None]) -> Tensor:
-        """Hinge loss over real and made pictures (n, 3, s, s) in -1..1; zero while it rests."""
+        """Hinge loss over real and made pictures (n, 3, s, s) in -1..1; zero while it rests or has to start anew."""
+        nothing = torch.zeros((), device=real.device, requires_grad=True)
         if self.resting:
-            return torch.zeros((), device=real.device, requires_grad=True)
-        loss = self._hinge(real, made)
+            return nothing
+        logits = self.discriminator(torch.cat([real, made.detach()])).float()
+        of_real, of_made = logits.chunk(2)
+        loss = functional.relu(1 - of_real).mean() + functional.relu(1 + of_made).mean()
         if not _sound(loss):
-            self._weaken("gave numbers that are not finite or far out of range, and starts anew", notice)
-            self._start_anew()
-            loss = self._hinge(real, made)
+            self._start_anew(notice)
+            return nothing
         saturated = not SATURATED_BELOW <= float(loss.detach()) <= SATURATED_ABOVE
         self.saturated.copy_((self.saturated + 1) * saturated)
         if int(self.saturated) > SATURATED_STEPS:
@@ -85,22 +92,17 @@ class Adversary(nn.Module):
         loss: Tensor = -self.discriminator(made).float().mean()
         self.discriminator.requires_grad_(True)
         if not _sound(loss):
-            self._weaken("gave numbers that are not finite or far out of range, and starts anew", notice)
-            self._start_anew()
+            self._start_anew(notice)
             return torch.zeros((), device=made.device)
         return loss * self.weight
 
-    def _hinge(self, real: Tensor, made: Tensor) -> Tensor:
-        logits = self.discriminator(torch.cat([real, made.detach()])).float()
-        of_real, of_made = logits.chunk(2)
-        return functional.relu(1 - of_real).mean() + functional.relu(1 + of_made).mean()
-
     def _weaken(self, what: str, notice: Callable[[str], None]) -> None:
-        self.weight.mul_(0.1)
-        say = "it has no say any more" if self.resting else f"its weight falls to {float(self.weight):.3g}"
+        self.failures.add_(1)
+        say = "it has no say any more" if self.resting else f"its weight falls to {self.weight:.3g}"
         notice(f"the discriminator {what}: {say}; training goes on")
 
-    def _start_anew(self) -> None:
+    def _start_anew(self, notice: Callable[[str], None]) -> None:
+        self._weaken("gave numbers that are not finite or far out of range, and starts anew", notice)
         # into the same tensors: the optimiser holds them
         self.discriminator.load_state_dict(PatchDiscriminator(self._widths).state_dict())
 

@@ -45,21 +45,38 @@ def attach(learner, weak=None, rules=None, notices=None, tmp_path=None):
     return source
 
 
-def train(steps, ablations=(), notices=None, **data):
-    """A learner that went through both stages, of `steps` each, and the curves."""
-    torch.manual_seed(0)
-    learner = METHOD.learner(Design("smoke", "aligned", frozenset(ablations)))
-    source = attach(learner, notices=notices, **data)
-    stages = tuple(replace(stage, steps=n) for stage, n in zip(METHOD.variants["smoke"].stages, steps, strict=True))
-    training = Training(learner, stages, source, HELD_OUT, lambda *shown: None, [].append)
+def train(learner, stage, steps, source):
+    """Through one stage of the smoke variant; the curves."""
+    stage = replace(METHOD.variants["smoke"].stages[stage], steps=steps)
+    training = Training(learner, (stage,), source, HELD_OUT, lambda *shown: None, [].append)
     training.run(lambda: None)
-    return learner.eval(), training.curves.values
+    learner.eval()
+    return training.curves.values[stage.name]
 
 
 @pytest.fixture(scope="module")
-def trained():
+def first_stage():
+    """State of a learner whose generator is trained, and its curves."""
     torch.set_num_threads(1)
-    return train((60, 60))
+    torch.manual_seed(0)
+    learner = METHOD.learner(Design("smoke"))
+    curves = train(learner, 0, 60, attach(learner))
+    return learner.state_dict(), curves
+
+
+def segmenter_trained(first_stage, steps, ablations=(), **data):
+    """A learner that went through the second stage as well."""
+    torch.manual_seed(0)
+    learner = METHOD.learner(Design("smoke", ablations=frozenset(ablations)))
+    source = attach(learner, **data)
+    learner.load_state_dict(first_stage[0])
+    train(learner, 1, steps, source)
+    return learner
+
+
+@pytest.fixture(scope="module")
+def trained(first_stage):
+    return segmenter_trained(first_stage, 90)
 
 
 def masks(learner, pictures):
@@ -125,15 +142,13 @@ def test_the_discriminator_is_no_part_of_what_is_deployed():
 
 
 def test_clean_parts_get_next_to_no_mask_and_scratched_ones_do(trained):
-    learner, _ = trained
-    clean, scratched = masks(learner, HELD_OUT), masks(learner, DEFECTIVE)
-    assert float(clean.mean()) < 0.004
+    clean, scratched = masks(trained, HELD_OUT), masks(trained, DEFECTIVE)
+    assert float(clean.mean()) < 0.003
     assert float(scratched.mean()) > 3 * float(clean.mean())
 
 
 def test_the_mask_of_a_scratch_lies_on_the_scratch(trained):
-    learner, _ = trained
-    found = masks(learner, DEFECTIVE)[:, 0]
+    found = masks(trained, DEFECTIVE)[:, 0]
     scratch = (DEFECTIVE.mean(1) < 0.15).float()
     on, off = (found * scratch).sum() / scratch.sum(), (found * (1 - scratch)).sum() / (1 - scratch).sum()
     assert float(on) > 10 * float(off)
@@ -144,37 +159,36 @@ def test_the_segmenters_stage_leaves_the_generator_alone():
     learner = METHOD.learner(Design("smoke"))
     source = attach(learner)
     before = {name: value.clone() for name, value in learner.network.generator.state_dict().items()}
-    stage = replace(METHOD.variants["smoke"].stages[1], steps=2)
-    Training(learner, (stage,), source, HELD_OUT, lambda *shown: None, [].append).run(lambda: None)
+    train(learner, 1, 2, source)
     after = learner.network.generator.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items() if value.is_floating_point())
 
 
 def test_a_normal_residual_is_explained_and_a_defect_is_not(trained):
-    learner, _ = trained
     with torch.no_grad():
         clean, scratched = (
-            learner._unexplained(p, learner.network.generator.features(p * 2 - 1)) for p in (HELD_OUT, DEFECTIVE)
+            trained._unexplained(p, trained.network.generator.features(p * 2 - 1)) for p in (HELD_OUT, DEFECTIVE)
         )
     scratch = DEFECTIVE.mean(1, keepdim=True) < 0.15
-    assert float(clean.mean()) < 0.05
-    assert float(scratched[scratch].mean()) > 0.2
+    assert float(clean.mean()) < 0.02
+    assert float(scratched[scratch].mean()) > 5 * float(clean.mean())
     assert 0 <= float(scratched.min()) <= float(scratched.max()) <= 1
 
 
-def test_without_artificial_masks_the_prior_alone_finds_scratches():
-    learner, curves = train((60, 60), ablations=("synthetic",))
-    assert curves["segmenter"]["synthetic"]
-    found = masks(learner, DEFECTIVE).mean()
-    assert float(found) > 2 * float(masks(learner, HELD_OUT).mean())
+def test_without_artificial_masks_the_prior_alone_finds_scratches(first_stage):
+    learner = segmenter_trained(first_stage, 100, ablations=("synthetic",))
+    scratch = DEFECTIVE.mean(1, keepdim=True) < 0.15
+    found = masks(learner, DEFECTIVE)
+    assert float(found[scratch].mean()) > 4 * float(found[~scratch].mean())
+    assert float(found[scratch].mean()) > 20 * float(masks(learner, HELD_OUT).mean())
 
 
-def test_the_area_on_production_pictures_keeps_to_the_rules(tmp_path):
+def test_the_area_on_production_pictures_keeps_to_the_rules(first_stage, tmp_path):
     rules = tmp_path / "rules.yaml"
-    rules.write_text("picture: {area: [0.03, 0.06]}\n")
-    learner, _ = train((40, 80), weak=DEFECTIVE, rules=rules)
+    rules.write_text("picture: {area: [0.02, 0.05]}\n")
+    learner = segmenter_trained(first_stage, 90, weak=DEFECTIVE, rules=rules)
     areas = masks(learner, DEFECTIVE).mean((1, 2, 3))
-    assert 0.03 * 0.8 < float(areas.mean()) < 0.06 * 1.2
+    assert 0.02 < float(areas.min()) < float(areas.max()) < 0.05
     assert float(masks(learner, HELD_OUT).mean()) < 0.01
 
 
@@ -218,22 +232,21 @@ def test_a_diverging_discriminator_does_not_end_the_run():
                 for parameter in learner.adversary.discriminator.parameters():
                     parameter.fill_(value)
 
-    stage = replace(METHOD.variants["smoke"].stages[0], steps=30)
+    stage = replace(METHOD.variants["smoke"].stages[0], steps=24)
     training = Training(learner, (stage,), source, HELD_OUT, blow_up, [].append)
     training.run(lambda: None)
     assert len(notices) == 3
-    assert float(learner.adversary.weight) == pytest.approx(1e-3)
+    assert learner.adversary.weight == pytest.approx(1e-3)
     assert all(value.isfinite().all() for value in learner.network.state_dict().values())
     curve = training.curves.values["generator"]["total"]
     assert curve[-1][1] < curve[0][1]
 
 
-def test_the_discriminator_learns_alone_at_first(trained):
-    _, curves = trained
-    steps = [step for step, _ in curves["generator"]["adversarial"]]
+def test_the_discriminator_learns_alone_at_first(first_stage):
+    _, curves = first_stage
     # a quarter of a short stage
-    assert steps[0] == 16
-    assert curves["generator"]["adversary total"][0][0] == 1
+    assert curves["adversarial"][0][0] == 16
+    assert curves["adversary total"][0][0] == 1
 
 
 # --- export
@@ -241,18 +254,18 @@ def test_the_discriminator_learns_alone_at_first(trained):
 
 @pytest.fixture(scope="module")
 def graphs(trained):
-    """FP32 and INT8, with ranges of good parts as calibration takes them."""
+    """FP32 and INT8, with ranges as the commands collect them."""
     pytest.importorskip("onnx", reason="onnx is not installed: nothing can be exported")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
-    from calibration.ranges import collect_ranges
+    from calibration.ranges import collect_ranges, with_foreign_patches
     from export.onnx_graph import onnx_from_module
     from export.qdq import quantized_for_cpu
 
-    fp32 = onnx_from_module(trained[0].network, SIDE, METHOD.outputs)
+    fp32 = onnx_from_module(trained.network, SIDE, METHOD.outputs)
     images = [
         planes_from_field(field, np.empty((3, SIDE, SIDE), np.float32)) for field in fields(good_part, range(100, 108))
     ]
-    return fp32, quantized_for_cpu(fp32, collect_ranges(fp32, images))
+    return fp32, quantized_for_cpu(fp32, collect_ranges(fp32, with_foreign_patches(images)))
 
 
 def run_openvino(model, pictures):
@@ -268,7 +281,7 @@ def test_the_exported_graph_computes_what_torch_computes(trained, graphs):
 
     session = onnxruntime.InferenceSession(graphs[0], providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = trained[0].network(DEFECTIVE[:1] * 2 - 1)
+        expected = trained.network(DEFECTIVE[:1] * 2 - 1)
     given = session.run(list(METHOD.outputs), {"image": (DEFECTIVE[:1] * 2 - 1).numpy()})
     for name, values in zip(METHOD.outputs, given, strict=True):
         assert np.abs(values - expected[name].numpy()).max() < 1e-3
@@ -292,7 +305,8 @@ def test_maps_survive_int8(graphs):
     exact, coarse = (1 / (1 + np.exp(-logit)) for logit in (exact, coarse))
     for defective in range(len(HELD_OUT), len(pictures)):
         assert np.corrcoef(exact[defective].ravel(), coarse[defective].ravel())[0, 1] > 0.95
-    assert np.abs(exact - coarse)[: len(HELD_OUT)].mean() < 0.002
+    assert coarse[len(HELD_OUT) :].max() > 0.9 * exact[len(HELD_OUT) :].max()
+    assert np.abs(exact - coarse)[: len(HELD_OUT)].mean() < 0.001
 
 
 # --- score paths

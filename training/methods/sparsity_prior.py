@@ -48,7 +48,7 @@ _EXPLANATION, _SPARSITY, _CLEAN, _SYNTHETIC, _VARIATION = 1.0, 0.5, 1.0, 0.2, 1e
 # share of a defective picture that is defective, where no rules say
 _USUAL_AREA = 0.02
 # how far inside the wanted range, as a factor, the area term starts to pull
-_MARGIN = 1.25
+_MARGIN = 1.5
 # normals that say what an ordinary residual is
 _NORMALS_MEASURED = 128
 _CHUNK = 16
