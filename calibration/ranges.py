@@ -29,7 +29,7 @@ def with_foreign_patches(images: Sequence[F32], seed: int = 0) -> list[F32]:
 
 
 def _patched(image: F32, other: F32, random: np.random.Generator) -> F32:
-    altered = image.copy()
+    altered: F32 = image.copy()
     side = image.shape[-1]
     for kind in np.arange(_PATCHES) % 3:
         height, width = (max(1, round(side * random.uniform(_SMALLEST_PATCH, _LARGEST_PATCH))) for _ in range(2))

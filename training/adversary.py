@@ -16,6 +16,9 @@ SATURATED_BELOW, SATURATED_ABOVE = 0.05, 4.0
 SATURATED_STEPS = 200
 # spectral norm keeps logits near 1; beyond this something went wrong
 LARGEST_LOGIT = 100.0
+# a discriminator of a blurred reconstruction asks for detail anywhere: left free, it moved held-out normals away from
+# their pictures more than the pictures drew them near
+LARGEST_SAY = 0.1
 # with so many failures its weight is next to nothing, and it rests
 FAILURES_ALLOWED = 4
 
@@ -83,8 +86,12 @@ class Adversary(nn.Module):
             self.saturated.zero_()
         return loss
 
-    def generator_loss(self, made: Tensor, notice: Callable[[str], None]) -> Tensor:
-        """How fake the made pictures look, times the adversary's weight; zero while it rests."""
+    def generator_loss(self, made: Tensor, repair: Tensor, notice: Callable[[str], None]) -> Tensor:
+        """How fake the made pictures look, times the adversary's weight; zero while it rests or has to start anew.
+
+        repair: the loss it is added to, computed from `made`. Scaled down where its gradient at the pictures would
+        exceed LARGEST_SAY of that of `repair`.
+        """
         if self.resting:
             return torch.zeros((), device=made.device)
         # its own weights need no gradient here
@@ -94,7 +101,9 @@ class Adversary(nn.Module):
         if not _sound(loss):
             self._start_anew(notice)
             return torch.zeros((), device=made.device)
-        return loss * self.weight
+        own, others = (torch.autograd.grad(of, made, retain_graph=True)[0].float().norm() for of in (loss, repair))
+        say: Tensor = (LARGEST_SAY * others / own.clamp(min=1e-12)).clamp(max=1.0)
+        return loss * (say * self.weight)
 
     def _weaken(self, what: str, notice: Callable[[str], None]) -> None:
         self.failures.add_(1)

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
 from training import adversary as room  # noqa: E402
-from training.adversary import SATURATED_STEPS, Adversary, PatchDiscriminator  # noqa: E402
+from training.adversary import LARGEST_SAY, SATURATED_STEPS, Adversary, PatchDiscriminator  # noqa: E402
 
 WIDTHS = (8, 16)
 
@@ -27,6 +27,16 @@ def pictures(value=0.0, count=4):
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(count)) * 0.1 + value
 
 
+def away_from_grey(made):
+    """Stands for the loss of a repair."""
+    return 100 * made.square().mean()
+
+
+def look(adversary, made, notices):
+    made = made.requires_grad_()
+    return adversary.generator_loss(made, away_from_grey(made), notices.append)
+
+
 def spoil(adversary, value):
     with torch.no_grad():
         for parameter in adversary.discriminator.parameters():
@@ -44,17 +54,32 @@ def test_it_learns_to_tell_real_from_made(adversary, notices):
         losses.append(float(loss.detach()))
     assert losses[0] == pytest.approx(2, abs=0.5)
     assert losses[-1] < 0.5
-    looks_made, looks_real = (adversary.generator_loss(pictures(v), notices.append) for v in (-0.5, 0.5))
+    looks_made, looks_real = (look(adversary, pictures(v), notices).detach() for v in (-0.5, 0.5))
     assert float(looks_made) > float(looks_real)
     assert notices == []
 
 
 def test_the_generators_loss_moves_the_pictures_and_not_the_discriminator(adversary, notices):
     made = pictures().requires_grad_()
-    adversary.generator_loss(made, notices.append).backward()
+    look(adversary, made, notices).backward()
     assert made.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in adversary.parameters())
     assert all(parameter.requires_grad for parameter in adversary.parameters())
+
+
+@pytest.mark.parametrize(("strength", "capped"), [(1e-3, True), (1e3, False)])
+def test_its_pull_on_the_pictures_is_at_most_a_tenth_of_that_of_the_repair(adversary, notices, strength, capped):
+    made = pictures().requires_grad_()
+    repair = strength * away_from_grey(made)
+    pull, most = (
+        torch.autograd.grad(loss, made, retain_graph=True)[0].norm()
+        for loss in (adversary.generator_loss(made, repair, notices.append), repair)
+    )
+    if capped:
+        assert float(pull / most) == pytest.approx(LARGEST_SAY, rel=1e-3)
+    else:
+        free = torch.autograd.grad(-adversary.discriminator(made).mean(), made)[0].norm()
+        assert float(pull) == pytest.approx(float(free), rel=1e-3)
 
 
 def test_the_discriminators_loss_does_not_move_the_pictures(adversary, notices):
@@ -80,8 +105,8 @@ def test_a_discriminator_that_blew_up_starts_anew_and_its_say_falls_to_a_tenth(a
 
 def test_a_discriminator_that_blew_up_gives_the_generator_no_loss(adversary, notices):
     spoil(adversary, math.nan)
-    assert float(adversary.generator_loss(pictures(), notices.append)) == 0
-    assert math.isfinite(float(adversary.generator_loss(pictures(), notices.append)))
+    assert float(look(adversary, pictures(), notices)) == 0
+    assert math.isfinite(float(look(adversary, pictures(), notices).detach()))
     assert len(notices) == 1
 
 
@@ -111,7 +136,7 @@ def test_an_adversary_that_keeps_failing_rests_and_steps_still_work(adversary, n
         loss.backward()
         optimiser.step()
     assert adversary.resting
-    assert float(adversary.generator_loss(pictures(), notices.append)) == 0
+    assert float(look(adversary, pictures(), notices)) == 0
     assert "no say any more" in notices[-1]
     assert len(notices) == 4
 

@@ -289,6 +289,7 @@ def test_the_exported_graph_computes_what_torch_computes(trained, graphs):
 
 def test_the_last_convolutions_of_both_outputs_stay_unquantised(graphs):
     import onnx
+
     from export.qdq import output_convolutions
 
     model = onnx.load_model_from_string(graphs[1])
