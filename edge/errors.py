@@ -3,6 +3,7 @@
 EdgeInspectError            exit code 1
 ├── UsageError              2   the command line, or data handed to a command
 ├── ConfigError             2   config.yaml
+│   └── RuleError           2   an expert's rules.yaml
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
 ├── RecordError             2   the record store, when a command (not the loop) needs it
 ├── CameraError             3   cannot be opened, busy, gone
@@ -40,6 +41,10 @@ class ConfigError(EdgeInspectError):
     """A configuration file that cannot be used as it is."""
 
     exit_code = 2
+
+
+class RuleError(ConfigError):
+    """An expert's rules that cannot be used as they are; every problem of the file is in the message."""
 
 
 class MissingDependency(EdgeInspectError):

@@ -101,6 +101,13 @@ def test_the_block_of_the_test_above_works():
     assert "training is blocked" in result.stderr
 
 
+def test_expert_rules_load_without_torch_and_its_kin():
+    modules = [path for path in MODULES if path.is_relative_to(ROOT / "training" / "knowledge")]
+    assert modules
+    result = _run(IMPORT_ALL, ",".join(NOT_ON_THE_DEVICE | LAZY), *map(_name, modules), "training.dataset")
+    assert result.returncode == 0, result.stderr
+
+
 def test_settings_load_without_cv2_and_numpy():
     result = _run("import sys, edge.config; print(sorted({'cv2', 'numpy'} & set(sys.modules)))")
     assert result.stdout.strip() == "[]", result.stdout + result.stderr

@@ -11,7 +11,13 @@ from edge.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge", "training", "export", "calibration", "benchmarks", "tests")
-DOCS = sorted([*ROOT.glob("*.md"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.md"))])
+DOCS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *(path for package in PACKAGES for path in (ROOT / package).rglob("*.md")),
+    ]
+)
 # a document speaks of the project alone: not of the place where somebody wrote it, nor of mirrors used there
 FORBIDDEN = (
     "/work/", "shared/", "/home/", "/root/", "/tmp/bash",

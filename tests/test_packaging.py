@@ -61,6 +61,12 @@ def test_every_file_of_the_sample_data_is_inside(wheel):
     assert files <= set(wheel.namelist())
 
 
+def test_every_starter_of_expert_rules_is_inside(wheel):
+    rules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("training/knowledge/library/*.yaml")}
+    assert rules
+    assert rules <= set(wheel.namelist())
+
+
 def test_the_settings_and_both_licences_are_inside(wheel):
     names = wheel.namelist()
     (settings,) = [name for name in names if name.endswith(".data/data/share/edge-inspect/config.yaml")]

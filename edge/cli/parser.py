@@ -194,6 +194,15 @@ def _false_reject(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _defects(parser: argparse.ArgumentParser) -> None:
+    _data(parser, _GOOD_PARTS)
+    parser.add_argument("--preset", default="surface", help="which mixture of defects (default: surface)")
+    parser.add_argument("--size", type=_positive_int, default=256, help="side of each picture in px (default: 256)")
+    parser.add_argument("--count", type=_positive_int, default=32, help="how many defects (default: 32)")
+    parser.add_argument("--seed", type=_whole_number, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="the sheet to write, a .png file")
+
+
 def _rollback(parser: argparse.ArgumentParser) -> None:
     _bundle(parser, required=True)
 
@@ -208,6 +217,14 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 def _doctor(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def _rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("check", "list", "show"), help="check a file, list the starters, print one")
+    parser.add_argument("rules", nargs="?", metavar="FILE", help="rules file, or the name of a starter")
+    parser.add_argument(
+        "--data", type=Path, help=f"also try the rules on good parts: {_GOOD_PARTS}; and on train/weak/"
+    )
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
@@ -238,8 +255,10 @@ COMMANDS = {
     "export": ("write a trained network as FP32 ONNX into a new bundle", _export),
     "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
+    "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
     "rollback": ("go back to the previous version of a bundle", _rollback),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
+    "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),

@@ -91,6 +91,7 @@ def test_the_number_of_threads_changes_nothing(name):
     for threads in (1, 2):
         torch.set_num_threads(threads)
         results.append(DefectGenerator(always(name), seed=8)(clean))
+        assert torch.get_num_threads() == threads
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
 
 
@@ -152,6 +153,90 @@ def test_a_texture_corpus_takes_the_place_of_procedural_textures():
     defective, masks = DefectGenerator(DefectPreset({"foreign_texture": 1.0}), 21, textures=corpus)(pictures(8))
     greenest = (defective[:, 1:2] - defective[:, :1])[masks > 0]
     assert float(greenest.median()) > 0.4
+
+
+def test_grey_pictures_get_grey_defects_and_coloured_ones_coloured():
+    coloured = pictures(12)
+    grey = coloured.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    defective, _ = DefectGenerator(only("pen_mark"), seed=22)(torch.cat([grey, coloured]))
+    spread = (defective.amax(1) - defective.amin(1)).flatten(1).amax(1)
+    assert float(spread[:12].max()) < 1e-5
+    assert float(spread[12:].min()) > 0.3
+
+
+def test_without_a_bank_transplants_are_not_drawn():
+    drawn = DefectGenerator(only("transplant"), seed=23).draw(pictures(8))
+    assert drawn.operators == [""] * 8
+    assert float(drawn.masks.sum()) == 0
+
+
+def bank():
+    """One real defect: a red disc of radius 5 at (20, 44) on a part darker than the others."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    mask = (((y - 20) ** 2 + (x - 44) ** 2) < 25).float()[None, None]
+    red = torch.tensor([0.9, 0.05, 0.05]).view(1, 3, 1, 1)
+    return torch.lerp(pictures(1) - 0.1, red, mask), mask
+
+
+def test_a_transplanted_defect_keeps_its_size_and_colour_at_its_own_place_or_another():
+    picture, mask = bank()
+    generator = DefectGenerator(only("transplant"), seed=24)
+    generator.set_bank(picture, mask)
+    defective, masks = generator(pictures(24))
+    areas = masks.sum((1, 2, 3))
+    assert int((areas > 0).sum()) >= 22
+    own_place = masks[(masks * mask).sum((1, 2, 3)) > 0.8 * float(mask.sum())]
+    assert 6 <= len(own_place) < 22
+    assert float((areas[areas > 0] - mask.sum()).abs().median()) < 0.6 * float(mask.sum())
+    redness = (defective[:, :1] - defective[:, 1:2])[masks > 0]
+    assert float(redness.median()) > 0.5
+
+
+def test_a_transplanted_defect_takes_the_brightness_of_its_new_surround():
+    picture, mask = bank()
+    generator = DefectGenerator(only("transplant"), seed=25)
+    generator.set_bank(picture - 0.15, mask)
+    clean = pictures(16)
+    defective, masks = generator(clean)
+    # a rim of the darker bank part around the disc would be visible all around it
+    assert float(masks.sum((1, 2, 3)).max()) < 1.9 * float(mask.sum())
+    assert float((defective - clean).abs().amax(1, keepdim=True)[masks > 0].median()) > 0.3
+
+
+def test_a_bank_can_be_taken_away_again():
+    generator = DefectGenerator(only("transplant"), seed=26)
+    generator.set_bank(*bank())
+    generator.set_bank(torch.zeros(0, 3, 64, 64), torch.zeros(0, 1, 64, 64))
+    assert float(generator(pictures())[1].sum()) == 0
+
+
+def test_a_bank_of_another_size_is_refused():
+    generator = DefectGenerator(only("transplant"), seed=27)
+    generator.set_bank(*bank())
+    with pytest.raises(ValueError, match=r"64x64 px, these are 48x48"):
+        generator(pictures(2, 48, 48))
+
+
+def test_a_missing_component_shows_what_lies_around_it():
+    clean = torch.full((16, 3, 96, 96), 0.3)
+    clean[:, :, 40:56, 30:60] = 0.9
+    defective, masks = DefectGenerator(only("missing_component"), seed=28)(clean)
+    changed = masks > 0
+    assert int(changed.flatten(1).any(1).sum()) >= 12
+    # most of what was covered is the bright block, and most of what covers it is as dark as its surround
+    assert float(clean[:, :1][changed].median()) == pytest.approx(0.9, abs=1e-5)
+    assert float(defective[:, :1][changed].median()) < 0.4
+
+
+def test_a_swapped_component_is_that_of_another_picture():
+    clean = torch.full((8, 3, 96, 96), 0.3)
+    for picture in range(8):
+        clean[picture, picture % 3, 30:66, 30:66] = 0.9
+    defective, masks = DefectGenerator(only("cross_image_swap"), seed=29)(clean)
+    assert float(masks.sum()) > 0
+    for picture in range(8):
+        new = defective[picture][:, masks[picture, 0] > 0]
+        assert bool((new <= 0.9 + 1e-5).all()) and bool((new >= 0.3 - 1e-5).all())
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 96), (33, 65)])

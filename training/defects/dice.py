@@ -1,4 +1,4 @@
-"""Random numbers: drawn on the CPU from one generator, used on the device, so that every device sees the same defects."""
+"""Random numbers, drawn on the CPU from one generator: every device sees the same defects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Dice:
         self._random, self.device = random, torch.device(device)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=self._random) * (high - low) + low).to(self.device)
+        return torch.empty(shape).uniform_(low, high, generator=self._random).to(self.device)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Small values are as likely as large ones."""
@@ -35,7 +35,9 @@ class Dice:
 
     def choose(self, count: int, weights: Sequence[float]) -> list[int]:
         """One position of `weights` for each picture, on the CPU: it decides what is run."""
-        return torch.multinomial(torch.tensor(weights), count, replacement=True, generator=self._random).tolist()
+        return torch.multinomial(
+            torch.tensor(weights, dtype=torch.float32), count, replacement=True, generator=self._random
+        ).tolist()
 
     def subsets(self, count: int, size: int, of: int) -> list[list[int]]:
         """`size` different numbers below `of` for each picture."""

@@ -11,6 +11,7 @@ from training.defects.dice import Dice
 from training.defects.operators import OPERATORS
 from training.defects.presets import DefectPreset
 from training.defects.scene import Bank, Batch, Scene, grouped
+from training.threads import one_thread
 
 # by how much (of 0..1) a pixel must change to be seen, and how often to try for a defect of a fitting size
 VISIBLE = 0.05
@@ -50,11 +51,17 @@ class DefectGenerator:
         drawn = self.draw(images, roi)
         return drawn.pictures, drawn.masks
 
-    @torch.no_grad()
     def draw(self, images: Tensor, roi: Tensor | None = None) -> Drawn:
         """Defects for a batch; a defect that is too small, too large or invisible is drawn again, at last dropped."""
+        with torch.no_grad(), one_thread():
+            return self._draw(images, roi)
+
+    def _draw(self, images: Tensor, roi: Tensor | None) -> Drawn:
         pictures, masks = images.clone(), torch.zeros_like(images[:, :1])
         operators = [""] * images.shape[0]
+        if self._bank is not None and self._bank.pictures.shape[2:] != images.shape[2:]:
+            sizes = "the bank's pictures are {}x{} px, these are {}x{} px"
+            raise ValueError(sizes.format(*self._bank.pictures.shape[2:], *images.shape[2:]))
         batch = Batch(images, Dice(self.random, images.device), roi, self._textures, self._bank)
         area = float(images.shape[2] * images.shape[3] if roi is None else (roi > 0).sum())
         wanted = torch.rand(images.shape[0], generator=self.random) >= self.preset.clean_share
@@ -82,13 +89,19 @@ class DefectGenerator:
         weights = dict(self.preset.operators)
         if self._bank is None:
             weights.pop("transplant", None)
+        if not any(weights.values()):
+            return scene.images, [""] * scene.count
         names = list(weights)
         choices = scene.dice.choose(scene.count, list(weights.values()))
         altered = torch.empty_like(scene.images)
         for position, members in grouped(choices).items():
             index = torch.tensor(members, device=altered.device)
-            altered[index] = OPERATORS[names[position]](scene.take(members))
+            altered.index_copy_(0, index, OPERATORS[names[position]](scene.take(members)))
         altered.clamp_(0, 1)
+        if scene.batch.grey is not None:
+            # a camera without colour sees defects without colour
+            grey = scene.batch.grey.index_select(0, scene.members)
+            altered = torch.where(grey, altered.mean(1, keepdim=True), altered)
         if roi is not None:
             altered = torch.where(roi > 0, altered, scene.images)
         return altered, [names[position] for position in choices]

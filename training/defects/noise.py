@@ -32,7 +32,7 @@ def _corner_weights(dice: Dice, count: int, length: int, low: int, high: int) ->
     place = torch.arange(length, device=dice.device) * (cells / length)[:, None]
     distance = place[:, :, None] - torch.arange(2**high + 1, device=dice.device)
     t = (1 - distance.abs()).clamp_(min=0)
-    weight = t**3 * (t * (t * 6 - 15) + 10)
+    weight = t * t * t * (t * (t * 6 - 15) + 10)
     return weight, weight * distance
 
 

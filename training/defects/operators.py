@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from training.defects import masks, sources
+from training.defects import masks, sources, structure, surface
 from training.defects.dice import Dice, per_picture
 from training.defects.scene import Draw, Scene, mix
 
@@ -86,4 +86,24 @@ OPERATORS: dict[str, Draw] = {
     "slsg_structure": paste(masks.perlin(0, 2, 0.4), _slsg_source, up_to(0.25)),
     "noise": paste(masks.assorted, sources.noisy),
     "blur": paste(masks.assorted, sources.blurred),
+    "pores": surface.pores,
+    "crack": surface.crack,
+    "scratch": surface.scratch,
+    "fibre": surface.fibre,
+    "pen_mark": surface.pen_mark,
+    "dust": surface.dust,
+    "chip": surface.chip,
+    "uneven": surface.uneven,
+    "stain": surface.stain,
+    "burn": surface.burn,
+    "frayed": surface.frayed,
+    "foreign_body": surface.foreign_body,
+    "warp": surface.warp,
+    "bite": structure.bite,
+    "pin_hole": structure.pin_hole,
+    "bridge": structure.bridge,
+    "missing_component": structure.missing_component,
+    "cross_image_swap": structure.cross_image_swap,
+    "misplaced_component": structure.misplaced_component,
+    "transplant": structure.transplant,
 }

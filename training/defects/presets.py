@@ -43,7 +43,31 @@ PRESETS = {
     ),
     # every normal gets one altered partner; 49 of 256 x 256 pixels
     "slsg": DefectPreset({"slsg_texture": 0.42, "slsg_structure": 0.58}, smallest=49 / 65536, largest=1.0),
+    # what industrial parts really suffer, by prior knowledge
     "surface": DefectPreset(
-        {"recoloured": 0.3, "elsewhere": 0.15, "erased": 0.2, "cutpaste_scar": 0.15, "blur": 0.1, "flat": 0.1}
+        {
+            "pores": 0.09,
+            "crack": 0.1,
+            "scratch": 0.08,
+            "fibre": 0.03,
+            "pen_mark": 0.03,
+            "dust": 0.03,
+            "chip": 0.09,
+            "uneven": 0.06,
+            "stain": 0.05,
+            "burn": 0.04,
+            "frayed": 0.06,
+            "foreign_body": 0.05,
+            "warp": 0.05,
+            "bite": 0.06,
+            "pin_hole": 0.03,
+            "bridge": 0.06,
+            "missing_component": 0.08,
+            "cross_image_swap": 0.04,
+            "misplaced_component": 0.03,
+            "erased": 0.06,
+            "transplant": 0.15,
+        },
+        clean_share=0.2,
     ),
 }

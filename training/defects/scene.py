@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from training.defects.dice import Dice, per_picture
 # places are chosen among 16 x 16 cells; a pixel this far from the background's colour belongs to the part
 CELLS = 16
 _FOREGROUND = 0.12
+_COLOURLESS = 0.01
 _BAND_PX = 4
 _BORDER_SAMPLES = 64
 
@@ -59,10 +60,17 @@ class Batch:
         background = border.flatten(2).median(2).values[:, :, None, None]
         foreground = ((images - background).abs().amax(1, keepdim=True) > _FOREGROUND).float()
         luma = images.mean(1, keepdim=True)
-        mean, square, cover = functional.adaptive_avg_pool2d(
-            torch.cat([luma, luma * luma, foreground], 1), min(CELLS, *images.shape[2:])
-        ).split(1, 1)
+        cells = cell_means(torch.cat([luma, luma * luma, foreground], 1), min(CELLS, *images.shape[2:]))
+        mean, square, cover = cells[:, :1], cells[:, 1:2], cells[:, 2:]
         return Survey(background, foreground, cover, (square - mean * mean).clamp(min=0).sqrt(), mean)
+
+    @cached_property
+    def grey(self) -> Tensor | None:
+        """(n, 1, 1, 1), true for pictures of a camera without colour; None when there is none."""
+        some = self.images[..., ::3, ::3]
+        spread = some.amax(1, keepdim=True) - some.amin(1, keepdim=True)
+        grey = (spread < _COLOURLESS).flatten(1).all(1).view(-1, 1, 1, 1)
+        return grey if bool(grey.any()) else None
 
     @cached_property
     def inside(self) -> Tensor | None:
@@ -116,30 +124,34 @@ class Scene:
         """(k, 2) places (y, x) in pixels, uniform over the region of interest."""
         if self.batch.inside is None:
             return self.dice.uniform(0, 1, self.count, 2) * torch.tensor(self.size, device=self.dice.device)
-        return self._places(self.batch.inside)
+        return self._places(self.batch.inside, 1)[:, 0]
 
     def on_part(self) -> Tensor:
         """Places mostly on the foreground; anywhere where there is none."""
-        return self._places(self.survey.cover + 0.05)
+        return self._places(self.survey.cover.square() + 0.003, 1)[:, 0]
 
     def on_rim(self) -> Tensor:
         """Places where foreground and background meet."""
         cover = self.survey.cover
-        return self._places(cover * (1 - cover) + 1e-3)
+        return self._places(cover * (1 - cover) + 1e-3, 1)[:, 0]
 
     def on_structure(self) -> Tensor:
         """Places where brightness varies: edges, traces, prints."""
-        contrast = self.survey.contrast
-        return self._places((contrast * contrast).clamp(min=1e-5))
+        return self.many_on_structure(1)[:, 0]
 
-    def _places(self, weight: Tensor) -> Tensor:
-        """Cells drawn by weight, with a uniform place inside; the largest of log weight + Gumbel noise is such a draw."""
+    def many_on_structure(self, number: int) -> Tensor:
+        """(k, number, 2) such places."""
+        return self._places(self.survey.contrast.pow(1.5).clamp(min=1e-4), number)
+
+    def _places(self, weight: Tensor, number: int) -> Tensor:
+        """(k, number, 2): cells drawn by weight (k or 1, 1, c, c), and a uniform place inside each."""
         if self.batch.inside is not None:
             weight = weight * self.batch.inside + 1e-9
         cells = weight.shape[-1]
-        noise = -torch.log(-torch.log(self.dice.uniform(1e-6, 1 - 1e-6, self.count, cells * cells)))
-        cell = (weight.flatten(1).log() + noise).argmax(1)
-        place = torch.stack([cell // cells, cell % cells], 1) + self.dice.uniform(0, 1, self.count, 2)
+        below = weight.flatten(1).expand(self.count, -1).cumsum(1)
+        drawn = self.dice.uniform(0, 1, self.count, number) * below[:, -1:]
+        cell = torch.searchsorted(below, drawn).clamp_(max=cells * cells - 1)
+        place = torch.stack([cell // cells, cell % cells], 2) + self.dice.uniform(0, 1, self.count, number, 2)
         return place * torch.tensor([side / cells for side in self.size], device=self.dice.device)
 
     def at(self, cells: Tensor, places: Tensor) -> Tensor:
@@ -173,7 +185,7 @@ def mix(choices: Sequence[tuple[float, Draw]]) -> Draw:
             part = choices[position][1](scene.take(members))
             if drawn is None:
                 drawn = part.new_empty(scene.count, *part.shape[1:])
-            drawn[torch.tensor(members, device=part.device)] = part
+            drawn.index_copy_(0, torch.tensor(members, device=part.device), part)
         assert drawn is not None, "there is a picture"
         return drawn
 
@@ -223,10 +235,37 @@ def flipped(pictures: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
     return gathered(pictures, rows, columns)
 
 
+def cell_means(pictures: Tensor, cells: int) -> Tensor:
+    """Means over cells x cells parts, (k, c, cells, cells); matrix products, because pooling is slower."""
+    height, width = pictures.shape[2:]
+    rows, columns = _cell_weights(height, cells), _cell_weights(width, cells)
+    return rows.to(pictures.device) @ pictures @ columns.T.to(pictures.device)
+
+
+@lru_cache(maxsize=16)
+def _cell_weights(length: int, cells: int) -> Tensor:
+    """(cells, length), rows that sum to one."""
+    cell = torch.arange(length) * cells // length
+    member = (cell == torch.arange(cells)[:, None]).float()
+    return member / member.sum(1, keepdim=True)
+
+
 def box_blur(pictures: Tensor, radius: int) -> Tensor:
-    """Box mean of width 2 radius + 1, edges repeated by counting only what is inside."""
+    """Box mean of width 2 radius + 1, edges repeated outward; sums of shifted views, because pooling is slower."""
     if radius == 0:
         return pictures
+    padded = functional.pad(pictures, [radius] * 4, mode="replicate")
     width = 2 * radius + 1
-    rows = functional.avg_pool2d(pictures, (width, 1), 1, (radius, 0), count_include_pad=False)
-    return functional.avg_pool2d(rows, (1, width), 1, (0, radius), count_include_pad=False)
+    rows = padded[:, :, : pictures.shape[2]].clone()
+    for offset in range(1, width):
+        rows += padded[:, :, offset : offset + pictures.shape[2]]
+    columns = rows[..., : pictures.shape[3]].clone()
+    for offset in range(1, width):
+        columns += rows[..., offset : offset + pictures.shape[3]]
+    return columns.div_(width * width)
+
+
+def soft_blur(pictures: Tensor, radius: int) -> Tensor:
+    """Out of focus by about `radius` pixels: means on a coarse grid, interpolated; a wide blur costs no more."""
+    coarse = functional.avg_pool2d(pictures, radius, ceil_mode=True, count_include_pad=False)
+    return functional.interpolate(coarse, pictures.shape[2:], mode="bilinear", align_corners=False)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from training.defects.dice import Dice, per_picture
 from training.defects.noise import gradient_noise, grain
-from training.defects.scene import Draw, Scene, border_samples, box_blur, flipped, mix, shifted
+from training.defects.scene import Draw, Scene, border_samples, box_blur, flipped, mix, shifted, soft_blur
 
 _VORONOI_SEEDS = 24
 
@@ -75,7 +75,7 @@ def _same(scene: Scene) -> Tensor:
 
 def blurred(scene: Scene) -> Tensor:
     """The same place out of focus; one width for all pictures of the draw."""
-    return box_blur(scene.images, int(scene.dice.integers(2, 8, 1)) * max(1, scene.side // 128))
+    return soft_blur(scene.images, (2 + scene.dice.choose(1, [1] * 7)[0]) * max(1, scene.side // 128))
 
 
 _retouch = mix([(0.7, _same), (0.3, blurred)])
@@ -171,7 +171,7 @@ def stripes(scene: Scene) -> Tensor:
 def speckle(scene: Scene) -> Tensor:
     """Grains of one to four pixels."""
     dice, k = scene.dice, scene.count
-    smooth = box_blur(grain(dice, k, scene.size, 1), int(dice.integers(0, 2, 1)))
+    smooth = box_blur(grain(dice, k, scene.size, 1), dice.choose(1, [1, 1, 1])[0])
     return _two_colours(scene, smooth.mul_(per_picture(dice.uniform(0.5, 2.5, k))).add_(0.5))
 
 
