@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,6 +24,7 @@ from edge.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, Sco
 from training.adversary import Adversary
 from training.blocks import EdgeTrunk, TrunkFeatures
 from training.fusion import FusionSegmenter
+from training.knowledge import load_rules
 from training.losses import focal_loss, luma, residual_error, sparsity_loss, ssim_map, total_variation
 from training.methods.base import (
     Batch,
@@ -48,8 +48,8 @@ _WARM_UP_STEPS, _WARM_UP_SHARE = 200, 0.25
 _EXPLANATION, _SPARSITY, _CLEAN, _SYNTHETIC, _VARIATION = 1.0, 0.5, 1.0, 0.2, 1e-3
 # share of a defective picture that is defective, where no rules say
 _USUAL_AREA = 0.02
-# how far inside the wanted range, as a factor, the area term starts to pull
-_MARGIN = 1.5
+# a range that an expert gave holds harder; and how far inside of it, as a factor, the area term starts to pull
+_SPARSITY_RANGE, _MARGIN = 2.0, 1.5
 # normals that say what an ordinary residual is
 _NORMALS_MEASURED = 128
 _CHUNK = 16
@@ -67,13 +67,7 @@ def _stages(generator: int, segmenter: int, batch: int, rate: float) -> tuple[St
 
 def area_prior(rules: Path | None) -> tuple[float, float] | None:
     """Least and largest share of a picture that its defects take together, as a rules file says; None: it does not."""
-    if rules is None:
-        return None
-    try:
-        low, high = yaml.safe_load(rules.read_text())["picture"]["area"]
-    except (KeyError, TypeError):
-        return None
-    return float(low), float(high)
+    return None if rules is None else load_rules(rules).picture.area
 
 
 def _held_area(low: float, high: float) -> tuple[float, float]:
@@ -128,7 +122,10 @@ class SparsityLearner(Learner):
 
     def attach(self, data: TrainingData) -> None:
         super().attach(data)
-        self._area = _held_area(*(area_prior(data.rules) or (_USUAL_AREA, _USUAL_AREA)))
+        given = area_prior(data.rules)
+        if given is not None:
+            self._area = _held_area(*given)
+            self._sparsity *= _SPARSITY_RANGE / _SPARSITY
 
     @torch.no_grad()
     def prepare(self, stage: Stage) -> None:
