@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,7 +16,8 @@ from edge.errors import UsageError
 from edge.normals import normals_folder, picture_sha256, read_normals
 from edge.picture import list_pictures, read_picture
 from edge.preprocess import Preprocess
-from training.methods.base import Layout
+
+Layout = Literal["aligned", "free"]
 
 MINIMUM_NORMALS = 16
 MINIMUM_HELD_OUT = 8

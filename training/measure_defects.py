@@ -23,7 +23,7 @@ from edge.preprocess import Preprocess
 from training.defects import PRESETS, DefectGenerator
 from training.fit import pictures_from_fields
 from training.methods import find_method
-from training.methods.base import Batch
+from training.methods.base import Batch, Design
 
 _METHOD, _VARIANT = "kist", "tiny"
 
@@ -47,19 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(data: Path, device: str, rounds: int, names: Sequence[str]) -> dict[str, Any]:
     """Milliseconds per picture of every preset, of a step of the tiny network, and the share that defects are of it."""
-    method, plan = find_method(_METHOD, _VARIANT), find_method(_METHOD, _VARIANT).variants[_VARIANT]
-    parts = itertools.islice(read_normals(data), plan.batch)
+    plan = find_method(_METHOD, _VARIANT).variants[_VARIANT]
+    stage = plan.stages[0]
+    parts = itertools.islice(read_normals(data), stage.batch)
     fields = [Preprocess(plan.size).field(part.picture) for part in parts]
     pictures = pictures_from_fields(np.stack(fields)).to(device)
-    clean = pictures[torch.arange(plan.batch, device=device) % pictures.shape[0]]
+    clean = pictures[torch.arange(stage.batch, device=device) % pictures.shape[0]]
     torch.manual_seed(0)
-    network = method.build(_VARIANT).to(device).train()
-    optimiser = torch.optim.AdamW(network.parameters(), plan.learning_rate)
+    learner = find_method(_METHOD, _VARIANT).learner(Design(_VARIANT)).to(device).train()
+    optimiser = torch.optim.AdamW(learner.parameters(), stage.learning_rate)
 
     def step() -> None:
         with torch.autocast(device, torch.bfloat16):
-            outputs = network(clean * 2 - 1)
-        loss = method.loss(outputs, Batch(clean, clean, torch.zeros_like(clean[:, :1])))
+            loss = learner.losses(stage, Batch(clean, clean, torch.zeros_like(clean[:, :1])), 0.0)["total"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -78,11 +78,11 @@ def measure(data: Path, device: str, rounds: int, names: Sequence[str]) -> dict[
     presets = {}
     for name, values in times.items():
         median = statistics.median(values)
-        presets[name] = {"ms_per_picture": round(median / plan.batch, 3), "share_of_step": round(median / step_ms, 3)}
+        presets[name] = {"ms_per_picture": round(median / stage.batch, 3), "share_of_step": round(median / step_ms, 3)}
     return {
         "network": f"{_METHOD} {_VARIANT}",
         "side_px": plan.size,
-        "batch": plan.batch,
+        "batch": stage.batch,
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "step_ms": round(step_ms, 1),

@@ -15,6 +15,7 @@ from edge.errors import UsageError
 from training.augmentation import vary
 from training.defects import PRESETS, DefectGenerator
 from training.methods.base import Batch, Layout, Learner, Stage
+from training.threads import one_thread
 
 _SENSOR_NOISE = 0.01
 _WEIGHT_DECAY = 1e-4
@@ -362,14 +363,3 @@ def _set_weights(learner: Learner, weights: dict[str, Tensor]) -> None:
 def _out_of_memory(error: RuntimeError) -> bool:
     words = str(error).lower()
     return "out of memory" in words or "not enough memory" in words or "can't allocate memory" in words
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Hundreds of small operations: handing each to several threads costs far more than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

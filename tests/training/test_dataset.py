@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from edge.errors import UsageError  # noqa: E402
-from edge.preprocess import Preprocess  # noqa: E402
-from tests.fakes import write_picture  # noqa: E402
-from tests.small_bundle import bad_part, good_part  # noqa: E402
-from training.dataset import layout_of, load_normals, load_textures, load_weak, split_held_out  # noqa: E402
+from edge.errors import UsageError
+from edge.preprocess import Preprocess
+from tests.fakes import write_picture
+from tests.small_bundle import bad_part, good_part
+from training.dataset import layout_of, load_normals, load_textures, load_weak, split_held_out
 
 FIELD = Preprocess(32)
 

@@ -16,6 +16,8 @@ from training.threads import one_thread
 # by how much (of 0..1) a pixel must change to be seen, and how often to try for a defect of a fitting size
 VISIBLE = 0.05
 _ATTEMPTS = 12
+# temporary copies of more pictures would fill caches, and a small machine's memory
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,14 @@ class DefectGenerator:
 
     def draw(self, images: Tensor, roi: Tensor | None = None) -> Drawn:
         """Defects for a batch; a defect that is too small, too large or invisible is drawn again, at last dropped."""
+        parts = images.tensor_split(max(1, -(-images.shape[0] // _AT_ONCE)))
         with torch.no_grad(), one_thread():
-            return self._draw(images, roi)
+            drawn = [self._draw(part, roi) for part in parts]
+        return Drawn(
+            torch.cat([part.pictures for part in drawn]),
+            torch.cat([part.masks for part in drawn]),
+            [name for part in drawn for name in part.operators],
+        )
 
     def _draw(self, images: Tensor, roi: Tensor | None) -> Drawn:
         pictures, masks = images.clone(), torch.zeros_like(images[:, :1])

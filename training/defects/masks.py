@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -38,17 +39,17 @@ def _axes(scene: Scene) -> tuple[Tensor, Tensor]:
     return half[0], half[1]
 
 
-def _any_frame(scene: Scene) -> tuple[Tensor, Tensor]:
-    return scene.frame(scene.anywhere(), scene.dice.uniform(0, math.pi, scene.count), *_axes(scene))
+def _turned_frame(scene: Scene, place: Draw) -> tuple[Tensor, Tensor]:
+    return scene.frame(place(scene), scene.dice.uniform(0, math.pi, scene.count), *_axes(scene))
 
 
-def ellipse(scene: Scene) -> Tensor:
-    u, v = _any_frame(scene)
+def ellipse(scene: Scene, place: Draw = Scene.anywhere) -> Tensor:
+    u, v = _turned_frame(scene, place)
     return (u * u + v * v < 1).float()
 
 
-def rectangle(scene: Scene) -> Tensor:
-    u, v = _any_frame(scene)
+def rectangle(scene: Scene, place: Draw = Scene.anywhere) -> Tensor:
+    u, v = _turned_frame(scene, place)
     return (torch.maximum(u.abs_(), v.abs_()) < 1).float()
 
 
@@ -84,10 +85,10 @@ def cut(scene: Scene) -> Tensor:
     return (beyond > per_picture(dice.uniform(0.1, 0.45, k))).float()
 
 
-def polygon(scene: Scene) -> Tensor:
+def polygon(scene: Scene, place: Draw = Scene.anywhere) -> Tensor:
     """3 to 8 corners at random angles and radii; even-odd rule."""
     dice, k = scene.dice, scene.count
-    u, v = _any_frame(scene)
+    u, v = _turned_frame(scene, place)
     corners = dice.integers(3, _POLYGON_CORNERS, k)
     angle = dice.uniform(0, 2 * math.pi, k, _POLYGON_CORNERS).sort(1).values
     radius = dice.uniform(0.5, 1.4, k, _POLYGON_CORNERS)
@@ -117,6 +118,9 @@ def union(shape: Draw, most: int) -> Draw:
     return draw
 
 
-shapes = union(mix([(1.0, rectangle), (1.0, ellipse), (1.0, polygon)]), 3)
+# on the part where there is one: ISSTAD keeps to the bounding box of its largest contour
+shapes = union(
+    mix([(1.0, functools.partial(shape, place=Scene.on_part)) for shape in (rectangle, ellipse, polygon)]), 3
+)
 # the mixture that reconstructors are trained on
 assorted = mix([(0.3, perlin(0, 5, 0.5)), (0.15, rectangle), (0.15, scar), (0.2, ellipse), (0.2, cut)])

@@ -40,7 +40,7 @@ def bite(scene: Scene) -> Tensor:
 
 def pin_hole(scene: Scene) -> Tensor:
     """A small spot of what lies beneath, or beside."""
-    alpha = blob(scene, scene.on_structure(), 0.008, 0.025, (0.1, 0.4))
+    alpha = blob(scene, scene.on_structure(), 0.01, 0.03, (0.1, 0.4))
     return torch.lerp(scene.images, _extreme(scene, 0.12), alpha)
 
 

@@ -60,17 +60,17 @@ def line(
     before = position.long()
     share = position - before
     index = before.flatten(1)
-    step = per_picture(2 * half_length / (_LINE_KNOTS - 1))
-    inside = (along > 0) & (along < 1)
-    taper = (4 * along * (1 - along)).clamp_(min=0).sqrt_().mul_(per_picture(width_px / 2))
+    taper = (4 * along * (1 - along)).clamp_(min=0).sqrt_().mul_(per_picture(width_px / 2)).add_(0.5)
+    starts_at, rise = offsets[..., :-1], offsets.diff(dim=2)
+    # across a slope the line is as much nearer than it is along v
+    slope = rise / (2 * half_length / (_LINE_KNOTS - 1)).view(-1, 1, 1)
+    nearer = (1 + slope * slope).rsqrt()
     mask = torch.zeros_like(u)
     for number in range(offsets.shape[1]):
-        knots = offsets[:, number]
-        start, end = knots.gather(1, index).view_as(u), knots.gather(1, index + 1).view_as(u)
-        slope = (end - start) / step
-        distance = (v - start - share * (end - start)).abs_().div_((1 + slope * slope).sqrt_())
-        here = inside & (along >= per_picture(starts[:, number]))
-        mask = torch.maximum(mask, (taper - distance).add_(0.5).clamp_(0, 1) * here)
+        base, change, factor = (t[:, number].gather(1, index).view_as(u) for t in (starts_at, rise, nearer))
+        distance = (v - base).addcmul_(share, change, value=-1).abs_().mul_(factor)
+        here = (along >= per_picture(starts[:, number])) & (along < 1)
+        mask = torch.maximum(mask, (taper - distance).clamp_(0, 1) * here)
     return mask
 
 
@@ -160,9 +160,9 @@ def pores(scene: Scene) -> Tensor:
 def dust(scene: Scene) -> Tensor:
     """Many specks in one region."""
     dice, k, places = scene.dice, scene.count, scene.on_part()
-    region = blob(scene, places, 0.05, 0.2, (0.5, 1.0))
+    region = blob(scene, places, 0.08, 0.25, (0.5, 1.0))
     specks = box_blur(grain(dice, k, scene.size, 1), 1)
-    density = per_picture(dice.uniform(0.3, 0.55, k))
+    density = per_picture(dice.uniform(0.2, 0.45, k))
     return marked(scene, (specks - density).mul_(8).clamp_(0, 1) * region, places, 0.15, 0.6)
 
 
@@ -174,7 +174,7 @@ def _has_background(scene: Scene) -> Tensor:
 def _on_material(scene: Scene, alpha: Tensor) -> Tensor:
     """Damage ends where the part does, mostly: one in eight may be on what is taken for background."""
     free = ~_has_background(scene) | (per_picture(scene.dice.uniform(0, 1, scene.count)) < 0.125)
-    return torch.where(free, alpha, alpha * scene.survey.foreground)
+    return torch.where(free, alpha, alpha * scene.foreground)
 
 
 def chip(scene: Scene) -> Tensor:
@@ -182,14 +182,14 @@ def chip(scene: Scene) -> Tensor:
     places = scene.on_rim()
     alpha = blob(scene, places, 0.025, 0.12, (0.08, 0.3))
     fill = background_fill(scene)
-    broken = torch.lerp(scene.images, fill, alpha * (box_blur(scene.survey.foreground, 2) * 1.5).clamp_(max=1))
+    broken = torch.lerp(scene.images, fill, alpha * (box_blur(scene.foreground, 2) * 1.5).clamp_(max=1))
     return torch.where(_has_background(scene), broken, marked(scene, alpha, places, 0.1, 0.5))
 
 
 def background_fill(scene: Scene) -> Tensor:
     """(k, 3, h, w) what would be seen without the part: the background's local colour, else its colour all over."""
     survey = scene.survey
-    empty = 1 - survey.foreground
+    empty = 1 - scene.foreground
     cells = survey.cover.shape[-1]
     counted = cell_means(torch.cat([scene.images * empty, empty], 1), cells)
     # a cell without background takes its neighbours', far ones the overall colour
