@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.program_run import first_verdict_s, run_folder
 from benchmarks.results_file import write_result
-from edge.backends import CPU_BACKENDS, installed
-from edge.backends.cpu import CpuBackend, open_network
+from edge.backends import CPU_BACKENDS, installed, open_backend
+from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle, load_bundle
 from edge.datatypes import STAGES, U8, Frame, StageTimes
 from edge.errors import EdgeInspectError, MissingDependency
@@ -129,7 +129,7 @@ def inspection_times(
     calibration = bundle.calibration(precision)
     network = open_network(backend, bundle.read(f"model_{precision}"), bundle.manifest, None)
     inspector = Inspector(
-        CpuBackend(network, bundle.manifest, bundle.preprocess, calibration),
+        open_backend(bundle, backend, precision),
         bundle.preprocess,
         calibration.threshold,
         calibration.pixel_threshold,
@@ -158,6 +158,7 @@ def inspection_times(
                 call(index)
     finally:
         inspector.backend.close()
+        network.close()
     stages = stages[-count:]
     return {
         "backend": backend,
