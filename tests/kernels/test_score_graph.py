@@ -97,9 +97,7 @@ def test_flat_bright_and_dark_parts_stay_within_the_bound(level, terms):
 
 @pytest.mark.parametrize("map_scale", [1, 2])
 @pytest.mark.parametrize("mode", ["product", "wsum", "max", "noisy_or", "gate"])
-@pytest.mark.parametrize(
-    "outputs", [("recon", "seg_logit"), ("recon", "seg_logit", "emb_dist"), ("seg_logit", "emb_dist")]
-)
+@pytest.mark.parametrize("outputs", ["recon seg_logit", "recon seg_logit emb_dist", "seg_logit emb_dist"])
 def test_every_blend_of_every_kind_of_evidence_equals_the_definition(outputs, mode, map_scale):
     outputs = tuple(outputs.split())
     size, side = 32, 32 // map_scale
