@@ -52,8 +52,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with _signals_set(stop) as interrupted:
         sinks = [_view(settings, title, counters, tally)]
+        recorder = None
         if settings.record.directory is not None:
-            sinks.append(Recorder(settings.record, info, counters, inspector.preprocess.field_of_view))
+            view = inspector.preprocess.field_of_view
+            recorder = Recorder(settings.record, info, counters, view, patient=not capture.live)
+            sinks.append(recorder)
         if options.json:
             sinks.append(JsonLines(sys.stdout, stop.set))
         try:
@@ -68,6 +71,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 duration_s=options.duration,
                 beside=inspectors[1:],
             )
+            if recorder is not None and finished and not capture.live:
+                recorder.drain(stop)
         finally:
             capture.close()
             for sink in sinks:
