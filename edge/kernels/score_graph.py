@@ -143,7 +143,7 @@ class _ScoreGraph:
         return op.reshape(pooled, _i64(count, rows // scale, columns // scale), False)
 
     def _resized(self, planes: Plane, rows: int, columns: int) -> Plane:
-        """Bilinear at pixel centres as two products; the compiler's own resize takes six times as long."""
+        """Bilinear at pixel centres as two products; the compiler's own resize takes several times as long."""
         op = self._op
         _, from_rows, from_columns = list(planes.shape)
         down, across = _bilinear(from_rows, rows), _bilinear(from_columns, columns)
