@@ -1,11 +1,11 @@
 """How fast frames become verdicts: `python -m benchmarks.latency [--bundle B] [--out FILE.json]`.
 
 Inspections alternate frame by frame with bare engine calls, so that whatever else the machine does hits both. A bare
-call is the bundle's network as it is, alone: its float input already filled, all its outputs in full. What the inspection
-runs may be less than that, where the score needs less, so a ratio below one is possible. Rows are measured --repeats
-times; of those, the one with the fastest bare engine is reported (the quietest, whatever the inspection did), and all are
-listed. Folder runs and first verdicts start the real program as a user would; of several folder runs the median is
-reported.
+call is the bundle's network as it is, alone: its float input already filled, all its outputs in full. What the
+inspection runs may be less than that, where the score needs less, so a ratio below one is possible. Rows are measured
+--repeats times; of those, the one with the fastest bare engine is reported (the quietest, whatever the inspection
+did), and all are listed. Folder runs and first verdicts start the real program as a user would; of several folder
+runs the median is reported.
 """
 
 from __future__ import annotations
