@@ -63,12 +63,6 @@ def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
     return pixels + 0.5 * structure + 0.1 * gradient
 
 
-def focal_loss(logits: Tensor, masks: Tensor, gamma: float = 2.0) -> Tensor:
-    """Cross entropy of each pixel times (1 - probability of the truth)^gamma (Lin et al., 2017), same shape."""
-    entropy = functional.binary_cross_entropy_with_logits(logits.float(), masks.float(), reduction="none")
-    return entropy * (1 - torch.exp(-entropy)) ** gamma
-
-
 def residual_error(first: Tensor, second: Tensor, weights: ResidualSpec) -> Tensor:
     """Weighted residual error (n, 1, h, w) of two pictures (n, 3, h, w): edge/kernels/README.md, section 2.
 
