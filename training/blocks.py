@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -28,6 +29,17 @@ def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+@dataclass(frozen=True)
+class TrunkFeatures:
+    """What an EdgeTrunk computes on its way: finest level first, level l at a side of s / 2^(l + 1), as many channels
+    in the encoder as in the decoder.
+    """
+
+    encoded: list[Tensor]
+    decoded: list[Tensor]
+    reconstruction: Tensor
 
 
 class EdgeTrunk(nn.Module):
@@ -60,3 +72,18 @@ class EdgeTrunk(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         reconstruction: Tensor = self.head(self.decoder(self.encoder(image)))
         return reconstruction
+
+    def features(self, image: Tensor) -> TrunkFeatures:
+        """The reconstruction with what led to it: encoder features of the picture, decoder features of the result."""
+        encoded, decoded, hidden = [], [], image
+        for index, layer in enumerate(self.encoder):
+            hidden = layer(hidden)
+            # two layers a level; behind the last level follows the bottleneck alone
+            if index % 2:
+                encoded.append(hidden)
+        for index, layer in enumerate(self.decoder):
+            hidden = layer(hidden)
+            # one layer, then three a level: up-sampling and two convolutions
+            if index % 3 == 0:
+                decoded.append(hidden)
+        return TrunkFeatures(encoded, decoded[::-1], self.head(hidden))

@@ -64,6 +64,10 @@ PRESETS = {
     "fair_nodtd": DefectPreset({"perlin_other": 0.5, "cutpaste": 0.5}, clean_share=0.5, largest=1.0),
     "isstad_new": DefectPreset({"shapes": 1.0}, clean_share=1 / 3, largest=1.0),
     "isstad_old": DefectPreset({"small_rectangles": 1.0}, clean_share=1 / 6, largest=1.0),
+    # half of the pictures stay clean, because the segmenter must learn most of all to leave good parts alone
+    "sparsity_prior": DefectPreset(
+        {"perlin_other": 0.3, "cutpaste": 0.3, "erased": 0.15, "recoloured": 0.15, "flat": 0.1}, clean_share=0.5
+    ),
     # every normal gets one altered partner; 49 of 256 x 256 pixels
     "slsg": DefectPreset({"slsg_texture": 0.42, "slsg_structure": 0.58}, smallest=49 / 65536, largest=1.0),
     "surface": DefectPreset(_SURFACE, clean_share=0.2),

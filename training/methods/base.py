@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from edge.manifest import NormSpec, ScoreSpec
+from training.dataset import Layout as Layout
 
 OutputName = Literal["recon", "seg_logit", "emb_dist"]
-Layout = Literal["aligned", "free"]
 
 
 @dataclass(frozen=True)
