@@ -288,7 +288,7 @@ class SparsityPrior:
     ablations: ClassVar[tuple[str, ...]] = ("sparsity", "adversary", "synthetic")
     variants: ClassVar[dict[str, Variant]] = {
         "smoke": Variant(64, _stages(60, 40, 8, 3e-3)),
-        "tiny": Variant(128, _stages(600, 400, 16, 2e-3), bend=0.04),
+        "tiny": Variant(128, _stages(750, 450, 16, 2e-3), bend=0.04),
         "edge": Variant(256, _stages(1500, 800, 8, 2e-3), bend=0.04),
         "full": Variant(256, _stages(10000, 5000, 32, 1e-3), bend=0.04),
     }
