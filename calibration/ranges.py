@@ -1,10 +1,10 @@
-"""Activation ranges: the values each tensor of the FP32 network takes on good parts; every INT8 target starts here."""
+"""Activation ranges: the values each tensor of the FP32 network takes; every INT8 target starts here."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,35 @@ import numpy as np
 from edge.datatypes import F32
 
 Ranges = dict[str, tuple[float, float]]
+
+# foreign patches in one picture, and their sides as shares of its side
+_PATCHES, _SMALLEST_PATCH, _LARGEST_PATCH = 4, 1 / 24, 1 / 4
+
+
+def with_foreign_patches(images: Sequence[F32], seed: int = 0) -> list[F32]:
+    """The pictures (3, s, s) in -1..1, and each once more with patches that do not belong there.
+
+    A network that says where defects are must be quantised on some: on good parts alone its loudest activations never
+    occur, and INT8 would cut them off. A patch is the negative of what was there, the next picture's, or one colour.
+    """
+    random = np.random.default_rng(seed)
+    return [*images, *(_patched(images[i], images[(i + 1) % len(images)], random) for i in range(len(images)))]
+
+
+def _patched(image: F32, other: F32, random: np.random.Generator) -> F32:
+    altered: F32 = image.copy()
+    side = image.shape[-1]
+    for kind in np.arange(_PATCHES) % 3:
+        height, width = (max(1, round(side * random.uniform(_SMALLEST_PATCH, _LARGEST_PATCH))) for _ in range(2))
+        y, x = (int(random.integers(0, side - length + 1)) for length in (height, width))
+        place = (slice(None), slice(y, y + height), slice(x, x + width))
+        if kind == 0:
+            altered[place] = -image[place]
+        elif kind == 1:
+            altered[place] = other[:, ::-1, ::-1][place]
+        else:
+            altered[place] = random.uniform(-1, 1, (3, 1, 1))
+    return altered
 
 
 def collect_ranges(model_fp32: bytes, images: Iterable[F32]) -> Ranges:

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+
+def stem(width: int, kernel: int = 6, planes: int = 3) -> nn.Sequential:
+    """Planes → `width` at half the side; kernel 6 equals space-to-depth and a 3x3 convolution, in one step."""
+    return nn.Sequential(
+        nn.Conv2d(planes, width, kernel, stride=2, padding=kernel // 2 - 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def mix(inputs: int, outputs: int) -> nn.Sequential:
+    """1x1 convolution, batch norm, ReLU."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -16,25 +31,29 @@ def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
+@dataclass(frozen=True)
+class TrunkFeatures:
+    """What an EdgeTrunk computes on its way: finest level first, level l at a side of s / 2^(l + 1), as many channels
+    in the encoder as in the decoder.
+    """
+
+    encoded: list[Tensor]
+    decoded: list[Tensor]
+    reconstruction: Tensor
+
+
 class EdgeTrunk(nn.Module):
     """Reconstruct (n, 3, s, s) in -1..1 through an information bottleneck; s is a multiple of `stride`.
 
     Half the side from the first layer on, because narrow full-resolution layers are what costs on a CPU
-    (ARCHITECTURE.md, shapes). The stem equals space-to-depth and a 3x3 convolution, without moving pixels first.
-    There are no skip connections: what the bottleneck cannot carry must show up in the residual.
+    (ARCHITECTURE.md, shapes). There are no skip connections: what the bottleneck cannot carry must show up in the
+    residual.
     """
 
     def __init__(self, widths: tuple[int, ...], bottleneck: int) -> None:
         super().__init__()
         self.stride = 2 ** len(widths)
-        encoder: list[nn.Module] = [
-            nn.Sequential(
-                nn.Conv2d(3, widths[0], 6, stride=2, padding=2, bias=False),
-                nn.BatchNorm2d(widths[0]),
-                nn.ReLU(inplace=True),
-            ),
-            conv_block(widths[0], widths[0]),
-        ]
+        encoder: list[nn.Module] = [stem(widths[0]), conv_block(widths[0], widths[0])]
         for narrow, wide in itertools.pairwise(widths):
             encoder += [conv_block(narrow, wide, stride=2), conv_block(wide, wide)]
         encoder += [nn.Conv2d(widths[-1], bottleneck, 1)]
@@ -53,3 +72,18 @@ class EdgeTrunk(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         reconstruction: Tensor = self.head(self.decoder(self.encoder(image)))
         return reconstruction
+
+    def features(self, image: Tensor) -> TrunkFeatures:
+        """The reconstruction with what led to it: encoder features of the picture, decoder features of the result."""
+        encoded, decoded, hidden = [], [], image
+        for index, layer in enumerate(self.encoder):
+            hidden = layer(hidden)
+            # two layers a level; behind the last level follows the bottleneck alone
+            if index % 2:
+                encoded.append(hidden)
+        for index, layer in enumerate(self.decoder):
+            hidden = layer(hidden)
+            # one layer, then three a level: up-sampling and two convolutions
+            if index % 3 == 0:
+                decoded.append(hidden)
+        return TrunkFeatures(encoded, decoded[::-1], self.head(hidden))

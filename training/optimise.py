@@ -50,7 +50,7 @@ class BatchSource:
     ) -> None:
         self.random = torch.Generator(device="cpu").manual_seed(seed)
         self.normals, self.roi = normals, roi
-        self._bend, self._layout = bend, layout
+        self._bend, self.layout = bend, layout
         self._seed, self._textures = seed, textures
         self._generators: dict[str, DefectGenerator] = {}
         self._bank: tuple[Tensor, Tensor] | None = None
@@ -63,7 +63,7 @@ class BatchSource:
 
     def vary(self, pictures: Tensor) -> Tensor:
         """Natural variation; parts without a fixed layout are mirrored as well."""
-        if self._layout == "free":
+        if self.layout == "free":
             for axis in (2, 3):
                 turned = torch.rand(pictures.shape[0], generator=self.random) < 0.5
                 pictures = torch.where(turned.to(pictures.device).view(-1, 1, 1, 1), pictures.flip(axis), pictures)
@@ -72,8 +72,9 @@ class BatchSource:
     def defective(self, clean: Tensor, stage: Stage) -> Batch:
         """A batch of these pictures with the stage's artificial defects."""
         corrupted, masks = clean, torch.zeros_like(clean[:, :1])
-        if stage.preset is not None:
-            corrupted, masks = self._generator(stage.preset)(clean, self.roi)
+        preset = stage.preset_for(self.layout)
+        if preset is not None:
+            corrupted, masks = self._generator(preset)(clean, self.roi)
         noise = torch.randn(corrupted.shape, generator=self.random).to(clean.device) * _SENSOR_NOISE
         return Batch(corrupted + noise, clean, masks)
 
@@ -228,7 +229,7 @@ class Training:
 
     def _validation_loss(self, stage: Stage, tools: _StageTools) -> float:
         """Of the averaged weights, on the same held-out pictures with the same artificial defects every time."""
-        source = BatchSource(self._held_out, self.batches.roi, 0.0, "aligned", 1, None)
+        source = BatchSource(self._held_out, self.batches.roi, 0.0, self.batches.layout, 1, None)
         repeats = -(-_VALIDATION_PICTURES // self._held_out.shape[0])
         with one_thread():
             batch = source.defective(self._held_out.repeat(repeats, 1, 1, 1)[:_VALIDATION_PICTURES], stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 
 from edge.backends.base import Backend
 from edge.bundle import ModelBundle
@@ -26,12 +27,34 @@ def open_backend(
 
     `auto` takes the first installed of CPU_BACKENDS and logs which. Raises MissingDependency, BundleError.
     """
+    return open_backends(bundle, name, precision, threads, count=1)[0]
+
+
+def open_backends(
+    bundle: ModelBundle, name: str, precision: str, threads: int | None, count: int
+) -> tuple[Backend, ...]:
+    """Open `count` backends for as many threads to call at the same time; they share `threads`, None for all cores.
+
+    Otherwise like open_backend. All give the same scores.
+    """
     from edge.backends.cpu import CpuBackend, open_network
 
     chosen = choose_backend(name)
     calibration = bundle.calibration(precision)
-    network = open_network(chosen, bundle.read(f"model_{precision}"), bundle.manifest, threads)
-    return CpuBackend(network, bundle.manifest, bundle.preprocess, calibration)
+    manifest, model = bundle.manifest, bundle.read(f"model_{precision}")
+    if chosen == "openvino":
+        from edge.backends.cpu_openvino import OpenVinoBackend, OpenVinoEngine
+
+        engine = OpenVinoEngine(model, manifest, calibration, threads, count)
+        return tuple(OpenVinoBackend(engine, manifest, bundle.preprocess, calibration) for _ in range(count))
+    share = threads if count == 1 else max(1, (threads or usable_cores()) // count)
+    networks = [open_network(chosen, model, manifest, share) for _ in range(count)]
+    return tuple(CpuBackend(network, manifest, bundle.preprocess, calibration) for network in networks)
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def installed(name: str) -> bool:

@@ -39,8 +39,15 @@ def open_network(name: str, model: bytes, manifest: Manifest, threads: int | Non
     return OnnxRuntimeNetwork(model, manifest, threads)
 
 
+def not_finite() -> ModelError:
+    return ModelError(
+        "the network returned numbers that are not finite",
+        fix="check the bundle with `edge-inspect doctor`; try `--precision fp32`",
+    )
+
+
 class CpuBackend:
-    """Backend protocol over a CPU network; not for use by two threads at once."""
+    """Backend protocol over a CPU network and the score path in OpenCV; not for use by two threads at once."""
 
     def __init__(self, network: Network, manifest: Manifest, preprocess: Preprocess, calibration: Calibration) -> None:
         self.name = network.name
@@ -60,10 +67,7 @@ class CpuBackend:
         anomaly_map = self._path_for(image).score(self._network.image, outputs)
         clock.lap("residual")
         if math.isnan(anomaly_map.score):
-            raise ModelError(
-                "the network returned numbers that are not finite",
-                fix="check the bundle with `edge-inspect doctor`; try `--precision fp32`",
-            )
+            raise not_finite()
         return anomaly_map
 
     def _path_for(self, image: U8) -> CpuScorePath:

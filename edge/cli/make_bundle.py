@@ -101,7 +101,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def quantize(options: argparse.Namespace, settings: Settings) -> int:
-    """Ranges on good parts → INT8 ONNX."""
+    """Ranges on good parts, with foreign patches where the network looks for defects itself → INT8 ONNX."""
     ranges_module = needs("calibration.ranges", "export")
     bundle = load_bundle(options.bundle)
     model = bundle.read("model_fp32")
@@ -112,7 +112,9 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
         images.append(planes_from_field(field, np.empty((3, size, size), np.float32)))
         if len(images) == _MAXIMUM_RANGE_PICTURES:
             break
-    ranges = ranges_module.collect_ranges(model, images)
+    judges = set(bundle.manifest.outputs) != {"recon"}
+    seen = ranges_module.with_foreign_patches(images) if judges else images
+    ranges = ranges_module.collect_ranges(model, seen)
     quantized = needs("export.qdq", "export").quantized_for_cpu(model, ranges)
     parts = {
         "model_int8": ("model_int8.onnx", quantized),

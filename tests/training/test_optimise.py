@@ -214,3 +214,14 @@ def test_parts_without_a_layout_are_mirrored():
     slopes = [float((source.vary(ramp)[..., -4:] - source.vary(ramp)[..., :4]).mean()) for _ in range(12)]
     assert min(slopes) < 0 < max(slopes)
     assert all(float((p := upright.vary(ramp))[..., -4:].mean() - p[..., :4].mean()) > 0 for _ in range(12))
+
+
+def test_parts_with_a_free_layout_may_have_defects_of_their_own():
+    stage = replace(FIRST, preset="reconstruction", free_preset="surface")
+    drawn = {}
+    for layout in ("aligned", "free"):
+        source = BatchSource(pictures(4), None, 0.0, layout, 0, None)
+        source.draw(stage, 4)
+        drawn[layout] = set(source.state()["generators"])
+    assert drawn == {"aligned": {"reconstruction"}, "free": {"surface"}}
+    assert FIRST.preset_for("free") == FIRST.preset

@@ -19,7 +19,7 @@ from torch.nn import functional
 from edge.manifest import BlendSpec, ImageScoreSpec, ScoreSpec, SmoothSpec
 from training.components import Anatomy, anatomy_of
 from training.logical import LogicalDefects
-from training.losses import luma, ssim_map
+from training.losses import focal_loss, luma, ssim_map
 from training.methods.base import (
     Batch,
     Design,
@@ -115,7 +115,7 @@ class SlsgLearner(Learner):
         parts = {name: value.float() for name, value in self.network.parts(network_range(pictures)).items()}
         probability = parts["seg_logit"].sigmoid()
         terms = {
-            "focal": _FOCAL * focal_loss(parts["seg_logit"], masks),
+            "focal": _FOCAL * focal_loss(parts["seg_logit"], masks, _FOCAL_GAMMA).mean(),
             "l1": _L1 * balanced_l1(probability, masks),
             "aux": _AUX * balanced_l1(parts["aux_logit"].sigmoid(), masks),
         }
@@ -182,12 +182,6 @@ def balanced_l1(probability: Tensor, masks: Tensor) -> Tensor:
     altered = (error * masks).sum() / masks.sum().clamp(min=1)
     normal = (error * (1 - masks)).sum() / (1 - masks).sum().clamp(min=1)
     return _ALTERED_SHARE * altered + (1 - _ALTERED_SHARE) * normal
-
-
-def focal_loss(logit: Tensor, masks: Tensor) -> Tensor:
-    """Mean of (1 - p)^gamma times cross entropy, p the probability given to what is true (Lin et al., 2017)."""
-    entropy = functional.binary_cross_entropy_with_logits(logit, masks, reduction="none")
-    return ((1 - torch.exp(-entropy)) ** _FOCAL_GAMMA * entropy).mean()
 
 
 def compactness_loss(distance: Tensor, masks: Tensor) -> Tensor:
