@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from training.large_kernel import LargeKernelNetwork  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design, seeded  # noqa: E402
 from training.methods.isstad import cells, draw_masked  # noqa: E402
-from training.transformer import Transformer, TransformerBlock, TransformerShape  # noqa: E402
+from training.networks.large_kernel import LargeKernelNetwork  # noqa: E402
+from training.networks.transformer import Transformer, TransformerBlock, TransformerShape  # noqa: E402
 
 METHOD = METHODS["isstad"]
 GMAC_LIMIT = 2.0

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from training.methods.slsg_graph import GraphLayer, axial_max_relative, grid_closeness  # noqa: E402
+from training.networks.slsg_graph import GraphLayer, axial_max_relative, grid_closeness  # noqa: E402
 
 GRID, CHANNELS = 8, 12
 

@@ -5,8 +5,8 @@ Stage `defects` alters good parts, and learns two outputs jointly: the part with
 pixel, which earlier scales (or transformer blocks) predict as well. The encoder then learns at a tenth of the rate.
 
 The score is the product of residual evidence and probability: both must agree, so what one of them finds in a good
-part seldom counts. Convolutions (training/large_kernel.py) are the form that quantises; the transformer
-(training/transformer.py) is the published form, for devices with fast half precision.
+part seldom counts. Convolutions (training/networks/large_kernel.py) are the form that quantises; the transformer
+(training/networks/transformer.py) is the published form, for devices with fast half precision.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.large_kernel import LargeKernelNetwork
 from training.losses import focal_loss, luma, ssim_map
-from training.masked_autoencoder import PATCH, MaskedAutoencoder
 from training.methods.base import (
     Batch,
     Design,
@@ -35,7 +33,9 @@ from training.methods.base import (
     norm_for,
     seeded,
 )
-from training.transformer import Transformer, TransformerShape
+from training.networks.large_kernel import LargeKernelNetwork
+from training.networks.masked_autoencoder import PATCH, MaskedAutoencoder
+from training.networks.transformer import Transformer, TransformerShape
 
 MASKED, DEFECTS = "masked", "defects"
 _SLOW = 0.1

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.manifest import BlendSpec, ImageScoreSpec, ScoreSpec, SmoothSpec
-from training.components import Anatomy, anatomy_of
-from training.logical import LogicalDefects
+from training.defects.components import Anatomy, anatomy_of
+from training.defects.logical import LogicalDefects
 from training.losses import focal_loss, luma, ssim_map
 from training.methods.base import (
     Batch,
@@ -32,7 +32,7 @@ from training.methods.base import (
     network_range,
     seeded,
 )  # fmt: skip
-from training.methods.slsg_network import MirroredDecoder, Shape, SlsgNetwork
+from training.networks.slsg_network import MirroredDecoder, Shape, SlsgNetwork
 
 POSITION, ANOMALIES = "position", "anomalies"
 _ENCODER_SCALE, _FREEZE_NORM_AT = 0.1, 0.5

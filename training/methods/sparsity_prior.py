@@ -21,9 +21,6 @@ from torch.nn import functional
 
 from edge.kernels.statistics import normal_statistics
 from edge.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.adversary import Adversary
-from training.blocks import EdgeTrunk, TrunkFeatures
-from training.fusion import FusionSegmenter
 from training.knowledge import load_rules
 from training.losses import focal_loss, luma, residual_error, sparsity_loss, ssim_map, total_variation
 from training.methods.base import (
@@ -38,6 +35,9 @@ from training.methods.base import (
     network_range,
     norm_for,
 )
+from training.networks.adversary import Adversary
+from training.networks.blocks import EdgeTrunk, TrunkFeatures
+from training.networks.fusion import FusionSegmenter
 
 # generator: weights of L1, structure, latent distance and adversary. Structure weighs half as much as L1: with a tenth,
 # held-out normals came back less alike in both

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.blocks import TrunkFeatures, conv_block
+from training.networks.blocks import TrunkFeatures, conv_block
 
 # a pixel's probability before anything is learned: defects are rare, and starting at one half wastes steps on saying so
 _PRIOR_LOGIT = -4.0

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.blocks import conv_block, mix, stem
-from training.masked_autoencoder import Inspection, LogitHead, MaskedAutoencoder, blanked, with_prior
+from training.networks.blocks import conv_block, mix, stem
+from training.networks.masked_autoencoder import Inspection, LogitHead, MaskedAutoencoder, blanked, with_prior
 
 KERNEL = 7
 # scales with a logit of their own in training: a half, a quarter and an eighth of the side

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.blocks import conv_block
-from training.methods.slsg_graph import GraphLayer, SparseRelation
+from training.networks.blocks import conv_block
+from training.networks.slsg_graph import GraphLayer, SparseRelation
 
 _EMBEDDING_CHANNELS, _AUX_CHANNELS = 32, 32
 

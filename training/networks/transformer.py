@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.blocks import stem
-from training.masked_autoencoder import PATCH, Inspection, LogitHead, MaskedAutoencoder, blanked, with_prior
+from training.networks.blocks import stem
+from training.networks.masked_autoencoder import PATCH, Inspection, LogitHead, MaskedAutoencoder, blanked, with_prior
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from training.blocks import conv_block, mix, stem
+from training.networks.blocks import conv_block, mix, stem
 
 PATCH = 16
 # about one pixel in a hundred is defective: starting from even odds, the first steps would learn nothing but that
