@@ -31,6 +31,7 @@ _ROOMS = {
     "rollback": ("make_bundle", "rollback"),
     "evaluate": ("measure", "evaluate"),
     "rules": ("rules", "rules"),
+    "compare": ("compare", "compare"),
     "doctor": ("measure", "doctor"),
     "replay": ("records", "replay"),
     "report": ("records", "report"),

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.backends import choose_backend, open_backend
-from edge.backends.cpu import CpuBackend, open_network
+from edge.backends import calibrated_backends, choose_backend, open_backend
+from edge.backends.cpu import open_network
 from edge.bundle import Calibration, ModelBundle, load_bundle, sha256_of, write_bundle
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
@@ -151,8 +151,10 @@ class _Line:
             budget=self.budget,
             created_utc=_now_utc(),
         )
+        network.close()
         say(f"{precision} on {self.backend}: {calibration.summary()}")
-        opened = CpuBackend(network, manifest, bundle.preprocess, calibration)
+        threads = self.settings.inspection.threads
+        (opened,) = calibrated_backends(self.backend, model, manifest, bundle.preprocess, calibration, threads)
         judge = needs("export.gate", "cpu").Judge(opened, calibration.threshold)
         self._open.append(_Made(precision, model, calibration, judge))
         return self._open[-1]

@@ -233,7 +233,20 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     _data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
     _backend(parser)
+    parser.add_argument("--compare-precisions", action="store_true", help="INT8 and FP32 side by side")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    _data(parser, "folder with train/good/, test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
+    parser.add_argument("--methods", default="all", help="method names separated by commas (default: all)")
+    parser.add_argument("--variant", default="tiny", help="size of the networks, as for `train` (default: tiny)")
+    parser.add_argument("--seeds", type=_seeds, default=[0], help="separated by commas (default: 0)")
+    parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
+    parser.add_argument("--out", type=Path, required=True, help="bundles, compare.html and compare.json go here")
+    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate and measure on")
+    _false_reject(parser)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
@@ -283,6 +296,7 @@ COMMANDS = {
     "rollback": ("go back to the previous version of a bundle", _rollback),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
+    "compare": ("train every method on the same parts and recommend one", _compare),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
@@ -318,6 +332,13 @@ def _number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return value
+
+
+def _seeds(text: str) -> list[int]:
+    seeds = [_whole_number(part) for part in text.split(",")]
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text}: give different numbers, 0 or more")
+    return seeds
 
 
 def _whole_number(text: str) -> int:

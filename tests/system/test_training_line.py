@@ -137,6 +137,15 @@ def test_evaluation_gives_the_figures_of_merit_as_json(place):
     assert (metrics["n_good"], metrics["n_defective"]) == (6, 6)
 
 
+def test_evaluation_sets_both_precisions_side_by_side(place):
+    arguments = ("evaluate", "--data", "data", "--bundle", "plate", "--compare-precisions")
+    compared = json.loads(edge(*arguments, "--json", cwd=place).stdout)
+    assert compared.keys() == {"int8", "fp32", "int8_minus_fp32", "agreement"}
+    difference = compared["int8"]["image_auroc"] - compared["fp32"]["image_auroc"]
+    assert compared["int8_minus_fp32"]["image_auroc"] == difference
+    assert "INT8-FP32" in edge(*arguments, cwd=place).stdout
+
+
 def test_calibrating_again_is_undone_by_a_rollback(place):
     before = load_bundle(place / "plate").sha256
     again = edge("calibrate", "--bundle", "plate", "--data", "data/test/good", "--false-reject", 5, cwd=place)
