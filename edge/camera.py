@@ -41,6 +41,13 @@ class FrameSource(Protocol):
     def close(self) -> None: ...
 
 
+def names_files(spec: str) -> bool:
+    """Whether --camera means files, which wait for the inspection, and not a live source. Opens nothing."""
+    spec = spec.strip()
+    live = spec == "demo" or spec.isdecimal() or " ! " in spec or spec.startswith("/dev/")
+    return not live and ("://" not in spec or spec.startswith("file://"))
+
+
 def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     """Open what --camera names: SOURCES, tried in that order. Raises CameraError.
 
@@ -48,19 +55,17 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     Files are not: nothing is skipped, and camera.fps paces them.
     """
     spec = spec.strip()
+    if names_files(spec):
+        return _open_files(spec.removeprefix("file://"), settings)
     if spec == "demo":
         return open_demo(settings)
     if spec.isdecimal():
         return open_device(int(spec), settings)
     if " ! " in spec:
         return open_pipeline(spec, settings)
-    if spec.startswith("file://"):
-        return _open_files(spec.removeprefix("file://"), settings)
-    if "://" in spec:
-        return open_stream(spec, settings)
     if spec.startswith("/dev/"):
         return open_device(spec, settings)
-    return _open_files(spec, settings)
+    return open_stream(spec, settings)
 
 
 def open_demo(settings: CameraSettings, pictures: Sequence[Path] | None = None) -> FrameSource:

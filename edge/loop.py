@@ -1,7 +1,8 @@
 """Take, inspect, tell the sinks; and a watchdog, so that a model that hangs is a verdict and not a silence.
 
-Two threads. The inspection thread does all of take → inspect → sinks, without handing a frame to anyone. The caller's
-thread watches it, so it stays free for signals and for stopping even while the model does not return.
+The inspection thread does all of take → inspect → sinks, without handing a frame to anyone. The caller's thread watches
+it, so it stays free for signals and for stopping even while the model does not return. A source that waits (files) may
+have several inspection threads: each takes the next frame, and verdicts are told in the order the frames were taken.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from edge.capture import FrameSupply
 from edge.config import Settings
@@ -28,6 +30,8 @@ WATCH_PERIOD_S = 0.05
 FINISH_TIMEOUT_S = 0.6
 SINK_TIMEOUT_S = 0.2
 BLOCKING_SINK_S = 1.0
+# frames taken and not yet told, per inspection thread: one slow frame must not let the others run far ahead
+LOOKS_PER_INSPECTOR = 2
 
 
 def run_loop(
@@ -40,11 +44,13 @@ def run_loop(
     stop: threading.Event,
     max_frames: int | None = None,
     duration_s: float | None = None,
+    beside: Sequence[Inspector] = (),
 ) -> bool:
     """Inspect until the source ends, `stop` is set, max_frames verdicts are given or duration_s has passed.
 
     Returns within a second of that. Capture and sinks stay open: who made them closes them. Returns False when the
     model or a sink had to be left behind, hanging: its thread may still be inside, so do not close it, end the process.
+    beside: more inspectors like the first, for as many threads; a live source leaves them idle.
 
     Live sources: a frame older than freshness.max_age_ms when its turn comes is STALE; a verdict later than
     inspection.deadline_ms after the grab is DEADLINE_MISSED; and while the model does not return, one DEADLINE_MISSED
@@ -53,7 +59,8 @@ def run_loop(
     would be worse. A sink that raises misses that verdict, the others get it. Both are counted, and logged at the 1st,
     10th and 100th failure in a row and then every 1000th.
     """
-    loop = _Loop(capture, inspector, sinks, settings, counters, max_frames)
+    inspectors = (inspector,) if capture.live else (inspector, *beside)
+    loop = _Loop(capture, inspectors, sinks, settings, counters, max_frames)
     loop.start()
     try:
         loop.watch(stop, duration_s)
@@ -64,11 +71,19 @@ def run_loop(
     return finished
 
 
+@dataclass(eq=False)
+class _Look:
+    """A frame that was taken, and what is said about it once that is known."""
+
+    frame: Frame
+    verdict: Verdict | None = None
+
+
 class _Loop:
     def __init__(
         self,
         capture: FrameSupply,
-        inspector: Inspector,
+        inspectors: Sequence[Inspector],
         sinks: Sequence[Sink],
         settings: Settings,
         counters: RunCounters,
@@ -76,7 +91,7 @@ class _Loop:
     ) -> None:
         self.error: BaseException | None = None
         self._capture = capture
-        self._inspector = inspector
+        self._inspector = inspectors[0]
         self._sinks = tuple(sinks)
         self._counters = counters
         self._max_frames = max_frames
@@ -94,29 +109,77 @@ class _Loop:
         self._in_flight: Frame | None = None
         self._hung_frame: Frame | None = None
         self._speak_again_ns = 0
-        self._thread = threading.Thread(target=self._inspect_until_halted, name="inspection", daemon=True)
+        # with several inspectors: frames not yet told, in their order; taking is held to take, the lock to tell
+        self._looks: deque[_Look] = deque()
+        self._most_looks = LOOKS_PER_INSPECTOR * len(inspectors)
+        self._taking = threading.Lock()
+        self._told = threading.Event()
+        self._taken = 0
+        self._working = len(inspectors)
+        work = self._inspect_next if len(inspectors) == 1 else self._inspect_beside
+        self._threads = [
+            threading.Thread(target=self._work, args=(work, inspector), name="inspection", daemon=True)
+            for inspector in inspectors
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
-    # the inspection thread
+    # the inspection threads
 
-    def _inspect_until_halted(self) -> None:
+    def _work(self, inspect_one: Callable[[Inspector], bool], inspector: Inspector) -> None:
         try:
-            while not self._halt.is_set() and not self._enough():
-                frame = self._capture.take(TAKE_TIMEOUT_S)
-                if frame is not None:
-                    self._inspect(frame)
-                elif self._capture.ended:
-                    break
+            while not self._halt.is_set() and inspect_one(inspector):
+                pass
         # raised again in the caller's thread by run_loop
         except BaseException as error:  # noqa: BLE001
             self.error = error
+            self._halt.set()
         finally:
-            self._finished.set()
+            with self._taking:
+                self._working -= 1
+                if self._working == 0:
+                    self._finished.set()
 
     def _enough(self) -> bool:
         return self._max_frames is not None and self._counters.frames - self._frames_before >= self._max_frames
+
+    def _inspect_next(self, inspector: Inspector) -> bool:
+        """Take and inspect one frame; False when none will come or is wanted."""
+        if self._enough():
+            return False
+        frame = self._capture.take(TAKE_TIMEOUT_S)
+        if frame is None:
+            return not self._capture.ended
+        self._inspect(frame)
+        return True
+
+    def _inspect_beside(self, inspector: Inspector) -> bool:
+        """The same while others inspect other frames; the thread that completes the oldest tells what is ready."""
+        with self._taking:
+            if self._halt.is_set() or (self._max_frames is not None and self._taken >= self._max_frames):
+                return False
+            # cleared before looking: what is told from here on sets it
+            self._told.clear()
+            if len(self._looks) >= self._most_looks:
+                self._told.wait(TAKE_TIMEOUT_S)
+                return True
+            frame = self._capture.take(TAKE_TIMEOUT_S)
+            if frame is None:
+                return not self._capture.ended
+            look = _Look(frame)
+            self._looks.append(look)
+            self._taken += 1
+        look.verdict = self._judged(frame, inspector)
+        with self._lock:
+            while self._looks and self._looks[0].verdict is not None:
+                told = self._looks.popleft()
+                assert told.verdict is not None
+                self._note_failures(told.verdict)
+                self._speak(told.frame, told.verdict)
+        self._told.set()
+        return True
 
     def _inspect(self, frame: Frame) -> None:
         fault = frame.fault or self._stale(frame)
@@ -125,7 +188,9 @@ class _Loop:
                 self._speak(frame, self._inspector.invalid(frame, fault))
             return
         self._in_flight = frame
-        verdict = in_time(self._judged(frame), self._deadline_ms)
+        judged = self._judged(frame, self._inspector)
+        self._note_failures(judged)
+        verdict = in_time(judged, self._deadline_ms)
         with self._lock:
             if self._in_flight is None:
                 self._hung_frame = None
@@ -139,19 +204,20 @@ class _Loop:
             self._in_flight = None
             self._speak(frame, verdict)
 
-    def _judged(self, frame: Frame) -> Verdict:
+    def _judged(self, frame: Frame, inspector: Inspector) -> Verdict:
         try:
-            verdict = self._inspector.inspect(frame)
+            return inspector.inspect(frame)
         # any failure of the model is the verdict of this frame, not the end of the line
         except Exception as error:  # noqa: BLE001
-            verdict = self._inspector.invalid(frame, Fault(Reason.MODEL_ERROR, f"{type(error).__name__}: {error}"))
+            return inspector.invalid(frame, Fault(Reason.MODEL_ERROR, f"{type(error).__name__}: {error}"))
+
+    def _note_failures(self, verdict: Verdict) -> None:
         if verdict.reason is Reason.MODEL_ERROR:
             self._model_failures += 1
             if _worth_a_line(self._model_failures):
                 log.error("the model failed %d times in a row: %s", self._model_failures, verdict.detail)
         elif verdict.decision is not Decision.INVALID:
             self._model_failures = 0
-        return verdict
 
     def _stale(self, frame: Frame) -> Fault | None:
         if self._max_age_ms is None:
@@ -246,7 +312,7 @@ class _Loop:
             self._lock.release()
 
     def finish(self) -> bool:
-        """Stop the inspection thread; False when it hangs, and then its frame has got a verdict from here."""
+        """Stop the inspection threads; False when one hangs, and then its frame has got a verdict from here."""
         self._halt.set()
         if self._finished.wait(FINISH_TIMEOUT_S):
             return True
@@ -254,10 +320,13 @@ class _Loop:
         if not self._lock.acquire(timeout=SINK_TIMEOUT_S):
             return False
         try:
-            frame, self._in_flight = self._in_flight, None
-            if frame is not None:
-                fault = Fault(Reason.DEADLINE_MISSED, "stopped before the model returned")
-                self._speak(frame, self._inspector.invalid(frame, frame.fault or fault))
+            looks = [_Look(self._in_flight)] if self._in_flight is not None else [*self._looks]
+            self._in_flight = None
+            self._looks.clear()
+            fault = Fault(Reason.DEADLINE_MISSED, "stopped before the model returned")
+            for look in looks:
+                verdict = look.verdict or self._inspector.invalid(look.frame, look.frame.fault or fault)
+                self._speak(look.frame, verdict)
         finally:
             self._lock.release()
         return False

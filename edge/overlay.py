@@ -29,6 +29,9 @@ _MIN_WIDTH_PX = 320
 # a tall narrow picture is enlarged up to this height only: JPEG ends at 65500 rows
 _MAX_ENLARGED_PX = 8192
 _MAX_HEAT_SHARE = 0.62
+# by heat in 256 steps; from the middle of the scale on: its blue half would cool down what is meant to glow
+_HEAT_SHARES = (_MAX_HEAT_SHARE * np.sqrt(np.arange(256) / 255)).astype(np.float32)
+_HEAT_COLOURS = cv2.applyColorMap((132.6 + 86.7 * np.arange(256) / 255).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)
 _MAX_BOXES = 12
 
 
@@ -48,8 +51,9 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None) -> U8
     height, width = (side * factor for side in picture.shape[:2])
     # the banner follows the width, as the text does; a tall narrow picture must not get a huge one
     banner = _banner(max(width, _MIN_WIDTH_PX), frame, verdict)
-    canvas = np.full((banner.shape[0] + height, banner.shape[1], 3), _BANNER, np.uint8)
+    canvas = np.empty((banner.shape[0] + height, banner.shape[1], 3), np.uint8)
     canvas[: banner.shape[0]] = banner
+    canvas[banner.shape[0] :, width:] = _BANNER
     below = canvas[banner.shape[0] :, :width]
     below[:] = picture if factor == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
     if view is not None and (view.width, view.height) != (frame.image.shape[1], frame.image.shape[0]):
@@ -65,14 +69,17 @@ def _with_heat(image: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold:
     """Blend the map over its field: nothing at half the threshold and below, so that normal texture stays a picture."""
     low = 0.5 * threshold
     high = max(2.0 * threshold, float(anomaly_map.values.max()), low + 1e-6)
-    span = cv2.resize(anomaly_map.values, (view.width, view.height), interpolation=cv2.INTER_LINEAR)
-    heat = np.clip((span - low) / (high - low), 0.0, 1.0)
-    # from the middle of the scale on: its blue half would cool down what is meant to glow
-    colour = cv2.applyColorMap((255 * (0.52 + 0.34 * heat)).astype(np.uint8), cv2.COLORMAP_TURBO)
-    share = (_MAX_HEAT_SHARE * np.sqrt(heat))[:, :, None].astype(np.float32)
+    heat = np.clip((anomaly_map.values - low) * np.float32(255 / (high - low)), 0, 255)
+    level = cv2.convertScaleAbs(cv2.resize(heat, (view.width, view.height), interpolation=cv2.INTER_LINEAR))
     result: U8 = image.copy()
-    field = result[view.y : view.y + view.height, view.x : view.x + view.width]
-    field[:] = (field * (1.0 - share) + colour * share + 0.5).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(level)
+    if width == 0:
+        return result
+    # only where it glows: most of a picture stays as it is, and the record writer draws every rejected part
+    level = np.ascontiguousarray(level[y : y + height, x : x + width])
+    field = result[view.y + y : view.y + y + height, view.x + x : view.x + x + width]
+    share = cv2.LUT(level, _HEAT_SHARES)
+    field[:] = cv2.blendLinear(np.ascontiguousarray(field), cv2.applyColorMap(level, _HEAT_COLOURS), 1 - share, share)
     return result
 
 
@@ -93,7 +100,8 @@ def _draw_box(picture: U8, region: Region, factor: int) -> None:
 def _banner(width: int, frame: Frame, verdict: Verdict) -> U8:
     """Decision on its colour at the left, two lines of values beside it."""
     height = int(np.clip(width / 11, 44, 132))
-    banner = np.full((height, width, 3), _BANNER, np.uint8)
+    banner = np.empty((height, width, 3), np.uint8)
+    cv2.rectangle(banner, (0, 0), (width, height), _BANNER, cv2.FILLED)
     colour = _COLOURS[verdict.decision]
     word = str(verdict.decision)
     word_scale = height / 46 if len(word) < 4 else height / 62

@@ -102,7 +102,7 @@ def moment_from_text(text: str, now: datetime) -> datetime:
 
 
 def rate_of(count: int, total: int) -> Rate:
-    """A share with its 95 % Clopper-Pearson interval (edge/metrics.py), sound at 0 % and for few parts."""
+    """A share with its 95 % Clopper-Pearson interval (edge/metrics), sound at 0 % and for few parts."""
     if total == 0:
         return Rate(count, total, None, None, None)
     interval = rate_interval(count, total)

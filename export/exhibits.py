@@ -51,6 +51,10 @@ class Shown:
     def values(self) -> F32:
         return np.stack([anomaly_map.values for anomaly_map in self.maps])
 
+    def difference(self, exact: Shown) -> float:
+        """Mean difference of the maps from exact ones, as a share of the mean exact map."""
+        return float(np.abs(self.values - exact.values).mean() / max(float(exact.values.mean()), 1e-9))
+
     def precision(self, exhibits: Exhibits) -> float:
         """Average precision of telling altered parts from normal ones, and altered pixels from others; their mean."""
         labels = np.arange(len(self.maps)) >= self.normals

@@ -73,7 +73,8 @@ class GateReport:
 
     new_rejects, fewer_rejects: good parts that only the candidate, or only the reference, rejects. missed, found: the
     same for defective ones. drops: reference minus candidate, None where nothing can be said (no defective parts, or no
-    masks). score shifts: change of score minus threshold, in margins; margin: threshold minus the median good score.
+    masks). score shifts: of good parts, change of score minus threshold, in margins; margin: threshold minus the median
+    good score.
     """
 
     target: str
@@ -158,7 +159,7 @@ def gate_report(
     masked = bool(defective) and all(part.mask is not None and part.mask.any() for part in defective)
     regions = _both(_aupro, replayed) if masked else None
     margin = max(-float(np.median([part.reference_excess for part in normals])), 1e-6)
-    shifts = np.array([abs(part.candidate_excess - part.reference_excess) for part in replayed]) / margin
+    shifts = np.array([abs(part.candidate_excess - part.reference_excess) for part in normals]) / margin
     exceeded = []
     if new_rejects > allowed:
         exceeded.append(f"{new_rejects} good parts newly rejected, {allowed} allowed")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from edge.datatypes import F32
 from edge.manifest import Manifest
 from export.exhibits import Exhibits, show
 from export.graph import graph_from_onnx, multiplications
@@ -17,7 +16,7 @@ from export.qdq import quantized_for_cpu
 
 # inspections the pass may spend on layers, whatever the size of the network; it decides by count, not by the clock, so
 # that the same bundle comes out on a slow machine
-INSPECTIONS = 320
+INSPECTIONS = 240
 _FEWEST, _MOST = 3, 12
 # the pass is skipped where the maps differ by less than this share of what they say: every layer it leaves floating
 # costs speed, and whether verdicts bear the rest is for the gate to say
@@ -72,10 +71,10 @@ def find_sensitive_layers(
     few = exhibits.few(count)
     if not layers or len(few.normals) < 2:
         return Sensitivity(0.0, 0.0, (), 0.0, {}, len(few.normals))
-    exact = show(model_fp32, manifest, few, threads).values
+    exact = show(model_fp32, manifest, few, threads)
 
     def damage(floating: Collection[str]) -> float:
-        return _difference(show(quantized_for_cpu(model_fp32, ranges, floating), manifest, few, threads).values, exact)
+        return show(quantized_for_cpu(model_fp32, ranges, floating), manifest, few, threads).difference(exact)
 
     everything = damage(())
     if everything <= TOLERABLE:
@@ -101,7 +100,3 @@ def find_sensitive_layers(
     return Sensitivity(
         everything, current, floating, sum(macs[name] for name in floating) / total, without, len(few.normals)
     )
-
-
-def _difference(maps: F32, exact: F32) -> float:
-    return float(np.abs(maps - exact).mean() / max(float(exact.mean()), 1e-9))

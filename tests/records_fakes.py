@@ -72,7 +72,13 @@ RUN = RunInfo(
 
 
 def recorder(
-    directory: Path, counters: RunCounters | None = None, *, utc_now=None, run: RunInfo = RUN, **settings
+    directory: Path,
+    counters: RunCounters | None = None,
+    *,
+    utc_now=None,
+    run: RunInfo = RUN,
+    patient: bool = False,
+    **settings,
 ) -> Recorder:
     """A recorder that commits often; utc_now defaults to just after the fake pictures."""
     settings = {"commit_every_ms": 20, **settings}
@@ -81,6 +87,7 @@ def recorder(
         RUN,
         counters or RunCounters(),
         Preprocess(32).field_of_view,
+        patient=patient,
         utc_now=utc_now or (lambda: START + timedelta(hours=1)),
     )
 

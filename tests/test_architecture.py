@@ -18,7 +18,7 @@ MAY_IMPORT = {
 }
 NOT_ON_THE_DEVICE = {"torch", "onnx", "onnxscript", "sklearn", "scipy"}
 # optional or slow to import: only inside the function that needs them
-LAZY = {"tensorrt", "pycuda", "openvino", "onnxruntime", "rich"}
+LAZY = {"tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib"}
 
 MODULES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 EDGE_MODULES = [path for path in MODULES if path.is_relative_to(ROOT / "edge")]

@@ -81,6 +81,28 @@ def test_statistics_of_another_engine_are_refused(bundle_path):
         load_bundle(bundle_path).calibration("int8")
 
 
+def test_statistics_of_another_engine_will_do_when_asked_for(bundle_path):
+    bundle = load_bundle(bundle_path)
+    write_bundle(bundle_path, bundle.manifest, {"model_int8": ("model_int8.onnx", bundle.read("model_fp32"))})
+    changed = load_bundle(bundle_path)
+    with pytest.raises(CalibrationMismatch) as refusal:
+        changed.calibration("int8")
+    assert "--uncalibrated" in refusal.value.fix
+    assert changed.calibration("int8", uncalibrated=True).engine_sha256 == bundle.engine_sha256("int8")
+
+
+def test_auto_runs_what_passed_the_gate_and_int8_where_no_gate_was(bundle_path, caplog):
+    bundle = load_bundle(bundle_path)
+    assert (bundle.precision("auto"), bundle.precision("fp32")) == ("int8", "fp32")
+    refused = {"cpu": {"precision": "fp32", "backend": "openvino", "tried": []}}
+    edit_manifest(bundle_path, lambda values: values.update(deployments=refused))
+    gated = load_bundle(bundle_path)
+    assert (gated.precision("auto"), gated.precision("fp32")) == ("fp32", "fp32")
+    assert not caplog.records
+    assert gated.precision("int8") == "int8"
+    assert "the gate refused int8" in caplog.text
+
+
 def test_statistics_of_another_region_are_refused(bundle_path):
     edit_manifest(bundle_path, lambda values: values["preprocess"].update(rectangle=[0, 0, 32, 32]))
     with pytest.raises(CalibrationMismatch, match="another preprocessing"):

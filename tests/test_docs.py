@@ -11,13 +11,8 @@ from edge.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge", "training", "export", "calibration", "benchmarks", "tests")
-DOCS = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
-        *(path for package in PACKAGES for path in (ROOT / package).rglob("*.md")),
-    ]
-)
+FOLDERS = (*PACKAGES, "docs")
+DOCS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 # a document speaks of the project alone: not of the place where somebody wrote it, nor of mirrors used there
 FORBIDDEN = (
     "/work/", "shared/", "/home/", "/root/", "/tmp/bash",

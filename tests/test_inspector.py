@@ -5,10 +5,12 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from edge.backends import open_backend
+from edge.backends import open_backend, open_backends
 from edge.bundle import load_bundle
 from edge.datatypes import Decision, Fault, Frame, Reason
 from edge.inspector import Inspector
+from edge.kernels.cpu import NetworkOutputs
+from edge.latency import StageClock
 from tests.small_bundle import bad_part, good_part, make_bundle
 
 
@@ -84,12 +86,28 @@ def test_a_map_of_half_the_side_with_a_polygon_finds_the_scratch_inside_it(tmp_p
     assert verdict.regions[0].y <= 17 <= verdict.regions[0].y + verdict.regions[0].height
 
 
-def test_a_network_that_returns_nan_is_a_model_error(bundle_path, monkeypatch):
-    inspector = inspector_of(bundle_path)
-    network = inspector.backend._network
-    broken = np.full((3, 32, 32), np.nan, np.float32)
-    monkeypatch.setattr(type(network), "run", lambda self: type(self._outputs)(recon=broken))
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_network_that_returns_nan_is_a_model_error(bundle_path, backend, monkeypatch):
+    inspector = inspector_of(bundle_path, backend)
+    if backend == "openvino":
+        monkeypatch.setattr(
+            "edge.backends.cpu_openvino._infer", lambda request: request.get_tensor("blended").data.fill(np.nan)
+        )
+    else:
+        broken = NetworkOutputs(recon=np.full((3, 32, 32), np.nan, np.float32))
+        monkeypatch.setattr(type(inspector.backend._network), "run", lambda self: broken)
     verdict = inspector.inspect(frame(good_part(1)))
     assert (verdict.decision, verdict.reason) == (Decision.INVALID, Reason.MODEL_ERROR)
     monkeypatch.undo()
     assert inspector.inspect(frame(good_part(1))).decision is Decision.OK
+
+
+def test_backends_that_share_one_network_give_the_scores_of_one_alone(bundle_path):
+    bundle = load_bundle(bundle_path)
+    pictures = [good_part(seed) for seed in range(300, 306)] + [bad_part(seed) for seed in range(300, 306)]
+    for name in ("openvino", "onnxruntime"):
+        alone = open_backend(bundle, name, "int8", threads=2)
+        shared = open_backends(bundle, name, "int8", None, count=3)
+        for index, picture in enumerate(pictures):
+            found = shared[index % 3].score(picture, StageClock(0)).score
+            assert found == alone.score(picture, StageClock(0)).score

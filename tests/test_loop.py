@@ -240,6 +240,83 @@ def test_inspection_resumes_when_the_model_comes_back():
     running.end()
 
 
+# several inspectors
+
+
+class UnevenBackend(BrightnessBackend):
+    """Every third picture takes long, and how many are inside at once is noted."""
+
+    def __init__(self, among):
+        super().__init__()
+        self.among = among
+
+    def score(self, image, clock):
+        self.among.append(self)
+        self.slow_s = 0.02 if image[0, 0, 0] % 3 == 0 else 0.001
+        return super().score(image, clock)
+
+
+def beside(*backends):
+    return [inspector(backend) for backend in backends]
+
+
+def test_several_inspectors_share_the_frames_and_verdicts_keep_their_order():
+    among = []
+    backends = [UnevenBackend(among) for _ in range(3)]
+    frames = [frame(number) for number in range(40)]
+    frames[7] = frame(7, fault=Fault(Reason.UNDECODABLE, "torn"))
+    sink, counters = run(frames, backends[0], live=False, beside=beside(*backends[1:]))
+    assert [verdict.frame_index for verdict in sink.verdicts] == list(range(40))
+    assert [one.index for one in sink.frames] == list(range(40))
+    assert sink.reasons[7] == "undecodable"
+    assert counters.frames == 40
+    assert {id(backend) for backend in among} == {id(backend) for backend in backends}
+
+
+def test_a_live_source_has_one_inspector_however_many_are_offered():
+    idle = BrightnessBackend()
+    sink, _ = run([frame(number) for number in range(10)], live=True, beside=beside(idle))
+    assert len(sink.verdicts) == 10
+    assert idle.scored == 0
+
+
+def test_one_slow_frame_lets_the_others_run_ahead_only_so_far():
+    slow, quick = HangingBackend(), BrightnessBackend()
+    supply = ScriptedSupply([frame(number) for number in range(100)], live=False)
+    running = Running(supply, slow, beside=beside(quick))
+    assert slow.hanging.wait(WAIT_S)
+    assert eventually(lambda: quick.scored >= 2)
+    time.sleep(0.05)
+    ahead = quick.scored
+    slow.hang_at = -1
+    slow.released.set()
+    assert running.sink.wait_until(lambda verdicts: len(verdicts) == 100)
+    running.end()
+    assert ahead <= 4
+    assert [verdict.frame_index for verdict in running.sink.verdicts] == list(range(100))
+
+
+def test_max_frames_ends_several_inspectors_exactly():
+    sink, counters = run(
+        [frame(number) for number in range(20)], live=False, max_frames=7, beside=beside(BrightnessBackend())
+    )  # fmt: skip
+    assert len(sink.verdicts) == counters.frames == 7
+
+
+def test_a_stop_while_one_of_several_hangs_gives_every_taken_frame_its_verdict_in_order():
+    slow, quick = HangingBackend(), BrightnessBackend()
+    supply = ScriptedSupply([frame(number) for number in range(100)], live=False)
+    running = Running(supply, slow, beside=beside(quick))
+    assert slow.hanging.wait(WAIT_S)
+    assert eventually(lambda: quick.scored >= 1)
+    assert running.end() < 1
+    assert running.finished is False
+    slow.released.set()
+    indexes = [verdict.frame_index for verdict in running.sink.verdicts]
+    assert indexes == list(range(len(indexes))) and len(indexes) >= 2
+    assert running.sink.reasons.count("deadline_missed") >= 1
+
+
 # a model that fails
 
 

@@ -32,17 +32,8 @@ def _maps(seed: int, ties: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return masks, maps
 
 
-def _slow_aupro(masks: list[np.ndarray], maps: list[np.ndarray], limit: float) -> float:
-    """The definition, threshold by threshold and region by region."""
-    regions = []
-    for mask, values in zip(masks, maps, strict=True):
-        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        regions += [values[labels == label] for label in range(1, count + 1)]
-    normal = np.concatenate([values[~mask] for mask, values in zip(masks, maps, strict=True)])
-    points = [(0.0, 0.0)]
-    for threshold in sorted(set(np.concatenate([values.ravel() for values in maps]).tolist()), reverse=True):
-        pro = np.mean([np.mean(region >= threshold) for region in regions])
-        points.append((np.mean(normal >= threshold), pro))
+def _slow_area(points: list[tuple[float, float]], limit: float) -> float:
+    """Trapezoids under the points up to the limit, over the limit."""
     area = 0.0
     for (x0, y0), (x1, y1) in pairwise(points):
         if x1 > limit:
@@ -54,6 +45,46 @@ def _slow_aupro(masks: list[np.ndarray], maps: list[np.ndarray], limit: float) -
     return area / limit
 
 
+def _slow_aupro(masks: list[np.ndarray], maps: list[np.ndarray], limit: float) -> float:
+    """The definition, threshold by threshold and region by region."""
+    regions = []
+    for mask, values in zip(masks, maps, strict=True):
+        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        regions += [values[labels == label] for label in range(1, count + 1)]
+    normal = np.concatenate([values[~mask] for mask, values in zip(masks, maps, strict=True)])
+    points = [(0.0, 0.0)]
+    for threshold in sorted(set(np.concatenate([values.ravel() for values in maps]).tolist()), reverse=True):
+        pro = np.mean([np.mean(region >= threshold) for region in regions])
+        points.append((np.mean(normal >= threshold), pro))
+    return _slow_area(points, limit)
+
+
+def _channels(seed: int, maps: list[np.ndarray]) -> list[list[metrics.DefectChannel]]:
+    """Up to three overlapping defects an image, each in scattered pixels; the first image is good."""
+    random = np.random.default_rng(seed)
+    images = []
+    for index, values in enumerate(maps):
+        masks = [random.random(values.shape) < 0.15 for _ in range(random.integers(1, 4) if index else 0)]
+        images.append([metrics.DefectChannel(m, m.sum() * random.uniform(0.1, 1)) for m in masks if m.any()])
+    return images
+
+
+def _slow_au_spro(channels: list[list[metrics.DefectChannel]], maps: list[np.ndarray], limit: float) -> float:
+    """The definition, threshold by threshold and channel by channel."""
+    points = [(0.0, 0.0)]
+    for threshold in sorted(set(np.concatenate([values.ravel() for values in maps]).tolist()), reverse=True):
+        overlaps, false, normal = [], 0, 0
+        for image, values in zip(channels, maps, strict=True):
+            good = np.ones(values.shape, bool)
+            for channel in image:
+                found = np.sum((values >= threshold) & channel.mask)
+                overlaps.append(min(found / channel.saturation_px, 1))
+                good &= ~channel.mask
+            false, normal = false + np.sum((values >= threshold) & good), normal + good.sum()
+        points.append((false / normal, np.mean(overlaps)))
+    return _slow_area(points, limit)
+
+
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_image_figures_equal_scikit_learn(seed, ties):
@@ -61,6 +92,20 @@ def test_image_figures_equal_scikit_learn(seed, ties):
     assert metrics.image_auroc(labels, scores) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
     expected = reference.average_precision_score(labels, scores)
     assert metrics.average_precision(labels, scores) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_largest_f1_and_the_roc_curve_equal_scikit_learn(seed, ties):
+    labels, scores = _scores(seed, ties)
+    precision, recall, _ = reference.precision_recall_curve(labels, scores)
+    expected = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    best = metrics.f1_max(labels, scores)
+    assert best.value == pytest.approx(expected, abs=1e-12)
+    assert reference.f1_score(labels, scores >= best.threshold) == pytest.approx(best.value)
+    fpr, found, _ = reference.roc_curve(labels, scores, drop_intermediate=False)
+    curve = metrics.roc_curve(labels, scores)
+    assert (curve.fpr.tolist(), curve.recall.tolist()) == (fpr.tolist(), found.tolist())
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
@@ -103,6 +148,50 @@ def test_pixel_figures_equal_scikit_learn_on_pooled_pixels(seed, ties):
 def test_aupro_equals_its_definition(seed, limit, ties):
     masks, maps = _maps(seed, ties)
     assert metrics.aupro(masks, maps, limit) == pytest.approx(_slow_aupro(masks, maps, limit), abs=1e-9)
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_au_spro_equals_its_definition(seed, ties):
+    _, maps = _maps(seed, ties)
+    channels, limits = _channels(seed, maps), (0.01, 0.05, 0.3, 1.0)
+    expected = [_slow_au_spro(channels, maps, limit) for limit in limits]
+    assert metrics.au_spro(channels, maps, limits) == pytest.approx(expected, abs=1e-9)
+
+
+def test_au_spro_is_satisfied_by_a_part_of_a_large_place():
+    # a screw is missing: 100 pixels where it could be, four of them flagged, as large as the screw
+    place = np.zeros((20, 20), bool)
+    place[:10, :10] = True
+    values = np.zeros((20, 20))
+    values[2:4, 2:4] = 1.0
+    screw, whole = metrics.DefectChannel(place, 4), metrics.DefectChannel(place, 100)
+    assert metrics.au_spro([[screw]], [values], [0.3]) == pytest.approx([1.0])
+    assert metrics.au_spro([[whole]], [values], [1e-6]) == pytest.approx([0.04], abs=1e-4)
+
+
+def test_au_spro_counts_no_pixel_of_another_defect_as_a_false_alarm():
+    one, other = np.zeros((2, 4, 4), bool)
+    one[0], other[1] = True, True
+    values = np.where(one, 2.0, np.where(other, 1.0, 0.0))
+    channels = [metrics.DefectChannel(one, 4), metrics.DefectChannel(other, 4)]
+    assert metrics.au_spro([channels], [values], [0.05]) == pytest.approx([1.0])
+
+
+def test_au_spro_of_fully_counted_connected_defects_is_aupro():
+    maps = [np.random.default_rng(3).normal(size=(9, 11)) for _ in range(2)]
+    mask = np.zeros((9, 11), bool)
+    mask[2:5, 3:7] = True
+    channels = [[], [metrics.DefectChannel(mask, mask.sum())]]
+    expected = metrics.aupro([np.zeros((9, 11)), mask], maps, 0.3)
+    assert metrics.au_spro(channels, maps, [0.3]) == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("saturation", [0.0, 5.0])
+def test_a_saturation_outside_its_defect_is_refused(saturation):
+    channel = metrics.DefectChannel(np.eye(4, dtype=bool), saturation)
+    with pytest.raises(UsageError, match="a defect of 4 pixels cannot be found by"):
+        metrics.au_spro([[channel]], [np.zeros((4, 4))], [0.3])
 
 
 def test_aupro_by_hand():
@@ -207,3 +296,23 @@ def test_rates_outside_0_to_1_are_refused(rate):
 def test_an_impossible_count_has_no_interval(count, trials):
     with pytest.raises(UsageError, match="no rate"):
         metrics.rate_interval(count, trials)
+
+
+def test_bootstrap_intervals_hold_the_figure_narrow_with_more_images_and_repeat_with_their_seed():
+    random = np.random.default_rng(5)
+    widths = []
+    for count in (20, 200):
+        labels = np.repeat([0, 1], count)
+        scores = random.normal(labels * 1.0, 1.0)
+        (interval,) = metrics.bootstrap_intervals(labels, scores, [metrics.image_auroc], resamples=300, seed=1)
+        assert interval.low < metrics.image_auroc(labels, scores) < interval.high
+        assert [interval] == metrics.bootstrap_intervals(labels, scores, [metrics.image_auroc], resamples=300, seed=1)
+        widths.append(interval.high - interval.low)
+    # the spread falls with the root of the number of images
+    assert widths[1] == pytest.approx(widths[0] / np.sqrt(10), rel=0.35)
+
+
+def test_bootstrap_intervals_of_a_perfect_detector_have_no_width():
+    figures = [metrics.image_auroc, lambda labels, scores: metrics.fpr_at_recall(labels, scores, 0.95)]
+    intervals = metrics.bootstrap_intervals([0, 0, 1], [0.1, 0.2, 0.9], figures, resamples=20)
+    assert [(interval.low, interval.high) for interval in intervals] == [(1.0, 1.0), (0.0, 0.0)]

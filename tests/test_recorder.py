@@ -7,6 +7,7 @@ import logging
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 
 import cv2
@@ -150,6 +151,37 @@ def test_a_row_whose_picture_is_late_is_committed_first_and_completed_later(tmp_
     row = stored(tmp_path)[0]
     assert row.image_state == "stored"
     assert (tmp_path / row.image).is_file()
+    sink.close()
+
+
+def test_a_patient_recorder_holds_the_inspection_up_instead_of_skipping(tmp_path):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters, patient=True, queue_frames=1)
+    wait_for(lambda: counters.record_state == "recording")
+    for index in range(8):
+        sink.write(*look(index, NG))
+    sink.drain(threading.Event())
+    sink.close()
+    assert counters.images_skipped == 0
+    assert [row.image_state for row in stored(tmp_path)] == ["stored"] * 8
+
+
+def test_draining_ends_when_it_is_told_to_stop(tmp_path, monkeypatch):
+    let_go = threading.Event()
+    slow = pictures.PictureFiles.store
+
+    def store(self, *arguments):
+        assert let_go.wait(10)
+        return slow(self, *arguments)
+
+    monkeypatch.setattr(pictures.PictureFiles, "store", store)
+    sink = recorder(tmp_path, patient=True)
+    sink.write(*look(1, NG))
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
+    sink.drain(stop)
+    assert stop.is_set()
+    let_go.set()
     sink.close()
 
 

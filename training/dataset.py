@@ -13,15 +13,13 @@ import numpy as np
 
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
-from edge.normals import normals_folder, picture_sha256, read_normals
+from edge.normals import held_out_split, normals_folder, picture_sha256, read_normals
 from edge.picture import list_pictures, read_picture
 from edge.preprocess import Preprocess
 
 Layout = Literal["aligned", "free"]
 
 MINIMUM_NORMALS = 16
-MINIMUM_HELD_OUT = 8
-HELD_OUT_SHARE = 0.15
 # mean correlation of good parts with the mean of the others from which on they count as lying the same way
 _ALIGNED_CORRELATION = 0.75
 # side at which alignment is judged: what matters is where things are, not their texture
@@ -138,11 +136,9 @@ def load_textures(data: Path, side: int) -> U8 | None:
 
 
 def split_held_out(normals: Normals, seed: int) -> tuple[Normals, Normals]:
-    """(trained on, held out): a random 15 %, at least eight, for statistics, thresholds and every choice."""
-    count = len(normals.hashes)
-    held_out = max(MINIMUM_HELD_OUT, round(HELD_OUT_SHARE * count))
-    order = np.random.default_rng(seed).permutation(count)
-    return normals.take(np.sort(order[held_out:])), normals.take(np.sort(order[:held_out]))
+    """(trained on, held out), as edge/normals.py splits them."""
+    trained, held_out = held_out_split(len(normals.hashes), seed)
+    return normals.take(trained), normals.take(held_out)
 
 
 def layout_of(normals: Normals) -> tuple[Layout, float]:

@@ -1,10 +1,12 @@
-"""Reconstruction losses; every one takes and returns tensors of pictures scaled to 0..1."""
+"""Losses and the residual they are measured by: pictures are scaled to 0..1, logits are before the sigmoid."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from edge.manifest import ResidualSpec
 
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 GMS_C = 0.0026
@@ -59,3 +61,58 @@ def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
     structure = 1 - ssim_map(luma_a, luma_b).mean()
     pixels = 0.5 * functional.l1_loss(reconstruction, target) + 0.5 * functional.mse_loss(reconstruction, target)
     return pixels + 0.5 * structure + 0.1 * gradient
+
+
+def residual_error(first: Tensor, second: Tensor, weights: ResidualSpec) -> Tensor:
+    """Weighted residual error (n, 1, h, w) of two pictures (n, 3, h, w): edge/kernels/README.md, section 2.
+
+    Within 3 pixels of the border it differs from the deployed one by how the border is continued.
+    """
+    first, second = first.float(), second.float()
+    difference = first - second
+    error = torch.zeros_like(difference[:, :1])
+    if weights.w_l1:
+        error = error + weights.w_l1 * difference.abs().mean(1, keepdim=True)
+    if weights.w_l2:
+        error = error + weights.w_l2 * difference.square().mean(1, keepdim=True)
+    if weights.w_col:
+        red, green, blue = difference.chunk(3, 1)
+        opponents = (red - green).square() + ((red + green) / 2 - blue).square()
+        error = error + weights.w_col * opponents
+    luma_a, luma_b = luma(first), luma(second)
+    if weights.w_gms:
+        coarse = gms_map(functional.avg_pool2d(luma_a, 2), functional.avg_pool2d(luma_b, 2))
+        coarse = functional.interpolate(coarse, scale_factor=2, mode="bilinear")
+        error = error + weights.w_gms * (1 - (gms_map(luma_a, luma_b) + coarse) / 2)
+    if weights.w_ssim:
+        error = error + weights.w_ssim * (1 - ssim_map(luma_a, luma_b)) / 2
+    return error
+
+
+def bernoulli_kl(expected: Tensor, found: Tensor) -> Tensor:
+    """KL(expected || found) of two rates in 0..1, elementwise; `found` counts as at least 1e-4 away from 0 and 1."""
+    expected, found = expected.float(), found.float()
+    # the gradient passes the clamp: a mask that has died out must be able to come back
+    found = found + (found.clamp(1e-4, 1 - 1e-4) - found).detach()
+    # xlogy: a rate of exactly 0 or 1 costs nothing on the side that cannot happen
+    happens = torch.xlogy(expected, expected / found)
+    return happens + torch.xlogy(1 - expected, (1 - expected) / (1 - found))
+
+
+def sparsity_loss(area: Tensor, lowest: float, highest: float) -> Tensor:
+    """Bernoulli KL of each area share (n,) to the nearest share in lowest..highest: zero inside; a scalar."""
+    return bernoulli_kl(area.detach().clamp(lowest, highest), area).mean()
+
+
+def focal_loss(logits: Tensor, masks: Tensor, gamma: float = 2.0) -> Tensor:
+    """Cross entropy of each pixel times (1 - probability of the truth)^gamma (Lin et al., 2017), same shape."""
+    logits = logits.float()
+    entropy = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
+    truth = torch.exp(-entropy)
+    return entropy * (1 - truth) ** gamma
+
+
+def total_variation(plane: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours, down plus across, of (n, c, h, w); a scalar."""
+    down = (plane[:, :, 1:] - plane[:, :, :-1]).abs().mean()
+    return down + (plane[..., 1:] - plane[..., :-1]).abs().mean()

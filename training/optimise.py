@@ -21,6 +21,8 @@ _SENSOR_NOISE = 0.01
 _WEIGHT_DECAY = 1e-4
 _AVERAGE_DECAY = 0.99
 _LARGEST_GRADIENT = 5.0
+# in a row, before the run is given up
+_SKIPPED_STEPS = 10
 # validation per stage, and how many in a row may bring nothing before the stage ends
 _CHECKS, _PATIENCE = 10, 4
 _VALIDATION_PICTURES = 32
@@ -50,7 +52,7 @@ class BatchSource:
     ) -> None:
         self.random = torch.Generator(device="cpu").manual_seed(seed)
         self.normals, self.roi = normals, roi
-        self._bend, self._layout = bend, layout
+        self._bend, self.layout = bend, layout
         self._seed, self._textures = seed, textures
         self._generators: dict[str, DefectGenerator] = {}
         self._bank: tuple[Tensor, Tensor] | None = None
@@ -63,7 +65,7 @@ class BatchSource:
 
     def vary(self, pictures: Tensor) -> Tensor:
         """Natural variation; parts without a fixed layout are mirrored as well."""
-        if self._layout == "free":
+        if self.layout == "free":
             for axis in (2, 3):
                 turned = torch.rand(pictures.shape[0], generator=self.random) < 0.5
                 pictures = torch.where(turned.to(pictures.device).view(-1, 1, 1, 1), pictures.flip(axis), pictures)
@@ -72,8 +74,9 @@ class BatchSource:
     def defective(self, clean: Tensor, stage: Stage) -> Batch:
         """A batch of these pictures with the stage's artificial defects."""
         corrupted, masks = clean, torch.zeros_like(clean[:, :1])
-        if stage.preset is not None:
-            corrupted, masks = self._generator(stage.preset)(clean, self.roi)
+        preset = stage.preset_for(self.layout)
+        if preset is not None:
+            corrupted, masks = self._generator(preset)(clean, self.roi)
         noise = torch.randn(corrupted.shape, generator=self.random).to(clean.device) * _SENSOR_NOISE
         return Batch(corrupted + noise, clean, masks)
 
@@ -228,7 +231,7 @@ class Training:
 
     def _validation_loss(self, stage: Stage, tools: _StageTools) -> float:
         """Of the averaged weights, on the same held-out pictures with the same artificial defects every time."""
-        source = BatchSource(self._held_out, self.batches.roi, 0.0, "aligned", 1, None)
+        source = BatchSource(self._held_out, self.batches.roi, 0.0, self.batches.layout, 1, None)
         repeats = -(-_VALIDATION_PICTURES // self._held_out.shape[0])
         with one_thread():
             batch = source.defective(self._held_out.repeat(repeats, 1, 1, 1)[:_VALIDATION_PICTURES], stage)
@@ -240,12 +243,13 @@ class Training:
 
 
 class _Optimiser:
-    """AdamW with one warm-up and cosine decay over a stage; gradients are clipped."""
+    """AdamW with one warm-up and cosine decay over a stage; gradients are clipped, those not finite are left out."""
 
     def __init__(self, groups: list[dict[str, Any]], stage: Stage, betas: tuple[float, float] = (0.9, 0.999)) -> None:
         rates = [stage.learning_rate * group.get("scale", 1.0) for group in groups]
         parameters = [{"params": group["params"], "lr": rate} for group, rate in zip(groups, rates, strict=True)]
         self._parameters = [parameter for group in groups for parameter in group["params"]]
+        self._skipped = 0
         self._adam = torch.optim.AdamW(parameters, stage.learning_rate, betas, weight_decay=_WEIGHT_DECAY)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._adam, rates, max(2, stage.steps), pct_start=0.1, cycle_momentum=False
@@ -254,8 +258,16 @@ class _Optimiser:
     def step(self, loss: Tensor) -> None:
         self._adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._parameters, _LARGEST_GRADIENT)
-        self._adam.step()
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, _LARGEST_GRADIENT))
+        self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
+        if self._skipped > _SKIPPED_STEPS:
+            raise UsageError(
+                f"the gradient was not finite {self._skipped} steps in a row",
+                fix="run again with another --seed; if it recurs, look for damaged pictures in the data",
+            )
+        # bfloat16 kernels of some processors return a NaN now and then; one would spoil every weight
+        if not self._skipped:
+            self._adam.step()
         # one more call than steps would raise; the last step of a stage needs no next rate
         if self._schedule.last_epoch < self._schedule.total_steps - 1:
             self._schedule.step()

@@ -17,7 +17,8 @@ from training.defects import DefectGenerator, DefectPreset
 
 SELECTION_RULE = (
     "score path: image AUROC of artificial defects on held-out normals against those normals, cross-fitted; "
-    "the smallest map within 0.005 of the best, then the best; weights: the average with the lowest validation loss"
+    "the smallest map within 0.005 of the best, then the best; weights: averaged, "
+    "those with the lowest validation loss where a stage keeps the best"
 )
 # a map of half the side costs a quarter: it is taken unless the difference could be seen
 _EQUAL_AUROC = 0.005

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+from dataclasses import replace
 
 from edge.backends.base import Backend
-from edge.bundle import ModelBundle
+from edge.bundle import Calibration, ModelBundle
 from edge.errors import MissingDependency
+from edge.manifest import Manifest
+from edge.preprocess import Preprocess
 from edge.telemetry import refuse_telemetry
 
 # in the order `auto` tries them; the modules import their runtime only when a network is opened
@@ -32,12 +36,55 @@ def open_backend(
     `auto` takes the first installed of CPU_BACKENDS and logs which. uncalibrated: statistics of another engine will do.
     Raises MissingDependency, BundleError.
     """
+    return open_backends(bundle, name, precision, threads, 1, uncalibrated=uncalibrated)[0]
+
+
+def open_backends(
+    bundle: ModelBundle,
+    name: str,
+    precision: str,
+    threads: int | None,
+    count: int,
+    *,
+    uncalibrated: bool = False,
+) -> tuple[Backend, ...]:
+    """Open `count` backends for as many threads to call at the same time; they share `threads`, None for all cores.
+
+    Otherwise like open_backend. All give the same scores.
+    """
+    chosen = choose_backend(name)
+    measured = bundle.calibration(precision, uncalibrated=uncalibrated)
+    # the backend says what runs, not what the statistics were measured on
+    calibration = replace(measured, engine_sha256=bundle.engine_sha256(precision))
+    model = bundle.read(f"model_{precision}")
+    return calibrated_backends(chosen, model, bundle.manifest, bundle.preprocess, calibration, threads, count)
+
+
+def calibrated_backends(
+    name: str,
+    model: bytes,
+    manifest: Manifest,
+    preprocess: Preprocess,
+    calibration: Calibration,
+    threads: int | None,
+    count: int = 1,
+) -> tuple[Backend, ...]:
+    """The backends that the line runs, from a network and its calibration; name: one of CPU_BACKENDS."""
     from edge.backends.cpu import CpuBackend, open_network
 
-    chosen = choose_backend(name)
-    calibration = bundle.calibration(precision, uncalibrated=uncalibrated)
-    network = open_network(chosen, bundle.read(f"model_{precision}"), bundle.manifest, threads)
-    return CpuBackend(network, bundle.manifest, bundle.preprocess, calibration, bundle.engine_sha256(precision))
+    if name == "openvino":
+        from edge.backends.cpu_openvino import OpenVinoBackend, OpenVinoEngine
+
+        engine = OpenVinoEngine(model, manifest, calibration, threads, count)
+        return tuple(OpenVinoBackend(engine, manifest, preprocess, calibration) for _ in range(count))
+    share = threads if count == 1 else max(1, (threads or usable_cores()) // count)
+    networks = [open_network(name, model, manifest, share) for _ in range(count)]
+    return tuple(CpuBackend(network, manifest, preprocess, calibration) for network in networks)
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def installed(name: str) -> bool:

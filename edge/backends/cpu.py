@@ -39,20 +39,19 @@ def open_network(name: str, model: bytes, manifest: Manifest, threads: int | Non
     return OnnxRuntimeNetwork(model, manifest, threads)
 
 
-class CpuBackend:
-    """Backend protocol over a CPU network; not for use by two threads at once."""
+def not_finite() -> ModelError:
+    return ModelError(
+        "the network returned numbers that are not finite",
+        fix="check the bundle with `edge-inspect doctor`; try `--precision fp32`",
+    )
 
-    def __init__(
-        self,
-        network: Network,
-        manifest: Manifest,
-        preprocess: Preprocess,
-        calibration: Calibration,
-        engine_sha256: str | None = None,
-    ) -> None:
-        """engine_sha256: what runs, where the calibration was measured on something else."""
+
+class CpuBackend:
+    """Backend protocol over a CPU network and the score path in OpenCV; not for use by two threads at once."""
+
+    def __init__(self, network: Network, manifest: Manifest, preprocess: Preprocess, calibration: Calibration) -> None:
         self.name = network.name
-        self.engine_sha256 = engine_sha256 or calibration.engine_sha256
+        self.engine_sha256 = calibration.engine_sha256
         self._network = network
         self._preprocess = preprocess
         self._spec = manifest.score
@@ -68,10 +67,7 @@ class CpuBackend:
         anomaly_map = self._path_for(image).score(self._network.image, outputs)
         clock.lap("residual")
         if math.isnan(anomaly_map.score):
-            raise ModelError(
-                "the network returned numbers that are not finite",
-                fix="check the bundle with `edge-inspect doctor`; try `--precision fp32`",
-            )
+            raise not_finite()
         return anomaly_map
 
     def _path_for(self, image: U8) -> CpuScorePath:

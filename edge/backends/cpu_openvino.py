@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
+import cv2
 import numpy as np
 
+from edge.backends.cpu import not_finite
+from edge.bundle import Calibration
+from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import BundleError, ModelError
-from edge.kernels.cpu import NetworkOutputs
+from edge.kernels.cpu import NetworkOutputs, at_map_side, map_from_blend
+from edge.kernels.score_graph import BLENDED, FIELD, PICTURE, with_score
+from edge.latency import StageClock
 from edge.manifest import Manifest
+from edge.preprocess import Preprocess
 
 _DAMAGED = "make the bundle anew with `edge-inspect train`, or update openvino"
 
 
 class OpenVinoNetwork:
-    """Network protocol over one OpenVINO infer request with buffers shared both ways."""
+    """Network protocol over the bundle's network as it is: one infer request with buffers shared both ways."""
 
     name = "openvino"
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int | None) -> None:
-        import openvino
-
         side = manifest.input.size
-        config: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            # processors with bfloat16 would otherwise round FP32 layers, and score differently from all others
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
-        if threads is not None:
-            config["INFERENCE_NUM_THREADS"] = threads
         try:
-            core = openvino.Core()
-            graph = core.read_model(io.BytesIO(model))
-            graph.reshape([1, 3, side, side])
-            self._compiled = core.compile_model(graph, "CPU", config)
+            self._compiled = _compiled(_read(model, side), threads, streams=1)
             names = {name: port for port in self._compiled.outputs for name in port.get_names()}
             ports = {name: names[name] for name in manifest.outputs}
         except KeyError as error:
@@ -43,22 +38,141 @@ class OpenVinoNetwork:
         except RuntimeError as error:
             raise BundleError(f"OpenVINO refuses the network: {_first_line(error)}", fix=_DAMAGED) from error
         self._request = self._compiled.create_infer_request()
-        self.image = np.zeros((3, side, side), np.float32)
-        self._request.set_input_tensor(openvino.Tensor(self.image[None], shared_memory=True))
+        self.image = _shared_input(self._request, self._compiled.inputs[0], np.zeros((1, 3, side, side), np.float32))[0]
         self._outputs = NetworkOutputs(
             **{name: _plane(self._request.get_tensor(port).data) for name, port in ports.items()}
         )
 
     def run(self) -> NetworkOutputs:
-        try:
-            # shared, or it would copy every output into a dictionary that nobody reads
-            self._request.infer(share_outputs=True)
-        except RuntimeError as error:
-            raise ModelError(f"OpenVINO failed: {_first_line(error)}", fix="see `edge-inspect doctor`") from error
+        _infer(self._request)
         return self._outputs
 
     def close(self) -> None:
         del self._request, self._compiled
+
+
+class OpenVinoEngine:
+    """The bundle's network with preprocessing and score path inside, compiled once for `streams` threads to call.
+
+    threads: of all streams together, None for all cores.
+    """
+
+    def __init__(
+        self, model: bytes, manifest: Manifest, calibration: Calibration, threads: int | None, streams: int
+    ) -> None:
+        side = manifest.input.size
+        try:
+            network = _read(model, side)
+            graph = with_score(network, manifest.outputs, manifest.score, side, calibration.statistics)
+            self.compiled = _compiled(graph, threads, streams)
+        except KeyError as error:
+            raise BundleError(f"the network has no output {error}", fix=_DAMAGED) from error
+        except RuntimeError as error:
+            raise BundleError(f"OpenVINO refuses the network: {_first_line(error)}", fix=_DAMAGED) from error
+
+
+class OpenVinoBackend:
+    """Backend protocol over one infer request of an engine; not for use by two threads at once.
+
+    The lap `infer` holds all that the engine does: scaling the field, the network, and the score path up to the blend.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, engine: OpenVinoEngine, manifest: Manifest, preprocess: Preprocess, calibration: Calibration
+    ) -> None:
+        self.engine_sha256 = calibration.engine_sha256
+        self._preprocess = preprocess
+        self._spec = manifest.score
+        self._pixel_threshold = calibration.pixel_threshold
+        self._map_shape = (manifest.map_side, manifest.map_side)
+        self._weights: dict[tuple[int, int], F32] = {}
+        side = preprocess.size
+        self._channels = tuple(np.empty((side, side), np.uint8) for _ in range(3))
+        self._plane = np.empty((side, side), np.float32)
+        self._request = engine.compiled.create_infer_request()
+        inputs = {port.any_name: port for port in engine.compiled.inputs}
+        self._field: U8 = _shared_input(self._request, inputs[FIELD], np.zeros((1, side, side, 3), np.uint8))[0]
+        self._picture: F32 | None = None
+        if PICTURE in inputs:
+            buffer = np.zeros((3, *self._map_shape), np.float32)
+            self._picture = _shared_input(self._request, inputs[PICTURE], buffer)
+        self._blended: F32 = self._request.get_tensor(BLENDED).data[0]
+
+    def score(self, image: U8, clock: StageClock) -> AnomalyMap:
+        field = self._preprocess.field(image)
+        cv2.cvtColor(field, cv2.COLOR_BGR2RGB, dst=self._field)
+        if self._picture is not None:
+            self._fill(self._picture, field)
+        clock.lap("preprocess")
+        _infer(self._request)
+        clock.lap("infer")
+        blended = self._blended
+        if self._preprocess.polygon is not None:
+            blended = blended * self._weight(image.shape[0], image.shape[1])
+        anomaly_map = map_from_blend(blended, self._spec, self._pixel_threshold)
+        clock.lap("residual")
+        if math.isnan(anomaly_map.score):
+            raise not_finite()
+        return anomaly_map
+
+    def _fill(self, picture: F32, field: U8) -> None:
+        """The field's planes as RGB at the map's side, in 0..255."""
+        for plane, channel in zip(cv2.split(field, self._channels), (2, 1, 0), strict=True):
+            if plane.shape == self._map_shape:
+                np.copyto(picture[channel], plane)
+            else:
+                np.copyto(self._plane, plane)
+                cv2.resize(self._plane, self._map_shape, dst=picture[channel], interpolation=cv2.INTER_AREA)
+
+    def _weight(self, height: int, width: int) -> F32:
+        """The polygon's mask depends on the frame's size."""
+        if (height, width) not in self._weights:
+            mask = self._preprocess.weight(height, width)
+            assert mask is not None, "only asked for when there is a polygon"
+            self._weights[height, width] = at_map_side(mask, self._map_shape)
+        return self._weights[height, width]
+
+    def close(self) -> None:
+        del self._request, self._blended
+
+
+def _read(model: bytes, side: int) -> Any:
+    import openvino
+
+    graph = openvino.Core().read_model(io.BytesIO(model))
+    graph.reshape([1, 3, side, side])
+    return graph
+
+
+def _compiled(graph: Any, threads: int | None, streams: int) -> Any:
+    import openvino
+
+    config: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
+        # processors with bfloat16 would otherwise round FP32 layers, and score differently from all others
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    return openvino.Core().compile_model(graph, "CPU", config)
+
+
+def _shared_input(request: Any, port: Any, buffer: Any) -> Any:
+    import openvino
+
+    request.set_tensor(port, openvino.Tensor(buffer, shared_memory=True))
+    return buffer
+
+
+def _infer(request: Any) -> None:
+    try:
+        # shared, or it would copy every output into a dictionary that nobody reads
+        request.infer(share_outputs=True)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO failed: {_first_line(error)}", fix="see `edge-inspect doctor`") from error
 
 
 def _plane(data: Any) -> Any:

@@ -32,6 +32,7 @@ _ROOMS = {
     "bundle": ("bundles", "bundle"),
     "evaluate": ("measure", "evaluate"),
     "rules": ("rules", "rules"),
+    "compare": ("compare", "compare"),
     "doctor": ("measure", "doctor"),
     "replay": ("records", "replay"),
     "report": ("records", "report"),

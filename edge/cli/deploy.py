@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.backends import choose_backend, open_backend
-from edge.backends.cpu import CpuBackend, open_network
+from edge.backends import calibrated_backends, choose_backend, open_backend
+from edge.backends.cpu import open_network
 from edge.bundle import Calibration, ModelBundle, load_bundle, sha256_of, write_bundle
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
@@ -29,7 +29,7 @@ _TARGET = "cpu"
 
 
 def quantize(options: argparse.Namespace, settings: Settings) -> int:
-    """Ranges on good parts → INT8 for processors and for engines, and FP16; what was chosen is kept in the bundle."""
+    """Ranges on good parts → INT8 ONNX for processors; what was chosen and why is kept in the bundle."""
     ranges_module = needs("calibration.ranges", "export")
     bundle = load_bundle(options.bundle)
     model, manifest, threads = bundle.read("model_fp32"), bundle.manifest, settings.inspection.threads
@@ -151,8 +151,10 @@ class _Line:
             budget=self.budget,
             created_utc=_now_utc(),
         )
+        network.close()
         say(f"{precision} on {self.backend}: {calibration.summary()}")
-        opened = CpuBackend(network, manifest, bundle.preprocess, calibration)
+        threads = self.settings.inspection.threads
+        (opened,) = calibrated_backends(self.backend, model, manifest, bundle.preprocess, calibration, threads)
         judge = needs("export.gate", "cpu").Judge(opened, calibration.threshold)
         self._open.append(_Made(precision, model, calibration, judge))
         return self._open[-1]

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from edge.backends import open_backend
+from edge.backends import open_backends, usable_cores
 from edge.bundle import ModelBundle
-from edge.camera import open_source
+from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
 from edge.cli.regions import region_of_interest
@@ -33,13 +33,17 @@ from edge.sinks.live_view import LiveView, PlainView, ViewTitle
 from edge.sinks.recorder import Recorder
 from edge.sinks.tally import RunTally, run_summary
 
+# each holds buffers of its own; beyond a few, reading the pictures is what limits the rate
+MOST_INSPECTORS = 4
+
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
     signed_by = settings.inspection.signed_by
     bundle = trusted_bundle(bundle_path(settings), None if signed_by is None else Path(signed_by))
     check_region(bundle, settings)
-    inspector = make_inspector(bundle, settings)
+    inspectors = make_inspectors(bundle, settings, inspectors_for(options, settings))
+    inspector = inspectors[0]
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
     capture = _opened(
         lambda: Capture(
@@ -50,8 +54,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with _signals_set(stop) as interrupted:
         sinks = [_view(settings, title, counters, tally)]
+        recorder = None
         if settings.record.directory is not None:
-            sinks.append(Recorder(settings.record, info, counters, inspector.preprocess.field_of_view))
+            view = inspector.preprocess.field_of_view
+            recorder = Recorder(settings.record, info, counters, view, patient=not capture.live)
+            sinks.append(recorder)
         if options.json:
             sinks.append(JsonLines(sys.stdout, stop.set))
         try:
@@ -64,7 +71,10 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 stop=stop,
                 max_frames=1 if options.once else options.frames,
                 duration_s=options.duration,
+                beside=inspectors[1:],
             )
+            if recorder is not None and finished and not capture.live:
+                recorder.drain(stop)
         finally:
             capture.close()
             for sink in sinks:
@@ -75,7 +85,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if not finished:
         # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end
         os._exit(code)
-    inspector.backend.close()
+    for each in inspectors:
+        each.backend.close()
     return code
 
 
@@ -102,21 +113,34 @@ def bundle_path(settings: Settings) -> Path:
     return Path(settings.inspection.bundle) if settings.inspection.bundle else sample_bundle()
 
 
+def inspectors_for(options: argparse.Namespace, settings: Settings) -> int:
+    """How many pictures are inspected at the same time: one of a live or paced source, for the shortest wait; files
+    as fast as they go, with one core for each picture."""
+    if not names_files(options.camera) or settings.camera.fps is not None or options.once:
+        return 1
+    return min(MOST_INSPECTORS, settings.inspection.threads or usable_cores())
+
+
 def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
     """Open the backend and take the thresholds that were fitted on it."""
+    return make_inspectors(bundle, settings, 1)[0]
+
+
+def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list[Inspector]:
+    """Inspectors for `count` threads, which share the processor's cores."""
     inspection = settings.inspection
     precision, uncalibrated = bundle.precision(inspection.precision), inspection.uncalibrated
     calibration = bundle.calibration(precision, uncalibrated=uncalibrated)
-    backend = open_backend(bundle, inspection.backend, precision, inspection.threads, uncalibrated=uncalibrated)
-    caveat = ""
-    if backend.engine_sha256 != calibration.engine_sha256:
-        caveat = (
-            f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is "
-            f"{backend.engine_sha256[:12]}"
-        )
-    return Inspector(
-        backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256, caveat
+    backends = open_backends(
+        bundle, inspection.backend, precision, inspection.threads, count, uncalibrated=uncalibrated
     )
+    caveat, running = "", bundle.engine_sha256(precision)
+    if running != calibration.engine_sha256:
+        caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
+    threshold, pixel_threshold = calibration.threshold, calibration.pixel_threshold
+    return [
+        Inspector(backend, bundle.preprocess, threshold, pixel_threshold, bundle.sha256, caveat) for backend in backends
+    ]
 
 
 def check_region(bundle: ModelBundle, settings: Settings) -> None:

@@ -5,38 +5,52 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from edge.backends import open_backend
-from edge.bundle import load_bundle
+from edge.bundle import ModelBundle, load_bundle
 from edge.cli.inspect_line import bundle_path
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar
 from edge.cli.tables import show
-from edge.config import Settings
+from edge.config import InspectionSettings, Settings
 from edge.doctor import diagnose
 from edge.findings import State, findings_json, findings_table, worst
 
 
 def evaluate(options: argparse.Namespace, settings: Settings) -> int:
-    """Metrics of a bundle on labelled pictures."""
-    inspection = settings.inspection
+    """Metrics of a bundle on labelled pictures, in one precision or in both."""
     accuracy = needs("benchmarks.accuracy", "cpu")
     bundle = load_bundle(bundle_path(settings))
-    precision = bundle.precision(inspection.precision)
+    if not options.compare_precisions:
+        precision = bundle.precision(settings.inspection.precision)
+        _, metrics = _measure(accuracy, bundle, options.data, settings.inspection, precision)
+        print(json.dumps(metrics, indent=1) if options.json else accuracy.metrics_text(metrics))
+        return 0
+    int8_observed, int8 = _measure(accuracy, bundle, options.data, settings.inspection, "int8")
+    fp32_observed, fp32 = _measure(accuracy, bundle, options.data, settings.inspection, "fp32")
+    compared = {
+        "int8": int8,
+        "fp32": fp32,
+        "int8_minus_fp32": accuracy.precision_differences(int8, fp32),
+        "agreement": accuracy.map_agreement(int8_observed, fp32_observed),
+    }
+    print(json.dumps(compared, indent=1) if options.json else accuracy.differences_text(compared))
+    return 0
+
+
+def _measure(
+    accuracy: Any, bundle: ModelBundle, data: Path, inspection: InspectionSettings, precision: str
+) -> tuple[Any, dict[str, Any]]:
+    """What one precision says about the test pictures, and its metrics."""
     calibration = bundle.calibration(precision)
     backend = open_backend(bundle, inspection.backend, precision, inspection.threads)
-    with progress_bar("inspecting") as advance:
-        metrics = accuracy.evaluate(
-            bundle,
-            backend,
-            options.data,
-            threshold=calibration.threshold,
-            budget=calibration.false_reject_budget,
-            progress=advance,
-        )
-    metrics = {"data": options.data.name, "precision": precision, **metrics}
-    print(json.dumps(metrics, indent=1) if options.json else accuracy.metrics_text(metrics))
-    return 0
+    with progress_bar(f"inspecting {precision}") as advance:
+        observed = accuracy.observe_bundle(bundle, backend, data, advance)
+    budget = calibration.false_reject_budget
+    metrics = accuracy.bundle_figures(bundle, backend, observed, calibration.threshold, budget)
+    backend.close()
+    return observed, {"data": data.name, "precision": precision, **metrics}
 
 
 def doctor(options: argparse.Namespace, settings: Settings) -> int:

@@ -98,11 +98,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _inspection(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     _backend(parser)
-    parser.add_argument(
-        "--uncalibrated",
-        action="store_true",
-        help="run a network whose statistics are another's; every verdict says so",
-    )
+    _uncalibrated(parser)
     parser.add_argument("--frames", type=_positive_int, help="stop after this many verdicts")
     parser.add_argument("--duration", type=_positive, metavar="SECONDS", help="stop after this many seconds")
     parser.add_argument("--once", action="store_true", help="one verdict, then stop")
@@ -110,6 +106,14 @@ def _inspection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record-dir", type=Path, help="where verdicts and pictures are kept (default: ./records)")
     parser.add_argument("--no-record", action="store_true", help="keep no records")
     parser.add_argument("--json", action="store_true", help="one JSON object per verdict on standard output")
+
+
+def _uncalibrated(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--uncalibrated",
+        action="store_true",
+        help="run a network whose statistics are another's; every verdict says so",
+    )
 
 
 def _bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -262,7 +266,20 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     _bundle(parser)
     _data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
     _backend(parser)
+    parser.add_argument("--compare-precisions", action="store_true", help="INT8 and FP32 side by side")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    _data(parser, "folder with train/good/, test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
+    parser.add_argument("--methods", default="all", help="method names separated by commas (default: all)")
+    parser.add_argument("--variant", default="tiny", help="size of the networks, as for `train` (default: tiny)")
+    parser.add_argument("--seeds", type=_seeds, default=[0], help="separated by commas (default: 0)")
+    parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
+    parser.add_argument("--out", type=Path, required=True, help="bundles, compare.html and compare.json go here")
+    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate and measure on")
+    _false_reject(parser)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
@@ -283,6 +300,7 @@ def _replay(parser: argparse.ArgumentParser) -> None:
     _records(parser)
     _bundle(parser)
     parser.add_argument("--backend", choices=BACKENDS, help="default: the recorded one")
+    _uncalibrated(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
@@ -312,6 +330,7 @@ COMMANDS = {
     "bundle": ("show what a bundle is, verify it, sign it", _bundle_command),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
+    "compare": ("train every method on the same parts and recommend one", _compare),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
@@ -354,6 +373,13 @@ def _number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return value
+
+
+def _seeds(text: str) -> list[int]:
+    seeds = [_whole_number(part) for part in text.split(",")]
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text}: give different numbers, 0 or more")
+    return seeds
 
 
 def _whole_number(text: str) -> int:

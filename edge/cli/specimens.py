@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from export.exhibits import Exhibits
     from export.gate import Specimen
 
-# parts that are looked at, at most: good ones held out, and defective ones drawn on them
-_HELD_OUT, _ALTERED = 64, 48
+# parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
+_HELD_OUT, _ALTERED, _EXHIBITED = 64, 48, 32
 _SEED = 20
 
 
@@ -57,7 +57,7 @@ def calibration_pictures(bundle: ModelBundle, data: Path, *, trained: bool) -> I
 
 
 def range_images(bundle: ModelBundle, data: Path, maximum: int) -> list[F32]:
-    """Network inputs to collect ranges on: parts trained on, or the others where there are none; spread over the folder.
+    """Network inputs to collect ranges on: parts trained on, the others where there are none; spread over the folder.
 
     For a network that says where defects are, half as many with artificial defects come on top: on good parts alone
     its loudest activations never occur, and INT8 would cut them off.
@@ -84,7 +84,7 @@ def exhibits(bundle: ModelBundle, data: Path) -> Exhibits:
     held_out = list(islice(_held_out(bundle, data), _HELD_OUT))
     fields = _fields(bundle, held_out)
     weight = None if not held_out else bundle.preprocess.weight(*held_out[0].picture.shape[:2])
-    altered = draw_defects(fields, weight, _ALTERED)
+    altered = draw_defects(fields, weight, _EXHIBITED)
     made: Exhibits = needs("export.exhibits", "cpu").Exhibits(
         normals=[_image(field) for field in fields],
         altered=[_image(field) for field in altered.fields],

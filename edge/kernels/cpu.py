@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.datatypes import F32, U8, AnomalyMap
 from edge.kernels import reference
-from edge.manifest import ResidualSpec, ScoreSpec
+from edge.manifest import ResidualSpec, ScoreSpec, SmoothSpec
 
 KERNEL_TOLERANCE = 1e-4
 
@@ -227,7 +227,7 @@ class CpuScorePath:
         self._statistics = statistics
         self._terms = ResidualTerms(spec.residual, size, spec.map_scale) if spec.residual.used else None
         self._shape = shape = (size // spec.map_scale, size // spec.map_scale)
-        self.weight = None if weight is None else self._at_map_side(weight)
+        self.weight = None if weight is None else at_map_side(weight, shape)
         inv_std = np.broadcast_to(statistics.inv_std, shape)
         # evidence = 1 - exp(mean / (std tau) - error / (std tau))
         self._slope = np.ascontiguousarray(inv_std / np.float32(spec.norm.tau), np.float32)
@@ -247,7 +247,7 @@ class CpuScorePath:
     def score_error(self, error: F32 | None, outputs: NetworkOutputs) -> AnomalyMap:
         """Score a residual error (map side, map side) that is already known; None when the score weighs no residual."""
         residual = None if error is None else self._evidence(error)
-        segmentation = None if outputs.seg_logit is None else self._at_map_side(_sigmoid(outputs.seg_logit))
+        segmentation = None if outputs.seg_logit is None else at_map_side(_sigmoid(outputs.seg_logit), self._shape)
         embedding = None
         if outputs.emb_dist is not None:
             statistics = self._statistics
@@ -257,21 +257,7 @@ class CpuScorePath:
         blended = reference.blend(residual, segmentation, embedding, self.spec.blend)
         if self.weight is not None:
             blended = blended * self.weight
-        values = self._smooth(np.asarray(blended, np.float32))
-        peak = float(values.max())
-        if not math.isfinite(peak):
-            return AnomalyMap(values=values, score=math.nan, area_px=0)
-        area = int(np.count_nonzero(values > self.pixel_threshold)) if peak > self.pixel_threshold else 0
-        return AnomalyMap(values=values, score=top_k_mean(values, self.spec.image_score.k), area_px=area)
-
-    def _at_map_side(self, plane: F32) -> F32:
-        """A plane of the network's side, reduced to the map's."""
-        if plane.shape == self._shape:
-            return plane
-        small = np.empty((1, *self._shape), np.float32)
-        _block_means(plane[None], small)
-        reduced: F32 = small[0]
-        return reduced
+        return map_from_blend(np.asarray(blended, np.float32), self.spec, self.pixel_threshold)
 
     def _evidence(self, error: F32) -> F32:
         exponent = self._exponent
@@ -282,18 +268,41 @@ class CpuScorePath:
         np.subtract(np.float32(1), exponent, out=exponent)
         return exponent
 
-    def _smooth(self, values: F32) -> F32:
-        """A fresh array: it leaves with the anomaly map."""
-        spec = self.spec.smooth
-        if spec.kind == "none" or spec.radius == 0:
-            return np.array(values)
-        if spec.kind == "box":
-            side = 2 * spec.radius + 1
-            smoothed = cv2.boxFilter(values, -1, (side, side), borderType=_BORDER)
-        else:
-            taps = reference.gaussian_taps(spec.radius).astype(np.float32)
-            smoothed = cv2.sepFilter2D(values, -1, taps, taps, borderType=_BORDER)
-        return np.asarray(smoothed, np.float32)
+
+def at_map_side(plane: F32, shape: tuple[int, int]) -> F32:
+    """A plane of the network's side, averaged down to the map's; itself where both are the same."""
+    if plane.shape == shape:
+        return plane
+    small = np.empty((1, *shape), np.float32)
+    _block_means(plane[None], small)
+    reduced: F32 = small[0]
+    return reduced
+
+
+def map_from_blend(blended: F32, spec: ScoreSpec, pixel_threshold: float) -> AnomalyMap:
+    """Smooth the blended map (map side, map side) and reduce it to score and area; `blended` stays the caller's.
+
+    The score is NaN when the map holds a number that is not finite.
+    """
+    values = _smooth(blended, spec.smooth)
+    peak = float(values.max())
+    if not math.isfinite(peak):
+        return AnomalyMap(values=values, score=math.nan, area_px=0)
+    area = int(np.count_nonzero(values > pixel_threshold)) if peak > pixel_threshold else 0
+    return AnomalyMap(values=values, score=top_k_mean(values, spec.image_score.k), area_px=area)
+
+
+def _smooth(values: F32, spec: SmoothSpec) -> F32:
+    """A fresh array: it leaves with the anomaly map."""
+    if spec.kind == "none" or spec.radius == 0:
+        return np.array(values)
+    if spec.kind == "box":
+        side = 2 * spec.radius + 1
+        smoothed = cv2.boxFilter(values, -1, (side, side), borderType=_BORDER)
+    else:
+        taps = reference.gaussian_taps(spec.radius).astype(np.float32)
+        smoothed = cv2.sepFilter2D(values, -1, taps, taps, borderType=_BORDER)
+    return np.asarray(smoothed, np.float32)
 
 
 def top_k_mean(values: F32, k: int) -> float:

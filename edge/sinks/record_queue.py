@@ -55,16 +55,21 @@ class RecordQueue:
         # the counters of skips and losses have two writing threads, so this lock covers them too
         self._counters = counters
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        # who waited in vain is not asked to wait again before something moved
+        self._stuck = False
         self._news = threading.Event()
         self._rows: deque[Entry] = deque()
         self._in_flight: Sequence[Entry] = ()
         self._pictures: deque[Entry] = deque()
         self._discarded: list[StoredPicture] = []
 
-    def put(self, entry: Entry) -> None:
-        """Add the newest entry; wakes the writer when it may have been idle."""
+    def put(self, entry: Entry, patience_s: float = 0.0) -> None:
+        """Add the newest entry, waiting that long for its picture's place; wakes the writer if it may be idle."""
         with self._lock:
             if entry.frame is not None:
+                if patience_s and not self._stuck:
+                    self._stuck = not self._room.wait_for(lambda: len(self._pictures) < self._max_pictures, patience_s)
                 if len(self._pictures) < self._max_pictures:
                     self._pictures.append(entry)
                     self._news.set()
@@ -187,6 +192,8 @@ class RecordQueue:
     def _take_picture(self, entry: Entry) -> None:
         if entry.frame is not None and entry in self._pictures:
             self._pictures.remove(entry)
+            self._stuck = False
+            self._room.notify()
 
     def _skip(self, entry: Entry) -> None:
         entry.skipped = True

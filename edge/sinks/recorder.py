@@ -40,6 +40,9 @@ _IDLE_HOUSEKEEPING_NS = 1000 * _MS
 # of the second that close may take: what is left of it belongs to the last commit
 _CLOSE_RETRY_NS = 500 * _MS
 _CLOSE_S = 1.0
+# how long a verdict may wait for its picture's place in the queue, where frames wait too; a stop must not feel it
+_PATIENCE_S = 0.4
+_DRAIN_POLL_S = 0.01
 
 
 def _utc_now() -> datetime:
@@ -51,6 +54,7 @@ class Recorder:
 
     Inspection goes on whatever the disk does: verdicts wait in memory, `counters.record_state` says why, and recording
     resumes by itself. A power cut loses the verdicts of the last `commit_every_ms` and of the disk's own write time.
+    patient: for sources that wait: a full queue of pictures holds the inspection up, for a moment, instead of skipping.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Recorder:
         counters: RunCounters,
         field_of_view: FieldOfViewOf,
         *,
+        patient: bool = False,
         utc_now: Callable[[], datetime] = _utc_now,
         now_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
@@ -69,6 +74,7 @@ class Recorder:
         self._settings = settings
         self._run = run
         self._counters = counters
+        self._patience_s = _PATIENCE_S if patient else 0.0
         self._utc_now = utc_now
         self._now_ns = now_ns
         self._queue = RecordQueue(settings.queue_verdicts, settings.queue_frames, counters)
@@ -91,11 +97,18 @@ class Recorder:
         self._thread.start()
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        """Take a verdict; returns at once. The frame's image must not be changed afterwards."""
+        """Take a verdict; returns at once, or soon if patient. The frame's image must not be changed afterwards."""
         entry = Entry(row_values(frame, verdict), self._now_ns())
         if frame.image is not None and self._is_kept(verdict.decision):
             entry.frame, entry.verdict = frame, verdict
-        self._queue.put(entry)
+        healthy = self._state.rows is None and self._state.pictures is None
+        self._queue.put(entry, self._patience_s if healthy else 0.0)
+
+    def drain(self, stop: threading.Event) -> None:
+        """Wait until every picture is written, the disk refuses, or `stop` is set; `close` gives them a second only."""
+        while self._thread.is_alive() and self._queue.waiting()[1] and not stop.wait(_DRAIN_POLL_S):
+            if self._state.rows is not None or self._state.pictures is not None:
+                return
 
     def close(self) -> None:
         """Save what waits; returns within about a second, and logs what could not be saved."""

@@ -42,6 +42,22 @@ def test_a_count_of_zero_leaves_its_part_out(bundle_path, capsys):
     assert "first verdict" not in shown
 
 
+def test_of_repeated_rows_the_one_with_the_fastest_engine_is_reported_and_all_are_listed(bundle_path, tmp_path):
+    out = tmp_path / "latency.json"
+    arguments = ["--bundle", str(bundle_path), "--backend", "openvino", "--precision", "int8", "--frames", "2"]
+    rest = ["--repeats", "3", "--folder-frames", "0", "--memory-frames", "0", "--starts", "0", "--out", str(out)]
+    assert latency.main([*arguments, *rest]) == 0
+    for row in json.loads(out.read_text())["inspection"]:
+        engines = [repeat["engine_p50_ms"] for repeat in row["repeats"]]
+        assert len(engines) == 3
+        assert row["engine_ms"]["p50"] == min(engines)
+
+
+def test_of_repeated_folder_runs_the_median_is_reported():
+    runs = [{"frames_per_s": rate, "load_average": 1.0} for rate in (90.0, 130.0, 110.0)]
+    assert latency.median_run(runs)["frames_per_s"] == 110.0
+
+
 def test_a_missing_bundle_is_one_message_with_its_fix(tmp_path, capsys):
     assert latency.main(["--bundle", str(tmp_path / "none")]) == 4
     assert "fix:" in capsys.readouterr().err

@@ -101,7 +101,9 @@ def test_every_estimator_is_tried_and_the_best_is_taken():
     seen = collect_activations(blur_network(), [good_field(seed) for seed in range(8)])
     choice = choose_ranges(blur_network(), manifest(), seen, exhibits())
     assert list(choice.precision) == list(ESTIMATORS)
-    assert choice.precision[choice.estimator] == max(choice.precision.values())
+    # among those as good as the best, the nearest to FP32
+    equals = [name for name, value in choice.precision.items() if value >= max(choice.precision.values()) - 0.005]
+    assert choice.damage[choice.estimator] == min(choice.damage[name] for name in equals)
     assert choice.ranges == ESTIMATORS[choice.estimator](seen)
     assert choice.precision_fp32 > 0.5
 

@@ -10,7 +10,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing c
 from edge.errors import UsageError  # noqa: E402
 from export import onnx_graph  # noqa: E402
 from export.onnx_graph import OPSET, onnx_from_module  # noqa: E402
-from training.blocks import EdgeTrunk  # noqa: E402
+from training.networks.blocks import EdgeTrunk  # noqa: E402
 
 SIDE = 32
 

@@ -108,6 +108,25 @@ def test_a_trained_bundle_inspects(place):
     assert all(verdict["score"] is not None for verdict in verdicts(result.stdout))
 
 
+def test_the_operators_of_a_network_are_reported_on_demand(place):
+    result = edge("export", "--run-dir", "plate.run", "--out", "again", "--data", "data", "--report", cwd=place)
+    assert result.returncode == 0, result.stderr
+    assert "compared with torch on 8 held-out parts" in result.stderr
+    assert re.search(r"^Conv x\d+: INT8 on cpu \d+, tensorrt \d+, tensorrt-rtx \d+ ", result.stdout, re.MULTILINE)
+
+
+def test_the_gate_can_be_run_again_at_any_time_and_its_limits_are_settings(place):
+    result = edge("gate", "--bundle", "plate", "--data", "data", "--ng", "data/test/scratch", "--json", cwd=place)
+    assert result.returncode in (0, 1), result.stderr
+    report = json.loads(result.stdout)
+    assert (report["normals"], report["defective"]) == (8, 6)
+    assert report["passed"] is (result.returncode == 0)
+    (place / "config.yaml").write_text("gate: {flip_share: 1.0, auroc_drop: 1.0, aupro_drop: 1.0}\n")
+    again = edge("gate", "--bundle", "plate", "--data", "data", cwd=place)
+    assert again.returncode == 0
+    assert again.stdout.startswith("gate cpu, ")
+
+
 def test_evaluation_gives_the_figures_of_merit_as_json(place):
     result = edge("evaluate", "--data", "data", "--bundle", "plate", "--json", cwd=place)
     metrics = json.loads(result.stdout)
@@ -116,6 +135,15 @@ def test_evaluation_gives_the_figures_of_merit_as_json(place):
     # no masks are there, and that is said instead of guessed
     assert (metrics["pixel_auroc"], metrics["aupro_30"]) == (None, None)
     assert (metrics["n_good"], metrics["n_defective"]) == (6, 6)
+
+
+def test_evaluation_sets_both_precisions_side_by_side(place):
+    arguments = ("evaluate", "--data", "data", "--bundle", "plate", "--compare-precisions")
+    compared = json.loads(edge(*arguments, "--json", cwd=place).stdout)
+    assert compared.keys() == {"int8", "fp32", "int8_minus_fp32", "agreement"}
+    difference = compared["int8"]["image_auroc"] - compared["fp32"]["image_auroc"]
+    assert compared["int8_minus_fp32"]["image_auroc"] == difference
+    assert "INT8-FP32" in edge(*arguments, cwd=place).stdout
 
 
 def test_calibrating_again_is_undone_by_a_rollback(place):

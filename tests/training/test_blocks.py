@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from training.blocks import EdgeTrunk  # noqa: E402
+from training.networks.blocks import EdgeTrunk  # noqa: E402
 
 
 def test_the_stem_equals_space_to_depth_and_a_3x3_convolution():

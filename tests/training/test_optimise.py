@@ -198,6 +198,43 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step():
         training(Exploding(), (SECOND,)).run(lambda: None)
 
 
+class NowAndThen(torch.autograd.Function):
+    """A value unchanged, and a gradient of NaN where asked for."""
+
+    @staticmethod
+    def forward(context, value, spoilt):
+        context.spoilt = spoilt
+        return value.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * (float("nan") if context.spoilt else 1.0), None
+
+
+def with_gradients(spoilt):
+    class Spoilt(SmallLearner):
+        step = 0
+
+        def losses(self, stage, batch, share):
+            losses = super().losses(stage, batch, share)
+            losses["total"] = NowAndThen.apply(losses["total"], spoilt(self.step))
+            self.step += 1
+            return losses
+
+    return Spoilt()
+
+
+def test_a_gradient_that_is_not_finite_spoils_no_weight():
+    learner = with_gradients(lambda step: step in (2, 3))
+    training(learner, (SECOND,)).run(lambda: None)
+    assert torch.isfinite(weights(learner)).all()
+
+
+def test_gradients_that_are_never_finite_end_the_run():
+    with pytest.raises(UsageError, match="the gradient was not finite 11 steps in a row"):
+        training(with_gradients(lambda step: True), (replace(SECOND, steps=40),)).run(lambda: None)
+
+
 def test_progress_counts_over_all_stages_and_names_the_losses():
     told = []
     training(SmallLearner(), progress=lambda *a: told.append(a)).run(lambda: None)
@@ -214,3 +251,14 @@ def test_parts_without_a_layout_are_mirrored():
     slopes = [float((source.vary(ramp)[..., -4:] - source.vary(ramp)[..., :4]).mean()) for _ in range(12)]
     assert min(slopes) < 0 < max(slopes)
     assert all(float((p := upright.vary(ramp))[..., -4:].mean() - p[..., :4].mean()) > 0 for _ in range(12))
+
+
+def test_parts_with_a_free_layout_may_have_defects_of_their_own():
+    stage = replace(FIRST, preset="reconstruction", free_preset="surface")
+    drawn = {}
+    for layout in ("aligned", "free"):
+        source = BatchSource(pictures(4), None, 0.0, layout, 0, None)
+        source.draw(stage, 4)
+        drawn[layout] = set(source.state()["generators"])
+    assert drawn == {"aligned": {"reconstruction"}, "free": {"surface"}}
+    assert FIRST.preset_for("free") == FIRST.preset

@@ -65,6 +65,7 @@ def _spans(dice: Dice, length: int, side: int, count: int, most: int) -> Tensor:
 
 _partly = up_to(0.6, share=0.5)
 _changed = mix([(1.0, sources.colour_changed), (1.0, sources.mirrored), (1.0, sources.noisy)])
+_changed_in_place = mix([(1.0, sources.colour_changed), (1.0, sources.noisy)])
 _slsg_source = mix([(0.6, sources.slsg_structure), (0.2, sources.mirrored), (0.2, sources.other)])
 
 OPERATORS: dict[str, Draw] = {
@@ -80,6 +81,7 @@ OPERATORS: dict[str, Draw] = {
     "cutpaste": paste(masks.upright_rectangle, sources.elsewhere_recoloured),
     "cutpaste_scar": paste(masks.scar, sources.elsewhere_recoloured),
     "shapes": paste(masks.shapes, _changed),
+    "shapes_changed": paste(masks.shapes, _changed_in_place),
     "small_rectangles": small_rectangles,
     "grid_shuffle": sources.some_cells,
     "slsg_texture": paste(masks.perlin(0, 3, 0.5), sources.texture_augmented, slsg_texture_blend),

@@ -19,6 +19,33 @@ class DefectPreset:
     largest: float = 0.5
 
 
+# what industrial parts really suffer, by prior knowledge
+_SURFACE = {
+    "pores": 0.09,
+    "crack": 0.1,
+    "scratch": 0.08,
+    "fibre": 0.03,
+    "pen_mark": 0.03,
+    "dust": 0.03,
+    "chip": 0.09,
+    "uneven": 0.06,
+    "stain": 0.05,
+    "burn": 0.04,
+    "frayed": 0.06,
+    "foreign_body": 0.05,
+    "warp": 0.05,
+    "bite": 0.06,
+    "pin_hole": 0.03,
+    "bridge": 0.06,
+    "missing_component": 0.08,
+    "cross_image_swap": 0.04,
+    "misplaced_component": 0.03,
+    "erased": 0.06,
+    "transplant": 0.15,
+}
+# those of them that are defects only because parts lie the same way
+_OF_LAYOUT = {"missing_component", "cross_image_swap", "misplaced_component", "erased"}
+
 PRESETS = {
     # erasing has a share of its own: a missing part is the commonest real defect of an assembled object, and no
     # texture paste looks like it
@@ -37,33 +64,18 @@ PRESETS = {
     "fair_nodtd": DefectPreset({"perlin_other": 0.5, "cutpaste": 0.5}, clean_share=0.5, largest=1.0),
     "isstad_new": DefectPreset({"shapes": 1.0}, clean_share=1 / 3, largest=1.0),
     "isstad_old": DefectPreset({"small_rectangles": 1.0}, clean_share=1 / 6, largest=1.0),
+    # half of the pictures stay clean, because the segmenter must learn most of all to leave good parts alone
+    "sparsity_prior": DefectPreset(
+        {"perlin_other": 0.3, "cutpaste": 0.3, "erased": 0.15, "recoloured": 0.15, "flat": 0.1}, clean_share=0.5
+    ),
     # every normal gets one altered partner; 49 of 256 x 256 pixels
     "slsg": DefectPreset({"slsg_texture": 0.42, "slsg_structure": 0.58}, smallest=49 / 65536, largest=1.0),
-    # what industrial parts really suffer, by prior knowledge
-    "surface": DefectPreset(
-        {
-            "pores": 0.09,
-            "crack": 0.1,
-            "scratch": 0.08,
-            "fibre": 0.03,
-            "pen_mark": 0.03,
-            "dust": 0.03,
-            "chip": 0.09,
-            "uneven": 0.06,
-            "stain": 0.05,
-            "burn": 0.04,
-            "frayed": 0.06,
-            "foreign_body": 0.05,
-            "warp": 0.05,
-            "bite": 0.06,
-            "pin_hole": 0.03,
-            "bridge": 0.06,
-            "missing_component": 0.08,
-            "cross_image_swap": 0.04,
-            "misplaced_component": 0.03,
-            "erased": 0.06,
-            "transplant": 0.15,
-        },
-        clean_share=0.2,
+    "surface": DefectPreset(_SURFACE, clean_share=0.2),
+    # the published shapes, and what parts suffer
+    "isstad_aligned": DefectPreset({"shapes": 0.5} | _SURFACE, clean_share=1 / 3),
+    # where good parts vary, a piece of one in another place, or gone, may be good
+    "isstad_free": DefectPreset(
+        {"shapes_changed": 0.4} | {name: share for name, share in _SURFACE.items() if name not in _OF_LAYOUT},
+        clean_share=1 / 3,
     ),
 }

@@ -21,6 +21,7 @@ class Stage:
     """One stretch of training with one optimiser and one schedule.
 
     preset: artificial defects its batches carry (training.defects.PRESETS); None: none, the batch is clean.
+    free_preset: those of parts with a free layout, where they differ.
     averaged: weights are an exponential average (decay 0.99), which the stage hands on at its end.
     keep_best: the average with the lowest validation loss is handed on, and the stage may stop early.
     """
@@ -32,6 +33,10 @@ class Stage:
     preset: str | None = "reconstruction"
     averaged: bool = True
     keep_best: bool = False
+    free_preset: str | None = None
+
+    def preset_for(self, layout: Layout) -> str | None:
+        return self.free_preset if layout == "free" and self.free_preset is not None else self.preset
 
 
 @dataclass(frozen=True)

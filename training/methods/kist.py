@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.blocks import EdgeTrunk
 from training.losses import reconstruction_loss
 from training.methods.base import (
     Batch,
@@ -27,6 +26,7 @@ from training.methods.base import (
     norm_for,
     one_stage,
 )
+from training.networks.blocks import EdgeTrunk
 
 MAP_SCALES: tuple[Literal[1, 2], ...] = (1, 2)
 

@@ -1,0 +1,323 @@
+"""The score path as part of an OpenVINO network: reference.py's formulas up to the blended map, in float32.
+
+Bound against the definition: KERNEL_TOLERANCE, checked by tests/kernels/test_score_graph.py. Planes lie on the first
+axis, (n, m, m): that is the memory order in which picking one is free and element-wise work vectorises. OpenVINO is
+imported only when a graph is built.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.errors import BundleError
+from edge.kernels import reference
+from edge.kernels.cpu import NormalStatistics
+from edge.manifest import BlendSpec, ScoreSpec
+
+FIELD, PICTURE, BLENDED = "field", "picture", "blended"
+
+# openvino.Model and openvino.Output: the package has no types of use here
+Model = Any
+Plane = Any
+
+
+def with_score(model: Model, names: tuple[str, ...], spec: ScoreSpec, size: int, statistics: NormalStatistics) -> Model:
+    """The network with its preprocessing and its score path in one graph; `model` is used up.
+
+    names: the network's outputs that the manifest lists. Inputs of the result: `field` uint8 (1, size, size, 3) RGB,
+    and, when the score weighs a residual, `picture` float32 (3, m, m), the field's RGB planes in 0..255, averaged over
+    map_scale. Output: `blended` float32 (1, m, m), the map before mask and smoothing; NaN wherever the network's
+    outputs are not finite. Raises KeyError for an output that the network lacks, BundleError for one of another shape.
+    """
+    graph = _ScoreGraph(spec, size, statistics)
+    ports = {name: port for port in model.outputs for name in port.get_names()}
+    outputs = {name: ports[name].get_node().input_value(0) for name in names}
+    field = graph.feed(model.inputs[0])
+    return graph.finished(field, outputs)
+
+
+class _ScoreGraph:
+    def __init__(self, spec: ScoreSpec, size: int, statistics: NormalStatistics) -> None:
+        import openvino
+        from openvino import opset13
+
+        self._openvino = openvino
+        self._op = opset13
+        self._spec = spec
+        self._size = size
+        self._side = size // spec.map_scale
+        self._statistics = statistics
+
+    def feed(self, network_input: Any) -> Any:
+        """A uint8 field in place of the network's float input."""
+        op = self._op
+        field = op.parameter([1, self._size, self._size, 3], np.uint8, name=FIELD)
+        scaled = op.subtract(op.multiply(op.convert(field, np.float32), _f32(2 / 255)), _f32(1))
+        planes = op.transpose(scaled, _i64(0, 3, 1, 2))
+        for consumer in network_input.get_target_inputs():
+            consumer.replace_source_output(planes.output(0))
+        return field
+
+    def finished(self, field: Any, outputs: dict[str, Plane]) -> Model:
+        op, inputs = self._op, [field]
+        evidence: list[Plane] = []
+        raw: list[Plane] = []
+        if self._spec.residual.used:
+            picture = op.parameter([3, self._side, self._side], np.float32, name=PICTURE)
+            inputs.append(picture)
+            scaled = op.subtract(op.multiply(picture, _f32(2 / 255)), _f32(1))
+            error = self._error(scaled, self._reconstruction(outputs["recon"]))
+            raw.append(error)
+            evidence.append(self._evidence(error))
+        if "seg_logit" in outputs:
+            logit = op.reshape(outputs["seg_logit"], _i64(1, self._size, self._size), False)
+            raw.append(self._at_map_side(logit))
+            evidence.append(self._at_map_side(op.sigmoid(logit)))
+        if "emb_dist" in outputs:
+            rows, columns = list(outputs["emb_dist"].shape)[-2:]
+            distance = op.reshape(outputs["emb_dist"], _i64(1, rows, columns), False)
+            raw.append(self._resized(distance, self._side, self._side))
+            evidence.append(self._embedding_evidence(distance))
+        blended = self._blended(evidence, self._spec.blend)
+        for values in raw:
+            # limits swallow NaN on some processors; nothing times zero is NaN again
+            blended = op.add(blended, op.multiply(values, _f32(0)))
+        result = op.result(blended)
+        result.output(0).set_names({BLENDED})
+        for parameter in inputs:
+            parameter.output(0).set_names({parameter.get_friendly_name()})
+        return self._openvino.Model([result], inputs, "inspection")
+
+    # planes at the map's side
+
+    def _reconstruction(self, recon: Plane) -> Plane:
+        """(3, m, m) block means of the reconstruction, in -1..1."""
+        op, scale = self._op, self._spec.map_scale
+        if list(recon.shape) != [1, 3, self._size, self._size]:
+            raise BundleError(
+                f"the network's recon is {list(recon.shape)}, not (1, 3, {self._size}, {self._size})",
+                fix="make the bundle anew with `edge-inspect train`",
+            )
+        shuffle = recon.get_node()
+        if scale > 1 and _shuffles_depth_first(shuffle, scale):
+            # block means of a pixel shuffle are means over its input's channels: nothing is shuffled
+            means = self._channel_means(shuffle.input_value(0), scale * scale)
+            return op.reshape(means, _i64(3, self._side, self._side), False)
+        return self._at_map_side(op.reshape(recon, _i64(3, self._size, self._size), False))
+
+    def _channel_means(self, wide: Plane, group: int) -> Plane:
+        """(1, 3 group, m, m) → (1, 3, m, m); the means of a convolution are one with averaged weights."""
+        op = self._op
+        averaging = np.kron(np.eye(3), np.full((1, group), 1 / group))
+        add = wide.get_node()
+        convolution = add.input_value(0).get_node() if add.get_type_name() == "Add" else add
+        if convolution.get_type_name() != "Convolution" or list(add.input_value(1).shape) != [1, 3 * group, 1, 1]:
+            return op.convolution(wide, _f32(averaging[:, :, None, None]), [1, 1], [0, 0], [0, 0], [1, 1])
+        weights, bias = convolution.input_value(1), add.input_value(1)
+        rows, *kernel = list(weights.shape)
+        # of constants only, so the compiler computes them once
+        averaged = op.matmul(_f32(averaging), op.reshape(weights, _i64(rows, -1), False), False, False)
+        level = op.matmul(_f32(averaging), op.reshape(bias, _i64(rows, 1), False), False, False)
+        narrow = op.convolution(
+            convolution.input_value(0),
+            op.reshape(averaged, _i64(3, *kernel), False),
+            **convolution.get_attributes(),
+        )
+        return op.add(narrow, op.reshape(level, _i64(1, 3, 1, 1), False))
+
+    def _at_map_side(self, planes: Plane) -> Plane:
+        return planes if self._spec.map_scale == 1 else self._block_means(planes, self._spec.map_scale)
+
+    def _block_means(self, planes: Plane, scale: int) -> Plane:
+        """(n, s, s) → (n, s / scale, s / scale)."""
+        op = self._op
+        count, rows, columns = list(planes.shape)
+        # planes as pictures of one channel: more channels would be moved into another memory order first
+        pooled = op.avg_pool(
+            op.reshape(planes, _i64(count, 1, rows, columns), False),
+            [scale, scale], [0, 0], [0, 0], [scale, scale], True,
+        )  # fmt: skip
+        return op.reshape(pooled, _i64(count, rows // scale, columns // scale), False)
+
+    def _resized(self, planes: Plane, rows: int, columns: int) -> Plane:
+        """Bilinear at pixel centres as two products; the compiler's own resize takes several times as long."""
+        op = self._op
+        _, from_rows, from_columns = list(planes.shape)
+        down, across = _bilinear(from_rows, rows), _bilinear(from_columns, columns)
+        return op.matmul(op.matmul(_f32(down), planes, False, False), _f32(across), False, True)
+
+    # the residual error
+
+    def _error(self, image: Plane, reconstruction: Plane) -> Plane:
+        """Weighted error (1, m, m) of two (3, m, m) pictures in -1..1."""
+        op, weights = self._op, self._spec.residual
+        terms = []
+        if weights.w_l1 or weights.w_l2 or weights.w_col:
+            red, green, blue = self._split(op.subtract(image, reconstruction))
+            if weights.w_l1:
+                terms.append((weights.w_l1 / 6, self._sum(op.abs(red), op.abs(green), op.abs(blue))))
+            if weights.w_l2:
+                terms.append((weights.w_l2 / 12, self._sum(*map(self._squared, (red, green, blue)))))
+            if weights.w_col:
+                red_green = op.subtract(red, green)
+                yellow_blue = op.subtract(op.multiply(op.add(red, green), _f32(0.5)), blue)
+                terms.append((weights.w_col / 4, op.add(self._squared(red_green), self._squared(yellow_blue))))
+        if weights.w_gms or weights.w_ssim:
+            lumas = [self._luma(picture) for picture in (image, reconstruction)]
+            if weights.w_gms:
+                terms.append((weights.w_gms / 2, self._fine(lumas)))
+                terms.append((weights.w_gms / 2, self._coarse(lumas)))
+            if weights.w_ssim:
+                terms.append((weights.w_ssim, self._dissimilarity(*lumas)))
+        return self._sum(*(op.multiply(term, _f32(weight)) for weight, term in terms))
+
+    def _luma(self, picture: Plane) -> Plane:
+        op = self._op
+        weighted = (
+            op.multiply(plane, _f32(share))
+            for plane, share in zip(self._split(picture), reference.LUMA, strict=True)
+        )  # fmt: skip
+        return self._sum(*weighted)
+
+    def _fine(self, lumas: list[Plane]) -> Plane:
+        return self._gradient_dissimilarity(lumas)
+
+    def _coarse(self, lumas: list[Plane]) -> Plane:
+        """The same at half the size, brought back to (1, m, m)."""
+        op, side = self._op, self._side
+        if side % 2:
+            lumas = [op.pad(luma, _i64(0, 0, 0), _i64(0, 1, 1), "edge") for luma in lumas]
+        dissimilarity = self._gradient_dissimilarity([self._block_means(luma, 2) for luma in lumas])
+        half = (side + 1) // 2
+        enlarge = _f32(_bilinear(half, 2 * half)[:side])
+        return op.matmul(op.matmul(enlarge, dissimilarity, False, False), enlarge, False, True)
+
+    def _gradient_dissimilarity(self, lumas: list[Plane]) -> Plane:
+        """1 - GMS = (g - h)^2 / (g^2 + h^2 + c) of two planes in -1..1."""
+        op = self._op
+        first, second = (self._squared_gradient(luma) for luma in lumas)
+        difference = op.subtract(op.sqrt(first), op.sqrt(second))
+        return op.divide(self._squared(difference), self._sum(first, second, _f32(4 * reference.GMS_C)))
+
+    def _squared_gradient(self, plane: Plane) -> Plane:
+        op = self._op
+        above, centre, below = self._shifts(self._bordered(plane, 1), 1, 3)
+        left, _, right = self._shifts(self._sum(above, centre, below), 2, 3)
+        down = self._sum(*self._shifts(op.subtract(below, above), 2, 3))
+        return op.multiply(op.add(self._squared(op.subtract(right, left)), self._squared(down)), _f32(1 / 9))
+
+    def _dissimilarity(self, luma_a: Plane, luma_b: Plane) -> Plane:
+        """(1 - SSIM) / 2 from window means and variances of sum and difference, as in cpu.py."""
+        op = self._op
+        both = op.concat([op.add(luma_a, luma_b), op.subtract(luma_a, luma_b)], 0)
+        means = self._window_mean(both)
+        variances = op.subtract(self._window_mean(self._squared(both)), self._squared(means))
+        mean, bias = op.split(means, op.constant(np.int64(0)), 2).outputs()
+        variance, noise = op.split(variances, op.constant(np.int64(0)), 2).outputs()
+        # only the luminance needs 0..1; the mean is of a sum of two planes
+        light, shift = self._squared(op.add(mean, _f32(2))), self._squared(bias)
+        c1, c2 = _f32(8 * reference.SSIM_C1), _f32(8 * reference.SSIM_C2)
+        above = op.multiply(op.add(op.subtract(light, shift), c1), op.add(op.subtract(variance, noise), c2))
+        below = op.multiply(self._sum(light, shift, c1), self._sum(variance, noise, c2))
+        return op.multiply(op.subtract(_f32(1), op.divide(above, below)), _f32(0.5))
+
+    def _window_mean(self, planes: Plane) -> Plane:
+        side = reference.SSIM_SIDE
+        bordered = self._bordered(planes, side // 2)
+        rows = self._sum(*self._shifts(bordered, 1, side))
+        return self._op.multiply(self._sum(*self._shifts(rows, 2, side)), _f32(1 / side**2))
+
+    def _bordered(self, planes: Plane, width: int) -> Plane:
+        """Half-sample symmetric, also where the border is wider than the picture."""
+        op, side = self._op, int(planes.shape[1])
+        while width:
+            step = min(width, side)
+            planes = op.pad(planes, _i64(0, step, step), _i64(0, step, step), "symmetric")
+            width, side = width - step, side + 2 * step
+        return planes
+
+    def _shifts(self, planes: Plane, axis: int, count: int) -> list[Plane]:
+        """The planes seen from `count` neighbours along an axis; each is count - 1 shorter."""
+        length = int(planes.shape[axis]) - count + 1
+        return [
+            self._op.slice(planes, _i64(start), _i64(start + length), _i64(1), _i64(axis)).output(0)
+            for start in range(count)
+        ]
+
+    # evidence and blend
+
+    def _evidence(self, error: Plane) -> Plane:
+        op, norm = self._op, self._spec.norm
+        shape = (1, self._side, self._side)
+        slope = np.broadcast_to(self._statistics.inv_std / np.float32(norm.tau), shape)
+        offset = np.broadcast_to(self._statistics.mean, shape) * slope
+        exponent = op.clamp(op.subtract(_f32(offset), op.multiply(error, _f32(slope))), -norm.z_max / norm.tau, 0.0)
+        return op.subtract(_f32(1), op.exp(exponent))
+
+    def _embedding_evidence(self, distance: Plane) -> Plane:
+        op, statistics = self._op, self._statistics
+        z = op.relu(op.multiply(op.subtract(distance, _f32(statistics.emb_mean)), _f32(statistics.emb_inv_std)))
+        small = op.subtract(_f32(1), op.exp(op.multiply(z, _f32(-1 / self._spec.norm.tau))))
+        return self._resized(small, self._side, self._side)
+
+    def _blended(self, present: list[Plane], spec: BlendSpec) -> Plane:
+        op = self._op
+        if len(present) == 1:
+            return present[0]
+        if spec.mode == "max":
+            return _folded(op.maximum, present)
+        if spec.mode == "noisy_or":
+            return op.subtract(_f32(1), _folded(op.multiply, [op.subtract(_f32(1), values) for values in present]))
+        first, second = present[0], present[1]
+        if spec.mode == "product":
+            return op.multiply(op.power(first, _f32(spec.alpha)), op.power(second, _f32(spec.beta)))
+        if spec.mode == "wsum":
+            return op.add(op.multiply(first, _f32(spec.alpha)), op.multiply(second, _f32(1 - spec.alpha)))
+        gain = op.add(op.multiply(first, _f32(spec.alpha / (1 + spec.alpha))), _f32(1 / (1 + spec.alpha)))
+        return op.multiply(second, gain)
+
+    # arithmetic
+
+    def _split(self, picture: Plane) -> list[Plane]:
+        planes: list[Plane] = self._op.split(picture, self._op.constant(np.int64(0)), 3).outputs()
+        return planes
+
+    def _sum(self, *terms: Plane) -> Plane:
+        return _folded(self._op.add, list(terms))
+
+    def _squared(self, plane: Plane) -> Plane:
+        return self._op.multiply(plane, plane)
+
+
+def _shuffles_depth_first(node: Any, block: int) -> bool:
+    if node.get_type_name() != "DepthToSpace":
+        return False
+    attributes = node.get_attributes()
+    return bool(attributes["mode"] == "depth_first" and attributes["block_size"] == block)
+
+
+def _bilinear(size: int, wanted: int) -> Any:
+    """(wanted, size) weights of bilinear resizing at pixel centres along one axis."""
+    return cv2.resize(np.eye(size, dtype=np.float32), (size, wanted), interpolation=cv2.INTER_LINEAR)
+
+
+def _folded(operation: Any, terms: list[Plane]) -> Plane:
+    total = terms[0]
+    for term in terms[1:]:
+        total = operation(total, term)
+    return total
+
+
+def _f32(values: Any) -> Any:
+    from openvino import opset13
+
+    return opset13.constant(np.ascontiguousarray(values, np.float32))
+
+
+def _i64(*values: int) -> Any:
+    from openvino import opset13
+
+    return opset13.constant(np.array(values, np.int64))

@@ -1,0 +1,152 @@
+"""The gate: verdicts and maps of two judges compared, limits kept or named, and a page that shows it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from edge.config import GateSettings
+from edge.datatypes import AnomalyMap
+from edge.errors import ModelError, UsageError
+from export.gate import Judge, Specimen, gate_report, replay
+from export.gate_page import gate_page
+
+SIDE = 16
+MASK = np.zeros((SIDE, SIDE), np.bool_)
+MASK[4:8, 4:8] = True
+
+
+class Told:
+    """A backend that says what a frame's first two pixels tell it: the score, and how far the defect stands out."""
+
+    engine_sha256 = "e" * 64
+
+    def __init__(self, name, shift=lambda score: score, stands_out=1.0):
+        self.name, self._shift, self._stands_out = name, shift, stands_out
+
+    def score(self, image, clock):
+        score = self._shift(float(image[0, 0, 0]) / 100)
+        values = np.full((SIDE, SIDE), 0.01, np.float32) + np.linspace(0, 0.001, SIDE, dtype=np.float32)
+        values[MASK] += np.float32(self._stands_out * score)
+        return AnomalyMap(values, score, 0)
+
+    def close(self):
+        pass
+
+
+def specimens(good=(10, 12, 14, 16), bad=(60, 70, 80)):
+    frame = lambda score: np.full((20, 30, 3), score, np.uint8)  # noqa: E731
+    return [
+        *(Specimen(f"good {score}", frame(score), False) for score in good),
+        *(Specimen(f"bad {score}", frame(score), True, MASK) for score in bad),
+    ]
+
+
+def judged(candidate, parts=None, budget=0.005, **limits):
+    judges = Judge(Told("exact"), 0.5), Judge(candidate, 0.5)
+    replayed = replay(specimens() if parts is None else parts, *judges)
+    report = gate_report(
+        replayed, *judges, GateSettings(**limits), budget=budget, target="cpu", rung="int8", defects="scratches",
+        created_utc="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    return report, replayed
+
+
+def test_the_same_judge_twice_passes_with_nothing_changed():
+    report, _ = judged(Told("same"))
+    assert report.passed
+    assert (report.new_rejects, report.fewer_rejects, report.missed, report.found) == (0, 0, 0, 0)
+    assert (*report.auroc, *report.aupro) == pytest.approx((1.0,) * 4)
+    assert (report.score_shift_max, report.map_difference_max) == (0, 0)
+    assert report.map_correlation == pytest.approx(1)
+
+
+def test_a_good_part_that_is_newly_rejected_is_one_too_many():
+    report, _ = judged(Told("nervous", lambda score: score if score != 0.16 else 0.55))
+    assert (report.new_rejects, report.flips_allowed) == (1, 0)
+    assert report.exceeded == ("1 good parts newly rejected, 0 allowed",)
+
+
+def test_the_false_reject_budget_allows_its_share_of_flips_and_the_limit_overrides_it():
+    nervous = Told("nervous", lambda score: score if score != 0.16 else 0.55)
+    assert judged(nervous, budget=0.25)[0].passed
+    assert judged(nervous, flip_share=0.25)[0].passed
+    assert not judged(nervous, budget=0.25, flip_share=0.2)[0].passed
+
+
+def test_a_good_part_that_is_no_longer_rejected_is_counted_and_not_held_against_it():
+    calm, parts = Told("calm", lambda score: min(score, 0.48)), specimens(good=(10, 12, 55), bad=(99,))
+    report, _ = judged(calm, parts, auroc_drop=1.0, aupro_drop=1.0)
+    assert (report.fewer_rejects, report.new_rejects, report.missed) == (1, 0, 1)
+    assert report.passed
+
+
+def test_a_falling_auroc_is_refused_beyond_its_limit():
+    deaf = Told("deaf", lambda score: score if score != 0.6 else 0.11)
+    report, _ = judged(deaf)
+    # of twelve pairs three are now in the wrong order
+    assert report.auroc == (1.0, 0.75)
+    assert "image AUROC falls by 0.2500, 0.0050 allowed" in report.exceeded
+    assert not [reason for reason in judged(deaf, auroc_drop=0.25)[0].exceeded if "AUROC" in reason]
+
+
+def test_maps_that_lose_the_defect_are_refused_although_every_verdict_is_the_same():
+    report, _ = judged(Told("blind", stands_out=-0.01))
+    assert (report.missed, report.new_rejects, report.auroc) == (0, 0, (1.0, 1.0))
+    assert [reason for reason in report.exceeded if reason.startswith("AUPRO falls by")]
+    assert report.map_correlation < 0.5
+
+
+def test_score_shifts_are_told_in_margins():
+    # the median good score lies 0.37 below the threshold
+    report, _ = judged(Told("shifted", lambda score: score + 0.037))
+    assert report.margin == pytest.approx(0.37)
+    assert report.score_shift_mean == pytest.approx(0.1)
+
+
+def test_without_defects_or_masks_nothing_is_said_about_finding_them():
+    report, _ = judged(Told("same"), specimens(bad=()))
+    assert (report.auroc, report.aupro, report.passed) == (None, None, True)
+    unmasked = [*specimens(bad=()), Specimen("bad", np.full((20, 30, 3), 90, np.uint8), True)]
+    report, _ = judged(Told("same"), unmasked)
+    assert (report.auroc, report.aupro) == ((1.0, 1.0), None)
+
+
+def test_without_good_parts_there_is_no_gate():
+    with pytest.raises(UsageError, match="no good parts"):
+        judged(Told("same"), specimens(good=()))
+
+
+def test_a_network_that_fails_fails_the_replay():
+    def fail(score):
+        raise ModelError("not finite", fix="none")
+
+    with pytest.raises(ModelError):
+        judged(Told("broken", fail))
+
+
+def test_the_report_is_json_and_says_whether_it_passed():
+    report, _ = judged(Told("nervous", lambda score: score if score != 0.16 else 0.55))
+    values = json.loads(json.dumps(report.as_dict()))
+    assert values["passed"] is False
+    assert values["candidate"] == {"backend": "nervous", "engine_sha256": "e" * 64, "threshold": 0.5}
+    assert "REFUSED: 1 good parts newly rejected" in report.summary()[0]
+
+
+def test_the_page_shows_the_parts_that_flipped_first_and_runs_and_fetches_nothing():
+    report, replayed = judged(Told("nervous", lambda score: score if score != 0.16 else 0.55))
+    page = gate_page(report, replayed).decode()
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert captions[0].startswith("good 16 (good): OK → NG, moved by +")
+    assert len(captions) == 7
+    assert page.count("<circle") == 7
+    assert "<script" not in page
+    assert not re.findall(r"(?:src|href)='(?!data:)", page)
+
+
+def test_names_of_files_cannot_break_the_page():
+    parts = [Specimen("<b>&'.png", np.full((20, 30, 3), 10, np.uint8), False)]
+    page = gate_page(*judged(Told("same"), parts)).decode()
+    assert "<b>" not in page
+    assert "&lt;b&gt;&amp;&#x27;.png" in page

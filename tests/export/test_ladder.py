@@ -1,0 +1,95 @@
+"""The ladder: the first rung that passes is taken, all that was tried is recorded, each graph is what its rung says."""
+
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can be made")
+
+from calibration.ranges import collect_ranges  # noqa: E402
+from edge.errors import BundleError, ModelError  # noqa: E402
+from export.ladder import RUNGS, Attempt, descend, graph_of_rung  # noqa: E402
+from tests.export.graphs import SAME, onnx_graph, pictures, residual_network, weight  # noqa: E402
+
+HASH = "a" * 64
+
+
+def attempts(**exceeded):
+    """What to do for each rung: a tuple of limits, or an error to raise."""
+
+    def attempt(rung):
+        result = exceeded.get(rung, ())
+        if isinstance(result, Exception):
+            raise result
+        return Attempt(rung.upper(), HASH, result)
+
+    return attempt
+
+
+def test_the_first_rung_that_passes_is_taken():
+    descent = descend(RUNGS["tensorrt"], attempts())
+    assert (descent.rung, descent.made) == ("int8", "INT8")
+    assert [step.rung for step in descent.tried] == ["int8"]
+
+
+def test_each_refusal_is_recorded_on_the_way_down():
+    descent = descend(RUNGS["tensorrt"], attempts(int8=("too many flips",), int8_float_ends=("AUROC falls",)))
+    assert descent.rung == "fp16"
+    assert [(step.rung, step.exceeded) for step in descent.tried] == [
+        ("int8", ("too many flips",)), ("int8_float_ends", ("AUROC falls",)), ("fp16", ()),
+    ]  # fmt: skip
+
+
+def test_a_rung_that_cannot_be_built_or_run_counts_as_refused():
+    broken = BundleError("the parser refuses it", fix="none"), ModelError("not finite", fix="none")
+    descent = descend(RUNGS["tensorrt"], attempts(int8=broken[0], int8_float_ends=broken[1]))
+    assert descent.rung == "fp16"
+    assert descent.tried[0].exceeded == ("the parser refuses it",)
+    assert descent.tried[0].engine_sha256 is None
+
+
+def test_below_the_last_rung_there_is_nothing():
+    with pytest.raises(BundleError, match=r"no precision passes the gate .*fp32: out of memory"):
+        descend(RUNGS["cpu"], attempts(int8=("a",), int8_float_ends=("b",), fp32=BundleError("out of memory", fix="")))
+
+
+def staged_network():
+    """Two levels: convolutions at the input's side, and two of a quarter of it."""
+    names = {"first": (3, 4, 1), "wide": (4, 4, 2), "down": (4, 4, 2), "deep": (4, 4, 1), "last": (4, 3, 1)}
+    weights = {f"w_{name}": weight(b, a, seed=i) for i, (name, (a, b, _)) in enumerate(names.items())}
+    tensors = ["image", "a", "b", "c", "d", "recon"]
+    nodes = [
+        ("Conv", [source, f"w_{name}"], made, name, SAME | {"strides": [stride, stride]})
+        for (name, (_, _, stride)), source, made in zip(names.items(), tensors, tensors[1:], strict=False)
+    ]
+    return onnx_graph(nodes, weights, output_side=4)
+
+
+def kinds(model):
+    """Name of each convolution → how its weights are stored."""
+    graph = onnx.load_model_from_string(model).graph
+    stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    names = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16"}
+    return {n.name: names.get(stored.get(n.input[1]), "int8") for n in graph.node if n.op_type == "Conv"}
+
+
+def test_the_graph_of_each_rung():
+    model = staged_network()
+    ranges = collect_ranges(model, pictures())
+    made = {
+        (target, rung): kinds(graph_of_rung(rung, target, model, ranges)) for target in RUNGS for rung in RUNGS[target]
+    }
+    assert made["cpu", "int8"] == {"first": "fp32", "wide": "int8", "down": "int8", "deep": "int8", "last": "fp32"}
+    # "wide" writes planes of half the side
+    assert made["cpu", "int8_float_ends"] == made["cpu", "int8"] | {"wide": "fp32"}
+    assert set(made["cpu", "fp32"].values()) == {"fp32"}
+    for target in ("tensorrt", "tensorrt-rtx"):
+        assert made[target, "int8_float_ends"] == {
+            "first": "fp16", "wide": "fp16", "down": "int8", "deep": "int8", "last": "fp16",
+        }  # fmt: skip
+        assert set(made[target, "fp16"].values()) == {"fp16"}
+
+
+def test_layers_the_sensitivity_pass_chose_float_on_every_rung():
+    model = residual_network()
+    ranges = collect_ranges(model, pictures())
+    assert kinds(graph_of_rung("int8", "cpu", model, ranges, ["two"]))["two"] == "fp32"
+    assert kinds(graph_of_rung("int8", "tensorrt", model, ranges, ["two"]))["two"] == "fp16"

@@ -1,0 +1,76 @@
+"""The graph layer: what each relation computes, and what it lets a place know."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
+
+from training.networks.slsg_graph import GraphLayer, axial_max_relative, grid_closeness  # noqa: E402
+
+GRID, CHANNELS = 8, 12
+
+
+def layer(*, dense=False, sparse=None):
+    torch.manual_seed(0)
+    return GraphLayer(CHANNELS, 6, GRID, dense=dense, sparse=sparse, place_code=False).eval()
+
+
+def nodes(seed=0, grid=GRID):
+    return torch.randn(1, CHANNELS, grid, grid, generator=torch.Generator().manual_seed(seed))
+
+
+def far_influence(graph):
+    """How much outputs change that are more than two places away from the one place that changed."""
+    before, after = nodes(), nodes()
+    after[:, :, 6, 0] += 5.0
+    with torch.no_grad():
+        changed = (graph(after) - graph(before)).abs().amax((0, 1))
+    return float(changed[:4].max())
+
+
+@pytest.mark.parametrize(("dense", "sparse"), [(True, None), (False, "svga"), (False, "topk"), (True, "svga")])
+def test_a_change_far_away_alters_what_a_place_is_told(dense, sparse):
+    assert far_influence(layer(dense=dense, sparse=sparse)) > 1e-3
+
+
+def test_a_layer_without_any_relation_is_refused():
+    with pytest.raises(ValueError, match="without any relation"):
+        layer()
+
+
+@pytest.mark.parametrize("grid", [1, 5, 8, 16])
+def test_the_axial_relation_is_the_largest_difference_to_every_second_place(grid):
+    given = nodes(1, grid)
+    expected = torch.zeros_like(given)
+    for step in range(0, grid, 2):
+        for axis in (2, 3):
+            expected = torch.maximum(expected, given.roll(step, axis) - given)
+    # for an odd side the shifts, which double, pass the wrap and meet places of the other parity as well
+    if grid % 2 == 0 or grid == 1:
+        assert torch.equal(axial_max_relative(given), expected)
+    assert (axial_max_relative(given) >= expected).all()
+
+
+def test_the_most_similar_relation_takes_every_third_of_the_27_most_similar_places():
+    graph, given = layer(sparse="topk"), nodes(2)
+    with torch.no_grad():
+        key = torch.nn.functional.normalize(graph.key(given).flatten(2), dim=1)[0]
+        similarity = key.T @ key - graph.closeness
+        found = graph._most_similar_max_relative(given)[0].flatten(1)
+    flat = given[0].flatten(1)
+    for place in (0, 27, GRID * GRID - 1):
+        picked = similarity[place].argsort(descending=True)[:27:3]
+        assert len(picked) == 9
+        assert torch.allclose(found[:, place], flat[:, picked].amax(1) - flat[:, place], atol=1e-6)
+
+
+def test_near_places_count_as_less_similar():
+    closeness = grid_closeness(GRID)
+    assert torch.allclose(closeness.diagonal(), torch.ones(GRID * GRID), atol=1e-5)
+    along_a_row = closeness[0, :GRID]
+    assert (along_a_row.diff() < 0).all()
+    with torch.no_grad():
+        same_everywhere = torch.ones(1, CHANNELS, GRID, GRID)
+        key = layer(dense=True).key(same_everywhere).flatten(2)[0]
+        logits = key.T @ key / key.shape[0] ** 0.5 - closeness
+    # among equals a place listens to the farthest
+    assert int(logits[0].argmax()) == GRID * GRID - 1

@@ -1,0 +1,44 @@
+"""Good parts made bad: whole pictures with artificial defects, for detectors that are looked at from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge.datatypes import U8
+from edge.preprocess import Preprocess
+from training.defects import PRESETS, DefectGenerator
+
+# defects are drawn at this side, then carried over to the picture: all detectors see the same, at their own size
+_DRAWN_SIDE = 256
+_BATCH = 16
+
+
+def artificial_parts(pictures: Sequence[U8], preprocess: Preprocess, count: int, seed: int) -> Iterator[U8]:
+    """`count` pictures, uint8 (H, W, 3) BGR, each with one defect inside the region of interest; taken in turn."""
+    drawn = Preprocess(_DRAWN_SIDE, preprocess.rectangle, preprocess.polygon)
+    generator = DefectGenerator(replace(PRESETS["reconstruction"], clean_share=0.0), seed)
+    for start in range(0, count, _BATCH):
+        sources = [pictures[index % len(pictures)] for index in range(start, min(start + _BATCH, count))]
+        fields = np.stack([drawn.field(picture)[..., ::-1] for picture in sources])
+        defective, masks = generator(torch.from_numpy(np.ascontiguousarray(fields.transpose(0, 3, 1, 2))).float() / 255)
+        altered = (defective.permute(0, 2, 3, 1).flip(3).numpy() * 255).round().astype(np.uint8)
+        for picture, field, mask in zip(sources, altered, masks[:, 0].numpy() > 0, strict=True):
+            yield _carried_over(picture, field, mask, drawn)
+
+
+def _carried_over(picture: U8, field: U8, mask: NDArray[np.bool_], drawn: Preprocess) -> U8:
+    """The picture with the field's pixels where the mask is; elsewhere it keeps its own, unscaled."""
+    view = drawn.field_of_view(*picture.shape[:2])
+    assert view is not None, "the field was taken from this picture"
+    size = (view.width, view.height)
+    where = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    result: U8 = picture.copy()
+    region = result[view.y : view.y + view.height, view.x : view.x + view.width]
+    region[where] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)[where]
+    return result
