@@ -26,8 +26,9 @@ _COLUMNS = {
 _HEAD = """# Accuracy
 
 Written by `python -m benchmarks.method_table` from the files named below; each has the device, date, commit and
-command. Definitions: [evaluation.md](evaluation.md). Nothing was chosen on test pictures; mean ± standard deviation over seeds,
-where there are several. INT8 through OpenVINO; the files have FP32 beside it. Networks first, then what needs none.
+command. Definitions: [evaluation.md](evaluation.md). Nothing was chosen on test pictures; mean ± standard deviation
+over seeds, where there are several. INT8 through OpenVINO; the files have FP32 beside it. Networks first, then what
+needs none.
 """
 
 
