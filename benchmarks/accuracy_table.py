@@ -18,7 +18,10 @@ from benchmarks.results_file import result_path, write_result
 from edge.backends import open_backend
 from edge.bundle import ModelBundle, load_bundle
 
-METRICS = ("image_auroc", "pixel_auroc", "aupro_30", "fpr_at_95", "fpr_at_99", "recall", "false_reject_rate")
+METRICS = (
+    "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "fpr_at_95", "fpr_at_99", "recall",
+    "false_reject_rate",
+)  # fmt: skip
 PRECISIONS = ("fp32", "int8")
 
 
@@ -33,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     bundles = [load_bundle(path) for path in options.bundle]
     values = accuracy_values(options.name, options.data, bundles, options.backend)
-    out = options.out or result_path(f"accuracy-{options.name}")
+    out = options.out or result_path("-".join(["accuracy", options.name, *values["model"].split()]))
     names = " ".join(path.name for path in options.bundle)
     command = f"python -m benchmarks.accuracy_table --name {options.name} --data {options.data.name} --bundle {names}"
     write_result(out, command, values)
@@ -56,14 +59,21 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
             )
             opened.close()
         seeds.append(entry)
-    manifest = bundles[0].manifest
     return {
         "data_set": name,
-        "method": f"{manifest.method} {manifest.variant}",
-        "selection": "nothing was chosen on test pictures; " + manifest.training.selection,
+        "model": model_name(bundles[0]),
+        "selection": "nothing was chosen on test pictures; " + bundles[0].manifest.training.selection,
         "over_seeds": {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS},
         "seeds": seeds,
     }
+
+
+def model_name(bundle: ModelBundle) -> str:
+    """Method, variant, and what was left out of the method: "slsg tiny without-graph"."""
+    manifest = bundle.manifest
+    left_out = [f"without-{name}" for name in manifest.training.ablations]
+    weak = [f"weak-{manifest.training.n_weak}"] if manifest.training.n_weak else []
+    return " ".join([manifest.method, manifest.variant, *left_out, *weak])
 
 
 def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -78,7 +88,7 @@ def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(values: dict[str, Any]) -> str:
     """The metrics of both precisions side by side, in Markdown."""
-    lines = [f"{values['data_set']}, {values['method']}, {len(values['seeds'])} seed(s)", ""]
+    lines = [f"{values['data_set']}, {values['model']}, {len(values['seeds'])} seed(s)", ""]
     lines += ["| metric | " + " | ".join(PRECISIONS) + " |", "|---|" + "---|" * len(PRECISIONS)]
     for metric in METRICS:
         cells = [values["over_seeds"][precision][metric] for precision in PRECISIONS]
