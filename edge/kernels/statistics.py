@@ -78,11 +78,15 @@ def cross_fitted_paths(
 def cross_fitted_statistics(
     spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs], trained: F32 | None = None
 ) -> list[NormalStatistics]:
-    """For each normal, statistics that did not see it: of five folds, or of all others for fewer; shared in a fold."""
+    """For each normal, statistics that did not see it: of five folds, or of all others for fewer; shared in a fold.
+
+    outputs: one each, or none where distances do not count.
+    """
     count = len(errors)
     folds = np.arange(count) % min(FOLDS, count)
     fitted = []
     for fold in range(min(FOLDS, count)):
         others = np.flatnonzero(folds != fold)
-        fitted.append(normal_statistics(spec, errors[others], [outputs[int(index)] for index in others], trained))
+        theirs = [outputs[int(index)] for index in others] if outputs else []
+        fitted.append(normal_statistics(spec, errors[others], theirs, trained))
     return [fitted[fold] for fold in folds]

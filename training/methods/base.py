@@ -180,8 +180,3 @@ def seeded(seed: int) -> torch.Generator:
 def norm_for(layout: Layout) -> NormSpec:
     """Statistics for each place where parts lie the same way, else one for all places."""
     return NormSpec(kind="pixel" if layout == "aligned" else "global")
-
-
-def one_stage(steps: int, batch: int, learning_rate: float) -> tuple[Stage, ...]:
-    """The stages of a method that has one."""
-    return (Stage("reconstruction", steps, batch, learning_rate, keep_best=True),)
