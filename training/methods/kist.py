@@ -40,6 +40,8 @@ RESIDUALS = {
     "gradient+colour": ResidualSpec(w_gms=1.0, w_col=1.0),
     "intensity+gradient+colour": ResidualSpec(w_l1=1.0, w_gms=0.3, w_col=3.0),
 }
+# labels follow borders of defects: windows of structure terms reach three pixels beyond them
+_LABELLING = ResidualSpec(w_l1=1.0, w_ssim=0.1, w_col=1.0)
 
 # the weight of suppression, and the share of a round over which it grows to that
 SUPPRESSION, _RAMP = 0.1, 0.2
@@ -77,7 +79,7 @@ class KistLearner(Learner):
         super().attach(data)
         with_rules = data.rules is not None and "rules" not in self._design.ablations
         book = load_rules(data.rules) if data.rules is not None and with_rules else RuleBook()
-        self._teacher = Teacher(data, book, self._design.layout, RESIDUALS["structure"])
+        self._teacher = Teacher(data, book, self._design.layout, _LABELLING)
 
     def applies(self, stage: Stage) -> bool:
         if not _round_of(stage):

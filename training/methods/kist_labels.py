@@ -87,8 +87,8 @@ class Teacher:
         errors = self._errors(network, self._held_out)
         trained, weak = self._errors(network, self._trained), self._errors(network, self._data.weak)
         crossed = cross_fitted_statistics(spec, errors, [], trained)
-        held_out = np.stack([self._z(error, found) for error, found in zip(errors, crossed, strict=True)])
-        zmaps = self._z(weak, normal_statistics(spec, errors, [], trained))
+        held_out = np.stack([_z(error, found) for error, found in zip(errors, crossed, strict=True)])
+        zmaps = _z(weak, normal_statistics(spec, errors, [], trained))
         scores = np.array([self._image_score(z) for z in (*held_out, *zmaps)])
         separation = image_auroc(np.repeat([0, 1], [len(held_out), len(zmaps)]), scores)
         return Look(held_out, zmaps, float(errors.mean()), separation)
@@ -113,10 +113,6 @@ class Teacher:
         images = pictures * 2 - 1
         return residual_errors(self._spec, list(images.cpu().numpy()), run_network(network, images))
 
-    def _z(self, errors: F32, statistics: NormalStatistics) -> F32:
-        z = (errors - statistics.mean) * statistics.inv_std
-        return np.asarray(np.clip(z, 0, self._spec.norm.z_max), np.float32)
-
     def _image_score(self, zmap: F32) -> float:
         seen = zmap if self._inspected is None else np.where(self._inspected, zmap, np.float32(0))
         side = zmap.shape[0]
@@ -124,6 +120,11 @@ class Teacher:
         smooth = cv2.blur(seen, (smoothing, smoothing), borderType=cv2.BORDER_REFLECT).ravel()
         top = max(1, round(_TOP * side * side))
         return float(np.partition(smooth, smooth.size - top)[smooth.size - top :].mean())
+
+
+def _z(errors: F32, statistics: NormalStatistics) -> F32:
+    """Not bounded above as the score's is: regions are parted by how high they stand."""
+    return np.asarray(np.maximum((errors - statistics.mean) * statistics.inv_std, 0), np.float32)
 
 
 def _some(pictures: Tensor) -> Tensor:
