@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,7 +16,10 @@ from edge.errors import UsageError
 from edge.normals import normals_folder, picture_sha256, read_normals
 from edge.picture import list_pictures, read_picture
 from edge.preprocess import Preprocess
-from training.methods.base import Layout
+
+if TYPE_CHECKING:
+    # the rules command reads parts where torch is not installed
+    from training.methods.base import Layout
 
 MINIMUM_NORMALS = 16
 MINIMUM_HELD_OUT = 8

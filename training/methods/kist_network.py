@@ -27,7 +27,7 @@ class HighPassReconstructor(nn.Module):
 
     The network must know what belongs to the edges it sees: colours and grey levels are not shown to it, and cannot be
     copied. So encoder features may be added to the decoder's, but for those of full resolution, which would let fine
-    defects pass. Five levels with two convolutions each, of `width` times 1, 2, 4, 8 and 8 channels.
+    defects pass. Five levels, two convolutions each on the way down and up, of `width` times 1, 2, 4, 8 and 8 channels.
     """
 
     BOX = 15
@@ -48,9 +48,7 @@ class HighPassReconstructor(nn.Module):
             nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), conv_block(wide, narrow))
             for wide, narrow in itertools.pairwise(widths[::-1])
         )
-        self.join = nn.ModuleList(
-            nn.Sequential(conv_block(channels, channels), conv_block(channels, channels)) for channels in widths[-2::-1]
-        )
+        self.join = nn.ModuleList(conv_block(channels, channels) for channels in widths[-2::-1])
         self.pool = nn.MaxPool2d(2)
         self.head = nn.Conv2d(width, 3, 3, 1, 1)
 
