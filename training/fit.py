@@ -18,6 +18,7 @@ from edge.manifest import ScoreSpec, TrainingRecord
 from edge.preprocess import Preprocess
 from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
 from training.defects import PRESETS
+from training.knowledge import rules_path
 from training.methods import find_method
 from training.methods.base import Design, Layout, Method, Stage, TrainingData
 from training.optimise import BatchSource, Progress, Training
@@ -33,7 +34,7 @@ class Recipe:
     """What is trained, and how; everything here is part of what makes two runs the same run.
 
     layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
-    of the field. blend: only score paths that blend so. rules: a rules file (KIST, area priors).
+    of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter.
     """
 
     method: str
@@ -44,7 +45,7 @@ class Recipe:
     blend: Blend | None = None
     steps: int | None = None
     smallest_defect: float | None = None
-    rules: Path | None = None
+    rules: str | None = None
     rectangle: tuple[int, int, int, int] | None = None
     polygon: tuple[tuple[int, int], ...] | None = None
 
@@ -66,11 +67,11 @@ def fit(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    stages = plan.stages if recipe.steps is None else _shortened(plan.stages, recipe.steps)
     preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
     started = time.monotonic()
     normals = load_normals(data, preprocess, notice)
     weak = load_weak(data, preprocess, normals)
+    rules = _rules(data, recipe, weak, notice)
     trained_on, held_out = split_held_out(normals, recipe.seed)
     design = Design(recipe.variant, recipe.layout or _seen_layout(normals, notice), recipe.ablations)
     candidates = _candidates(method, plan.size, design.layout, recipe.blend)
@@ -87,12 +88,15 @@ def fit(
     learner.attach(
         TrainingData(
             normals=batches.normals, held_out=kept, weak=pictures_from_fields(weak.fields).to(device),
-            kinds=weak.kinds, roi=roi, rules=_rules(data, recipe, weak, notice), random=batches.random,
+            kinds=weak.kinds, roi=roi, rules=rules, random=batches.random,
             vary=batches.vary, set_bank=batches.set_bank, run_directory=run_directory, notice=notice,
         )
     )  # fmt: skip
+    stages = tuple(stage for stage in plan.stages if learner.applies(stage))
+    if recipe.steps is not None:
+        stages = _shortened(stages, recipe.steps)
     training = Training(learner, stages, batches, kept, progress, notice)
-    resumable = Resumable(run_directory, _signature(recipe, design, stages, trained_on, weak))
+    resumable = Resumable(run_directory, _signature(recipe, design, stages, trained_on, weak, rules))
     if not fresh and resumable.restore(training):
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
     training.run(lambda: resumable.save(training))
@@ -115,7 +119,7 @@ def fit(
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
             seed=recipe.seed,
-            steps=sum(stage.steps for stage in stages),
+            steps=training.steps,
             n_train=len(trained_on.hashes),
             n_heldout=len(held_out.hashes),
             n_weak=len(weak.hashes),
@@ -147,8 +151,6 @@ def _check_options(method: Method, recipe: Recipe) -> None:
             f"{method.name} has no part {unknown[0]!r} that could be left out",
             fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
         )
-    if recipe.rules is not None and not recipe.rules.is_file():
-        raise UsageError(f"{recipe.rules}: no such rules file", fix="give --rules a file, or leave it out")
 
 
 def _shortened(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
@@ -171,9 +173,9 @@ def _textures(data: Path, side: int, device: str) -> Tensor | None:
 
 
 def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[str], None]) -> Path | None:
-    """The rules file given, or the data folder's own; a notice when nothing can come of it."""
+    """The rules given, or the data folder's own; a notice when nothing can come of them."""
     own = data / "rules.yaml"
-    rules = recipe.rules or (own if own.is_file() else None)
+    rules = (own if own.is_file() else None) if recipe.rules is None else rules_path(recipe.rules)
     if rules is not None and not weak.hashes and recipe.method == "kist":
         notice(f"{rules} has no effect: rules judge parts known to be defective, and train/weak/ holds none")
     return rules
@@ -191,10 +193,15 @@ def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) 
 
 
 def _signature(
-    recipe: Recipe, design: Design, stages: tuple[Stage, ...], normals: Normals, weak: WeakAnomalies
+    recipe: Recipe,
+    design: Design,
+    stages: tuple[Stage, ...],
+    normals: Normals,
+    weak: WeakAnomalies,
+    rules: Path | None,
 ) -> dict[str, Any]:
     values = asdict(recipe) | {"layout": design.layout, "ablations": sorted(recipe.ablations)}
-    values["rules"] = None if recipe.rules is None else recipe.rules.read_text()
+    values["rules"] = None if rules is None else rules.read_text(encoding="utf-8")
     return {
         "recipe": values,
         "stages": [asdict(stage) for stage in stages],

@@ -50,17 +50,35 @@ def gms_map(first: Tensor, second: Tensor) -> Tensor:
 
 
 def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
-    """0.5 L1 + 0.5 L2 + 0.5 (1 - SSIM of luma) + 0.1 (1 - GMS of luma at two scales); pictures in 0..1, a scalar.
+    """Mean of the error map + 0.1 (1 - GMS of luma at two scales); pictures in 0..1, a scalar."""
+    return error_map(reconstruction, target).mean() + 0.1 * gradient_loss(reconstruction, target)
+
+
+def error_map(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """0.5 L1 + 0.5 L2 + 0.5 (1 - SSIM of luma) at each pixel, (n, 1, h, w); pictures in 0..1.
 
     L1 joins the published form because structure is compared on luma alone, and L2 lets small colour casts pass.
     """
     reconstruction, target = reconstruction.float(), target.float()
-    luma_a, luma_b = luma(reconstruction), luma(target)
+    difference = reconstruction - target
+    pixels = (difference.abs() + difference.square()).mean(1, keepdim=True)
+    return 0.5 * pixels + 0.5 * (1 - ssim_map(luma(reconstruction), luma(target)))
+
+
+def gradient_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """1 - GMS of luma, mean of two scales; a scalar."""
+    luma_a, luma_b = luma(reconstruction.float()), luma(target.float())
     half_a, half_b = functional.avg_pool2d(luma_a, 2), functional.avg_pool2d(luma_b, 2)
-    gradient = 1 - 0.5 * (gms_map(luma_a, luma_b).mean() + gms_map(half_a, half_b).mean())
-    structure = 1 - ssim_map(luma_a, luma_b).mean()
-    pixels = 0.5 * functional.l1_loss(reconstruction, target) + 0.5 * functional.mse_loss(reconstruction, target)
-    return pixels + 0.5 * structure + 0.1 * gradient
+    return 1 - 0.5 * (gms_map(luma_a, luma_b).mean() + gms_map(half_a, half_b).mean())
+
+
+def suppression(error: Tensor) -> Tensor:
+    """-log(1 - exp(-(error + 0.1))), same shape: how much too well something is reconstructed that should not be.
+
+    error: in units of what normal pixels have. The gradient is at most 9.5, and gone where the error is above 5: the
+    term cannot run away (the form of hypersphere classification; Ruff et al., 2021).
+    """
+    return -torch.log(-torch.expm1(-(error + 0.1)))
 
 
 def residual_error(first: Tensor, second: Tensor, weights: ResidualSpec) -> Tensor:

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from edge.errors import UsageError
-from training.augmentation import vary
+from training.augmentation import mirrored, vary, with_sensor_noise
 from training.defects import PRESETS, DefectGenerator
 from training.methods.base import Batch, Layout, Learner, Stage
 from training.threads import one_thread
 
-_SENSOR_NOISE = 0.01
 _WEIGHT_DECAY = 1e-4
 _AVERAGE_DECAY = 0.99
 _LARGEST_GRADIENT = 5.0
@@ -66,9 +65,7 @@ class BatchSource:
     def vary(self, pictures: Tensor) -> Tensor:
         """Natural variation; parts without a fixed layout are mirrored as well."""
         if self.layout == "free":
-            for axis in (2, 3):
-                turned = torch.rand(pictures.shape[0], generator=self.random) < 0.5
-                pictures = torch.where(turned.to(pictures.device).view(-1, 1, 1, 1), pictures.flip(axis), pictures)
+            pictures = mirrored(pictures, self.random)
         return vary(pictures, self.random, bend=self._bend)
 
     def defective(self, clean: Tensor, stage: Stage) -> Batch:
@@ -77,8 +74,7 @@ class BatchSource:
         preset = stage.preset_for(self.layout)
         if preset is not None:
             corrupted, masks = self._generator(preset)(clean, self.roi)
-        noise = torch.randn(corrupted.shape, generator=self.random).to(clean.device) * _SENSOR_NOISE
-        return Batch(corrupted + noise, clean, masks)
+        return Batch(with_sensor_noise(corrupted, self.random), clean, masks)
 
     def set_bank(self, pictures: Tensor, masks: Tensor) -> None:
         """Real defects for the generators to paste."""
@@ -123,7 +119,13 @@ class Training:
         self._progress, self._notice = progress, notice
         self._halved = False
         self._stage_index, self._step = 0, 0
+        self._left_out: list[int] = []
         self._tools: _StageTools | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages that ran, run or are still to come."""
+        return sum(stage.steps for index, stage in enumerate(self.stages) if self._takes_place(index))
 
     def run(self, save: Callable[[], None]) -> None:
         """To the end of the last stage; `save` is offered between steps and decides itself whether it is time.
@@ -132,19 +134,30 @@ class Training:
         """
         while self._stage_index < len(self.stages):
             stage = self.stages[self._stage_index]
+            if self._tools is None and not self.learner.applies(stage):
+                self._left_out.append(self._stage_index)
+                self._stage_index += 1
+                continue
             if self._tools is None:
                 self.learner.prepare(stage)
                 self._tools = _StageTools(self.learner, stage)
             self._run_stage(stage, self._tools, save)
             self._tools.hand_on(stage)
             self._tools = None
+            self.learner.finish(stage)
             self._stage_index, self._step = self._stage_index + 1, 0
+
+    def _takes_place(self, index: int) -> bool:
+        if index <= self._stage_index:
+            return index not in self._left_out
+        return self.learner.applies(self.stages[index])
 
     def state(self) -> State:
         """Everything needed to go on, as tensors, numbers and strings."""
         return {
             "stage": self._stage_index,
             "step": self._step,
+            "left_out": self._left_out,
             "halved": self._halved,
             "learner": self.learner.state_dict(),
             "tools": None if self._tools is None else self._tools.state(),
@@ -155,6 +168,7 @@ class Training:
 
     def load_state(self, state: State) -> None:
         self._stage_index, self._step, self._halved = state["stage"], state["step"], state["halved"]
+        self._left_out = state["left_out"]
         self.learner.load_state_dict(state["learner"])
         if state["tools"] is not None:
             self._tools = _StageTools(self.learner, self.stages[self._stage_index])
@@ -164,8 +178,8 @@ class Training:
         self.curves.values = state["curves"]
 
     def _run_stage(self, stage: Stage, tools: _StageTools, save: Callable[[], None]) -> None:
-        learner, before = self.learner, sum(earlier.steps for earlier in self.stages[: self._stage_index])
-        total = sum(each.steps for each in self.stages)
+        learner, total = self.learner, self.steps
+        before = sum(self.stages[index].steps for index in range(self._stage_index) if self._takes_place(index))
         interval = max(1, stage.steps // _CHECKS)
         learner.train()
         while self._step < stage.steps:

@@ -164,7 +164,11 @@ def _training(parser: argparse.ArgumentParser) -> None:
         choices=("aligned", "free"),
         help="do parts always lie the same way, or vary (textures)? default: found out from the good parts",
     )
-    parser.add_argument("--rules", type=Path, help="what experts know of defects (default: DATA/rules.yaml if there)")
+    parser.add_argument(
+        "--rules",
+        metavar="FILE",
+        help="what experts know of defects: a rules file, or the name of a starter (default: DATA/rules.yaml if there)",
+    )
     parser.add_argument(
         "--ablate", action="append", default=[], metavar="PART", help="leave a part of the method out, to see its worth"
     )

@@ -68,12 +68,25 @@ def cross_fitted_paths(
     weight: F32 | None = None,
     trained: F32 | None = None,
 ) -> list[CpuScorePath]:
-    """For each normal, a score path whose statistics did not see it (five folds, or one each for fewer)."""
-    count, side, _ = errors.shape
+    """For each normal, a score path whose statistics did not see it."""
+    side = errors.shape[1] * spec.map_scale
+    statistics = cross_fitted_statistics(spec, errors, outputs, trained)
+    paths = {id(found): CpuScorePath(spec, side, found, weight=weight) for found in statistics}
+    return [paths[id(found)] for found in statistics]
+
+
+def cross_fitted_statistics(
+    spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs], trained: F32 | None = None
+) -> list[NormalStatistics]:
+    """For each normal, statistics that did not see it: of five folds, or of all others for fewer; shared in a fold.
+
+    outputs: one each, or none where distances do not count.
+    """
+    count = len(errors)
     folds = np.arange(count) % min(FOLDS, count)
-    paths = []
+    fitted = []
     for fold in range(min(FOLDS, count)):
         others = np.flatnonzero(folds != fold)
-        statistics = normal_statistics(spec, errors[others], [outputs[int(index)] for index in others], trained)
-        paths.append(CpuScorePath(spec, side * spec.map_scale, statistics, weight=weight))
-    return [paths[fold] for fold in folds]
+        theirs = [outputs[int(index)] for index in others] if outputs else []
+        fitted.append(normal_statistics(spec, errors[others], theirs, trained))
+    return [fitted[fold] for fold in folds]

@@ -7,11 +7,12 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from edge.errors import UsageError
+from edge.errors import RuleError, UsageError
 from edge.preprocess import Preprocess
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 from training.dataset import layout_of, load_normals, load_textures, load_weak, split_held_out
+from training.fit import Recipe, fit
 
 FIELD = Preprocess(32)
 
@@ -101,3 +102,19 @@ def test_the_split_is_a_matter_of_the_seed(data):
     assert len(held_out.hashes) == 8
     assert split_held_out(normals, 5)[1].hashes == held_out.hashes
     assert split_held_out(normals, 6)[1].hashes != held_out.hashes
+
+
+def test_rules_are_a_file_or_a_starter_by_name_and_unknown_ones_are_refused_before_training(data, tmp_path):
+    def start(rules):
+        fit(data, tmp_path / "run", Recipe("kist", "smoke", 0, rules=rules, steps=1))
+
+    with pytest.raises(UsageError, match="no rules named `magnetic_tiles`") as caught:
+        start("magnetic_tiles")
+    assert caught.value.fix == "did you mean `magnetic_tile`?"
+    with pytest.raises(UsageError, match="no such file"):
+        start(str(tmp_path / "rules.yaml"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("rules:\n  crack: if gray is low then anomalous with 0.9\n")
+    with pytest.raises(RuleError, match="unknown feature `gray`"):
+        start(str(broken))
+    assert not list((tmp_path / "run").glob("*.json"))

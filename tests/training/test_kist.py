@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design  # noqa: E402
+from training.networks.kist_network import HighPassReconstructor  # noqa: E402
 
 GMAC_LIMIT = 2.0
 
@@ -36,7 +37,7 @@ def test_a_variant_returns_a_picture_of_its_size_within_two_gmac(variant, layout
     assert multiply_adds(network, size) / 1e9 <= GMAC_LIMIT
 
 
-@pytest.mark.parametrize("variant", METHODS["kist"].variants)
+@pytest.mark.parametrize("variant", ["smoke", "tiny", "edge"])
 def test_only_operators_that_quantise_cleanly_are_used(variant):
     clean = (
         torch.nn.Conv2d, torch.nn.BatchNorm2d, torch.nn.ReLU, torch.nn.Upsample,
@@ -45,6 +46,41 @@ def test_only_operators_that_quantise_cleanly_are_used(variant):
     leaves = [m for m in METHODS["kist"].learner(Design(variant)).network.modules() if not list(m.children())]
     assert all(isinstance(leaf, clean) for leaf in leaves)
     assert all(leaf.mode == "nearest" for leaf in leaves if isinstance(leaf, torch.nn.Upsample))
+
+
+def test_the_full_variant_has_the_size_of_large_reconstructors_and_sees_high_frequencies_alone():
+    network = METHODS["kist"].learner(Design("full")).network.eval()
+    # multiply-adds grow with the number of pixels
+    assert multiply_adds(network, 32) * (256 / 32) ** 2 / 1e9 == pytest.approx(165, abs=1)
+    # away from the border, which the box of 15 reaches around
+    grey, lit = torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
+    with torch.no_grad():
+        assert network(grey)["recon"].shape == (1, 3, 32, 32)
+        assert torch.allclose(network(grey)["recon"], network(lit)["recon"], atol=1e-5)
+
+
+def test_the_network_on_high_frequencies_quantises():
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
+    import onnxruntime
+
+    from calibration.ranges import collect_ranges
+    from export.onnx_graph import onnx_from_module
+    from export.qdq import quantized_for_cpu
+
+    torch.manual_seed(0)
+    model = onnx_from_module(HighPassReconstructor(4), 32, ("recon",))
+    pictures = [picture.numpy() for picture in torch.rand(4, 3, 32, 32) * 2 - 1]
+    quantized = quantized_for_cpu(model, collect_ranges(model, pictures))
+    operators = {node.op_type for node in onnx.load_model_from_string(model).graph.node}
+    assert operators <= {"Conv", "Relu", "Add", "Concat", "MaxPool", "AveragePool", "Resize"}
+    exact, rounded = (
+        onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"]).run(None, {"image": pictures[0][None]})[
+            0
+        ]
+        for each in (model, quantized)
+    )
+    assert abs(exact - rounded).max() < 0.1 * (exact.max() - exact.min())
 
 
 def test_the_loss_falls_when_the_picture_is_approached():

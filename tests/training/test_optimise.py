@@ -262,3 +262,73 @@ def test_parts_with_a_free_layout_may_have_defects_of_their_own():
         drawn[layout] = set(source.state()["generators"])
     assert drawn == {"aligned": {"reconstruction"}, "free": {"surface"}}
     assert FIRST.preset_for("free") == FIRST.preset
+
+
+THIRD = Stage("third", 4, 4, 1e-2)
+
+
+class Choosing(SmallLearner):
+    """Leaves `second` out from the start, and calls `third` off when `first` has ended, if told to."""
+
+    def __init__(self, calls_off=False):
+        super().__init__()
+        self.calls_off = calls_off
+        self.done = set()
+
+    def applies(self, stage):
+        return stage.name != "second" and not (stage.name == "third" and self.calls_off and "first" in self.done)
+
+    def finish(self, stage):
+        self.calls.append(f"finish {stage.name}")
+        self.done.add(stage.name)
+
+    def get_extra_state(self):
+        return {"done": sorted(self.done)}
+
+    def set_extra_state(self, state):
+        self.done = set(state["done"])
+
+
+def test_a_stage_that_does_not_apply_is_left_out_and_not_counted():
+    told = []
+    run = training(Choosing(), (FIRST, SECOND, THIRD), progress=lambda *a: told.append(a[:2]))
+    run.run(lambda: None)
+    assert told == [(step, 10) for step in range(1, 11)]
+    assert run.steps == 10
+    assert run.learner.calls == [
+        "prepare first", "set up first", "finish first", "prepare third", "set up third", "finish third"
+    ]  # fmt: skip
+    assert set(run.curves.values) == {"first", "third"}
+
+
+def test_a_stage_can_call_off_what_was_to_come():
+    told = []
+    run = training(Choosing(calls_off=True), (FIRST, SECOND, THIRD), progress=lambda *a: told.append(a[:2]))
+    assert run.steps == 10
+    run.run(lambda: None)
+    assert told[-1] == (6, 10)
+    assert run.steps == 6
+
+
+def test_a_run_that_goes_on_knows_what_was_left_out(tmp_path):
+    whole = training(Choosing(), (FIRST, SECOND, THIRD))
+    whole.run(lambda: None)
+    first = training(Choosing(), (FIRST, SECOND, THIRD))
+    keeper = Resumable(tmp_path, {}, clock=iter(map(float, range(0, 10_000, 100))).__next__)
+    steps = 0
+
+    def save():
+        nonlocal steps
+        steps += 1
+        keeper.save(first)
+        if steps == 8:
+            raise _PulledPlug
+
+    with pytest.raises(_PulledPlug):
+        first.run(save)
+    told = []
+    second = training(Choosing(), (FIRST, SECOND, THIRD), progress=lambda *a: told.append(a[:2]))
+    assert Resumable(tmp_path, {}).restore(second)
+    second.run(lambda: None)
+    assert told == [(9, 10), (10, 10)]
+    assert torch.equal(weights(second.learner), weights(whole.learner))

@@ -115,11 +115,18 @@ class Learner(nn.Module):
         """Called once, before anything else, also when a run resumes."""
         self.data = data
 
+    def applies(self, stage: Stage) -> bool:
+        """Asked before a stage starts, from `attach` on: False leaves it out. Changes nothing."""
+        return True
+
     def prepare(self, stage: Stage) -> None:
         """Called once when a stage starts, not when it resumes: what it computes must be part of the state."""
 
     def set_up(self, stage: Stage) -> None:
         """Called when a stage starts or resumes, after `prepare`: freeze and unfreeze."""
+
+    def finish(self, stage: Stage) -> None:
+        """Called once when a stage has ended and its weights are handed on; may change what applies from here on."""
 
     def parameter_groups(self, stage: Stage) -> list[dict[str, Any]]:
         """For AdamW: {"params": [...], "scale": s}; a group learns at scale times the stage's rate."""
@@ -178,8 +185,3 @@ def seeded(seed: int) -> torch.Generator:
 def norm_for(layout: Layout) -> NormSpec:
     """Statistics for each place where parts lie the same way, else one for all places."""
     return NormSpec(kind="pixel" if layout == "aligned" else "global")
-
-
-def one_stage(steps: int, batch: int, learning_rate: float) -> tuple[Stage, ...]:
-    """The stages of a method that has one."""
-    return (Stage("reconstruction", steps, batch, learning_rate, keep_best=True),)

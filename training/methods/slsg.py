@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.manifest import BlendSpec, ImageScoreSpec, ScoreSpec, SmoothSpec
+from training.augmentation import with_sensor_noise
 from training.defects.components import Anatomy, anatomy_of
 from training.defects.logical import LogicalDefects
 from training.losses import focal_loss, luma, ssim_map
@@ -42,7 +43,6 @@ _ALTERED_SHARE = 0.25
 # share of altered pictures that are logical anomalies, and of normal ones that carry a harmless graft
 _LOGICAL, _HARMLESS = 0.5, 0.25
 # as on the pictures the run alters: otherwise noise would tell the two halves of a batch apart
-_SENSOR_NOISE = 0.01
 _CELL_PX, _GRID = 16, 4
 _CENTRE_BATCH = 16
 
@@ -132,14 +132,10 @@ class SlsgLearner(Learner):
             normals = _replaced(normals, defects.harmless(batch.clean), grafted)
             logical = torch.rand(len(partners), generator=random) < _LOGICAL
             altered, where = defects(batch.clean)
-            partners = _replaced(partners, _noisy(altered, random), logical)
+            partners = _replaced(partners, with_sensor_noise(altered, random), logical)
             masks = _replaced(masks, where, logical)
-        pictures = torch.cat([_noisy(normals, random), partners])
+        pictures = torch.cat([with_sensor_noise(normals, random), partners])
         return pictures, torch.cat([torch.zeros_like(masks), masks])
-
-
-def _noisy(pictures: Tensor, random: torch.Generator) -> Tensor:
-    return pictures + torch.randn(pictures.shape, generator=random).to(pictures.device) * _SENSOR_NOISE
 
 
 def _replaced(first: Tensor, second: Tensor, chosen: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from edge.kernels.statistics import normal_statistics
 from edge.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from training.augmentation import with_sensor_noise
 from training.knowledge import load_rules
 from training.losses import focal_loss, luma, residual_error, sparsity_loss, ssim_map, total_variation
 from training.methods.base import (
@@ -55,7 +56,6 @@ _NORMALS_MEASURED = 128
 _CHUNK = 16
 # what counts as unexplained: structure, and colour where structure says nothing
 _EXPLAINED = ResidualSpec(w_l1=1.0, w_gms=0.3, w_col=3.0)
-_SENSOR_NOISE = 0.01
 
 
 def _stages(generator: int, segmenter: int, batch: int, rate: float) -> tuple[Stage, ...]:
@@ -256,7 +256,7 @@ class SparsityLearner(Learner):
         weak, random = self.data.weak, self.data.random
         pictures = self.data.vary(weak[torch.randint(len(weak), (count,), generator=random).to(weak.device)])
         # as the normals have it, or noise would tell the two apart
-        return pictures + torch.randn(pictures.shape, generator=random).to(weak.device) * _SENSOR_NOISE
+        return with_sensor_noise(pictures, random)
 
     def _areas(self, mask: Tensor) -> Tensor:
         """Share of the judged field that each mask covers, (n,)."""
