@@ -42,7 +42,6 @@ _FOCAL, _L1, _AUX, _COMPACTNESS = 0.4, 0.6, 0.3, 0.1
 _ALTERED_SHARE = 0.25
 # share of altered pictures that are logical anomalies, and of normal ones that carry a harmless graft
 _LOGICAL, _HARMLESS = 0.5, 0.25
-# as on the pictures the run alters: otherwise noise would tell the two halves of a batch apart
 _CELL_PX, _GRID = 16, 4
 _CENTRE_BATCH = 16
 
