@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from export.gate import Specimen
 
 # parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
-_HELD_OUT, _ALTERED, _EXHIBITED = 64, 48, 32
+_HELD_OUT, _ALTERED, _EXHIBITED = 64, 192, 32
 _SEED = 20
 
 

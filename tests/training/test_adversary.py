@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from training import adversary as room  # noqa: E402
+from training.networks import adversary as room  # noqa: E402
 from training.networks.adversary import LARGEST_SAY, SATURATED_STEPS, Adversary, PatchDiscriminator  # noqa: E402
 
 WIDTHS = (8, 16)
