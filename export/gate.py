@@ -73,9 +73,9 @@ class GateReport:
     """What the comparison found. `exceeded` names every limit that does not hold; none: passed.
 
     new_rejects, fewer_rejects: good parts that only the candidate, or only the reference, rejects. missed, found: the
-    same for defective ones. auroc, aupro: of reference and candidate, None where nothing can be said (no defective parts,
-    or no masks). auroc_drop_error: standard error of the fall, from the parts drawn again. score shifts: of good parts, change of score minus threshold, in margins; margin: threshold minus the median
-    good score.
+    same for defective ones. auroc, aupro: of reference and candidate, None where nothing can be said (no defective
+    parts, or no masks). auroc_drop_error: standard error of the fall, from the parts drawn again. score shifts: of good
+    parts, change of score minus threshold, in margins; margin: threshold minus the median good score.
     """
 
     target: str
