@@ -104,12 +104,13 @@ class EngineCache:
         self._directory = directory
 
     def find(self, key: EngineKey) -> CachedEngine | None:
-        """The engine of exactly this key; None, with a warning that says why, when there is no such one."""
+        """The engine of exactly this key; None when there is no such one; the log says why."""
         path = self._path(key)
         try:
             plan = _read(path, asdict(key))
         except _Unusable as reason:
-            log.warning("%s", reason)
+            # a first build is nothing to be warned of
+            log.log(logging.WARNING if path.exists() else logging.INFO, "%s", reason)
             return None
         return CachedEngine(plan, hashlib.sha256(plan).hexdigest(), path, built=False)
 

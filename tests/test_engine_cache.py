@@ -34,6 +34,7 @@ def test_a_built_engine_is_found_again_with_its_hash(cache):
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EngineKey)])
 def test_a_difference_in_anything_it_depends_on_builds_it_again_and_says_so(cache, caplog, field):
+    caplog.set_level(logging.INFO)
     cache.obtain(KEY, lambda: b"old")
     other = dataclasses.replace(KEY, **{field: "cd" * 32})
     caplog.clear()

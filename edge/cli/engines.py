@@ -89,7 +89,8 @@ def graph_for_engine(bundle: ModelBundle, product: Product, rung: Rung) -> bytes
         return model
     try:
         ranges = needs("calibration.ranges", "export").ranges_from_bytes(bundle.read("ranges"))
-        floating = json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
+        # FP16 has no layers to leave out
+        floating = () if rung == "fp16" else json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise BundleError(
             f"{bundle.path}: the record of the quantisation cannot be read ({error})",

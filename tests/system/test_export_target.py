@@ -53,6 +53,8 @@ def test_a_bundle_without_ranges_says_what_to_run_and_a_damaged_record_is_told(b
     assert_refused(
         edge(*command, cwd=tmp_path), 4, "record of the quantisation cannot be read", "edge-inspect quantize"
     )
+    half = edge(*command, "--precision", "fp16", "--engines", "made", cwd=tmp_path)
+    assert "fp16 engine of tensorrt-rtx" in half.stderr
     without = {key: entry for key, entry in manifest.files.items() if key not in ("ranges", "quantization")}
     write_bundle(bundle_path, manifest.model_copy(update={"files": without}), {})
     assert_refused(edge(*command, cwd=tmp_path), 4, "no ranges", "edge-inspect quantize")
