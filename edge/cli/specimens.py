@@ -81,7 +81,7 @@ def held_out_images(bundle: ModelBundle, data: Path, maximum: int) -> list[F32]:
 
 def exhibits(bundle: ModelBundle, data: Path) -> Exhibits:
     """Held-out parts, plain and with artificial defects, as the network sees them."""
-    held_out = list(islice(_held_out(bundle, data), _HELD_OUT))
+    held_out = list(islice(_held_out(bundle, data), _EXHIBITED))
     fields = _fields(bundle, held_out)
     weight = None if not held_out else bundle.preprocess.weight(*held_out[0].picture.shape[:2])
     altered = draw_defects(fields, weight, _EXHIBITED)
