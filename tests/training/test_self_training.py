@@ -250,7 +250,7 @@ def test_a_round_that_hides_weak_parts_is_taken_back(tmp_path):
     torch.nn.init.constant_(made.learner.network.copied, 1.0)
     made.learner.finish(made.training.stages[1])
     assert "weak parts are told from good ones held out less well" in made.notices[-1]
-    assert float(made.learner.network.copied) == 0
+    assert made.learner.network.copied.item() == 0
 
 
 class _PulledPlug(Exception):
