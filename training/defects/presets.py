@@ -60,19 +60,6 @@ PRESETS = {
         },
         clean_share=0.2,
     ),
-    # rounds of self-training: the same, and real defects as they were found
-    "self_training": DefectPreset(
-        {
-            "elsewhere": 0.15,
-            "foreign_texture": 0.1,
-            "flat": 0.1,
-            "other": 0.07,
-            "recoloured": 0.1,
-            "erased": 0.13,
-            "transplant": 0.35,
-        },
-        clean_share=0.2,
-    ),
     "draem": DefectPreset({"perlin_texture": 1.0}, clean_share=0.5, largest=1.0),
     "fair_nodtd": DefectPreset({"perlin_other": 0.5, "cutpaste": 0.5}, clean_share=0.5, largest=1.0),
     "isstad_new": DefectPreset({"shapes": 1.0}, clean_share=1 / 3, largest=1.0),
@@ -90,5 +77,18 @@ PRESETS = {
     "isstad_free": DefectPreset(
         {"shapes_changed": 0.4} | {name: share for name, share in _SURFACE.items() if name not in _OF_LAYOUT},
         clean_share=1 / 3,
+    ),
+    # rounds of self-training: the same, and real defects as they were found
+    "self_training": DefectPreset(
+        {
+            "elsewhere": 0.15,
+            "foreign_texture": 0.1,
+            "flat": 0.1,
+            "other": 0.07,
+            "recoloured": 0.1,
+            "erased": 0.13,
+            "transplant": 0.35,
+        },
+        clean_share=0.2,
     ),
 }
