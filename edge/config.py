@@ -92,6 +92,7 @@ class InspectionSettings(_Section):
 
 class GateSettings(_Section):
     flip_share: Share | None = None
+    missed_share: Share = 0.05
     auroc_drop: Share = 0.005
     aupro_drop: Share = 0.01
 

@@ -121,7 +121,7 @@ def test_the_gate_can_be_run_again_at_any_time_and_its_limits_are_settings(place
     report = json.loads(result.stdout)
     assert (report["normals"], report["defective"]) == (8, 6)
     assert report["passed"] is (result.returncode == 0)
-    (place / "config.yaml").write_text("gate: {flip_share: 1.0, auroc_drop: 1.0, aupro_drop: 1.0}\n")
+    (place / "config.yaml").write_text("gate: {flip_share: 1.0, missed_share: 1.0, auroc_drop: 1.0, aupro_drop: 1.0}\n")
     again = edge("gate", "--bundle", "plate", "--data", "data", cwd=place)
     assert again.returncode == 0
     assert again.stdout.startswith("gate cpu, ")
