@@ -4,26 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
+from tests.training.cost import GMAC_LIMIT, multiply_adds  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design  # noqa: E402
 from training.networks.kist_network import HighPassReconstructor  # noqa: E402
-
-GMAC_LIMIT = 2.0
-
-
-def multiply_adds(network, size):
-    """Multiply-adds of all convolutions for one picture."""
-    total = 0
-
-    def count(module, inputs, output):
-        nonlocal total
-        total += output.numel() * module.in_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
-
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
-    network.eval()(torch.zeros(1, 3, size, size))
-    for hook in hooks:
-        hook.remove()
-    return total
 
 
 @pytest.mark.parametrize("layout", ["aligned", "free"])

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 from edge.kernels.cpu import planes_from_field  # noqa: E402
 from edge.preprocess import Preprocess  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
+from tests.training.cost import GMAC_LIMIT, multiply_adds  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design, TrainingData  # noqa: E402
@@ -20,7 +21,6 @@ from training.optimise import BatchSource, Training  # noqa: E402
 
 METHOD = METHODS["sparsity_prior"]
 SIDE = METHOD.variants["smoke"].size
-GMAC_LIMIT = 2.0
 LAYOUTS = ("aligned", "free")
 
 
@@ -97,20 +97,6 @@ def masks(learner, pictures):
 
 
 # --- the network
-
-
-def multiply_adds(network, size):
-    total = 0
-
-    def count(module, inputs, output):
-        nonlocal total
-        total += output.numel() * module.in_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
-
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
-    network.eval()(torch.zeros(1, 3, size, size))
-    for hook in hooks:
-        hook.remove()
-    return total
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
