@@ -19,7 +19,8 @@ from export.qdq import quantized_for_cpu
 INSPECTIONS = 240
 _FEWEST, _MOST = 3, 12
 # the pass is skipped where the maps differ by less than this share of what they say: every layer it leaves floating
-# costs speed (one layer of the sample bundle a quarter of it), and whether verdicts bear the rest is for the gate to say
+# costs speed (one of the sample bundle's nineteen a quarter of it), and whether verdicts bear the rest is for the gate
+# to say
 TOLERABLE = 0.08
 # layers are kept floating one by one, the most useful first, while each removes this share of the damage ...
 _WORTH = 0.08
