@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.options import (
+    BACKENDS,
+    GOOD_PARTS,
+    add_backend,
+    add_bundle,
+    add_data,
+    add_false_reject,
+    add_product,
+    add_records,
+    add_uncalibrated,
+    compute_capability,
+    percent,
+    positive,
+    positive_int,
+    seeds,
+    whole_number,
+)
 from edge.errors import UsageError
 
-BACKENDS = ("auto", "openvino", "onnxruntime")
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
 TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
@@ -96,53 +110,28 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspection(parser: argparse.ArgumentParser) -> None:
-    _bundle(parser)
-    _backend(parser)
-    _uncalibrated(parser)
-    parser.add_argument("--frames", type=_positive_int, help="stop after this many verdicts")
-    parser.add_argument("--duration", type=_positive, metavar="SECONDS", help="stop after this many seconds")
+    add_bundle(parser)
+    add_backend(parser)
+    add_uncalibrated(parser)
+    parser.add_argument("--frames", type=positive_int, help="stop after this many verdicts")
+    parser.add_argument("--duration", type=positive, metavar="SECONDS", help="stop after this many seconds")
     parser.add_argument("--once", action="store_true", help="one verdict, then stop")
-    parser.add_argument("--fps", type=_positive, help="ask the camera for this rate; show files at this rate")
+    parser.add_argument("--fps", type=positive, help="ask the camera for this rate; show files at this rate")
     parser.add_argument("--record-dir", type=Path, help="where verdicts and pictures are kept (default: ./records)")
     parser.add_argument("--no-record", action="store_true", help="keep no records")
     parser.add_argument("--json", action="store_true", help="one JSON object per verdict on standard output")
 
 
-def _uncalibrated(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--uncalibrated",
-        action="store_true",
-        help="run a network whose statistics are another's; every verdict says so",
-    )
-
-
-def _bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    default = "" if required else " (default: the setting, else the shipped sample bundle)"
-    parser.add_argument("--bundle", type=Path, required=required, help=f"model bundle directory{default}")
-
-
-def _backend(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backend", choices=BACKENDS, help="network runtime (default: auto)")
-    parser.add_argument(
-        "--precision", choices=("auto", "int8", "fp32"), help="which network (default: auto, what passed the gate)"
-    )
-
-
-def _data(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--data", type=Path, required=True, help=text)
-
-
-_GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
-_TRAINING_DATA = f"{_GOOD_PARTS}; optional: train/weak/<kind>/, rules.yaml, textures/"
+_TRAINING_DATA = f"{GOOD_PARTS}; optional: train/weak/<kind>/, rules.yaml, textures/"
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
     _training(parser)
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
-    _product(parser)
+    add_product(parser)
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
-    _false_reject(parser)
+    add_false_reject(parser)
 
 
 def _fit(parser: argparse.ArgumentParser) -> None:
@@ -151,14 +140,14 @@ def _fit(parser: argparse.ArgumentParser) -> None:
 
 
 def _training(parser: argparse.ArgumentParser) -> None:
-    _data(parser, _TRAINING_DATA)
+    add_data(parser, _TRAINING_DATA)
     parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",
         default="edge",
         help="edge (256 px, at most 2 GMAC, default), tiny (128 px, minutes on a CPU), full (a GPU); smoke, to try out",
     )
-    parser.add_argument("--seed", type=_whole_number, default=0)
+    parser.add_argument("--seed", type=whole_number, default=0)
     parser.add_argument(
         "--layout",
         choices=("aligned", "free"),
@@ -175,18 +164,18 @@ def _training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blend", choices=BLENDS, help="how error and probability maps join (default: the best)")
     parser.add_argument(
         "--smallest-defect",
-        type=_percent,
+        type=percent,
         metavar="PERCENT",
         help="smallest defect that matters, in percent of the inspected area (default: 0.03); decides the score path",
     )
     parser.add_argument("--fresh", action="store_true", help="start anew instead of going on with an interrupted run")
-    parser.add_argument("--steps", type=_positive_int, help="optimiser steps of all stages (default: the variant's)")
+    parser.add_argument("--steps", type=positive_int, help="optimiser steps of all stages (default: the variant's)")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="a run made by `fit`, to make a bundle of")
-    _product(parser)
-    parser.add_argument("--data", type=Path, help=f"check the graph on {_GOOD_PARTS} (default: on noise)")
+    add_product(parser)
+    parser.add_argument("--data", type=Path, help=f"check the graph on {GOOD_PARTS} (default: on noise)")
     parser.add_argument("--report", action="store_true", help="print how every operator runs on every target")
     parser.add_argument("--out", type=Path, help="the bundle to make")
     parser.add_argument("--bundle", type=Path, help="a bundle that is there already, to prepare for a target")
@@ -203,7 +192,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compute-capability",
         dest="targets",
-        type=_capability,
+        type=compute_capability,
         action="append",
         metavar="N",
         help="tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
@@ -211,48 +200,38 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engines", type=Path, help="folder of built engines (default: BUNDLE.engines)")
 
 
-def _product(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--product", help="name of the part, shown on the line (default: the name of OUT)")
-
-
 def _quantize(parser: argparse.ArgumentParser) -> None:
-    _bundle(parser, required=True)
-    _data(parser, _GOOD_PARTS)
+    add_bundle(parser, required=True)
+    add_data(parser, GOOD_PARTS)
 
 
 def _calibrate(parser: argparse.ArgumentParser) -> None:
-    _bundle(parser, required=True)
-    _data(parser, _GOOD_PARTS)
+    add_bundle(parser, required=True)
+    add_data(parser, GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
-    _false_reject(parser)
+    add_false_reject(parser)
 
 
 def _gate(parser: argparse.ArgumentParser) -> None:
-    _bundle(parser, required=True)
-    _data(parser, _GOOD_PARTS)
+    add_bundle(parser, required=True)
+    add_data(parser, GOOD_PARTS)
     parser.add_argument("--ng", type=Path, help="folder of defective parts to replay (default: artificial defects)")
-    _backend(parser)
+    add_backend(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the picture page, an .html file")
 
 
-def _false_reject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--false-reject", type=_percent, default=0.5, metavar="PERCENT", help="false-reject budget (default: 0.5)"
-    )
-
-
 def _defects(parser: argparse.ArgumentParser) -> None:
-    _data(parser, _GOOD_PARTS)
+    add_data(parser, GOOD_PARTS)
     parser.add_argument("--preset", default="surface", help="which mixture of defects (default: surface)")
-    parser.add_argument("--size", type=_positive_int, default=256, help="side of each picture in px (default: 256)")
-    parser.add_argument("--count", type=_positive_int, default=32, help="how many defects (default: 32)")
-    parser.add_argument("--seed", type=_whole_number, default=0)
+    parser.add_argument("--size", type=positive_int, default=256, help="side of each picture in px (default: 256)")
+    parser.add_argument("--count", type=positive_int, default=32, help="how many defects (default: 32)")
+    parser.add_argument("--seed", type=whole_number, default=0)
     parser.add_argument("--out", type=Path, required=True, help="the sheet to write, a .png file")
 
 
 def _rollback(parser: argparse.ArgumentParser) -> None:
-    _bundle(parser, required=True)
+    add_bundle(parser, required=True)
 
 
 def _bundle_command(parser: argparse.ArgumentParser) -> None:
@@ -267,57 +246,52 @@ def _bundle_command(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
-    _bundle(parser)
-    _data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
-    _backend(parser)
+    add_bundle(parser)
+    add_data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
+    add_backend(parser)
     parser.add_argument("--compare-precisions", action="store_true", help="INT8 and FP32 side by side")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
-    _data(parser, "folder with train/good/, test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
+    add_data(
+        parser, "folder with train/good/, test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/"
+    )
     parser.add_argument("--methods", default="all", help="method names separated by commas (default: all)")
     parser.add_argument("--variant", default="tiny", help="size of the networks, as for `train` (default: tiny)")
-    parser.add_argument("--seeds", type=_seeds, default=[0], help="separated by commas (default: 0)")
-    parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the variant's)")
+    parser.add_argument("--seeds", type=seeds, default=[0], help="separated by commas (default: 0)")
+    parser.add_argument("--steps", type=positive_int, help="optimiser steps (default: the variant's)")
     parser.add_argument("--out", type=Path, required=True, help="bundles, compare.html and compare.json go here")
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate and measure on")
-    _false_reject(parser)
+    add_false_reject(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
-    _bundle(parser)
+    add_bundle(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def _rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("check", "list", "show"), help="check a file, list the starters, print one")
     parser.add_argument("rules", nargs="?", metavar="FILE", help="rules file, or the name of a starter")
-    parser.add_argument(
-        "--data", type=Path, help=f"also try the rules on good parts: {_GOOD_PARTS}; and on train/weak/"
-    )
+    parser.add_argument("--data", type=Path, help=f"also try the rules on good parts: {GOOD_PARTS}; and on train/weak/")
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", type=_positive_int, help="verdict number, as `report` and the pictures' names show it")
-    _records(parser)
-    _bundle(parser)
+    parser.add_argument("id", type=positive_int, help="verdict number, as `report` and the pictures' names show it")
+    add_records(parser)
+    add_bundle(parser)
     parser.add_argument("--backend", choices=BACKENDS, help="default: the recorded one")
-    _uncalibrated(parser)
+    add_uncalibrated(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
-    _records(parser)
+    add_records(parser)
     parser.add_argument("--since", metavar="TIME", help="ISO time, or an age such as 8h, 30m, 7d")
     parser.add_argument("--until", metavar="TIME", help="ISO time, or an age")
-    parser.add_argument("--run", type=_positive_int, metavar="ID", help="only this run")
+    parser.add_argument("--run", type=positive_int, metavar="ID", help="only this run")
     parser.add_argument("--source", help="only this camera")
-
-
-def _records(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 COMMANDS = {
@@ -339,55 +313,3 @@ COMMANDS = {
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
 }
-
-
-def _positive(text: str) -> float:
-    value = _number(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
-    return value
-
-
-def _positive_int(text: str) -> int:
-    value = _whole_number(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
-    return value
-
-
-def _capability(text: str) -> int:
-    """8.6 and 86 → 86."""
-    if not re.fullmatch(r"\d{1,2}\.\d|\d{2,3}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability such as 8.6")
-    return int(text.replace(".", ""))
-
-
-def _percent(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < 100:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
-def _seeds(text: str) -> list[int]:
-    seeds = [_whole_number(part) for part in text.split(",")]
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text}: give different numbers, 0 or more")
-    return seeds
-
-
-def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

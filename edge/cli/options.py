@@ -1,0 +1,105 @@
+"""Options and kinds of values that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from pathlib import Path
+
+BACKENDS = ("auto", "openvino", "onnxruntime")
+GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
+
+
+def add_uncalibrated(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--uncalibrated",
+        action="store_true",
+        help="run a network whose statistics are another's; every verdict says so",
+    )
+
+
+def add_bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    default = "" if required else " (default: the setting, else the shipped sample bundle)"
+    parser.add_argument("--bundle", type=Path, required=required, help=f"model bundle directory{default}")
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend", choices=BACKENDS, help="network runtime (default: auto)")
+    parser.add_argument(
+        "--precision", choices=("auto", "int8", "fp32"), help="which network (default: auto, what passed the gate)"
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--data", type=Path, required=True, help=text)
+
+
+def add_product(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--product", help="name of the part, shown on the line (default: the name of OUT)")
+
+
+def add_false_reject(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--false-reject", type=percent, default=0.5, metavar="PERCENT", help="false-reject budget (default: 0.5)"
+    )
+
+
+def add_records(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def positive(text: str) -> float:
+    """A number above zero; like all of these, raises ArgumentTypeError saying what is wrong."""
+    value = _number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def positive_int(text: str) -> int:
+    value = whole_number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def compute_capability(text: str) -> int:
+    """8.6 and 86 → 86."""
+    if not re.fullmatch(r"\d{1,2}\.\d|\d{2,3}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability such as 8.6")
+    return int(text.replace(".", ""))
+
+
+def percent(text: str) -> float:
+    """A number between 0 and 100."""
+    value = _number(text)
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
+def seeds(text: str) -> list[int]:
+    """0,1,2 → [0, 1, 2]."""
+    found = [whole_number(part) for part in text.split(",")]
+    if min(found) < 0 or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text}: give different numbers, 0 or more")
+    return found
+
+
+def whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
