@@ -33,6 +33,7 @@ _ROOMS = {
     "evaluate": ("measure", "evaluate"),
     "rules": ("rules", "rules"),
     "compare": ("compare", "compare"),
+    "benchmark": ("benchmark", "benchmark"),
     "doctor": ("measure", "doctor"),
     "replay": ("records", "replay"),
     "report": ("records", "report"),
