@@ -17,6 +17,7 @@ from benchmarks.timing.samples import Samples
 from benchmarks.timing.source import Moments
 from benchmarks.timing.usage import resident_mb
 from edge.capture import FrameSupply
+from edge.counters import RunCounters
 from edge.datatypes import Decision, Fault, Frame, Reason, Verdict
 
 # of the frame times in edge/datatypes.py, those that follow each other from the grab to the verdict
@@ -34,12 +35,14 @@ class Stopwatch:
 
     All times in milliseconds; gap is NaN where the next frame's moment is not known, grab where the source runs by
     itself. fate: JUDGED, LATE (it had a verdict too late, or none in time) or UNFIT (INVALID for what it showed).
+    dropped: frames replaced in the slot during inspections; those of engine calls are not the product's.
     """
 
     def __init__(
         self,
         moments: Moments,
         trigger: Trigger | None,
+        counters: RunCounters,
         started_ns: int,
         stop_after: Callable[[int, float], bool],
         stop: Callable[[], None],
@@ -48,18 +51,21 @@ class Stopwatch:
         self.engine = Samples(ENGINE_COLUMNS)
         self.memory = Samples(MEMORY_COLUMNS)
         self.invalid: dict[str, int] = {}
-        self.rejected = 0
+        self.rejected = self.dropped = 0
         self.frame_px: tuple[int, int] | None = None
         self._moments = moments
         self._trigger = trigger
+        self._counters = counters
         self._started_ns = started_ns
         self._stop_after = stop_after
         self._stop = stop
         self._cpu_ns = time.process_time_ns()
+        self._dropped_before = 0
 
     def begin(self) -> None:
         """A turn begins: an inspection, or an engine call."""
         self._cpu_ns = time.process_time_ns()
+        self._dropped_before = self._counters.dropped
 
     def engine_ran(self, began_ns: int, ended_ns: int) -> None:
         self.engine.add((began_ns - self._started_ns) / 1e9, (ended_ns - began_ns) / 1e6, self._cpu_ms())
@@ -91,6 +97,8 @@ class Stopwatch:
             self.invalid[str(verdict.reason)] = self.invalid.get(str(verdict.reason), 0) + 1
         if self.frames.count % _MEMORY_EVERY == 1:
             self._note_memory(at_s)
+        self.dropped += self._counters.dropped - self._dropped_before
+        self._dropped_before = self._counters.dropped
         if self._stop_after(self.frames.count, at_s):
             self._stop()
         self._released()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing.figures import deadline_misses, histogram, percentiles, slope
-from benchmarks.timing.interleaved import INSIDE, JUDGED, UNFIT
-from benchmarks.timing.run import Measured, Stream
+from benchmarks.timing.interleaved import INSIDE, JUDGED, UNFIT, Stopwatch
+from benchmarks.timing.run import Measured
 from benchmarks.timing.samples import F64
 from edge.errors import UsageError
 
@@ -33,28 +33,30 @@ def latency_report(measured: Measured, deadline_ms: float | None = None) -> dict
     engine = _joined([engine for _, engine in streams])
     seen = _only(frames, frames["fate"] != UNFIT)
     judged = _only(frames, frames["fate"] == JUDGED)
-    invalid = _summed([stream.stopwatch.invalid for stream in measured.streams])
+    invalid = _summed([stream.invalid for stream in measured.streams])
     if not judged["at_s"].size or not engine["at_s"].size:
         why = ", ".join(f"{name} {count}" for name, count in invalid.items()) or "none came in time"
         raise UsageError(f"no frame was judged after the warm-up: {why}", fix="check the source, or give more --frames")
     whole, bare = seen["end_to_end"], engine["engine"]
-    dropped = sum(stream.counters.dropped for stream in measured.streams)
+    loop = judged["end_to_end"] - judged["infer"]
+    dropped = sum(stream.dropped for stream in measured.streams)
     order = np.argsort(whole)[::-1][:OUTLIERS]
     return {
         "frames": int(seen["at_s"].size),
-        "frame_px": measured.streams[0].stopwatch.frame_px,
+        "frame_px": measured.streams[0].frame_px,
         "overhead_ratio_p50": round(float(np.median(whole) / np.median(bare)), 4),
         "overhead_ratio_paired": _paired([_pairs(frames, engine) for frames, engine in streams]),
         "frames_per_s": round(sum(1000 / float(frames["end_to_end"].mean()) for frames, _ in streams), 2),
         "end_to_end_ms": percentiles(whole),
         "engine_ms": percentiles(bare),
-        "loop_ms": percentiles(judged["end_to_end"] - judged["infer"]),
+        "loop_ms": percentiles(loop),
+        "loop_over_engine_p50": round(float(np.median(loop) / np.median(bare)), 4),
         "stages_ms": {name: percentiles(judged[name]) for name in STAGES if not np.isnan(judged[name]).any()},
         "histograms": {"end_to_end": histogram(whole), "engine": histogram(bare)},
         "deadline": _deadline(seen, deadline_ms, dropped),
         "dropped": dropped,
         "invalid": invalid,
-        "rejected_share": round(sum(s.stopwatch.rejected for s in measured.streams) / max(1, judged["at_s"].size), 4),
+        "rejected_share": round(sum(s.rejected for s in measured.streams) / max(1, judged["at_s"].size), 4),
         "warm_up": _warm_up(measured.streams, warm_up),
         "cpu": {
             "cores_busy": round(measured.usage.cores_busy, 3),
@@ -84,9 +86,9 @@ def latency_report(measured: Measured, deadline_ms: float | None = None) -> dict
     }  # fmt: skip
 
 
-def _settled(stream: Stream, warm_up: int) -> tuple[Columns, Columns]:
+def _settled(stream: Stopwatch, warm_up: int) -> tuple[Columns, Columns]:
     """Frames and engine calls of a stream, after the warm-up."""
-    frames, engine = stream.stopwatch.frames.columns(), stream.stopwatch.engine.columns()
+    frames, engine = stream.frames.columns(), stream.engine.columns()
     pairs = min(warm_up, frames["at_s"].size, engine["at_s"].size)
     return {n: v[pairs:] for n, v in frames.items()}, {n: v[pairs:] for n, v in engine.items()}
 
@@ -126,8 +128,8 @@ def _deadline(seen: Columns, deadline_ms: float | None, dropped: int) -> dict[st
     return deadline_misses(seen["end_to_end"][known], seen["gap"][known], dropped) if known.any() else None
 
 
-def _warm_up(streams: list[Stream], count: int) -> dict[str, Any] | None:
-    first = [stream.stopwatch.frames.columns()["end_to_end"][:count] for stream in streams]
+def _warm_up(streams: list[Stopwatch], count: int) -> dict[str, Any] | None:
+    first = [stream.frames.columns()["end_to_end"][:count] for stream in streams]
     times = np.concatenate(first)
     if not times.size:
         return None
@@ -138,8 +140,8 @@ def _warm_up(streams: list[Stream], count: int) -> dict[str, Any] | None:
     }
 
 
-def _memory(stream: Stream) -> dict[str, Any] | None:
-    columns = stream.stopwatch.memory.columns()
+def _memory(stream: Stopwatch) -> dict[str, Any] | None:
+    columns = stream.memory.columns()
     resident = columns["resident_mb"]
     if not resident.size:
         return None

@@ -46,20 +46,12 @@ class Plan:
     sinks_for: Callable[[Inspector, RunCounters, str], Sequence[Sink]] = lambda inspector, counters, source: ()
 
 
-@dataclass(frozen=True)
-class Stream:
-    """What was measured of one camera's worth of frames."""
-
-    stopwatch: Stopwatch
-    counters: RunCounters
-
-
 @dataclass
 class Measured:
-    """A finished run; interrupted: by Ctrl-C, with what was measured until then."""
+    """A finished run, a stopwatch for each stream. interrupted: by Ctrl-C, with what was measured until then."""
 
     plan: Plan
-    streams: list[Stream]
+    streams: list[Stopwatch]
     usage: ProcessUsage
     facts: dict[str, Any]
     before: dict[str, Any]
@@ -93,8 +85,7 @@ def measure(
         if run.error is not None:
             raise run.error
     advance(1000, 1000)
-    streams = [Stream(run.stopwatch, run.counters) for run in runs]
-    return Measured(plan, streams, measured, facts, before, machine_state(), interrupted)
+    return Measured(plan, [run.stopwatch for run in runs], measured, facts, before, machine_state(), interrupted)
 
 
 def _waited(runs: Sequence[_StreamRun], advance: Callable[[int, int], None]) -> bool:
@@ -137,7 +128,7 @@ class _StreamRun:
         self._started_ns = time.perf_counter_ns()
         moments = Moments()
         self._trigger = None if plan.open_camera else trigger_for(plan.cadence)
-        self.stopwatch = Stopwatch(moments, self._trigger, self._started_ns, self._enough, self.stop.set)
+        self.stopwatch = Stopwatch(moments, self._trigger, self.counters, self._started_ns, self._enough, self.stop.set)
         trigger = self._trigger
         if trigger is None:
             assert plan.open_camera is not None

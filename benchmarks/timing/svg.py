@@ -29,17 +29,22 @@ class Scale:
         return self.start_px + (at - low) / (high - low) * (self.end_px - self.start_px)
 
     def ticks(self) -> list[float]:
-        """Round numbers: 1, 2 and 5 times powers of ten on a log scale, about six steps on a plain one."""
+        """Round numbers: 1, 2 and 5 times powers of ten on a log scale of some length, else about six even steps."""
+        found: list[float] = []
         if self.log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
             steps = (1,) if last - first > 3 else (1, 2, 5)
-            found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-        else:
+            found = self._inside([step * 10.0**power for power in range(first, last + 1) for step in steps])
+        if len(found) < 2:
             rough = (self.high - self.low) / 6
             power = 10.0 ** math.floor(math.log10(rough))
-            step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-            found = [step * index for index in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
-        return [tick for tick in found if self.low <= tick <= self.high * (1 + 1e-9)]
+            step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+            first, last = math.ceil(self.low / step), math.floor(self.high / step)
+            found = self._inside([step * index for index in range(first, last + 1)])
+        return found
+
+    def _inside(self, ticks: list[float]) -> list[float]:
+        return [tick for tick in ticks if self.low <= tick <= self.high * (1 + 1e-9)]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.backends import usable_cores
+from edge.backends import choose_backend, usable_cores
 from edge.bundle import ModelBundle, load_bundle
 from edge.camera import open_source
 from edge.cli import INTERRUPTED
@@ -77,7 +77,7 @@ class _Bench:
         self._precision = self._bundle.precision(settings.inspection.precision)
         self._threads = settings.inspection.threads
         self._pictures = pictures_of(options.source, options.frame_size, settings.camera)
-        self._backend = ""
+        self._backend = choose_backend(settings.inspection.backend)
 
     def latency(self) -> dict[str, Any]:
         from benchmarks.timing.bare_engine import open_bare_engines
@@ -130,7 +130,7 @@ class _Bench:
         def inspectors(count: int) -> Sequence[Inspector]:
             return make_inspectors(self._bundle, self._settings, count)
 
-        with self._inspectors(1), progress_bar("points") as advance:
+        with progress_bar("points") as advance:
             found = measure_curves(
                 self._bundle, self._backend, self._precision, self._threads, plan, inspectors, counts, advance
             )
@@ -143,7 +143,6 @@ class _Bench:
     @contextmanager
     def _inspectors(self, count: int) -> Iterator[list[Inspector]]:
         made = make_inspectors(self._bundle, self._settings, count)
-        self._backend = made[0].backend.name
         try:
             yield made
         finally:
