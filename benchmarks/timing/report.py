@@ -80,7 +80,6 @@ def latency_report(measured: Measured, deadline_ms: float | None = None) -> dict
             "engine_at_s": _thinned(engine["at_s"], 3), "engine_ms": _thinned(bare),
         },
         "wall_s": round(measured.usage.wall_s, 2),
-        "machine": measured.facts,
         "before": measured.before,
         "after": measured.after,
     }  # fmt: skip

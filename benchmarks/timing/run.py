@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.timing.bare_engine import BareEngine
 from benchmarks.timing.cadence import BACK_TO_BACK, Cadence, trigger_for
 from benchmarks.timing.interleaved import InterleavedSupply, Stopwatch
-from benchmarks.timing.machine import machine_facts, machine_state
+from benchmarks.timing.machine import machine_state
 from benchmarks.timing.source import Moments, TriggeredPictures
 from benchmarks.timing.usage import ProcessUsage, UsageClock
 from edge.camera import FrameSource
@@ -53,7 +53,6 @@ class Measured:
     plan: Plan
     streams: list[Stopwatch]
     usage: ProcessUsage
-    facts: dict[str, Any]
     before: dict[str, Any]
     after: dict[str, Any]
     interrupted: bool
@@ -69,7 +68,7 @@ def measure(
 
     Ctrl-C ends the run early. advance: told now and then what share of the way is done, in thousandths.
     """
-    facts, before = machine_facts(), machine_state()
+    before = machine_state()
     settings = _patient(plan)
     runs = [
         _StreamRun(plan, settings, inspector, engine) for inspector, engine in zip(inspectors, engines, strict=True)
@@ -85,7 +84,7 @@ def measure(
         if run.error is not None:
             raise run.error
     advance(1000, 1000)
-    return Measured(plan, [run.stopwatch for run in runs], measured, facts, before, machine_state(), interrupted)
+    return Measured(plan, [run.stopwatch for run in runs], measured, before, machine_state(), interrupted)
 
 
 def _waited(runs: Sequence[_StreamRun], advance: Callable[[int, int], None]) -> bool:

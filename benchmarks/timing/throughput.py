@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing.bare_engine import EngineFlood
-from benchmarks.timing.machine import machine_facts, machine_state
+from benchmarks.timing.machine import machine_state
 from benchmarks.timing.usage import UsageClock
 from edge.config import Settings
 from edge.counters import RunCounters
@@ -83,7 +83,7 @@ def measure_throughput(
         )  # fmt: skip
         return arrivals.per_s
 
-    facts, before = machine_facts(), machine_state()
+    before = machine_state()
     inspect(WARM_UP_S)
     flood.run(WARM_UP_S)
     usage = UsageClock()
@@ -104,7 +104,6 @@ def measure_throughput(
         "seconds_per_round": seconds,
         "inspectors": len(inspectors),
         "cores_busy": round(usage.usage().cores_busy, 3),
-        "machine": facts,
         "before": before,
         "after": machine_state(),
     }

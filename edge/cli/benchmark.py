@@ -120,7 +120,6 @@ class _Bench:
     def curves(self) -> dict[str, Any]:
         from benchmarks.timing.cadence import BACK_TO_BACK
         from benchmarks.timing.curves import measure_curves
-        from benchmarks.timing.machine import machine_facts
         from benchmarks.timing.run import Plan
 
         pictures = self._files_only("--curves")
@@ -137,7 +136,6 @@ class _Bench:
         return {
             **self._head("curves", BACK_TO_BACK.label, 1, False, pictures[0].shape[:2]),
             **found,
-            "machine": machine_facts(),
         }
 
     @contextmanager
@@ -214,6 +212,8 @@ class _Bench:
         return allocations(inspect, _ALLOCATION_FRAMES)
 
     def _head(self, mode: str, cadence: str, streams: int, records: bool, frame_px: Sequence[int]) -> dict[str, Any]:
+        from benchmarks.timing.machine import machine_facts
+
         manifest = self._bundle.manifest
         return {
             "mode": mode,
@@ -237,6 +237,7 @@ class _Bench:
                 "records": records,
                 "soak": self._options.soak is not None,
             },
+            "machine": machine_facts(),
         }
 
 
