@@ -54,10 +54,15 @@ def open_sized_engine(
     if backend != "openvino":
         return None
     try:
-        return _Request(_compiled(bundle.read(f"model_{precision}"), side, threads, 1, "LATENCY"), side, 0)
+        return open_network_bytes(bundle.read(f"model_{precision}"), side, threads)
     except RuntimeError:
         # a network that relates places is made for one side
         return None
+
+
+def open_network_bytes(model: bytes, side: int, threads: int | None) -> BareEngine:
+    """Any network of one picture (1, 3, side, side), in OpenVINO."""
+    return _Request(_compiled(model, side, threads, 1, "LATENCY"), side, 0)
 
 
 class EngineFlood(Protocol):
