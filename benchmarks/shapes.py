@@ -52,11 +52,10 @@ class Sketch:
         self._side //= stride
         self._channels = channels
         self.gmac += channels * inputs * kernel * kernel * self._side**2 / 1e9
-        pad = (kernel - stride) // 2 if stride == kernel else kernel // 2
-        pads = [pad, pad, pad, pad] if (kernel - stride) % 2 == 0 or stride == 1 else [pad, pad, pad - 1, pad - 1]
+        before, after = (kernel - stride + 1) // 2, (kernel - stride) // 2
         self._node(
             "Conv", [self._at, f"{name}_w", f"{name}_b"], kernel_shape=[kernel, kernel], strides=[stride, stride],
-            pads=pads, group=groups,
+            pads=[before, before, after, after], group=groups,
         )  # fmt: skip
         return self.op("Relu") if relu else self
 

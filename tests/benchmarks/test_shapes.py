@@ -53,11 +53,11 @@ def test_every_candidate_is_a_valid_network_and_has_its_own_name():
 def test_a_measurement_has_a_row_for_each_shape(monkeypatch):
     monkeypatch.setattr(shapes, "INPUT_SIDE", 64)
     chosen = [
-        shapes.Shape("stem", "small", Sketch(64).conv(4, 3, 2)),
-        shapes.Shape("stem", "large", Sketch(64).conv(32)),
+        shapes.Shape("stem", "small", Sketch(64).conv(4, 3, 2).conv(4)),
+        shapes.Shape("stem", "large", Sketch(64).conv(32).conv(32)),
     ]
     values = measure(chosen, rounds=3, threads=1)
     assert [row["name"] for row in values["shapes"]] == ["small", "large"]
-    assert values["shapes"][0]["gmac"] == pytest.approx(32 * 32 * 4 * 27 / 1e9, abs=1e-5)
+    assert values["shapes"][0]["gmac"] == pytest.approx(32 * 32 * 4 * (27 + 36) / 1e9, abs=1e-5)
     assert all(row["ms"] > 0 for row in values["shapes"])
     assert "large" in table(values)
