@@ -56,7 +56,7 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
     here = options.target in (None, *CPU_BACKENDS) and options.rung in ("auto", "int8", "fp32")
     if options.bundle is None or options.data is None or not here:
         raise UsageError(
-            "export --check replays parts through a bundle's FP32 network and through the one that runs on the processor",
+            "export --check replays parts through a bundle's FP32 network and what runs on the processor",
             fix="give --bundle BUNDLE and --data NORMALS; --target openvino or onnxruntime, --precision int8 or fp32",
         )
     backend = options.target or settings.inspection.backend
