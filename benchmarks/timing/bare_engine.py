@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edge.backends import usable_cores
+from edge.backends import CPU_BACKENDS, usable_cores
 from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle
+from edge.errors import UsageError
 
 
 class BareEngine(Protocol):
@@ -34,6 +35,10 @@ def open_bare_engines(
 
     Of several, OpenVINO's are infer requests of one network compiled for as many streams, as its own tools do it.
     """
+    if backend not in CPU_BACKENDS:
+        raise UsageError(
+            f"the bare engine of {backend} cannot be called from here", fix="choose a --backend of the CPU"
+        )
     model = bundle.read(f"model_{precision}")
     if count > 1 and backend == "openvino":
         compiled = _compiled(model, bundle.preprocess.size, threads, count, "LATENCY")
