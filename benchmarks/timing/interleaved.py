@@ -27,7 +27,7 @@ ENGINE_COLUMNS = ("at_s", "engine", "cpu")
 MEMORY_COLUMNS = ("at_s", "frames", "resident_mb")
 JUDGED, LATE, UNFIT = 0, 1, 2
 _LATE_REASONS = (Reason.DEADLINE_MISSED, Reason.STALE, Reason.MODEL_ERROR)
-_MEMORY_EVERY = 50
+_MEMORY_EVERY = 20
 
 
 class Stopwatch:
