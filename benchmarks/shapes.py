@@ -8,6 +8,7 @@ Random weights say nothing of accuracy, only what a multiply-add costs in which 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -204,7 +205,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="processor threads (default: all cores)")
     parser.add_argument("--group", help="only groups whose name holds this")
     parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
+    parser.add_argument("--page", type=Path, help="with --out: write docs/shapes.md from it")
     options = parser.parse_args(given)
+    if options.page is not None and options.out is None:
+        parser.error("--page is written from the result file: give --out")
     try:
         chosen = [shape for shape in candidates() if options.group is None or options.group in shape.group]
         values = measure(chosen, options.rounds, options.threads)
@@ -214,6 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(values))
     if options.out is not None:
         write_result(options.out, " ".join(["python -m benchmarks.shapes", *given]), values)
+        if options.page is not None:
+            result = json.loads(options.out.read_text(encoding="utf-8"))
+            options.page.write_text(page(result, f"benchmarks/results/{options.out.parent.name}/{options.out.name}"))
     return 0
 
 
@@ -269,12 +276,42 @@ def _ms(engine: BareEngine) -> float:
     return (time.perf_counter_ns() - started) / 1e6
 
 
+def page(result: dict[str, Any], name: str) -> str:
+    """The study as a page, from a result file; `name` is what a reader of the repository finds it by."""
+    device = result["device"]
+    parts = [
+        "# Shapes that are fast in INT8",
+        f"Written by `python -m benchmarks.shapes --page` from `{name}`: {device['processor']}, {device['cores']} cores, "
+        f"{result['date_utc'][:10]}, load {device['load_average'][0]:.1f} when written. "
+        "[How it is measured](benchmark.md#which-shapes-are-fast-in-int8).",
+        "MMAC: a million multiply-adds. Bold: the least time, and the most multiply-adds per second, of each table.",
+    ]
+    for group, rows in _grouped(result):
+        fastest = min(row["ms"] for row in rows)
+        best = max(row["gmac_per_s"] or 0.0 for row in rows)
+        lines = ["| shape | MMAC | ms | GMAC/s |", "|---|---|---|---|"]
+        for row in rows:
+            rate = "–" if row["gmac_per_s"] is None else _bold(f"{row['gmac_per_s']:.0f}", row["gmac_per_s"] == best)
+            ms = _bold(f"{row['ms']:.3f}", row["ms"] == fastest)
+            lines.append(f"| {row['name']} | {row['gmac'] * 1000:.2f} | {ms} | {rate} |")
+        kind = "one block" if rows[0]["per_block"] else "a whole small network"
+        parts += [f"## {group[0].upper()}{group[1:]}", f"Each row is {kind}.", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _bold(text: str, chosen: bool) -> str:
+    return f"**{text}**" if chosen else text
+
+
+def _grouped(values: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    groups = dict.fromkeys(row["group"] for row in values["shapes"])
+    return [(group, [row for row in values["shapes"] if row["group"] == group]) for group in groups]
+
+
 def table(values: dict[str, Any]) -> str:
     """The figures for a person, by question; of each the fastest per multiply-add is marked."""
     lines = []
-    groups = dict.fromkeys(row["group"] for row in values["shapes"])
-    for group in groups:
-        rows = [row for row in values["shapes"] if row["group"] == group]
+    for group, rows in _grouped(values):
         best = max(row["gmac_per_s"] or 0.0 for row in rows)
         lines += ["", f"{group:<52}{'MMAC':>9}{'ms':>9}{'GMAC/s':>9}"]
         for row in rows:

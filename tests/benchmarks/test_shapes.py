@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import shapes
-from benchmarks.shapes import Sketch, block, candidates, dense, measure, table
+from benchmarks.shapes import Sketch, block, candidates, dense, measure, page, table
 
 
 def output_of(sketch, picture):
@@ -48,6 +48,19 @@ def test_every_candidate_is_a_valid_network_and_has_its_own_name():
     for shape in found:
         assert shape.gmac > 0
         onnx.load(io.BytesIO(shape.many.model()))
+
+
+def test_a_page_marks_the_fastest_of_each_table():
+    rows = [
+        {"group": "kind", "name": name, "per_block": True, "gmac": 0.1, "ms": ms, "gmac_per_s": rate}
+        for name, ms, rate in (("dense", 2.0, 50.0), ("thin", 1.0, 20.0), ("lost", 3.0, None))
+    ]
+    device = {"processor": "Some CPU", "cores": 2, "load_average": [0.5, 0.5, 0.5]}
+    text = page({"device": device, "date_utc": "2026-01-02T03:04:05", "shapes": rows}, "shapes.json")
+    assert "| dense | 100.00 | 2.000 | **50** |" in text
+    assert "| thin | 100.00 | **1.000** | 20 |" in text
+    assert "| lost | 100.00 | 3.000 | – |" in text
+    assert "Some CPU, 2 cores, 2026-01-02" in text
 
 
 def test_a_measurement_has_a_row_for_each_shape(monkeypatch):
