@@ -281,8 +281,8 @@ def page(result: dict[str, Any], name: str) -> str:
     device = result["device"]
     parts = [
         "# Shapes that are fast in INT8",
-        f"Written by `python -m benchmarks.shapes --page` from `{name}`: {device['processor']}, {device['cores']} cores, "
-        f"{result['date_utc'][:10]}, load {device['load_average'][0]:.1f} when written. "
+        f"Written by `python -m benchmarks.shapes --page` from `{name}`: {device['processor']}, "
+        f"{device['cores']} cores, {result['date_utc'][:10]}, load {device['load_average'][0]:.1f} when written. "
         "[How it is measured](benchmark.md#which-shapes-are-fast-in-int8).",
         "MMAC: a million multiply-adds. Bold: the least time, and the most multiply-adds per second, of each table.",
     ]

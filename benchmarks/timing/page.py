@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing.figures import NAMES
-from benchmarks.timing.svg import BLUE, GREY, ORANGE, RED, Chart
+from benchmarks.timing.svg import BLUE, GREY, HEIGHT, ORANGE, RED, WIDTH, Chart
 from benchmarks.timing.table import latency_lines, run_line, slope_lines
 from edge import __version__
 
@@ -93,8 +93,30 @@ def _throughput(report: dict[str, Any]) -> str:
     return f"{_tiles(tiles)}<h2>Rounds</h2>{chart.text}<p class='quiet'>Blue: frames; orange: bare engine calls.</p>"
 
 
-def _curves(report: dict[str, Any]) -> str:
+def curves_picture(report: dict[str, Any]) -> str:
+    """The curves alone, as an SVG file that any page can show."""
+    step = HEIGHT + 34
     parts = []
+    for place, (title, chart, _) in enumerate(_curve_charts(report)):
+        parts.append(f'<text x="16" y="{place * step + 20}" class="title">{escape(title)}</text>')
+        inside = f'<svg y="{place * step + 26}" width="{WIDTH}" height="{HEIGHT}" '
+        parts.append(chart.text.replace("<svg ", inside, 1))
+    height = len(parts) // 2 * step
+    rules = "svg { font: 12px sans-serif; fill: #1d2327; } .grid { stroke: #e6e9eb; } .axis { stroke: #1d2327; }"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
+        f"<style>{rules} .title {{ font-size: 14px; font-weight: 600; }}</style>"
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def _curves(report: dict[str, Any]) -> str:
+    return "".join(f"<h2>{escape(title)}</h2>{chart.text}{table}" for title, chart, table in _curve_charts(report))
+
+
+def _curve_charts(report: dict[str, Any]) -> Iterable[tuple[str, Chart, str]]:
+    """Title, chart and table of every curve."""
+    legend = "blue: end to end, p50; grey: p99; orange: bare engine, p50"
     for title, key, x_key, x_title in (
         ("Side of the frame", "frame_sides", "side_px", "frame side, px"),
         ("Streams", "streams", "streams", "streams at once"),
@@ -102,17 +124,15 @@ def _curves(report: dict[str, Any]) -> str:
         points = report[key]
         xs = [point[x_key] for point in points]
         top = max(point["end_to_end_p99_ms"] for point in points)
-        chart = Chart(
-            (xs[0], xs[-1]), (0, top * 1.05), x_title, "ms", log_x=True, x_labels={float(x): str(x) for x in xs}
-        )
+        labels = {float(x): str(x) for x in xs}
+        chart = Chart((xs[0], xs[-1]), (0, top * 1.05), x_title, "ms", log_x=True, x_labels=labels)
         for name, colour in (("end_to_end_p99_ms", GREY), ("engine_p50_ms", ORANGE), ("end_to_end_p50_ms", BLUE)):
             chart.line(xs, [point[name] for point in points], colour)
-        legend = "Blue: end to end, p50; grey: p99; orange: bare engine, p50."
         head = [x_title, "end to end p50", "p99", "engine p50", "preprocess p50", "ratio p50", "frames/s"]
         keys = ("end_to_end_p50_ms", "end_to_end_p99_ms", "engine_p50_ms", "preprocess_p50_ms", "overhead_ratio_p50",
                 "frames_per_s")  # fmt: skip
         rows = [[str(point[x_key]), *(f"{point[name]:.2f}" for name in keys)] for point in points]
-        parts.append(f"<h2>{title}</h2>{chart.text}<p class='quiet'>{legend}</p>{_table(head, rows)}")
+        yield f"{title} ({legend})", chart, _table(head, rows)
     points = report["network_sides"]
     if points:
         xs = [point["side_px"] for point in points]
@@ -121,8 +141,7 @@ def _curves(report: dict[str, Any]) -> str:
         chart.line(xs, [point["engine_p50_ms"] for point in points], ORANGE)
         rows = [[str(p["side_px"]), f"{p['engine_p50_ms']:.2f}", f"{p['ms_per_megapixel']:.1f}"] for p in points]
         table = _table(["side, px", "bare engine p50, ms", "ms per megapixel"], rows)
-        parts.append(f"<h2>Side of the network's field</h2>{chart.text}{table}")
-    return "".join(parts)
+        yield "Side of the network's field (bare engine, p50)", chart, table
 
 
 def _tiles(values: dict[str, str]) -> str:

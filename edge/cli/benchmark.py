@@ -60,6 +60,11 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
         (options.soak, options.duration or options.frames, "--soak says how long, as --duration and --frames do"),
         (options.throughput, paced, "--throughput knows no cadence: it goes as fast as it can"),
         (options.throughput or options.curves, options.soak, "--soak is for one latency run"),
+        (
+            options.page and options.page.suffix == ".svg",
+            not options.curves,
+            "--page FILE.svg is the picture of --curves; other pages are .html",
+        ),
         (options.curves, options.streams or options.frame_size, "--curves chooses streams and frame sizes itself"),
     ):
         if given and other:
@@ -261,7 +266,7 @@ def _record_folder(settings: Settings, no_record: bool) -> Iterator[Path | None]
 
 def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
     from benchmarks.results_file import json_text, write_result
-    from benchmarks.timing.page import report_page
+    from benchmarks.timing.page import curves_picture, report_page
     from benchmarks.timing.table import curves_table, latency_table, throughput_table
 
     tables: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -278,7 +283,8 @@ def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
             write_result(options.out, shlex.join(["edge-inspect", *sys.argv[1:]]), report)
         if options.page:
             options.page.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(options.page, report_page(report).encode())
+            picture = options.page.suffix == ".svg"
+            write_whole(options.page, (curves_picture(report) if picture else report_page(report)).encode())
             say(f"distributions and timeline: {options.page}")
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", fix="give a file that can be written") from error

@@ -50,7 +50,12 @@ def add_benchmark(parser: argparse.ArgumentParser) -> None:
     result.add_argument("--no-record", action="store_true", help="keep no records, not even temporary ones")
     result.add_argument("--json", action="store_true", help="print the figures as JSON")
     result.add_argument("--out", type=Path, metavar="FILE", help="write the figures, a .json file to compare later")
-    result.add_argument("--page", type=Path, metavar="FILE", help="write distributions and timeline, an .html file")
+    result.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="write distributions and timeline, an .html file; of --curves also .svg",
+    )
 
 
 def frame_size(text: str) -> tuple[int, int]:

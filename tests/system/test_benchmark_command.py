@@ -81,6 +81,7 @@ def test_a_regression_is_exit_code_1(bundle_path, parts, tmp_path):
         (("--soak", "1h", "--frames", "5"), 2, "--soak"),
         (("--throughput", "--cadence", "2/s"), 2, "--throughput"),
         (("--frame-size", "640"), 2, "640x480"),
+        (("--page", "a.svg"), 2, "--curves"),
         (("--duration", "0s"), 2, "10m"),
         (("--source", "nowhere"), 3, "nowhere"),
         (("--cadence-from", "nowhere"), 2, "no records"),
