@@ -1,8 +1,6 @@
-"""A model bundle on disk: load it, verify every hash, replace parts atomically, go back one version.
+"""A model bundle on disk, as it is read: every file verified by the hash that manifest.json gives it.
 
-manifest.json is the one commit point. New files are written beside the old ones under new names; replacing
-manifest.json switches to them, and the manifest before it stays as manifest.previous.json. A power cut leaves one or
-the other.
+manifest.json is the one commit point; `edge/versions.py` writes it.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ from edge.confined_file import read_confined
 from edge.datatypes import F32
 from edge.errors import BundleError, CalibrationMismatch
 from edge.kernels.cpu import NormalStatistics
-from edge.manifest import FileEntry, Manifest
+from edge.manifest import Manifest
 from edge.npz import NpzError, read_npz
 from edge.onnx_file import OnnxFileError, check_self_contained
 from edge.preprocess import Preprocess
@@ -30,7 +27,7 @@ from edge.whole_file import sync_directory, write_whole
 
 log = logging.getLogger("edge.bundle")
 
-MANIFEST, PREVIOUS = "manifest.json", "manifest.previous.json"
+MANIFEST = "manifest.json"
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
 
 
@@ -226,8 +223,13 @@ def load_bundle(path: Path) -> ModelBundle:
         raise BundleError(
             f"{path}: no such bundle directory", fix="check --bundle, or make one with `edge-inspect train`"
         )
-    data = _read(path, MANIFEST, MAXIMUM_MANIFEST_BYTES)
-    return ModelBundle(path, manifest_from_bytes(path / MANIFEST, data), hashlib.sha256(data).hexdigest())
+    return bundle_of_manifest(path, MANIFEST)
+
+
+def bundle_of_manifest(path: Path, name: str) -> ModelBundle:
+    """The version of the bundle at `path` that this manifest file of it describes; raises BundleError."""
+    data = _read(path, name, MAXIMUM_MANIFEST_BYTES)
+    return ModelBundle(path, manifest_from_bytes(path / name, data), sha256_of(data))
 
 
 def _read(path: Path, name: str, limit_bytes: int) -> bytes:
@@ -238,60 +240,9 @@ def _read(path: Path, name: str, limit_bytes: int) -> bytes:
         raise BundleError(f"{path / name}: {getattr(error, 'strerror', error)}", fix=_RETRAIN) from error
 
 
-def prepare_directory(path: Path) -> None:
-    """Make sure that a bundle may be written at `path`; raises BundleError when it holds something else."""
-    if path.exists() and not (path / MANIFEST).exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BundleError(f"{path} exists and is not a bundle", fix="give --out a new or empty directory")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}", fix="choose a directory this user may write") from error
-
-
-def write_bundle(path: Path, manifest: Manifest, parts: Mapping[str, tuple[str, bytes]]) -> ModelBundle:
-    """Commit `parts` (key → file name, content) and the manifest, whose `files` they update.
-
-    A bundle already at `path` stays as the previous version. Raises BundleError when `path` holds something else.
-    """
-    prepare_directory(path)
-    files = dict(manifest.files)
-    for key, (name, data) in parts.items():
-        files[key] = _store(path, name, data)
-    committed = manifest.model_copy(update={"files": files})
-    current = path / MANIFEST
-    if current.exists():
-        write_atomically(path / PREVIOUS, current.read_bytes())
-    write_atomically(current, committed.model_dump_json(indent=1).encode())
-    return load_bundle(path)
-
-
-def roll_back(path: Path) -> ModelBundle:
-    """Make the previous version the current one, and the other way round."""
-    previous = path / PREVIOUS
-    if not previous.exists():
-        raise BundleError(f"{path}: there is no previous version", fix="nothing to do: the bundle was never replaced")
-    current = load_bundle(path)
-    older = _read(path, PREVIOUS, MAXIMUM_MANIFEST_BYTES)
-    manifest_from_bytes(previous, older)
-    newer = (current.path / MANIFEST).read_bytes()
-    write_atomically(path / MANIFEST, older)
-    write_atomically(previous, newer)
-    return load_bundle(path)
-
-
 def sha256_of(data: bytes) -> str:
     """The hash that names a file or a network."""
     return hashlib.sha256(data).hexdigest()
-
-
-def _store(path: Path, name: str, data: bytes) -> FileEntry:
-    """Write a file of the bundle under its name, or beside an older one of that name."""
-    digest = hashlib.sha256(data).hexdigest()
-    file = path / name
-    if file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-        file = path / f"{file.stem}-{digest[:8]}{file.suffix}"
-    write_atomically(file, data)
-    return FileEntry(name=file.name, sha256=digest, bytes=len(data))
 
 
 def write_atomically(file: Path, data: bytes) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
 
-from edge.bundle import ModelBundle, load_bundle, write_bundle  # noqa: E402
+from edge.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
 from edge.cli import specimens as specimens_room  # noqa: E402
 from edge.cli.specimens import Specimens, draw_defects, exhibits, range_images  # noqa: E402
+from edge.versions import write_bundle  # noqa: E402
 from tests.fakes import write_picture  # noqa: E402
 from tests.small_bundle import SIZE, bad_part, blur_network, good_part, make_bundle, manifest  # noqa: E402
 

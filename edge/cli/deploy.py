@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge.backends import calibrated_backends, choose_backend, open_backend
 from edge.backends.cpu import open_network
-from edge.bundle import Calibration, ModelBundle, load_bundle, sha256_of, write_bundle
+from edge.bundle import Calibration, ModelBundle, load_bundle, sha256_of
+from edge.bundle_history import Audit
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
@@ -20,6 +21,7 @@ from edge.config import RoiSettings, Settings
 from edge.errors import UsageError
 from edge.manifest import Deployment, PreprocessSpec
 from edge.promise import statement
+from edge.versions import commit_version
 from edge.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
         "quantization": ("quantization.json", json.dumps(record, indent=1).encode()),
     }
     # what was found out about an older INT8 network does not hold for this one
-    write_bundle(bundle.path, manifest.model_copy(update={"deployments": {}}), parts)
+    audit = Audit("quantize", note=f"on {options.data}")
+    commit_version(bundle, manifest.model_copy(update={"deployments": {}}), parts, audit)
     say(f"{len(parts['model_int8'][1]) / 1e6:.2f} MB of INT8 ONNX; {report.shares()}")
     return 0
 
@@ -86,7 +89,7 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
         manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, _TARGET: deployed}})
         parts |= more
     line.close()
-    write_bundle(bundle.path, manifest, parts)
+    commit_version(bundle, manifest, parts, Audit("calibrate", note=f"on {options.data}"))
     return 0
 
 

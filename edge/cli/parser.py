@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
     BACKENDS,
     GOOD_PARTS,
@@ -233,10 +234,6 @@ def _defects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the sheet to write, a .png file")
 
 
-def _rollback(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
-
-
 def _bundle_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
@@ -307,7 +304,8 @@ COMMANDS = {
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
     "gate": ("do verdicts survive? replay good and defective parts through FP32 and what runs", _gate),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
-    "rollback": ("go back to the previous version of a bundle", _rollback),
+    "history": ("who changed a bundle, when, from what, and what the gate said", add_history),
+    "rollback": ("go back to the previous version of a bundle, or another one", add_rollback),
     "bundle": ("show what a bundle is, verify it, sign it", _bundle_command),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
