@@ -80,6 +80,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX verdicts_by_utc ON verdicts(utc)",
         "CREATE INDEX verdicts_not_ok ON verdicts(id) WHERE decision <> 'OK'",
     ),
+    (
+        # OK parts in the unsure band, which somebody will want to list
+        "ALTER TABLE verdicts ADD COLUMN review INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX verdicts_for_review ON verdicts(id) WHERE review",
+        """CREATE TABLE challenges (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            utc TEXT NOT NULL,
+            source TEXT NOT NULL,
+            bundle_sha256 TEXT NOT NULL,
+            engine_sha256 TEXT NOT NULL,
+            threshold REAL NOT NULL,
+            passed INTEGER NOT NULL,
+            looks TEXT NOT NULL
+        )""",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -128,6 +143,7 @@ class VerdictRecord:
     detail: str
     score: float | None
     threshold: float
+    review: bool
     times: StageTimes
     regions: tuple[Region, ...]
     bundle_sha256: str
@@ -272,6 +288,7 @@ _READ_AS: dict[str, Callable[[Any], Any]] = {
     "utc": datetime.fromisoformat,
     "decision": Decision,
     "reason": Reason,
+    "review": bool,
     "regions": lambda text: tuple(Region(*values) for values in json.loads(text)),
 }
 

@@ -27,6 +27,7 @@ _ROOMS = {
     "quantize": ("deploy", "quantize"),
     "calibrate": ("deploy", "calibrate"),
     "gate": ("deploy", "gate"),
+    "threshold": ("threshold", "threshold"),
     "defects": ("defects", "defects"),
     "history": ("history", "history"),
     "rollback": ("history", "rollback"),

@@ -137,9 +137,17 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
     caveat, running = "", bundle.engine_sha256(precision)
     if running != calibration.engine_sha256:
         caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
-    threshold, pixel_threshold = calibration.threshold, calibration.pixel_threshold
     return [
-        Inspector(backend, bundle.preprocess, threshold, pixel_threshold, bundle.sha256, caveat) for backend in backends
+        Inspector(
+            backend,
+            bundle.preprocess,
+            calibration.threshold,
+            calibration.pixel_threshold,
+            bundle.sha256,
+            caveat,
+            calibration.review_threshold,
+        )
+        for backend in backends
     ]
 
 

@@ -28,6 +28,7 @@ from edge.cli.options import (
     seeds,
     whole_number,
 )
+from edge.cli.threshold_options import add_threshold
 from edge.errors import UsageError
 
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
@@ -303,6 +304,7 @@ COMMANDS = {
     "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
     "gate": ("do verdicts survive? replay good and defective parts through FP32 and what runs", _gate),
+    "threshold": ("what the threshold promises; change it without export, under a running inspection", add_threshold),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
     "history": ("who changed a bundle, when, from what, and what the gate said", add_history),
     "rollback": ("go back to the previous version of a bundle, or another one", add_rollback),

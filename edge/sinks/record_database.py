@@ -23,7 +23,7 @@ LOCK_NAME = "writer.lock"
 _BUSY_S = 0.2
 
 _ROW_COLUMNS = (
-    "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold",
+    "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold", "review",
     *(f"{stage}_ms" for stage in STAGES), "regions", "bundle_sha256", "engine_sha256",
 )  # fmt: skip
 _IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
@@ -60,6 +60,7 @@ def row_values(frame: Frame, verdict: Verdict) -> RowValues:
         verdict.detail,
         verdict.score,
         verdict.threshold,
+        int(verdict.review),
         *(getattr(verdict.times, stage) for stage in STAGES),
         regions_text(verdict.regions),
         verdict.bundle_sha256,
