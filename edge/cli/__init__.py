@@ -36,6 +36,7 @@ _ROOMS = {
     "rules": ("rules", "rules"),
     "compare": ("compare", "compare"),
     "doctor": ("measure", "doctor"),
+    "challenge": ("challenge", "challenge"),
     "replay": ("records", "replay"),
     "report": ("records", "report"),
 }

@@ -18,6 +18,7 @@ from edge.bundle import ModelBundle
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
+from edge.cli.readiness import require_challenge
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
@@ -45,11 +46,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     inspectors = make_inspectors(bundle, settings, inspectors_for(options, settings))
     inspector = inspectors[0]
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
-    capture = _opened(
-        lambda: Capture(
-            lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
-        )
-    )
+    require_challenge(bundle, inspector.backend.engine_sha256, options.camera, settings)
+    capture = opened_capture(options.camera, settings, counters)
     info = run_info(bundle, inspector, capture.name, settings)
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with _signals_set(stop) as interrupted:
@@ -90,13 +88,15 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-def _opened(make: Callable[[], Capture]) -> Capture:
-    """Make the capture in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
+def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
+    """Made in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
     made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
-            made.put(make())
+            made.put(
+                Capture(lambda: open_source(camera, settings.camera), settings.camera, settings.freshness, counters)
+            )
         # raised again in the caller's thread
         except BaseException as error:  # noqa: BLE001
             made.put(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.challenge_options import add_challenge
 from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
     BACKENDS,
@@ -37,7 +38,8 @@ BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
 _EXIT_CODES = """exit codes:
   0    finished
-  1    a check failed (replay differs, the gate refuses, doctor found something that prevents inspection)
+  1    a check failed (replay differs, the gate refuses, the line is not ready for its shift, doctor found something
+       that prevents inspection)
   2    wrong command line, configuration or data; something not installed
   3    camera: not there, busy, or no frames to read
   4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
@@ -313,6 +315,7 @@ COMMANDS = {
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "compare": ("train every method on the same parts and recommend one", _compare),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
+    "challenge": ("start of shift: golden parts must be OK and defects NG before the line is ready", add_challenge),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge import __version__
 from edge.datatypes import STAGES, Frame, Verdict
-from edge.records import DATABASE_NAME, ImageState, RunInfo, migrate, regions_text, utc_text
+from edge.records import DATABASE_NAME, ImageState, RunInfo, opened_for_writing, regions_text, utc_text
 from edge.sinks.pictures import StoredPicture
 
 LOCK_NAME = "writer.lock"
@@ -79,8 +79,10 @@ class RecordDatabase:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _writer_lock(directory)
         try:
-            self._connection = _opened_for_writing(self._path)
+            self._connection = opened_for_writing(self._path, _BUSY_S)
             try:
+                # after a long report held the log, give its space back
+                self._connection.execute("PRAGMA journal_size_limit = 16000000")
                 self.identity = self._identity()
                 self._close_interrupted_runs()
                 self.run_key = secrets.token_hex(4)
@@ -192,21 +194,6 @@ class RecordDatabase:
         except OSError:
             return None
         return stat.st_dev, stat.st_ino
-
-
-def _opened_for_writing(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: in WAL mode NORMAL does not sync at a commit, and a power cut loses all since the last checkpoint
-        connection.execute("PRAGMA synchronous = FULL")
-        # after a long report held the log, give its space back
-        connection.execute("PRAGMA journal_size_limit = 16000000")
-        migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _writer_lock(directory: Path) -> sqlite3.Connection:
