@@ -160,4 +160,5 @@ class Verdict:
             "score": self.score,
             "threshold": self.threshold,
             "times_ms": self.times.as_dict(),
+            "bundle_sha256": self.bundle_sha256,
         }
