@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.threshold import DEFAULT_BUDGET, image_threshold, pixel_threshold, review_threshold
 from edge.backends.cpu import Network
 from edge.bundle import Calibration
 from edge.datatypes import F32, U8
@@ -15,25 +14,9 @@ from edge.errors import UsageError
 from edge.kernels.cpu import NetworkOutputs, ResidualTerms, planes_from_field
 from edge.kernels.statistics import cross_fitted_paths, normal_statistics
 from edge.manifest import Manifest
-from edge.metrics import rate_interval
 from edge.preprocess import Preprocess
 
 MINIMUM_NORMALS = 5
-PIXEL_QUANTILE = 0.999
-DEFAULT_BUDGET = 0.005
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """An image threshold and what is known about it.
-
-    bound: 95 % upper confidence bound of the false-reject rate at the largest score seen, or at the quantile taken.
-    extrapolated: the budget asks for a quantile beyond the held-out scores; the tail was continued (exponential fit).
-    """
-
-    value: float
-    bound: float
-    extrapolated: bool
 
 
 def calibrate(
@@ -45,11 +28,13 @@ def calibrate(
     *,
     trained: Iterable[U8] = (),
     budget: float = DEFAULT_BUDGET,
+    review: float | None = None,
     created_utc: str,
 ) -> Calibration:
     """Fit statistics and thresholds on frames uint8 (H, W, 3) BGR of normal parts the network has not seen.
 
     trained: parts it was trained on; they only help to say where good parts differ (edge/kernels/statistics.py).
+    review: share of good parts that a person may be asked to look at, above the budget; None: no unsure band.
     Scores are cross-fitted: no part is judged by statistics that saw it. Raises UsageError for too few normals.
     """
     side = manifest.map_side
@@ -87,6 +72,7 @@ def calibrate(
     scored = paths[0].weight
     inside = pixels if scored is None else pixels[:, scored > 0]
     threshold = image_threshold(scores, budget)
+    pixel = pixel_threshold(inside.reshape(len(scores), -1), threshold.value)
     statistics = normal_statistics(manifest.score, errors, outputs, seen)
     return Calibration(
         engine_sha256=engine_sha256,
@@ -94,7 +80,7 @@ def calibrate(
         mean=np.broadcast_to(statistics.mean, (side, side)).astype(np.float32),
         inv_std=np.broadcast_to(statistics.inv_std, (side, side)).astype(np.float32),
         threshold=threshold.value,
-        pixel_threshold=min(float(np.quantile(inside, PIXEL_QUANTILE)), threshold.value),
+        pixel_threshold=pixel.value,
         false_reject_budget=budget,
         false_reject_bound=threshold.bound,
         extrapolated=threshold.extrapolated,
@@ -102,31 +88,12 @@ def calibrate(
         created_utc=created_utc,
         emb_mean=statistics.emb_mean,
         emb_inv_std=statistics.emb_inv_std,
+        tail_low=threshold.tail.rate_low if threshold.tail else None,
+        tail_high=threshold.tail.rate_high if threshold.tail else None,
+        review_threshold=review_threshold(scores, review, threshold.value) if review is not None else None,
+        pixel_share=pixel.share,
+        pixel_share_largest=pixel.largest_share,
     )
-
-
-def image_threshold(scores: F32, budget: float) -> Threshold:
-    """The split-conformal quantile of held-out scores (0..1) for a false-reject budget.
-
-    With fewer than 1 / budget normals that quantile lies beyond the data. Then an exponential tail is fitted to the
-    upper third of -log(1 - score), in which evidence adds up, and continued; never below the largest score seen.
-    """
-    count = len(scores)
-    ordered = np.sort(scores.astype(np.float64))
-    rank = math.ceil((count + 1) * (1 - budget))
-    if rank <= count:
-        return Threshold(float(ordered[rank - 1]), _upper_bound(count - rank, count), extrapolated=False)
-    evidence = -np.log1p(-np.minimum(ordered, 1 - 1e-6))
-    tail = max(2, count // 3)
-    start = evidence[count - tail - 1]
-    excess = float((evidence[count - tail :] - start).mean())
-    level = max(start + excess * math.log(tail / (count * budget)), evidence[-1])
-    return Threshold(float(-math.expm1(-level)), _upper_bound(0, count), extrapolated=True)
-
-
-def _upper_bound(rejected: int, count: int) -> float:
-    """One-sided 95 % upper confidence bound of a rate (Clopper-Pearson): about 3 / count for none rejected."""
-    return rate_interval(rejected, count, confidence=0.9).high
 
 
 def _without_reconstruction(outputs: NetworkOutputs) -> NetworkOutputs:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,11 @@ class Calibration:
     the map.
     false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
     extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
+
+    The others are absent in older files. tail_low, tail_high: 90 % interval of the rate at an extrapolated threshold.
+    review_threshold: from here up to the threshold a part is OK, and marked for review. pixel_share: of all good parts'
+    area above pixel_threshold; pixel_share_largest: of one part's. set_by_hand: a person chose the threshold.
+    ng_scores: of known defective parts, to show what a threshold finds; nothing is fitted on them.
     """
 
     engine_sha256: str
@@ -54,36 +59,41 @@ class Calibration:
     created_utc: str
     emb_mean: float = 0.0
     emb_inv_std: float = 1.0
+    tail_low: float | None = None
+    tail_high: float | None = None
+    review_threshold: float | None = None
+    pixel_share: float | None = None
+    pixel_share_largest: float | None = None
+    set_by_hand: bool = False
+    ng_scores: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @property
     def statistics(self) -> NormalStatistics:
         return NormalStatistics(self.mean, self.inv_std, self.emb_mean, self.emb_inv_std)
 
-    def summary(self) -> str:
-        """The threshold and what it promises, for a person."""
-        promise = f"threshold {self.threshold:.4f} for {self.false_reject_budget:.2%} false rejects"
-        ground = f"{len(self.scores)} held-out good parts, largest score {self.scores.max():.4f}"
-        if self.extrapolated:
-            return f"{promise}, extrapolated from {ground}; so few only show a rate below {self.false_reject_bound:.0%}"
-        return f"{promise}, from {ground}; the rate is below {self.false_reject_bound:.2%} with 95 % confidence"
-
     def to_bytes(self) -> bytes:
         """The npz file, without pickled objects."""
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _CALIBRATION_FIELDS}
+        values = {name: getattr(self, name) for name in _CALIBRATION_FIELDS}
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
         np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
 
 _CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
+# what calibrations of earlier versions do not have
+_LATER_FIELDS = (
+    "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand", "ng_scores",
+)  # fmt: skip
 
 
 def calibration_from_bytes(data: bytes, map_side: int) -> Calibration:
     """Read an npz file; raises BundleError when fields are missing, misshapen, of another kind or not finite."""
     limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
-    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2, "scores": _MAXIMUM_SCORES_BYTES}
+    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2}
+    limits |= {"scores": _MAXIMUM_SCORES_BYTES, "ng_scores": _MAXIMUM_SCORES_BYTES}
     try:
-        values = read_npz(data, limits)
+        values = read_npz(data, limits, may_lack=_LATER_FIELDS)
         for name, value in values.items():
             _check_field(name, value, map_side)
         fields: dict[str, Any] = {
@@ -100,10 +110,12 @@ _TEXTS = ("engine_sha256", "preprocess_sha256", "created_utc")
 
 def _check_field(name: str, value: np.ndarray[Any, Any], map_side: int) -> None:
     """Raises NpzError when a field is not of the kind and shape that Calibration says."""
-    kind = "U" if name in _TEXTS else "b" if name == "extrapolated" else "f"
+    kind = "U" if name in _TEXTS else "b" if name in ("extrapolated", "set_by_hand") else "f"
     shape: tuple[int, ...] = (map_side, map_side) if name in ("mean", "inv_std") else ()
     if name == "scores":
         shape = (value.size,) if value.size else (1,)
+    if name == "ng_scores":
+        shape = (value.size,)
     if value.dtype.kind != kind or value.shape != shape:
         raise NpzError(f"{name} should be {shape} of kind {kind!r}, is {value.shape} {value.dtype}")
     # .item() raises ValueError where the bytes are no characters

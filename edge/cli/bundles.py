@@ -10,6 +10,7 @@ from edge.cli.progress import say
 from edge.config import Settings
 from edge.errors import EdgeInspectError, UsageError
 from edge.manifest import ResidualSpec, ScoreSpec
+from edge.promise import statement
 from edge.signature import is_signed, key_id, make_keys, require_signature, sign, signature_of
 
 
@@ -97,8 +98,9 @@ def _calibration(opened: ModelBundle, precision: str) -> Iterator[tuple[str, str
     except EdgeInspectError as error:
         yield precision, f"NOT USABLE: {error.message}"
         return
-    yield precision, calibration.summary()
-    yield "", f"pixel threshold {calibration.pixel_threshold:.4f}, calibrated {calibration.created_utc}"
+    yield precision, f"calibrated {calibration.created_utc}"
+    for line in statement(calibration):
+        yield "", line
 
 
 def _state(opened: ModelBundle, key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ from edge.bundle_history import Audit
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
-from edge.cli.specimens import Specimens, calibration_pictures, exhibits, range_images
+from edge.cli.specimens import Specimens, calibration_pictures, exhibits, ng_scores, range_images
 from edge.config import RoiSettings, Settings
+from edge.errors import UsageError
 from edge.manifest import Deployment, PreprocessSpec
+from edge.promise import statement
 from edge.versions import commit_version
 from edge.whole_file import write_whole
 
@@ -77,7 +79,8 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
         roi = PreprocessSpec(rectangle=rectangle, polygon=polygon)
         bundle = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"preprocess": roi}), bundle.sha256)
     backend = choose_backend(settings.inspection.backend)
-    line = _Line(bundle, backend, settings, options.data, options.false_reject / 100)
+    goal = _Goal(options.false_reject / 100, None if options.review is None else options.review / 100, options.ng)
+    line = _Line(bundle, backend, settings, options.data, goal)
     reference = line.made("fp32", bundle.read("model_fp32"))
     parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
     manifest = bundle.manifest
@@ -125,11 +128,28 @@ class _Made:
     judge: Judge
 
 
+@dataclass(frozen=True)
+class _Goal:
+    """What a threshold is for. budget, review: shares of good parts; ng: known defective ones, to show recall."""
+
+    budget: float
+    review: float | None
+    ng: Path | None
+
+    def __post_init__(self) -> None:
+        if self.review is not None and self.review <= self.budget:
+            raise UsageError(
+                f"--review {100 * self.review:g} is not above --false-reject {100 * self.budget:g}: "
+                "the unsure band lies below the threshold, so more good parts are in it or above",
+                fix="give a larger share to --review, for example ten times that of --false-reject",
+            )
+
+
 class _Line:
     """What every network of one bundle is calibrated and compared with."""
 
-    def __init__(self, bundle: ModelBundle, backend: str, settings: Settings, data: Path, budget: float) -> None:
-        self.bundle, self.backend, self.settings, self.budget = bundle, backend, settings, budget
+    def __init__(self, bundle: ModelBundle, backend: str, settings: Settings, data: Path, goal: _Goal) -> None:
+        self.bundle, self.backend, self.settings, self.goal = bundle, backend, settings, goal
         self._data = data
         self._open: list[_Made] = []
         self._specimens: Specimens | None = None
@@ -151,13 +171,20 @@ class _Line:
             bundle.preprocess,
             calibration_pictures(bundle, self._data, trained=False),
             trained=calibration_pictures(bundle, self._data, trained=True),
-            budget=self.budget,
+            budget=self.goal.budget,
+            review=self.goal.review,
             created_utc=_now_utc(),
         )
         network.close()
-        say(f"{precision} on {self.backend}: {calibration.summary()}")
         threads = self.settings.inspection.threads
         (opened,) = calibrated_backends(self.backend, model, manifest, bundle.preprocess, calibration, threads)
+        calibration = replace(calibration, ng_scores=ng_scores(opened, bundle, self.goal.ng))
+        for line in (f"{precision} on {self.backend}:", *statement(calibration)):
+            say(line)
+        if self.goal.ng is not None:
+            tradeoff = needs("calibration.tradeoff", "cpu")
+            for line in tradeoff.tradeoff_lines(calibration.scores, calibration.ng_scores):
+                say(line)
         judge = needs("export.gate", "cpu").Judge(opened, calibration.threshold)
         self._open.append(_Made(precision, model, calibration, judge))
         return self._open[-1]
@@ -182,8 +209,8 @@ def _deployed(line: _Line, reference: _Made) -> tuple[Deployment, dict[str, tupl
         made = line.made("int8", line.bundle.read("model_int8") if rung == "int8" else _with_floating_ends(line.bundle))
         replayed = gating.replay(line.specimens, reference.judge, made.judge)
         report = gating.gate_report(
-            replayed, reference.judge, made.judge, line.settings.gate, budget=line.budget, target=_TARGET, rung=rung,
-            defects=line.specimens.defects, created_utc=_now_utc(),
+            replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=_TARGET,
+            rung=rung, defects=line.specimens.defects, created_utc=_now_utc(),
         )  # fmt: skip
         for text in report.summary():
             say(text)

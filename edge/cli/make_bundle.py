@@ -34,7 +34,7 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     needs("export.onnx_graph", "train")
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
-    options.report = False
+    options.report, options.review, options.ng = False, None, None
     for step in (fit, export, quantize, calibrate):
         step(options, settings)
     made = load_bundle(options.out)

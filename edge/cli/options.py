@@ -45,6 +45,13 @@ def add_false_reject(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_review(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--review", type=percent, metavar="PERCENT",
+        help="share of good parts, above --false-reject, that may be marked for review (default: no unsure band)",
+    )  # fmt: skip
+
+
 def add_records(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")
     parser.add_argument("--json", action="store_true", help="print JSON")

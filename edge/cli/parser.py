@@ -19,6 +19,7 @@ from edge.cli.options import (
     add_false_reject,
     add_product,
     add_records,
+    add_review,
     add_uncalibrated,
     compute_capability,
     percent,
@@ -211,6 +212,8 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_data(parser, GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
     add_false_reject(parser)
+    add_review(parser)
+    parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")
 
 
 def _gate(parser: argparse.ArgumentParser) -> None:

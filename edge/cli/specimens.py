@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edge.backends.base import Backend
 from edge.bundle import ModelBundle
 from edge.cli.optional import needs
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.kernels.cpu import planes_from_field
+from edge.latency import StageClock
 from edge.normals import NormalPart, read_normals
 from edge.picture import list_pictures, read_picture
 
@@ -134,6 +136,16 @@ class Specimens:
             path = self._parts[int(origin)].path
             frame = _pasted(self._bundle, read_picture(path), field, mask)
             yield specimen(f"{path.name}, artificial defect {number + 1}", frame, True, mask)
+
+
+def ng_scores(backend: Backend, bundle: ModelBundle, folder: Path | None) -> F32:
+    """The image scores of known defective parts; none without a folder."""
+    scores = []
+    for path in [] if folder is None else list_pictures(folder):
+        frame = read_picture(path)
+        _require_region(bundle, path, frame)
+        scores.append(backend.score(frame, StageClock(0)).score)
+    return np.array(scores, np.float32)
 
 
 def draw_defects(fields: U8, weight: F32 | None, count: int) -> Altered:
