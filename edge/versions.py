@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -68,11 +68,22 @@ def write_bundle(path: Path, manifest: Manifest, parts: Parts, audit: Audit | No
         return _switch(_staged(path, manifest, parts), audit or Audit("write"))
 
 
-def commit_version(base: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> ModelBundle:
-    """Commit a version that was made from `base`; raises BundleError when another one has become live meanwhile."""
+def commit_version(
+    base: ModelBundle,
+    manifest: Manifest,
+    parts: Parts,
+    audit: Audit,
+    before_switch: Callable[[ModelBundle], object] = lambda staged: None,
+) -> ModelBundle:
+    """Commit a version that was made from `base`; raises BundleError when another one has become live meanwhile.
+
+    before_switch: called when the version lies there whole, to sign it before anything may run it.
+    """
     with _alone(base.path):
         _refuse_overtaken(base)
-        return _switch(_staged(base.path, manifest, parts), audit)
+        staged = _staged(base.path, manifest, parts)
+        before_switch(staged)
+        return _switch(staged, audit)
 
 
 def stage_version(base: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> ModelBundle:

@@ -61,9 +61,12 @@ class Made:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What the ladder came to. files: INT8 with its calibration and the reports, for the bundle. made: what runs."""
+    """What the ladder came to. files: INT8 with its calibration and the reports, for the bundle. made: what runs.
 
-    deployment: Deployment
+    deployment: None for a bundle that has no INT8, and so nothing to choose.
+    """
+
+    deployment: Deployment | None
     files: dict[str, tuple[str, bytes]]
     made: Made
     said: tuple[str, ...]
