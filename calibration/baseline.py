@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 
 from calibration.threshold import DEFAULT_BUDGET, image_threshold, pixel_threshold, review_threshold
 from edge.backends.cpu import Network
 from edge.bundle import Calibration
-from edge.datatypes import F32, U8
+from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import UsageError
-from edge.kernels.cpu import NetworkOutputs, ResidualTerms, planes_from_field
-from edge.kernels.statistics import cross_fitted_paths, normal_statistics
+from edge.kernels.cpu import CpuScorePath, NetworkOutputs, ResidualTerms, planes_from_field
+from edge.kernels.statistics import MOST_IN_STATISTICS, cross_fitted_paths, normal_statistics
 from edge.manifest import Manifest
 from edge.preprocess import Preprocess
 
@@ -26,22 +27,27 @@ def calibrate(
     preprocess: Preprocess,
     normals: Iterable[U8],
     *,
+    weight: F32 | None = None,
     trained: Iterable[U8] = (),
     budget: float = DEFAULT_BUDGET,
     review: float | None = None,
     created_utc: str,
 ) -> Calibration:
-    """Fit statistics and thresholds on frames uint8 (H, W, 3) BGR of normal parts the network has not seen.
+    """Fit statistics and thresholds on network fields, uint8 (s, s, 3) BGR, of normal parts the network has not seen.
 
-    trained: parts it was trained on; they only help to say where good parts differ (edge/kernels/statistics.py).
-    review: share of good parts that a person may be asked to look at, above the budget; None: no unsure band.
-    Scores are cross-fitted: no part is judged by statistics that saw it. Raises UsageError for too few normals.
+    weight: 1 where the map is scored (s, s); None: everywhere. trained: parts it was trained on; they only help to say
+    where good parts differ (edge/kernels/statistics.py). review: share of good parts that a person may be asked to look
+    at, above the budget; None: no unsure band.
+    Scores are cross-fitted: no part is judged by statistics that saw it. Only the first MOST_IN_STATISTICS parts give
+    statistics and the pixel threshold, so give many in an order that spreads them; those after them are judged by these
+    statistics, and join in the image threshold. So memory does not grow with their number. Raises UsageError for too
+    few normals.
     """
     side = manifest.map_side
     terms = ResidualTerms(manifest.score.residual, manifest.input.size, manifest.score.map_scale)
 
-    def looked_at(frame: U8) -> tuple[F32, NetworkOutputs]:
-        planes_from_field(preprocess.field(frame), network.image)
+    def looked_at(field: U8) -> tuple[F32, NetworkOutputs]:
+        planes_from_field(field, network.image)
         result = network.run()
         error = np.zeros((side, side), np.float32)
         if result.recon is not None:
@@ -49,31 +55,34 @@ def calibrate(
         return error, _without_reconstruction(result)
 
     kept_errors, outputs = [], []
-    weight: F32 | None = None
-    for frame in normals:
-        error, output = looked_at(frame)
+    coming = iter(normals)
+    for field in islice(coming, MOST_IN_STATISTICS):
+        error, output = looked_at(field)
         kept_errors.append(error)
         outputs.append(output)
-        weight = preprocess.weight(*frame.shape[:2])
     if len(outputs) < MINIMUM_NORMALS:
         raise UsageError(
             f"{len(outputs)} normals are too few to calibrate on; at least {MINIMUM_NORMALS} are needed",
             fix="add pictures of good parts that the model was not trained on",
         )
     errors = np.stack(kept_errors)
-    seen = np.array([looked_at(frame)[0] for frame in trained], np.float32).reshape(-1, side, side)
+    known = islice(trained, MOST_IN_STATISTICS)
+    seen = np.array([looked_at(field)[0] for field in known], np.float32).reshape(-1, side, side)
     paths = cross_fitted_paths(manifest.score, errors, outputs, weight, seen)
-    maps = [
-        path.score_error(error if manifest.score.residual.used else None, output)
-        for path, error, output in zip(paths, errors, outputs, strict=True)
-    ]
-    scores = np.array([anomaly_map.score for anomaly_map in maps], np.float32)
+
+    def judged(path: CpuScorePath, error: F32, output: NetworkOutputs) -> AnomalyMap:
+        return path.score_error(error if manifest.score.residual.used else None, output)
+
+    maps = [judged(path, error, output) for path, error, output in zip(paths, errors, outputs, strict=True)]
+    statistics = normal_statistics(manifest.score, errors, outputs, seen)
+    running = CpuScorePath(manifest.score, manifest.input.size, statistics, weight=weight)
+    later = [judged(running, *looked_at(field)).score for field in coming]
+    scores = np.array([*(anomaly_map.score for anomaly_map in maps), *later], np.float32)
     pixels = np.stack([anomaly_map.values for anomaly_map in maps])
     scored = paths[0].weight
     inside = pixels if scored is None else pixels[:, scored > 0]
     threshold = image_threshold(scores, budget)
-    pixel = pixel_threshold(inside.reshape(len(scores), -1), threshold.value)
-    statistics = normal_statistics(manifest.score, errors, outputs, seen)
+    pixel = pixel_threshold(inside.reshape(len(maps), -1), threshold.value)
     return Calibration(
         engine_sha256=engine_sha256,
         preprocess_sha256=preprocess.sha256,

@@ -88,7 +88,7 @@ def not_ready(
 
 
 def trend_lines(challenges: Sequence[Challenge]) -> list[str]:
-    """Challenges as a table, oldest first, and where the golden score stands among those of the same version and source."""
+    """Challenges as a table, oldest first, and where the golden score stands among those of its version and source."""
     if not challenges:
         return ["no challenge is on record"]
     lines = ["time (UTC)        state      golden score  of threshold  golden OK  defects  version   source"]
@@ -106,11 +106,8 @@ def trend_lines(challenges: Sequence[Challenge]) -> list[str]:
 def _standing(challenges: Sequence[Challenge]) -> list[str]:
     """Golden scores of one version and source are exchangeable while nothing changes: so an extreme has its chance."""
     newest = challenges[-1]
-    before = [
-        each.golden_score
-        for each in challenges[:-1]
-        if (each.bundle_sha256, each.source) == (newest.bundle_sha256, newest.source) and each.golden_score is not None
-    ]
+    alike = [each for each in challenges[:-1] if _judged_alike(each, newest)]
+    before = [each.golden_score for each in alike if each.golden_score is not None]
     score = newest.golden_score
     if score is None or len(before) < _FEWEST_FOR_TREND:
         return []
@@ -122,6 +119,10 @@ def _standing(challenges: Sequence[Challenge]) -> list[str]:
         f"golden score {score:.4f} is {where} all of {span}; by chance so in 1 of {len(before) + 1} challenges: "
         "look at light, lens, focus and position"
     ]
+
+
+def _judged_alike(one: Challenge, other: Challenge) -> bool:
+    return (one.bundle_sha256, one.source) == (other.bundle_sha256, other.source)
 
 
 def _ratio(looks: Sequence[Look]) -> str:

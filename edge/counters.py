@@ -13,6 +13,7 @@ class RunCounters:
     in the unsure band. stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running,
     stalled (the driver has not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is
     through) or closed.
+    switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
     """
 
     # the inspection loop
@@ -29,6 +30,9 @@ class RunCounters:
     reconnects: int = 0
     stalls: int = 0
     camera_state: str = "opening"
+    # the watching of the bundle
+    switches: int = 0
+    bundle_state: str = ""
     # the record writer
     recorded: int = 0
     images_stored: int = 0

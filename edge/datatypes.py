@@ -165,4 +165,5 @@ class Verdict:
             "threshold": self.threshold,
             "review": self.review,
             "times_ms": self.times.as_dict(),
+            "bundle_sha256": self.bundle_sha256,
         }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge.datatypes import F32
+from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.metrics import rate_interval
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _pixels(calibration: Calibration) -> str:
     text = f"pixel threshold {calibration.pixel_threshold:.4f}"
     if calibration.pixel_share is None or calibration.pixel_share_largest is None:
         return text
-    parts = share_text(upper_bound(0, len(calibration.scores)))
+    parts = share_text(upper_bound(0, min(len(calibration.scores), MOST_IN_STATISTICS)))
     return (
         f"{text}: {share_text(calibration.pixel_share)} of good parts' area lies above it, at most "
         f"{share_text(calibration.pixel_share_largest)} of one part; fewer than {parts} of good parts have more "

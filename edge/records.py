@@ -238,6 +238,22 @@ class RecordStore:
             values.append(str(before_id))
         return self._verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
 
+    def accepted_pictures(
+        self, bundle: Path, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Path]:
+        """Stored pictures of parts that any version of this bundle found OK, since <= utc < until, oldest first."""
+        conditions, values = ["v.decision = 'OK'", "v.image IS NOT NULL", "r.bundle_path = ?"], [str(bundle.resolve())]
+        for moment, condition in ((since, "v.utc >= ?"), (until, "v.utc < ?")):
+            if moment is not None:
+                conditions.append(condition)
+                values.append(utc_text(moment))
+        rows = self.query(
+            f"SELECT v.image FROM verdicts v JOIN runs r ON r.id = v.run_id WHERE {' AND '.join(conditions)} "
+            "GROUP BY v.image ORDER BY min(v.id)",
+            values,
+        )
+        return [self.directory / image for (image,) in rows]
+
     def run(self, run_id: int) -> RunRecord:
         """The run with this id; raises RecordError."""
         for run in self.runs():

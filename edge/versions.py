@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,6 +30,7 @@ from edge.bundle_history import Audit, append_entry, read_history, took_effect
 from edge.errors import BundleError, EdgeInspectError
 from edge.file_lock import file_lock
 from edge.manifest import FileEntry, Manifest
+from edge.shadow import shadow_folder
 
 log = logging.getLogger("edge.versions")
 
@@ -66,17 +68,34 @@ def write_bundle(path: Path, manifest: Manifest, parts: Parts, audit: Audit | No
         return _switch(_staged(path, manifest, parts), audit or Audit("write"))
 
 
-def commit_version(base: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> ModelBundle:
-    """Commit a version that was made from `base`; raises BundleError when another one has become live meanwhile."""
+def commit_version(
+    base: ModelBundle,
+    manifest: Manifest,
+    parts: Parts,
+    audit: Audit,
+    before_switch: Callable[[ModelBundle], object] = lambda staged: None,
+) -> ModelBundle:
+    """Commit a version that was made from `base`; raises BundleError when another one has become live meanwhile.
+
+    before_switch: called when the version lies there whole, to sign it before anything may run it.
+    """
     with _alone(base.path):
         _refuse_overtaken(base)
-        return _switch(_staged(base.path, manifest, parts), audit)
+        staged = _staged(base.path, manifest, parts)
+        before_switch(staged)
+        return _switch(staged, audit)
 
 
-def stage_version(base: ModelBundle, manifest: Manifest, parts: Parts) -> ModelBundle:
-    """Write a version beside the live one without switching to it; `switch_version` does that later."""
+def stage_version(base: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> ModelBundle:
+    """Write a version beside the live one without switching to it; `switch_version` does that later.
+
+    Its line of the history counts as a change that has not happened.
+    """
     with _alone(base.path):
-        return _staged(base.path, manifest, parts)
+        _refuse_overtaken(base)
+        staged = _staged(base.path, manifest, parts)
+        append_entry(base.path, audit.entry(base.sha256, staged.sha256, differences(base, staged)))
+        return staged
 
 
 def switch_version(base: ModelBundle, staged: ModelBundle, audit: Audit) -> ModelBundle:
@@ -250,6 +269,7 @@ def _prune(path: Path) -> None:
             except OSError as error:
                 log.warning("%s: an old version's file cannot be deleted: %s", file, error.strerror)
                 break
+        shutil.rmtree(shadow_folder(path, version.bundle.sha256), ignore_errors=True)
 
 
 def _store(path: Path, name: str, data: bytes) -> FileEntry:

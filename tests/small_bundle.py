@@ -116,7 +116,8 @@ def make_bundle(path: Path, normals: int = 24, **changes: object) -> ModelBundle
             bundle.engine_sha256(precision),
             bundle.manifest,
             bundle.preprocess,
-            parts,
+            [bundle.preprocess.field(part) for part in parts],
+            weight=bundle.preprocess.weight(*parts[0].shape[:2]),
             created_utc="2026-01-01T00:00:00+00:00",
         )
         calibrations[f"calibration_{precision}"] = (f"calibration_{precision}.npz", calibration.to_bytes())

@@ -83,9 +83,13 @@ def test_a_change_made_from_a_version_that_is_no_longer_live_is_refused(bundle_p
 
 def test_a_staged_version_waits_until_it_is_switched_to(bundle_path):
     base = load_bundle(bundle_path)
-    staged = stage_version(base, base.manifest, {"ranges": ("ranges.json", b"{}")})
+    staged = stage_version(base, base.manifest, {"ranges": ("ranges.json", b"{}")}, Audit("candidate"))
     assert load_bundle(bundle_path).sha256 == base.sha256
     assert switch_version(base, staged, Audit("recalibrate")).sha256 == staged.sha256
+    history = read_history(bundle_path)[-2:]
+    assert [entry.action for entry in history] == ["candidate", "recalibrate"]
+    assert took_effect(history, staged.sha256) == [False, True]
+    assert roll_back(bundle_path).sha256 == base.sha256
 
 
 def test_a_damaged_version_is_not_gone_back_to(bundle_path):

@@ -26,6 +26,7 @@ _ROOMS = {
     "export": ("engines", "export"),
     "quantize": ("deploy", "quantize"),
     "calibrate": ("deploy", "calibrate"),
+    "recalibrate": ("recalibrate", "recalibrate"),
     "gate": ("deploy", "gate"),
     "threshold": ("threshold", "threshold"),
     "defects": ("defects", "defects"),

@@ -58,9 +58,9 @@ def _described(live: str, entries: list[HistoryEntry], happened: list[bool], ver
         yield "no changes on record: the bundle was made before there was a history, or copied without it"
     for entry, done in zip(entries, happened, strict=True):
         start = "made" if entry.before is None else f"{entry.before[:SHORT]} to"
-        yield f"{entry.utc}  {entry.action} by {entry.who}: {start} {entry.after[:SHORT]}{'' if done else '  CUT OFF'}"
+        yield f"{entry.utc}  {entry.action} by {entry.who}: {start} {entry.after[:SHORT]}{'' if done else '  NOT MADE'}"
         if not done:
-            yield "    the change was prepared but never made: the process or the power ended first"
+            yield "    prepared only: a candidate that was not switched to, or the process or the power ended first"
         samples = entry.samples
         if samples is not None:
             yield f"    from {samples.count} pictures of {samples.folder}, {samples.sha256[:12]}…"

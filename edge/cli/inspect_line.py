@@ -15,6 +15,7 @@ from types import FrameType
 
 from edge.backends import open_backends, usable_cores
 from edge.bundle import ModelBundle
+from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
@@ -24,10 +25,11 @@ from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
 from edge.errors import CalibrationMismatch
 from edge.inspector import Inspector
+from edge.lineup import Lineup
 from edge.loop import run_loop
 from edge.records import RunInfo
 from edge.samples import sample_bundle
-from edge.signature import trusted_bundle
+from edge.signature import require_signature, trusted_bundle
 from edge.sinks.base import Sink
 from edge.sinks.json_lines import JsonLines
 from edge.sinks.live_view import LiveView, PlainView, ViewTitle
@@ -40,11 +42,9 @@ MOST_INSPECTORS = 4
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
-    signed_by = settings.inspection.signed_by
-    bundle = trusted_bundle(bundle_path(settings), None if signed_by is None else Path(signed_by))
-    check_region(bundle, settings)
-    inspectors = make_inspectors(bundle, settings, inspectors_for(options, settings))
-    inspector = inspectors[0]
+    bundle = _live_bundle(settings)
+    lineup = Lineup(make_inspectors(bundle, settings, inspectors_for(options, settings)))
+    inspector = lineup.inspectors[0]
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
     require_challenge(bundle, inspector.backend.engine_sha256, options.camera, settings)
     capture = opened_capture(options.camera, settings, counters)
@@ -59,17 +59,18 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             sinks.append(recorder)
         if options.json:
             sinks.append(JsonLines(sys.stdout, stop.set))
+        watch = _watch(bundle, lineup, counters, settings)
+        sinks.append(watch)
         try:
             finished = run_loop(
                 capture,
-                inspector,
+                lineup,
                 sinks,
                 settings,
                 counters,
                 stop=stop,
                 max_frames=1 if options.once else options.frames,
                 duration_s=options.duration,
-                beside=inspectors[1:],
             )
             if recorder is not None and finished and not capture.live:
                 recorder.drain(stop)
@@ -80,12 +81,41 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     records = settings.record.directory
     print(run_summary(tally, counters, records), file=sys.stderr)
     code = INTERRUPTED if interrupted() else 0
-    if not finished:
+    if not finished or watch.busy:
         # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end
         os._exit(code)
-    for each in inspectors:
+    for each in lineup.inspectors:
         each.backend.close()
     return code
+
+
+def _live_bundle(settings: Settings) -> ModelBundle:
+    """The bundle as it is now, if it may run with these settings."""
+    bundle = trusted_bundle(bundle_path(settings), _public_key(settings))
+    check_region(bundle, settings)
+    return bundle
+
+
+def _watch(bundle: ModelBundle, lineup: Lineup, counters: RunCounters, settings: Settings) -> BundleWatch:
+    key = _public_key(settings)
+
+    def trust(version: ModelBundle) -> None:
+        if key is not None:
+            require_signature(version, key)
+
+    return BundleWatch(
+        bundle,
+        lineup,
+        counters,
+        load=lambda: _live_bundle(settings),
+        trust=trust,
+        open_inspectors=lambda version, count: make_inspectors(version, settings, count),
+    )
+
+
+def _public_key(settings: Settings) -> Path | None:
+    signed_by = settings.inspection.signed_by
+    return None if signed_by is None else Path(signed_by)
 
 
 def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:

@@ -9,6 +9,7 @@ from edge.backends import choose_backend
 from edge.bundle import ModelBundle, load_bundle
 from edge.bundle_history import Audit
 from edge.cli.deploy import calibrate, quantize
+from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
@@ -91,7 +92,9 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         files={"model_fp32": FileEntry(name="model_fp32.onnx", sha256="0" * 64, bytes=0)},
     )
     unwritten = ModelBundle(options.out, manifest, "")
-    shown = [] if options.data is None else held_out_images(unwritten, options.data, _COMPARED_PICTURES)
+    shown = []
+    if options.data is not None:
+        shown = held_out_images(good_parts(unwritten, options.data, _COMPARED_PICTURES), _COMPARED_PICTURES)
     model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
     write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
     compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"

@@ -29,6 +29,7 @@ from edge.cli.options import (
     seeds,
     whole_number,
 )
+from edge.cli.recalibrate_options import add_recalibrate
 from edge.cli.threshold_options import add_threshold
 from edge.errors import UsageError
 
@@ -245,6 +246,7 @@ def _bundle_command(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bundle", type=Path, help="model bundle directory")
     parser.add_argument("--key", type=Path, help="private key: sign with it, or the file keygen makes (and .pub)")
+    parser.add_argument("--version", help="sign: first digits of a version that is not live (default: the live one)")
     parser.add_argument("--public-key", type=Path, help="verify: only a signature by this key will do")
 
 
@@ -305,6 +307,7 @@ COMMANDS = {
     "export": ("write a trained network as FP32 ONNX into a new bundle; build the engine of a target", _export),
     "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
+    "recalibrate": ("new good parts in, a new version of the bundle out, checked, beside the old", add_recalibrate),
     "gate": ("do verdicts survive? replay good and defective parts through FP32 and what runs", _gate),
     "threshold": ("what the threshold promises; change it without export, under a running inspection", add_threshold),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),

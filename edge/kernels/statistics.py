@@ -18,6 +18,8 @@ from edge.manifest import ScoreSpec
 # is so uncertain that one ordinary ninth part would score as a defect
 PRIOR_NORMALS = 16
 FOLDS = 5
+# more would tell little new of where good parts differ, and each takes memory while the others are judged
+MOST_IN_STATISTICS = 256
 
 
 def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[NetworkOutputs]) -> F32:

@@ -82,7 +82,7 @@ class LiveView:
         facts.add_column(overflow="fold")
         for name, value in (
             ("source", _text(self._title.source)),
-            ("bundle", _text(f"{self._title.bundle} on {self._title.backend}")),
+            ("bundle", _text(f"{self._title.bundle} on {self._title.backend}   {counters.bundle_state}".strip())),
             ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
             ("frames", _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
             ("verdicts", _counts(counters)),
