@@ -24,6 +24,8 @@ _PLACES = 8
 _CONTRAST = 90.0
 # a missing patch that changes less than this would not be seen: it lies on even ground
 _LEAST_CHANGE = 40.0
+# filling a shape also draws its outline, half a pixel on each side
+_DRAWN_EDGE = 1.0
 # length over width
 _SLENDERNESS = {"scratch": 14.0, "spot": 1.3, "missing patch": 1.0}
 KINDS = tuple(_SLENDERNESS)
@@ -51,7 +53,7 @@ def seeded_defects(picture: U8, preprocess: Preprocess, count: int, area: float)
         random = np.random.default_rng((_SEED, number))
         spots = [divmod(int(place), inside.shape[1]) for place in random.choice(places, _PLACES)]
         patches = [_patch(picture, inside, spot, kind, area * len(places), surround, random) for spot in spots]
-        patch = max(patches, key=lambda made: made.change)
+        patch = max(patches, key=lambda made: (made.natural, made.change))
         altered = picture.copy()
         altered[patch.rows, patch.columns] = patch.picture
         yield SeededDefect(f"{kind} {number // len(KINDS) + 1}", altered, patch.area_px / len(places))
@@ -59,12 +61,13 @@ def seeded_defects(picture: U8, preprocess: Preprocess, count: int, area: float)
 
 @dataclass(frozen=True)
 class _Patch:
-    """The altered part of a picture, and where it goes; change: in grey levels, summed."""
+    """The altered part of a picture, and where it goes. natural: it looks as its kind does. change: summed grey levels."""
 
     rows: slice
     columns: slice
     picture: U8
     area_px: float
+    natural: bool
     change: float
 
 
@@ -100,29 +103,33 @@ def _patch(
     rows, columns = slice(top, spot[0] + reach + 1), slice(left, spot[1] + reach + 1)
     ground = picture[rows, columns].astype(np.float32)
     shape = np.zeros(ground.shape[:2], np.float32)
-    centre, angle = (float(spot[1] - left), float(spot[0] - top)), float(random.uniform(0, 180))
-    if kind == "spot":
-        # an ellipse of these axes has the area of the rectangle
-        axes = 2 / math.sqrt(math.pi) * np.array([length, width])
-        cv2.ellipse(shape, (centre, (float(axes[0]), float(axes[1])), angle), (1.0,), cv2.FILLED)
-    else:
-        corners = cv2.boxPoints((centre, (length, width), angle))
-        # in sixteenths of a pixel: a scratch on a small picture is a pixel wide
-        cv2.fillPoly(shape, [np.round(corners * 16).astype(np.int32)], (1.0,), shift=4)
+    _fill(shape, kind, (spot[1] - left, spot[0] - top), (length, width), float(random.uniform(0, 180)))
     # soft edges, as optics make them
     cover = np.asarray(cv2.GaussianBlur(shape, (0, 0), blur), np.float32) * inside[rows, columns]
-    colour = _colour(ground, cover, surround if kind == "missing patch" else None)
-    altered = (ground + cover[..., None] * (colour - ground)).round().clip(0, 255)
-    change = float(np.abs(altered - ground).max(axis=2).sum())
-    return _Patch(rows, columns, altered.astype(np.uint8), float(cover.sum()), change)
-
-
-def _colour(ground: F32, cover: F32, surround: F32 | None) -> F32:
-    """What the defect shows, BGR: the surround where that can be told apart, else lighter or darker than the ground."""
     here = (ground * cover[..., None]).sum((0, 1)) / max(float(cover.sum()), 1e-6)
-    if surround is not None and float(np.abs(surround - here).max()) >= _LEAST_CHANGE:
-        return surround
-    return np.asarray(here + (-_CONTRAST if here.mean() > 127 else _CONTRAST), np.float32)
+    shows_surround = kind == "missing patch" and float(np.abs(surround - here).max()) >= _LEAST_CHANGE
+    # where the surround cannot be told apart: lighter or darker than the ground
+    colour = surround if shows_surround else here + (-_CONTRAST if here.mean() > 127 else _CONTRAST)
+    altered = (ground + cover[..., None] * (colour - ground)).round().clip(0, 255)
+    return _Patch(
+        rows,
+        columns,
+        altered.astype(np.uint8),
+        float(cover.sum()),
+        natural=shows_surround or kind != "missing patch",
+        change=float(np.abs(altered - ground).max(axis=2).sum()),
+    )
+
+
+def _fill(shape: F32, kind: str, centre: tuple[float, float], sides: tuple[float, float], angle: float) -> None:
+    """Set a turned rectangle of these sides about the centre (x, y), or an ellipse of the same area, to 1."""
+    if kind == "spot":
+        axes = [max(0.0, 2 / math.sqrt(math.pi) * side - _DRAWN_EDGE) for side in sides]
+        cv2.ellipse(shape, (centre, (axes[0], axes[1]), angle), (1.0,), cv2.FILLED)
+        return
+    corners = cv2.boxPoints((centre, (sides[0] - _DRAWN_EDGE, sides[1] - _DRAWN_EDGE), angle))
+    # in sixteenths of a pixel: a scratch on a small picture is a pixel wide
+    cv2.fillPoly(shape, [np.round(corners * 16).astype(np.int32)], (1.0,), shift=4)
 
 
 def _surround(picture: U8, inside: U8) -> F32:
