@@ -61,7 +61,7 @@ def seeded_defects(picture: U8, preprocess: Preprocess, count: int, area: float)
 
 @dataclass(frozen=True)
 class _Patch:
-    """The altered part of a picture, and where it goes. natural: it looks as its kind does. change: summed grey levels."""
+    """The altered part of a picture, and where it goes. natural: as its kind looks. change: summed grey levels."""
 
     rows: slice
     columns: slice
