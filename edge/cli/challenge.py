@@ -41,6 +41,8 @@ def challenge(options: argparse.Namespace, settings: Settings) -> int:
     pictures = options.data or (Path(settings.challenge.pictures) if settings.challenge.pictures else None)
     if options.camera is None and pictures is None:
         raise UsageError("nothing to judge: neither --camera nor --data", fix=RUN_IT)
+    if pictures is not None and not pictures.is_dir():
+        raise UsageError(f"{pictures}: no such folder", fix="give --data a folder with good/ and folders of defects")
     made = _judged(options, settings, bundle, pictures)
     if settings.record.directory is not None:
         save_challenge(Path(settings.record.directory), made)
@@ -90,7 +92,7 @@ def _camera_parts(capture: Capture, frames: int) -> Iterator[Part]:
     """Golden parts as the line's own camera shows them, with its checks for frozen, black and missing pictures."""
     try:
         taken = 0
-        while not capture.ended and (taken < frames or not capture.live):
+        while not capture.ended and taken < frames:
             frame = capture.take(_TAKE_S)
             if frame is not None:
                 taken += 1
@@ -103,8 +105,6 @@ def _picture_parts(folder: Path | None, settings: Settings) -> Iterator[Part]:
     """`good/` of a folder and its other folders; a folder of pictures alone holds golden parts."""
     if folder is None:
         return
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", fix="give --data a folder with good/ and folders of defects")
     places = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
     for place in places or [folder]:
         kind: Kind = "golden" if not places or place.name == "good" else "defective"

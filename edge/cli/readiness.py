@@ -6,11 +6,12 @@ import logging
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge.bundle import ModelBundle
+from edge.bundle import ModelBundle, load_bundle
 from edge.camera import names_files
 from edge.challenge_records import latest_challenges, not_ready
 from edge.config import Settings
-from edge.errors import ChallengeError
+from edge.errors import BundleError, ChallengeError, RecordError
+from edge.findings import Finding, State
 
 log = logging.getLogger("edge.challenge")
 
@@ -31,6 +32,25 @@ def require_challenge(bundle: ModelBundle, engine_sha256: str, camera: str, sett
     if wanted == "refuse":
         raise ChallengeError(f"the line is not ready: {why}", fix=RUN_IT)
     log.warning("the line is NOT READY: %s; %s", why, RUN_IT)
+
+
+def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
+    """For `doctor`: whether a line that needs a challenge may start; nothing where none is needed."""
+    wanted = settings.challenge.require
+    if wanted is None:
+        return []
+    try:
+        bundle = load_bundle(bundle_path)
+        why = why_not_ready(bundle, bundle.engine_sha256(bundle.precision(settings.inspection.precision)), settings)
+    except BundleError:
+        # told by the finding about the bundle
+        return []
+    except RecordError as error:
+        return [Finding("challenge", State.FAIL, error.message, error.fix)]
+    if why is None:
+        return [Finding("challenge", State.OK, "passed; the line is ready")]
+    state = State.FAIL if wanted == "refuse" else State.WARN
+    return [Finding("challenge", state, f"the line is not ready: {why}", RUN_IT)]
 
 
 def why_not_ready(bundle: ModelBundle, engine_sha256: str, settings: Settings) -> str | None:

@@ -79,6 +79,18 @@ def test_a_line_that_needs_a_challenge_does_not_start_without_one(bundle_path, g
     assert edge_here(here, "--camera", golden / "good", "--bundle", bundle_path, "--no-record").returncode == 0
 
 
+def test_doctor_tells_whether_a_line_that_needs_a_challenge_is_ready(bundle_path, golden, here, tmp_path):
+    def finding():
+        told = json.loads(edge_here(here, "doctor", "--bundle", bundle_path, "--json").stdout)["findings"]
+        return [(each["state"], each["value"]) for each in told if each["name"] == "challenge"]
+
+    assert finding() == []
+    (tmp_path / "config.yaml").write_text("challenge: {require: refuse}\n")
+    assert finding() == [("fail", "the line is not ready: no challenge is on record")]
+    assert edge_here(here, "challenge", "--bundle", bundle_path, "--data", golden).returncode == 0
+    assert finding() == [("ok", "passed; the line is ready")]
+
+
 def test_a_line_that_wants_to_be_warned_is_warned_and_starts(bundle_path, tmp_path, caplog):
     settings = Settings.model_validate({"challenge": {"require": "warn"}, "record": {"directory": str(tmp_path)}})
     bundle = load_bundle(bundle_path)
