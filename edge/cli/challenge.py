@@ -11,11 +11,11 @@ from pathlib import Path
 
 import cv2
 
-from edge.bundle import ModelBundle, load_bundle
+from edge.bundle import ModelBundle
 from edge.capture import Capture
 from edge.challenge import Challenge, Kind, Shown, challenged
 from edge.challenge_records import latest_challenges, save_challenge, trend_lines
-from edge.cli.inspect_line import bundle_path, make_inspector, opened_capture
+from edge.cli.inspect_line import live_bundle, make_inspector, opened_capture
 from edge.cli.readiness import RUN_IT, why_not_ready
 from edge.config import Settings
 from edge.counters import RunCounters
@@ -35,7 +35,7 @@ Part = tuple[Kind, str, Frame]
 
 def challenge(options: argparse.Namespace, settings: Settings) -> int:
     """Judge golden parts and defects, keep the result; 0 when the line is ready, 1 when not."""
-    bundle = load_bundle(bundle_path(settings))
+    bundle = live_bundle(settings)
     if options.show:
         return _show(options, settings, bundle)
     pictures = options.data or (Path(settings.challenge.pictures) if settings.challenge.pictures else None)

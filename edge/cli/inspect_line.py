@@ -42,7 +42,7 @@ MOST_INSPECTORS = 4
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
-    bundle = _live_bundle(settings)
+    bundle = live_bundle(settings)
     lineup = Lineup(make_inspectors(bundle, settings, inspectors_for(options, settings)))
     inspector = lineup.inspectors[0]
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-def _live_bundle(settings: Settings) -> ModelBundle:
+def live_bundle(settings: Settings) -> ModelBundle:
     """The bundle as it is now, if it may run with these settings."""
     bundle = trusted_bundle(bundle_path(settings), _public_key(settings))
     check_region(bundle, settings)
@@ -107,7 +107,7 @@ def _watch(bundle: ModelBundle, lineup: Lineup, counters: RunCounters, settings:
         bundle,
         lineup,
         counters,
-        load=lambda: _live_bundle(settings),
+        load=lambda: live_bundle(settings),
         trust=trust,
         open_inspectors=lambda version, count: make_inspectors(version, settings, count),
     )
