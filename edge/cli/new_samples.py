@@ -113,8 +113,6 @@ def new_samples(
     unlike = [] if options.keep_suspicious else _unlike(order, opinions)
     _show(options.sheet, rejected + unlike, [part.path for part in order if str(part.path) not in gone])
     suspicious = [each for each in rejected if each.reason.suspicion] + unlike
-    readable = len(order) + sum(each.reason.suspicion for each in rejected)
-    _refuse_mostly_suspicious(suspicious, readable, options.sheet)
     against = np.count_nonzero(opinions.live > live.threshold)
     say(f"the live version rejects {against} of the {len(order)}; {len(unlike)} are unlike the others")
     if against > _MOST_REJECTED * len(order) and not options.scene_changed:
@@ -124,6 +122,8 @@ def new_samples(
             fix="if the scene changed (light, focus, position) and every one of them is good, repeat with "
             "--scene-changed; if not, leave out the defective ones, and those of other products",
         )
+    readable = len(order) + sum(each.reason.suspicion for each in rejected)
+    _refuse_mostly_suspicious(suspicious, readable, options.sheet)
     names = {each.name for each in unlike}
     kept = np.array([str(part.path) not in names for part in order], np.bool_)
     parts.keep(part.path for part in (*order, *parts.trained) if str(part.path) not in names)
