@@ -17,6 +17,7 @@ from edge.config import Settings
 from edge.counters import RunCounters
 from edge.datatypes import U8, Fault, Frame, Verdict
 from edge.inspector import Inspector
+from edge.lineup import Lineup
 from edge.loop import run_loop
 
 WARM_UP_S = 0.5
@@ -78,8 +79,8 @@ def measure_throughput(
     def inspect(duration_s: float) -> float:
         arrivals = _Arrivals()
         run_loop(
-            PictureFlood(pictures), inspectors[0], [arrivals], settings, RunCounters(),
-            stop=threading.Event(), duration_s=duration_s, beside=inspectors[1:],
+            PictureFlood(pictures), Lineup(inspectors), [arrivals], settings, RunCounters(),
+            stop=threading.Event(), duration_s=duration_s,
         )  # fmt: skip
         return arrivals.per_s
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.backends import choose_backend, usable_cores
-from edge.bundle import ModelBundle, load_bundle
+from edge.bundle import ModelBundle
 from edge.camera import open_source
 from edge.cli import INTERRUPTED
-from edge.cli.inspect_line import MOST_INSPECTORS, bundle_path, make_inspectors, run_info
+from edge.cli.inspect_line import MOST_INSPECTORS, live_bundle, make_inspectors, run_info
 from edge.cli.progress import progress_bar, say
 from edge.cli.tables import show
 from edge.config import Settings
@@ -78,7 +78,7 @@ class _Bench:
         from benchmarks.timing.source import pictures_of
 
         self._options, self._settings = options, settings
-        self._bundle: ModelBundle = load_bundle(bundle_path(settings))
+        self._bundle: ModelBundle = live_bundle(settings)
         self._precision = self._bundle.precision(settings.inspection.precision)
         self._threads = settings.inspection.threads
         self._pictures = pictures_of(options.source, options.frame_size, settings.camera)

@@ -126,3 +126,17 @@ def test_an_error_of_the_engine_reaches_the_caller():
 
     with pytest.raises(RuntimeError, match="engine broke"):
         measure(PLAN, [inspector()], [BrokenEngine()])
+
+
+def test_ctrl_c_ends_a_run_with_what_was_measured_until_then():
+    pressed = []
+
+    def advance(done, total):
+        if not pressed:
+            pressed.append(done)
+            raise KeyboardInterrupt
+
+    found = measure(replace(PLAN, frames=None, duration_s=60), [inspector()], [SleepingEngine()], advance)
+    assert found.interrupted
+    assert found.usage.wall_s < 30
+    assert found.streams[0].frames.count > 0
