@@ -7,8 +7,10 @@ import json
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,10 @@ from edge.cli.progress import progress_bar, say
 from edge.cli.tables import show
 from edge.config import Settings
 from edge.counters import RunCounters
-from edge.datatypes import U8
+from edge.datatypes import U8, Frame
 from edge.errors import UsageError
 from edge.inspector import Inspector
+from edge.opencv_camera import redact
 from edge.sinks.base import Sink
 from edge.sinks.recorder import Recorder
 from edge.whole_file import write_whole
@@ -164,7 +167,7 @@ class _Bench:
         if self._pictures is None:
             if options.cadence or options.cadence_from or options.frame_size:
                 raise UsageError(
-                    f"{options.source} is a camera, which has its own pace and frame size",
+                    f"{redact(options.source)} is a camera, which has its own pace and frame size",
                     fix="leave --cadence and --frame-size out, or give pictures as --source",
                 )
             return Cadence("as the camera has it")
@@ -204,11 +207,7 @@ class _Bench:
         )
 
     def _allocations(self, inspector: Inspector, pictures: Sequence[U8]) -> dict[str, Any]:
-        import time
-        from datetime import datetime, timezone
-
         from benchmarks.timing.usage import allocations
-        from edge.datatypes import Frame
 
         def inspect(index: int) -> None:
             image = pictures[index % len(pictures)]
@@ -235,7 +234,7 @@ class _Bench:
                 "backend": self._backend,
                 "precision": self._precision,
                 "threads": self._threads,
-                "source": self._options.source,
+                "source": redact(self._options.source),
                 "frame_px": list(frame_px),
                 "cadence": cadence,
                 "streams": streams,
@@ -280,7 +279,7 @@ def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
         show(tables[report["mode"]](report))
     try:
         if options.out:
-            write_result(options.out, shlex.join(["edge-inspect", *sys.argv[1:]]), report)
+            write_result(options.out, redact(shlex.join(["edge-inspect", *sys.argv[1:]])), report)
         if options.page:
             options.page.parent.mkdir(parents=True, exist_ok=True)
             picture = options.page.suffix == ".svg"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.fakes import write_picture
+from tests.fakes import MjpegCamera, write_picture
 from tests.small_bundle import good_part
 from tests.system.command_line import assert_refused, edge
 
@@ -90,3 +90,21 @@ def test_a_regression_is_exit_code_1(bundle_path, parts, tmp_path):
 )
 def test_what_cannot_be_is_refused(arguments, code, word, tmp_path):
     assert_refused(edge("benchmark", *arguments, cwd=tmp_path), code, word)
+
+
+def test_a_camera_is_timed_as_it_comes_and_its_password_is_kept_secret(bundle_path, tmp_path):
+    camera = MjpegCamera(fps=60)
+    try:
+        arguments = ("--bundle", bundle_path, "--source", camera.url, "--frames", 10, "--warm-up", 2)
+        result = edge("benchmark", *arguments, "--out", "a.json", cwd=tmp_path)
+        refused = edge("benchmark", *arguments, "--cadence", "2/s", cwd=tmp_path)
+    finally:
+        camera.kill()
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "a.json").read_text()
+    found = json.loads(text)
+    assert "grab" not in found["stages_ms"]
+    assert found["run"]["frame_px"] == [60, 80]
+    assert "hunter2" not in text + result.stdout + result.stderr
+    assert refused.returncode == 2
+    assert "hunter2" not in refused.stderr
