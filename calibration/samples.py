@@ -17,15 +17,13 @@ from calibration.sample_statistics import DISTANCES, ENOUGH, SampleStatistics, c
 from edge.config import FreshnessSettings
 from edge.datatypes import F32, U8
 from edge.freshness import FreshnessCheck
+from edge.part_watch import SAME_LEVELS, levels_apart, same_moment_slack
 from edge.picture import UndecodablePicture, decode_picture
 
 # robust standard deviations from which on a sample is no longer believed: far out, because the tail of good parts is
 # what a threshold must know. Few samples know their spread badly: the limit grows by this share of 1 / count.
 _FAR = 5.0
 _FAR_OF_FEW = 4.0
-# two pictures are of the same moment of the same part when they differ by less than sensor noise leaves in a picture
-# of 32 x 32, with light that flickers by this share
-_SAME_LEVELS, _FLICKER = 0.8, 0.07
 _SIGNATURE_SIDE = 16
 # where less than this share of the part's contrast is left, there is no part
 _ABSENT = 0.35
@@ -155,9 +153,15 @@ class Screener:
         self._known: SampleStatistics | None = None
 
     @property
-    def count(self) -> int:
-        """Samples that have not been turned away at once."""
-        return len(self._looks)
+    def turned_away(self) -> tuple[Rejected, ...]:
+        """What `add` rejected; a screening tells these first."""
+        return tuple(self._rejected)
+
+    def forget(self, name: str) -> None:
+        """Take a sample out again, as if it had never come."""
+        for index in [index for index, look in enumerate(self._looks) if look.name == name]:
+            del self._hashes[self._looks.pop(index).sha256]
+            self._signatures = np.delete(self._signatures, index, 0)
 
     def add(self, sample: Sample, *, at_once: bool = False) -> Rejected | None:
         """Why the picture is no sample, or None so far; one that is told here is not looked at again.
@@ -165,7 +169,7 @@ class Screener:
         at_once: hold it against those before it, too, once there are enough; else only `screening` does.
         """
         found = self._fault(sample)
-        if not isinstance(found, Rejected) and at_once and len(self._looks) >= ENOUGH:
+        if isinstance(found, Look) and at_once and len(self._looks) >= ENOUGH:
             found = self._against_earlier(found) or found
         if isinstance(found, Rejected):
             self._rejected.append(found)
@@ -213,7 +217,7 @@ class Screener:
             return Rejected(sample.name, Reason(str(fault.reason).replace("_", " ")), fault.detail)
         look = look_at(sample.name, picture, picture[y : y + down, x : x + across])
         if look.sha256 in self._hashes:
-            return Rejected(sample.name, Reason.DUPLICATE, f"the same pixels as {self._hashes[look.sha256]}")
+            return Rejected(sample.name, Reason.DUPLICATE, f"the same pixels as {Path(self._hashes[look.sha256]).name}")
         same = self._same_moment(look)
         if same is not None:
             return Rejected(sample.name, Reason.DUPLICATE, same)
@@ -232,14 +236,15 @@ class Screener:
         signature = _signature(look.small)
         earlier = self._signatures[: len(self._looks)]
         # the mean of cells differs by no more than the cells do: no pair is missed
-        slack = _SAME_LEVELS + _FLICKER * float(np.sqrt((signature**2).mean()))
+        slack = same_moment_slack(float(np.sqrt((signature**2).mean())))
         near = np.flatnonzero(((earlier - signature) ** 2).mean(1) <= slack**2)
         for index in near:
-            difference = _difference(look.small, self._looks[index].small)
-            if difference <= _SAME_LEVELS:
+            difference = levels_apart(look.small, self._looks[index].small)
+            if difference <= SAME_LEVELS:
+                earlier_name = Path(self._looks[index].name).name
                 return (
-                    f"shows what {self._looks[index].name} shows: {difference:.2f} grey levels apart, "
-                    f"noise alone makes up to {_SAME_LEVELS:g}"
+                    f"shows what {earlier_name} shows: {difference:.2f} grey levels apart, "
+                    f"noise alone makes up to {SAME_LEVELS:g}"
                 )
         return None
 
@@ -258,13 +263,6 @@ def _signature(small: U8) -> F32:
     half = small.shape[0] // _SIGNATURE_SIDE
     cells = small.reshape(_SIGNATURE_SIDE, half, _SIGNATURE_SIDE, half, 3).mean((1, 3, 4)).ravel()
     return np.asarray(cells - cells.mean(), np.float32)
-
-
-def _difference(one: U8, other: U8) -> float:
-    """Root mean square difference in levels, of light that flickers: a small gain and an offset are taken out."""
-    a, b = (values.astype(np.float32).ravel() - values.mean() for values in (one, other))
-    gain = float(np.clip(a @ b / max(float(b @ b), 1.0), 1 - _FLICKER, 1 + _FLICKER))
-    return float(np.sqrt(((a - gain * b) ** 2).mean()))
 
 
 def _strangeness(look: Look, known: SampleStatistics) -> Rejected | None:
