@@ -40,7 +40,7 @@ FEATURES = (
     Feature("brightness", 4.0, " levels"),
     Feature("contrast", 0.1, logarithmic=True),
     Feature("edges", 0.1, logarithmic=True),
-    Feature("focus", 0.1, logarithmic=True),
+    Feature("focus", 0.07, logarithmic=True),
     Feature("noise", 0.25, logarithmic=True),
     Feature("green to red", 1.5, " levels"),
     Feature("blue to yellow", 1.5, " levels"),

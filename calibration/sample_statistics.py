@@ -20,6 +20,8 @@ from edge.part_watch import SMALL_SIDE
 ENOUGH = 8
 # median absolute deviation → standard deviation of a normal distribution
 _TO_SIGMA = 1.4826
+# by this share of 1 / count a spread may be larger than it seems
+_UNSURE = 8.0
 # what no good part is held against: levels a cell may differ in anyway
 _FINEST_CELL = 3.0
 # cells that decide how unlike the most unlike spot is
@@ -161,8 +163,10 @@ def common_size(looks: Sequence[Look]) -> tuple[int, int] | None:
 
 
 def _centre_and_spread(values: F64, finest: F64 | float) -> tuple[F64, F64]:
+    """Median and robust standard deviation over the rows; that of few samples is taken for larger than it seems."""
     centre = np.median(values, 0)
-    return centre, np.maximum(_TO_SIGMA * np.median(np.abs(values - centre), 0), finest)
+    spread = _TO_SIGMA * np.median(np.abs(values - centre), 0) * (1 + _UNSURE / len(values))
+    return centre, np.maximum(spread, finest)
 
 
 def _part(typical: U8) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -21,9 +21,8 @@ from edge.part_watch import SAME_LEVELS, levels_apart, same_moment_slack
 from edge.picture import UndecodablePicture, decode_picture
 
 # robust standard deviations from which on a sample is no longer believed: far out, because the tail of good parts is
-# what a threshold must know. Few samples know their spread badly: the limit grows by this share of 1 / count.
+# what a threshold must know
 _FAR = 5.0
-_FAR_OF_FEW = 4.0
 _SIGNATURE_SIDE = 16
 # where less than this share of the part's contrast is left, there is no part
 _ABSENT = 0.35
@@ -267,24 +266,23 @@ def _signature(small: U8) -> F32:
 
 def _strangeness(look: Look, known: SampleStatistics) -> Rejected | None:
     """The first and gravest way in which the sample is unlike the others."""
-    far = _FAR * (1 + _FAR_OF_FEW / known.count)
     # where parts do not lie the same way, the centre of what is seen says nothing
     everything = tuple(name for name in FEATURE if known.likeness >= _ALIGNED or not name.startswith("place"))
     return (
-        _empty(look, known, far)
-        or _far_feature(look, known, far, Reason.INCONSISTENT, _LIGHT)
-        or _far_feature(look, known, far, Reason.BLURRED, _SHARPNESS)
-        or _far_feature(look, known, far, Reason.INCONSISTENT, everything)
-        or _unlike(look, known, far, Reason.INCONSISTENT)
-        or _far_distance(look, known, far)
+        _empty(look, known)
+        or _far_feature(look, known, Reason.INCONSISTENT, _LIGHT)
+        or _far_feature(look, known, Reason.BLURRED, _SHARPNESS)
+        or _far_feature(look, known, Reason.INCONSISTENT, everything)
+        or _unlike(look, known, Reason.INCONSISTENT)
+        or _far_distance(look, known)
     )
 
 
-def _empty(look: Look, known: SampleStatistics, far: float) -> Rejected | None:
+def _empty(look: Look, known: SampleStatistics) -> Rejected | None:
     if known.presence > 0:
         presence = known.presence_of(look)
         fall = np.log((known.presence + 1) / (presence + 1))
-        if fall < -np.log(_ABSENT) or fall < far * known.presence_spread:
+        if fall < -np.log(_ABSENT) or fall < _FAR * known.presence_spread:
             return None
         detail = (
             f"where the others show the part, it stands out from the background by {presence:.0f} levels; "
@@ -293,40 +291,38 @@ def _empty(look: Look, known: SampleStatistics, far: float) -> Rejected | None:
         return Rejected(look.name, Reason.EMPTY, detail)
     edges = FEATURE["edges"]
     fall = known.centre[edges] - look.features[edges]
-    if fall < -np.log(_ABSENT) or fall < far * known.spread[edges]:
+    if fall < -np.log(_ABSENT) or fall < _FAR * known.spread[edges]:
         return None
-    return Rejected(look.name, Reason.EMPTY, _against(look, known, edges, far))
+    return Rejected(look.name, Reason.EMPTY, _against(look, known, edges))
 
 
-def _far_feature(
-    look: Look, known: SampleStatistics, far: float, reason: Reason, names: Sequence[str]
-) -> Rejected | None:
+def _far_feature(look: Look, known: SampleStatistics, reason: Reason, names: Sequence[str]) -> Rejected | None:
     """The feature of these that is furthest out; a picture is blurred by too little focus or edges, not by too much."""
     deviations = (look.features - known.centre) / known.spread
     if reason is Reason.BLURRED:
         deviations = np.minimum(deviations, 0)
     worst = max((FEATURE[name] for name in names), key=lambda index: abs(deviations[index]))
-    if abs(deviations[worst]) <= far:
+    if abs(deviations[worst]) <= _FAR:
         return None
-    return Rejected(look.name, reason, _against(look, known, worst, far))
+    return Rejected(look.name, reason, _against(look, known, worst))
 
 
-def _far_distance(look: Look, known: SampleStatistics, far: float) -> Rejected | None:
+def _far_distance(look: Look, known: SampleStatistics) -> Rejected | None:
     distances = known.distances(look)
     deviations = (distances - known.distance_centre) / known.distance_spread
     worst = int(np.argmax(deviations))
-    if deviations[worst] <= far:
+    if deviations[worst] <= _FAR:
         return None
     times = float(np.exp(distances[worst] - known.distance_centre[worst]))
-    allowed = float(np.exp(far * known.distance_spread[worst]))
+    allowed = float(np.exp(_FAR * known.distance_spread[worst]))
     where = {"difference": "the whole picture is", "spot": "its most unusual spot is"}[DISTANCES[worst]]
     detail = f"{where} {times:.1f} times as far from the typical one as usual, {allowed:.1f} times is the limit"
     return Rejected(look.name, Reason.INCONSISTENT, detail)
 
 
-def _unlike(look: Look, known: SampleStatistics, far: float, reason: Reason) -> Rejected | None:
+def _unlike(look: Look, known: SampleStatistics, reason: Reason) -> Rejected | None:
     """A picture whose bright and dark places are others than those of parts that always lie the same way."""
-    limit = known.likeness - max(_FALL, far * known.likeness_spread)
+    limit = known.likeness - max(_FALL, _FAR * known.likeness_spread)
     likeness = known.likeness_of(look)
     if known.likeness < _ALIGNED or likeness >= limit:
         return None
@@ -339,23 +335,23 @@ def _unlike(look: Look, known: SampleStatistics, far: float, reason: Reason) -> 
 def _foreign(look: Look, known: SampleStatistics) -> Rejected | None:
     """A sample of another product than the known one; only what no change of light or place explains counts."""
     if known.likeness >= _ALIGNED:
-        return _unlike(look, known, _FAR, Reason.OTHER_PRODUCT)
+        return _unlike(look, known, Reason.OTHER_PRODUCT)
     colours = [FEATURE["green to red"], FEATURE["blue to yellow"]]
     apart = np.abs(look.features - known.centre)
     colour = float(np.hypot(*np.maximum(apart[colours] - _FAR * known.spread[colours], 0)))
     if colour > _OTHER_COLOUR_LEVELS:
         worst = max(colours, key=lambda index: apart[index])
-        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, worst, _FAR))
+        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, worst))
     edges = FEATURE["edges"]
     if apart[edges] > max(_OTHER_EDGES, _FAR * known.spread[edges]):
-        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, edges, _FAR))
+        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, edges))
     return None
 
 
-def _against(look: Look, known: SampleStatistics, index: int, far: float) -> str:
+def _against(look: Look, known: SampleStatistics, index: int) -> str:
     """brightness 52 levels; 128 is usual here, 104 to 152 would pass."""
     feature, value, usual = FEATURES[index], look.features[index], known.centre[index]
-    reach = far * known.spread[index]
+    reach = _FAR * known.spread[index]
     if feature.logarithmic:
         share, least, most = (100 * float(np.exp(by)) for by in (value - usual, -reach, reach))
         return f"{feature.name} is {share:.3g} % of what is usual here; {least:.3g} to {most:.3g} % would pass"

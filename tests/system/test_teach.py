@@ -190,7 +190,7 @@ def test_at_a_terminal_enter_takes_a_picture_and_u_undoes_it(tmp_path, terminal,
 
 
 def test_ctrl_c_keeps_the_samples_and_the_next_call_goes_on_with_them(tmp_path, terminal, camera):
-    command = ("teach", "--camera", camera.url, "--product", "plate", "--count", 16)
+    command = ("teach", "--camera", camera.url, "--product", "plate", "--count", 16, "--variant", "smoke")
     session = terminal(*command)
     session.wait_for("Enter  take a picture")
     for number in (1, 2, 3):
@@ -203,7 +203,7 @@ def test_ctrl_c_keeps_the_samples_and_the_next_call_goes_on_with_them(tmp_path, 
     later = terminal(*command, "--interval", 0.02)
     later.wait_for("going on with 3 samples")
     later.wait_for("16 of 16")
-    later.wait_for("training the network")
+    later.wait_for("steps of isstad smoke, about")
     os.killpg(later.process.pid, signal.SIGINT)
     assert later.ended() == 130
     assert len(good(tmp_path)) == 16 and "16 samples are kept" in later.shown
