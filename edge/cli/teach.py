@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.backends import choose_backend
-from edge.bundle import ModelBundle, prepare_directory
+from edge.bundle import ModelBundle
 from edge.camera import names_files
 from edge.cli import INTERRUPTED
 from edge.cli.collect import Collection, Stopped, Taking, collect_files, collect_live, opened, require_way
@@ -25,6 +25,8 @@ from edge.config import Settings
 from edge.errors import UsageError
 from edge.opencv_camera import redact
 from edge.picture import read_picture
+from edge.promise import statement
+from edge.versions import prepare_directory
 
 _COUNT = 60
 # what follows training: score path, export, INT8, statistics, gate
@@ -57,7 +59,7 @@ def teach(options: argparse.Namespace, settings: Settings) -> int:
             _collect(collection, options, settings, taking, keyboard, live)
             left_out = _judged(collection, options, keyboard)
             _require_enough(collection)
-            bundle = _trained(folder, target, options, settings)
+            bundle = _trained(collection, target, options, settings)
         except (KeyboardInterrupt, Stopped):
             return _kept(folder, options)
     _tell(bundle, folder, options, left_out)
@@ -135,8 +137,9 @@ def _require_enough(collection: Collection) -> None:
     )
 
 
-def _trained(folder: SampleFolder, target: Path, options: argparse.Namespace, settings: Settings) -> ModelBundle:
+def _trained(collection: Collection, target: Path, options: argparse.Namespace, settings: Settings) -> ModelBundle:
     """train, export, quantize and calibrate on the samples; the details go to a file."""
+    folder, statistics = collection.folder, collection.screener.screening().statistics
     values: dict[str, Any] = vars(options) | {
         "data": folder.root, "out": target, "run_directory": folder.run_directory,
         "ablate": [], "blend": None, "rules": None,
@@ -149,7 +152,7 @@ def _trained(folder: SampleFolder, target: Path, options: argparse.Namespace, se
     except OSError as error:
         raise UsageError(f"{folder.root / DETAILS}: {error.strerror}", fix="mend its permissions") from error
     with log, details_in(log):
-        bundle = train_bundle(training, settings, _told)
+        bundle = train_bundle(training, settings, _told, None if statistics is None else statistics.to_bytes())
     say(f"made in {(time.monotonic() - started) / 60:.1f} min; details in {folder.root / DETAILS}")
     return bundle
 
@@ -191,7 +194,7 @@ def _tell(bundle: ModelBundle, folder: SampleFolder, options: argparse.Namespace
     out = f"; {left_out} left out" if left_out else ""
     lines = [
         ("learned from", f"{record.n_train} good parts in {record.steps} steps, {record.n_heldout} held out{out}"),
-        ("promises", calibration.summary()),
+        *(("promises" if number == 0 else "", line) for number, line in enumerate(statement(calibration))),
         ("runs", _deployed(bundle, precision)),
     ]
     if "gate_cpu" in bundle.manifest.files:
