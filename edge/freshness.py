@@ -61,7 +61,7 @@ class FreshnessCheck:
         """Whether the sampled rows alone have so many grey levels in between that it is neither black nor saturated."""
         settings, pixels = self._settings, image.shape[0] * image.shape[1]
         between = cv2.inRange(_grey(image[::SAMPLE_ROWS]), settings.black_level, settings.saturated_level)
-        return cv2.countNonZero(between) > max(settings.black_share, 1 - settings.saturated_share) * pixels
+        return bool(cv2.countNonZero(between) > max(settings.black_share, 1 - settings.saturated_share) * pixels)
 
     def _black(self, image: U8) -> Fault | None:
         level, share = self._settings.black_level, self._settings.black_share
@@ -84,7 +84,7 @@ def _same(previous: U8 | None, image: U8) -> bool:
     if previous is None or previous.shape != image.shape:
         return False
     sampled = previous[::COMPARED_ROWS], image[::COMPARED_ROWS]
-    return cv2.norm(*sampled, cv2.NORM_INF) == 0 and cv2.norm(previous, image, cv2.NORM_INF) == 0
+    return bool(cv2.norm(*sampled, cv2.NORM_INF) == 0 and cv2.norm(previous, image, cv2.NORM_INF) == 0)
 
 
 def _grey(image: U8) -> U8:
