@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from benchmarks import deployment
+from edge.bundle import write_bundle
+from edge.manifest import Deployment
 from tests.small_bundle import make_bundle
 
 
@@ -13,11 +15,8 @@ def test_times_of_the_commands_are_added_up_and_what_is_deployed_is_told(tmp_pat
         called.append(command)
         if command == "export":
             bundle = make_bundle(arguments[-1])
-            (bundle.path / "manifest.json").write_text(
-                bundle.manifest.model_copy(
-                    update={"deployments": {"cpu": {"precision": "int8", "backend": "openvino", "tried": []}}}
-                ).model_dump_json()
-            )
+            deployed = Deployment(precision="int8", backend="openvino", tried=())
+            write_bundle(bundle.path, bundle.manifest.model_copy(update={"deployments": {"cpu": deployed}}), {})
         return {"wall_s": 2.0, "processor_s": 3.5}
 
     monkeypatch.setattr(deployment, "_timed", timed)
