@@ -59,7 +59,8 @@ class ScoreKernels:
     """One bundle's kernels; not for use by two threads at once.
 
     memory: gives the workspace and the planes of statistics, once. statistics: at the map's side, or scalars.
-    map_shape, result_bytes: of one frame, for whoever takes memory for maps (float32) and results.
+    map_shape, result_bytes: of one frame, for whoever takes memory for maps (float32) and results. workspace: its
+    address; plan.workspace says what lies where.
     """
 
     map_type = np.float32
@@ -72,7 +73,7 @@ class ScoreKernels:
         self._memory = memory
         # what was uploaded stays: the copy may still be under way
         self._uploaded: dict[int, F32] = {}
-        self._workspace = memory.device_memory(plan.workspace.bytes)
+        self.workspace = memory.device_memory(plan.workspace.bytes)
         plane_bytes = 4 * self.map_shape[0] * self.map_shape[1]
         mean, inv_std, self._weight = (memory.device_memory(plane_bytes) for _ in range(3))
         self._statistics = Statistics(mean, inv_std)
@@ -100,7 +101,7 @@ class ScoreKernels:
 
     def preprocess_from(self, stream: Any, source: FrameSource, pictures: int, count: int) -> None:
         """The same for regions of larger frames, or tiles of one."""
-        self._launch(self.plan.preprocess(source, pictures, self._workspace, count), stream)
+        self._launch(self.plan.preprocess(source, pictures, self.workspace, count), stream)
 
     def score(
         self,
@@ -121,11 +122,11 @@ class ScoreKernels:
 
     def residual(self, stream: Any, pictures: int, outputs: Mapping[str, int], count: int) -> None:
         """The first half of `score`: blended evidence, into the workspace; one launch."""
-        self._launch(self.plan.residual(pictures, outputs, self._weighted, self._workspace, count), stream)
+        self._launch(self.plan.residual(pictures, outputs, self._weighted, self.workspace, count), stream)
 
     def reduce(self, stream: Any, maps: int | None, results: int, count: int, masks: int | None = None) -> None:
         """The second half: smoothing and reduction; must follow `residual` each time."""
-        for launch in self.plan.reduce(maps, masks, results, self._workspace, count):
+        for launch in self.plan.reduce(maps, masks, results, self.workspace, count):
             self._launch(launch, stream)
 
     def read(self, result: np.ndarray[Any, np.dtype[np.uint8]]) -> FrameResult:

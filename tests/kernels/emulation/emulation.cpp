@@ -10,7 +10,11 @@
 #include <memory>
 #include <vector>
 
-#include "kernels.cu"
+#ifdef FEW
+#include "few_kernels.cu"
+#else
+#include "pixel_calls.cpp"
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
