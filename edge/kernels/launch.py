@@ -113,21 +113,17 @@ class ScoreKernels:
         count: int,
         masks: int | None = None,
     ) -> None:
-        """Input and outputs of the network → smoothed maps, masks, and what `read` reads; two launches, or four.
+        """Input and outputs of the network → smoothed maps, masks, and what `read` reads; two launches for a slice.
 
-        pictures: used only where the plan compares with the network's own input. maps, masks: None: not wanted.
+        pictures: used only where the plan compares with the network's own input. maps, masks: None: not wanted. Wide
+        smoothing takes four launches, and needs maps.
         """
-        self.residual(stream, pictures, outputs, count)
-        self.reduce(stream, maps, results, count, masks)
-
-    def residual(self, stream: Any, pictures: int, outputs: Mapping[str, int], count: int) -> None:
-        """The first half of `score`: blended evidence, into the workspace; one launch."""
-        self._launch(self.plan.residual(pictures, outputs, self._weighted, self.workspace, count), stream)
-
-    def reduce(self, stream: Any, maps: int | None, results: int, count: int, masks: int | None = None) -> None:
-        """The second half: smoothing and reduction; must follow `residual` each time."""
-        for launch in self.plan.reduce(maps, masks, results, self.workspace, count):
-            self._launch(launch, stream)
+        plan = self.plan
+        for first in range(0, count, plan.slice_frames):
+            frames = min(plan.slice_frames, count - first)
+            self._launch(plan.residual(pictures, outputs, self._weighted, self.workspace, frames, first), stream)
+            for launch in plan.reduce(maps, masks, results, self.workspace, frames, first):
+                self._launch(launch, stream)
 
     def read(self, result: np.ndarray[Any, np.dtype[np.uint8]]) -> FrameResult:
         """What a fetched result says."""

@@ -18,6 +18,7 @@ from edge.kernels.build import (
     kernel_image,
     source_hash,
 )
+from tests.kernels.emulation import compiled
 
 FEW = Path(__file__).parent / "emulation" / "few_kernels.cu"
 needs_nvcc = pytest.mark.skipif(find_nvcc() is None, reason="nvcc is not installed: nothing can be compiled for GPUs")

@@ -80,6 +80,15 @@ def test_frames_of_a_batch_do_not_touch_each_other(module):
     assert len({result.score for result in found.results}) == 3
 
 
+def test_a_large_batch_is_scored_in_slices():
+    module = EmulatedModule()
+    two_frames = 2 * 2 * 40 * 66
+    case = made_up((40, 66), SCORE, ("recon", "seg_logit", "emb_dist"), frames=5, evidence_bytes=two_frames)
+    assert_equal_to_the_last_bit(case, computed(case, module))
+    # preprocessing is one launch all the same
+    assert len(module.launched) == 1 + 2 * 3
+
+
 def test_the_order_of_threads_between_barriers_does_not_matter():
     case = made_up((70, 130), with_(SCORE, smooth=SmoothSpec(kind="gaussian", radius=2)), ("recon", "seg_logit"))
     assert_equal_to_the_last_bit(case, computed(case, EmulatedModule(backwards=True)))

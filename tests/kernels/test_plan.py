@@ -44,8 +44,8 @@ def test_a_frame_takes_three_launches_and_wide_smoothing_five():
 
 
 def test_a_batch_is_one_grid_of_tiles():
-    launch = plan(field=(1080, 1920), batch=8).residual(0, {"recon": 1}, Statistics(2, 3), 4, 5)
-    assert (launch.grid, launch.block) == ((30, 34, 5), (256, 1, 1))
+    launch = plan(field=(1080, 1920), batch=8).residual(0, {"recon": 1}, Statistics(2, 3), 4, 3)
+    assert (launch.grid, launch.block) == ((30, 34, 3), (256, 1, 1))
 
 
 def test_the_residual_is_given_weights_of_pictures_twice_as_far_apart():

@@ -69,8 +69,7 @@ class EmulatedModule:
     def __init__(self, backwards: bool = False, library: Path | None = None) -> None:
         self.backwards = backwards
         self.launched: list[str] = []
-        # its kernels are looked up by name, like those of a module
-        self._emulate = ctypes.CDLL(str(library or emulated_library()), mode=ctypes.RTLD_GLOBAL).emulate
+        self._emulate = ctypes.CDLL(str(library or emulated_library())).emulate
 
     def launch(self, launch: Launch, stream: Any = None) -> None:
         self.launched.append(launch.kernel)
