@@ -248,6 +248,7 @@ class _Loop:
         counters.frames += 1
         if verdict.decision is Decision.OK:
             counters.ok += 1
+            counters.review += verdict.review
         elif verdict.decision is Decision.NG:
             counters.ng += 1
         else:
@@ -364,4 +365,5 @@ def in_time(verdict: Verdict, deadline_ms: int | None) -> Verdict:
         score=None,
         regions=(),
         anomaly_map=None,
+        review=False,
     )

@@ -26,7 +26,8 @@ _LEAST_PERCENT = 0.001
 
 def rejected(scores: F32, threshold: float) -> int:
     """How many of the scores are above the threshold."""
-    return int(np.count_nonzero(scores > threshold))
+    # in double precision, as the inspector compares
+    return int(np.count_nonzero(scores.astype(np.float64) > threshold))
 
 
 @cache
@@ -85,7 +86,7 @@ def _rate(calibration: Calibration) -> list[str]:
         if calibration.set_by_hand:
             return [shown]
         return [f"it rejects at most {share_text(calibration.false_reject_budget)} of good parts on average; {shown}"]
-    lines = [f"so few only show a rate below {bound} with 95 % confidence"]
+    lines = [f"so few only show a false-reject rate below {bound} with 95 % confidence"]
     if calibration.tail_low is not None and calibration.tail_high is not None:
         span = f"{share_text(calibration.tail_low)} to {share_text(calibration.tail_high)}"
         lines.append(f"if good parts go on as the tail of theirs (generalised Pareto): {span}, 90 % interval")

@@ -294,7 +294,9 @@ def _calibrated(bundle: ModelBundle, precision: str) -> str:
         calibration = bundle.calibration(precision, uncalibrated=True)
     except BundleError:
         return "a calibration that cannot be read"
-    return f"threshold {calibration.threshold:.4f} of {len(calibration.scores)} good parts"
+    set_by_hand = ", set by hand" if calibration.set_by_hand else ""
+    review = "" if calibration.review_threshold is None else f", review from {calibration.review_threshold:.4f}"
+    return f"threshold {calibration.threshold:.4f} of {len(calibration.scores)} good parts{set_by_hand}{review}"
 
 
 @contextlib.contextmanager

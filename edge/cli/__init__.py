@@ -28,6 +28,7 @@ _ROOMS = {
     "calibrate": ("deploy", "calibrate"),
     "recalibrate": ("recalibrate", "recalibrate"),
     "gate": ("deploy", "gate"),
+    "threshold": ("threshold", "threshold"),
     "defects": ("defects", "defects"),
     "history": ("history", "history"),
     "rollback": ("history", "rollback"),
@@ -36,6 +37,7 @@ _ROOMS = {
     "rules": ("rules", "rules"),
     "compare": ("compare", "compare"),
     "doctor": ("measure", "doctor"),
+    "challenge": ("challenge", "challenge"),
     "replay": ("records", "replay"),
     "report": ("records", "report"),
 }

@@ -19,6 +19,7 @@ from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
+from edge.cli.readiness import require_challenge
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
@@ -41,15 +42,12 @@ MOST_INSPECTORS = 4
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
-    bundle = _live_bundle(settings)
+    bundle = live_bundle(settings)
     lineup = Lineup(make_inspectors(bundle, settings, inspectors_for(options, settings)))
     inspector = lineup.inspectors[0]
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
-    capture = _opened(
-        lambda: Capture(
-            lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
-        )
-    )
+    require_challenge(bundle, inspector.backend.engine_sha256, options.camera, settings)
+    capture = opened_capture(options.camera, settings, counters)
     info = run_info(bundle, inspector, capture.name, settings)
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with _signals_set(stop) as interrupted:
@@ -91,7 +89,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-def _live_bundle(settings: Settings) -> ModelBundle:
+def live_bundle(settings: Settings) -> ModelBundle:
     """The bundle as it is now, if it may run with these settings."""
     bundle = trusted_bundle(bundle_path(settings), _public_key(settings))
     check_region(bundle, settings)
@@ -109,7 +107,7 @@ def _watch(bundle: ModelBundle, lineup: Lineup, counters: RunCounters, settings:
         bundle,
         lineup,
         counters,
-        load=lambda: _live_bundle(settings),
+        load=lambda: live_bundle(settings),
         trust=trust,
         open_inspectors=lambda version, count: make_inspectors(version, settings, count),
     )
@@ -120,13 +118,15 @@ def _public_key(settings: Settings) -> Path | None:
     return None if signed_by is None else Path(signed_by)
 
 
-def _opened(make: Callable[[], Capture]) -> Capture:
-    """Make the capture in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
+def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
+    """Made in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
     made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
-            made.put(make())
+            made.put(
+                Capture(lambda: open_source(camera, settings.camera), settings.camera, settings.freshness, counters)
+            )
         # raised again in the caller's thread
         except BaseException as error:  # noqa: BLE001
             made.put(error)
@@ -167,9 +167,17 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
     caveat, running = "", bundle.engine_sha256(precision)
     if running != calibration.engine_sha256:
         caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
-    threshold, pixel_threshold = calibration.threshold, calibration.pixel_threshold
     return [
-        Inspector(backend, bundle.preprocess, threshold, pixel_threshold, bundle.sha256, caveat) for backend in backends
+        Inspector(
+            backend,
+            bundle.preprocess,
+            calibration.threshold,
+            calibration.pixel_threshold,
+            bundle.sha256,
+            caveat,
+            calibration.review_threshold,
+        )
+        for backend in backends
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.challenge_options import add_challenge
 from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
     BACKENDS,
@@ -29,6 +30,7 @@ from edge.cli.options import (
     whole_number,
 )
 from edge.cli.recalibrate_options import add_recalibrate
+from edge.cli.threshold_options import add_threshold
 from edge.errors import UsageError
 
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
@@ -37,7 +39,8 @@ BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
 _EXIT_CODES = """exit codes:
   0    finished
-  1    a check failed (replay differs, the gate refuses, doctor found something that prevents inspection)
+  1    a check failed (replay differs, the gate refuses, the line is not ready for its shift, doctor found something
+       that prevents inspection)
   2    wrong command line, configuration or data; something not installed
   3    camera: not there, busy, or no frames to read
   4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
@@ -201,6 +204,12 @@ def _export(parser: argparse.ArgumentParser) -> None:
         help="tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
     )
     parser.add_argument("--engines", type=Path, help="folder of built engines (default: BUNDLE.engines)")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="prove again that the verdicts of --bundle survive on --data, as `gate` does",
+    )
+    _gate_report(parser)
 
 
 def _quantize(parser: argparse.ArgumentParser) -> None:
@@ -220,10 +229,14 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
 def _gate(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, required=True)
     add_data(parser, GOOD_PARTS)
-    parser.add_argument("--ng", type=Path, help="folder of defective parts to replay (default: artificial defects)")
     add_backend(parser)
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the picture page, an .html file")
+    _gate_report(parser)
+
+
+def _gate_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ng", type=Path, help="folder of defective parts to replay (default: artificial defects)")
+    parser.add_argument("--json", action="store_true", help="print the gate's report as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the gate's picture page, an .html file")
 
 
 def _defects(parser: argparse.ArgumentParser) -> None:
@@ -306,6 +319,7 @@ COMMANDS = {
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
     "recalibrate": ("new good parts in, a new version of the bundle out, checked, beside the old", add_recalibrate),
     "gate": ("do verdicts survive? replay good and defective parts through FP32 and what runs", _gate),
+    "threshold": ("what the threshold promises; change it without export, under a running inspection", add_threshold),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
     "history": ("who changed a bundle, when, from what, and what the gate said", add_history),
     "rollback": ("go back to the previous version of a bundle, or another one", add_rollback),
@@ -314,6 +328,7 @@ COMMANDS = {
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "compare": ("train every method on the same parts and recommend one", _compare),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
+    "challenge": ("start of shift: golden parts must be OK and defects NG before the line is ready", add_challenge),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
 }

@@ -3,36 +3,21 @@
 import numpy as np
 import pytest
 
+from benchmarks.thresholds import DISTRIBUTIONS, draw_scores, population, rate_above, simulated
 from calibration.threshold import image_threshold, pixel_threshold, review_threshold
 
 BUDGET = 0.05
 SMALL = 0.005
 DRAWS = 300
-# a tail of which nobody told the fit: exponential, light, bounded, heavy, and heavier than the prior expects
-DISTRIBUTIONS = {
-    "gamma": lambda random, shape: random.gamma(6.0, 0.02, shape),
-    "exponential": lambda random, shape: random.exponential(0.1, shape),
-    "half normal": lambda random, shape: np.abs(random.normal(0, 0.2, shape)),
-    "bounded": lambda random, shape: random.uniform(0, 0.3, shape),
-    "lognormal": lambda random, shape: 0.1 * np.exp(random.normal(0, 0.5, shape)),
-    "wide lognormal": lambda random, shape: 0.05 * np.exp(random.normal(0, 1, shape)),
-}
 
 
 def scores(random, shape, distribution="gamma"):
-    """Scores as a line gives them, in 0..1: evidence e adds up in -log(1 - score)."""
-    return -np.expm1(-DISTRIBUTIONS[distribution](random, shape)).astype(np.float32)
+    return draw_scores(distribution, random, shape)
 
 
 @pytest.fixture(scope="module")
 def populations():
-    """A million sorted scores of each distribution: the truth that rates are measured against."""
-    random = np.random.default_rng(100)
-    return {name: np.sort(scores(random, 1_000_000, name)) for name in DISTRIBUTIONS}
-
-
-def rate(population, threshold):
-    return 1 - np.searchsorted(population, np.float32(threshold), side="right") / len(population)
+    return {distribution: population(distribution) for distribution in DISTRIBUTIONS}
 
 
 # what lies within the data: no assumption on the distribution
@@ -43,7 +28,7 @@ def rate(population, threshold):
 def test_the_share_of_good_parts_rejected_is_the_budget_on_average(populations, distribution, count):
     random = np.random.default_rng(count)
     rates = [
-        rate(populations[distribution], image_threshold(drawn, BUDGET).value)
+        rate_above(populations[distribution], image_threshold(drawn, BUDGET).value)
         for drawn in scores(random, (DRAWS, count), distribution)
     ]
     # split conformal: the mean over draws is at most the budget, and above budget - 1 / (n + 1); 4 standard errors
@@ -56,7 +41,7 @@ def test_the_share_of_good_parts_rejected_is_the_budget_on_average(populations, 
 def test_the_bound_holds_in_95_of_100_draws_and_is_no_wider_than_it_must_be(populations, distribution, count, budget):
     random = np.random.default_rng(count + 1)
     fitted = [image_threshold(drawn, budget) for drawn in scores(random, (DRAWS, count), distribution)]
-    held = np.mean([rate(populations[distribution], each.value) <= each.bound for each in fitted])
+    held = np.mean([rate_above(populations[distribution], each.value) <= each.bound for each in fitted])
     # exact for continuous scores: neither less nor more; 4 standard errors
     assert held == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / DRAWS))
 
@@ -76,7 +61,7 @@ def test_scores_that_repeat_make_the_rate_smaller_never_larger():
     random = np.random.default_rng(3)
     steps = np.round(scores(random, (DRAWS, 100)), 2)
     later = np.sort(np.round(scores(random, 100_000), 2))
-    rates = [rate(later, image_threshold(drawn, BUDGET).value) for drawn in steps]
+    rates = [rate_above(later, image_threshold(drawn, BUDGET).value) for drawn in steps]
     assert np.mean(rates) <= BUDGET
 
 
@@ -90,7 +75,7 @@ def test_the_interval_of_an_extrapolation_covers_the_rate_about_as_often_as_it_s
     above = 0
     for drawn in scores(random, (100, count), distribution):
         found = image_threshold(drawn, SMALL)
-        above += rate(populations[distribution], found.value) > found.tail.rate_high
+        above += rate_above(populations[distribution], found.value) > found.tail.rate_high
     # 5 of 100 where the model holds, more for a heavier tail than it expects
     assert above <= (25 if distribution == "wide lognormal" else 13)
 
@@ -100,10 +85,17 @@ def test_an_extrapolated_threshold_rejects_about_what_was_asked(populations, cou
     random = np.random.default_rng(4)
     for distribution in ("gamma", "exponential", "lognormal"):
         rates = [
-            rate(populations[distribution], image_threshold(drawn, SMALL).value)
+            rate_above(populations[distribution], image_threshold(drawn, SMALL).value)
             for drawn in scores(random, (100, count), distribution)
         ]
         assert SMALL / 4 < np.median(rates) < 3 * SMALL
+
+
+def test_the_benchmark_reports_a_case_as_it_came_out(populations):
+    row = simulated("gamma", 24, populations["gamma"])
+    assert (row["held_out"], row["extrapolated"]) == (24, True)
+    assert row["bound_held"] > 0.9
+    assert row["tail_interval_held"] <= row["tail_upper_end_held"] <= 1
 
 
 def test_more_normals_make_the_interval_narrower():
@@ -161,7 +153,9 @@ def test_the_unsure_band_marks_its_share_of_good_parts_on_average(populations):
     random = np.random.default_rng(7)
     rates = []
     for drawn in scores(random, (DRAWS, 400)):
-        rates.append(rate(populations["gamma"], review_threshold(drawn, BUDGET, image_threshold(drawn, SMALL).value)))
+        rates.append(
+            rate_above(populations["gamma"], review_threshold(drawn, BUDGET, image_threshold(drawn, SMALL).value))
+        )
     assert np.mean(rates) == pytest.approx(BUDGET, abs=0.003)
 
 
