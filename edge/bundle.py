@@ -20,6 +20,7 @@ import numpy as np
 from edge.bundle_format import MAXIMUM_MANIFEST_BYTES, manifest_from_bytes
 from edge.confined_file import read_confined
 from edge.datatypes import F32
+from edge.drift.reference import DriftReference, reference_from_bytes
 from edge.errors import BundleError, CalibrationMismatch
 from edge.kernels.cpu import NormalStatistics
 from edge.manifest import FileEntry, Manifest
@@ -192,6 +193,10 @@ class ModelBundle:
                 fix=_RECALIBRATE,
             )
         return calibration
+
+    def drift_reference(self) -> DriftReference | None:
+        """What pictures of good parts measure; None for a bundle that was calibrated without."""
+        return reference_from_bytes(self.read("drift")) if "drift" in self.manifest.files else None
 
     def verify(self) -> None:
         """Read every file and check its hash."""

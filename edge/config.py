@@ -97,6 +97,23 @@ class GateSettings(_Section):
     aupro_drop: Share = 0.01
 
 
+class DriftSettings(_Section):
+    watch: bool = True
+    false_alarm_every: Annotated[int, Field(ge=1000)] = 1_000_000
+    learn_from: Annotated[int, Field(ge=16, le=10_000)] = 100
+
+
+class BurstSettings(_Section):
+    rejects: PositiveInt | None = 8
+    of: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BurstSettings:
+        if self.rejects is not None and self.rejects > self.of:
+            raise ValueError(f"rejects ({self.rejects}) is above of ({self.of})")
+        return self
+
+
 class RecordSettings(_Section):
     directory: str | None = "records"
     commit_every_ms: Annotated[int, Field(ge=10, le=1000)] = 500
@@ -120,6 +137,8 @@ class Settings(_Section):
     roi: RoiSettings = RoiSettings()
     inspection: InspectionSettings = InspectionSettings()
     gate: GateSettings = GateSettings()
+    drift: DriftSettings = DriftSettings()
+    burst: BurstSettings = BurstSettings()
     record: RecordSettings = RecordSettings()
     view: ViewSettings = ViewSettings()
 

@@ -159,7 +159,8 @@ class Manifest(_Part):
     weak_on: tuple[Sha256, ...] = ()
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
     deployments: dict[str, Deployment] = {}
-    # keys: model_fp32, model_int8, ranges, quantization, calibration_fp32, calibration_int8, gate_cpu, gate_page_cpu
+    # keys: model_fp32, model_int8, ranges, quantization, calibration_fp32, calibration_int8, drift, gate_cpu,
+    # gate_page_cpu
     files: dict[str, FileEntry]
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from edge.alarms import Alarm
 from edge.datatypes import STAGES, Decision, Reason, Region, StageTimes
 from edge.errors import RecordError
 
@@ -79,6 +80,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # reports ask for a time range, people for the last parts that were not OK: neither may read a year of rows
         "CREATE INDEX verdicts_by_utc ON verdicts(utc)",
         "CREATE INDEX verdicts_not_ok ON verdicts(id) WHERE decision <> 'OK'",
+    ),
+    (
+        # an alarm marks the verdicts first_frame to last_frame of its run; last_frame is NULL while it lasts
+        """CREATE TABLE alarms (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs(id),
+            number INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            what TEXT NOT NULL,
+            advice TEXT NOT NULL,
+            size REAL NOT NULL,
+            unit TEXT NOT NULL,
+            since TEXT NOT NULL,
+            raised TEXT NOT NULL,
+            first_frame INTEGER NOT NULL,
+            ended TEXT,
+            last_frame INTEGER,
+            UNIQUE (run_id, number)
+        )""",
     ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
@@ -178,6 +198,15 @@ def _refuse_newer(version: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class AlarmRecord:
+    """One row of `alarms`."""
+
+    id: int
+    run_id: int
+    alarm: Alarm
+
+
 class RecordStore:
     """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read."""
 
@@ -248,6 +277,11 @@ class RecordStore:
             for row in rows
         ]
 
+    def alarms(self, condition: str = "1", values: Sequence[Any] = ()) -> list[AlarmRecord]:
+        """Alarms that an SQL condition on their columns holds for, oldest first."""
+        sql = f"SELECT id, run_id, {', '.join(_ALARM_COLUMNS)} FROM alarms WHERE {condition} ORDER BY since, id"
+        return [_alarm_record(row) for row in self.query(sql, values)]
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; raises RecordError when the database cannot answer."""
         with _explained(self.directory / DATABASE_NAME):
@@ -281,6 +315,23 @@ def _verdict_record(row: tuple[Any, ...]) -> VerdictRecord:
     for name, read in _READ_AS.items():
         fields[name] = read(fields[name])
     return VerdictRecord(**fields, times=StageTimes(*row[len(_VERDICT_COLUMNS) :]))
+
+
+_ALARM_COLUMNS = tuple(Alarm.__dataclass_fields__)
+_ALARM_TIMES = ("since", "raised", "ended")
+
+
+def _alarm_record(row: tuple[Any, ...]) -> AlarmRecord:
+    fields = dict(zip(_ALARM_COLUMNS, row[2:], strict=True))
+    for name in _ALARM_TIMES:
+        fields[name] = None if fields[name] is None else datetime.fromisoformat(fields[name])
+    return AlarmRecord(row[0], row[1], Alarm(**fields))
+
+
+def alarm_values(alarm: Alarm) -> dict[str, Any]:
+    """The columns of an alarm's row, but for its id and run."""
+    values = {name: getattr(alarm, name) for name in _ALARM_COLUMNS}
+    return {name: utc_text(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def regions_text(regions: tuple[Region, ...]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from edge.datatypes import STAGES
 from edge.errors import UsageError
 from edge.metrics import rate_interval
-from edge.records import RecordStore, utc_text
+from edge.records import AlarmRecord, RecordStore, alarm_values, utc_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -58,6 +58,7 @@ class Report:
     reasons: dict[str, int]
     defect_rate: Rate
     latency: dict[str, Latency]
+    alarms: tuple[AlarmRecord, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The object that `report --json` prints; times in UTC, latencies in milliseconds."""
@@ -82,6 +83,7 @@ class Report:
                 "low_95": self.defect_rate.low,
                 "high_95": self.defect_rate.high,
             },
+            "alarms": [{"id": entry.id, "run": entry.run_id, **alarm_values(entry.alarm)} for entry in self.alarms],
             "latency_ms": {stage: vars(latency).copy() for stage, latency in self.latency.items()},
         }
 
@@ -150,7 +152,22 @@ def build_report(
         reasons=dict(sorted(reasons.items(), key=lambda item: -item[1])),
         defect_rate=rate_of(decisions["NG"], decisions["OK"] + decisions["NG"]),
         latency=_latency(store, where, values),
+        alarms=_alarms(store, since, until, tuple(chosen)),
     )
+
+
+def _alarms(
+    store: RecordStore, since: datetime | None, until: datetime | None, runs: tuple[int, ...]
+) -> tuple[AlarmRecord, ...]:
+    """Those of these runs that stood in the range."""
+    parts, values = [f"run_id IN ({', '.join('?' * len(runs))})"], [*map(str, runs)]
+    if since is not None:
+        parts.append("(ended IS NULL OR ended >= ?)")
+        values.append(utc_text(since))
+    if until is not None:
+        parts.append("since < ?")
+        values.append(utc_text(until))
+    return tuple(store.alarms(" AND ".join(parts), values))
 
 
 def _condition(since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None) -> tuple[str, list[Any]]:
@@ -210,6 +227,14 @@ def report_table(report: Report) -> Group:
         interval = f"95 % interval {rate.low:.3%} to {rate.high:.3%}"
         text = f"{rate.value:.3%}  ({interval}; {rate.count} of {rate.total} inspected)"
         defects = Text.assemble("defect rate ", (text, "bold"))
+    alarms = Table(box=None, pad_edge=False)
+    for name in ("alarm since (UTC)", "until", "run", "what", "what to do"):
+        alarms.add_column(name)
+    for entry in report.alarms:
+        alarm = entry.alarm
+        until = "it stands" if alarm.ended is None else f"{alarm.ended:%Y-%m-%d %H:%M:%S}"
+        what, advice = Text(alarm.what, "bold"), Text(alarm.advice)
+        alarms.add_row(f"{alarm.since:%Y-%m-%d %H:%M:%S}", until, str(entry.run_id), what, advice)
     latency = Table(box=None, pad_edge=False)
     latency.add_column("ms per inspected frame")
     for name in Latency.__dataclass_fields__:
@@ -217,4 +242,5 @@ def report_table(report: Report) -> Group:
     for stage, level in report.latency.items():
         latency.add_row(stage, *(f"{value:.2f}" for value in vars(level).values()), end_section=stage == STAGES[-2])
     parts: list[RenderableType] = [head, Text(), counts, Text(), defects]
+    parts += [Text(), alarms] if report.alarms else []
     return Group(*parts, Text(), latency) if report.latency else Group(*parts)

@@ -15,8 +15,9 @@ from edge.bundle import Calibration, ModelBundle, load_bundle, sha256_of, write_
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
-from edge.cli.specimens import Specimens, calibration_pictures, exhibits, range_images
+from edge.cli.specimens import Specimens, calibration_pictures, exhibits, fitting_normals, range_images
 from edge.config import RoiSettings, Settings
+from edge.drift.reference import reference_of
 from edge.manifest import Deployment, PreprocessSpec
 from edge.whole_file import write_whole
 
@@ -77,6 +78,10 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     line = _Line(bundle, backend, settings, options.data, options.false_reject / 100)
     reference = line.made("fp32", bundle.read("model_fp32"))
     parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
+    # pictures measure the same whether the network was trained on them or not
+    normal = reference_of((part.picture for part in fitting_normals(bundle, options.data)), bundle.preprocess)
+    if normal is not None:
+        parts["drift"] = ("drift.npz", normal.to_bytes())
     manifest = bundle.manifest
     if "model_int8" in manifest.files:
         deployed, more = _deployed(line, reference)

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from edge.alarms import Alarm
 from edge.backends import open_backends, usable_cores
-from edge.bundle import ModelBundle
+from edge.bundle import ModelBundle, load_bundle
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
@@ -29,6 +30,7 @@ from edge.samples import sample_bundle
 from edge.signature import trusted_bundle
 from edge.sinks.base import Sink
 from edge.sinks.json_lines import JsonLines
+from edge.sinks.line_watch import LineWatch, WatchedBundle
 from edge.sinks.live_view import LiveView, PlainView, ViewTitle
 from edge.sinks.recorder import Recorder
 from edge.sinks.tally import RunTally, run_summary
@@ -53,12 +55,15 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     info = run_info(bundle, inspector, capture.name, settings)
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with _signals_set(stop) as interrupted:
-        sinks = [_view(settings, title, counters, tally)]
+        view_of_run = _view(settings, title, counters, tally)
+        sinks = [view_of_run]
         recorder = None
         if settings.record.directory is not None:
             view = inspector.preprocess.field_of_view
             recorder = Recorder(settings.record, info, counters, view, patient=not capture.live)
             sinks.append(recorder)
+        # before the recorder, so that its last alarms are recorded when both are closed
+        sinks.insert(1, line_watch(bundle, settings, counters, recorder, redrawn=isinstance(view_of_run, LiveView)))
         if options.json:
             sinks.append(JsonLines(sys.stdout, stop.set))
         try:
@@ -169,6 +174,28 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         preprocess_sha256=bundle.preprocess.sha256,
         config=settings.model_dump_json(),
     )
+
+
+def line_watch(
+    bundle: ModelBundle, settings: Settings, counters: RunCounters, recorder: Recorder | None, *, redrawn: bool
+) -> LineWatch:
+    """The watch on drift and bursts; an alarm goes on record and, unless a view is redrawn there, to standard error."""
+
+    def bundle_of(sha256: str) -> WatchedBundle | None:
+        current = bundle if bundle.sha256 == sha256 else load_bundle(bundle.path)
+        if current.sha256 != sha256:
+            return None
+        precision, uncalibrated = current.precision(settings.inspection.precision), settings.inspection.uncalibrated
+        calibration = current.calibration(precision, uncalibrated=uncalibrated)
+        return WatchedBundle(current.preprocess, current.drift_reference(), calibration.scores, calibration.threshold)
+
+    def on_alarm(alarm: Alarm) -> None:
+        if recorder is not None:
+            recorder.note(alarm)
+        if not redrawn:
+            print(f"ALARM {alarm.text()}", file=sys.stderr, flush=True)
+
+    return LineWatch(settings.drift, settings.burst, bundle_of, counters, on_alarm)
 
 
 def _view(settings: Settings, title: ViewTitle, counters: RunCounters, tally: RunTally) -> Sink:
