@@ -131,7 +131,7 @@ class ModelBundle:
     @property
     def preprocess(self) -> Preprocess:
         roi = self.manifest.preprocess
-        return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon)
+        return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon, roi.align)
 
     def read(self, key: str) -> bytes:
         """The content of one file, verified; raises BundleError when it is missing, altered or not self-contained."""
@@ -189,7 +189,7 @@ class ModelBundle:
             )
         if calibration.preprocess_sha256 != self.preprocess.sha256:
             raise CalibrationMismatch(
-                f"{self.path}: statistics were measured with another preprocessing (size or region of interest)",
+                f"{self.path}: statistics were measured with another preprocessing (size, region, alignment)",
                 fix=_RECALIBRATE,
             )
         return calibration

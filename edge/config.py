@@ -80,6 +80,14 @@ class RoiSettings(_Section):
         return self
 
 
+class AlignSettings(_Section):
+    mode: Literal["none", "phase", "template", "ecc"] | None = None
+    max_shift: Annotated[float, Field(gt=0, le=0.5)] = 0.15
+    max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 10.0
+    max_scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    min_quality: Share | None = None
+
+
 class InspectionSettings(_Section):
     bundle: str | None = None
     signed_by: str | None = None
@@ -135,6 +143,7 @@ class Settings(_Section):
     camera: CameraSettings = CameraSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     roi: RoiSettings = RoiSettings()
+    align: AlignSettings = AlignSettings()
     inspection: InspectionSettings = InspectionSettings()
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()

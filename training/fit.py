@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from edge import __version__
+from edge.config import AlignSettings
 from edge.errors import UsageError
 from edge.manifest import ScoreSpec, TrainingRecord
+from edge.normals import aligned_to_parts
 from edge.preprocess import Preprocess
 from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
 from training.defects import PRESETS
@@ -48,6 +50,7 @@ class Recipe:
     rules: str | None = None
     rectangle: tuple[int, int, int, int] | None = None
     polygon: tuple[tuple[int, int], ...] | None = None
+    align: AlignSettings = field(default_factory=AlignSettings)
 
 
 def fit(
@@ -67,7 +70,7 @@ def fit(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
+    preprocess = aligned_to_parts(Preprocess(plan.size, recipe.rectangle, recipe.polygon), data, recipe.align)
     started = time.monotonic()
     normals = load_normals(data, preprocess, notice)
     weak = load_weak(data, preprocess, normals)
@@ -115,6 +118,7 @@ def fit(
         size=plan.size,
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
+        align=preprocess.align,
         score=choice.spec,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
@@ -200,7 +204,11 @@ def _signature(
     weak: WeakAnomalies,
     rules: Path | None,
 ) -> dict[str, Any]:
-    values = asdict(recipe) | {"layout": design.layout, "ablations": sorted(recipe.ablations)}
+    values = asdict(recipe) | {
+        "align": recipe.align.model_dump(),
+        "layout": design.layout,
+        "ablations": sorted(recipe.ablations),
+    }
     values["rules"] = None if rules is None else rules.read_text(encoding="utf-8")
     return {
         "recipe": values,

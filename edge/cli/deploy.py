@@ -16,9 +16,11 @@ from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
 from edge.cli.specimens import Specimens, calibration_pictures, exhibits, fitting_normals, range_images
-from edge.config import RoiSettings, Settings
+from edge.config import AlignSettings, RoiSettings, Settings
 from edge.drift.reference import reference_of
 from edge.manifest import Deployment, PreprocessSpec
+from edge.normals import aligned_to_parts
+from edge.preprocess import Preprocess
 from edge.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -72,8 +74,11 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     bundle = load_bundle(options.bundle)
     rectangle, polygon = region_of_interest(settings.roi)
     if settings.roi != RoiSettings():
-        roi = PreprocessSpec(rectangle=rectangle, polygon=polygon)
+        align = bundle.manifest.preprocess.align
+        roi = PreprocessSpec(rectangle=rectangle, polygon=polygon, align=align)
         bundle = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"preprocess": roi}), bundle.sha256)
+    if settings.align.mode is not None:
+        bundle = _realigned(bundle, options.data, settings.align)
     backend = choose_backend(settings.inspection.backend)
     line = _Line(bundle, backend, settings, options.data, options.false_reject / 100)
     reference = line.made("fp32", bundle.read("model_fp32"))
@@ -90,6 +95,14 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     line.close()
     write_bundle(bundle.path, manifest, parts)
     return 0
+
+
+def _realigned(bundle: ModelBundle, data: Path, settings: AlignSettings) -> ModelBundle:
+    """The bundle with the alignment that the settings ask for, made of these parts."""
+    spec = bundle.manifest.preprocess
+    upright = Preprocess(bundle.manifest.input.size, spec.rectangle, spec.polygon)
+    found = spec.model_copy(update={"align": aligned_to_parts(upright, data, settings).align})
+    return ModelBundle(bundle.path, bundle.manifest.model_copy(update={"preprocess": found}), bundle.sha256)
 
 
 def gate(options: argparse.Namespace, settings: Settings) -> int:

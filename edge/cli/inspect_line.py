@@ -44,6 +44,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     signed_by = settings.inspection.signed_by
     bundle = trusted_bundle(bundle_path(settings), None if signed_by is None else Path(signed_by))
     check_region(bundle, settings)
+    check_align(bundle, settings)
     inspectors = make_inspectors(bundle, settings, inspectors_for(options, settings))
     inspector = inspectors[0]
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
@@ -157,6 +158,17 @@ def check_region(bundle: ModelBundle, settings: Settings) -> None:
             f"the settings ask for roi rectangle {wanted[0]}, polygon {wanted[1]}; {bundle.path} is calibrated for "
             f"rectangle {roi.rectangle}, polygon {roi.polygon}",
             fix="run `edge-inspect calibrate` with these settings, or remove `roi` from them to use the bundle's",
+        )
+
+
+def check_align(bundle: ModelBundle, settings: Settings) -> None:
+    """Raise CalibrationMismatch when the settings ask for another alignment than the bundle's."""
+    wanted, align = settings.align.mode, bundle.manifest.preprocess.align
+    made_for = "none" if align is None else align.mode
+    if wanted is not None and wanted != made_for:
+        raise CalibrationMismatch(
+            f"the settings ask for align mode {wanted}; {bundle.path} is calibrated for {made_for}",
+            fix="run `edge-inspect calibrate --align MODE`, or remove `align` from the settings to use the bundle's",
         )
 
 

@@ -58,6 +58,7 @@ def fit(options: argparse.Namespace, settings: Settings) -> int:
         rules=options.rules,
         rectangle=rectangle,
         polygon=polygon,
+        align=settings.align,
     )
     with progress_bar(f"training {options.method} {options.variant}") as advance:
         run = training.fit(
@@ -80,7 +81,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         product=options.product or options.out.name,
         created_utc=_now_utc(),
         input=InputSpec(size=run.size),
-        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon),
+        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon, align=run.align),
         outputs=outputs,
         score=run.score,
         training=run.training,

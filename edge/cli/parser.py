@@ -12,6 +12,7 @@ from edge import __version__
 from edge.cli.options import (
     BACKENDS,
     GOOD_PARTS,
+    add_align,
     add_backend,
     add_bundle,
     add_data,
@@ -141,6 +142,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
 
 def _training(parser: argparse.ArgumentParser) -> None:
     add_data(parser, _TRAINING_DATA)
+    add_align(parser)
     parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",
@@ -209,6 +211,7 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, required=True)
     add_data(parser, GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    add_align(parser)
     add_false_reject(parser)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from edge.bundle import ModelBundle
 from edge.cli.optional import needs
 from edge.datatypes import F32, U8
-from edge.errors import UsageError
+from edge.errors import PartNotFound, UsageError
 from edge.kernels.cpu import planes_from_field
 from edge.normals import NormalPart, read_normals
 from edge.picture import list_pictures, read_picture
@@ -173,6 +173,8 @@ def _pasted(bundle: ModelBundle, frame: U8, field: U8, mask: NDArray[np.bool_]) 
     where = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     result: U8 = frame.copy()
     span = result[view.y : view.y + view.height, view.x : view.x + view.width]
+    # the field shows the part in its place
+    span[:] = bundle.preprocess.placed(frame).view
     span[where] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)[where]
     return result
 
@@ -193,6 +195,12 @@ def _require_region(bundle: ModelBundle, path: Path, picture: U8) -> None:
             f"{path} is {width}x{height} px; the region {bundle.preprocess.rectangle} does not lie inside",
             fix="change roi.rectangle, or remove the picture",
         )
+    try:
+        bundle.preprocess.placed(picture)
+    except PartNotFound as error:
+        raise UsageError(
+            f"{path}: {error.message}", fix="remove the picture, or calibrate with `align` again"
+        ) from error
 
 
 def _fields(bundle: ModelBundle, parts: Iterable[NormalPart]) -> U8:
