@@ -108,7 +108,9 @@ class Aligner:
         above, beside = self._margin
         middle = np.ascontiguousarray(searched[above : above + self._spec.height, beside : beside + self._spec.width])
         (across, down), _ = cv2.phaseCorrelate(self._reference, middle, self._window)
-        return _transform(0.0, 1.0, (across, down), self._reference.shape)
+        shifted, still = (_transform(0.0, 1.0, by, self._reference.shape) for by in ((across, down), (0.0, 0.0)))
+        # of a smooth part noise has the last word: all frequencies count the same
+        return shifted if self._quality(searched, shifted) > self._quality(searched, still) else still
 
     def _by_template(self, searched: F32) -> Transform:
         most = self._spec.max_angle_deg
