@@ -30,6 +30,8 @@ _ECC_STEPS, _ECC_PRECISION, _ECC_SMOOTH_PX = 40, 1e-4, 5
 REFERENCE_PARTS, _CANDIDATES = 24, 6
 # of the match that good parts reach
 _FOUND_FROM = 0.5
+# the match of good parts with each other that makes a reference worth having
+_ALIKE_FROM = 0.3
 _MINIMUM_PARTS = 5
 
 # from places in the reference to places in a picture, (2, 3)
@@ -204,20 +206,21 @@ def align_spec(pictures: Sequence[U8], views: Sequence[FieldOfView], settings: A
     shown = list(zip(pictures, views, strict=True))
     candidates = [_spec(_reduced(*shown[place]), settings) for place in range(0, len(shown), _every(len(shown)))]
     qualities = [[_match(candidate, *part)[1] for part in shown] for candidate in candidates]
-    best = candidates[int(np.argmax(np.median(qualities, axis=1)))]
+    medians = np.median(qualities, axis=1)
+    best = candidates[int(np.argmax(medians))]
+    if medians.max() < _ALIKE_FROM:
+        raise UsageError(
+            f"the good parts do not match each other: {medians.max():.2f} in the median with the one that others match "
+            f"best, {_ALIKE_FROM} is needed",
+            fix="use align mode none, or a larger align.max_shift; free layouts and textures have nothing to align to",
+        )
     laid = []
     for image, view in shown:
         pose, _ = _match(best, image, view)
         if pose is not None:
             laid.append(_reduced(placed_view(image, view, pose), FieldOfView(0, 0, view.width, view.height)))
-    mean = np.rint(np.mean(laid, axis=0)).astype(np.uint8)
-    reference = _spec(mean, settings)
+    reference = _spec(np.rint(np.mean(laid, axis=0)).astype(np.uint8), settings)
     reached = float(np.median([_match(reference, *part)[1] for part in shown]))
-    if reached <= 0 or len(laid) < len(shown) / 2:
-        raise UsageError(
-            f"the good parts do not match each other: {len(laid)} of {len(shown)} lie within align.max_shift of one",
-            fix="use align mode none, or a larger align.max_shift; free layouts and textures have nothing to align to",
-        )
     least = settings.min_quality if settings.min_quality is not None else _FOUND_FROM * reached
     return reference.model_copy(update={"min_quality": least})
 

@@ -232,7 +232,7 @@ def report_table(report: Report) -> Group:
         alarms.add_column(name)
     for entry in report.alarms:
         alarm = entry.alarm
-        until = "it stands" if alarm.ended is None else f"{alarm.ended:%Y-%m-%d %H:%M:%S}"
+        until = "not over" if alarm.ended is None else f"{alarm.ended:%Y-%m-%d %H:%M:%S}"
         what, advice = Text(alarm.what, "bold"), Text(alarm.advice)
         alarms.add_row(f"{alarm.since:%Y-%m-%d %H:%M:%S}", until, str(entry.run_id), what, advice)
     latency = Table(box=None, pad_edge=False)

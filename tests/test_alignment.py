@@ -178,7 +178,7 @@ def test_parts_that_do_not_match_each_other_give_no_reference():
     random = np.random.default_rng(0)
     textures = [random.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(6)]
     with pytest.raises(UsageError, match="do not match each other"):
-        align_spec(textures, [VIEW] * 6, AlignSettings(mode="phase", min_quality=0.9))
+        align_spec(textures, [VIEW] * 6, AlignSettings(mode="phase"))
 
 
 def test_a_reference_of_another_size_than_said_is_refused():
@@ -188,7 +188,7 @@ def test_a_reference_of_another_size_than_said_is_refused():
 
 def test_bundle_and_backend_align_alike(tmp_path):
     parts = [good_part(seed) for seed in range(8)]
-    spec = align_spec(parts, [FieldOfView(0, 0, 64, 48)] * 8, AlignSettings(mode="template"))
+    spec = align_spec(parts, [FieldOfView(0, 0, 64, 48)] * 8, AlignSettings(mode="template", max_angle_deg=0.0))
     bundle = make_bundle(tmp_path / "bundle", preprocess=PreprocessSpec(align=spec))
     backend = open_backend(bundle, "openvino", "fp32", 1)
     calibration = bundle.calibration("fp32")
