@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import pytest
 
-from edge.bundle import load_bundle
+from edge.bundle import load_bundle, write_bundle
 from edge.cli import main
-from tests.small_bundle import good_part, make_bundle
+from tests.small_bundle import blur_network, good_part, manifest
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,8 @@ def data(tmp_path_factory):
 @pytest.fixture
 def aligned(tmp_path, data):
     path = tmp_path / "bundle"
-    make_bundle(path)
+    # FP32 alone: without an INT8 network beside it nothing is gated
+    write_bundle(path, manifest(), {"model_fp32": ("model_fp32.onnx", blur_network())})
     assert main(["calibrate", "--bundle", str(path), "--data", str(data), "--align", "template"]) == 0
     return path
 
@@ -49,12 +50,14 @@ def test_a_run_with_another_alignment_than_the_bundles_is_refused(aligned, data,
     config = tmp_path / "config.yaml"
     config.write_text("align:\n  mode: ecc\n")
     command = ["run", "--camera", str(data), "--bundle", str(aligned), "--config", str(config), "--no-record"]
+    command += ["--precision", "fp32"]
     assert main(command) == 4
     error = capsys.readouterr().err
     assert "ask for align mode ecc" in error and "calibrated for template" in error
 
 
 def test_a_run_aligns_and_watches(aligned, data, capsys):
-    assert main(["run", "--camera", str(data), "--bundle", str(aligned), "--no-record", "--json"]) == 0
+    command = ["run", "--camera", str(data), "--bundle", str(aligned), "--precision", "fp32", "--no-record", "--json"]
+    assert main(command) == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 24 and "part_not_found" not in out
