@@ -3,7 +3,9 @@
 Each measure has a self-starting chart: a block of parts is compared with the mean of all parts before it, those of the
 calibration and those of the run. Its Student t, with the uncertainty of that mean in it, is turned into a standard
 normal number; as long as nothing changes these are independent, however few parts the reference has. Their cumulative
-sums, one upward and one downward, raise the alarm. docs/drift.md derives the limit and says what is promised.
+sums, one upward and one downward, raise the alarm. Once the reference has some parts it learns slowly, or it would
+follow the very change that is looked for; what it does not know of its own mean is then no change either. docs/drift.md
+derives the limit and says what is promised.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ _SPANS = (1, 4)
 # spans that stand for "neighbours are independent" when the run's own are asked about it
 _PRIOR_SPANS = 4.0
 _SMALLEST_SPREAD = 1e-6
+# from so many parts on only one block in so many is learned, and so many standard errors of the mean are no change
+_FULLY_UP_TO, _LEARNED_EVERY, _UNCERTAIN_ERRORS = 48, 8, 1.25
 
 
 def limit_of(mean_blocks: float) -> float:
@@ -102,7 +106,7 @@ class Charts:
     def add(self, block: F64, *, learn: bool = True) -> NDArray[np.bool_]:
         """Take the values of a block, (parts, measures); which charts are beyond their limit.
 
-        learn: the block joins the reference, as it must unless a drift is known to be under way.
+        learn: the block may join the reference, as it should unless a drift is known to be under way.
         """
         block = self._clipped(block)
         normal = self._standard_normal(block)
@@ -111,7 +115,7 @@ class Charts:
             sums += sign * normal - _ALLOWANCE
             np.maximum(sums, 0, out=sums)
             since[sums == 0] = self.blocks
-        if learn:
+        if learn and (self.known.parts < _FULLY_UP_TO or self.blocks % _LEARNED_EVERY == 0):
             self.known = self.known.with_block(block)
         return np.maximum(self.up, self.down) > self.limit
 
@@ -134,7 +138,10 @@ class Charts:
             likeness.add(mean, known.spread / math.sqrt(size))
             inflation = np.maximum(inflation, likeness.inflation)
         deviation = mean - known.mean
-        beyond = deviation - np.minimum(np.maximum(deviation, -self._tolerance), self._tolerance)
+        no_change = self._tolerance
+        if known.parts >= _FULLY_UP_TO:
+            no_change = no_change + _UNCERTAIN_ERRORS * known.spread / math.sqrt(known.parts)
+        beyond = deviation - np.minimum(np.maximum(deviation, -no_change), no_change)
         student = beyond / (known.spread * np.sqrt(inflation * (1 / size + 1 / known.parts)))
         freedom = max(known.freedom, 1)
         # Wallace's approximation of the normal number as improbable as this Student t

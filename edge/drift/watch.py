@@ -17,7 +17,7 @@ from edge.verdict import FieldOfView
 # changes that concern nobody, in the order of MEASURES
 TOLERANCE = np.array((0.02, 0.05, 0.08, 0.015, 0.015, 0.15, 0.003, 0.003))
 # the same of scores, as a share of the way from normal ones to the threshold
-SCORE_TOLERANCE = 0.1
+SCORE_TOLERANCE = 0.05
 # one chart's one side each; scores that fall are no trouble
 SIDES = 2 * len(MEASURES) + 1
 # blocks that tell whether a drift still stands, and how large it is now

@@ -48,15 +48,15 @@ def alike(seed: int, likeness: float = 0.5):
 @pytest.mark.parametrize("reference_parts", [5, 8, 39, 400])
 def test_false_alarms_come_at_the_stated_rate_even_with_few_normals(reference_parts):
     rate = alarms_per_stated(reference_parts, normal(reference_parts))
-    assert 0.5 < rate < 1.0
+    assert 0.1 < rate < 1.0
 
 
 def test_a_skewed_measure_keeps_the_stated_rate():
     assert alarms_per_stated(20, skewed(1)) < 1.1
 
 
-def test_neighbours_that_are_alike_at_most_double_the_rate():
-    assert alarms_per_stated(20, alike(2)) < 2.0
+def test_neighbours_that_are_alike_raise_the_rate_by_half_at_most():
+    assert alarms_per_stated(20, alike(2)) < 1.6
 
 
 def test_a_change_below_the_tolerance_is_no_drift():
