@@ -2,7 +2,7 @@
 
 The network stays as it is; statistics and threshold are fitted through each alignment on the parts it was not trained
 on, as `calibrate --align` does. Test pictures are then shown as they are, shifted, turned and both. Each picture gets a
-margin in the colour of its ground, so that no part leaves the frame; what was the whole picture is the region inspected.
+margin in the colour of its ground, so that no part leaves the frame; the region inspected is the picture of before.
 """
 
 from __future__ import annotations
