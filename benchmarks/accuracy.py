@@ -17,10 +17,7 @@ from edge.bundle import ModelBundle
 from edge.datatypes import U8
 from edge.errors import PartNotFound
 from edge.latency import StageClock
-from edge.verdict import values_in_view
-
-# the scale of scores ends here
-_NOT_FOUND_SCORE = 1.0
+from edge.verdict import HIGHEST_SCORE, values_in_view
 
 # what a comparison of precisions subtracts
 COMPARED = (
@@ -51,7 +48,7 @@ def reading_of(bundle: ModelBundle, backend: Backend, image: U8) -> Reading:
         anomaly_map = backend.score(image, StageClock(0))
     except PartNotFound:
         side = bundle.manifest.map_side
-        return Reading(_NOT_FOUND_SCORE, np.zeros((side, side), np.float32))
+        return Reading(HIGHEST_SCORE, np.zeros((side, side), np.float32))
     return Reading(anomaly_map.score, values_in_view(anomaly_map, view))
 
 

@@ -156,7 +156,10 @@ def changed_runs(pool: Pool, case: int, runs: int, every: float, seed: int) -> d
     """What the first alarm of each run says about one change."""
     random = np.random.default_rng((seed, case))
     named: Counter[str] = Counter()
-    delays, dated, said, early = [], [], [], 0
+    delays: list[int] = []
+    dated: list[int] = []
+    said: list[str] = []
+    early = 0
     for _ in range(runs):
         run = pool.run(random, every)
         clean = int(random.integers(*CLEAN_PARTS))

@@ -1,6 +1,7 @@
 """Every error a user can meet.
 
 EdgeInspectError            exit code 1
+├── ChallengeError          1   the line is not ready: its challenge is missing, failed or out of date
 ├── UsageError              2   the command line, or data handed to a command
 │   └── PartNotFound        2   no part where one should be; inside the loop an INVALID verdict
 ├── ConfigError             2   config.yaml
@@ -31,6 +32,10 @@ class EdgeInspectError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  fix: {self.fix}"
+
+
+class ChallengeError(EdgeInspectError):
+    """A line that must not start: golden parts and defects have not, or not lately, come out right."""
 
 
 class UsageError(EdgeInspectError):

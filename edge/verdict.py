@@ -9,6 +9,9 @@ import numpy as np
 
 from edge.datatypes import F32, AnomalyMap, Pose, Region
 
+# where the scale of image scores ends
+HIGHEST_SCORE = 1.0
+
 
 @dataclass(frozen=True)
 class FieldOfView:

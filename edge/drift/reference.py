@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from edge.preprocess import Preprocess
 
 MINIMUM_PARTS = 5
 # parts that changes are drawn on
-_DRAWN_ON = 8
+DRAWN_ON = 8
 # measures of another format are not comparable
 _FORMAT = 1
 _MOST_PARTS = 100_000
@@ -70,25 +70,30 @@ class ReferenceBuilder:
         if view is None:
             return
         self._measures.append(measure(picture, view))
-        if len(self._pictures) < _DRAWN_ON:
+        if len(self._pictures) < DRAWN_ON:
             self._pictures.append(picture)
 
-    def finished(self) -> DriftReference:
-        """Raises ValueError when there were too few parts."""
-        profiles = [found.profiles for found in self._measures] or [_FLAT]
-        across = np.mean([profile.across for profile in profiles], axis=0).astype(np.float32)
-        down = np.mean([profile.down for profile in profiles], axis=0).astype(np.float32)
-        placement = Placement(Profiles(across, down))
-        values = np.array([found.values(placement) for found in self._measures], np.float32)
-        effects = np.zeros((len(DRAWN), len(MEASURES)), np.float32)
-        for picture in self._pictures:
-            view = self._preprocess.field_of_view(*picture.shape[:2])
-            assert view is not None, "checked when it was added"
-            effects += effects_on([picture], view, placement) / len(self._pictures)
-        return DriftReference(values.reshape(-1, len(MEASURES)), across, down, effects)
+    def finished(self) -> DriftReference | None:
+        """None when there were too few parts."""
+        return reference_from_measures(self._measures, self._pictures, self._preprocess)
 
 
-_FLAT = Profiles(np.zeros(REDUCED_PX, np.float32), np.zeros(REDUCED_PX, np.float32))
+def reference_from_measures(
+    measures: Sequence[PictureMeasures], pictures: Sequence[U8], preprocess: Preprocess
+) -> DriftReference | None:
+    """The reference of parts that were measured, and of some pictures to draw changes on; None for too few parts."""
+    if len(measures) < MINIMUM_PARTS:
+        return None
+    across = np.mean([found.profiles.across for found in measures], axis=0).astype(np.float32)
+    down = np.mean([found.profiles.down for found in measures], axis=0).astype(np.float32)
+    placement = Placement(Profiles(across, down))
+    values = np.array([found.values(placement) for found in measures], np.float32)
+    effects = np.zeros((len(DRAWN), len(MEASURES)), np.float32)
+    for picture in pictures:
+        view = preprocess.field_of_view(*picture.shape[:2])
+        assert view is not None, "checked when it was measured"
+        effects += effects_on([picture], view, placement) / len(pictures)
+    return DriftReference(values, across, down, effects)
 
 
 def reference_of(pictures: Iterable[U8], preprocess: Preprocess) -> DriftReference | None:
@@ -96,7 +101,7 @@ def reference_of(pictures: Iterable[U8], preprocess: Preprocess) -> DriftReferen
     builder = ReferenceBuilder(preprocess)
     for picture in pictures:
         builder.add(picture)
-    return builder.finished() if builder.parts >= MINIMUM_PARTS else None
+    return builder.finished()
 
 
 def reference_from_bytes(data: bytes) -> DriftReference | None:
