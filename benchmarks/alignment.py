@@ -128,8 +128,8 @@ def _calibrated(bundle: ModelBundle, data: Path, precision: str, mode: str) -> t
         bundle.engine_sha256(precision),
         manifest,
         preprocess,
-        held_out,
-        trained=trained,
+        [preprocess.field(frame) for frame in held_out],
+        trained=[preprocess.field(frame) for frame in trained],
         created_utc="",
     )
     network.close()

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from edge.alarms import Alarm
 from edge.datatypes import STAGES, Decision, Reason, Region, StageTimes
 from edge.errors import RecordError
 
@@ -214,15 +213,6 @@ def _refuse_newer(version: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class AlarmRecord:
-    """One row of `alarms`."""
-
-    id: int
-    run_id: int
-    alarm: Alarm
-
-
 class RecordStore:
     """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read."""
 
@@ -309,11 +299,6 @@ class RecordStore:
             for row in rows
         ]
 
-    def alarms(self, condition: str = "1", values: Sequence[Any] = ()) -> list[AlarmRecord]:
-        """Alarms that an SQL condition on their columns holds for, oldest first."""
-        sql = f"SELECT id, run_id, {', '.join(_ALARM_COLUMNS)} FROM alarms WHERE {condition} ORDER BY since, id"
-        return [_alarm_record(row) for row in self.query(sql, values)]
-
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; raises RecordError when the database cannot answer."""
         with explained(self.directory / DATABASE_NAME):
@@ -348,23 +333,6 @@ def _verdict_record(row: tuple[Any, ...]) -> VerdictRecord:
     for name, read in _READ_AS.items():
         fields[name] = read(fields[name])
     return VerdictRecord(**fields, times=StageTimes(*row[len(_VERDICT_COLUMNS) :]))
-
-
-_ALARM_COLUMNS = tuple(Alarm.__dataclass_fields__)
-_ALARM_TIMES = ("since", "raised", "ended")
-
-
-def _alarm_record(row: tuple[Any, ...]) -> AlarmRecord:
-    fields = dict(zip(_ALARM_COLUMNS, row[2:], strict=True))
-    for name in _ALARM_TIMES:
-        fields[name] = None if fields[name] is None else datetime.fromisoformat(fields[name])
-    return AlarmRecord(row[0], row[1], Alarm(**fields))
-
-
-def alarm_values(alarm: Alarm) -> dict[str, Any]:
-    """The columns of an alarm's row, but for its id and run."""
-    values = {name: getattr(alarm, name) for name in _ALARM_COLUMNS}
-    return {name: utc_text(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def regions_text(regions: tuple[Region, ...]) -> str:

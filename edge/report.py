@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge.alarm_records import AlarmRecord, alarm_values, recorded_alarms
 from edge.datatypes import STAGES
 from edge.errors import UsageError
 from edge.metrics import rate_interval
-from edge.records import AlarmRecord, RecordStore, alarm_values, utc_text
+from edge.records import RecordStore, utc_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -182,7 +183,7 @@ def _alarms(
     if until is not None:
         parts.append("since < ?")
         values.append(utc_text(until))
-    return tuple(store.alarms(" AND ".join(parts), values))
+    return tuple(recorded_alarms(store, " AND ".join(parts), values))
 
 
 def _condition(since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None) -> tuple[str, list[Any]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import pytest
 
-from edge.bundle import load_bundle, write_bundle
+from edge.bundle import load_bundle
 from edge.cli import main
+from edge.versions import write_bundle
 from tests.small_bundle import blur_network, good_part, manifest
 
 

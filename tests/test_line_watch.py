@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 
+from edge.alarm_records import recorded_alarms
 from edge.alarms import BURST, Alarm
 from edge.config import BurstSettings, DriftSettings
 from edge.counters import RunCounters
@@ -43,14 +44,14 @@ class GivenScores:
 
 
 class WatchedLine:
-    def __init__(self, reference, drift=None, burst=None, more=lambda alarm: None):
+    def __init__(self, reference, drift=None, burst=None, more=lambda alarm: None, of=None):
         self.backend, self.counters, self.told, self.index = GivenScores(), RunCounters(), [], 0
         self.inspector = Inspector(self.backend, PREPROCESS, 0.6, 0.6, "b" * 64)
         self._more = more
         self.watch = LineWatch(
             drift or DriftSettings(),
             burst or BurstSettings(),
-            lambda sha256: WatchedBundle(PREPROCESS, reference, SCORES, 0.6),
+            lambda sha256: WatchedBundle(PREPROCESS, (of or {}).get(sha256, reference), SCORES, 0.6),
             self.counters,
             self._tell,
         )
@@ -142,7 +143,7 @@ def test_alarms_go_on_record_and_into_the_report(reference, tmp_path):
     line.finished()
     sink.close()
     with RecordStore(tmp_path) as store:
-        (entry,) = store.alarms()
+        (entry,) = recorded_alarms(store)
         report = build_report(store)
     assert entry.alarm == line.told[-1]
     assert report.as_json()["alarms"][0]["what"] == entry.alarm.what
@@ -151,6 +152,17 @@ def test_alarms_go_on_record_and_into_the_report(reference, tmp_path):
     console = Console(file=io.StringIO(), width=160)
     console.print(report_table(report))
     assert "light down 12 %" in console.file.getvalue()
+
+
+def test_another_version_of_the_bundle_is_compared_with_its_own_parts(reference):
+    dark = reference_of((CHANGES["light down"](plate(seed)) for seed in range(24)), PREPROCESS)
+    line = WatchedLine(reference, of={"d" * 64: dark})
+    line.run(24)
+    line.run(48, CHANGES["light down"])
+    line.inspector.bundle_sha256 = "d" * 64
+    line.run(48, CHANGES["light down"])
+    (alarm,) = line.finished()
+    assert (alarm.kind, alarm.last_frame) == ("light down", 72)
 
 
 def test_the_summary_names_every_alarm(reference):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import queue
 import signal
@@ -15,7 +16,7 @@ from types import FrameType
 
 from edge.alarms import Alarm
 from edge.backends import open_backends, usable_cores
-from edge.bundle import ModelBundle, load_bundle
+from edge.bundle import ModelBundle
 from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
@@ -24,7 +25,7 @@ from edge.cli.readiness import require_challenge
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
-from edge.errors import CalibrationMismatch
+from edge.errors import BundleError, CalibrationMismatch
 from edge.inspector import Inspector
 from edge.lineup import Lineup
 from edge.loop import run_loop
@@ -37,6 +38,7 @@ from edge.sinks.line_watch import LineWatch, WatchedBundle
 from edge.sinks.live_view import LiveView, PlainView, ViewTitle
 from edge.sinks.recorder import Recorder
 from edge.sinks.tally import RunTally, run_summary
+from edge.versions import find_version
 
 # each holds buffers of its own; beyond a few, reading the pictures is what limits the rate
 MOST_INSPECTORS = 4
@@ -231,13 +233,22 @@ def line_watch(
 ) -> LineWatch:
     """The watch on drift and bursts; an alarm goes on record and, unless a view is redrawn there, to standard error."""
 
+    def watched(version: ModelBundle) -> WatchedBundle:
+        inspection = settings.inspection
+        calibration = version.calibration(version.precision(inspection.precision), uncalibrated=inspection.uncalibrated)
+        return WatchedBundle(version.preprocess, version.drift_reference(), calibration.scores, calibration.threshold)
+
     def bundle_of(sha256: str) -> WatchedBundle | None:
-        current = bundle if bundle.sha256 == sha256 else load_bundle(bundle.path)
-        if current.sha256 != sha256:
+        if sha256 == bundle.sha256:
+            return first
+        try:
+            return watched(find_version(bundle.path, sha256))
+        except BundleError as error:
+            logging.getLogger("edge.drift").warning("nothing to compare version %s with: %s", sha256[:12], error)
             return None
-        precision, uncalibrated = current.precision(settings.inspection.precision), settings.inspection.uncalibrated
-        calibration = current.calibration(precision, uncalibrated=uncalibrated)
-        return WatchedBundle(current.preprocess, current.drift_reference(), calibration.scores, calibration.threshold)
+
+    # here, so that a damaged bundle is refused before the first part
+    first = watched(bundle)
 
     def on_alarm(alarm: Alarm) -> None:
         if recorder is not None:

@@ -153,7 +153,7 @@ class _Watch:
         self._bundle = self._bundle_of(bundle_sha256)
         self._watch = self._placement = self._learning = None
         if self._bundle is None:
-            self._counters.drift_state = f"off: bundle {bundle_sha256[:12]} is not where it was"
+            self._counters.drift_state = f"off: nothing to compare version {bundle_sha256[:12]} with"
         elif self._bundle.reference is not None:
             self._counters.drift_state = f"compared with {len(self._bundle.reference.values)} parts of the calibration"
         else:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from edge import __version__
+from edge.alarm_records import alarm_values
 from edge.alarms import Alarm
 from edge.datatypes import STAGES, Frame, Verdict
 from edge.records import (
     DATABASE_NAME,
     ImageState,
     RunInfo,
-    alarm_values,
     opened_for_writing,
     regions_text,
     utc_text,
