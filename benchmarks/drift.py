@@ -38,7 +38,7 @@ CLEAN_PARTS, CHANGED_PARTS = (100, 600), 800
 # scores of a network that knows the parts: what they are does not matter here, that they do not change does
 _SCORES, _SCORES_RAISED, _THRESHOLD = (3.0, 12.0), (5.0, 10.0), 0.7
 # simulated charts beside each other, and the rate that they are to keep
-_CHARTS, _CHART_BLOCKS, _STATED_BLOCKS = 1000, 1000, 2000.0
+_CHARTS, _STATED_BLOCKS = 1000, 2000.0
 _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 Change = Callable[[U8], U8]
@@ -206,7 +206,7 @@ def quiet_runs(pool: Pool, runs: int, parts: int, every: float, seed: int) -> di
     return {"stated_every_parts": every, "parts": shown, "runs": runs, "alarms": alarms, "allowed": shown / every}
 
 
-def chart_rates(seed: int) -> list[dict[str, Any]]:
+def chart_rates(blocks: int, seed: int) -> list[dict[str, Any]]:
     """Alarms of single charts without tolerance, per those stated, for references and parts of several kinds."""
     rows = []
     for likeness in (0.0, 0.5, 0.8):
@@ -214,7 +214,7 @@ def chart_rates(seed: int) -> list[dict[str, Any]]:
             random = np.random.default_rng((seed, parts, int(10 * likeness)))
             charts = Charts(Known.of(random.normal(size=(parts, _CHARTS))), np.zeros(_CHARTS), _STATED_BLOCKS)
             state, alarms = random.normal(size=_CHARTS), 0
-            for _ in range(_CHART_BLOCKS):
+            for _ in range(blocks):
                 block = np.empty((BLOCK_PARTS, _CHARTS))
                 for row in block:
                     state = likeness * state + np.sqrt(1 - likeness**2) * random.normal(size=_CHARTS)
@@ -222,7 +222,7 @@ def chart_rates(seed: int) -> list[dict[str, Any]]:
                 beyond = charts.add(block)
                 alarms += int(beyond.sum())
                 charts.up[beyond] = charts.down[beyond] = 0
-            stated = 2 * _CHARTS * _CHART_BLOCKS / _STATED_BLOCKS
+            stated = 2 * _CHARTS * blocks / _STATED_BLOCKS
             rows.append(
                 {
                     "reference_parts": parts,
@@ -259,7 +259,9 @@ def cost(pictures: Sequence[U8], pool: Pool, rounds: int) -> dict[str, float]:
     }
 
 
-def simulate(data: Path, runs: int, quiet: tuple[int, int, float], repeats: int, seed: int) -> dict[str, Any]:
+def simulate(
+    data: Path, runs: int, quiet: tuple[int, int, float], repeats: int, chart_blocks: int, seed: int
+) -> dict[str, Any]:
     """Everything; quiet: runs without a change, their parts each, and the false-alarm rate stated for them."""
     pictures = [part.picture for part in read_normals(data)]
     pool = Pool(pictures, repeats, seed)
@@ -275,7 +277,7 @@ def simulate(data: Path, runs: int, quiet: tuple[int, int, float], repeats: int,
         "named_rightly": sum(named) / len(named) if named else None,
         "cases": cases,
         "without_change": quiet_runs(pool, *quiet, seed),
-        "charts": chart_rates(seed),
+        "charts": chart_rates(chart_blocks, seed),
         "cost": cost(pictures, pool, 5),
     }
 
@@ -311,12 +313,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quiet-parts", type=int, default=4000, help="parts of each (default: 4000)")
     parser.add_argument("--every", type=float, default=20_000, help="the rate stated for them (default: 20000)")
     parser.add_argument("--repeats", type=int, default=4, help="measurements of each picture (default: 4)")
+    parser.add_argument("--chart-blocks", type=int, default=1000, help="blocks of single charts (default: 1000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
     options = parser.parse_args(given)
     try:
         quiet = options.quiet_runs, options.quiet_parts, options.every
-        values = simulate(options.data, options.runs, quiet, options.repeats, options.seed)
+        values = simulate(options.data, options.runs, quiet, options.repeats, options.chart_blocks, options.seed)
     except EdgeInspectError as error:
         print(f"benchmarks.drift: {error}", file=sys.stderr)
         return error.exit_code

@@ -24,7 +24,7 @@ MEASURES = ("brightness", "contrast", "focus", "red", "blue", "noise", "across",
 # places a side of the reduced picture; profiles have as many
 REDUCED_PX = 64
 # rows looked at in full resolution: noise and focus are lost in a reduced picture
-FINE_ROWS = 16
+FINE_ROWS = 12
 _LONGEST_ROW_PX = 512
 # half the range in which the place is searched, of the view's side
 _SEARCHED = 0.15

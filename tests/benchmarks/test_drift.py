@@ -24,12 +24,13 @@ def plates(tmp_path):
 def test_every_change_is_simulated_and_named(plates, tmp_path, capsys):
     out = tmp_path / "drift.json"
     arguments = ["--data", str(plates), "--runs", "1", "--quiet-runs", "1", "--quiet-parts", "400", "--repeats", "1"]
+    arguments += ["--chart-blocks", "10"]
     assert main([*arguments, "--out", str(out)]) == 0
     result = json.loads(out.read_text())
     assert set(result["cases"]) == {case.name for case in CASES}
     assert result["cases"]["light -12 %"]["named"] == {"light down": 1}
     assert result["without_change"]["alarms"] == 0
-    assert "light down 12 %" in capsys.readouterr().out
+    assert "light down" in capsys.readouterr().out
 
 
 def test_moved_pictures_keep_their_part_inside_the_frame():
