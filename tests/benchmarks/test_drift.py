@@ -16,7 +16,7 @@ from tests.drift.parts import plate
 def plates(tmp_path):
     folder = tmp_path / "plates"
     folder.mkdir()
-    for seed in range(16):
+    for seed in range(12):
         assert cv2.imwrite(str(folder / f"{seed}.png"), plate(seed))
     return folder
 
