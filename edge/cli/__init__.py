@@ -21,6 +21,7 @@ INTERRUPTED = 130
 _ROOMS = {
     "run": ("inspect_line", "run"),
     "demo": ("inspect_line", "run"),
+    "teach": ("teach", "teach"),
     "train": ("make_bundle", "train"),
     "fit": ("make_bundle", "fit"),
     "export": ("engines", "export"),
@@ -36,6 +37,7 @@ _ROOMS = {
     "evaluate": ("measure", "evaluate"),
     "rules": ("rules", "rules"),
     "compare": ("compare", "compare"),
+    "benchmark": ("benchmark", "benchmark"),
     "doctor": ("measure", "doctor"),
     "challenge": ("challenge", "challenge"),
     "replay": ("records", "replay"),

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.benchmark_options import add_benchmark
 from edge.cli.challenge_options import add_challenge
 from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
     BACKENDS,
     GOOD_PARTS,
+    METHODS,
     add_align,
     add_backend,
     add_bundle,
@@ -31,10 +33,10 @@ from edge.cli.options import (
     whole_number,
 )
 from edge.cli.recalibrate_options import add_recalibrate
+from edge.cli.teach_options import add_teach
 from edge.cli.threshold_options import add_threshold
 from edge.errors import UsageError
 
-METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
 TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
@@ -315,6 +317,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
 COMMANDS = {
     "run": ("inspect a camera, stream, video or folder (what edge-inspect does without a command)", _run),
     "demo": ("inspect the shipped sample line", _demo),
+    "teach": ("from good parts to a running inspection, step by step", add_teach),
     "train": ("good parts in, calibrated bundle out: fit, export, quantize, calibrate", _train),
     "fit": ("train a network on good parts", _fit),
     "export": ("write a trained network as FP32 ONNX into a new bundle; build the engine of a target", _export),
@@ -330,6 +333,7 @@ COMMANDS = {
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "compare": ("train every method on the same parts and recommend one", _compare),
+    "benchmark": ("how long a frame takes, where the time goes, and what changed", add_benchmark),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
     "challenge": ("start of shift: golden parts must be OK and defects NG before the line is ready", add_challenge),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
