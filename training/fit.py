@@ -66,6 +66,7 @@ def fit(
         size=made.size,
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
+        align=made.align,
         score=choice.spec,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",

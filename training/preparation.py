@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from edge import __version__
+from edge.config import AlignSettings
 from edge.errors import UsageError
-from edge.manifest import ScoreSpec
+from edge.manifest import AlignSpec, ScoreSpec
+from edge.normals import aligned_to_parts
 from edge.preprocess import Preprocess
 from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
 from training.knowledge import rules_path
@@ -43,6 +45,7 @@ class Recipe:
     rules: str | None = None
     rectangle: tuple[int, int, int, int] | None = None
     polygon: tuple[tuple[int, int], ...] | None = None
+    align: AlignSettings = field(default_factory=AlignSettings)
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,12 @@ class Prepared:
     trained_on: Normals
     weak: WeakAnomalies
     rules: Path | None
+    align: AlignSpec | None
 
     def signature(self, recipe: Recipe) -> dict[str, Any]:
         """What makes two runs the same run."""
         values = asdict(recipe) | {"layout": self.design.layout, "ablations": sorted(recipe.ablations)}
+        values["align"] = recipe.align.model_dump()
         values["rules"] = None if self.rules is None else self.rules.read_text(encoding="utf-8")
         return {
             "recipe": values,
@@ -81,7 +86,7 @@ def prepare(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
+    preprocess = aligned_to_parts(Preprocess(plan.size, recipe.rectangle, recipe.polygon), data, recipe.align)
     normals = load_normals(data, preprocess, notice)
     weak = load_weak(data, preprocess, normals)
     rules = _rules(data, recipe, weak, notice)
@@ -119,6 +124,7 @@ def prepare(
         trained_on=trained_on,
         weak=weak,
         rules=rules,
+        align=preprocess.align,
     )
 
 

@@ -98,6 +98,7 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         rules=options.rules,
         rectangle=rectangle,
         polygon=polygon,
+        align=settings.align,
     )
     return recipe
 
@@ -112,7 +113,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         product=options.product or options.out.name,
         created_utc=_now_utc(),
         input=InputSpec(size=run.size),
-        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon),
+        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon, align=run.align),
         outputs=outputs,
         score=run.score,
         training=run.training,

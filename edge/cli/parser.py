@@ -16,6 +16,7 @@ from edge.cli.options import (
     BACKENDS,
     GOOD_PARTS,
     METHODS,
+    add_align,
     add_backend,
     add_bundle,
     add_data,
@@ -149,6 +150,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
 
 def _training(parser: argparse.ArgumentParser) -> None:
     add_data(parser, _TRAINING_DATA)
+    add_align(parser)
     parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",
@@ -223,6 +225,7 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, required=True)
     add_data(parser, GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    add_align(parser)
     add_false_reject(parser)
     add_review(parser)
     parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")
