@@ -20,12 +20,14 @@ from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, lo
 from training.defects import PRESETS
 from training.knowledge import rules_path
 from training.methods import find_method
-from training.methods.base import Design, Layout, Method, Stage, TrainingData
+from training.methods.base import Design, Layout, Method, Stage, TrainingData, Variant
 from training.optimise import BatchSource, Progress, Training
 from training.pictures import CURVES, SHEET, draw_curves, draw_sheet
 from training.run_files import Resumable, Run, store_run
 from training.selection import SELECTION_RULE, choose_score
 
+# what networks of every method divide the side by, and maps of half the side too
+FIELD_STEP = 32
 Blend = Literal["product", "wsum", "max", "noisy_or", "gate"]
 
 
@@ -34,7 +36,9 @@ class Recipe:
     """What is trained, and how; everything here is part of what makes two runs the same run.
 
     layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
-    of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter.
+    of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter. field: side of
+    the inspected field in pixels, None: the variant's own. defects: preset of artificial defects in place of the
+    method's.
     """
 
     method: str
@@ -46,6 +50,8 @@ class Recipe:
     steps: int | None = None
     smallest_defect: float | None = None
     rules: str | None = None
+    field: int | None = None
+    defects: str | None = None
     rectangle: tuple[int, int, int, int] | None = None
     polygon: tuple[tuple[int, int], ...] | None = None
 
@@ -70,19 +76,27 @@ def fit(
     preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
     started = time.monotonic()
     normals = load_normals(data, preprocess, notice)
+    layout = recipe.layout or _seen_layout(normals, notice)
+    side = _field_side(plan, recipe, layout)
+    if side > plan.size:
+        notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
+        preprocess = replace(preprocess, size=side)
+        normals = load_normals(data, preprocess)
     weak = load_weak(data, preprocess, normals)
     rules = _rules(data, recipe, weak, notice)
     trained_on, held_out = split_held_out(normals, recipe.seed)
-    design = Design(recipe.variant, recipe.layout or _seen_layout(normals, notice), recipe.ablations)
-    candidates = _candidates(method, plan.size, design.layout, recipe.blend)
+    design = Design(recipe.variant, layout, recipe.ablations)
+    candidates = _candidates(method, side, layout, recipe.blend)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(recipe.seed)
     learner = method.learner(design).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run_directory.mkdir(parents=True, exist_ok=True)
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
+    # what a field bends by would set straight lines of a crop rippling
+    bend = plan.bend if side == plan.size else 0.0
     batches = BatchSource(
-        pictures_from_fields(trained_on.fields).to(device), roi, plan.bend, design.layout, recipe.seed,
-        _textures(data, plan.size, device),
+        pictures_from_fields(trained_on.fields).to(device), roi, bend, design.layout, recipe.seed,
+        _textures(data, plan.size, device), plan.size,
     )  # fmt: skip
     kept = pictures_from_fields(held_out.fields).to(device)
     learner.attach(
@@ -90,9 +104,10 @@ def fit(
             normals=batches.normals, held_out=kept, weak=pictures_from_fields(weak.fields).to(device),
             kinds=weak.kinds, roi=roi, rules=rules, random=batches.random,
             vary=batches.vary, set_bank=batches.set_bank, run_directory=run_directory, notice=notice,
+            crop=plan.size,
         )
     )  # fmt: skip
-    stages = tuple(stage for stage in plan.stages if learner.applies(stage))
+    stages = tuple(_with_defects(stage, recipe.defects) for stage in plan.stages if learner.applies(stage))
     if recipe.steps is not None:
         stages = _shortened(stages, recipe.steps)
     training = Training(learner, stages, batches, kept, progress, notice)
@@ -101,10 +116,13 @@ def fit(
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
     training.run(lambda: resumable.save(training))
 
-    preset = PRESETS["reconstruction"]
+    judged_by = recipe.defects or f"judging_{layout}"
+    preset = PRESETS[judged_by]
     if recipe.smallest_defect is not None:
-        preset = replace(preset, smallest=recipe.smallest_defect)
-    choice = choose_score(learner.network, candidates, kept, batches.normals, preset, recipe.seed + 1, roi)
+        preset = replace(preset, smallest=recipe.smallest_defect * (side / plan.size) ** 2)
+    choice = choose_score(
+        learner.network, candidates, kept, batches.normals, preset, recipe.seed + 1, roi, crop=plan.size
+    )  # fmt: skip
     draw_curves(training.curves.values, run_directory / CURVES)
     draw_sheet(*choice.examples, run_directory / SHEET)
     run = Run(
@@ -112,7 +130,7 @@ def fit(
         variant=recipe.variant,
         layout=design.layout,
         ablations=tuple(sorted(recipe.ablations)),
-        size=plan.size,
+        size=side,
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         score=choice.spec,
@@ -126,7 +144,10 @@ def fit(
             layout=design.layout,
             ablations=tuple(sorted(recipe.ablations)),
             data_sha256=trained_on.sha256,
-            selection=f"{SELECTION_RULE}; smallest defect {preset.smallest:.2%} of the field; chosen: {choice.name}",
+            selection=(
+                f"{SELECTION_RULE}; artificial defects {judged_by}, the smallest "
+                f"{preset.smallest * (plan.size / side) ** 2:.3%} of the field; chosen: {choice.name}"
+            ),
         ),
         trained_on=trained_on.hashes,
         weak_on=weak.hashes,
@@ -145,12 +166,43 @@ def pictures_from_fields(fields: np.ndarray) -> Tensor:
 
 
 def _check_options(method: Method, recipe: Recipe) -> None:
+    if recipe.defects is not None and recipe.defects not in PRESETS:
+        raise UsageError(f"unknown artificial defects {recipe.defects!r}", fix=f"choose one of: {', '.join(PRESETS)}")
     unknown = sorted(recipe.ablations - set(method.ablations))
     if unknown:
         raise UsageError(
             f"{method.name} has no part {unknown[0]!r} that could be left out",
             fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
         )
+
+
+def _field_side(plan: Variant, recipe: Recipe, layout: Layout) -> int:
+    """Side of the inspected field: larger than what training sees where the network does not know places.
+
+    A polygon would lie elsewhere in every crop, so that its field is never cut.
+    """
+    may_be_cut = plan.free_field > 0 and layout == "free" and recipe.polygon is None
+    wanted = (plan.free_field if may_be_cut else plan.size) if recipe.field is None else recipe.field
+    if wanted == plan.size:
+        return wanted
+    if not may_be_cut:
+        raise UsageError(
+            f"{recipe.method} {recipe.variant} inspects a field of {plan.size} px here, and no other",
+            fix="leave --field out; a larger field needs kist or isstad, --layout free, and no polygon",
+        )
+    if wanted < plan.size or wanted % FIELD_STEP:
+        raise UsageError(
+            f"a field of {wanted} px does not fit the network",
+            fix=f"give --field a multiple of {FIELD_STEP}, at least {plan.size}",
+        )
+    return wanted
+
+
+def _with_defects(stage: Stage, preset: str | None) -> Stage:
+    """The stage with these artificial defects in place of its own; rounds of self-training need theirs."""
+    if preset is None or stage.preset in (None, "self_training"):
+        return stage
+    return replace(stage, preset=preset, free_preset=None)
 
 
 def _shortened(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:

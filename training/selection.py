@@ -13,6 +13,7 @@ from edge.kernels.cpu import CpuScorePath, NetworkOutputs
 from edge.kernels.statistics import cross_fitted_paths, residual_errors
 from edge.manifest import ScoreSpec
 from edge.metrics import image_auroc
+from training.augmentation import crop_places, cut
 from training.defects import DefectGenerator, DefectPreset
 
 SELECTION_RULE = (
@@ -57,17 +58,20 @@ def choose_score(
     preset: DefectPreset,
     seed: int,
     roi: Tensor | None = None,
+    crop: int | None = None,
 ) -> Choice:
     """held_out, trained: (n, 3, s, s) in 0..1 on the network's device; statistics are fitted as in calibration.
 
-    roi: (1, 1, s, s), 1 where the map is scored and defects are drawn.
+    roi: (1, 1, s, s), 1 where the map is scored and defects are drawn. crop: defects are drawn in squares of this side,
+    as large as training saw them; None: as large as the field lets them be.
     """
     count = held_out.shape[0]
     repeats = max(1, _DEFECTIVE // count)
     defective_only = replace(preset, clean_share=0.0)
     region = None if roi is None else roi.cpu()
     weight = None if region is None else region[0, 0].numpy()
-    defective, masks = DefectGenerator(defective_only, seed)(held_out.cpu().repeat(repeats, 1, 1, 1), region)
+    plain = held_out.cpu().repeat(repeats, 1, 1, 1)
+    defective, masks = draw_in_squares(DefectGenerator(defective_only, seed), plain, region, crop or plain.shape[-1])
     pictures = torch.cat([held_out.cpu(), defective])
     images = (pictures * 2 - 1).numpy()
     outputs = run_network(network, torch.from_numpy(images).to(held_out.device))
@@ -92,6 +96,19 @@ def choose_score(
     all_masks = torch.cat([torch.zeros_like(held_out[:, :1]).cpu(), masks])
     examples = Examples(pictures[shown], all_masks[shown], [outputs[i] for i in shown], [paths[i] for i in shown])
     return Choice(chosen, candidates[chosen], auroc, examples)
+
+
+def draw_in_squares(
+    generator: DefectGenerator, plain: Tensor, region: Tensor | None, crop: int
+) -> tuple[Tensor, Tensor]:
+    """Each picture (n, 3, s, s) with a defect in a square of `crop` pixels of it, and masks (n, 1, s, s)."""
+    if plain.shape[-1] == crop:
+        return generator(plain, region)
+    places = crop_places(plain, crop, generator.random)
+    pictures, masks = plain.clone(), torch.zeros_like(plain[:, :1])
+    for number, (place, *altered) in enumerate(zip(places, *generator(cut(plain, places)), strict=True)):
+        pictures[number][place], masks[number][place] = altered
+    return pictures, masks
 
 
 def run_network(network: nn.Module, images: Tensor) -> list[NetworkOutputs]:

@@ -56,6 +56,8 @@ def fit(options: argparse.Namespace, settings: Settings) -> int:
         steps=options.steps,
         smallest_defect=None if options.smallest_defect is None else options.smallest_defect / 100,
         rules=options.rules,
+        field=options.field,
+        defects=options.defects,
         rectangle=rectangle,
         polygon=polygon,
     )

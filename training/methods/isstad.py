@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.losses import focal_loss, luma, ssim_map
+from training.losses import focal_loss, luma, size_weights, ssim_map
 from training.methods.base import (
     Batch,
     Design,
@@ -114,9 +114,9 @@ def cells(masks: Tensor, logit: Tensor) -> Tensor:
 
 
 def _pixel_loss(logit: Tensor, masks: Tensor) -> Tensor:
-    """Focal loss with a little cross entropy, a scalar."""
-    entropy = functional.binary_cross_entropy_with_logits(logit.float(), masks)
-    return focal_loss(logit, masks).mean() + _ENTROPY * entropy
+    """Focal loss with a little cross entropy, a scalar; pixels of small defects count for more."""
+    entropy = functional.binary_cross_entropy_with_logits(logit.float(), masks, reduction="none")
+    return ((focal_loss(logit, masks) + _ENTROPY * entropy) * size_weights(masks)).mean()
 
 
 def _stages(masked: tuple[int, int, float], defects: tuple[int, int, float]) -> tuple[Stage, ...]:
@@ -137,7 +137,7 @@ class Isstad:
     )  # fmt: skip
     variants: ClassVar[dict[str, Variant]] = {
         "smoke": Variant(64, _stages((40, 8, 3e-3), (100, 8, 3e-3))),
-        "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04),
+        "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04, free_field=256),
         "edge": Variant(256, _stages((1000, 8, 2e-3), (1500, 8, 2e-3)), bend=0.04),
         "tiny-vit": Variant(128, _stages((600, 16, 1e-3), (800, 16, 1e-3)), bend=0.04),
         "edge-vit": Variant(256, _stages((1500, 16, 1e-3), (2000, 16, 1e-3)), bend=0.04),
@@ -185,6 +185,16 @@ class Isstad:
                 norm=norm_for(layout),
                 blend=blend,
                 smooth=SmoothSpec(kind="gaussian", radius=max(1, 4 * side // 256)),
+                image_score=ImageScoreSpec(k=k),
+            )
+        # where good parts vary much, a residual may say nothing: the probability alone
+        for sigma, scale, top in itertools.product((2, 4), scales, (100, 1000)):
+            side = size // scale
+            k, radius = max(1, top * side * side // 65536), max(1, sigma * side // 256)
+            candidates[f"probability alone, {side}x{side} map, sigma {sigma}/256, top {k}"] = ScoreSpec(
+                map_scale=scale,
+                norm=norm_for(layout),
+                smooth=SmoothSpec(kind="gaussian", radius=radius),
                 image_score=ImageScoreSpec(k=k),
             )
         return candidates
