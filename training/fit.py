@@ -14,7 +14,7 @@ from torch import Tensor
 
 from edge import __version__
 from edge.errors import UsageError
-from edge.manifest import ScoreSpec, TrainingRecord
+from edge.manifest import NormSpec, ScoreSpec, TrainingRecord
 from edge.preprocess import Preprocess
 from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
 from training.defects import PRESETS
@@ -235,6 +235,8 @@ def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[st
 
 def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) -> dict[str, ScoreSpec]:
     candidates = method.score_candidates(size, layout)
+    if layout == "free":
+        candidates |= by_place(candidates)
     if blend is None:
         return candidates
     chosen = {name: spec for name, spec in candidates.items() if spec.blend.mode == blend}
@@ -242,6 +244,18 @@ def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) 
         modes = ", ".join(sorted({spec.blend.mode for spec in candidates.values()}))
         raise UsageError(f"{method.name} has no score path that blends by {blend}", fix=f"choose one of: {modes}")
     return chosen
+
+
+def by_place(candidates: dict[str, ScoreSpec]) -> dict[str, ScoreSpec]:
+    """Those that weigh a residual, with statistics for each place.
+
+    Pictures of textures end somewhere too: at the edge of a part, or of its lighting, good parts differ more.
+    """
+    return {
+        f"{name}, by place": spec.model_copy(update={"norm": NormSpec(kind="pixel")})
+        for name, spec in candidates.items()
+        if spec.residual.used and spec.norm.kind == "global"
+    }
 
 
 def _signature(

@@ -11,7 +11,7 @@ from dataclasses import replace  # noqa: E402
 from edge.errors import UsageError  # noqa: E402
 from training.augmentation import crop_places, cropped, cut  # noqa: E402
 from training.defects import PRESETS, DefectGenerator  # noqa: E402
-from training.fit import Recipe, fit  # noqa: E402
+from training.fit import Recipe, by_place, fit  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Design, Stage  # noqa: E402
 from training.methods.kist import around  # noqa: E402
@@ -142,3 +142,12 @@ def test_a_field_or_preset_that_cannot_be_is_refused_before_training(tmp_path, r
     with pytest.raises(UsageError, match=said) as refused:
         fit(write_plates(tmp_path / "data"), tmp_path / "run", recipe)
     assert refused.value.fix
+
+
+def test_free_layouts_may_have_statistics_by_place_where_a_residual_counts():
+    candidates = METHODS["isstad"].score_candidates(CROP, "free")
+    added = by_place(candidates)
+    assert {spec.norm.kind for spec in candidates.values()} == {"global"}
+    assert {spec.norm.kind for spec in added.values()} == {"pixel"}
+    assert len(added) == sum(spec.residual.used for spec in candidates.values())
+    assert not by_place(METHODS["isstad"].score_candidates(CROP, "aligned"))

@@ -79,7 +79,7 @@ class KistLearner(Learner):
         super().attach(data)
         with_rules = data.rules is not None and "rules" not in self._design.ablations
         book = load_rules(data.rules) if data.rules is not None and with_rules else RuleBook()
-        self._teacher = Teacher(data, book, self._design.layout, _LABELLING)
+        self._teacher = Teacher(data, book, _LABELLING)
 
     def applies(self, stage: Stage) -> bool:
         if not _round_of(stage):
