@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edge.datatypes import F32
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs
 from edge.kernels.statistics import cross_fitted_paths, residual_errors
-from edge.manifest import ScoreSpec
+from edge.manifest import ResidualSpec, ScoreSpec
 from edge.metrics import image_auroc
 from training.augmentation import crop_places, cut
 from training.defects import DefectGenerator, DefectPreset
@@ -25,6 +27,8 @@ SELECTION_RULE = (
 _EQUAL_AUROC = 0.005
 _DEFECTIVE = 96
 _BATCH = 16
+# errors of so many residuals are kept: score paths that differ later alone share them
+_KEPT_ERRORS = 8
 # trained-on parts looked at: enough to say where good parts differ
 _TRAINED = 128
 # on the sheet: normals, and parts with artificial defects
@@ -79,9 +83,14 @@ def choose_score(
     seen_images, seen_outputs = list((some.cpu() * 2 - 1).numpy()), run_network(network, some * 2 - 1)
     labels = np.repeat([0, 1], [count, count * repeats])
 
+    @lru_cache(maxsize=_KEPT_ERRORS)
+    def errors_of(residual: ResidualSpec, map_scale: Literal[1, 2]) -> tuple[F32, F32]:
+        spec = ScoreSpec(residual=residual, map_scale=map_scale)
+        held = residual_errors(spec, list(images[:count]), outputs[:count])
+        return held, residual_errors(spec, seen_images, seen_outputs)
+
     def fitted(spec: ScoreSpec) -> list[CpuScorePath]:
-        errors = residual_errors(spec, list(images[:count]), outputs[:count])
-        seen = residual_errors(spec, seen_images, seen_outputs)
+        errors, seen = errors_of(spec.residual, spec.map_scale)
         paths = cross_fitted_paths(spec, errors, outputs[:count], weight, trained=seen)
         return [paths[index % count] for index in range(len(images))]
 

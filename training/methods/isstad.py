@@ -172,29 +172,28 @@ class Isstad:
         residuals = {"squares": ResidualSpec(w_l2=1.0), "structure": ResidualSpec(w_l2=0.2, w_ssim=0.4, w_gms=0.4)}
         blends = (BlendSpec(mode="product"), BlendSpec(mode="wsum", alpha=0.5), BlendSpec(mode="max"))
         scales: tuple[Literal[1, 2], ...] = (1, 2)
+        # smoothing and top places of 256 x 256: of specks, of spots, of defects, of whole parts; free layouts have none
+        reaches = ((1, 12), (4, 100), (4, 1000), (4, 6554))[: 3 if layout == "free" else 4]
         candidates = {}
-        # a hundred, a thousand, or the top tenth of 256 x 256 places: of spots, of defects, of whole parts
-        for (name, residual), blend, scale, top in itertools.product(
-            residuals.items(), blends, scales, (100, 1000, 6554)
+        for (name, residual), blend, scale, (sigma, top) in itertools.product(
+            residuals.items(), blends, scales, reaches
         ):
             side = size // scale
-            k = max(1, top * side * side // 65536)
-            candidates[f"{blend.mode}, {name}, {side}x{side} map, top {k}"] = ScoreSpec(
+            candidates[f"{blend.mode}, {name}, {side}x{side} map, sigma {sigma}/256, top {top}/65536"] = ScoreSpec(
                 map_scale=scale,
                 residual=residual,
                 norm=norm_for(layout),
                 blend=blend,
-                smooth=SmoothSpec(kind="gaussian", radius=max(1, 4 * side // 256)),
-                image_score=ImageScoreSpec(k=k),
+                smooth=SmoothSpec(kind="gaussian", radius=max(1, sigma * side // 256)),
+                image_score=ImageScoreSpec(k=max(1, top * side * side // 65536)),
             )
         # where good parts vary much, a residual may say nothing: the probability alone
-        for sigma, scale, top in itertools.product((2, 4), scales, (100, 1000)):
+        for scale, (sigma, top) in itertools.product(scales, reaches):
             side = size // scale
-            k, radius = max(1, top * side * side // 65536), max(1, sigma * side // 256)
-            candidates[f"probability alone, {side}x{side} map, sigma {sigma}/256, top {k}"] = ScoreSpec(
+            candidates[f"probability alone, {side}x{side} map, sigma {sigma}/256, top {top}/65536"] = ScoreSpec(
                 map_scale=scale,
                 norm=norm_for(layout),
-                smooth=SmoothSpec(kind="gaussian", radius=radius),
-                image_score=ImageScoreSpec(k=k),
+                smooth=SmoothSpec(kind="gaussian", radius=max(1, sigma * side // 256)),
+                image_score=ImageScoreSpec(k=max(1, top * side * side // 65536)),
             )
         return candidates
