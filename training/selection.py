@@ -25,7 +25,8 @@ SELECTION_RULE = (
 )
 # a map of half the side costs a quarter: it is taken unless the difference could be seen
 _EQUAL_AUROC = 0.005
-_DEFECTIVE = 96
+# with fewer, the best of so many score paths is the luckiest
+_DEFECTIVE = 192
 _BATCH = 16
 # errors of so many residuals are kept: score paths that differ later alone share them
 _KEPT_ERRORS = 8
@@ -70,7 +71,7 @@ def choose_score(
     as large as training saw them; None: as large as the field lets them be.
     """
     count = held_out.shape[0]
-    repeats = max(1, _DEFECTIVE // count)
+    repeats = -(-_DEFECTIVE // count)
     defective_only = replace(preset, clean_share=0.0)
     region = None if roi is None else roi.cpu()
     weight = None if region is None else region[0, 0].numpy()
