@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.benchmark_options import add_benchmark
+from edge.cli.challenge_options import add_challenge
+from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
     BACKENDS,
     GOOD_PARTS,
+    METHODS,
     add_backend,
     add_bundle,
     add_data,
     add_false_reject,
     add_product,
     add_records,
+    add_review,
     add_uncalibrated,
     compute_capability,
     percent,
@@ -26,15 +31,18 @@ from edge.cli.options import (
     seeds,
     whole_number,
 )
+from edge.cli.recalibrate_options import add_recalibrate
+from edge.cli.teach_options import add_teach
+from edge.cli.threshold_options import add_threshold
 from edge.errors import UsageError
 
-METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
 TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
 _EXIT_CODES = """exit codes:
   0    finished
-  1    a check failed (replay differs, the gate refuses, doctor found something that prevents inspection)
+  1    a check failed (replay differs, the gate refuses, the line is not ready for its shift, doctor found something
+       that prevents inspection)
   2    wrong command line, configuration or data; something not installed
   3    camera: not there, busy, or no frames to read
   4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
@@ -226,6 +234,8 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_data(parser, GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
     add_false_reject(parser)
+    add_review(parser)
+    parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")
 
 
 def _gate(parser: argparse.ArgumentParser) -> None:
@@ -250,10 +260,6 @@ def _defects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the sheet to write, a .png file")
 
 
-def _rollback(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
-
-
 def _bundle_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
@@ -262,6 +268,7 @@ def _bundle_command(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bundle", type=Path, help="model bundle directory")
     parser.add_argument("--key", type=Path, help="private key: sign with it, or the file keygen makes (and .pub)")
+    parser.add_argument("--version", help="sign: first digits of a version that is not live (default: the live one)")
     parser.add_argument("--public-key", type=Path, help="verify: only a signature by this key will do")
 
 
@@ -317,19 +324,25 @@ def _report(parser: argparse.ArgumentParser) -> None:
 COMMANDS = {
     "run": ("inspect a camera, stream, video or folder (what edge-inspect does without a command)", _run),
     "demo": ("inspect the shipped sample line", _demo),
+    "teach": ("from good parts to a running inspection, step by step", add_teach),
     "train": ("good parts in, calibrated bundle out: fit, export, quantize, calibrate", _train),
     "fit": ("train a network on good parts", _fit),
     "export": ("write a trained network as FP32 ONNX into a new bundle; build the engine of a target", _export),
     "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
+    "recalibrate": ("new good parts in, a new version of the bundle out, checked, beside the old", add_recalibrate),
     "gate": ("do verdicts survive? replay good and defective parts through FP32 and what runs", _gate),
+    "threshold": ("what the threshold promises; change it without export, under a running inspection", add_threshold),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
-    "rollback": ("go back to the previous version of a bundle", _rollback),
+    "history": ("who changed a bundle, when, from what, and what the gate said", add_history),
+    "rollback": ("go back to the previous version of a bundle, or another one", add_rollback),
     "bundle": ("show what a bundle is, verify it, sign it", _bundle_command),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "compare": ("train every method on the same parts and recommend one", _compare),
+    "benchmark": ("how long a frame takes, where the time goes, and what changed", add_benchmark),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
+    "challenge": ("start of shift: golden parts must be OK and defects NG before the line is ready", add_challenge),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
 }

@@ -11,11 +11,12 @@ from dataclasses import replace  # noqa: E402
 from edge.errors import UsageError  # noqa: E402
 from training.augmentation import crop_places, cropped, cut  # noqa: E402
 from training.defects import PRESETS, DefectGenerator  # noqa: E402
-from training.fit import Recipe, by_place, fit  # noqa: E402
+from training.fit import Recipe, fit  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Design, Stage  # noqa: E402
 from training.methods.kist import around  # noqa: E402
 from training.optimise import BatchSource  # noqa: E402
+from training.preparation import by_place  # noqa: E402
 from training.run_files import load_run  # noqa: E402
 from training.selection import draw_in_squares  # noqa: E402
 

@@ -11,6 +11,7 @@ from edge.kernels.cpu import ResidualTerms  # noqa: E402
 from edge.manifest import ResidualSpec  # noqa: E402
 from training.losses import (  # noqa: E402
     bernoulli_kl,
+    box_mean,
     focal_loss,
     residual_error,
     size_weights,
@@ -103,3 +104,12 @@ def test_a_small_defect_counts_nearly_as_much_as_a_large_one():
     assert float(weights[0].max()) == pytest.approx(math.sqrt(0.01 / 0.001))
     assert small / large == pytest.approx(math.sqrt(10 / 400), rel=1e-3)
     assert torch.equal(weights[masks == 0], torch.ones(int((masks == 0).sum())))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 20)])
+def test_a_box_mean_is_pooling_of_the_mirrored_picture_also_in_half_precision_surroundings(height, width):
+    planes = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(planes, [3] * 4, mode="reflect")
+    expected = torch.nn.functional.avg_pool2d(padded, 7, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(box_mean(planes, 7), expected)
