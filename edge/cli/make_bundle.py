@@ -96,6 +96,8 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         steps=options.steps,
         smallest_defect=None if options.smallest_defect is None else options.smallest_defect / 100,
         rules=options.rules,
+        field=options.field,
+        defects=options.defects,
         rectangle=rectangle,
         polygon=polygon,
         align=settings.align,

@@ -178,6 +178,16 @@ def _training(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="smallest defect that matters, in percent of the inspected area (default: 0.03); decides the score path",
     )
+    parser.add_argument(
+        "--field",
+        type=positive_int,
+        metavar="PX",
+        help="side of the inspected field; kist and isstad learn parts of a free layout from crops of a larger one "
+        "(default: the variant's, tiny with a free layout 256)",
+    )
+    parser.add_argument(
+        "--defects", metavar="PRESET", help="artificial defects to learn from (see `defects`; default: the method's)"
+    )
     parser.add_argument("--fresh", action="store_true", help="start anew instead of going on with an interrupted run")
     parser.add_argument("--steps", type=positive_int, help="optimiser steps of all stages (default: the variant's)")
 

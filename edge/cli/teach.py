@@ -144,7 +144,7 @@ def _trained(collection: Collection, target: Path, options: argparse.Namespace, 
     folder, statistics = collection.folder, collection.screener.screening().statistics
     values: dict[str, Any] = vars(options) | {
         "data": folder.root, "out": target, "run_directory": folder.run_directory,
-        "ablate": [], "blend": None, "rules": None,
+        "ablate": [], "blend": None, "rules": None, "field": None, "defects": None,
     }  # fmt: skip
     training = argparse.Namespace(**values)
     training.steps = options.steps or _steps(folder, training, settings)
