@@ -17,7 +17,7 @@ from edge.cli import make_bundle
 from edge.cli.optional import needs
 from edge.cli.progress import say
 from edge.config import Settings
-from edge.engine_cache import BuildOptions, EngineCache
+from edge.engine_cache import BuildOptions, EngineCache, engines_folder
 from edge.errors import BundleError, EngineError, UsageError
 from edge.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, TensorRt, open_tensorrt
 
@@ -46,12 +46,6 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
                 return 0
         _try(bundle, options.target, options.rung, settings.inspection.threads)
     return 0
-
-
-def engines_folder(bundle: Path) -> Path:
-    """Where a bundle's engines are kept: beside it, since they belong to a machine and it does not."""
-    path = bundle.resolve()
-    return path.with_name(path.name + ".engines")
 
 
 def _build(product: Product, bundle: ModelBundle, options: argparse.Namespace) -> None:
