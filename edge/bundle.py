@@ -223,7 +223,7 @@ def calibrations(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _missing_fix(key: str) -> str:
     target, _, _ = key.removeprefix("calibration_").rpartition("_")
     if key.startswith("calibration_") and target:
-        return f"run `edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {target}` on the machine that inspects"
+        return f"on this machine, run `edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {target}`"
     return _MISSING_PART.get(key, _RETRAIN)
 
 

@@ -80,7 +80,8 @@ class Frame:
 class AnomalyMap:
     """How unusual each pixel of the network's field is.
 
-    values: float32 (h, w), 0 = like the normals, larger = more unusual; owned by the receiver.
+    values: float32 (h, w), 0 = like the normals, larger = more unusual; owned by the receiver. (0, 0) where a backend
+    left an inconspicuous map on its device.
     score: the image score. area_px: map pixels above the pixel threshold.
     """
 

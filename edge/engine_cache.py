@@ -82,7 +82,13 @@ def _machine(tensorrt: TensorRt, device: CudaDevice | None) -> dict[str, str]:
     if device is None:
         return {**values, "gpu": "any", "driver": "any", "cuda": "any"}
     capability = device.compute_capability
-    return {**values, "gpu": device.name, "driver": device.driver, "cuda": device.cuda, "compute_capability": capability}
+    return {
+        **values,
+        "gpu": device.name,
+        "driver": device.driver,
+        "cuda": device.cuda,
+        "compute_capability": capability,
+    }
 
 
 def _targets(options: BuildOptions) -> str:
@@ -160,7 +166,7 @@ class EngineCache:
         raise EngineError(
             f"the engine {sha256[:12]}… that the bundle is calibrated for is not in {self._directory}"
             + "".join(f"\n  {reason}" for reason in reasons),
-            fix=f"build and calibrate here: edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {tensorrt.product}",
+            fix=f"here: edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {tensorrt.product}",
         )
 
     def find_compiled(self, engine: CachedEngine) -> bytes | None:

@@ -151,6 +151,7 @@ class _Loop:
             return False
         frame = self._capture.take(TAKE_TIMEOUT_S)
         if frame is None:
+            self._inspector.rest()
             return not self._capture.ended
         self._inspect(frame)
         return True

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edge.backends.cuda_driver import CudaDriver, CudaGraph, DriverError
@@ -19,6 +18,8 @@ from edge.errors import MissingDependency
 
 # CU_STREAM_NON_BLOCKING: work of other libraries on the default stream does not hold ours up
 _NON_BLOCKING = 1
+_INSTALL = "pip install 'edge-inspect[gpu]', which builds it with this machine's CUDA (docs/gpu.md)"
+_LOOK = "check nvidia-smi and CUDA_VISIBLE_DEVICES; `edge-inspect doctor`"
 
 log = logging.getLogger("edge.backends")
 
@@ -28,20 +29,19 @@ def open_pycuda() -> Any:
     try:
         import pycuda.driver as cuda
     except ImportError as error:
-        raise MissingDependency(f"pycuda cannot be imported ({error})", fix="pip install 'edge-inspect[gpu]'") from error
+        raise MissingDependency(f"pycuda cannot be imported ({error})", fix=_INSTALL) from error
     try:
         cuda.init()
     except cuda.Error as error:
-        raise MissingDependency(
-            f"no GPU can be used: {error}", fix="check nvidia-smi and CUDA_VISIBLE_DEVICES; `edge-inspect doctor`"
-        ) from error
+        raise MissingDependency(f"no GPU can be used: {error}", fix=_LOOK) from error
     return cuda
 
 
 class CudaSession:
     """The primary context, so that TensorRT and all others in this process share it, and one stream in it.
 
-    cuda: pycuda.driver as open_pycuda gives it. failures: what its calls, and those of graphs, raise.
+    cuda: pycuda.driver as open_pycuda gives it. failures: what its calls, and those of graphs, raise. Opening raises
+    MissingDependency.
     """
 
     def __init__(self, cuda: Any, driver: CudaDriver, ordinal: int = 0) -> None:
@@ -49,14 +49,15 @@ class CudaSession:
         self._cuda, self._driver, self._ordinal = cuda, driver, ordinal
         self._device: list[Any] = []
         self._pinned: list[NDArray[Any]] = []
-        self._context: Any = cuda.Device(ordinal).retain_primary_context()
+        self._context: Any = None
         self._stream: Any = None
         try:
+            self._context = cuda.Device(ordinal).retain_primary_context()
             with self.current():
                 self._stream = cuda.Stream(_NON_BLOCKING)
-        except BaseException:
+        except self.failures as error:
             self.close()
-            raise
+            raise MissingDependency(f"GPU {ordinal} cannot be used: {error}", fix=_LOOK) from error
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -66,6 +67,10 @@ class CudaSession:
             yield
         finally:
             self._context.pop()
+
+    @property
+    def is_open(self) -> bool:
+        return self._context is not None
 
     @property
     def stream(self) -> int:

@@ -1,0 +1,144 @@
+"""A network whose inputs and outputs lie on the GPU: TensorRT's on a line, a stand-in where there is no TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.backends.cuda_session import CudaSession
+from edge.datatypes import F32
+from edge.engine_cache import CachedEngine, EngineCache
+from edge.errors import EngineError, ModelError
+from edge.kernels.cpu import NetworkOutputs
+from edge.manifest import Manifest
+from edge.tensorrt_runtime import LoadedEngine
+from edge.tensorrt_versions import TensorRt
+
+PICTURE = "image"
+
+
+@dataclass(frozen=True)
+class DeviceTensor:
+    """shape: of one picture, without the batch. half: FP16, else FP32."""
+
+    shape: tuple[int, ...]
+    half: bool
+
+    @property
+    def bytes(self) -> int:
+        """Of one picture; pictures of a batch follow each other without a gap."""
+        return int(np.prod(self.shape)) * (2 if self.half else 4)
+
+
+class DeviceNetwork(Protocol):
+    """Runs on a stream, from and to addresses on the device; the CUDA context is current in every call.
+
+    tensors: `image` and the outputs that the manifest names. largest_batch: pictures that one call takes.
+    """
+
+    engine_sha256: str
+    tensors: Mapping[str, DeviceTensor]
+    largest_batch: int
+
+    def enqueue(self, stream: int, addresses: Mapping[str, int], count: int) -> None:
+        """Put a run on `count` pictures on the stream; it starts when the stream gets there. Raises ModelError."""
+
+    def can_be_captured(self, stream: int) -> bool:
+        """Whether `enqueue` may be recorded into a CUDA graph, once it has run before."""
+
+    def first_run_done(self) -> None:
+        """Called after the first run, to keep what it compiled for the next start."""
+
+    def close(self) -> None:
+        """Free its memory; harmless the second time."""
+
+
+class TensorRtNetwork:
+    """DeviceNetwork over an engine of the cache."""
+
+    def __init__(self, tensorrt: TensorRt, cached: CachedEngine, cache: EngineCache, manifest: Manifest) -> None:
+        """Raises EngineError when this GPU cannot run the engine, or it is not one of this bundle's network."""
+        self.engine_sha256 = cached.sha256
+        self._loaded = LoadedEngine(tensorrt, cached, cache)
+        found = self._loaded.tensors
+        missing = [name for name in (PICTURE, *manifest.outputs) if name not in found]
+        if missing or len(found) != 1 + len(manifest.outputs):
+            raise EngineError(
+                f"{cached.path} has {', '.join(found)}; the bundle's network has {PICTURE} and "
+                f"{', '.join(manifest.outputs)}",
+                fix=f"build it again: edge-inspect export --bundle BUNDLE --target {tensorrt.product}",
+            )
+        self.tensors = {name: DeviceTensor(shape[1:], self._loaded.is_half(name)) for name, shape in found.items()}
+        self.largest_batch = self._loaded.largest_batch(PICTURE)
+
+    def enqueue(self, stream: int, addresses: Mapping[str, int], count: int) -> None:
+        self._loaded.enqueue(stream, PICTURE, addresses, count)
+
+    def can_be_captured(self, stream: int) -> bool:
+        return self._loaded.can_be_captured(stream)
+
+    def first_run_done(self) -> None:
+        self._loaded.keep_compiled()
+
+    def close(self) -> None:
+        self._loaded.close()
+
+
+class FetchedNetwork:
+    """The Network protocol of the CPU backends over a network on the device: picture up, outputs down.
+
+    For calibration, which wants the outputs themselves. It owns session and network.
+    """
+
+    def __init__(self, name: str, session: CudaSession, network: DeviceNetwork, manifest: Manifest) -> None:
+        self.name = name
+        side = manifest.input.size
+        self.image: F32 = np.zeros((3, side, side), np.float32)
+        self._session, self._network = session, network
+        self._names = manifest.outputs
+        with session.current():
+            self._addresses = {name: session.device_memory(tensor.bytes) for name, tensor in network.tensors.items()}
+            self._host: dict[str, NDArray[Any]] = {
+                name: session.pinned(tensor.shape, np.float16 if tensor.half else np.float32)
+                for name, tensor in network.tensors.items()
+            }
+
+    def run(self) -> NetworkOutputs:
+        session = self._session
+        with session.current():
+            try:
+                np.copyto(self._host[PICTURE], self.image, casting="same_kind")
+                session.upload(self._addresses[PICTURE], self._host[PICTURE])
+                self._network.enqueue(session.stream, self._addresses, 1)
+                for name in self._names:
+                    session.fetch(self._host[name], self._addresses[name])
+                session.synchronize()
+            except session.failures as error:
+                raise device_failure(error) from error
+        planes = {name: self._host[name].astype(np.float32) for name in self._names}
+        return NetworkOutputs(**{name: plane if plane.shape[0] == 3 else plane[0] for name, plane in planes.items()})
+
+    def close(self) -> None:
+        with_context_closed(self._session, self._network)
+
+
+def with_context_closed(session: CudaSession, network: DeviceNetwork | None) -> None:
+    """Close a network where its context is current, then the session, which frees what is left."""
+    if session.is_open and network is not None:
+        with session.current():
+            network.close()
+    session.close()
+
+
+def device_failure(error: Exception) -> ModelError:
+    """What a failed call of the GPU means for the frame."""
+    words = str(error)
+    if "memory" in words.lower():
+        fix = "another program may hold the GPU's memory (nvidia-smi); smaller frames or a region of interest need less"
+    else:
+        fix = "it is opened again by itself; if that does not help, restart the program, then the machine (nvidia-smi)"
+    return ModelError(f"the GPU failed: {words}", fix=fix)

@@ -1,0 +1,366 @@
+"""A GPU made of host memory: as much of pycuda and of the driver as our code uses, and as strict as the real ones.
+
+Addresses are real host addresses, so emulated kernels can be given them. Streams run nothing before somebody waits for
+them. Recording keeps what is enqueued and runs it at each launch. Refused, as the real ones do or worse: calls with no
+current context, memory that is not there any more, waiting, taking or freeing memory while recording, copies from
+unpinned memory, and everything after the device was lost, until its context is reset.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED = 900, 901, 1, 719
+_NAMES = {
+    UNSUPPORTED: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+    INVALIDATED: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+    INVALID: b"CUDA_ERROR_INVALID_VALUE",
+    LAUNCH_FAILED: b"CUDA_ERROR_LAUNCH_FAILED",
+}
+Work = Callable[[], None]
+
+
+class Error(Exception):
+    """pycuda.driver.Error."""
+
+
+class OutOfMemory(Error):
+    """pycuda.driver.MemoryError."""
+
+
+class LaunchError(Error):
+    """pycuda.driver.LaunchError."""
+
+
+class LogicError(Error):
+    """pycuda.driver.LogicError."""
+
+
+class FakeGpu:
+    """counts: calls by name. memory_bytes: how much there is. live(): what is taken and not given back."""
+
+    def __init__(self, memory_bytes: int = 1 << 28) -> None:
+        self.memory_bytes = memory_bytes
+        self.counts: Counter[str] = Counter()
+        self.absent = False
+        self.device: dict[int, Any] = {}
+        self.pinned: dict[int, Any] = {}
+        self.streams: weakref.WeakValueDictionary[int, FakeStream] = weakref.WeakValueDictionary()
+        self.graphs: dict[int, list[Work]] = {}
+        self.executables: dict[int, list[Work]] = {}
+        self.modules: set[int] = set()
+        self.retained = 0
+        self.left_behind: list[str] = []
+        self.gone: set[int] = set()
+        self._graveyard: list[Any] = []
+        self._lost = False
+        self._lose_at: int | None = None
+        self._handles = itertools.count(0x7F00_0000_1000, 0x10)
+        self._threads = threading.local()
+        self.pycuda = self._pycuda()
+        self.library = FakeLibrary(self)
+
+    # what tests do to it
+
+    def lose(self, after_launches: int = 0) -> None:
+        """Break the device at once, or while it runs the n-th launch from now."""
+        self._lose_at = self.counts["cuGraphLaunch"] + after_launches
+        self._lost = after_launches == 0
+
+    def live(self) -> dict[str, int]:
+        taken = {
+            "device": len(self.device), "pinned": len(self.pinned), "streams": len(self.streams),
+            "graphs": len(self.graphs), "executables": len(self.executables), "modules": len(self.modules),
+            "contexts": self.retained, "current": len(self.stack),
+        }  # fmt: skip
+        return {name: count for name, count in taken.items() if count}
+
+    # what it is made of
+
+    @property
+    def stack(self) -> list[FakeContext]:
+        if not hasattr(self._threads, "stack"):
+            self._threads.stack = []
+        stack: list[FakeContext] = self._threads.stack
+        return stack
+
+    def handle(self) -> int:
+        return next(self._handles)
+
+    def require(self, name: str, *, recordable: bool = False) -> None:
+        """Count a call; raise when it may not be made now."""
+        self.counts[name] += 1
+        if not self.stack:
+            raise LogicError(f"{name} failed: no currently active context?")
+        if self._lost:
+            raise LaunchError(f"{name} failed: unspecified launch failure")
+        if not recordable:
+            for stream in self.streams.values():
+                if stream.recording is not None and stream.recorder == threading.get_ident():
+                    stream.spoiled = True
+                    raise LogicError(f"{name} failed: operation not permitted when stream is capturing")
+
+    def view(self, address: int, size_bytes: int, *, pinned: bool = False) -> np.ndarray[Any, Any]:
+        """Bytes at an address, which must lie inside one allocation; raises LaunchError as a device would."""
+        for start, buffer in (self.pinned if pinned else self.device).items():
+            if start <= address and address + size_bytes <= start + ctypes.sizeof(buffer):
+                return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(address))
+        raise LaunchError(f"an illegal memory access: {size_bytes} bytes at {address:#x}")
+
+    def array(self, address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+        """The same as an array."""
+        return self.view(address, int(np.prod(shape)) * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
+
+    def enqueue(self, handle: int, work: Work) -> None:
+        """For stand-ins of kernels and networks: what runs when the stream gets there."""
+        self.require("launch", recordable=True)
+        stream = self.streams[handle]
+        (stream.pending if stream.recording is None else stream.recording).append(work)
+
+    def run(self, stream: FakeStream) -> None:
+        while stream.pending:
+            work = stream.pending.pop(0)
+            if self._lose_at is not None and self.counts["cuGraphLaunch"] >= self._lose_at:
+                self._lost = True
+            if self._lost:
+                stream.pending.clear()
+                raise LaunchError("cuStreamSynchronize failed: unspecified launch failure")
+            work()
+
+    def destroy_context(self) -> None:
+        """The last reference is gone, or it was reset: all that was in it is gone too."""
+        taken_still = {name: count for name, count in self.live().items() if name not in ("contexts", "current")}
+        self.left_behind += [f"{name}: {count}" for name, count in taken_still.items()]
+        self.gone.update(self.streams)
+        for taken in (self.device, self.pinned, self.streams, self.graphs, self.executables, self.modules):
+            taken.clear()
+
+    def reset(self) -> None:
+        self.counts["reset"] += 1
+        self.destroy_context()
+        self.left_behind.clear()
+        self._lost, self._lose_at = False, None
+
+    def _pycuda(self) -> Any:
+        gpu = self
+
+        def init() -> None:
+            if gpu.absent:
+                raise Error("cuInit failed: no CUDA-capable device is detected")
+
+        def mem_alloc(size_bytes: int) -> FakeAllocation:
+            gpu.require("mem_alloc")
+            if size_bytes <= 0:
+                raise LogicError("cuMemAlloc failed: invalid argument")
+            if sum(map(ctypes.sizeof, gpu.device.values())) + size_bytes > gpu.memory_bytes:
+                raise OutOfMemory("cuMemAlloc failed: out of memory")
+            return FakeAllocation(gpu, gpu.device, size_bytes)
+
+        def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray[Any, Any]:
+            gpu.require("pagelocked_empty")
+            size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            return np.asarray(FakeHostAllocation(gpu, max(1, size_bytes), tuple(shape), np.dtype(dtype)))
+
+        def memcpy_htod_async(dest: int, src: np.ndarray[Any, Any], stream: FakeStream) -> None:
+            address, size = src.ctypes.data, src.nbytes
+            assert src.flags.c_contiguous
+            gpu.enqueue(stream.handle, lambda: _copy(gpu.view(int(dest), size), gpu.view(address, size, pinned=True)))
+
+        def memcpy_dtoh_async(dest: np.ndarray[Any, Any], src: int, stream: FakeStream) -> None:
+            address, size = dest.ctypes.data, dest.nbytes
+            assert dest.flags.c_contiguous
+            gpu.enqueue(stream.handle, lambda: _copy(gpu.view(address, size, pinned=True), gpu.view(int(src), size)))
+
+        return SimpleNamespace(
+            Error=Error, MemoryError=OutOfMemory, LaunchError=LaunchError, LogicError=LogicError, init=init,
+            Device=lambda ordinal: SimpleNamespace(retain_primary_context=lambda: FakeContext(gpu)),
+            Stream=lambda flags=0: FakeStream(gpu), mem_alloc=mem_alloc, pagelocked_empty=pagelocked_empty,
+            memcpy_htod_async=memcpy_htod_async, memcpy_dtoh_async=memcpy_dtoh_async,
+        )  # fmt: skip
+
+
+def _copy(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
+    target[:] = source
+
+
+class FakeContext:
+    """A reference to the primary context. Released from any thread where it is current; elsewhere pycuda leaks it."""
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        if gpu.absent:
+            raise Error("cuDevicePrimaryCtxRetain failed: no device")
+        self._gpu, self._valid = gpu, True
+        gpu.retained += 1
+
+    def push(self) -> None:
+        assert self._valid
+        self._gpu.stack.append(self)
+
+    def pop(self) -> None:
+        if not self._gpu.stack:
+            raise LogicError("context::pop failed: cannot pop non-current context")
+        self._gpu.stack.pop()
+
+    def detach(self) -> None:
+        assert self._valid
+        assert self._gpu.stack and self._gpu.stack[-1] is self, "pycuda would leak a context that is not current"
+        self._valid = False
+        self._gpu.retained -= 1
+        if self._gpu.retained == 0 and not self._gpu._lost:
+            self._gpu.destroy_context()
+
+
+class FakeAllocation:
+    """Memory that is full of rubbish when it comes and when it goes."""
+
+    def __init__(self, gpu: FakeGpu, where: dict[int, Any], size_bytes: int) -> None:
+        self._gpu, self._where = gpu, where
+        buffer = (ctypes.c_ubyte * size_bytes)()
+        ctypes.memset(buffer, 0xCD, size_bytes)
+        self.address = ctypes.addressof(buffer)
+        where[self.address] = buffer
+
+    def __int__(self) -> int:
+        return self.address
+
+    def free(self) -> None:
+        self._gpu.require("free")
+        if self.address not in self._where:
+            raise LogicError("device_allocation::free failed: invalid resource handle")
+        buffer = self._where.pop(self.address)
+        ctypes.memset(buffer, 0xDD, ctypes.sizeof(buffer))
+        # kept, so that no other allocation gets the address and hides a use after this
+        self._gpu._graveyard.append(buffer)
+
+
+class FakeHostAllocation(FakeAllocation):
+    """Pinned memory; the `base` of the array that shows it."""
+
+    def __init__(self, gpu: FakeGpu, size_bytes: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        super().__init__(gpu, gpu.pinned, size_bytes)
+        self.__array_interface__ = {"data": (self.address, False), "shape": shape, "typestr": dtype.str, "version": 3}
+
+
+class FakeStream:
+    """Runs when it is waited for; gone with its last reference, where the context must be current."""
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        gpu.require("Stream")
+        self._gpu = gpu
+        self.handle = gpu.handle()
+        self.pending: list[Work] = []
+        self.recording: list[Work] | None = None
+        self.recorder = 0
+        self.spoiled = False
+        gpu.streams[self.handle] = self
+
+    def __del__(self) -> None:
+        if not self._gpu.stack and self.handle not in self._gpu.gone:
+            self._gpu.left_behind.append("a stream that ended where no context was current")
+
+    def synchronize(self) -> None:
+        self._gpu.require("synchronize")
+        self._gpu.run(self)
+
+
+class FakeLibrary:
+    """libcuda, called through ctypes: handles come as c_void_p, results go where byref points."""
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        self._gpu = gpu
+
+    def _answer(self, name: str, work: Callable[[], int]) -> int:
+        try:
+            self._gpu.require(name, recordable=True)
+            return work()
+        except LaunchError:
+            return LAUNCH_FAILED
+        except (LogicError, KeyError):
+            return INVALID
+
+    def cuStreamBeginCapture_v2(self, stream: Any, mode: Any) -> int:
+        def begin() -> int:
+            found = self._gpu.streams[stream.value]
+            if found.recording is not None or mode.value != 1:
+                return INVALID
+            found.recording, found.recorder, found.spoiled = [], threading.get_ident(), False
+            return 0
+
+        return self._answer("cuStreamBeginCapture_v2", begin)
+
+    def cuStreamEndCapture(self, stream: Any, graph: Any) -> int:
+        def end() -> int:
+            found = self._gpu.streams[stream.value]
+            recorded, found.recording = found.recording, None
+            if recorded is None or found.recorder != threading.get_ident():
+                return INVALID
+            if found.spoiled:
+                graph._obj.value = None
+                return INVALIDATED
+            graph._obj.value = self._gpu.handle()
+            self._gpu.graphs[graph._obj.value] = recorded
+            return 0
+
+        return self._answer("cuStreamEndCapture", end)
+
+    def cuGraphGetNodes(self, graph: Any, nodes: Any, count: Any) -> int:
+        assert nodes is None
+        count._obj.value = len(self._gpu.graphs[graph.value])
+        return 0
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        def instantiate() -> int:
+            executable._obj.value = self._gpu.handle()
+            self._gpu.executables[executable._obj.value] = list(self._gpu.graphs[graph.value])
+            return 0
+
+        return self._answer("cuGraphInstantiateWithFlags", instantiate)
+
+    def cuGraphLaunch(self, executable: Any, stream: Any) -> int:
+        def launch() -> int:
+            found = self._gpu.streams[stream.value]
+            works = self._gpu.executables[executable.value]
+            (found.pending if found.recording is None else found.recording).extend(works)
+            return 0
+
+        return self._answer("cuGraphLaunch", launch)
+
+    def cuGraphExecDestroy(self, executable: Any) -> int:
+        return self._destroy("cuGraphExecDestroy", self._gpu.executables, executable)
+
+    def cuGraphDestroy(self, graph: Any) -> int:
+        return self._destroy("cuGraphDestroy", self._gpu.graphs, graph)
+
+    def _destroy(self, name: str, where: dict[int, list[Work]], handle: Any) -> int:
+        def destroy() -> int:
+            del where[handle.value]
+            return 0
+
+        return self._answer(name, destroy)
+
+    def cuGetErrorName(self, status: Any, name: Any) -> int:
+        name._obj.value = _NAMES.get(status.value)
+        return 0 if name._obj.value else INVALID
+
+    def cuDeviceGet(self, device: Any, ordinal: Any) -> int:
+        device._obj.value = ordinal.value
+        return 0
+
+    def cuCtxPopCurrent_v2(self, popped: Any) -> int:
+        if not self._gpu.stack:
+            return INVALID
+        self._gpu.stack.pop()
+        return 0
+
+    def cuDevicePrimaryCtxReset_v2(self, device: Any) -> int:
+        self._gpu.reset()
+        return 0
