@@ -165,9 +165,12 @@ class ModelBundle:
     def precision(self, wanted: str, target: str = CPU) -> str:
         """The precision to run: the one wanted, or for `auto` what passed the gate on this target, else INT8.
 
-        A precision that the gate refused runs only when it is asked for by name, and with a warning.
+        A precision that the gate refused runs only when it is asked for by name, and with a warning. Raises BundleError
+        for `auto` on a GPU that nothing was calibrated for.
         """
         deployed = self.manifest.deployments.get(target)
+        if wanted == "auto" and deployed is None and target != CPU:
+            raise BundleError(f"{self.path}: nothing was calibrated for {target}", fix=_calibrate_for(target))
         if wanted == "auto":
             return "int8" if deployed is None else deployed.precision
         if deployed is not None and deployed.precision != wanted == "int8":
@@ -223,8 +226,12 @@ def calibrations(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _missing_fix(key: str) -> str:
     target, _, _ = key.removeprefix("calibration_").rpartition("_")
     if key.startswith("calibration_") and target:
-        return f"on this machine, run `edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {target}`"
+        return _calibrate_for(target)
     return _MISSING_PART.get(key, _RETRAIN)
+
+
+def _calibrate_for(target: str) -> str:
+    return f"on this machine, run `edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {target}`"
 
 
 _MISSING_PART = {

@@ -41,8 +41,10 @@ class DeviceNetwork(Protocol):
     """
 
     engine_sha256: str
-    tensors: Mapping[str, DeviceTensor]
     largest_batch: int
+
+    @property
+    def tensors(self) -> Mapping[str, DeviceTensor]: ...
 
     def enqueue(self, stream: int, addresses: Mapping[str, int], count: int) -> None:
         """Put a run on `count` pictures on the stream; it starts when the stream gets there. Raises ModelError."""
@@ -72,8 +74,12 @@ class TensorRtNetwork:
                 f"{', '.join(manifest.outputs)}",
                 fix=f"build it again: edge-inspect export --bundle BUNDLE --target {tensorrt.product}",
             )
-        self.tensors = {name: DeviceTensor(shape[1:], self._loaded.is_half(name)) for name, shape in found.items()}
+        self._tensors = {name: DeviceTensor(shape[1:], self._loaded.is_half(name)) for name, shape in found.items()}
         self.largest_batch = self._loaded.largest_batch(PICTURE)
+
+    @property
+    def tensors(self) -> Mapping[str, DeviceTensor]:
+        return self._tensors
 
     def enqueue(self, stream: int, addresses: Mapping[str, int], count: int) -> None:
         self._loaded.enqueue(stream, PICTURE, addresses, count)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.backends import calibrated_backends, choose_backend, open_backend
-from edge.backends.cpu import open_network
-from edge.bundle import Calibration, ModelBundle, load_bundle, sha256_of, write_bundle
+from edge.backends import GPU_BACKENDS, calibrated_backends, choose_backend, open_backend, target_of
+from edge.backends.base import Backend
+from edge.backends.cpu import Network, open_network
+from edge.bundle import CPU, Calibration, ModelBundle, calibration_key, load_bundle, sha256_of, write_bundle
+from edge.cli.engine_line import EngineLine, build_options
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from export.ladder import Attempt, Rung
 
 _RANGE_PICTURES = 96
-_TARGET = "cpu"
 
 
 def quantize(options: argparse.Namespace, settings: Settings) -> int:
@@ -73,16 +75,20 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     if settings.roi != RoiSettings():
         roi = PreprocessSpec(rectangle=rectangle, polygon=polygon)
         bundle = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"preprocess": roi}), bundle.sha256)
-    backend = choose_backend(settings.inspection.backend)
-    line = _Line(bundle, backend, settings, options.data, options.false_reject / 100)
-    reference = line.made("fp32", bundle.read("model_fp32"))
-    parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
+    wanted = settings.inspection.backend
+    target = target_of(wanted)
+    # engines are compared with FP32 on the processor, where nothing of theirs is
+    line = _Line(bundle, choose_backend("auto" if wanted in GPU_BACKENDS else wanted), settings, options)
     manifest = bundle.manifest
-    if "model_int8" in manifest.files:
-        deployed, more = _deployed(line, reference)
-        manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, _TARGET: deployed}})
-        parts |= more
-    line.close()
+    try:
+        reference = line.made("fp32", bundle.read("model_fp32"))
+        parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
+        if target != CPU or "model_int8" in manifest.files:
+            deployed, more = _deployed(line, reference, target)
+            manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, target: deployed}})
+            parts |= more
+    finally:
+        line.close()
     write_bundle(bundle.path, manifest, parts)
     return 0
 
@@ -92,16 +98,18 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
     gating = needs("export.gate", "cpu")
     bundle = load_bundle(options.bundle)
     inspection = settings.inspection
-    precision = bundle.precision(inspection.precision)
+    target = target_of(inspection.backend)
+    precision = bundle.precision(inspection.precision, target)
+    reference = "auto" if target != CPU else inspection.backend
     judges = []
-    for name in ("fp32", precision):
-        calibration = bundle.calibration(name)
-        opened = open_backend(bundle, inspection.backend, name, inspection.threads)
+    for name, backend, where in (("fp32", reference, CPU), (precision, inspection.backend, target)):
+        calibration = bundle.calibration(name, target=where)
+        opened = open_backend(bundle, backend, name, inspection.threads, engines=inspection.engines_folder)
         judges.append(gating.Judge(opened, calibration.threshold))
     specimens = Specimens(bundle, options.data, options.ng)
     replayed = gating.replay(specimens, *judges)
     report = gating.gate_report(
-        replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=_TARGET, rung=precision,
+        replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=target, rung=precision,
         defects=specimens.defects, created_utc=_now_utc(),
     )  # fmt: skip
     for judge in judges:
@@ -114,10 +122,10 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
 
 @dataclass(frozen=True)
 class _Made:
-    """One network of the bundle, calibrated and running."""
+    """One network of the bundle, calibrated and running; model: its ONNX where the bundle shall keep it."""
 
     precision: str
-    model: bytes
+    model: bytes | None
     calibration: Calibration
     judge: Judge
 
@@ -125,9 +133,10 @@ class _Made:
 class _Line:
     """What every network of one bundle is calibrated and compared with."""
 
-    def __init__(self, bundle: ModelBundle, backend: str, settings: Settings, data: Path, budget: float) -> None:
-        self.bundle, self.backend, self.settings, self.budget = bundle, backend, settings, budget
-        self._data = data
+    def __init__(self, bundle: ModelBundle, backend: str, settings: Settings, options: argparse.Namespace) -> None:
+        self.bundle, self.backend, self.settings, self.options = bundle, backend, settings, options
+        self.budget = options.false_reject / 100
+        self._data: Path = options.data
         self._open: list[_Made] = []
         self._specimens: Specimens | None = None
 
@@ -139,23 +148,36 @@ class _Line:
 
     def made(self, precision: str, model: bytes) -> _Made:
         """Open a network and fit its statistics and threshold."""
-        bundle, manifest = self.bundle, self.bundle.manifest
-        network = open_network(self.backend, model, manifest, self.settings.inspection.threads)
-        calibration = needs("calibration.baseline", "cpu").calibrate(
+        bundle, manifest, threads = self.bundle, self.bundle.manifest, self.settings.inspection.threads
+        network = open_network(self.backend, model, manifest, threads)
+        calibration = self._calibrate(network, sha256_of(model))
+        network.close()
+        say(f"{precision} on {self.backend}: {calibration.summary()}")
+        (opened,) = calibrated_backends(self.backend, model, manifest, bundle.preprocess, calibration, threads)
+        return self._running(precision, model, calibration, opened)
+
+    def made_engine(self, engines: EngineLine, rung: Rung) -> _Made:
+        """Build, calibrate and open an engine."""
+        backend, calibration = engines.calibrated(rung, self._calibrate)
+        say(f"{rung} on {backend.name}: {calibration.summary()}")
+        return self._running(needs("export.ladder", "cpu").PRECISIONS[rung], None, calibration, backend)
+
+    def _calibrate(self, network: Network, engine_sha256: str) -> Calibration:
+        bundle = self.bundle
+        calibration: Calibration = needs("calibration.baseline", "cpu").calibrate(
             network,
-            sha256_of(model),
-            manifest,
+            engine_sha256,
+            bundle.manifest,
             bundle.preprocess,
             calibration_pictures(bundle, self._data, trained=False),
             trained=calibration_pictures(bundle, self._data, trained=True),
             budget=self.budget,
             created_utc=_now_utc(),
         )
-        network.close()
-        say(f"{precision} on {self.backend}: {calibration.summary()}")
-        threads = self.settings.inspection.threads
-        (opened,) = calibrated_backends(self.backend, model, manifest, bundle.preprocess, calibration, threads)
-        judge = needs("export.gate", "cpu").Judge(opened, calibration.threshold)
+        return calibration
+
+    def _running(self, precision: str, model: bytes | None, calibration: Calibration, backend: Backend) -> _Made:
+        judge = needs("export.gate", "cpu").Judge(backend, calibration.threshold)
         self._open.append(_Made(precision, model, calibration, judge))
         return self._open[-1]
 
@@ -164,41 +186,61 @@ class _Line:
             made.judge.backend.close()
 
 
-def _deployed(line: _Line, reference: _Made) -> tuple[Deployment, dict[str, tuple[str, bytes]]]:
-    """Go down the ladder; the precision that passed, and files of the bundle: INT8 with its calibration, the reports.
+def _deployed(line: _Line, reference: _Made, target: str) -> tuple[Deployment, dict[str, tuple[str, bytes]]]:
+    """Go down the ladder; the precision that passed, and files of the bundle: network, calibration, reports.
 
     When no INT8 rung passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
     """
     gating, ladder = needs("export.gate", "cpu"), needs("export.ladder", "cpu")
+    make = _maker(line, target)
     reports: list[GateReport] = []
     files: dict[str, tuple[str, bytes]] = {}
 
     def attempt(rung: Rung) -> Attempt[_Made]:
-        if rung == "fp32":
-            return ladder.Attempt(reference, sha256_of(reference.model), ())  # type: ignore[no-any-return]
-        made = line.made("int8", line.bundle.read("model_int8") if rung == "int8" else _with_floating_ends(line.bundle))
+        if rung == "fp32" and target == CPU:
+            return ladder.Attempt(reference, reference.calibration.engine_sha256, ())  # type: ignore[no-any-return]
+        made = make(rung)
         replayed = gating.replay(line.specimens, reference.judge, made.judge)
         report = gating.gate_report(
-            replayed, reference.judge, made.judge, line.settings.gate, budget=line.budget, target=_TARGET, rung=rung,
+            replayed, reference.judge, made.judge, line.settings.gate, budget=line.budget, target=target, rung=rung,
             defects=line.specimens.defects, created_utc=_now_utc(),
         )  # fmt: skip
         for text in report.summary():
             say(text)
         reports.append(report)
+        if made.model is not None:
+            files[f"model_{made.precision}"] = (f"model_{made.precision}.onnx", made.model)
+        calibration, suffix = calibration_key(made.precision, target), "" if target == CPU else f"_{target}"
         files.update(
             {
-                "model_int8": ("model_int8.onnx", made.model),
-                "calibration_int8": ("calibration_int8.npz", made.calibration.to_bytes()),
-                "gate_cpu": ("gate.json", json.dumps([entry.as_dict() for entry in reports], indent=1).encode()),
-                "gate_page_cpu": ("gate.html", needs("export.gate_page", "cpu").gate_page(report, replayed)),
+                calibration: (f"{calibration}.npz", made.calibration.to_bytes()),
+                f"gate_{target}": (
+                    f"gate{suffix}.json",
+                    json.dumps([entry.as_dict() for entry in reports], indent=1).encode(),
+                ),
+                f"gate_page_{target}": (
+                    f"gate{suffix}.html",
+                    needs("export.gate_page", "cpu").gate_page(report, replayed),
+                ),
             }
         )
-        return ladder.Attempt(made, sha256_of(made.model), report.exceeded)  # type: ignore[no-any-return]
+        return ladder.Attempt(made, made.calibration.engine_sha256, report.exceeded)  # type: ignore[no-any-return]
 
-    descent = ladder.descend(ladder.RUNGS[_TARGET], attempt)
-    precision = ladder.PRECISIONS[descent.rung]
-    say(f"deployed on {_TARGET}: {descent.rung}")
-    return Deployment(precision=precision, backend=line.backend, tried=descent.tried), files
+    descent = ladder.descend(ladder.RUNGS[target], attempt)
+    say(f"deployed on {target}: {descent.rung}")
+    precision, backend = ladder.PRECISIONS[descent.rung], descent.made.judge.backend.name
+    return Deployment(precision=precision, backend=backend, tried=descent.tried), files
+
+
+def _maker(line: _Line, target: str) -> Callable[[Rung], _Made]:
+    """What makes the network of a rung on a target."""
+    for product in GPU_BACKENDS:
+        if target == product:
+            build = build_options(product, line.options.targets)
+            engines = EngineLine(line.bundle, product, line.settings.inspection.engines_folder, build)
+            return lambda rung: line.made_engine(engines, rung)
+    bundle = line.bundle
+    return lambda rung: line.made("int8", bundle.read("model_int8") if rung == "int8" else _with_floating_ends(bundle))
 
 
 def _with_floating_ends(bundle: ModelBundle) -> bytes:
@@ -207,7 +249,7 @@ def _with_floating_ends(bundle: ModelBundle) -> bytes:
     record: dict[str, Any] = json.loads(bundle.read("quantization"))
     floating = record["sensitivity"]["floating"]
     model: bytes = needs("export.ladder", "export").graph_of_rung(
-        "int8_float_ends", _TARGET, bundle.read("model_fp32"), ranges, floating
+        "int8_float_ends", CPU, bundle.read("model_fp32"), ranges, floating
     )
     return model
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from edge.backends import open_backends, usable_cores
+from edge.backends import open_backends, target_of, usable_cores
 from edge.bundle import ModelBundle
 from edge.camera import names_files, open_source
 from edge.capture import Capture
@@ -129,12 +129,14 @@ def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
 def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list[Inspector]:
     """Inspectors for `count` threads, which share the processor's cores."""
     inspection = settings.inspection
-    precision, uncalibrated = bundle.precision(inspection.precision), inspection.uncalibrated
-    calibration = bundle.calibration(precision, uncalibrated=uncalibrated)
+    target = target_of(inspection.backend)
+    precision, uncalibrated = bundle.precision(inspection.precision, target), inspection.uncalibrated
+    calibration = bundle.calibration(precision, target=target, uncalibrated=uncalibrated)
     backends = open_backends(
-        bundle, inspection.backend, precision, inspection.threads, count, uncalibrated=uncalibrated
-    )
-    caveat, running = "", bundle.engine_sha256(precision)
+        bundle, inspection.backend, precision, inspection.threads, count,
+        uncalibrated=uncalibrated, engines=inspection.engines_folder, maps=False,
+    )  # fmt: skip
+    caveat, running = "", backends[0].engine_sha256
     if running != calibration.engine_sha256:
         caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
     threshold, pixel_threshold = calibration.threshold, calibration.pixel_threshold
@@ -163,7 +165,7 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         bundle_sha256=bundle.sha256,
         engine_sha256=inspector.backend.engine_sha256,
         backend=inspector.backend.name,
-        precision=bundle.precision(settings.inspection.precision),
+        precision=bundle.precision(settings.inspection.precision, target_of(settings.inspection.backend)),
         threshold=inspector.threshold,
         pixel_threshold=inspector.pixel_threshold,
         preprocess_sha256=bundle.preprocess.sha256,

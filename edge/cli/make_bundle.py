@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import datetime, timezone
 
-from edge.backends import choose_backend
+from edge.backends import GPU_BACKENDS, choose_backend
 from edge.bundle import ModelBundle, load_bundle, prepare_directory, roll_back, write_bundle
 from edge.cli.deploy import calibrate, quantize
 from edge.cli.optional import needs
@@ -24,6 +24,7 @@ _CANDIDATES_SHOWN = 5
 def train(options: argparse.Namespace, settings: Settings) -> int:
     """fit, export, quantize and calibrate in one go; OUT changes once, when all of it is done."""
     target = options.out
+    settings = on_the_processor(settings)
     options.product = options.product or target.name
     # what can be known now must not fail after an hour of training
     list_pictures(normals_folder(options.data))
@@ -40,6 +41,14 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     write_bundle(target, made.manifest, parts)
     say(f"the bundle is ready: edge-inspect --camera 0 --bundle {target}")
     return 0
+
+
+def on_the_processor(settings: Settings) -> Settings:
+    """The settings without a GPU backend: what is trained is calibrated here first, an engine's turn comes after."""
+    if settings.inspection.backend not in GPU_BACKENDS:
+        return settings
+    say(f"for the engine, afterwards: edge-inspect calibrate --backend {settings.inspection.backend} ...")
+    return settings.model_copy(update={"inspection": settings.inspection.model_copy(update={"backend": "auto"})})
 
 
 def fit(options: argparse.Namespace, settings: Settings) -> int:

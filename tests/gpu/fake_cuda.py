@@ -116,6 +116,9 @@ class FakeGpu:
                 return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(address))
         raise LaunchError(f"an illegal memory access: {size_bytes} bytes at {address:#x}")
 
+    def is_pinned(self, address: int) -> bool:
+        return any(start <= address < start + ctypes.sizeof(buffer) for start, buffer in self.pinned.items())
+
     def array(self, address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         """The same as an array."""
         return self.view(address, int(np.prod(shape)) * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
@@ -173,7 +176,15 @@ class FakeGpu:
         def memcpy_htod_async(dest: int, src: np.ndarray[Any, Any], stream: FakeStream) -> None:
             address, size = src.ctypes.data, src.nbytes
             assert src.flags.c_contiguous
-            gpu.enqueue(stream.handle, lambda: _copy(gpu.view(int(dest), size), gpu.view(address, size, pinned=True)))
+            if gpu.is_pinned(address):
+                gpu.enqueue(
+                    stream.handle, lambda: _copy(gpu.view(int(dest), size), gpu.view(address, size, pinned=True))
+                )
+                return
+            # the driver takes pageable memory aside before it returns
+            assert stream.recording is None, "a recording copies from where it was told to, again and again: pin it"
+            taken = np.frombuffer(src.tobytes(), np.uint8)
+            gpu.enqueue(stream.handle, lambda: _copy(gpu.view(int(dest), size), taken))
 
         def memcpy_dtoh_async(dest: np.ndarray[Any, Any], src: int, stream: FakeStream) -> None:
             address, size = dest.ctypes.data, dest.nbytes

@@ -1,0 +1,109 @@
+"""A bundle on a GPU: its engine from the cache, its kernels, and the backend over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.backends.cuda_driver import CudaDriver
+from edge.backends.cuda_session import CudaSession, open_pycuda
+from edge.backends.device_kernels import open_kernels
+from edge.backends.device_network import DeviceNetwork, FetchedNetwork, TensorRtNetwork, with_context_closed
+from edge.backends.gpu_backend import GpuBackend
+from edge.backends.gpu_pipeline import GpuPipeline, ScoreKernels
+from edge.bundle import Calibration, ModelBundle
+from edge.cuda_device import CudaDevice, read_cuda_device
+from edge.engine_cache import CachedEngine, EngineCache, engines_folder
+from edge.manifest import Manifest
+from edge.preprocess import Preprocess
+from edge.tensorrt_versions import Product, TensorRt, open_tensorrt
+
+
+@dataclass(frozen=True)
+class EngineStore:
+    """One TensorRT, the engines kept for it, and the GPU that they must be for; None: TensorRT for RTX, for any."""
+
+    tensorrt: TensorRt
+    cache: EngineCache
+    device: CudaDevice | None
+
+    def kept(self, sha256: str) -> CachedEngine:
+        """The engine of this hash; raises EngineError when it is not here, or not for this machine."""
+        return self.cache.kept(sha256, self.tensorrt, self.device)
+
+
+def open_engines(product: Product, bundle: Path, engines: Path | None) -> EngineStore:
+    """The engines of a bundle; engines: another folder than the one beside it. Raises MissingDependency."""
+    tensorrt = open_tensorrt(product)
+    device = None if product == "tensorrt-rtx" else read_cuda_device()
+    return EngineStore(tensorrt, EngineCache(engines or engines_folder(bundle)), device)
+
+
+def calibrated_gpu_backend(
+    bundle: ModelBundle, product: Product, calibration: Calibration, engines: Path | None, maps_above: float
+) -> GpuBackend:
+    """The engine that a calibration was measured with, behind the Backend protocol; maps_above as in GpuPipeline."""
+    store = open_engines(product, bundle.path, engines)
+    return engine_backend(
+        store, store.kept(calibration.engine_sha256), bundle.manifest, bundle.preprocess, calibration, maps_above
+    )
+
+
+def engine_backend(
+    store: EngineStore,
+    cached: CachedEngine,
+    manifest: Manifest,
+    preprocess: Preprocess,
+    calibration: Calibration,
+    maps_above: float,
+) -> GpuBackend:
+    """A backend over one engine; raises MissingDependency, EngineError or ModelError when it cannot run."""
+
+    def network(session: CudaSession) -> DeviceNetwork:
+        return TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
+
+    def kernels(session: CudaSession, opened: DeviceNetwork) -> ScoreKernels:
+        return open_kernels(session, opened, manifest, calibration, most=1)
+
+    return GpuBackend(
+        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, preprocess, maps_above)
+    )
+
+
+def open_session() -> CudaSession:
+    return CudaSession(open_pycuda(), CudaDriver())
+
+
+def open_pipeline(
+    session_of: Callable[[], CudaSession],
+    network_of: Callable[[CudaSession], DeviceNetwork],
+    kernels_of: Callable[[CudaSession, DeviceNetwork], ScoreKernels],
+    preprocess: Preprocess,
+    maps_above: float,
+    most: int = 1,
+) -> GpuPipeline:
+    """Open session, network and kernels, in this order; what is open is closed when the next cannot be opened."""
+    session = session_of()
+    network = None
+    try:
+        with session.current():
+            network = network_of(session)
+            kernels = kernels_of(session, network)
+    except BaseException:
+        with_context_closed(session, network)
+        raise
+    return GpuPipeline(session, network, kernels, preprocess, maps_above, most)
+
+
+def fetched_network(store: EngineStore, cached: CachedEngine, manifest: Manifest) -> FetchedNetwork:
+    """An engine as the network that calibration measures: its outputs come back to the host."""
+    session = open_session()
+    network = None
+    try:
+        with session.current():
+            network = TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
+        return FetchedNetwork(store.tensorrt.product, session, network, manifest)
+    except BaseException:
+        with_context_closed(session, network)
+        raise
