@@ -52,7 +52,7 @@ class Preprocess:
         cropped = image[view.y : view.y + view.height, view.x : view.x + view.width]
         if cropped.shape[:2] == (self.size, self.size):
             return np.ascontiguousarray(cropped)
-        kernel = _odd_kernel(view.width / self.size), _odd_kernel(view.height / self.size)
+        kernel = odd_kernel(view.width / self.size), odd_kernel(view.height / self.size)
         if kernel != (1, 1):
             cropped = np.asarray(cv2.blur(cropped, kernel, borderType=cv2.BORDER_REFLECT), np.uint8)
         resized = cv2.resize(cropped, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
@@ -70,6 +70,6 @@ class Preprocess:
         return mask.astype(np.float32)
 
 
-def _odd_kernel(scale: float) -> int:
+def odd_kernel(scale: float) -> int:
     """The odd number nearest to the scale, at least 1; odd, so that the mean stays centred on its pixel."""
     return max(1, 2 * round((scale - 1) / 2) + 1)
