@@ -6,7 +6,7 @@ Handles are passed as c_void_p throughout: ctypes would cut a plain int down to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import byref, c_char_p, c_int, c_size_t, c_ulonglong, c_void_p
+from ctypes import byref, c_char_p, c_int, c_size_t, c_ubyte, c_ulonglong, c_void_p
 from typing import Any
 
 from edge.cuda_device import open_driver
@@ -57,6 +57,14 @@ class CudaDriver:
     def _forget(self, recorded: c_void_p) -> None:
         if recorded:
             self._cuda.cuGraphDestroy(recorded)
+
+    def copy_on_device(self, target: int, source: int, size_bytes: int, stream: int) -> None:
+        """Enqueue a copy within the device."""
+        self.call("cuMemcpyDtoDAsync_v2", c_void_p(target), c_void_p(source), c_size_t(size_bytes), c_void_p(stream))
+
+    def fill_zero(self, target: int, size_bytes: int, stream: int) -> None:
+        """Enqueue zeros into memory of the device."""
+        self.call("cuMemsetD8Async", c_void_p(target), c_ubyte(0), c_size_t(size_bytes), c_void_p(stream))
 
     def pop_current(self) -> None:
         """Take the context on top of this thread's stack off it."""

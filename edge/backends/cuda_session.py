@@ -121,10 +121,6 @@ class CudaSession:
     def capture(self, enqueue: Callable[[], None]) -> CudaGraph:
         return self._driver.capture(self.stream, enqueue)
 
-    def module(self, image: bytes) -> Any:
-        """Loaded kernels; dropped with its last reference, which must happen while the context is current."""
-        return self._cuda.module_from_buffer(image)
-
     def close(self) -> None:
         """Free everything, from whichever thread; harmless the second time.
 

@@ -7,9 +7,7 @@ back by itself is the score and the area; a map is fetched when its score asks f
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,47 +17,13 @@ from edge.backends.cuda_session import CudaSession
 from edge.backends.device_network import PICTURE, DeviceNetwork, device_failure, with_context_closed
 from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import ModelError
+from edge.kernels.launch import ScoreKernels
+from edge.kernels.plan import FrameResult
 from edge.preprocess import Preprocess
 
 _NO_MAP: F32 = np.empty((0, 0), np.float32)
 
 log = logging.getLogger("edge.backends")
-
-
-@dataclass(frozen=True)
-class Score:
-    """What the device says about one picture."""
-
-    score: float
-    area_px: int
-
-
-class ScoreKernels(Protocol):
-    """The kernels of one bundle; each call only enqueues, and none takes memory. The context is current in all.
-
-    map_shape, map_type: of an anomaly map as it lies on the device. result_bytes: what is fetched for a picture.
-    """
-
-    map_shape: tuple[int, int]
-    map_type: type[np.float16] | type[np.float32]
-    result_bytes: int
-
-    def set_weight(self, weight: F32 | None) -> None:
-        """The polygon's mask (size, size) for the frames that come; None: all of the map counts. Not in a recording."""
-
-    def preprocess(self, stream: Any, frames: int, pictures: int, count: int, height: int, width: int) -> None:
-        """`count` frames uint8 (height, width, 3) BGR, one after the other → the network's input."""
-
-    def score(
-        self, stream: Any, pictures: int, outputs: Mapping[str, int], maps: int, results: int, count: int
-    ) -> None:
-        """Input and outputs of the network → smoothed maps, and the results of each."""
-
-    def read(self, result: NDArray[np.uint8]) -> Score:
-        """What a fetched result says."""
-
-    def close(self) -> None:
-        """Unload; harmless the second time."""
 
 
 class GpuPipeline:
@@ -124,7 +88,7 @@ class GpuPipeline:
         for staged, image in zip(self._staged, images, strict=True):
             np.copyto(staged, image[rows, columns])
 
-    def run(self) -> list[Score]:
+    def run(self) -> list[FrameResult]:
         """Score what is staged: one launch, one wait."""
         session = self._session
         with session.current(), _failures_told(session):
@@ -135,7 +99,7 @@ class GpuPipeline:
             session.synchronize()
             return [self._kernels.read(result) for result in self._results[: self._count]]
 
-    def maps(self, scores: Sequence[Score]) -> list[AnomalyMap]:
+    def maps(self, scores: Sequence[FrameResult]) -> list[AnomalyMap]:
         """The results of the last run as anomaly maps; those above `maps_above`, or not a number, with their values."""
         wanted = [place for place, each in enumerate(scores) if not each.score <= self._maps_above]
         session = self._session

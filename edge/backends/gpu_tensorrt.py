@@ -8,13 +8,16 @@ from pathlib import Path
 
 from edge.backends.cuda_driver import CudaDriver
 from edge.backends.cuda_session import CudaSession, open_pycuda
-from edge.backends.device_kernels import open_kernels
-from edge.backends.device_network import DeviceNetwork, FetchedNetwork, TensorRtNetwork, with_context_closed
+from edge.backends.device_network import PICTURE, DeviceNetwork, FetchedNetwork, TensorRtNetwork, with_context_closed
 from edge.backends.gpu_backend import GpuBackend
-from edge.backends.gpu_pipeline import GpuPipeline, ScoreKernels
+from edge.backends.gpu_pipeline import GpuPipeline
 from edge.bundle import Calibration, ModelBundle
 from edge.cuda_device import CudaDevice, read_cuda_device
 from edge.engine_cache import CachedEngine, EngineCache, engines_folder
+from edge.errors import EngineError
+from edge.kernels.build import kernel_image
+from edge.kernels.launch import CudaModule, ScoreKernels
+from edge.kernels.plan import ScorePlan
 from edge.manifest import Manifest
 from edge.preprocess import Preprocess
 from edge.tensorrt_versions import Product, TensorRt, open_tensorrt
@@ -73,6 +76,46 @@ def engine_backend(
 
 def open_session() -> CudaSession:
     return CudaSession(open_pycuda(), CudaDriver())
+
+
+def open_kernels(
+    session: CudaSession, network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int
+) -> ScoreKernels:
+    """The project's kernels for a bundle, for up to `most` frames at once; compiled first where they are not.
+
+    Raises MissingDependency where they are neither compiled nor can be.
+    """
+    image = kernel_image(read_cuda_device().compute_capability)
+    return ScoreKernels(
+        CudaModule(image), score_plan(network, manifest, calibration, most), session, calibration.statistics
+    )
+
+
+def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int) -> ScorePlan:
+    """What the kernels must know of a bundle and its network; raises EngineError for outputs of different types."""
+    tensors = network.tensors
+    halves = {tensors[name].half for name in manifest.outputs}
+    if len(halves) > 1:
+        raise EngineError(
+            "some outputs of the engine are FP16 and some FP32", fix="build it again: edge-inspect export --target"
+        )
+    side = manifest.input.size
+    emb_shape = (1, 1)
+    if "emb_dist" in tensors:
+        _, *places = tensors["emb_dist"].shape
+        emb_shape = (places[0], places[1])
+    return ScorePlan(
+        spec=manifest.score,
+        field=(side, side),
+        outputs=manifest.outputs,
+        batch=most,
+        input_type="f16" if tensors[PICTURE].half else "f32",
+        output_type="f16" if True in halves else "f32",
+        emb_shape=emb_shape,
+        emb_mean=calibration.emb_mean,
+        emb_inv_std=calibration.emb_inv_std,
+        pixel_threshold=calibration.pixel_threshold,
+    )
 
 
 def open_pipeline(

@@ -362,6 +362,17 @@ class FakeLibrary:
         name._obj.value = _NAMES.get(status.value)
         return 0 if name._obj.value else INVALID
 
+    def cuMemcpyDtoDAsync_v2(self, target: Any, source: Any, size: Any, stream: Any) -> int:
+        given, taken, size_bytes = target.value, source.value, size.value
+        view = self._gpu.view
+        self._gpu.enqueue(stream.value, lambda: _copy(view(given, size_bytes), view(taken, size_bytes)))
+        return 0
+
+    def cuMemsetD8Async(self, target: Any, value: Any, size: Any, stream: Any) -> int:
+        given, size_bytes = target.value, size.value
+        self._gpu.enqueue(stream.value, lambda: self._gpu.view(given, size_bytes).fill(value.value))
+        return 0
+
     def cuDeviceGet(self, device: Any, ordinal: Any) -> int:
         device._obj.value = ordinal.value
         return 0

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from edge.backends.device_network import PICTURE, DeviceTensor
-from edge.backends.gpu_pipeline import Score
 from edge.bundle import Calibration
 from edge.datatypes import F32
 from edge.errors import ModelError
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, planes_from_field
+from edge.kernels.plan import FrameResult
 from edge.manifest import Manifest
 from edge.preprocess import Preprocess
 from tests.gpu.fake_cuda import FakeGpu
@@ -125,9 +125,9 @@ class HostKernels:
 
         gpu.enqueue(stream.handle, run)
 
-    def read(self, result: np.ndarray[Any, Any]) -> Score:
+    def read(self, result: np.ndarray[Any, Any]) -> FrameResult:
         score, area = result.view(np.float32)
-        return Score(float(score), int(area))
+        return FrameResult(float(score), int(area), float(score))
 
     def close(self) -> None:
         assert self._gpu.stack, "kernels must be unloaded where their context is current"

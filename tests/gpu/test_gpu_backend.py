@@ -1,6 +1,7 @@
 """The whole GPU backend on a fake GPU: the same verdicts as on the CPU, one launch per frame, nothing left behind."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -163,7 +164,7 @@ def test_a_picture_that_gives_no_number_is_an_error_of_that_frame_alone(line_of,
     backend = line.backend()
     score(backend, PARTS[0])
     read = line.kernels[0].read
-    monkeypatch.setattr(line.kernels[0], "read", lambda result: type(read(result))(float("nan"), 0))
+    monkeypatch.setattr(line.kernels[0], "read", lambda result: replace(read(result), score=float("nan")))
     with pytest.raises(ModelError, match="not finite"):
         score(backend, PARTS[0])
     monkeypatch.undo()
