@@ -129,19 +129,17 @@ class CudaSession:
         context, self._context = self._context, None
         if context is None:
             return
-        context.push()
+        try:
+            context.push()
+        except self.failures as error:
+            self._give_up(error)
+            return
         broken = self._is_broken()
         try:
-            for array in self._pinned:
-                base: Any = array.base
-                base.free()
-            for allocation in self._device:
-                allocation.free()
+            self._free_all()
         except self.failures as error:
             broken = True
             log.warning("the GPU's memory could not be freed one by one: %s", error)
-        self._pinned.clear()
-        self._device.clear()
         # pycuda's streams end with their last reference
         self._stream = None
         # pycuda releases a primary context from any thread if it is current there, and takes it off its own stack only
@@ -150,6 +148,21 @@ class CudaSession:
         if broken:
             log.warning("the GPU's context was broken by an error and is reset")
             self._driver.reset_primary_context(self._ordinal)
+
+    def _free_all(self) -> None:
+        pinned, self._pinned = self._pinned, []
+        device, self._device = self._device, []
+        for array in pinned:
+            base: Any = array.base
+            base.free()
+        for allocation in device:
+            allocation.free()
+
+    def _give_up(self, error: Exception) -> None:
+        """A context that cannot even be made current: nothing can be freed in it, so all of it goes."""
+        log.warning("the GPU's context cannot be used any more and is reset: %s", error)
+        self._pinned, self._device, self._stream = [], [], None
+        self._driver.reset_primary_context(self._ordinal)
 
     def _is_broken(self) -> bool:
         """Whether the device refuses all further work; after some errors it does, until its context is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from edge.tensorrt_runtime import LoadedEngine
 from edge.tensorrt_versions import TensorRt
 
 PICTURE = "image"
+
+log = logging.getLogger("edge.backends")
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,16 @@ class FetchedNetwork:
 
     def run(self) -> NetworkOutputs:
         session = self._session
-        with session.current():
-            try:
+        try:
+            with session.current():
                 np.copyto(self._host[PICTURE], self.image, casting="same_kind")
                 session.upload(self._addresses[PICTURE], self._host[PICTURE])
                 self._network.enqueue(session.stream, self._addresses, 1)
                 for name in self._names:
                     session.fetch(self._host[name], self._addresses[name])
                 session.synchronize()
-            except session.failures as error:
-                raise device_failure(error) from error
+        except session.failures as error:
+            raise device_failure(error) from error
         planes = {name: self._host[name].astype(np.float32) for name in self._names}
         return NetworkOutputs(**{name: plane if plane.shape[0] == 3 else plane[0] for name, plane in planes.items()})
 
@@ -134,10 +137,14 @@ class FetchedNetwork:
 
 def with_context_closed(session: CudaSession, network: DeviceNetwork | None) -> None:
     """Close a network where its context is current, then the session, which frees what is left."""
-    if session.is_open and network is not None:
-        with session.current():
-            network.close()
-    session.close()
+    try:
+        if session.is_open and network is not None:
+            with session.current():
+                network.close()
+    except session.failures as error:
+        log.warning("the GPU's network could not be freed: %s", error)
+    finally:
+        session.close()
 
 
 def device_failure(error: Exception) -> ModelError:

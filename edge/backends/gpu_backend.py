@@ -64,7 +64,8 @@ class GpuBackend:
                 clock.lap("infer")
                 maps += pipeline.maps(scores)
                 clock.lap("residual")
-        except ModelError as error:
+        # a call that failed in a way nobody foresaw leaves the device in a state that nobody knows
+        except Exception as error:
             self._lose(error)
             raise
         self._last_run_s = self._now_s()
@@ -104,8 +105,8 @@ class GpuBackend:
         log.warning("the GPU is open again")
         return self._pipeline
 
-    def _lose(self, error: ModelError) -> None:
-        log.error("the GPU is given up for now: %s", error.message)
+    def _lose(self, error: Exception) -> None:
+        log.error("the GPU is given up for now: %s", _message(error))
         # frames of the failed call would keep a stream or kernels alive beyond their context
         for each in (error, error.__cause__):
             if each is not None:
@@ -113,10 +114,14 @@ class GpuBackend:
         pipeline, self._pipeline = self._pipeline, None
         self._postpone(error)
         if pipeline is not None:
-            pipeline.close()
+            try:
+                pipeline.close()
+            # what could not be freed is reported; the frame's own error is the one to raise
+            except Exception as failure:
+                log.exception("the GPU could not be closed: %s", failure)
 
-    def _postpone(self, error: EdgeInspectError) -> None:
-        self._failure = error.message
+    def _postpone(self, error: Exception) -> None:
+        self._failure = _message(error)
         self._reopen_at_s = self._now_s() + self._wait_s
         self._wait_s = min(2 * self._wait_s, REOPEN_MAX_S)
 
@@ -126,3 +131,7 @@ class GpuBackend:
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
             pipeline.close()
+
+
+def _message(error: Exception) -> str:
+    return error.message if isinstance(error, EdgeInspectError) else f"{type(error).__name__}: {error}"

@@ -62,7 +62,7 @@ class GpuPipeline:
 
     def _take_memory(self) -> None:
         session, most, kernels = self._session, self.most, self._kernels
-        with session.current(), _failures_told(session):
+        with _failures_told(session), session.current():
             self._addresses = {
                 name: session.device_memory(most * tensor.bytes) for name, tensor in self._network.tensors.items()
             }
@@ -91,7 +91,7 @@ class GpuPipeline:
     def run(self) -> list[FrameResult]:
         """Score what is staged: one launch, one wait."""
         session = self._session
-        with session.current(), _failures_told(session):
+        with _failures_told(session), session.current():
             if self._graph is None:
                 self._enqueue()
             else:
@@ -104,7 +104,7 @@ class GpuPipeline:
         wanted = [place for place, each in enumerate(scores) if not each.score <= self._maps_above]
         session = self._session
         if wanted:
-            with session.current(), _failures_told(session):
+            with _failures_told(session), session.current():
                 for place in wanted:
                     session.fetch(self._maps[place], self._map_address + place * self._maps[0].nbytes)
                 session.synchronize()
@@ -118,7 +118,7 @@ class GpuPipeline:
     def _prepare(self, shape: tuple[int, ...]) -> None:
         count, height, width, frame_height, frame_width = shape
         session = self._session
-        with session.current(), _failures_told(session):
+        with _failures_told(session), session.current():
             self._forget_graph()
             self._make_room(count * height * width * 3)
             self._count, self._height, self._width = count, height, width
@@ -183,14 +183,15 @@ class GpuPipeline:
     def close(self) -> None:
         """Free everything, from whichever thread, whatever state the GPU is in; harmless the second time."""
         session = self._session
-        if session.is_open:
-            with session.current():
-                try:
+        try:
+            if session.is_open:
+                with session.current():
                     self._forget_graph()
                     self._kernels.close()
-                except session.failures as error:
-                    log.warning("the GPU's graph could not be freed: %s", error)
-        with_context_closed(session, self._network)
+        except session.failures as error:
+            log.warning("the GPU's graph could not be freed: %s", error)
+        finally:
+            with_context_closed(session, self._network)
 
 
 class _failures_told:  # noqa: N801

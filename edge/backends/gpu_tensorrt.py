@@ -44,13 +44,17 @@ def open_engines(product: Product, bundle: Path, engines: Path | None) -> Engine
 
 
 def calibrated_gpu_backend(
-    bundle: ModelBundle, product: Product, calibration: Calibration, engines: Path | None, maps_above: float
+    bundle: ModelBundle,
+    product: Product,
+    calibration: Calibration,
+    engines: Path | None,
+    maps_above: float,
+    most: int = 1,
 ) -> GpuBackend:
-    """The engine that a calibration was measured with, behind the Backend protocol; maps_above as in GpuPipeline."""
+    """The engine that a calibration was measured with, behind the Backend protocol; the rest as in GpuPipeline."""
     store = open_engines(product, bundle.path, engines)
-    return engine_backend(
-        store, store.kept(calibration.engine_sha256), bundle.manifest, bundle.preprocess, calibration, maps_above
-    )
+    cached = store.kept(calibration.engine_sha256)
+    return engine_backend(store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most)
 
 
 def engine_backend(
@@ -60,6 +64,7 @@ def engine_backend(
     preprocess: Preprocess,
     calibration: Calibration,
     maps_above: float,
+    most: int = 1,
 ) -> GpuBackend:
     """A backend over one engine; raises MissingDependency, EngineError or ModelError when it cannot run."""
 
@@ -67,10 +72,10 @@ def engine_backend(
         return TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
 
     def kernels(session: CudaSession, opened: DeviceNetwork) -> ScoreKernels:
-        return open_kernels(session, opened, manifest, calibration, most=1)
+        return open_kernels(session, opened, manifest, calibration, most)
 
     return GpuBackend(
-        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, preprocess, maps_above)
+        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, preprocess, maps_above, most)
     )
 
 

@@ -343,3 +343,66 @@ def test_at_the_start_what_is_missing_is_told_as_it_is(line_of):
     line.pipeline = missing
     with pytest.raises(EngineError, match="no engine"):
         line.backend()
+
+
+def test_a_backend_that_hangs_between_frames_does_not_silence_the_line(line_of):
+    line = line_of()
+    backend = line.backend()
+    hanging, released = threading.Event(), threading.Event()
+
+    def hang():
+        hanging.set()
+        assert released.wait(10)
+
+    backend.keep_warm = hang
+    sink = ListSink()
+    supply = ScriptedSupply([], live=True, endless=True)
+    settings = Settings.model_validate(
+        {"inspection": {"deadline_ms": 60}, "freshness": {"max_age_ms": 50}},
+    )
+    stop = threading.Event()
+    running = threading.Thread(
+        target=run_loop,
+        args=(supply, inspector_of(line, backend), [sink], settings, RunCounters()),
+        kwargs={"stop": stop},
+    )
+    running.start()
+    assert hanging.wait(10)
+    assert sink.wait_until(lambda verdicts: len(verdicts) >= 2)
+    released.set()
+    stop.set()
+    running.join()
+    assert sink.verdicts[0].reason is Reason.DEADLINE_MISSED
+    assert "busy between frames" in sink.verdicts[0].detail
+    backend.close()
+
+
+def test_a_backend_that_fails_between_frames_is_reported_and_the_line_goes_on(line_of, caplog):
+    line = line_of()
+    backend = line.backend()
+
+    def fail():
+        raise RuntimeError("nobody foresaw this")
+
+    backend.keep_warm = fail
+    sink = ListSink()
+    quiet_first = ScriptedSupply([frame(0, PARTS[0])], live=True, endless=True)
+    run_loop(
+        quiet_first, inspector_of(line, backend), [sink], Settings(), RunCounters(),
+        stop=threading.Event(), duration_s=0.3,
+    )  # fmt: skip
+    assert sink.reasons == ["below_threshold"]
+    assert "nobody foresaw this" in caplog.text
+    backend.close()
+
+
+def test_an_unforeseen_failure_gives_the_device_up_too(line_of, gpu, monkeypatch):
+    line = line_of()
+    backend = line.backend()
+    monkeypatch.setattr(line.kernels[0], "read", lambda result: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score(backend, PARTS[0])
+    assert gpu.live() == {}
+    line.now_s += REOPEN_FIRST_S
+    assert score(backend, PARTS[0]).score < line.calibration.threshold
+    backend.close()
