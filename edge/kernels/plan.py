@@ -157,16 +157,17 @@ class ScorePlan:
     @property
     def wide(self) -> bool:
         """Whether smoothing reaches too far to be done in one launch with the reduction."""
-        return self._smoothing != "none" and self._radius > FUSED_RADIUS
+        return self._radius > FUSED_RADIUS
 
     @property
     def _smoothing(self) -> str:
-        return "none" if self.spec.smooth.radius == 0 else self.spec.smooth.kind
+        # none is a box of one pixel
+        return "gaussian" if self.spec.smooth.kind == "gaussian" and self.spec.smooth.radius else "box"
 
     @property
     def _radius(self) -> int:
-        radius = self.spec.smooth.radius
-        return {"none": 0, "box": radius, "gaussian": 4 * radius}[self._smoothing]
+        smooth = self.spec.smooth
+        return {"none": 0, "box": smooth.radius, "gaussian": 4 * smooth.radius}[smooth.kind]
 
     @property
     def workspace(self) -> Workspace:
