@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -109,7 +110,7 @@ class FetchedNetwork:
         self.image: F32 = np.zeros((3, side, side), np.float32)
         self._session, self._network = session, network
         self._names = manifest.outputs
-        with session.current():
+        with failures_told(session), session.current():
             self._addresses = {name: session.device_memory(tensor.bytes) for name, tensor in network.tensors.items()}
             self._host: dict[str, NDArray[Any]] = {
                 name: session.pinned(tensor.shape, np.float16 if tensor.half else np.float32)
@@ -118,16 +119,13 @@ class FetchedNetwork:
 
     def run(self) -> NetworkOutputs:
         session = self._session
-        try:
-            with session.current():
-                np.copyto(self._host[PICTURE], self.image, casting="same_kind")
-                session.upload(self._addresses[PICTURE], self._host[PICTURE])
-                self._network.enqueue(session.stream, self._addresses, 1)
-                for name in self._names:
-                    session.fetch(self._host[name], self._addresses[name])
-                session.synchronize()
-        except session.failures as error:
-            raise device_failure(error) from error
+        with failures_told(session), session.current():
+            np.copyto(self._host[PICTURE], self.image, casting="same_kind")
+            session.upload(self._addresses[PICTURE], self._host[PICTURE])
+            self._network.enqueue(session.stream, self._addresses, 1)
+            for name in self._names:
+                session.fetch(self._host[name], self._addresses[name])
+            session.synchronize()
         planes = {name: self._host[name].astype(np.float32) for name in self._names}
         return NetworkOutputs(**{name: plane if plane.shape[0] == 3 else plane[0] for name, plane in planes.items()})
 
@@ -135,16 +133,30 @@ class FetchedNetwork:
         with_context_closed(self._session, self._network)
 
 
-def with_context_closed(session: CudaSession, network: DeviceNetwork | None) -> None:
-    """Close a network where its context is current, then the session, which frees what is left."""
+def with_context_closed(
+    session: CudaSession, network: DeviceNetwork | None, error: BaseException | None = None
+) -> None:
+    """Close a network where its context is current, then the session, which frees what is left.
+
+    error: what ends them; the frames of the calls that failed would keep a stream or kernels beyond their context.
+    """
     try:
-        if session.is_open and network is not None:
+        if session.is_open:
             with session.current():
-                network.close()
-    except session.failures as error:
-        log.warning("the GPU's network could not be freed: %s", error)
+                let_go(error)
+                if network is not None:
+                    network.close()
+    except session.failures as failure:
+        log.warning("the GPU's network could not be freed: %s", failure)
     finally:
         session.close()
+
+
+def let_go(error: BaseException | None) -> None:
+    """Clear the frames that an error, and what caused it, came through."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
 
 
 def device_failure(error: Exception) -> ModelError:
@@ -155,3 +167,17 @@ def device_failure(error: Exception) -> ModelError:
     else:
         fix = "it is opened again by itself; if that does not help, restart the program, then the machine (nvidia-smi)"
     return ModelError(f"the GPU failed: {words}", fix=fix)
+
+
+class failures_told:  # noqa: N801
+    """Turns what a session's calls raise into a ModelError; a class, since it stands in every frame's way."""
+
+    def __init__(self, session: CudaSession) -> None:
+        self._failures = session.failures
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self._failures):
+            raise device_failure(error) from error

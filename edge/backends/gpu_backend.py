@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import traceback
 from collections.abc import Callable, Sequence
 
 from edge.backends.cpu import not_finite
@@ -107,15 +106,11 @@ class GpuBackend:
 
     def _lose(self, error: Exception) -> None:
         log.error("the GPU is given up for now: %s", _message(error))
-        # frames of the failed call would keep a stream or kernels alive beyond their context
-        for each in (error, error.__cause__):
-            if each is not None:
-                traceback.clear_frames(each.__traceback__)
         pipeline, self._pipeline = self._pipeline, None
         self._postpone(error)
         if pipeline is not None:
             try:
-                pipeline.close()
+                pipeline.close(error)
             # what could not be freed is reported; the frame's own error is the one to raise
             except Exception as failure:
                 log.exception("the GPU could not be closed: %s", failure)

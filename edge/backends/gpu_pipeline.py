@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.backends.cuda_driver import CudaGraph, DriverError
 from edge.backends.cuda_session import CudaSession
-from edge.backends.device_network import PICTURE, DeviceNetwork, device_failure, with_context_closed
+from edge.backends.device_network import PICTURE, DeviceNetwork, failures_told, with_context_closed
 from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import ModelError
 from edge.kernels.launch import ScoreKernels
@@ -56,13 +56,13 @@ class GpuPipeline:
             side = preprocess.size
             self._prepare((1, side, side, side, side))
             self.run()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self.close(error)
             raise
 
     def _take_memory(self) -> None:
         session, most, kernels = self._session, self.most, self._kernels
-        with _failures_told(session), session.current():
+        with failures_told(session), session.current():
             self._addresses = {
                 name: session.device_memory(most * tensor.bytes) for name, tensor in self._network.tensors.items()
             }
@@ -91,7 +91,7 @@ class GpuPipeline:
     def run(self) -> list[FrameResult]:
         """Score what is staged: one launch, one wait."""
         session = self._session
-        with _failures_told(session), session.current():
+        with failures_told(session), session.current():
             if self._graph is None:
                 self._enqueue()
             else:
@@ -104,7 +104,7 @@ class GpuPipeline:
         wanted = [place for place, each in enumerate(scores) if not each.score <= self._maps_above]
         session = self._session
         if wanted:
-            with _failures_told(session), session.current():
+            with failures_told(session), session.current():
                 for place in wanted:
                     session.fetch(self._maps[place], self._map_address + place * self._maps[0].nbytes)
                 session.synchronize()
@@ -118,7 +118,7 @@ class GpuPipeline:
     def _prepare(self, shape: tuple[int, ...]) -> None:
         count, height, width, frame_height, frame_width = shape
         session = self._session
-        with _failures_told(session), session.current():
+        with failures_told(session), session.current():
             self._forget_graph()
             self._make_room(count * height * width * 3)
             self._count, self._height, self._width = count, height, width
@@ -180,29 +180,18 @@ class GpuPipeline:
         if graph is not None:
             graph.close()
 
-    def close(self) -> None:
-        """Free everything, from whichever thread, whatever state the GPU is in; harmless the second time."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Free everything, from whichever thread, whatever state the GPU is in; harmless the second time.
+
+        error: what it is closed for, see with_context_closed.
+        """
         session = self._session
         try:
             if session.is_open:
                 with session.current():
                     self._forget_graph()
                     self._kernels.close()
-        except session.failures as error:
-            log.warning("the GPU's graph could not be freed: %s", error)
+        except session.failures as failure:
+            log.warning("the GPU's graph could not be freed: %s", failure)
         finally:
-            with_context_closed(session, self._network)
-
-
-class _failures_told:  # noqa: N801
-    """Turns what a session's calls raise into a ModelError; a class, since it stands in every frame's way."""
-
-    def __init__(self, session: CudaSession) -> None:
-        self._failures = session.failures
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, self._failures):
-            raise device_failure(error) from error
+            with_context_closed(session, self._network, error)

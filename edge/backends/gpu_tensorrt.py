@@ -8,7 +8,14 @@ from pathlib import Path
 
 from edge.backends.cuda_driver import CudaDriver
 from edge.backends.cuda_session import CudaSession, open_pycuda
-from edge.backends.device_network import PICTURE, DeviceNetwork, FetchedNetwork, TensorRtNetwork, with_context_closed
+from edge.backends.device_network import (
+    PICTURE,
+    DeviceNetwork,
+    FetchedNetwork,
+    TensorRtNetwork,
+    failures_told,
+    with_context_closed,
+)
 from edge.backends.gpu_backend import GpuBackend
 from edge.backends.gpu_pipeline import GpuPipeline
 from edge.bundle import Calibration, ModelBundle
@@ -135,11 +142,11 @@ def open_pipeline(
     session = session_of()
     network = None
     try:
-        with session.current():
+        with failures_told(session), session.current():
             network = network_of(session)
             kernels = kernels_of(session, network)
-    except BaseException:
-        with_context_closed(session, network)
+    except BaseException as error:
+        with_context_closed(session, network, error)
         raise
     return GpuPipeline(session, network, kernels, preprocess, maps_above, most)
 
@@ -149,9 +156,9 @@ def fetched_network(store: EngineStore, cached: CachedEngine, manifest: Manifest
     session = open_session()
     network = None
     try:
-        with session.current():
+        with failures_told(session), session.current():
             network = TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
         return FetchedNetwork(store.tensorrt.product, session, network, manifest)
-    except BaseException:
-        with_context_closed(session, network)
+    except BaseException as error:
+        with_context_closed(session, network, error)
         raise

@@ -1,19 +1,35 @@
+import sys
+from types import ModuleType
+
 import pytest
 
-from edge.backends import calibrated_backends
-from edge.backends.cuda_driver import CudaDriver
-from edge.backends.cuda_session import CudaSession
+from edge.backends import calibrated_backends, gpu_tensorrt
 from edge.backends.gpu_backend import GpuBackend
-from edge.backends.gpu_pipeline import GpuPipeline
+from edge.backends.gpu_tensorrt import open_kernels, open_pipeline, open_session
 from edge.bundle import load_bundle
+from edge.cuda_device import CudaDevice
 from tests.gpu.fake_cuda import FakeGpu
-from tests.gpu.host_kernels import HostKernels, HostNetwork
+from tests.gpu.host_network import HostNetwork
+
+DEVICE = CudaDevice("Fake RTX", "8.6", "550.54", "12.4")
+
+
+def install(patch, gpu):
+    """This process finds the fake GPU where it looks for pycuda, the driver, and compiled kernels."""
+    package = ModuleType("pycuda")
+    package.driver = gpu.pycuda
+    patch.setitem(sys.modules, "pycuda", package)
+    patch.setitem(sys.modules, "pycuda.driver", gpu.pycuda)
+    patch.setattr("edge.backends.cuda_driver.open_driver", lambda: gpu.library)
+    patch.setattr(gpu_tensorrt, "read_cuda_device", lambda: DEVICE)
+    patch.setattr(gpu_tensorrt, "kernel_image", lambda capability: b"kernels")
 
 
 @pytest.fixture
-def gpu():
+def gpu(monkeypatch):
     """A fake GPU on which nothing may be left at the end."""
     made = FakeGpu()
+    install(monkeypatch, made)
     yield made
     assert made.live() == {}
     assert made.left_behind == []
@@ -31,11 +47,17 @@ class Line:
 
     def pipeline(self):
         bundle, gpu = self.bundle, self.gpu
-        session = CudaSession(gpu.pycuda, CudaDriver(gpu.library))
-        model, engine = bundle.read(f"model_{self.precision}"), bundle.engine_sha256(self.precision)
-        self.networks.append(HostNetwork(gpu, model, engine, bundle.manifest, self.largest_batch))
-        self.kernels.append(HostKernels(gpu, bundle.manifest, bundle.preprocess, self.calibration))
-        made = GpuPipeline(session, self.networks[-1], self.kernels[-1], bundle.preprocess, self.maps_above, self.most)
+
+        def network(session):
+            model, engine = bundle.read(f"model_{self.precision}"), bundle.engine_sha256(self.precision)
+            self.networks.append(HostNetwork(gpu, model, engine, bundle.manifest, self.largest_batch))
+            return self.networks[-1]
+
+        def kernels(session, opened):
+            self.kernels.append(open_kernels(session, opened, bundle.manifest, self.calibration, self.most))
+            return self.kernels[-1]
+
+        made = open_pipeline(open_session, network, kernels, bundle.preprocess, self.maps_above, self.most)
         self.pipelines.append(made)
         return made
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import struct
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from edge.kernels.parameters import PreprocessParameters, ReduceParameters, ResidualParameters
 
 UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED = 900, 901, 1, 719
 _NAMES = {
@@ -191,11 +195,20 @@ class FakeGpu:
             assert dest.flags.c_contiguous
             gpu.enqueue(stream.handle, lambda: _copy(gpu.view(address, size, pinned=True), gpu.view(int(src), size)))
 
+        def module_from_buffer(image: bytes) -> FakeModule:
+            gpu.require("module_from_buffer")
+            return FakeModule(gpu, image)
+
+        def mem_get_info() -> tuple[int, int]:
+            gpu.require("mem_get_info")
+            return gpu.memory_bytes - sum(map(ctypes.sizeof, gpu.device.values())), gpu.memory_bytes
+
         return SimpleNamespace(
             Error=Error, MemoryError=OutOfMemory, LaunchError=LaunchError, LogicError=LogicError, init=init,
             Device=lambda ordinal: SimpleNamespace(retain_primary_context=lambda: FakeContext(gpu)),
             Stream=lambda flags=0: FakeStream(gpu), mem_alloc=mem_alloc, pagelocked_empty=pagelocked_empty,
             memcpy_htod_async=memcpy_htod_async, memcpy_dtoh_async=memcpy_dtoh_async,
+            module_from_buffer=module_from_buffer, mem_get_info=mem_get_info, Event=lambda: FakeEvent(gpu),
         )  # fmt: skip
 
 
@@ -281,6 +294,84 @@ class FakeStream:
     def synchronize(self) -> None:
         self._gpu.require("synchronize")
         self._gpu.run(self)
+
+
+class FakeModule:
+    """The project's kernels, emulated on the processor (tests/kernels/emulation); gone with its last reference."""
+
+    def __init__(self, gpu: FakeGpu, image: bytes) -> None:
+        from tests.kernels.emulation import EmulatedModule
+
+        self.gpu, self.emulated = gpu, EmulatedModule()
+        self.handle = gpu.handle()
+        gpu.modules.add(self.handle)
+
+    def get_function(self, name: str) -> FakeFunction:
+        self.gpu.require("get_function")
+        return FakeFunction(self, name)
+
+    def __del__(self) -> None:
+        if not self.gpu.stack and self.handle in self.gpu.modules:
+            self.gpu.left_behind.append("a module that ended where no context was current")
+        self.gpu.modules.discard(self.handle)
+
+
+class FakeFunction:
+    """A kernel whose one argument travels as bytes; the addresses in it must be of memory that is there."""
+
+    def __init__(self, module: FakeModule, name: str) -> None:
+        self._module, self._name = module, name
+        self._format = ""
+
+    def prepare(self, arg_types: list[str]) -> FakeFunction:
+        (self._format,) = arg_types
+        return self
+
+    def prepared_async_call(self, grid: Any, block: Any, stream: FakeStream, *arguments: Any) -> None:
+        from edge.kernels.plan import Launch
+
+        (parameters,) = arguments
+        assert struct.calcsize(self._format) == len(parameters)
+        # the real one keeps what it needs of a module that is unloaded no better
+        module, name = self._module, self._name
+        launch = Launch(name, grid, block, parameters)
+
+        def run() -> None:
+            assert module.handle in module.gpu.modules, "a kernel of a module that was unloaded"
+            for address in _addresses(name, parameters):
+                module.gpu.view(address, 1)
+            module.emulated.launch(launch)
+
+        module.gpu.enqueue(stream.handle, run)
+
+
+def _addresses(kernel: str, parameters: bytes) -> list[int]:
+    """What a kernel's argument points to."""
+    kinds = {"preprocess": PreprocessParameters, "residual": ResidualParameters, "evidence": ResidualParameters}
+    kind = kinds.get(kernel.split("_")[0], ReduceParameters)
+    values = kind.from_buffer_copy(parameters)
+    pointers = [name for name, type_ in kind._fields_ if type_ is ctypes.c_void_p]
+    return [address for name in pointers if (address := getattr(values, name))]
+
+
+class FakeEvent:
+    """Marks a moment of a stream."""
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        self._gpu, self._stream, self.moment_s = gpu, None, 0.0
+
+    def record(self, stream: FakeStream) -> None:
+        def mark() -> None:
+            self.moment_s = time.perf_counter()
+
+        self._stream = stream
+        self._gpu.enqueue(stream.handle, mark)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def time_till(self, other: FakeEvent) -> float:
+        return 1000 * (other.moment_s - self.moment_s)
 
 
 class FakeLibrary:

@@ -10,22 +10,17 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing can stand in for an engine")
 
 from edge.backends import gpu_tensorrt  # noqa: E402
-from edge.backends.cuda_driver import CudaDriver  # noqa: E402
-from edge.backends.cuda_session import CudaSession  # noqa: E402
 from edge.bundle import load_bundle, write_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
 from edge.cli import specimens as specimens_room  # noqa: E402
 from edge.cuda_device import CudaDevice  # noqa: E402
 from edge.errors import EngineError, MissingDependency  # noqa: E402
-from edge.preprocess import Preprocess  # noqa: E402
 from edge.tensorrt_versions import tensorrt_from_module  # noqa: E402
 from tests.fakes import write_picture  # noqa: E402
+from tests.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.gpu.fake_cuda import FakeGpu  # noqa: E402
 from tests.gpu.fake_tensorrt import fake_module  # noqa: E402
-from tests.gpu.host_kernels import HostKernels  # noqa: E402
 from tests.small_bundle import bad_part, good_part, make_bundle  # noqa: E402
-
-DEVICE = CudaDevice("Fake RTX", "8.6", "550.54", "12.4")
 
 
 def run(*arguments):
@@ -44,17 +39,14 @@ def data(tmp_path_factory):
 
 def put_in_place(patch, gpu, there):
     """This machine has the fake GPU, and the TensorRT and the device that `there` says."""
-
-    def kernels(session, network, manifest, calibration, most):
-        return HostKernels(gpu, manifest, Preprocess(manifest.input.size), calibration)
-
+    install(patch, gpu)
     patch.setattr(specimens_room, "find_spec", lambda name: None)
-    patch.setattr(gpu_tensorrt, "open_session", lambda: CudaSession(gpu.pycuda, CudaDriver(gpu.library)))
-    patch.setattr(gpu_tensorrt, "open_kernels", kernels)
+    # emulated kernels take their time
+    patch.setattr(specimens_room, "_ALTERED", 12)
     for room in ("edge.backends", "edge.backends.gpu_tensorrt", "edge.cli.engines"):
         patch.setattr(f"{room}.open_tensorrt", lambda product: tensorrt_from_module(product, there["module"]))
-    patch.setattr("edge.backends.gpu_tensorrt.read_cuda_device", lambda: there["device"])
-    patch.setattr("export.engine.read_cuda_device", lambda: there["device"])
+    for room in ("edge.backends.gpu_tensorrt", "export.engine"):
+        patch.setattr(f"{room}.read_cuda_device", lambda: there["device"])
 
 
 @pytest.fixture
@@ -199,10 +191,10 @@ def test_an_engine_with_other_outputs_than_the_bundle_is_refused(calibrated, dat
 
 
 def test_a_missing_kernel_or_gpu_is_told_and_what_was_open_is_closed(calibrated, data, gpu, monkeypatch, capsys):
-    def missing(*arguments, **options):
+    def missing(capability):
         raise MissingDependency("no kernels are built", fix="make kernels")
 
-    monkeypatch.setattr(gpu_tensorrt, "open_kernels", missing)
+    monkeypatch.setattr(gpu_tensorrt, "kernel_image", missing)
     assert run("run", "--camera", data / "ng", "--bundle", calibrated, "--backend", "tensorrt") == 2
     assert "make kernels" in capsys.readouterr().err
     assert gpu.live() == {}

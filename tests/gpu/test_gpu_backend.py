@@ -15,7 +15,7 @@ from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.loop import run_loop
 from tests.fakes import ListSink, ScriptedSupply, frame
-from tests.gpu.host_kernels import HostNetwork
+from tests.gpu.host_network import HostNetwork
 from tests.small_bundle import bad_part, good_part, make_bundle
 
 PARTS = [good_part(900 + seed) for seed in range(3)] + [bad_part(950 + seed) for seed in range(3)]
@@ -105,7 +105,7 @@ def test_another_frame_size_is_recorded_anew_and_the_same_size_is_not(line_of, g
         before = gpu.counts["cuStreamBeginCapture_v2"]
         part = bad_part(1, max(height, 8), max(width, 7))
         mine = score(backend, part)
-        assert mine.score == pytest.approx(score(reference, part).score, abs=1e-4)
+        assert mine.score == pytest.approx(score(reference, part).score, abs=2e-3)
         recorded.append(gpu.counts["cuStreamBeginCapture_v2"] - before)
     assert recorded == [1, 0, 1, 1, 1]
     assert len(gpu.executables) == 1 and gpu.graphs == {}
@@ -153,7 +153,7 @@ def test_an_engine_that_no_graph_can_hold_runs_step_by_step(line_of, gpu, monkey
     else:
         monkeypatch.setattr(HostNetwork, "can_be_captured", lambda self, stream: False)
     backend = line.backend()
-    assert score(backend, PARTS[-1]).score == pytest.approx(score(line.cpu_backend(), PARTS[-1]).score, abs=1e-4)
+    assert score(backend, PARTS[-1]).score == pytest.approx(score(line.cpu_backend(), PARTS[-1]).score, abs=2e-3)
     assert gpu.counts["cuGraphLaunch"] == 0 and gpu.graphs == {}
     assert "step by step" in caplog.text
     backend.close()
@@ -190,7 +190,7 @@ def test_a_lost_device_is_an_error_then_waits_longer_each_time_and_comes_back(li
         with pytest.raises(ModelError, match=r"opened again in"):
             score(backend, PARTS[-1])
         line.now_s += wait_s
-        with pytest.raises(ModelError, match=r"cannot be opened again: .*no device"):
+        with pytest.raises(ModelError, match=r"cannot be opened again: .*no CUDA-capable device"):
             score(backend, PARTS[-1])
         wait_s = min(2 * wait_s, REOPEN_MAX_S)
     assert wait_s == REOPEN_MAX_S
@@ -244,7 +244,7 @@ def test_an_engine_that_refuses_to_run_is_closed_with_all_the_rest(line_of, gpu)
     line.networks[0].refuses = True
     with pytest.raises(ModelError, match="refuses to run"):
         score(backend, good_part(1, 30, 30))
-    assert line.networks[0].closed == line.kernels[0].closed == 1
+    assert line.networks[0].closed == 1
     backend.close()
 
 
@@ -257,7 +257,7 @@ def test_closing_twice_and_from_another_thread_frees_once(line_of, gpu):
     backend.close()
     assert gpu.live() == {}
     backend.close()
-    assert line.networks[0].closed == line.kernels[0].closed == 1
+    assert line.networks[0].closed == 1
     with pytest.raises(ModelError, match="closed"):
         score(backend, PARTS[0])
 
