@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from benchmarks.gpu_timing import DeviceClock, open_session_here
+from benchmarks.gpu_timing import free_bytes, open_session_here
 from benchmarks.latency import CAMERA_SIZE, WARM_UP_FRAMES, frames_of_size, percentiles
 from benchmarks.stand_ins import STAND_INS, open_stand_in
 from calibration.ranges import ranges_from_bytes
@@ -164,7 +164,7 @@ def _memory(backend: GpuBackend, images: Sequence[Any], frames: int) -> dict[str
             backend.score(images[index % len(images)], StageClock(0))
             if index % max(1, frames // _MEMORY_READINGS) == 0:
                 with watching.current():
-                    readings.append(DeviceClock(watching).free_bytes())
+                    readings.append(free_bytes())
     finally:
         watching.close()
     return {"frames": frames, "free_bytes": readings, "lost_bytes": readings[0] - readings[-1]}

@@ -50,9 +50,14 @@ class DeviceClock:
             self._session.synchronize()
             graph.close()
 
-    def free_bytes(self) -> int:
-        """Memory of the device that nobody has."""
-        return int(self._cuda.mem_get_info()[0])
+    def close(self) -> None:
+        """Let the events go, while the context is current."""
+        self._first = self._last = None
+
+
+def free_bytes() -> int:
+    """Memory of the device that nobody has; a context must be current."""
+    return int(open_pycuda().mem_get_info()[0])
 
 
 def open_session_here() -> CudaSession:

@@ -123,14 +123,15 @@ class _Opened:
     def __enter__(self) -> tuple[Bench, DeviceClock]:
         self._current.__enter__()
         try:
-            self._bench = Bench(self._session, *self._arguments)
-            return self._bench, DeviceClock(self._session)
+            self._bench, self._clock = Bench(self._session, *self._arguments), DeviceClock(self._session)
+            return self._bench, self._clock
         except BaseException:
             self._current.__exit__(None, None, None)
             self._session.close()
             raise
 
     def __exit__(self, *error: Any) -> None:
+        self._clock.close()
         self._bench.kernels.close()
         self._current.__exit__(None, None, None)
         self._session.close()

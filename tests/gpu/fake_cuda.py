@@ -141,7 +141,13 @@ class FakeGpu:
             if self._lost:
                 stream.pending.clear()
                 raise LaunchError("cuStreamSynchronize failed: unspecified launch failure")
-            work()
+            try:
+                work()
+            except LaunchError:
+                # an illegal access breaks the context for good
+                self._lost = True
+                stream.pending.clear()
+                raise
 
     def destroy_context(self) -> None:
         """The last reference is gone, or it was reset: all that was in it is gone too."""

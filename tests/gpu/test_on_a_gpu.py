@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.gpu_timing import DeviceClock, open_session_here
+from benchmarks.gpu_timing import free_bytes, open_session_here
 from benchmarks.stand_ins import CopyNetwork
 from edge.backends import calibrated_backends
 from edge.backends.cuda_driver import CudaDriver
@@ -138,14 +138,14 @@ def test_memory_of_the_device_stays_as_it_was_over_frames_and_openings(line):
     for _ in range(3):
         line.backend().close()
     with watching.current():
-        before = DeviceClock(watching).free_bytes()
+        before = free_bytes()
     for _ in range(5):
         backend = line.backend()
         for index in range(400):
             backend.score(PARTS[index % len(PARTS)], StageClock(0))
         backend.close()
     with watching.current():
-        assert DeviceClock(watching).free_bytes() >= before - 4_000_000
+        assert free_bytes() >= before - 4_000_000
     watching.close()
 
 
@@ -153,7 +153,7 @@ def test_out_of_memory_is_an_error_of_the_frame_and_what_fits_goes_on(line):
     backend = line.backend()
     hog = open_session_here()
     with hog.current():
-        hog.device_memory(DeviceClock(hog).free_bytes() - 64_000_000)
+        hog.device_memory(free_bytes() - 64_000_000)
         with pytest.raises(ModelError, match="memory"):
             backend.score(np.zeros((8000, 8000, 3), np.uint8) + 90, StageClock(0))
     hog.close()
