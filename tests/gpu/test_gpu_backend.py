@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge.backends.gpu_backend import KEEP_WARM_S, REOPEN_FIRST_S, REOPEN_MAX_S
+from edge.bundle import load_bundle
 from edge.config import Settings
 from edge.counters import RunCounters
 from edge.datatypes import Decision, Reason
@@ -14,6 +15,8 @@ from edge.errors import EngineError, ModelError
 from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.loop import run_loop
+from edge.picture import read_picture
+from edge.samples import sample_bundle, sample_line
 from tests.fakes import ListSink, ScriptedSupply, frame
 from tests.gpu.host_network import HostNetwork
 from tests.small_bundle import bad_part, good_part, make_bundle
@@ -49,6 +52,21 @@ def test_verdicts_and_regions_are_those_of_the_cpu_and_scores_within_two_percent
     decisions = set()
     for index, part in enumerate(PARTS):
         mine, reference = (judge.inspect(frame(index, part)) for judge in (ours, theirs))
+        assert mine.decision is reference.decision
+        assert [place(region) for region in mine.regions] == [place(region) for region in reference.regions]
+        assert mine.score == pytest.approx(reference.score, abs=0.02 * line.calibration.threshold)
+        decisions.add(mine.decision)
+    assert decisions == {Decision.OK, Decision.NG}
+    ours.backend.close()
+
+
+def test_the_shipped_bundle_decides_on_shipped_pictures_as_on_the_processor(line_of):
+    line = line_of(load_bundle(sample_bundle()))
+    ours, theirs = (inspector_of(line, backend) for backend in (line.backend(), line.cpu_backend()))
+    pictures = list(dict.fromkeys(sample_line()))
+    decisions = set()
+    for index, path in enumerate((*pictures[:2], *pictures[-2:])):
+        mine, reference = (judge.inspect(frame(index, read_picture(path))) for judge in (ours, theirs))
         assert mine.decision is reference.decision
         assert [place(region) for region in mine.regions] == [place(region) for region in reference.regions]
         assert mine.score == pytest.approx(reference.score, abs=0.02 * line.calibration.threshold)
