@@ -12,10 +12,10 @@ static_assert(TILE_ROWS * TILE_COLUMNS == THREADS * RUN);
 
 #ifdef __CUDACC__
 #define SHARED(Type, name) __shared__ Type name
-// an exported kernel with one argument; `threads` is what it is launched with at most
-#define KERNEL(name, threads, Parameters, ...)                                                         \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters parameters) { \
-        __VA_ARGS__(parameters);                                                                       \
+// an exported kernel with one argument, by value; all are launched with THREADS threads
+#define KERNEL(name, Parameters, ...)                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS) name(const __grid_constant__ Parameters parameters) {   \
+        __VA_ARGS__(parameters);                                                                                  \
     }
 #endif
 

@@ -1,8 +1,8 @@
 """The kernels as one fat binary for every supported GPU: compiled by nvcc once, loaded without it.
 
-`make kernels` compiles it beside the sources, where an installed package finds it too. Where that was not done, the first
-use compiles for the GPU at hand, into the user's cache. A file's name holds the hash of sources and flags, so that
-kernels are never run from an older state, and the architectures that are inside.
+`make kernels` compiles it beside the sources. Where that was not done, the first use compiles for the GPU at hand, into
+the user's cache. A file's name holds the hash of sources and flags, so that kernels are never run from an older state,
+and the architectures that are inside.
 """
 
 from __future__ import annotations

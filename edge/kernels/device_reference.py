@@ -1,6 +1,6 @@
 """What the GPU kernels compute, operation by operation, in NumPy float32: equal to the last bit.
 
-reference.py says what is meant, this says how it is rounded; pixel_math.h and the .cu files are the same, pixel by pixel.
+reference.py says what is meant, this says how it is rounded; pixel_math.h and the .cu files do the same for each pixel.
 Pictures here are (3, h, w) float32 RGB in -1..1. Sums have one order, whatever tile a pixel lies in.
 """
 
@@ -47,7 +47,7 @@ class Reduced:
 
 def picture_of_bytes(levels: U8) -> F32:
     """RGB planes of bytes → -1..1."""
-    return levels.astype(np.float32) * np.float32(2 / 255) - _ONE
+    return np.asarray(levels.astype(np.float32) * np.float32(2 / 255) - _ONE)
 
 
 def score(picture: F32, outputs: NetworkOutputs, spec: ScoreSpec, statistics: NormalStatistics, *,
@@ -111,7 +111,7 @@ def residual_error(a: F32, b: F32, weights: ResidualSpec) -> F32:
 
 def _luma(picture: F32) -> F32:
     red, green, blue = picture
-    return (red * np.float32(0.299) + green * np.float32(0.587)) + blue * np.float32(0.114)
+    return np.asarray((red * np.float32(0.299) + green * np.float32(0.587)) + blue * np.float32(0.114))
 
 
 def _block_means(planes: F32, scale: int) -> F32:
@@ -164,7 +164,8 @@ def _slopes(plane: F32) -> tuple[F32, F32]:
 
 def _halved(plane: F32) -> F32:
     rows, columns = plane.shape
-    return _block_means(np.pad(plane, ((0, rows % 2), (0, columns % 2)), mode="edge")[None], 2)[0]
+    even = np.pad(plane, ((0, rows % 2), (0, columns % 2)), mode="edge")
+    return np.asarray(_block_means(even[None], 2)[0])
 
 
 def _doubled(plane: F32, shape: tuple[int, ...]) -> F32:
@@ -218,7 +219,8 @@ def _series(coefficients: tuple[np.float32, ...], x: F32) -> F32:
 
 
 def _power_of_two(whole: F32) -> F32:
-    return ((whole.astype(np.int32) + 127).astype(np.uint32) << np.uint32(23)).view(np.float32)
+    bits = (whole.astype(np.int32) + 127).astype(np.uint32) << np.uint32(23)
+    return np.asarray(bits.view(np.float32))
 
 
 def _bounded(
@@ -259,7 +261,7 @@ def _blended(kinds: list[F32], spec: BlendSpec) -> F32:
     if len(kinds) == 1:
         return kinds[0]
     first, second = kinds[0], kinds[1]
-    alpha, beta = np.float32(spec.alpha), np.float32(spec.beta)
+    alpha = np.float32(spec.alpha)
     if spec.mode == "product":
         return power(first, spec.alpha) * power(second, spec.beta)
     if spec.mode == "wsum":
@@ -267,7 +269,7 @@ def _blended(kinds: list[F32], spec: BlendSpec) -> F32:
     if spec.mode == "gate":
         return np.asarray((second * (_ONE + alpha * first)) * np.float32(1 / (1 + spec.alpha)))
     if spec.mode == "max":
-        return np.maximum.reduce(kinds)
+        return np.asarray(np.maximum.reduce(kinds))
     none = (_ONE - first) * (_ONE - second)
     return np.asarray(_ONE - (none * (_ONE - kinds[2]) if len(kinds) > 2 else none))
 
@@ -312,7 +314,7 @@ def smoothed(steps: U16, spec: SmoothSpec) -> F32:
 def _gaussian_rows(plane: F32, taps: F32) -> F32:
     radius, columns = len(taps) - 1, plane.shape[1]
     padded = np.pad(plane, ((0, 0), (radius, radius)), mode="symmetric")
-    total = taps[0] * plane
+    total: F32 = taps[0] * plane
     for i in range(1, radius + 1):
         before, after = padded[:, radius - i : radius - i + columns], padded[:, radius + i : radius + i + columns]
         total = total + taps[i] * (before + after)

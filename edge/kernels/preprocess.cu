@@ -6,6 +6,7 @@
 namespace {
 
 constexpr int PREPROCESS_COLUMNS = 32, PREPROCESS_ROWS = 8;
+static_assert(PREPROCESS_COLUMNS * PREPROCESS_ROWS == THREADS);
 
 struct Places {
     Neighbours columns[PREPROCESS_COLUMNS], rows[PREPROCESS_ROWS];
@@ -98,8 +99,3 @@ __device__ __forceinline__ void preprocess(const PreprocessParameters& p) {
 }
 
 }  // namespace
-
-KERNEL(preprocess_f32, 256, PreprocessParameters, preprocess<float, false>)
-KERNEL(preprocess_f16, 256, PreprocessParameters, preprocess<Half, false>)
-KERNEL(preprocess_f32_s2d, 256, PreprocessParameters, preprocess<float, true>)
-KERNEL(preprocess_f16_s2d, 256, PreprocessParameters, preprocess<Half, true>)

@@ -356,11 +356,3 @@ __device__ __forceinline__ void wide_rows(const ReduceParameters& p) {
 }
 
 }  // namespace
-
-KERNEL(reduce_box, 256, ReduceParameters, reduce<Box>)
-KERNEL(reduce_gaussian, 256, ReduceParameters, reduce<Gaussian>)
-KERNEL(reduce_smoothed, 256, ReduceParameters, reduce_smoothed_map)
-KERNEL(box_columns, 256, ReduceParameters, wide_columns<Box>)
-KERNEL(box_rows, 256, ReduceParameters, wide_rows<Box>)
-KERNEL(gaussian_columns, 256, ReduceParameters, wide_columns<Gaussian>)
-KERNEL(gaussian_rows, 256, ReduceParameters, wide_rows<Gaussian>)

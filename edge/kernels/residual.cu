@@ -360,23 +360,3 @@ __device__ __forceinline__ void evidence_alone(const ResidualParameters& p) {
 }
 
 }  // namespace
-
-#define RESIDUALS(picture, Picture, output, Output, scale)                                                              \
-    KERNEL(residual_##picture##_##output##_pixel_##scale, 256, ResidualParameters, residual<Picture, Output, PIXEL, scale>) \
-    KERNEL(residual_##picture##_##output##_ssim_##scale, 256, ResidualParameters, residual<Picture, Output, SSIM, scale>)   \
-    KERNEL(residual_##picture##_##output##_gms_##scale, 256, ResidualParameters, residual<Picture, Output, GMS, scale>)     \
-    KERNEL(residual_##picture##_##output##_all_##scale, 256, ResidualParameters, residual<Picture, Output, ALL, scale>)
-
-RESIDUALS(u8, std::uint8_t, f16, Half, 1)
-RESIDUALS(u8, std::uint8_t, f16, Half, 2)
-RESIDUALS(u8, std::uint8_t, f32, float, 1)
-RESIDUALS(u8, std::uint8_t, f32, float, 2)
-RESIDUALS(f16, Half, f16, Half, 1)
-RESIDUALS(f16, Half, f16, Half, 2)
-RESIDUALS(f32, float, f32, float, 1)
-RESIDUALS(f32, float, f32, float, 2)
-
-KERNEL(evidence_f16_1, 256, ResidualParameters, evidence_alone<Half, 1>)
-KERNEL(evidence_f16_2, 256, ResidualParameters, evidence_alone<Half, 2>)
-KERNEL(evidence_f32_1, 256, ResidualParameters, evidence_alone<float, 1>)
-KERNEL(evidence_f32_2, 256, ResidualParameters, evidence_alone<float, 2>)

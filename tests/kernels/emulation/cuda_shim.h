@@ -24,9 +24,6 @@ extern Dim3 thread_index, block_index, block_size, grid_size;
 void* shared_memory(std::size_t size_bytes);
 void barrier();
 
-template <class Parameters>
-using Kernel = void (*)(const Parameters&);
-
 }  // namespace emulation
 
 #define threadIdx emulation::thread_index
@@ -35,9 +32,8 @@ using Kernel = void (*)(const Parameters&);
 #define gridDim emulation::grid_size
 
 #define SHARED(Type, name) Type& name = *static_cast<Type*>(emulation::shared_memory(sizeof(Type)))
-#define KERNEL(name, threads, Parameters, ...)                                             \
+#define KERNEL(name, Parameters, ...)                                                      \
     extern "C" __attribute__((visibility("default"))) void name(const void* parameters) {  \
-        static_assert((threads) == 256);                                                   \
         __VA_ARGS__(*static_cast<const Parameters*>(parameters));                          \
     }
 
