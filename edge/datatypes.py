@@ -57,6 +57,7 @@ class Frame:
     image: uint8 (H, W, 3) BGR, or None when the look brought no picture, and then `fault` says why.
     captured_ns: monotonic clock (`time.perf_counter_ns`) at the grab. utc: wall clock at the grab, timezone-aware.
     source: what was looked at, safe to show and store (no credentials).
+    original: the bytes of the PNG or JPEG file that `image` was decoded from; None for anything else.
     """
 
     index: int
@@ -65,6 +66,7 @@ class Frame:
     source: str
     image: U8 | None
     fault: Fault | None = None
+    original: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.image is None:

@@ -13,7 +13,7 @@ import cv2
 from edge.config import CameraSettings
 from edge.datatypes import U8, Fault, Frame, Reason
 from edge.errors import CameraError
-from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture
+from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture, original_suffix
 
 # a container may only estimate how many frames it holds; fewer missing than this share are not held against it
 FRAME_COUNT_TOLERANCE = 0.05
@@ -62,20 +62,24 @@ class PictureFiles:
         self._pace.wait()
         index, self._reads = self._reads, self._reads + 1
         path = self._paths[index]
-        image, fault = _image_or_fault(path, self._sensor_bits)
-        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), str(path), image, fault)
+        encoded, image, fault = _read(path, self._sensor_bits)
+        original = encoded if image is not None and original_suffix(encoded) else None
+        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), str(path), image, fault, original)
 
     def close(self) -> None:
         self._pace.end()
 
 
-def _image_or_fault(path: Path, sensor_bits: int) -> tuple[U8 | None, Fault | None]:
+def _read(path: Path, sensor_bits: int) -> tuple[bytes, U8 | None, Fault | None]:
+    """A file's bytes, and its picture or why it has none."""
+    encoded = b""
     try:
-        return decode_picture(path.read_bytes(), sensor_bits), None
+        encoded = path.read_bytes()
+        return encoded, decode_picture(encoded, sensor_bits), None
     except UndecodablePicture as error:
-        return None, Fault(Reason.UNDECODABLE, f"{path.name}: {error}")
+        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error}")
     except OSError as error:
-        return None, Fault(Reason.UNDECODABLE, f"{path.name}: {error.strerror or error}")
+        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error.strerror or error}")
 
 
 class PacedPictures:
@@ -93,7 +97,7 @@ class PacedPictures:
         self._order = [path for before, path in zip([paths[-1], *paths], paths, strict=False) if path != before]
         # nothing is left of one path, or of one path repeated
         self._order = self._order or [paths[0]]
-        self._decoded = {path: _image_or_fault(path, sensor_bits) for path in self._order}
+        self._decoded = {path: _read(path, sensor_bits)[1:] for path in self._order}
         self._pace = Pace(fps)
         self._reads = 0
 

@@ -82,13 +82,24 @@ def decode_picture(encoded: bytes, sensor_bits: int = 16) -> U8:
     return bgr_from_buffer(buffer, sensor_bits)
 
 
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+
+
+def original_suffix(encoded: bytes) -> str | None:
+    """.jpg or .png for the files that decode to the same pixels everywhere, whatever the settings; None for others."""
+    if encoded.startswith(_JPEG):
+        return ".jpg"
+    # byte 24: bits of a channel; sixteen are cut to eight by a setting
+    return ".png" if encoded.startswith(_PNG) and encoded[24] <= 8 else None
+
+
 def _cut_off(encoded: bytes) -> str | None:
     """What shows that the file stops early, or None. OpenCV 4 fills the missing rows with grey and says nothing."""
-    if encoded.startswith(b"\xff\xd8"):
+    if encoded.startswith(_JPEG):
         # look behind the last start of scan: a thumbnail in the header has an end marker of its own
         if encoded.find(b"\xff\xd9", max(0, encoded.rfind(b"\xff\xda"))) < 0:
             return f"the JPEG is cut off after {len(encoded)} bytes: it has no end marker"
-    elif encoded.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" not in encoded[8:]:
+    elif encoded.startswith(_PNG) and b"IEND" not in encoded[8:]:
         return f"the PNG is cut off after {len(encoded)} bytes: it has no end chunk"
     return None
 

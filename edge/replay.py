@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from math import isclose
 
-import cv2
-import numpy as np
-
 from edge.datatypes import U8, Decision, Fault, Frame, Reason, Verdict
 from edge.errors import BundleError, CalibrationMismatch, RecordError
 from edge.inspector import Inspector
+from edge.picture import UndecodablePicture, decode_picture
 from edge.records import ImageState, RecordStore, RunRecord, VerdictRecord
 
 # the same numbers through the same engine: room for the last digit of a float32, not for another result
@@ -97,14 +95,17 @@ def _stored_image(store: RecordStore, recorded: VerdictRecord) -> U8:
             fix="restore the images directory beside verdicts.sqlite, or choose another verdict",
         ) from error
     found = hashlib.sha256(data).hexdigest()
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    try:
+        image = decode_picture(data)
+    except UndecodablePicture:
+        image = None
     if found != recorded.image_sha256 or image is None:
         raise RecordError(
             f"verdict {recorded.id}: {path} is damaged or was changed: sha256 {found[:12]}, "
             f"recorded {str(recorded.image_sha256)[:12]}",
             fix="restore the file from a backup, and check the disk",
         )
-    return np.asarray(image, np.uint8)
+    return image
 
 
 def _refuse_other_model(run: RunRecord, recorded: VerdictRecord, inspector: Inspector) -> None:

@@ -91,7 +91,7 @@ def test_a_network_that_returns_nan_is_a_model_error(bundle_path, backend, monke
     inspector = inspector_of(bundle_path, backend)
     if backend == "openvino":
         monkeypatch.setattr(
-            "edge.backends.cpu_openvino._infer", lambda request: request.get_tensor("blended").data.fill(np.nan)
+            "edge.backends.cpu_openvino._infer", lambda request: request.get_tensor("largest").data.fill(np.nan)
         )
     else:
         broken = NetworkOutputs(recon=np.full((3, 32, 32), np.nan, np.float32))

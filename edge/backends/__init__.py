@@ -99,7 +99,7 @@ def calibrated_backends(
     if name == "openvino":
         from edge.backends.cpu_openvino import OpenVinoBackend, OpenVinoEngine
 
-        engine = OpenVinoEngine(model, manifest, calibration, threads, count)
+        engine = OpenVinoEngine(model, manifest, calibration, threads, count, masked=preprocess.polygon is not None)
         return tuple(OpenVinoBackend(engine, manifest, preprocess, calibration) for _ in range(count))
     share = threads if count == 1 else max(1, (threads or usable_cores()) // count)
     networks = [open_network(name, model, manifest, share) for _ in range(count)]

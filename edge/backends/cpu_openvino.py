@@ -13,8 +13,8 @@ from edge.backends.cpu import not_finite
 from edge.bundle import Calibration
 from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import BundleError, ModelError
-from edge.kernels.cpu import NetworkOutputs, at_map_side, map_from_blend
-from edge.kernels.score_graph import BLENDED, FIELD, PICTURE, with_score
+from edge.kernels.cpu import NetworkOutputs, area_above, at_map_side, map_from_blend, mean_in_bins
+from edge.kernels.score_graph import BLENDED, FIELD, LARGEST, SMOOTHED, with_score
 from edge.latency import StageClock
 from edge.manifest import Manifest
 from edge.preprocess import Preprocess
@@ -54,16 +54,23 @@ class OpenVinoNetwork:
 class OpenVinoEngine:
     """The bundle's network with preprocessing and score path inside, compiled once for `streams` threads to call.
 
-    threads: of all streams together, None for all cores.
+    threads: of all streams together, None for all cores. masked: the map is yet to be weighed by a polygon's mask.
     """
 
     def __init__(
-        self, model: bytes, manifest: Manifest, calibration: Calibration, threads: int | None, streams: int
+        self,
+        model: bytes,
+        manifest: Manifest,
+        calibration: Calibration,
+        threads: int | None,
+        streams: int,
+        *,
+        masked: bool,
     ) -> None:
         side = manifest.input.size
         try:
             network = _read(model, side)
-            graph = with_score(network, manifest.outputs, manifest.score, side, calibration.statistics)
+            graph = with_score(network, manifest.outputs, manifest.score, side, calibration.statistics, masked=masked)
             self.compiled = _compiled(graph, threads, streams)
         except KeyError as error:
             raise BundleError(f"the network has no output {error}", fix=_DAMAGED) from error
@@ -74,7 +81,8 @@ class OpenVinoEngine:
 class OpenVinoBackend:
     """Backend protocol over one infer request of an engine; not for use by two threads at once.
 
-    The lap `infer` holds all that the engine does: scaling the field, the network, and the score path up to the blend.
+    The lap `infer` holds all that the engine does: scaling the field, the network, and the score path up to the blend
+    or, where the graph does that too, up to the map and its largest values.
     """
 
     name = "openvino"
@@ -88,43 +96,33 @@ class OpenVinoBackend:
         self._pixel_threshold = calibration.pixel_threshold
         self._map_shape = (manifest.map_side, manifest.map_side)
         self._weights: dict[tuple[int, int], F32] = {}
-        side = preprocess.size
-        self._channels = tuple(np.empty((side, side), np.uint8) for _ in range(3))
-        self._plane = np.empty((side, side), np.float32)
         self._request = engine.compiled.create_infer_request()
-        inputs = {port.any_name: port for port in engine.compiled.inputs}
-        self._field: U8 = _shared_input(self._request, inputs[FIELD], np.zeros((1, side, side, 3), np.uint8))[0]
-        self._picture: F32 | None = None
-        if PICTURE in inputs:
-            buffer = np.zeros((3, *self._map_shape), np.float32)
-            self._picture = _shared_input(self._request, inputs[PICTURE], buffer)
-        self._blended: F32 = self._request.get_tensor(BLENDED).data[0]
+        buffer = np.zeros((1, 3, preprocess.size, preprocess.size), np.uint8)
+        red, green, blue = _shared_input(self._request, engine.compiled.input(FIELD), buffer)[0]
+        self._planes: tuple[U8, U8, U8] = (blue, green, red)
+        names = {name for port in engine.compiled.outputs for name in port.get_names()}
+        self._maps: dict[str, F32] = {name: self._request.get_tensor(name).data for name in names}
 
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
-        field = self._preprocess.field(image)
-        cv2.cvtColor(field, cv2.COLOR_BGR2RGB, dst=self._field)
-        if self._picture is not None:
-            self._fill(self._picture, field)
+        cv2.split(self._preprocess.field(image), self._planes)
         clock.lap("preprocess")
         _infer(self._request)
         clock.lap("infer")
-        blended = self._blended
-        if self._preprocess.polygon is not None:
-            blended = blended * self._weight(image.shape[0], image.shape[1])
-        anomaly_map = map_from_blend(blended, self._spec, self._pixel_threshold)
+        anomaly_map = self._map(image)
         clock.lap("residual")
         if math.isnan(anomaly_map.score):
             raise not_finite()
         return anomaly_map
 
-    def _fill(self, picture: F32, field: U8) -> None:
-        """The field's planes as RGB at the map's side, in 0..255."""
-        for plane, channel in zip(cv2.split(field, self._channels), (2, 1, 0), strict=True):
-            if plane.shape == self._map_shape:
-                np.copyto(picture[channel], plane)
-            else:
-                np.copyto(self._plane, plane)
-                cv2.resize(self._plane, self._map_shape, dst=picture[channel], interpolation=cv2.INTER_AREA)
+    def _map(self, image: U8) -> AnomalyMap:
+        if SMOOTHED in self._maps:
+            values = self._maps[SMOOTHED][0].copy()
+            largest = self._maps[LARGEST].tolist()
+            return AnomalyMap(values, mean_in_bins(largest), area_above(self._pixel_threshold, values, max(largest)))
+        blended = self._maps[BLENDED][0]
+        if self._preprocess.polygon is not None:
+            blended = blended * self._weight(image.shape[0], image.shape[1])
+        return map_from_blend(blended, self._spec, self._pixel_threshold)
 
     def _weight(self, height: int, width: int) -> F32:
         """The polygon's mask depends on the frame's size."""
@@ -135,7 +133,7 @@ class OpenVinoBackend:
         return self._weights[height, width]
 
     def close(self) -> None:
-        del self._request, self._blended
+        del self._request, self._maps
 
 
 def _read(model: bytes, side: int) -> Any:

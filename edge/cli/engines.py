@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.backends import choose_backend
+from edge.backends import CPU_BACKENDS, choose_backend
 from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle, load_bundle
 from edge.cli import make_bundle
+from edge.cli.deploy import gate
 from edge.cli.engine_line import build_options, graph_for_engine
 from edge.cli.optional import needs
 from edge.cli.progress import say
@@ -28,7 +29,9 @@ _MEGABYTE = 1e6
 
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
-    """Make the bundle if a run is given, then prepare it for the target if one is given."""
+    """Make the bundle if a run is given, then prepare it for the target if one is given; or check one that is there."""
+    if options.check:
+        return _check(options, settings)
     if (options.run_directory is None) == (options.bundle is None) or (options.run_directory and options.out is None):
         raise UsageError(
             "export makes a bundle of a run, or prepares a bundle that is there",
@@ -46,6 +49,19 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
                 return 0
         _try(bundle, options.target, options.rung, settings.inspection.threads)
     return 0
+
+
+def _check(options: argparse.Namespace, settings: Settings) -> int:
+    """The gate's exit code."""
+    here = options.target in (None, *CPU_BACKENDS) and options.rung in ("auto", "int8", "fp32")
+    if options.bundle is None or options.data is None or not here:
+        raise UsageError(
+            "export --check replays parts through a bundle's FP32 network and what runs on the processor",
+            fix="give --bundle BUNDLE and --data NORMALS; --target openvino or onnxruntime, --precision int8 or fp32",
+        )
+    backend = options.target or settings.inspection.backend
+    inspection = settings.inspection.model_copy(update={"backend": backend, "precision": options.rung})
+    return gate(options, settings.model_copy(update={"inspection": inspection}))
 
 
 def _build(product: Product, bundle: ModelBundle, options: argparse.Namespace, engines: Path | None) -> None:

@@ -193,6 +193,12 @@ def _export(parser: argparse.ArgumentParser) -> None:
     )
     add_compute_capabilities(parser)
     add_engines(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="prove again that the verdicts of --bundle survive on --data, as `gate` does",
+    )
+    _gate_report(parser)
 
 
 def _quantize(parser: argparse.ArgumentParser) -> None:
@@ -212,10 +218,14 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
 def _gate(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, required=True)
     add_data(parser, GOOD_PARTS)
-    parser.add_argument("--ng", type=Path, help="folder of defective parts to replay (default: artificial defects)")
     add_backend(parser)
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the picture page, an .html file")
+    _gate_report(parser)
+
+
+def _gate_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ng", type=Path, help="folder of defective parts to replay (default: artificial defects)")
+    parser.add_argument("--json", action="store_true", help="print the gate's report as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the gate's picture page, an .html file")
 
 
 def _defects(parser: argparse.ArgumentParser) -> None:

@@ -288,8 +288,12 @@ def map_from_blend(blended: F32, spec: ScoreSpec, pixel_threshold: float) -> Ano
     peak = float(values.max())
     if not math.isfinite(peak):
         return AnomalyMap(values=values, score=math.nan, area_px=0)
-    area = int(np.count_nonzero(values > pixel_threshold)) if peak > pixel_threshold else 0
-    return AnomalyMap(values=values, score=top_k_mean(values, spec.image_score.k), area_px=area)
+    return AnomalyMap(values, top_k_mean(values, spec.image_score.k), area_above(pixel_threshold, values, peak))
+
+
+def area_above(pixel_threshold: float, values: F32, peak: float) -> int:
+    """Places of a map above the threshold; `peak` is the map's largest value."""
+    return int(np.count_nonzero(values > pixel_threshold)) if peak > pixel_threshold else 0
 
 
 def _smooth(values: F32, spec: SmoothSpec) -> F32:
@@ -316,9 +320,17 @@ def top_k_mean(values: F32, k: int) -> float:
     candidates = values[values >= level]
     if candidates.size < k:
         candidates = values.ravel()
-    bins = np.minimum((candidates * reference.HISTOGRAM_BINS).astype(np.int64), reference.HISTOGRAM_BINS - 1)
-    largest = np.partition(bins, bins.size - k)[bins.size - k :]
-    return float((largest.sum() + k / 2) / reference.HISTOGRAM_BINS / k)
+    return mean_in_bins(np.partition(candidates, candidates.size - k)[candidates.size - k :].tolist())
+
+
+def mean_in_bins(values: Sequence[float]) -> float:
+    """Mean of values of 0..1, each rounded to the centre of its histogram bin; NaN where one is not finite."""
+    # plain numbers: array functions that nothing used since the last frame take longer to start than this
+    try:
+        total = sum(min(int(value * reference.HISTOGRAM_BINS), reference.HISTOGRAM_BINS - 1) for value in values)
+    except (ValueError, OverflowError):
+        return math.nan
+    return (total + len(values) / 2) / reference.HISTOGRAM_BINS / len(values)
 
 
 def planes_from_field(field: U8, out: F32, work: Sequence[U8] | None = None) -> F32:

@@ -17,22 +17,33 @@ from edge.kernels import reference
 from edge.kernels.cpu import NormalStatistics
 from edge.manifest import BlendSpec, ScoreSpec
 
-FIELD, PICTURE, BLENDED = "field", "picture", "blended"
+FIELD, BLENDED, SMOOTHED, LARGEST = "field", "blended", "smoothed", "largest"
+# up to here sums of shifted planes and a selection cost less inside the graph than calls after it
+_WIDEST_BOX, _MOST_LARGEST = 3, 256
 
 # openvino.Model and openvino.Output: the package has no types of use here
 Model = Any
 Plane = Any
 
 
-def with_score(model: Model, names: tuple[str, ...], spec: ScoreSpec, size: int, statistics: NormalStatistics) -> Model:
+def with_score(
+    model: Model,
+    names: tuple[str, ...],
+    spec: ScoreSpec,
+    size: int,
+    statistics: NormalStatistics,
+    *,
+    masked: bool = False,
+) -> Model:
     """The network with its preprocessing and its score path in one graph; `model` is used up.
 
-    names: the network's outputs that the manifest lists. Inputs of the result: `field` uint8 (1, size, size, 3) RGB,
-    and, when the score weighs a residual, `picture` float32 (3, m, m), the field's RGB planes in 0..255, averaged over
-    map_scale. Output: `blended` float32 (1, m, m), the map before mask and smoothing; NaN wherever the network's
-    outputs are not finite. Raises KeyError for an output that the network lacks, BundleError for one of another shape.
+    names: the network's outputs that the manifest lists. Input of the result: `field` uint8 (1, 3, size, size), RGB
+    planes. Outputs: where smoothing is narrow, k small, and no mask comes in between (`masked`), `smoothed` float32
+    (1, m, m), the finished map, and `largest` (k), the values that the score is the mean of; else `blended` (1, m, m),
+    the map before mask and smoothing. All are NaN where the network's outputs are not finite. Raises KeyError for an
+    output that the network lacks, BundleError for one of another shape.
     """
-    graph = _ScoreGraph(spec, size, statistics)
+    graph = _ScoreGraph(spec, size, statistics, masked)
     ports = {name: port for port in model.outputs for name in port.get_names()}
     outputs = {name: ports[name].get_node().input_value(0) for name in names}
     field = graph.feed(model.inputs[0])
@@ -40,7 +51,7 @@ def with_score(model: Model, names: tuple[str, ...], spec: ScoreSpec, size: int,
 
 
 class _ScoreGraph:
-    def __init__(self, spec: ScoreSpec, size: int, statistics: NormalStatistics) -> None:
+    def __init__(self, spec: ScoreSpec, size: int, statistics: NormalStatistics, masked: bool) -> None:
         import openvino
         from openvino import opset13
 
@@ -50,25 +61,31 @@ class _ScoreGraph:
         self._size = size
         self._side = size // spec.map_scale
         self._statistics = statistics
+        smooth, few = spec.smooth, min(spec.image_score.k, self._side**2) <= _MOST_LARGEST
+        narrow = smooth.kind == "none" or (smooth.kind == "box" and smooth.radius <= _WIDEST_BOX)
+        self._finishes = narrow and few and not masked
 
     def feed(self, network_input: Any) -> Any:
         """A uint8 field in place of the network's float input."""
         op = self._op
-        field = op.parameter([1, self._size, self._size, 3], np.uint8, name=FIELD)
-        scaled = op.subtract(op.multiply(op.convert(field, np.float32), _f32(2 / 255)), _f32(1))
-        planes = op.transpose(scaled, _i64(0, 3, 1, 2))
+        field = op.parameter([1, 3, self._size, self._size], np.uint8, name=FIELD)
+        planes = self._in_network_range(op.convert(field, np.float32))
         for consumer in network_input.get_target_inputs():
             consumer.replace_source_output(planes.output(0))
         return field
 
+    def _in_network_range(self, planes: Plane) -> Plane:
+        """0..255 → -1..1."""
+        return self._op.subtract(self._op.multiply(planes, _f32(2 / 255)), _f32(1))
+
     def finished(self, field: Any, outputs: dict[str, Plane]) -> Model:
-        op, inputs = self._op, [field]
+        op = self._op
         evidence: list[Plane] = []
         raw: list[Plane] = []
         if self._spec.residual.used:
-            picture = op.parameter([3, self._side, self._side], np.float32, name=PICTURE)
-            inputs.append(picture)
-            scaled = op.subtract(op.multiply(picture, _f32(2 / 255)), _f32(1))
+            # from the bytes, not from what the network reads: that would be laid out a second time
+            picture = op.convert(op.reshape(field, _i64(3, self._size, self._size), False), np.float32)
+            scaled = self._in_network_range(self._at_map_side(picture))
             error = self._error(scaled, self._reconstruction(outputs["recon"]))
             raw.append(error)
             evidence.append(self._evidence(error))
@@ -85,11 +102,23 @@ class _ScoreGraph:
         for values in raw:
             # limits swallow NaN on some processors; nothing times zero is NaN again
             blended = op.add(blended, op.multiply(values, _f32(0)))
-        result = op.result(blended)
-        result.output(0).set_names({BLENDED})
-        for parameter in inputs:
-            parameter.output(0).set_names({parameter.get_friendly_name()})
-        return self._openvino.Model([result], inputs, "inspection")
+        results = []
+        for name, values in self._reduced(blended).items():
+            results.append(op.result(values))
+            results[-1].output(0).set_names({name})
+        field.output(0).set_names({FIELD})
+        return self._openvino.Model(results, [field], "inspection")
+
+    def _reduced(self, blended: Plane) -> dict[str, Plane]:
+        if not self._finishes:
+            return {BLENDED: blended}
+        op, smooth = self._op, self._spec.smooth
+        smoothed = blended if smooth.kind == "none" else self._window_mean(blended, 2 * smooth.radius + 1)
+        k = op.constant(np.int64(min(self._spec.image_score.k, self._side**2)))
+        largest = op.topk(op.reshape(smoothed, _i64(-1), False), k, 0, "max", "none").output(0)
+        # which values are largest is not defined where one is no number; a sum with it is no number either
+        total = op.reduce_sum(smoothed, _i64(0, 1, 2), False)
+        return {SMOOTHED: smoothed, LARGEST: op.add(largest, op.multiply(total, _f32(0)))}
 
     # planes at the map's side
 
@@ -166,12 +195,12 @@ class _ScoreGraph:
                 yellow_blue = op.subtract(op.multiply(op.add(red, green), _f32(0.5)), blue)
                 terms.append((weights.w_col / 4, op.add(self._squared(red_green), self._squared(yellow_blue))))
         if weights.w_gms or weights.w_ssim:
-            lumas = [self._luma(picture) for picture in (image, reconstruction)]
+            lumas = self._op.concat([self._luma(image), self._luma(reconstruction)], 0)
             if weights.w_gms:
-                terms.append((weights.w_gms / 2, self._fine(lumas)))
+                terms.append((weights.w_gms / 2, self._gradient_dissimilarity(lumas)))
                 terms.append((weights.w_gms / 2, self._coarse(lumas)))
             if weights.w_ssim:
-                terms.append((weights.w_ssim, self._dissimilarity(*lumas)))
+                terms.append((weights.w_ssim, self._dissimilarity(lumas)))
         return self._sum(*(op.multiply(term, _f32(weight)) for weight, term in terms))
 
     def _luma(self, picture: Plane) -> Plane:
@@ -182,41 +211,41 @@ class _ScoreGraph:
         )  # fmt: skip
         return self._sum(*weighted)
 
-    def _fine(self, lumas: list[Plane]) -> Plane:
-        return self._gradient_dissimilarity(lumas)
-
-    def _coarse(self, lumas: list[Plane]) -> Plane:
-        """The same at half the size, brought back to (1, m, m)."""
+    def _coarse(self, lumas: Plane) -> Plane:
+        """The dissimilarity at half the size, brought back to (1, m, m)."""
         op, side = self._op, self._side
         if side % 2:
-            lumas = [op.pad(luma, _i64(0, 0, 0), _i64(0, 1, 1), "edge") for luma in lumas]
-        dissimilarity = self._gradient_dissimilarity([self._block_means(luma, 2) for luma in lumas])
+            lumas = op.pad(lumas, _i64(0, 0, 0), _i64(0, 1, 1), "edge")
+        dissimilarity = self._gradient_dissimilarity(self._block_means(lumas, 2))
         half = (side + 1) // 2
         enlarge = _f32(_bilinear(half, 2 * half)[:side])
         return op.matmul(op.matmul(enlarge, dissimilarity, False, False), enlarge, False, True)
 
-    def _gradient_dissimilarity(self, lumas: list[Plane]) -> Plane:
-        """1 - GMS = (g - h)^2 / (g^2 + h^2 + c) of two planes in -1..1."""
+    def _gradient_dissimilarity(self, lumas: Plane) -> Plane:
+        """1 - GMS = (g - h)^2 / (g^2 + h^2 + c) of the two planes of `lumas`, in -1..1."""
         op = self._op
-        first, second = (self._squared_gradient(luma) for luma in lumas)
-        difference = op.subtract(op.sqrt(first), op.sqrt(second))
+        squared = self._squared_gradients(lumas)
+        first, second = self._pair(squared)
+        root, other = self._pair(op.sqrt(squared))
+        difference = op.subtract(root, other)
         return op.divide(self._squared(difference), self._sum(first, second, _f32(4 * reference.GMS_C)))
 
-    def _squared_gradient(self, plane: Plane) -> Plane:
+    def _squared_gradients(self, planes: Plane) -> Plane:
         op = self._op
-        above, centre, below = self._shifts(self._bordered(plane, 1), 1, 3)
+        above, centre, below = self._shifts(self._bordered(planes, 1), 1, 3)
         left, _, right = self._shifts(self._sum(above, centre, below), 2, 3)
         down = self._sum(*self._shifts(op.subtract(below, above), 2, 3))
         return op.multiply(op.add(self._squared(op.subtract(right, left)), self._squared(down)), _f32(1 / 9))
 
-    def _dissimilarity(self, luma_a: Plane, luma_b: Plane) -> Plane:
+    def _dissimilarity(self, lumas: Plane) -> Plane:
         """(1 - SSIM) / 2 from window means and variances of sum and difference, as in cpu.py."""
         op = self._op
-        both = op.concat([op.add(luma_a, luma_b), op.subtract(luma_a, luma_b)], 0)
-        means = self._window_mean(both)
-        variances = op.subtract(self._window_mean(self._squared(both)), self._squared(means))
-        mean, bias = op.split(means, op.constant(np.int64(0)), 2).outputs()
-        variance, noise = op.split(variances, op.constant(np.int64(0)), 2).outputs()
+        first, second = self._pair(lumas)
+        both = op.concat([op.add(first, second), op.subtract(first, second)], 0)
+        means = self._window_mean(both, reference.SSIM_SIDE)
+        variances = op.subtract(self._window_mean(self._squared(both), reference.SSIM_SIDE), self._squared(means))
+        mean, bias = self._pair(means)
+        variance, noise = self._pair(variances)
         # only the luminance needs 0..1; the mean is of a sum of two planes
         light, shift = self._squared(op.add(mean, _f32(2))), self._squared(bias)
         c1, c2 = _f32(8 * reference.SSIM_C1), _f32(8 * reference.SSIM_C2)
@@ -224,8 +253,7 @@ class _ScoreGraph:
         below = op.multiply(self._sum(light, shift, c1), self._sum(variance, noise, c2))
         return op.multiply(op.subtract(_f32(1), op.divide(above, below)), _f32(0.5))
 
-    def _window_mean(self, planes: Plane) -> Plane:
-        side = reference.SSIM_SIDE
+    def _window_mean(self, planes: Plane, side: int) -> Plane:
         bordered = self._bordered(planes, side // 2)
         rows = self._sum(*self._shifts(bordered, 1, side))
         return self._op.multiply(self._sum(*self._shifts(rows, 2, side)), _f32(1 / side**2))
@@ -281,9 +309,12 @@ class _ScoreGraph:
 
     # arithmetic
 
-    def _split(self, picture: Plane) -> list[Plane]:
-        planes: list[Plane] = self._op.split(picture, self._op.constant(np.int64(0)), 3).outputs()
-        return planes
+    def _split(self, planes: Plane, count: int = 3) -> list[Plane]:
+        parts: list[Plane] = self._op.split(planes, self._op.constant(np.int64(0)), count).outputs()
+        return parts
+
+    def _pair(self, planes: Plane) -> list[Plane]:
+        return self._split(planes, 2)
 
     def _sum(self, *terms: Plane) -> Plane:
         return _folded(self._op.add, list(terms))

@@ -16,11 +16,12 @@ import numpy as np
 
 from edge.datatypes import U8, Frame, Verdict
 from edge.overlay import draw_overlay
+from edge.picture import original_suffix
 from edge.records import IMAGES_NAME
 from edge.verdict import FieldOfView
 from edge.whole_file import PART_END, sync_directory, write_whole
 
-_IMAGE_END = ".png"
+_IMAGE_ENDS = (".png", ".jpg")
 _OVERLAY_END = ".overlay.jpg"
 
 # full colour resolution: with the usual halving, coloured letters and thin boxes smear
@@ -56,22 +57,25 @@ class PictureFiles:
     def store(self, frame: Frame, verdict: Verdict, run_key: str) -> StoredPicture:
         """Write the inspected pixels losslessly, and an overlay; both are whole and on disk when this returns.
 
-        Their names are safe only after `sync_names`. Raises OSError, and leaves nothing behind.
+        A picture that came as a PNG or JPEG file is stored as that file, all others as PNG. Their names are safe only
+        after `sync_names`. Raises OSError, and leaves nothing behind.
         """
         assert frame.image is not None
         self._refuse_nearly_full_disk()
-        # no parameters: OpenCV's default is the fastest setting; naming any level switches its filters and is slower
-        image = _encoded(_IMAGE_END, frame.image, ())
+        image, end = frame.original, original_suffix(frame.original or b"")
+        if image is None or end is None:
+            # no parameters: OpenCV's default is the fastest; naming any level switches its filters and is slower
+            image, end = _encoded(".png", frame.image, ()), ".png"
         drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]))
         overlay = _encoded(".jpg", drawing, _OVERLAY_FORMAT)
         day = self._directory / IMAGES_NAME / frame.utc.strftime("%Y-%m-%d")
         self._make_directory(day)
         name = f"{frame.utc.strftime('%H%M%S')}-{run_key}-{frame.index:09d}-{verdict.decision}"
-        stem, again = day / name, 1
-        while stem.with_name(stem.name + _IMAGE_END).exists():
+        image_path, again = day / f"{name}{end}", 1
+        while image_path.exists():
             again += 1
-            stem = day / f"{name}-{again}"
-        image_path, overlay_path = (stem.with_name(stem.name + end) for end in (_IMAGE_END, _OVERLAY_END))
+            image_path = day / f"{name}-{again}{end}"
+        overlay_path = _overlay_of(image_path)
         try:
             write_whole(image_path, image)
             write_whole(overlay_path, overlay)
@@ -98,7 +102,7 @@ class PictureFiles:
         """Remove a picture and its overlay; absent files are fine."""
         path = self._directory / image
         _unlink(path)
-        _unlink(path.with_name(path.name.removesuffix(_IMAGE_END) + _OVERLAY_END))
+        _unlink(_overlay_of(path))
 
     def sweep(self, is_stale: Callable[[str, str], bool], slice_size: int = 200) -> Iterator[int]:
         """Remove files that no row names, yielding the count removed so far after every `slice_size` files.
@@ -150,12 +154,18 @@ def _entries(directory: Path) -> list[Path]:
         return []
 
 
+def _overlay_of(image: Path) -> Path:
+    """a.png → a.overlay.jpg, a.jpg → a.jpg.overlay.jpg: an overlay's name tells whose it is."""
+    return image.with_name(image.name.removesuffix(".png") + _OVERLAY_END)
+
+
 def _owner(relative: str) -> tuple[str, str]:
     """The run key in a file's name and the picture it belongs to; empty when the name is not one of ours."""
     image = relative.removesuffix(PART_END)
     if image.endswith(_OVERLAY_END):
-        image = image.removesuffix(_OVERLAY_END) + _IMAGE_END
+        image = image.removesuffix(_OVERLAY_END)
+        image += "" if image.endswith(_IMAGE_ENDS) else ".png"
     parts = image.rsplit("/", 1)[-1].split("-")
-    ours = len(parts) in (4, 5) and image.endswith(_IMAGE_END)
+    ours = len(parts) in (4, 5) and image.endswith(_IMAGE_ENDS)
     # a temporary file is nobody's picture, even beside a finished one of the same name
     return (parts[1], image + (PART_END if relative.endswith(PART_END) else "")) if ours else ("", "")

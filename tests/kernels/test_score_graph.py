@@ -7,15 +7,15 @@ import pytest
 
 from edge.errors import BundleError
 from edge.kernels import reference
-from edge.kernels.cpu import KERNEL_TOLERANCE, NormalStatistics
-from edge.manifest import BlendSpec, ResidualSpec, ScoreSpec
+from edge.kernels.cpu import KERNEL_TOLERANCE, NormalStatistics, mean_in_bins
+from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from tests.kernels.test_cpu import WEIGHTS, as_shares
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
 from openvino import opset13 as op  # noqa: E402
 
-from edge.kernels.score_graph import FIELD, PICTURE, with_score  # noqa: E402
+from edge.kernels.score_graph import BLENDED, FIELD, LARGEST, SMOOTHED, with_score  # noqa: E402
 
 
 def field(size: int, seed: int = 0) -> np.ndarray:
@@ -46,19 +46,24 @@ def network(size: int, **outputs: np.ndarray):
     return openvino.Model(results, [image], "given")
 
 
-def blended_by(graph, picture: np.ndarray, spec: ScoreSpec) -> np.ndarray:
+def blended_by(graph, picture: np.ndarray) -> np.ndarray:
     """(m, m): what the finished graph makes of a field."""
-    inputs = {FIELD: picture[None]}
-    if spec.residual.used:
-        planes = picture.transpose(2, 0, 1).astype(np.float64)
-        inputs[PICTURE] = reference.reduced(planes, spec.map_scale).astype(np.float32)
-    return run(graph, inputs)
+    return outputs_of(graph, picture)[BLENDED][0]
+
+
+def outputs_of(graph, picture: np.ndarray) -> dict[str, np.ndarray]:
+    inputs = {FIELD: np.ascontiguousarray(picture.transpose(2, 0, 1)[None])}
+    results = compiled(graph)(inputs)
+    return {name: np.array(values) for port, values in results.items() for name in port.get_names()}
 
 
 def run(model, inputs) -> np.ndarray:
+    return np.array(compiled(model)(inputs)[0][0])
+
+
+def compiled(model):
     # as the backend compiles it: bfloat16, where a processor has it, is not what is tested
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.array(compiled(inputs)[0][0])
+    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def flat(side: int) -> NormalStatistics:
@@ -81,7 +86,7 @@ def test_residual_evidence_equals_the_definition(size, terms, map_scale):
     statistics = flat(size // map_scale)
     graph = with_score(network(size, recon=recon), ("recon",), spec, size, statistics)
     expected = expected_residual(picture, recon, spec, statistics)
-    assert np.abs(blended_by(graph, picture, spec) - expected).max() < KERNEL_TOLERANCE
+    assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE
 
 
 @pytest.mark.parametrize("level", [0, 128, 249])
@@ -92,7 +97,7 @@ def test_flat_bright_and_dark_parts_stay_within_the_bound(level, terms):
     spec = ScoreSpec(residual=ResidualSpec(**WEIGHTS[terms]))
     graph = with_score(network(33, recon=recon), ("recon",), spec, 33, flat(33))
     expected = expected_residual(picture, recon, spec, flat(33))
-    assert np.abs(blended_by(graph, picture, spec) - expected).max() < KERNEL_TOLERANCE
+    assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE
 
 
 @pytest.mark.parametrize("map_scale", [1, 2])
@@ -118,7 +123,7 @@ def test_every_blend_of_every_kind_of_evidence_equals_the_definition(outputs, mo
         network(size, **{name: given[name] for name in outputs}), outputs, spec, size, statistics
     )  # fmt: skip
 
-    found = blended_by(graph, picture, spec)
+    found = blended_by(graph, picture)
 
     error = expected_residual(picture, given["recon"], spec, statistics) if "recon" in outputs else None
     probability = reference.probability(given["seg_logit"].astype(np.float64))
@@ -149,7 +154,7 @@ def test_the_mean_of_a_pixel_shuffle_is_taken_before_the_shuffle(with_bias):
 
     assert "DepthToSpace" not in {node.get_type_name() for node in graph.get_ordered_ops()}
     expected = expected_residual(picture, recon, spec, flat(8))
-    assert np.abs(blended_by(graph, picture, spec) - expected).max() < KERNEL_TOLERANCE
+    assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE
 
 
 @pytest.mark.parametrize("mode", ["product", "max", "gate"])
@@ -163,10 +168,47 @@ def test_numbers_that_are_not_finite_reach_the_map(number, output, mode):
     given[output][0, 3, 3] = number
     spec = ScoreSpec(map_scale=2, residual=ResidualSpec(w_gms=1), blend=BlendSpec(mode=mode))
     graph = with_score(network(size, **given), tuple(given), spec, size, flat(8))
-    assert np.isnan(blended_by(graph, field(size), spec)).any()
+    assert np.isnan(blended_by(graph, field(size))).any()
 
 
 def test_a_reconstruction_of_another_size_is_refused():
     spec = ScoreSpec(residual=ResidualSpec(w_l1=1))
     with pytest.raises(BundleError, match="recon is"):
         with_score(network(16, recon=np.zeros((3, 8, 8))), ("recon",), spec, 16, flat(16))
+
+
+@pytest.mark.parametrize("smooth", [SmoothSpec(kind="none"), SmoothSpec(radius=1), SmoothSpec(radius=3)])
+@pytest.mark.parametrize("k", [1, 25, 256, 5000])
+def test_narrow_smoothing_and_few_largest_values_are_found_inside_the_graph(smooth, k):
+    size = 14 if k == 5000 else 40
+    picture = field(size)
+    recon = near(as_planes(picture))
+    spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
+
+    found = outputs_of(with_score(network(size, recon=recon), ("recon",), spec, size, flat(size)), picture)
+
+    expected = reference.smooth(expected_residual(picture, recon, spec, flat(size)), smooth)
+    assert np.abs(found[SMOOTHED][0] - expected).max() < KERNEL_TOLERANCE
+    assert mean_in_bins(found[LARGEST].tolist()) == reference.top_k_mean(found[SMOOTHED][0], k)
+
+
+@pytest.mark.parametrize(
+    "smooth, k, masked",
+    [(SmoothSpec(radius=4), 25, False), (SmoothSpec(kind="gaussian", radius=2), 25, False),
+     (SmoothSpec(radius=1), 257, False), (SmoothSpec(radius=1), 25, True)],
+)  # fmt: skip
+def test_wide_smoothing_many_values_and_masks_are_left_to_what_comes_after(smooth, k, masked):
+    spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
+    given = network(32, recon=near(as_planes(field(32))))
+    graph = with_score(given, ("recon",), spec, 32, flat(32), masked=masked)
+    assert set(outputs_of(graph, field(32))) == {BLENDED}
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_leaves_no_score(number):
+    """Wherever it lies: which values are largest is not defined beside it."""
+    recon = np.zeros((3, 32, 32))
+    recon[1, 5, 9] = number
+    spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=SmoothSpec(radius=1), image_score=ImageScoreSpec(k=3))
+    graph = with_score(network(32, recon=recon), ("recon",), spec, 32, flat(32))
+    assert np.isnan(mean_in_bins(outputs_of(graph, field(32))[LARGEST].tolist()))
