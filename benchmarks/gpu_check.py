@@ -187,6 +187,8 @@ def _figures(values: dict[str, Any]) -> list[str]:
         lines.append(
             f"* frame to verdict: p50 {verdict['p50']} ms, p99 {verdict['p99']} ms; network alone {bare['p50']} ms"
         )
+        without = values["without_graph"]["verdict_ms"]
+        lines.append(f"* without the CUDA graph: p50 {without['p50']} ms, p99 {without['p99']} ms")
         lines.append(f"* overhead over the network alone: {values['overhead_over_bare_us']} µs")
         lines.append(f"* nodes of the CUDA graph: {values['graph_nodes'] or 'no graph'}")
         memory = values["memory"]

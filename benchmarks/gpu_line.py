@@ -51,7 +51,7 @@ def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targe
     network_of = _network_maker(bundle, network, engines, targets)
     pipelines: list[GpuPipeline] = []
 
-    def pipeline() -> GpuPipeline:
+    def pipeline(*, graph: bool = True) -> GpuPipeline:
         pipelines.append(
             open_pipeline(
                 open_session_here,
@@ -59,6 +59,7 @@ def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targe
                 lambda session, opened: open_kernels(session, opened, bundle.manifest, calibration, most=1),
                 bundle.preprocess,
                 maps_above=calibration.threshold,
+                graph=graph,
             )
         )
         return pipelines[-1]
@@ -75,6 +76,11 @@ def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targe
         values["memory"] = _memory(backend, images, frames)
     finally:
         backend.close()
+    step_by_step = GpuBackend(network, lambda: pipeline(graph=False))
+    try:
+        values["without_graph"] = _line(step_by_step, bundle, calibration, images, min(frames, PAIRS))
+    finally:
+        step_by_step.close()
     if network not in ("torch", "copy"):
         values["against_processor"] = _agreement(pipeline, bundle, calibration)
     return values

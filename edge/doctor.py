@@ -68,7 +68,7 @@ def diagnose(
             settings.inspection.backend, probe("openvino", _openvino), probe("onnxruntime", _onnxruntime)
         ),
         processor_finding(read_processor(root)),
-        *gpu_findings(gpus, settings.inspection.backend, _gpu_parts()),
+        *gpu_findings(gpus, settings.inspection.backend, _gpu_parts() if gpus.names else {}),
         opencv_finding(jetson=jetson_release(root) is not None),
         *camera_findings(find_cameras(root)),
         record_finding(settings.record),

@@ -94,7 +94,7 @@ class CudaGraph:
 
     def __init__(self, driver: CudaDriver, executable: c_void_p, nodes: int) -> None:
         self._driver = driver
-        self._executable: c_void_p | None = executable
+        self._executable = executable
         self.nodes = nodes
 
     def launch(self, stream: int) -> None:
@@ -102,6 +102,6 @@ class CudaGraph:
 
     def close(self) -> None:
         """Free it; not while it runs. Its context must be current. Harmless the second time."""
-        executable, self._executable = self._executable, None
-        if executable is not None:
+        executable, self._executable = self._executable, c_void_p()
+        if executable:
             self._driver.call("cuGraphExecDestroy", executable)

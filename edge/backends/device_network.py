@@ -110,7 +110,7 @@ class FetchedNetwork:
         self.image: F32 = np.zeros((3, side, side), np.float32)
         self._session, self._network = session, network
         self._names = manifest.outputs
-        with failures_told(session), session.current():
+        with FailuresTold(session), session.current():
             self._addresses = {name: session.device_memory(tensor.bytes) for name, tensor in network.tensors.items()}
             self._host: dict[str, NDArray[Any]] = {
                 name: session.pinned(tensor.shape, np.float16 if tensor.half else np.float32)
@@ -119,7 +119,7 @@ class FetchedNetwork:
 
     def run(self) -> NetworkOutputs:
         session = self._session
-        with failures_told(session), session.current():
+        with FailuresTold(session), session.current():
             np.copyto(self._host[PICTURE], self.image, casting="same_kind")
             session.upload(self._addresses[PICTURE], self._host[PICTURE])
             self._network.enqueue(session.stream, self._addresses, 1)
@@ -169,7 +169,7 @@ def device_failure(error: Exception) -> ModelError:
     return ModelError(f"the GPU failed: {words}", fix=fix)
 
 
-class failures_told:  # noqa: N801
+class FailuresTold:
     """Turns what a session's calls raise into a ModelError; a class, since it stands in every frame's way."""
 
     def __init__(self, session: CudaSession) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.backends.cuda_driver import CudaGraph, DriverError
 from edge.backends.cuda_session import CudaSession
-from edge.backends.device_network import PICTURE, DeviceNetwork, failures_told, with_context_closed
+from edge.backends.device_network import PICTURE, DeviceNetwork, FailuresTold, with_context_closed
 from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import ModelError
 from edge.kernels.launch import ScoreKernels
@@ -40,13 +40,19 @@ class GpuPipeline:
         preprocess: Preprocess,
         maps_above: float,
         most: int = 1,
+        *,
+        graph: bool = True,
     ) -> None:
-        """Takes all memory and runs once; raises ModelError or EngineError, and then everything is freed."""
+        """Takes all memory and runs once; graph: False launches each frame step by step.
+
+        Raises ModelError or EngineError, and then everything is freed.
+        """
         self.engine_sha256 = network.engine_sha256
         self.most = most
         self.graph_nodes: int | None = None
         self._session, self._network, self._kernels = session, network, kernels
         self._preprocess, self._maps_above = preprocess, maps_above
+        self._wants_graph = graph
         self._graph: CudaGraph | None = None
         # (pictures, height and width of the region, height and width of the frame) that is recorded
         self._recorded: tuple[int, ...] | None = None
@@ -62,7 +68,7 @@ class GpuPipeline:
 
     def _take_memory(self) -> None:
         session, most, kernels = self._session, self.most, self._kernels
-        with failures_told(session), session.current():
+        with FailuresTold(session), session.current():
             self._addresses = {
                 name: session.device_memory(most * tensor.bytes) for name, tensor in self._network.tensors.items()
             }
@@ -91,7 +97,7 @@ class GpuPipeline:
     def run(self) -> list[FrameResult]:
         """Score what is staged: one launch, one wait."""
         session = self._session
-        with failures_told(session), session.current():
+        with FailuresTold(session), session.current():
             if self._graph is None:
                 self._enqueue()
             else:
@@ -104,7 +110,7 @@ class GpuPipeline:
         wanted = [place for place, each in enumerate(scores) if not each.score <= self._maps_above]
         session = self._session
         if wanted:
-            with failures_told(session), session.current():
+            with FailuresTold(session), session.current():
                 for place in wanted:
                     session.fetch(self._maps[place], self._map_address + place * self._maps[0].nbytes)
                 session.synchronize()
@@ -118,7 +124,7 @@ class GpuPipeline:
     def _prepare(self, shape: tuple[int, ...]) -> None:
         count, height, width, frame_height, frame_width = shape
         session = self._session
-        with failures_told(session), session.current():
+        with FailuresTold(session), session.current():
             self._forget_graph()
             self._make_room(count * height * width * 3)
             self._count, self._height, self._width = count, height, width
@@ -131,7 +137,8 @@ class GpuPipeline:
             if not self._ran_before:
                 self._network.first_run_done()
                 self._ran_before = True
-            self._record()
+            if self._wants_graph:
+                self._record()
             self._recorded = shape
 
     def _make_room(self, size_bytes: int) -> None:

@@ -11,9 +11,9 @@ from edge.backends.cuda_session import CudaSession, open_pycuda
 from edge.backends.device_network import (
     PICTURE,
     DeviceNetwork,
+    FailuresTold,
     FetchedNetwork,
     TensorRtNetwork,
-    failures_told,
     with_context_closed,
 )
 from edge.backends.gpu_backend import GpuBackend
@@ -137,18 +137,20 @@ def open_pipeline(
     preprocess: Preprocess,
     maps_above: float,
     most: int = 1,
+    *,
+    graph: bool = True,
 ) -> GpuPipeline:
     """Open session, network and kernels, in this order; what is open is closed when the next cannot be opened."""
     session = session_of()
     network = None
     try:
-        with failures_told(session), session.current():
+        with FailuresTold(session), session.current():
             network = network_of(session)
             kernels = kernels_of(session, network)
     except BaseException as error:
         with_context_closed(session, network, error)
         raise
-    return GpuPipeline(session, network, kernels, preprocess, maps_above, most)
+    return GpuPipeline(session, network, kernels, preprocess, maps_above, most, graph=graph)
 
 
 def fetched_network(store: EngineStore, cached: CachedEngine, manifest: Manifest) -> FetchedNetwork:
@@ -156,7 +158,7 @@ def fetched_network(store: EngineStore, cached: CachedEngine, manifest: Manifest
     session = open_session()
     network = None
     try:
-        with failures_told(session), session.current():
+        with FailuresTold(session), session.current():
             network = TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
         return FetchedNetwork(store.tensorrt.product, session, network, manifest)
     except BaseException as error:

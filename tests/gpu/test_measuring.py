@@ -50,6 +50,7 @@ def test_a_line_with_a_stand_in_is_measured_with_its_memory_and_its_network_alon
     assert values["graph_nodes"] >= 5
     assert set(values["verdict_ms"]) == {"p50", "p90", "p95", "p99", "max"}
     assert values["memory"]["lost_bytes"] == 0
+    assert set(values["without_graph"]["verdict_ms"]) == set(values["verdict_ms"])
     assert "against_processor" not in values
 
 
