@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.baselines import Fitting, baselines_for, evaluate_baseline
 from benchmarks.labelled import SeenPictures
 from benchmarks.results_file import result_path, write_result
-from calibration.baseline import DEFAULT_BUDGET
+from calibration.threshold import DEFAULT_BUDGET
 from edge.errors import EdgeInspectError
 from edge.normals import read_normals
 from edge.preprocess import Preprocess

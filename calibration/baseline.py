@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
+from calibration.threshold import DEFAULT_BUDGET, image_threshold, pixel_threshold, review_threshold
 from edge.backends.cpu import Network
 from edge.bundle import Calibration
-from edge.datatypes import F32, U8
+from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import UsageError
-from edge.kernels.cpu import NetworkOutputs, ResidualTerms, planes_from_field
-from edge.kernels.statistics import cross_fitted_paths, normal_statistics
+from edge.kernels.cpu import CpuScorePath, NetworkOutputs, ResidualTerms, planes_from_field
+from edge.kernels.statistics import MOST_IN_STATISTICS, cross_fitted_paths, normal_statistics
 from edge.manifest import Manifest
-from edge.metrics import rate_interval
 from edge.preprocess import Preprocess
 
 MINIMUM_NORMALS = 5
-PIXEL_QUANTILE = 0.999
-DEFAULT_BUDGET = 0.005
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """An image threshold and what is known about it.
-
-    bound: 95 % upper confidence bound of the false-reject rate at the largest score seen, or at the quantile taken.
-    extrapolated: the budget asks for a quantile beyond the held-out scores; the tail was continued (exponential fit).
-    """
-
-    value: float
-    bound: float
-    extrapolated: bool
 
 
 def calibrate(
@@ -43,20 +27,27 @@ def calibrate(
     preprocess: Preprocess,
     normals: Iterable[U8],
     *,
+    weight: F32 | None = None,
     trained: Iterable[U8] = (),
     budget: float = DEFAULT_BUDGET,
+    review: float | None = None,
     created_utc: str,
 ) -> Calibration:
-    """Fit statistics and thresholds on frames uint8 (H, W, 3) BGR of normal parts the network has not seen.
+    """Fit statistics and thresholds on network fields, uint8 (s, s, 3) BGR, of normal parts the network has not seen.
 
-    trained: parts it was trained on; they only help to say where good parts differ (edge/kernels/statistics.py).
-    Scores are cross-fitted: no part is judged by statistics that saw it. Raises UsageError for too few normals.
+    weight: 1 where the map is scored (s, s); None: everywhere. trained: parts it was trained on; they only help to say
+    where good parts differ (edge/kernels/statistics.py). review: share of good parts that a person may be asked to look
+    at, above the budget; None: no unsure band.
+    Scores are cross-fitted: no part is judged by statistics that saw it. Only the first MOST_IN_STATISTICS parts give
+    statistics and the pixel threshold, so give many in an order that spreads them; those after them are judged by these
+    statistics, and join in the image threshold. So memory does not grow with their number. Raises UsageError for too
+    few normals.
     """
     side = manifest.map_side
     terms = ResidualTerms(manifest.score.residual, manifest.input.size, manifest.score.map_scale)
 
-    def looked_at(frame: U8) -> tuple[F32, NetworkOutputs]:
-        planes_from_field(preprocess.field(frame), network.image)
+    def looked_at(field: U8) -> tuple[F32, NetworkOutputs]:
+        planes_from_field(field, network.image)
         result = network.run()
         error = np.zeros((side, side), np.float32)
         if result.recon is not None:
@@ -64,37 +55,41 @@ def calibrate(
         return error, _without_reconstruction(result)
 
     kept_errors, outputs = [], []
-    weight: F32 | None = None
-    for frame in normals:
-        error, output = looked_at(frame)
+    coming = iter(normals)
+    for field in islice(coming, MOST_IN_STATISTICS):
+        error, output = looked_at(field)
         kept_errors.append(error)
         outputs.append(output)
-        weight = preprocess.weight(*frame.shape[:2])
     if len(outputs) < MINIMUM_NORMALS:
         raise UsageError(
             f"{len(outputs)} normals are too few to calibrate on; at least {MINIMUM_NORMALS} are needed",
             fix="add pictures of good parts that the model was not trained on",
         )
     errors = np.stack(kept_errors)
-    seen = np.array([looked_at(frame)[0] for frame in trained], np.float32).reshape(-1, side, side)
+    known = islice(trained, MOST_IN_STATISTICS)
+    seen = np.array([looked_at(field)[0] for field in known], np.float32).reshape(-1, side, side)
     paths = cross_fitted_paths(manifest.score, errors, outputs, weight, seen)
-    maps = [
-        path.score_error(error if manifest.score.residual.used else None, output)
-        for path, error, output in zip(paths, errors, outputs, strict=True)
-    ]
-    scores = np.array([anomaly_map.score for anomaly_map in maps], np.float32)
+
+    def judged(path: CpuScorePath, error: F32, output: NetworkOutputs) -> AnomalyMap:
+        return path.score_error(error if manifest.score.residual.used else None, output)
+
+    maps = [judged(path, error, output) for path, error, output in zip(paths, errors, outputs, strict=True)]
+    statistics = normal_statistics(manifest.score, errors, outputs, seen)
+    running = CpuScorePath(manifest.score, manifest.input.size, statistics, weight=weight)
+    later = [judged(running, *looked_at(field)).score for field in coming]
+    scores = np.array([*(anomaly_map.score for anomaly_map in maps), *later], np.float32)
     pixels = np.stack([anomaly_map.values for anomaly_map in maps])
     scored = paths[0].weight
     inside = pixels if scored is None else pixels[:, scored > 0]
     threshold = image_threshold(scores, budget)
-    statistics = normal_statistics(manifest.score, errors, outputs, seen)
+    pixel = pixel_threshold(inside.reshape(len(maps), -1), threshold.value)
     return Calibration(
         engine_sha256=engine_sha256,
         preprocess_sha256=preprocess.sha256,
         mean=np.broadcast_to(statistics.mean, (side, side)).astype(np.float32),
         inv_std=np.broadcast_to(statistics.inv_std, (side, side)).astype(np.float32),
         threshold=threshold.value,
-        pixel_threshold=min(float(np.quantile(inside, PIXEL_QUANTILE)), threshold.value),
+        pixel_threshold=pixel.value,
         false_reject_budget=budget,
         false_reject_bound=threshold.bound,
         extrapolated=threshold.extrapolated,
@@ -102,31 +97,12 @@ def calibrate(
         created_utc=created_utc,
         emb_mean=statistics.emb_mean,
         emb_inv_std=statistics.emb_inv_std,
+        tail_low=threshold.tail.rate_low if threshold.tail else None,
+        tail_high=threshold.tail.rate_high if threshold.tail else None,
+        review_threshold=review_threshold(scores, review, threshold.value) if review is not None else None,
+        pixel_share=pixel.share,
+        pixel_share_largest=pixel.largest_share,
     )
-
-
-def image_threshold(scores: F32, budget: float) -> Threshold:
-    """The split-conformal quantile of held-out scores (0..1) for a false-reject budget.
-
-    With fewer than 1 / budget normals that quantile lies beyond the data. Then an exponential tail is fitted to the
-    upper third of -log(1 - score), in which evidence adds up, and continued; never below the largest score seen.
-    """
-    count = len(scores)
-    ordered = np.sort(scores.astype(np.float64))
-    rank = math.ceil((count + 1) * (1 - budget))
-    if rank <= count:
-        return Threshold(float(ordered[rank - 1]), _upper_bound(count - rank, count), extrapolated=False)
-    evidence = -np.log1p(-np.minimum(ordered, 1 - 1e-6))
-    tail = max(2, count // 3)
-    start = evidence[count - tail - 1]
-    excess = float((evidence[count - tail :] - start).mean())
-    level = max(start + excess * math.log(tail / (count * budget)), evidence[-1])
-    return Threshold(float(-math.expm1(-level)), _upper_bound(0, count), extrapolated=True)
-
-
-def _upper_bound(rejected: int, count: int) -> float:
-    """One-sided 95 % upper confidence bound of a rate (Clopper-Pearson): about 3 / count for none rejected."""
-    return rate_interval(rejected, count, confidence=0.9).high
 
 
 def _without_reconstruction(outputs: NetworkOutputs) -> NetworkOutputs:

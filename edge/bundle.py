@@ -1,8 +1,6 @@
-"""A model bundle on disk: load it, verify every hash, replace parts atomically, go back one version.
+"""A model bundle on disk, as it is read: every file verified by the hash that manifest.json gives it.
 
-manifest.json is the one commit point. New files are written beside the old ones under new names; replacing
-manifest.json switches to them, and the manifest before it stays as manifest.previous.json. A power cut leaves one or
-the other.
+manifest.json is the one commit point; `edge/versions.py` writes it.
 """
 
 from __future__ import annotations
@@ -10,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from edge.confined_file import read_confined
 from edge.datatypes import F32
 from edge.errors import BundleError, CalibrationMismatch
 from edge.kernels.cpu import NormalStatistics
-from edge.manifest import FileEntry, Manifest
+from edge.manifest import Manifest
 from edge.npz import NpzError, read_npz
 from edge.onnx_file import OnnxFileError, check_self_contained
 from edge.preprocess import Preprocess
@@ -32,7 +30,7 @@ log = logging.getLogger("edge.bundle")
 
 # the target of what runs on a processor, whichever backend runs it; the others are products of TensorRT
 CPU = "cpu"
-MANIFEST, PREVIOUS = "manifest.json", "manifest.previous.json"
+MANIFEST = "manifest.json"
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
 
 
@@ -44,6 +42,11 @@ class Calibration:
     the map.
     false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
     extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
+
+    The others are absent in older files. tail_low, tail_high: 90 % interval of the rate at an extrapolated threshold.
+    review_threshold: from here up to the threshold a part is OK, and marked for review. pixel_share: of all good parts'
+    area above pixel_threshold; pixel_share_largest: of one part's. set_by_hand: a person chose the threshold.
+    ng_scores: of known defective parts, to show what a threshold finds; nothing is fitted on them.
     """
 
     engine_sha256: str
@@ -59,36 +62,41 @@ class Calibration:
     created_utc: str
     emb_mean: float = 0.0
     emb_inv_std: float = 1.0
+    tail_low: float | None = None
+    tail_high: float | None = None
+    review_threshold: float | None = None
+    pixel_share: float | None = None
+    pixel_share_largest: float | None = None
+    set_by_hand: bool = False
+    ng_scores: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @property
     def statistics(self) -> NormalStatistics:
         return NormalStatistics(self.mean, self.inv_std, self.emb_mean, self.emb_inv_std)
 
-    def summary(self) -> str:
-        """The threshold and what it promises, for a person."""
-        promise = f"threshold {self.threshold:.4f} for {self.false_reject_budget:.2%} false rejects"
-        ground = f"{len(self.scores)} held-out good parts, largest score {self.scores.max():.4f}"
-        if self.extrapolated:
-            return f"{promise}, extrapolated from {ground}; so few only show a rate below {self.false_reject_bound:.0%}"
-        return f"{promise}, from {ground}; the rate is below {self.false_reject_bound:.2%} with 95 % confidence"
-
     def to_bytes(self) -> bytes:
         """The npz file, without pickled objects."""
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _CALIBRATION_FIELDS}
+        values = {name: getattr(self, name) for name in _CALIBRATION_FIELDS}
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
         np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
 
 _CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
+# what calibrations of earlier versions do not have
+_LATER_FIELDS = (
+    "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand", "ng_scores",
+)  # fmt: skip
 
 
 def calibration_from_bytes(data: bytes, map_side: int) -> Calibration:
     """Read an npz file; raises BundleError when fields are missing, misshapen, of another kind or not finite."""
     limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
-    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2, "scores": _MAXIMUM_SCORES_BYTES}
+    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2}
+    limits |= {"scores": _MAXIMUM_SCORES_BYTES, "ng_scores": _MAXIMUM_SCORES_BYTES}
     try:
-        values = read_npz(data, limits)
+        values = read_npz(data, limits, may_lack=_LATER_FIELDS)
         for name, value in values.items():
             _check_field(name, value, map_side)
         fields: dict[str, Any] = {
@@ -105,10 +113,12 @@ _TEXTS = ("engine_sha256", "preprocess_sha256", "created_utc")
 
 def _check_field(name: str, value: np.ndarray[Any, Any], map_side: int) -> None:
     """Raises NpzError when a field is not of the kind and shape that Calibration says."""
-    kind = "U" if name in _TEXTS else "b" if name == "extrapolated" else "f"
+    kind = "U" if name in _TEXTS else "b" if name in ("extrapolated", "set_by_hand") else "f"
     shape: tuple[int, ...] = (map_side, map_side) if name in ("mean", "inv_std") else ()
     if name == "scores":
         shape = (value.size,) if value.size else (1,)
+    if name == "ng_scores":
+        shape = (value.size,)
     if value.dtype.kind != kind or value.shape != shape:
         raise NpzError(f"{name} should be {shape} of kind {kind!r}, is {value.shape} {value.dtype}")
     # .item() raises ValueError where the bytes are no characters
@@ -155,8 +165,10 @@ class ModelBundle:
                 raise BundleError(f"{file} is not a network that may be run: {error}", fix=_RETRAIN) from error
         return data
 
-    def engine_sha256(self, precision: str) -> str:
-        """What names the network of this precision: the hash of its ONNX file."""
+    def engine_sha256(self, precision: str, target: str = CPU) -> str:
+        """What names the network of this precision: the hash of its ONNX file; of an engine, the one calibrated for."""
+        if target != CPU:
+            return self.calibration(precision, target=target).engine_sha256
         key = f"model_{precision}"
         if key not in self.manifest.files:
             raise BundleError(f"{self.path}: the bundle has no {key}", fix=_missing_fix(key))
@@ -249,8 +261,13 @@ def load_bundle(path: Path) -> ModelBundle:
         raise BundleError(
             f"{path}: no such bundle directory", fix="check --bundle, or make one with `edge-inspect train`"
         )
-    data = _read(path, MANIFEST, MAXIMUM_MANIFEST_BYTES)
-    return ModelBundle(path, manifest_from_bytes(path / MANIFEST, data), hashlib.sha256(data).hexdigest())
+    return bundle_of_manifest(path, MANIFEST)
+
+
+def bundle_of_manifest(path: Path, name: str) -> ModelBundle:
+    """The version of the bundle at `path` that this manifest file of it describes; raises BundleError."""
+    data = _read(path, name, MAXIMUM_MANIFEST_BYTES)
+    return ModelBundle(path, manifest_from_bytes(path / name, data), sha256_of(data))
 
 
 def _read(path: Path, name: str, limit_bytes: int) -> bytes:
@@ -261,60 +278,9 @@ def _read(path: Path, name: str, limit_bytes: int) -> bytes:
         raise BundleError(f"{path / name}: {getattr(error, 'strerror', error)}", fix=_RETRAIN) from error
 
 
-def prepare_directory(path: Path) -> None:
-    """Make sure that a bundle may be written at `path`; raises BundleError when it holds something else."""
-    if path.exists() and not (path / MANIFEST).exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BundleError(f"{path} exists and is not a bundle", fix="give --out a new or empty directory")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}", fix="choose a directory this user may write") from error
-
-
-def write_bundle(path: Path, manifest: Manifest, parts: Mapping[str, tuple[str, bytes]]) -> ModelBundle:
-    """Commit `parts` (key → file name, content) and the manifest, whose `files` they update.
-
-    A bundle already at `path` stays as the previous version. Raises BundleError when `path` holds something else.
-    """
-    prepare_directory(path)
-    files = dict(manifest.files)
-    for key, (name, data) in parts.items():
-        files[key] = _store(path, name, data)
-    committed = manifest.model_copy(update={"files": files})
-    current = path / MANIFEST
-    if current.exists():
-        write_atomically(path / PREVIOUS, current.read_bytes())
-    write_atomically(current, committed.model_dump_json(indent=1).encode())
-    return load_bundle(path)
-
-
-def roll_back(path: Path) -> ModelBundle:
-    """Make the previous version the current one, and the other way round."""
-    previous = path / PREVIOUS
-    if not previous.exists():
-        raise BundleError(f"{path}: there is no previous version", fix="nothing to do: the bundle was never replaced")
-    current = load_bundle(path)
-    older = _read(path, PREVIOUS, MAXIMUM_MANIFEST_BYTES)
-    manifest_from_bytes(previous, older)
-    newer = (current.path / MANIFEST).read_bytes()
-    write_atomically(path / MANIFEST, older)
-    write_atomically(previous, newer)
-    return load_bundle(path)
-
-
 def sha256_of(data: bytes) -> str:
     """The hash that names a file or a network."""
     return hashlib.sha256(data).hexdigest()
-
-
-def _store(path: Path, name: str, data: bytes) -> FileEntry:
-    """Write a file of the bundle under its name, or beside an older one of that name."""
-    digest = hashlib.sha256(data).hexdigest()
-    file = path / name
-    if file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-        file = path / f"{file.stem}-{digest[:8]}{file.suffix}"
-    write_atomically(file, data)
-    return FileEntry(name=file.name, sha256=digest, bytes=len(data))
 
 
 def write_atomically(file: Path, data: bytes) -> None:

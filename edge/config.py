@@ -113,6 +113,14 @@ class RecordSettings(_Section):
     queue_verdicts: PositiveInt = 100000
 
 
+class ChallengeSettings(_Section):
+    require: Literal["warn", "refuse"] | None = None
+    max_age_hours: Positive = 12
+    pictures: str | None = None
+    seeded_defects: Annotated[int, Field(ge=0, le=100)] = 6
+    seeded_area_percent: Annotated[float, Field(gt=0, le=25)] = 2.0
+
+
 class ViewSettings(_Section):
     # YAML 1.1 reads a bare on/off as a boolean
     live: Literal["auto", "on", "off"] | bool = "auto"
@@ -126,10 +134,13 @@ class Settings(_Section):
     inspection: InspectionSettings = InspectionSettings()
     gate: GateSettings = GateSettings()
     record: RecordSettings = RecordSettings()
+    challenge: ChallengeSettings = ChallengeSettings()
     view: ViewSettings = ViewSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        if self.challenge.require is not None and self.record.directory is None:
+            raise ValueError("challenge.require needs record.directory: challenges are kept in the records")
         deadline = self.inspection.deadline_ms
         if deadline is not None and deadline < self.freshness.max_age_ms:
             raise ValueError(

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 class RunCounters:
     """Counts since the start. Every number has one writer at a time, so no lock is needed; any thread may read.
 
-    late_results: verdicts that came after the watchdog had spoken for their frame, and were discarded.
-    stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver
-    has not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    late_results: verdicts that came after the watchdog had spoken for their frame, and were discarded. review: OK parts
+    in the unsure band. stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running,
+    stalled (the driver has not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is
+    through) or closed.
+    switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
     """
 
     # the inspection loop
     frames: int = 0
     ok: int = 0
+    review: int = 0
     ng: int = 0
     invalid: int = 0
     late_results: int = 0
@@ -27,6 +30,9 @@ class RunCounters:
     reconnects: int = 0
     stalls: int = 0
     camera_state: str = "opening"
+    # the watching of the bundle
+    switches: int = 0
+    bundle_state: str = ""
     # the record writer
     recorded: int = 0
     images_stored: int = 0

@@ -130,7 +130,8 @@ STAGES = tuple(StageTimes.__dataclass_fields__)
 class Verdict:
     """What is said about one frame. `score` and `anomaly_map` are None when nothing was scored.
 
-    bundle_sha256 and engine_sha256 name exactly what judged; times are in milliseconds.
+    bundle_sha256 and engine_sha256 name exactly what judged; times are in milliseconds. review: OK, but in the unsure
+    band below the threshold: a person should look at the part; regions then say where.
     """
 
     frame_index: int
@@ -144,6 +145,7 @@ class Verdict:
     bundle_sha256: str
     engine_sha256: str
     anomaly_map: AnomalyMap | None = None
+    review: bool = False
 
     def __post_init__(self) -> None:
         inspected = self.reason in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)
@@ -151,6 +153,8 @@ class Verdict:
             raise ValueError(f"verdict {self.frame_index}: {self.decision} cannot have the reason {self.reason}")
         if inspected and self.score is None:
             raise ValueError(f"verdict {self.frame_index}: {self.decision} needs a score")
+        if self.review and self.decision is not Decision.OK:
+            raise ValueError(f"verdict {self.frame_index}: only an OK part can be for review, not {self.decision}")
 
     def as_json(self, source: str) -> dict[str, Any]:
         """The object that `--json` prints for this frame."""
@@ -162,5 +166,7 @@ class Verdict:
             "detail": self.detail,
             "score": self.score,
             "threshold": self.threshold,
+            "review": self.review,
             "times_ms": self.times.as_dict(),
+            "bundle_sha256": self.bundle_sha256,
         }

@@ -1,6 +1,7 @@
 """Every error a user can meet.
 
 EdgeInspectError            exit code 1
+├── ChallengeError          1   the line is not ready: its challenge is missing, failed or out of date
 ├── UsageError              2   the command line, or data handed to a command
 ├── ConfigError             2   config.yaml
 │   └── RuleError           2   an expert's rules.yaml
@@ -30,6 +31,10 @@ class EdgeInspectError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  fix: {self.fix}"
+
+
+class ChallengeError(EdgeInspectError):
+    """A line that must not start: golden parts and defects have not, or not lately, come out right."""
 
 
 class UsageError(EdgeInspectError):

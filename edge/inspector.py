@@ -14,7 +14,8 @@ class Inspector:
     """Judge frames with one backend and the thresholds that were fitted on it.
 
     threshold is compared with the image score, pixel_threshold with the map; both are in score units. caveat: what
-    every verdict's detail ends with, for a backend that is not the one they were fitted on.
+    every verdict's detail ends with, for a backend that is not the one they were fitted on. review_threshold: parts
+    above it are marked for review where they are not NG; None: no unsure band.
     """
 
     def __init__(
@@ -25,11 +26,13 @@ class Inspector:
         pixel_threshold: float,
         bundle_sha256: str,
         caveat: str = "",
+        review_threshold: float | None = None,
     ) -> None:
         self.backend = backend
         self.preprocess = preprocess
         self.threshold = threshold
         self.pixel_threshold = pixel_threshold
+        self.review_threshold = review_threshold
         self.bundle_sha256 = bundle_sha256
         self._caveat = f"; {caveat}" if caveat else ""
 
@@ -48,22 +51,26 @@ class Inspector:
             anomaly_map = self.backend.score(frame.image, clock)
         except ModelError as error:
             return self.invalid(frame, Fault(Reason.MODEL_ERROR, error.message), clock)
-        defective = anomaly_map.score > self.threshold
-        regions = defect_regions(anomaly_map, self.pixel_threshold, view) if defective else ()
+        score, from_here = anomaly_map.score, self.review_threshold
+        defective = score > self.threshold
+        unsure = not defective and from_here is not None and score > from_here
+        regions = defect_regions(anomaly_map, self.pixel_threshold, view) if defective or unsure else ()
         clock.lap("decide")
         sign = ">" if defective else "<="
+        why = f", > review threshold {from_here:.4g}" if unsure else ""
         return Verdict(
             frame_index=frame.index,
             decision=Decision.NG if defective else Decision.OK,
             reason=Reason.ABOVE_THRESHOLD if defective else Reason.BELOW_THRESHOLD,
-            detail=f"score {anomaly_map.score:.4g} {sign} threshold {self.threshold:.4g}{self._caveat}",
-            score=anomaly_map.score,
+            detail=f"score {score:.4g} {sign} threshold {self.threshold:.4g}{why}{self._caveat}",
+            score=score,
             threshold=self.threshold,
             regions=regions,
             times=clock.times(),
             bundle_sha256=self.bundle_sha256,
             engine_sha256=self.backend.engine_sha256,
             anomaly_map=anomaly_map if anomaly_map.values.size else None,
+            review=unsure,
         )
 
     def rest(self) -> None:

@@ -20,6 +20,7 @@ from edge.config import Settings
 from edge.counters import RunCounters
 from edge.datatypes import Decision, Fault, Frame, Reason, Verdict
 from edge.inspector import Inspector
+from edge.lineup import Lineup
 from edge.sinks.base import Sink
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ LOOKS_PER_INSPECTOR = 2
 
 def run_loop(
     capture: FrameSupply,
-    inspector: Inspector,
+    judging: Inspector | Lineup,
     sinks: Sequence[Sink],
     settings: Settings,
     counters: RunCounters,
@@ -44,13 +45,13 @@ def run_loop(
     stop: threading.Event,
     max_frames: int | None = None,
     duration_s: float | None = None,
-    beside: Sequence[Inspector] = (),
 ) -> bool:
     """Inspect until the source ends, `stop` is set, max_frames verdicts are given or duration_s has passed.
 
     Returns within a second of that. Capture and sinks stay open: who made them closes them. Returns False when the
     model or a sink had to be left behind, hanging: its thread may still be inside, so do not close it, end the process.
-    beside: more inspectors like the first, for as many threads; a live source leaves them idle.
+    judging: one inspector, or a lineup of as many as there shall be threads; a live source uses the first alone. A
+    lineup may be replaced while the loop runs: each frame is judged by one version alone.
 
     Live sources: a frame older than freshness.max_age_ms when its turn comes is STALE; a verdict later than
     inspection.deadline_ms after the grab is DEADLINE_MISSED; and while the model does not return, one DEADLINE_MISSED
@@ -59,8 +60,8 @@ def run_loop(
     would be worse. A sink that raises misses that verdict, the others get it. Both are counted, and logged at the 1st,
     10th and 100th failure in a row and then every 1000th.
     """
-    inspectors = (inspector,) if capture.live else (inspector, *beside)
-    loop = _Loop(capture, inspectors, sinks, settings, counters, max_frames)
+    lineup = judging if isinstance(judging, Lineup) else Lineup([judging])
+    loop = _Loop(capture, lineup, sinks, settings, counters, max_frames)
     loop.start()
     try:
         loop.watch(stop, duration_s)
@@ -83,7 +84,7 @@ class _Loop:
     def __init__(
         self,
         capture: FrameSupply,
-        inspectors: Sequence[Inspector],
+        lineup: Lineup,
         sinks: Sequence[Sink],
         settings: Settings,
         counters: RunCounters,
@@ -91,7 +92,9 @@ class _Loop:
     ) -> None:
         self.error: BaseException | None = None
         self._capture = capture
-        self._inspector = inspectors[0]
+        self._lineup = lineup
+        # who judges the frame in flight: speaks for it when the model does not
+        self._inspector = lineup.inspectors[0]
         self._sinks = tuple(sinks)
         self._counters = counters
         self._max_frames = max_frames
@@ -112,15 +115,16 @@ class _Loop:
         self._speak_again_ns = 0
         # with several inspectors: frames not yet told, in their order; taking is held to take, the lock to tell
         self._looks: deque[_Look] = deque()
-        self._most_looks = LOOKS_PER_INSPECTOR * len(inspectors)
+        workers = 1 if capture.live else len(lineup.inspectors)
+        self._most_looks = LOOKS_PER_INSPECTOR * workers
         self._taking = threading.Lock()
         self._told = threading.Event()
         self._taken = 0
-        self._working = len(inspectors)
-        work = self._inspect_next if len(inspectors) == 1 else self._inspect_beside
+        self._working = workers
+        work = self._inspect_next if workers == 1 else self._inspect_beside
         self._threads = [
-            threading.Thread(target=self._work, args=(work, inspector), name="inspection", daemon=True)
-            for inspector in inspectors
+            threading.Thread(target=self._work, args=(work, position), name="inspection", daemon=True)
+            for position in range(workers)
         ]
 
     def start(self) -> None:
@@ -129,9 +133,9 @@ class _Loop:
 
     # the inspection threads
 
-    def _work(self, inspect_one: Callable[[Inspector], bool], inspector: Inspector) -> None:
+    def _work(self, inspect_one: Callable[[int], bool], position: int) -> None:
         try:
-            while not self._halt.is_set() and inspect_one(inspector):
+            while not self._halt.is_set() and inspect_one(position):
                 pass
         # raised again in the caller's thread by run_loop
         except BaseException as error:  # noqa: BLE001
@@ -146,31 +150,38 @@ class _Loop:
     def _enough(self) -> bool:
         return self._max_frames is not None and self._counters.frames - self._frames_before >= self._max_frames
 
-    def _inspect_next(self, inspector: Inspector) -> bool:
+    def _inspect_next(self, position: int) -> bool:
         """Take and inspect one frame; False when none will come or is wanted."""
         if self._enough():
             return False
         frame = self._capture.take(TAKE_TIMEOUT_S)
         if frame is None:
-            self._rest()
+            self._rest(position)
             return not self._capture.ended
-        self._inspect(frame)
+        inspectors = self._lineup.enter()
+        try:
+            self._inspector = inspectors[position]
+            self._inspect(frame)
+        finally:
+            self._lineup.leave(inspectors)
         return True
 
-    def _rest(self) -> None:
+    def _rest(self, position: int) -> None:
         """Let the backend do what it does while no frame comes; the watchdog speaks if it does not return."""
         self._resting_since_ns = time.perf_counter_ns()
+        inspectors = self._lineup.enter()
         try:
-            self._inspector.rest()
+            inspectors[position].rest()
         # the next frame will say what is wrong, as its verdict
         except Exception as error:
             self._rest_failures += 1
             if _worth_a_line(self._rest_failures):
                 log.exception("the backend failed %d times between frames: %s", self._rest_failures, error)
         finally:
+            self._lineup.leave(inspectors)
             self._resting_since_ns = None
 
-    def _inspect_beside(self, inspector: Inspector) -> bool:
+    def _inspect_beside(self, position: int) -> bool:
         """The same while others inspect other frames; the thread that completes the oldest tells what is ready."""
         with self._taking:
             if self._halt.is_set() or (self._max_frames is not None and self._taken >= self._max_frames):
@@ -186,7 +197,13 @@ class _Loop:
             look = _Look(frame)
             self._looks.append(look)
             self._taken += 1
-        look.verdict = self._judged(frame, inspector)
+            # chosen in the order of the frames: after a switch none is judged by the version before
+            inspectors = self._lineup.enter()
+            self._inspector = inspectors[0]
+        try:
+            look.verdict = self._judged(frame, inspectors[position])
+        finally:
+            self._lineup.leave(inspectors)
         with self._lock:
             while self._looks and self._looks[0].verdict is not None:
                 told = self._looks.popleft()
@@ -248,6 +265,7 @@ class _Loop:
         counters.frames += 1
         if verdict.decision is Decision.OK:
             counters.ok += 1
+            counters.review += verdict.review
         elif verdict.decision is Decision.NG:
             counters.ng += 1
         else:
@@ -369,4 +387,5 @@ def in_time(verdict: Verdict, deadline_ms: int | None) -> Verdict:
         score=None,
         regions=(),
         anomaly_map=None,
+        review=False,
     )

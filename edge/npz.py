@@ -7,7 +7,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,14 +31,18 @@ class NpzError(Exception):
     """The file is not an npz of these arrays; the message says why."""
 
 
-def read_npz(data: bytes, limits_bytes: Mapping[str, int]) -> dict[str, np.ndarray[Any, Any]]:
+def read_npz(
+    data: bytes, limits_bytes: Mapping[str, int], may_lack: Collection[str] = ()
+) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays named in `limits_bytes`, each at most so large when unpacked; others in the file are not looked at.
 
-    Raises NpzError.
+    may_lack: names that need not be in the file. Raises NpzError.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return {name: _read(archive, name, limit) for name, limit in limits_bytes.items()}
+            held = set(archive.namelist())
+            wanted = [name for name in limits_bytes if f"{name}.npy" in held or name not in may_lack]
+            return {name: _read(archive, name, limits_bytes[name]) for name in wanted}
     except _FOREIGN as error:
         raise NpzError(str(error) or type(error).__name__) from error
 

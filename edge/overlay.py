@@ -138,7 +138,8 @@ def _headline(verdict: Verdict) -> str:
         return f"{words}: {verdict.detail}" if verdict.detail else words
     sign = ">" if verdict.decision is Decision.NG else "<="
     places = f"   {len(verdict.regions)} place{'s' * (len(verdict.regions) != 1)}" if verdict.regions else ""
-    return f"score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}{places}"
+    review = "FOR REVIEW   " if verdict.review else ""
+    return f"{review}score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}{places}"
 
 
 def _put_fitting(banner: U8, text: str, x: int, middle: int, scale: float, ink: Colour, room: int) -> None:

@@ -80,6 +80,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX verdicts_by_utc ON verdicts(utc)",
         "CREATE INDEX verdicts_not_ok ON verdicts(id) WHERE decision <> 'OK'",
     ),
+    (
+        # OK parts in the unsure band, which somebody will want to list
+        "ALTER TABLE verdicts ADD COLUMN review INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX verdicts_for_review ON verdicts(id) WHERE review",
+        """CREATE TABLE challenges (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            utc TEXT NOT NULL,
+            source TEXT NOT NULL,
+            bundle_sha256 TEXT NOT NULL,
+            engine_sha256 TEXT NOT NULL,
+            threshold REAL NOT NULL,
+            passed INTEGER NOT NULL,
+            looks TEXT NOT NULL
+        )""",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -128,6 +143,7 @@ class VerdictRecord:
     detail: str
     score: float | None
     threshold: float
+    review: bool
     times: StageTimes
     regions: tuple[Region, ...]
     bundle_sha256: str
@@ -186,7 +202,7 @@ class RecordStore:
         path = directory / DATABASE_NAME
         if not path.is_file():
             raise RecordError(f"no records at {path}", fix="check record.directory and --config, or record a run first")
-        with _explained(path):
+        with explained(path):
             self.connection = _opened_for_reading(path)
 
     def __enter__(self) -> RecordStore:
@@ -222,6 +238,22 @@ class RecordStore:
             values.append(str(before_id))
         return self._verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
 
+    def accepted_pictures(
+        self, bundle: Path, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Path]:
+        """Stored pictures of parts that any version of this bundle found OK, since <= utc < until, oldest first."""
+        conditions, values = ["v.decision = 'OK'", "v.image IS NOT NULL", "r.bundle_path = ?"], [str(bundle.resolve())]
+        for moment, condition in ((since, "v.utc >= ?"), (until, "v.utc < ?")):
+            if moment is not None:
+                conditions.append(condition)
+                values.append(utc_text(moment))
+        rows = self.query(
+            f"SELECT v.image FROM verdicts v JOIN runs r ON r.id = v.run_id WHERE {' AND '.join(conditions)} "
+            "GROUP BY v.image ORDER BY min(v.id)",
+            values,
+        )
+        return [self.directory / image for (image,) in rows]
+
     def run(self, run_id: int) -> RunRecord:
         """The run with this id; raises RecordError."""
         for run in self.runs():
@@ -250,12 +282,12 @@ class RecordStore:
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; raises RecordError when the database cannot answer."""
-        with _explained(self.directory / DATABASE_NAME):
+        with explained(self.directory / DATABASE_NAME):
             return self.connection.execute(sql, values).fetchall()
 
     def query_blocks(self, sql: str, values: Sequence[Any] = (), size: int = 65536) -> Iterator[list[tuple[Any, ...]]]:
         """The same in blocks of `size` rows, for what would not fit into memory."""
-        with _explained(self.directory / DATABASE_NAME):
+        with explained(self.directory / DATABASE_NAME):
             cursor = self.connection.execute(sql, values)
             while rows := cursor.fetchmany(size):
                 yield rows
@@ -272,6 +304,7 @@ _READ_AS: dict[str, Callable[[Any], Any]] = {
     "utc": datetime.fromisoformat,
     "decision": Decision,
     "reason": Reason,
+    "review": bool,
     "regions": lambda text: tuple(Region(*values) for values in json.loads(text)),
 }
 
@@ -303,18 +336,32 @@ def _opened_for_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def opened_for_writing(path: Path, busy_s: float) -> sqlite3.Connection:
+    """A connection that commits durably, on a database of the current schema; waits so long for another's commit."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=busy_s)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: in WAL mode NORMAL does not sync at a commit, and a power cut loses all since the last checkpoint
+        connection.execute("PRAGMA synchronous = FULL")
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an sqlite3.Error inside the block into a RecordError that names the file."""
+def explained(path: Path) -> Iterator[None]:
+    """Turn an sqlite3.Error or OSError inside the block into a RecordError that names the file."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise RecordError(
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be used: {error}",
             fix="if it says locked, close the program that holds it; else copy the directory to a writable disk, "
             "or restore it from a backup",
         ) from error

@@ -140,7 +140,7 @@ def _compared(recorded: VerdictRecord, verdict: Verdict) -> tuple[Outcome, str]:
     if not isclose(verdict.score, recorded.score, rel_tol=SCORE_TOLERANCE, abs_tol=0.0):
         scores = f"score {recorded.score!r} then, {verdict.score!r} now"
         return Outcome.DIFFERENT, f"recorded {then}, now {now}: {scores}"
-    if verdict.decision is not recorded.decision:
+    if (verdict.decision, verdict.review) != (recorded.decision, recorded.review):
         thresholds = f"threshold {recorded.threshold!r} then, {verdict.threshold!r} now"
         return Outcome.DIFFERENT, f"the same score {verdict.score!r}, but recorded {then}, now {now}: {thresholds}"
     return Outcome.SAME, f"again {now} with score {verdict.score!r}"

@@ -45,7 +45,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class Report:
-    """decisions and reasons: how many verdicts each. inspected = OK + NG; latency is empty when it is 0."""
+    """decisions and reasons: how many verdicts each. inspected = OK + NG; latency is empty when it is 0.
+
+    review: OK parts in the unsure band, of those inspected.
+    """
 
     since: datetime | None
     until: datetime | None
@@ -56,6 +59,7 @@ class Report:
     verdicts: int
     decisions: dict[str, int]
     reasons: dict[str, int]
+    review: Rate
     defect_rate: Rate
     latency: dict[str, Latency]
 
@@ -75,6 +79,13 @@ class Report:
             "verdicts": self.verdicts,
             "decisions": self.decisions,
             "reasons": self.reasons,
+            "review": {
+                "parts": self.review.count,
+                "inspected": self.review.total,
+                "rate": self.review.value,
+                "low_95": self.review.low,
+                "high_95": self.review.high,
+            },
             "defect_rate": {
                 "defective": self.defect_rate.count,
                 "inspected": self.defect_rate.total,
@@ -130,13 +141,16 @@ def build_report(
     chosen = {run.id: run for run in runs if source is None or run.info.source == source}
     where, values = _condition(since, until, None if source is None and run_id is None else tuple(chosen))
     grouped = store.query(
-        f"SELECT decision, reason, run_id, count(*), min(utc), max(utc) FROM verdicts {where} GROUP BY 1, 2, 3", values
+        "SELECT decision, reason, run_id, count(*), min(utc), max(utc), sum(review) "
+        f"FROM verdicts {where} GROUP BY 1, 2, 3",
+        values,
     )
     decisions = {"OK": 0, "NG": 0, "INVALID": 0}
     reasons: dict[str, int] = {}
-    for decision, reason, _, count, _, _ in grouped:
+    for decision, reason, _, count, *_ in grouped:
         decisions[decision] += count
         reasons[reason] = reasons.get(reason, 0) + count
+    inspected = decisions["OK"] + decisions["NG"]
     seen = sorted({row[2] for row in grouped})
     return Report(
         since=since,
@@ -148,7 +162,8 @@ def build_report(
         verdicts=sum(decisions.values()),
         decisions=decisions,
         reasons=dict(sorted(reasons.items(), key=lambda item: -item[1])),
-        defect_rate=rate_of(decisions["NG"], decisions["OK"] + decisions["NG"]),
+        review=rate_of(sum(row[6] for row in grouped), inspected),
+        defect_rate=rate_of(decisions["NG"], inspected),
         latency=_latency(store, where, values),
     )
 
@@ -185,6 +200,11 @@ def _latency(store: RecordStore, where: str, values: list[Any]) -> dict[str, Lat
     }
 
 
+def _rate_text(rate: Rate) -> str:
+    interval = f"95 % interval {rate.low:.3%} to {rate.high:.3%}"
+    return f"{rate.value:.3%}  ({interval}; {rate.count} of {rate.total} inspected)"
+
+
 def report_table(report: Report) -> Group:
     """The report for a terminal."""
     from rich.console import Group, RenderableType
@@ -204,17 +224,16 @@ def report_table(report: Report) -> Group:
         decision = {"below_threshold": "OK", "above_threshold": "NG"}.get(reason, "INVALID")
         style = {"OK": "green", "NG": "red"}.get(decision, "yellow")
         counts.add_row(Text(decision, style), reason, str(count), f"{count / report.verdicts:.2%}")
-    rate = report.defect_rate
-    defects = Text("defect rate: nothing was inspected")
-    if rate.value is not None and rate.low is not None and rate.high is not None:
-        interval = f"95 % interval {rate.low:.3%} to {rate.high:.3%}"
-        text = f"{rate.value:.3%}  ({interval}; {rate.count} of {rate.total} inspected)"
-        defects = Text.assemble("defect rate ", (text, "bold"))
+    rates = Text("defect rate: nothing was inspected")
+    if report.defect_rate.total:
+        rates = Text.assemble("defect rate ", (_rate_text(report.defect_rate), "bold"))
+    if report.review.count:
+        rates.append(f"\nOK, for review {_rate_text(report.review)}")
     latency = Table(box=None, pad_edge=False)
     latency.add_column("ms per inspected frame")
     for name in Latency.__dataclass_fields__:
         latency.add_column(name, justify="right")
     for stage, level in report.latency.items():
         latency.add_row(stage, *(f"{value:.2f}" for value in vars(level).values()), end_section=stage == STAGES[-2])
-    parts: list[RenderableType] = [head, Text(), counts, Text(), defects]
+    parts: list[RenderableType] = [head, Text(), counts, Text(), rates]
     return Group(*parts, Text(), latency) if report.latency else Group(*parts)

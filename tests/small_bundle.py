@@ -7,7 +7,7 @@ import numpy as np
 from calibration.baseline import calibrate
 from calibration.ranges import collect_ranges, ranges_to_bytes
 from edge.backends.cpu import open_network
-from edge.bundle import ModelBundle, load_bundle, write_bundle
+from edge.bundle import ModelBundle, load_bundle
 from edge.kernels.cpu import planes_from_field
 from edge.manifest import (
     FileEntry,
@@ -21,6 +21,7 @@ from edge.manifest import (
     TrainingRecord,
 )
 from edge.preprocess import Preprocess
+from edge.versions import write_bundle
 from export.qdq import quantized_for_cpu
 
 SIZE = 32
@@ -115,7 +116,8 @@ def make_bundle(path: Path, normals: int = 24, **changes: object) -> ModelBundle
             bundle.engine_sha256(precision),
             bundle.manifest,
             bundle.preprocess,
-            parts,
+            [bundle.preprocess.field(part) for part in parts],
+            weight=bundle.preprocess.weight(*parts[0].shape[:2]),
             created_utc="2026-01-01T00:00:00+00:00",
         )
         calibrations[f"calibration_{precision}"] = (f"calibration_{precision}.npz", calibration.to_bytes())

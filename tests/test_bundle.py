@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from edge.bundle import MANIFEST, load_bundle, roll_back, write_atomically, write_bundle
+from edge.bundle import MANIFEST, load_bundle, write_atomically
 from edge.errors import BundleError, CalibrationMismatch
+from edge.versions import roll_back, write_bundle
 
 
 def edit_manifest(path, change):
@@ -138,7 +139,7 @@ def test_a_write_cut_off_at_any_step_leaves_the_old_version_whole(bundle_path, m
         left[0] -= 1
         write_atomically(file, data)
 
-    monkeypatch.setattr("edge.bundle.write_atomically", write_until_the_power_cut)
+    monkeypatch.setattr("edge.versions.write_atomically", write_until_the_power_cut)
     with pytest.raises(KeyboardInterrupt):
         write_bundle(bundle_path, before.manifest, {"ranges": ("ranges.json", b"{}")})
     after = load_bundle(bundle_path)

@@ -9,10 +9,12 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
 
-from edge.bundle import ModelBundle, load_bundle, write_bundle  # noqa: E402
+from edge.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
 from edge.cli import specimens as specimens_room  # noqa: E402
+from edge.cli.good_parts import good_parts  # noqa: E402
 from edge.cli.specimens import Specimens, draw_defects, exhibits, range_images  # noqa: E402
+from edge.versions import write_bundle  # noqa: E402
 from tests.fakes import write_picture  # noqa: E402
 from tests.small_bundle import SIZE, bad_part, blur_network, good_part, make_bundle, manifest  # noqa: E402
 
@@ -113,7 +115,7 @@ def test_a_refused_network_is_replaced_by_one_with_floating_ends(ruined, data, c
 
 def test_when_no_int8_network_passes_auto_runs_fp32(ruined, data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edge.cli.deploy._with_floating_ends", lambda bundle: copying_network())
+        patch.setattr("edge.cli.quantised.Networks.with_floating_ends", lambda networks: copying_network())
         assert run("calibrate", "--bundle", ruined, "--data", data) == 0
     bundle = load_bundle(ruined)
     assert bundle.precision("auto") == "fp32"
@@ -188,22 +190,22 @@ def test_networks_that_look_for_defects_have_their_ranges_taken_on_some(data):
     reconstructs = bundle_of()
     score = {"residual": {}, "smooth": {"radius": 2}, "image_score": {"k": 8}}
     segments = bundle_of(outputs=("seg_logit",), score=score)
-    assert len(range_images(reconstructs, data, 8)) == 8
-    assert len(range_images(segments, data, 8)) == 12
+    assert len(range_images(good_parts(reconstructs, data), 8)) == 8
+    assert len(range_images(good_parts(segments, data), 8)) == 12
 
 
 def test_parts_trained_on_give_ranges_and_all_others_are_exhibited(data):
     from edge.normals import read_normals
 
     trained_on = tuple(part.sha256 for part in list(read_normals(data))[:9])
-    bundle = bundle_of(trained_on=trained_on)
-    assert len(range_images(bundle, data, 100)) == 9
-    assert len(exhibits(bundle, data).normals) == 3
+    parts = good_parts(bundle_of(trained_on=trained_on), data)
+    assert len(range_images(parts, 100)) == 9
+    assert len(exhibits(parts).normals) == 3
 
 
 def test_a_defect_is_pasted_into_the_region_of_the_frame_and_nowhere_else(data):
     bundle = bundle_of(preprocess={"rectangle": [10, 4, 40, 40]})
-    parts = list(Specimens(bundle, data, None))
+    parts = list(Specimens(good_parts(bundle, data), None))
     good = {part.name: part for part in parts if not part.defective}
     altered = [part for part in parts if part.defective]
     assert len(good) == 12

@@ -1,5 +1,6 @@
 """Frame → verdict with a real network."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -37,6 +38,27 @@ def test_good_parts_are_ok_and_a_scratch_is_ng_where_it_is(bundle_path):
     assert region.y <= 16 <= region.y + region.height
     assert region.x < 32 < region.x + region.width
     assert verdict.bundle_sha256 and verdict.engine_sha256
+
+
+def test_a_part_in_the_unsure_band_is_ok_for_review_with_its_places(bundle_path):
+    inspector = inspector_of(bundle_path)
+    scores = [inspector.inspect(frame(good_part(seed))).score for seed in range(100, 110)]
+    inspector.review_threshold = sorted(scores)[-3]
+    verdicts = [inspector.inspect(frame(good_part(seed))) for seed in range(100, 110)]
+    assert {verdict.decision for verdict in verdicts} == {Decision.OK}
+    assert sum(verdict.review for verdict in verdicts) == 2
+    marked = next(verdict for verdict in verdicts if verdict.review)
+    assert marked.reason is Reason.BELOW_THRESHOLD
+    assert "> review threshold" in marked.detail
+    assert marked.as_json("test")["review"] is True
+    defective = inspector.inspect(frame(bad_part(100)))
+    assert (defective.decision, defective.review) == (Decision.NG, False)
+
+
+def test_only_an_ok_part_can_be_for_review(bundle_path):
+    verdict = inspector_of(bundle_path).inspect(frame(bad_part(100)))
+    with pytest.raises(ValueError, match="only an OK part"):
+        replace(verdict, review=True)
 
 
 def test_every_stage_is_timed(bundle_path):

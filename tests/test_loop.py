@@ -10,6 +10,7 @@ from edge.config import CameraSettings, FreshnessSettings, InspectionSettings, S
 from edge.counters import RunCounters
 from edge.datatypes import Decision, Fault, Reason
 from edge.errors import ModelError
+from edge.lineup import Lineup
 from edge.loop import in_time, run_loop
 from tests.fakes import (
     WAIT_S,
@@ -36,12 +37,12 @@ def settings(max_age_ms=30_000, deadline_ms=30_000):
 class Running:
     """run_loop in a thread of its own, so that a test can look on and stop it."""
 
-    def __init__(self, supply, backend=None, sinks=None, chosen=None, **limits):
+    def __init__(self, supply, backend=None, sinks=None, chosen=None, beside=(), **limits):
         self.sink = ListSink()
         self.counters = RunCounters()
         self.stop = threading.Event()
         self.finished = None
-        self._arguments = (supply, inspector(backend), sinks or [self.sink], chosen or settings(), self.counters)
+        self._arguments = (supply, lineup(backend, *beside), sinks or [self.sink], chosen or settings(), self.counters)
         self._limits = limits
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -58,12 +59,16 @@ class Running:
         return time.perf_counter() - started
 
 
-def run(frames, backend=None, sinks=None, chosen=None, live=True, endless=False, **limits):
+def lineup(*backends):
+    return Lineup([inspector(backend) for backend in backends])
+
+
+def run(frames, backend=None, sinks=None, chosen=None, live=True, endless=False, beside=(), **limits):
     """The verdicts and counters of a loop over these frames, to its end."""
     sink, counters = ListSink(), RunCounters()
     run_loop(
         ScriptedSupply(frames, live, endless),
-        inspector(backend),
+        lineup(backend, *beside),
         [*(sinks or []), sink],
         chosen or settings(),
         counters,
@@ -256,16 +261,12 @@ class UnevenBackend(BrightnessBackend):
         return super().score(image, clock)
 
 
-def beside(*backends):
-    return [inspector(backend) for backend in backends]
-
-
 def test_several_inspectors_share_the_frames_and_verdicts_keep_their_order():
     among = []
     backends = [UnevenBackend(among) for _ in range(3)]
     frames = [frame(number) for number in range(40)]
     frames[7] = frame(7, fault=Fault(Reason.UNDECODABLE, "torn"))
-    sink, counters = run(frames, backends[0], live=False, beside=beside(*backends[1:]))
+    sink, counters = run(frames, backends[0], live=False, beside=backends[1:])
     assert [verdict.frame_index for verdict in sink.verdicts] == list(range(40))
     assert [one.index for one in sink.frames] == list(range(40))
     assert sink.reasons[7] == "undecodable"
@@ -275,7 +276,7 @@ def test_several_inspectors_share_the_frames_and_verdicts_keep_their_order():
 
 def test_a_live_source_has_one_inspector_however_many_are_offered():
     idle = BrightnessBackend()
-    sink, _ = run([frame(number) for number in range(10)], live=True, beside=beside(idle))
+    sink, _ = run([frame(number) for number in range(10)], live=True, beside=[idle])
     assert len(sink.verdicts) == 10
     assert idle.scored == 0
 
@@ -283,7 +284,7 @@ def test_a_live_source_has_one_inspector_however_many_are_offered():
 def test_one_slow_frame_lets_the_others_run_ahead_only_so_far():
     slow, quick = HangingBackend(), BrightnessBackend()
     supply = ScriptedSupply([frame(number) for number in range(100)], live=False)
-    running = Running(supply, slow, beside=beside(quick))
+    running = Running(supply, slow, beside=[quick])
     assert slow.hanging.wait(WAIT_S)
     assert eventually(lambda: quick.scored >= 2)
     time.sleep(0.05)
@@ -298,7 +299,7 @@ def test_one_slow_frame_lets_the_others_run_ahead_only_so_far():
 
 def test_max_frames_ends_several_inspectors_exactly():
     sink, counters = run(
-        [frame(number) for number in range(20)], live=False, max_frames=7, beside=beside(BrightnessBackend())
+        [frame(number) for number in range(20)], live=False, max_frames=7, beside=[BrightnessBackend()]
     )  # fmt: skip
     assert len(sink.verdicts) == counters.frames == 7
 
@@ -306,7 +307,7 @@ def test_max_frames_ends_several_inspectors_exactly():
 def test_a_stop_while_one_of_several_hangs_gives_every_taken_frame_its_verdict_in_order():
     slow, quick = HangingBackend(), BrightnessBackend()
     supply = ScriptedSupply([frame(number) for number in range(100)], live=False)
-    running = Running(supply, slow, beside=beside(quick))
+    running = Running(supply, slow, beside=[quick])
     assert slow.hanging.wait(WAIT_S)
     assert eventually(lambda: quick.scored >= 1)
     assert running.end() < 1

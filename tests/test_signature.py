@@ -7,9 +7,10 @@ import pytest
 
 pytest.importorskip("cryptography", reason="cryptography is not installed: nothing can be signed")
 
-from edge.bundle import load_bundle, roll_back, write_bundle
+from edge.bundle import load_bundle
 from edge.errors import BundleError, UsageError
 from edge.signature import key_id, make_keys, require_signature, sign, signature_of, trusted_bundle
+from edge.versions import roll_back, write_bundle
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.baselines.alignment import Alignment, alignment_of, moved
 from benchmarks.observation import Reading
-from calibration.baseline import image_threshold
+from calibration.threshold import image_threshold
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics

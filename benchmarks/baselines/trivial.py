@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.baselines.base import Fitting, Group, split_normals
 from benchmarks.observation import Reading
-from calibration.baseline import image_threshold
+from calibration.threshold import image_threshold
 from edge.datatypes import U8
 from edge.preprocess import Preprocess
 

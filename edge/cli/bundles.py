@@ -10,7 +10,9 @@ from edge.cli.progress import say
 from edge.config import Settings
 from edge.errors import EdgeInspectError, UsageError
 from edge.manifest import ResidualSpec, ScoreSpec
+from edge.promise import statement
 from edge.signature import is_signed, key_id, make_keys, require_signature, sign, signature_of
+from edge.versions import SHORT, find_version
 
 
 def bundle(options: argparse.Namespace, settings: Settings) -> int:
@@ -45,8 +47,11 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _sign(options: argparse.Namespace) -> None:
-    signature = sign(load_bundle(options.bundle), options.key)
-    say(f"{options.bundle}: signed by key {signature.key_id}; calibrating again or editing it ends that")
+    version = options.version
+    signed = load_bundle(options.bundle) if version is None else find_version(options.bundle, version)
+    signature = sign(signed, options.key)
+    name = f"{options.bundle}, version {signed.sha256[:SHORT]}"
+    say(f"{name}: signed by key {signature.key_id}; calibrating again or editing it ends that")
 
 
 def _keygen(options: argparse.Namespace) -> None:
@@ -97,8 +102,9 @@ def _calibration(opened: ModelBundle, precision: str, target: str) -> Iterator[t
     except EdgeInspectError as error:
         yield name, f"NOT USABLE: {error.message}"
         return
-    yield name, calibration.summary()
-    yield "", f"pixel threshold {calibration.pixel_threshold:.4f}, calibrated {calibration.created_utc}"
+    yield name, f"calibrated {calibration.created_utc}"
+    for line in statement(calibration):
+        yield "", line
 
 
 def _state(opened: ModelBundle, key: str) -> str:

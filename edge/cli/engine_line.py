@@ -29,6 +29,7 @@ class EngineLine:
     def __init__(self, bundle: ModelBundle, product: Product, engines: Path | None, build: BuildOptions) -> None:
         """Raises MissingDependency where TensorRT is missing, or it needs a GPU to build and there is none."""
         self._bundle, self._build = bundle, build
+        self.product = product
         self._store = open_engines(product, bundle.path, engines)
 
     def calibrated(self, rung: Rung, calibrate: Calibrate) -> tuple[Backend, Calibration]:

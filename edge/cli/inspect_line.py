@@ -13,20 +13,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from edge.backends import open_backends, target_of, usable_cores
+from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
 from edge.bundle import ModelBundle
+from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
+from edge.cli.readiness import require_challenge
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
 from edge.errors import CalibrationMismatch
 from edge.inspector import Inspector
+from edge.lineup import Lineup
 from edge.loop import run_loop
 from edge.records import RunInfo
 from edge.samples import sample_bundle
-from edge.signature import trusted_bundle
+from edge.signature import require_signature, trusted_bundle
 from edge.sinks.base import Sink
 from edge.sinks.json_lines import JsonLines
 from edge.sinks.live_view import LiveView, PlainView, ViewTitle
@@ -39,17 +42,12 @@ MOST_INSPECTORS = 4
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
-    signed_by = settings.inspection.signed_by
-    bundle = trusted_bundle(bundle_path(settings), None if signed_by is None else Path(signed_by))
-    check_region(bundle, settings)
-    inspectors = make_inspectors(bundle, settings, inspectors_for(options, settings))
-    inspector = inspectors[0]
+    bundle = live_bundle(settings)
+    lineup = Lineup(make_inspectors(bundle, settings, inspectors_for(options, settings)))
+    inspector = lineup.inspectors[0]
     counters, tally, stop = RunCounters(), RunTally(), threading.Event()
-    capture = _opened(
-        lambda: Capture(
-            lambda: open_source(options.camera, settings.camera), settings.camera, settings.freshness, counters
-        )
-    )
+    require_challenge(bundle, inspector.backend.engine_sha256, options.camera, settings)
+    capture = opened_capture(options.camera, settings, counters)
     info = run_info(bundle, inspector, capture.name, settings)
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with _signals_set(stop) as interrupted:
@@ -61,17 +59,18 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             sinks.append(recorder)
         if options.json:
             sinks.append(JsonLines(sys.stdout, stop.set))
+        watch = _watch(bundle, lineup, counters, settings)
+        sinks.append(watch)
         try:
             finished = run_loop(
                 capture,
-                inspector,
+                lineup,
                 sinks,
                 settings,
                 counters,
                 stop=stop,
                 max_frames=1 if options.once else options.frames,
                 duration_s=options.duration,
-                beside=inspectors[1:],
             )
             if recorder is not None and finished and not capture.live:
                 recorder.drain(stop)
@@ -82,21 +81,52 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     records = settings.record.directory
     print(run_summary(tally, counters, records), file=sys.stderr)
     code = INTERRUPTED if interrupted() else 0
-    if not finished:
+    if not finished or watch.busy:
         # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end
         os._exit(code)
-    for each in inspectors:
+    for each in lineup.inspectors:
         each.backend.close()
     return code
 
 
-def _opened(make: Callable[[], Capture]) -> Capture:
-    """Make the capture in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
+def live_bundle(settings: Settings) -> ModelBundle:
+    """The bundle as it is now, if it may run with these settings."""
+    bundle = trusted_bundle(bundle_path(settings), _public_key(settings))
+    check_region(bundle, settings)
+    return bundle
+
+
+def _watch(bundle: ModelBundle, lineup: Lineup, counters: RunCounters, settings: Settings) -> BundleWatch:
+    key = _public_key(settings)
+
+    def trust(version: ModelBundle) -> None:
+        if key is not None:
+            require_signature(version, key)
+
+    return BundleWatch(
+        bundle,
+        lineup,
+        counters,
+        load=lambda: live_bundle(settings),
+        trust=trust,
+        open_inspectors=lambda version, count: make_inspectors(version, settings, count),
+    )
+
+
+def _public_key(settings: Settings) -> Path | None:
+    signed_by = settings.inspection.signed_by
+    return None if signed_by is None else Path(signed_by)
+
+
+def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
+    """Made in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
     made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
-            made.put(make())
+            made.put(
+                Capture(lambda: open_source(camera, settings.camera), settings.camera, settings.freshness, counters)
+            )
         # raised again in the caller's thread
         except BaseException as error:  # noqa: BLE001
             made.put(error)
@@ -115,7 +145,9 @@ def bundle_path(settings: Settings) -> Path:
 
 def inspectors_for(options: argparse.Namespace, settings: Settings) -> int:
     """How many pictures are inspected at the same time: one of a live or paced source, for the shortest wait; files
-    as fast as they go, with one core for each picture."""
+    as fast as they go, with one core for each picture. A GPU is one."""
+    if settings.inspection.backend in GPU_BACKENDS:
+        return 1
     if not names_files(options.camera) or settings.camera.fps is not None or options.once:
         return 1
     return min(MOST_INSPECTORS, settings.inspection.threads or usable_cores())
@@ -139,9 +171,17 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
     caveat, running = "", backends[0].engine_sha256
     if running != calibration.engine_sha256:
         caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
-    threshold, pixel_threshold = calibration.threshold, calibration.pixel_threshold
     return [
-        Inspector(backend, bundle.preprocess, threshold, pixel_threshold, bundle.sha256, caveat) for backend in backends
+        Inspector(
+            backend,
+            bundle.preprocess,
+            calibration.threshold,
+            calibration.pixel_threshold,
+            bundle.sha256,
+            caveat,
+            calibration.review_threshold,
+        )
+        for backend in backends
     ]
 
 

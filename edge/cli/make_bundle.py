@@ -1,4 +1,4 @@
-"""train, fit, export, rollback: the commands that make bundles and bring older ones back."""
+"""train, fit, export: the commands that make bundles."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 from datetime import datetime, timezone
 
 from edge.backends import GPU_BACKENDS, choose_backend
-from edge.bundle import ModelBundle, load_bundle, prepare_directory, roll_back, write_bundle
+from edge.bundle import ModelBundle, load_bundle
+from edge.bundle_history import Audit
 from edge.cli.deploy import calibrate, quantize
+from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
@@ -16,6 +18,7 @@ from edge.config import Settings
 from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
 from edge.normals import normals_folder
 from edge.picture import list_pictures
+from edge.versions import prepare_directory, write_bundle
 
 _COMPARED_PICTURES = 8
 _CANDIDATES_SHOWN = 5
@@ -33,12 +36,12 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     needs("export.onnx_graph", "train")
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
-    options.report = False
+    options.report, options.review, options.ng = False, None, None
     for step in (fit, export, quantize, calibrate):
         step(options, settings)
     made = load_bundle(options.out)
     parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
-    write_bundle(target, made.manifest, parts)
+    write_bundle(target, made.manifest, parts, Audit("train", note=f"trained on {options.data}"))
     say(f"the bundle is ready: edge-inspect --camera 0 --bundle {target}")
     return 0
 
@@ -98,20 +101,15 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         files={"model_fp32": FileEntry(name="model_fp32.onnx", sha256="0" * 64, bytes=0)},
     )
     unwritten = ModelBundle(options.out, manifest, "")
-    shown = [] if options.data is None else held_out_images(unwritten, options.data, _COMPARED_PICTURES)
+    shown = []
+    if options.data is not None:
+        shown = held_out_images(good_parts(unwritten, options.data, _COMPARED_PICTURES), _COMPARED_PICTURES)
     model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
-    write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)})
+    write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
     compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"
     say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {options.out}, {compared}")
     if options.report:
         print("\n".join(needs("export.operators", "export").operator_report(model).summary()))
-    return 0
-
-
-def rollback(options: argparse.Namespace, settings: Settings) -> int:
-    """The bundle's previous version becomes the current one."""
-    bundle = roll_back(options.bundle)
-    say(f"{options.bundle}: now the version of {bundle.manifest.created_utc} ({bundle.sha256[:12]}…)")
     return 0
 
 

@@ -12,6 +12,7 @@ from edge.bundle import ModelBundle, load_bundle
 from edge.cli.inspect_line import bundle_path
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar
+from edge.cli.readiness import challenge_findings
 from edge.cli.tables import show
 from edge.config import InspectionSettings, Settings
 from edge.doctor import diagnose
@@ -56,7 +57,8 @@ def _measure(
 
 def doctor(options: argparse.Namespace, settings: Settings) -> int:
     """What this machine can run; 1 when something prevents inspection."""
-    findings = diagnose(settings, bundle_path(settings), check_bundle=_describe_bundle)
+    path = bundle_path(settings)
+    findings = [*diagnose(settings, path, check_bundle=_describe_bundle), *challenge_findings(path, settings)]
     if options.json:
         print(findings_json(findings))
     else:

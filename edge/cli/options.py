@@ -64,6 +64,13 @@ def add_false_reject(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_review(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--review", type=percent, metavar="PERCENT",
+        help="share of good parts, above --false-reject, that may be marked for review (default: no unsure band)",
+    )  # fmt: skip
+
+
 def add_records(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -71,7 +78,7 @@ def add_records(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> float:
     """A number above zero; like all of these, raises ArgumentTypeError saying what is wrong."""
-    value = _number(text)
+    value = number(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
     return value
@@ -93,13 +100,14 @@ def compute_capability(text: str) -> int:
 
 def percent(text: str) -> float:
     """A number between 0 and 100."""
-    value = _number(text)
+    value = number(text)
     if not 0 < value < 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
     return value
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """A finite number."""
     try:
         value = float(text)
     except ValueError:

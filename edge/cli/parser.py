@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.challenge_options import add_challenge
+from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
     BACKENDS,
     CPU_BACKENDS,
@@ -21,6 +23,7 @@ from edge.cli.options import (
     add_false_reject,
     add_product,
     add_records,
+    add_review,
     add_uncalibrated,
     percent,
     positive,
@@ -28,6 +31,8 @@ from edge.cli.options import (
     seeds,
     whole_number,
 )
+from edge.cli.recalibrate_options import add_recalibrate
+from edge.cli.threshold_options import add_threshold
 from edge.errors import UsageError
 
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
@@ -36,7 +41,8 @@ BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
 _EXIT_CODES = """exit codes:
   0    finished
-  1    a check failed (replay differs, the gate refuses, doctor found something that prevents inspection)
+  1    a check failed (replay differs, the gate refuses, the line is not ready for its shift, doctor found something
+       that prevents inspection)
   2    wrong command line, configuration or data; something not installed
   3    camera: not there, busy, or no frames to read
   4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
@@ -213,6 +219,8 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_false_reject(parser)
     add_compute_capabilities(parser)
     add_engines(parser)
+    add_review(parser)
+    parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")
 
 
 def _gate(parser: argparse.ArgumentParser) -> None:
@@ -237,10 +245,6 @@ def _defects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the sheet to write, a .png file")
 
 
-def _rollback(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
-
-
 def _bundle_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
@@ -249,6 +253,7 @@ def _bundle_command(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bundle", type=Path, help="model bundle directory")
     parser.add_argument("--key", type=Path, help="private key: sign with it, or the file keygen makes (and .pub)")
+    parser.add_argument("--version", help="sign: first digits of a version that is not live (default: the live one)")
     parser.add_argument("--public-key", type=Path, help="verify: only a signature by this key will do")
 
 
@@ -309,14 +314,18 @@ COMMANDS = {
     "export": ("write a trained network as FP32 ONNX into a new bundle; build the engine of a target", _export),
     "quantize": ("write the INT8 network of a bundle, from ranges on good parts", _quantize),
     "calibrate": ("fit statistics and threshold through the backend that will run", _calibrate),
+    "recalibrate": ("new good parts in, a new version of the bundle out, checked, beside the old", add_recalibrate),
     "gate": ("do verdicts survive? replay good and defective parts through FP32 and what runs", _gate),
+    "threshold": ("what the threshold promises; change it without export, under a running inspection", add_threshold),
     "defects": ("draw artificial defects on good parts, on a contact sheet", _defects),
-    "rollback": ("go back to the previous version of a bundle", _rollback),
+    "history": ("who changed a bundle, when, from what, and what the gate said", add_history),
+    "rollback": ("go back to the previous version of a bundle, or another one", add_rollback),
     "bundle": ("show what a bundle is, verify it, sign it", _bundle_command),
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "compare": ("train every method on the same parts and recommend one", _compare),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
+    "challenge": ("start of shift: golden parts must be OK and defects NG before the line is ready", add_challenge),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),
     "report": ("counts, defect rate and latency from the records", _report),
 }

@@ -6,32 +6,41 @@ import argparse
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import get_args
 
-from edge.bundle import load_bundle
+from edge.backends import target_of
+from edge.bundle import CPU, ModelBundle, calibration_key, load_bundle
 from edge.cli.inspect_line import make_inspector
 from edge.cli.tables import show
 from edge.config import Settings
 from edge.errors import UsageError
 from edge.freshness import FreshnessCheck
 from edge.inspector import Inspector
+from edge.manifest import Precision
 from edge.records import RecordStore, RunRecord, VerdictRecord
 from edge.replay import Outcome
 from edge.replay import replay as replay_verdict
 from edge.report import build_report, moment_from_text, report_table
+from edge.versions import kept_versions
 
 
 def replay(options: argparse.Namespace, settings: Settings) -> int:
     """Judge a recorded picture again; 1 when the verdict or the score differs."""
 
     def inspector_of(run: RunRecord, recorded: VerdictRecord) -> Inspector:
+        path = Path(settings.inspection.bundle or run.info.bundle_path)
+        bundle = _version_of(path, recorded.bundle_sha256)
+        backend = options.backend or run.info.backend
+        target = target_of(backend)
+        # a version that was switched to during the run may have run in another precision than the one it began with
+        precisions = (name for name in get_args(Precision) if _network(bundle, name, target) == recorded.engine_sha256)
         inspection = settings.inspection.model_copy(
             update={
-                "precision": run.info.precision,
-                "backend": options.backend or run.info.backend,
+                "precision": next(precisions, run.info.precision),
+                "backend": backend,
             }
         )
-        path = Path(settings.inspection.bundle or run.info.bundle_path)
-        return make_inspector(load_bundle(path), settings.model_copy(update={"inspection": inspection}))
+        return make_inspector(bundle, settings.model_copy(update={"inspection": inspection}))
 
     check = FreshnessCheck(settings.freshness, live=False)
     with RecordStore(_directory(settings)) as store:
@@ -67,6 +76,18 @@ def report(options: argparse.Namespace, settings: Settings) -> int:
     else:
         show(report_table(summary))
     return 0
+
+
+def _version_of(path: Path, sha256: str) -> ModelBundle:
+    """The version that judged, while it is kept; else the live one, which the comparison then refuses by name."""
+    live = load_bundle(path)
+    kept = (version.bundle for version in kept_versions(path) if version.bundle.sha256 == sha256)
+    return live if live.sha256 == sha256 else next(kept, live)
+
+
+def _network(bundle: ModelBundle, precision: str, target: str) -> str | None:
+    key = f"model_{precision}" if target == CPU else calibration_key(precision, target)
+    return bundle.engine_sha256(precision, target) if key in bundle.manifest.files else None
 
 
 def _directory(settings: Settings) -> Path:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from edge.backends.base import Backend
 from edge.bundle import ModelBundle
+from edge.cli.good_parts import GoodParts, require_region, spread
 from edge.cli.optional import needs
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.kernels.cpu import planes_from_field
-from edge.normals import NormalPart, read_normals
+from edge.latency import StageClock
 from edge.picture import list_pictures, read_picture
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from export.gate import Specimen
 
 # parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
-_HELD_OUT, _ALTERED, _EXHIBITED = 64, 192, 32
+HELD_OUT, ALTERED, _EXHIBITED = 64, 192, 32
 _SEED = 20
 
 
@@ -44,52 +45,37 @@ class Altered:
     source: str
 
 
-def fitting_normals(bundle: ModelBundle, data: Path) -> Iterator[NormalPart]:
-    """Good parts, checked to hold the bundle's region of interest; raises UsageError naming the picture."""
-    for part in read_normals(data):
-        _require_region(bundle, part.path, part.picture)
-        yield part
-
-
-def calibration_pictures(bundle: ModelBundle, data: Path, *, trained: bool) -> Iterator[U8]:
-    """Good parts that the network was, or was not, trained on; it reconstructs the former too well for a threshold."""
-    return (part.picture for part in _parts(bundle, data, trained=trained))
-
-
-def range_images(bundle: ModelBundle, data: Path, maximum: int) -> list[F32]:
-    """Network inputs to collect ranges on: parts trained on, the others where there are none; spread over the folder.
+def range_images(parts: GoodParts, maximum: int) -> list[F32]:
+    """Network inputs to collect ranges on: parts trained on, the others where there are none; spread over all.
 
     For a network that says where defects are, half as many with artificial defects come on top: on good parts alone
     its loudest activations never occur, and INT8 would cut them off.
     """
-    fields = _fields(bundle, _parts(bundle, data, trained=True))
-    if not len(fields):
-        fields = _fields(bundle, _parts(bundle, data, trained=False))
-    if not len(fields):
-        raise UsageError(f"{data} holds no good parts", fix="give --data a folder with pictures of good parts")
-    seen = _spread(fields, maximum)
+    known = parts.trained or parts.held_out
+    if not known:
+        raise UsageError("there are no good parts to take ranges on", fix="give pictures of good parts")
+    chosen = np.unique(np.linspace(0, len(known) - 1, min(maximum, len(known))).round().astype(int))
+    seen = parts.stacked([known[int(index)] for index in chosen])
     images = [_image(field) for field in seen]
-    if set(bundle.manifest.outputs) != {"recon"}:
+    if set(parts.bundle.manifest.outputs) != {"recon"}:
         images += [_image(field) for field in draw_defects(seen[::2], None, seen[::2].shape[0]).fields]
     return images
 
 
-def held_out_images(bundle: ModelBundle, data: Path, maximum: int) -> list[F32]:
+def held_out_images(parts: GoodParts, maximum: int) -> list[F32]:
     """Network inputs of parts that the network was not trained on."""
-    return [_image(field) for field in _fields(bundle, islice(_held_out(bundle, data), maximum))]
+    return [_image(field) for field in parts.fields(parts.held_out[:maximum])]
 
 
-def exhibits(bundle: ModelBundle, data: Path) -> Exhibits:
+def exhibits(parts: GoodParts) -> Exhibits:
     """Held-out parts, plain and with artificial defects, as the network sees them."""
-    held_out = list(islice(_held_out(bundle, data), _EXHIBITED))
-    fields = _fields(bundle, held_out)
-    weight = None if not held_out else bundle.preprocess.weight(*held_out[0].picture.shape[:2])
-    altered = draw_defects(fields, weight, _EXHIBITED)
+    fields = parts.stacked(spread(parts.held_out, _EXHIBITED)[:_EXHIBITED])
+    altered = draw_defects(fields, parts.weight, _EXHIBITED)
     made: Exhibits = needs("export.exhibits", "cpu").Exhibits(
         normals=[_image(field) for field in fields],
         altered=[_image(field) for field in altered.fields],
         masks=list(altered.masks),
-        weight=weight,
+        weight=parts.weight,
         source=altered.source,
     )
     return made
@@ -98,23 +84,21 @@ def exhibits(bundle: ModelBundle, data: Path) -> Exhibits:
 class Specimens:
     """Parts to replay, made anew each time they are asked for: frames of a line may be too large to keep.
 
-    Good ones are held out; defective ones come from the folder `ng`, or artificial defects are drawn on good ones.
+    Good ones are held out, at most `held_out`; defective ones come from the folder `ng`, or about `altered` artificial
+    defects are drawn on good ones.
     """
 
-    def __init__(self, bundle: ModelBundle, data: Path, ng: Path | None) -> None:
-        self._bundle = bundle
-        self._parts = [replace(part, picture=part.picture[:0]) for part in islice(_held_out(bundle, data), _HELD_OUT)]
+    def __init__(self, parts: GoodParts, ng: Path | None, held_out: int = HELD_OUT, altered: int = ALTERED) -> None:
+        self._bundle = parts.bundle
+        self._parts = spread(parts.held_out, held_out)[:held_out]
         if not self._parts:
             raise UsageError(
-                f"{data}: no good parts that the network has not seen",
+                "there are no good parts that the network has not seen",
                 fix="add pictures of good parts it was not trained on",
             )
         self._ng = None if ng is None else list_pictures(ng)
         if ng is None:
-            frames = [read_picture(part.path) for part in self._parts]
-            weight = bundle.preprocess.weight(*frames[0].shape[:2])
-            fields = np.stack([bundle.preprocess.field(frame) for frame in frames])
-            self._altered = draw_defects(fields, weight, _ALTERED)
+            self._altered = draw_defects(parts.stacked(self._parts), parts.weight, altered)
         self.defects = f"parts of {ng}" if ng is not None else self._altered.source
 
     def __iter__(self) -> Iterator[Specimen]:
@@ -124,7 +108,7 @@ class Specimens:
         if self._ng is not None:
             for path in self._ng:
                 frame = read_picture(path)
-                _require_region(self._bundle, path, frame)
+                require_region(self._bundle, path, frame)
                 yield specimen(path.name, frame, True)
             return
         altered = self._altered
@@ -134,6 +118,16 @@ class Specimens:
             path = self._parts[int(origin)].path
             frame = _pasted(self._bundle, read_picture(path), field, mask)
             yield specimen(f"{path.name}, artificial defect {number + 1}", frame, True, mask)
+
+
+def ng_scores(backend: Backend, bundle: ModelBundle, folder: Path | None) -> F32:
+    """The image scores of known defective parts; none without a folder."""
+    scores = []
+    for path in [] if folder is None else list_pictures(folder):
+        frame = read_picture(path)
+        require_region(bundle, path, frame)
+        scores.append(backend.score(frame, StageClock(0)).score)
+    return np.array(scores, np.float32)
 
 
 def draw_defects(fields: U8, weight: F32 | None, count: int) -> Altered:
@@ -175,35 +169,6 @@ def _pasted(bundle: ModelBundle, frame: U8, field: U8, mask: NDArray[np.bool_]) 
     span = result[view.y : view.y + view.height, view.x : view.x + view.width]
     span[where] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)[where]
     return result
-
-
-def _held_out(bundle: ModelBundle, data: Path) -> Iterator[NormalPart]:
-    return _parts(bundle, data, trained=False)
-
-
-def _parts(bundle: ModelBundle, data: Path, *, trained: bool) -> Iterator[NormalPart]:
-    trained_on = set(bundle.manifest.trained_on)
-    return (part for part in fitting_normals(bundle, data) if (part.sha256 in trained_on) == trained)
-
-
-def _require_region(bundle: ModelBundle, path: Path, picture: U8) -> None:
-    height, width = picture.shape[:2]
-    if bundle.preprocess.field_of_view(height, width) is None:
-        raise UsageError(
-            f"{path} is {width}x{height} px; the region {bundle.preprocess.rectangle} does not lie inside",
-            fix="change roi.rectangle, or remove the picture",
-        )
-
-
-def _fields(bundle: ModelBundle, parts: Iterable[NormalPart]) -> U8:
-    size = bundle.manifest.input.size
-    fields = [bundle.preprocess.field(part.picture) for part in parts]
-    return np.stack(fields) if fields else np.zeros((0, size, size, 3), np.uint8)
-
-
-def _spread(fields: U8, maximum: int) -> U8:
-    chosen = np.unique(np.linspace(0, len(fields) - 1, min(maximum, len(fields))).round().astype(int))
-    return np.asarray(fields[chosen], np.uint8)
 
 
 def _image(field: U8) -> F32:

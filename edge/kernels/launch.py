@@ -59,7 +59,8 @@ class ScoreKernels:
     """One bundle's kernels; not for use by two threads at once.
 
     memory: gives the workspace and the planes of statistics, once. statistics: at the map's side, or scalars.
-    map_shape, result_bytes: of one frame, for whoever takes memory for maps (float32) and results.
+    map_shape, result_bytes: of one frame, for whoever takes memory for maps (float32) and results. workspace: its
+    address; plan.workspace says what lies where.
     """
 
     map_type = np.float32
@@ -72,7 +73,7 @@ class ScoreKernels:
         self._memory = memory
         # what was uploaded stays: the copy may still be under way
         self._uploaded: dict[int, F32] = {}
-        self._workspace = memory.device_memory(plan.workspace.bytes)
+        self.workspace = memory.device_memory(plan.workspace.bytes)
         plane_bytes = 4 * self.map_shape[0] * self.map_shape[1]
         mean, inv_std, self._weight = (memory.device_memory(plane_bytes) for _ in range(3))
         self._statistics = Statistics(mean, inv_std)
@@ -100,7 +101,7 @@ class ScoreKernels:
 
     def preprocess_from(self, stream: Any, source: FrameSource, pictures: int, count: int) -> None:
         """The same for regions of larger frames, or tiles of one."""
-        self._launch(self.plan.preprocess(source, pictures, self._workspace, count), stream)
+        self._launch(self.plan.preprocess(source, pictures, self.workspace, count), stream)
 
     def score(
         self,
@@ -112,21 +113,17 @@ class ScoreKernels:
         count: int,
         masks: int | None = None,
     ) -> None:
-        """Input and outputs of the network → smoothed maps, masks, and what `read` reads; two launches, or four.
+        """Input and outputs of the network → smoothed maps, masks, and what `read` reads; two launches for a slice.
 
-        pictures: used only where the plan compares with the network's own input. maps, masks: None: not wanted.
+        pictures: used only where the plan compares with the network's own input. maps, masks: None: not wanted. Wide
+        smoothing takes four launches, and needs maps.
         """
-        self.residual(stream, pictures, outputs, count)
-        self.reduce(stream, maps, results, count, masks)
-
-    def residual(self, stream: Any, pictures: int, outputs: Mapping[str, int], count: int) -> None:
-        """The first half of `score`: blended evidence, into the workspace; one launch."""
-        self._launch(self.plan.residual(pictures, outputs, self._weighted, self._workspace, count), stream)
-
-    def reduce(self, stream: Any, maps: int | None, results: int, count: int, masks: int | None = None) -> None:
-        """The second half: smoothing and reduction; must follow `residual` each time."""
-        for launch in self.plan.reduce(maps, masks, results, self._workspace, count):
-            self._launch(launch, stream)
+        plan = self.plan
+        for first in range(0, count, plan.slice_frames):
+            frames = min(plan.slice_frames, count - first)
+            self._launch(plan.residual(pictures, outputs, self._weighted, self.workspace, frames, first), stream)
+            for launch in plan.reduce(maps, masks, results, self.workspace, frames, first):
+                self._launch(launch, stream)
 
     def read(self, result: np.ndarray[Any, np.dtype[np.uint8]]) -> FrameResult:
         """What a fetched result says."""

@@ -39,6 +39,8 @@ FUSED_RADIUS = 16
 PREPROCESS_BLOCK = (32, 8, 1)
 # blended evidence is kept in 16 bits: 0..1 in steps of 1 / EVIDENCE_STEPS, and one mark for what is not finite
 EVIDENCE_STEPS = 65534
+_EVIDENCE_BYTES = 2
+_ELEMENT_BYTES = {"u8": 1, "f16": 2, "f32": 4}
 _WIDE_BLOCK = (64, 4, 1)
 # sums and counts of a map are kept in 32 bits
 _MOST_PIXELS = 2**24
@@ -59,7 +61,8 @@ class Launch:
 class Workspace:
     """Memory that the kernels of a batch share: bytes in all, and where each part begins.
 
-    picture: RGB planes of bytes. blended: evidence before smoothing. work: column sums of wide smoothing.
+    picture: RGB planes of bytes, of all frames. Of one slice: blended, evidence before smoothing; work, column sums of
+    wide smoothing; counters.
     """
 
     bytes: int
@@ -110,7 +113,9 @@ class ScorePlan:
     field: (height, width) of the network's input. batch: most frames at once. outputs: what the network gives, with
     output_type for all; emb_shape: (h, w) of `emb_dist`. picture_type: what the residual compares with; input_type:
     what preprocessing writes for the network; space_to_depth: as (12, h / 2, w / 2), the channel that torch's
-    pixel_unshuffle gives. Raises UsageError where the score needs an output that is not there.
+    pixel_unshuffle gives. evidence_bytes: so much may lie between residual and reduction; a larger batch is scored in
+    slices, so that it stays in a large GPU's second-level cache. Raises UsageError where the score needs an output that
+    is not there.
     """
 
     spec: ScoreSpec
@@ -125,6 +130,7 @@ class ScorePlan:
     emb_mean: float = 0.0
     emb_inv_std: float = 1.0
     pixel_threshold: float = 1.0
+    evidence_bytes: int = 2**24
 
     def __post_init__(self) -> None:
         if self.spec.residual.used and "recon" not in self.outputs:
@@ -151,6 +157,12 @@ class ScorePlan:
         return rows * ((columns + 7) // 8)
 
     @property
+    def slice_frames(self) -> int:
+        """Frames that are scored by one launch of each kernel."""
+        rows, columns = self.map_shape
+        return max(1, min(self.batch, self.evidence_bytes // (_EVIDENCE_BYTES * rows * columns)))
+
+    @property
     def _kinds(self) -> int:
         return self.spec.residual.used + ("seg_logit" in self.outputs) + ("emb_dist" in self.outputs)
 
@@ -171,11 +183,11 @@ class ScorePlan:
 
     @property
     def workspace(self) -> Workspace:
-        pixels = self.batch * self.map_shape[0] * self.map_shape[1]
+        pixels = self.slice_frames * self.map_shape[0] * self.map_shape[1]
         picture = _aligned(self.batch * 3 * self.field[0] * self.field[1]) if self._keeps_bytes else 0
-        blended = _aligned(2 * pixels)
+        blended = _aligned(_EVIDENCE_BYTES * pixels)
         work = _aligned(4 * pixels) if self.wide else 0
-        counters = self.batch * sizeof(Counters)
+        counters = self.slice_frames * sizeof(Counters)
         return Workspace(
             bytes=picture + blended + work + counters,
             picture=0,
@@ -217,21 +229,36 @@ class ScorePlan:
         )
         layout = "_s2d" if self.space_to_depth else ""
         grid = _blocks(rows, PREPROCESS_BLOCK[1]), _blocks(columns, PREPROCESS_BLOCK[0])
-        return self._launch(f"preprocess_{self.input_type}{layout}", grid, PREPROCESS_BLOCK, parameters, count)
+        return self._launch(
+            f"preprocess_{self.input_type}{layout}", grid, PREPROCESS_BLOCK, parameters, count, self.batch
+        )
 
     def residual(
-        self, pictures: int, outputs: Mapping[str, int], statistics: Statistics, workspace: int, count: int
+        self,
+        pictures: int,
+        outputs: Mapping[str, int],
+        statistics: Statistics,
+        workspace: int,
+        count: int,
+        first: int = 0,
     ) -> Launch:
-        """Picture and outputs → blended evidence in the workspace; zeroes the counters."""
+        """Picture and outputs of a slice → blended evidence in the workspace; zeroes the counters.
+
+        first: the frame that the slice begins with; addresses are of the whole batch.
+        """
         spec, weights = self.spec, self.spec.residual
         rows, columns = self.map_shape
         emb_rows, emb_columns = self.emb_shape
+        field = self.field[0] * self.field[1]
         picture = workspace + self.workspace.picture if self._keeps_bytes else pictures
+        each = _ELEMENT_BYTES[self.output_type]
+        frame_bytes = {"recon": 3 * field * each, "seg_logit": field * each, "emb_dist": emb_rows * emb_columns * each}
+        here = {name: address + first * frame_bytes[name] for name, address in outputs.items()}
         parameters = ResidualParameters(
-            pictures=picture,
-            recon=outputs.get("recon"),
-            seg_logit=outputs.get("seg_logit"),
-            emb_dist=outputs.get("emb_dist"),
+            pictures=picture + first * 3 * field * _ELEMENT_BYTES[self.picture_type],
+            recon=here.get("recon"),
+            seg_logit=here.get("seg_logit"),
+            emb_dist=here.get("emb_dist"),
             mean=statistics.mean,
             inv_std=statistics.inv_std,
             weight=statistics.weight,
@@ -260,7 +287,7 @@ class ScorePlan:
             one_minus_alpha=1 - spec.blend.alpha,
             gate_scale=1 / (1 + spec.blend.alpha),
         )
-        return self._launch(self.residual_kernel, self._tiles, (THREADS, 1, 1), parameters, count)
+        return self._launch(self.residual_kernel, self._tiles, (THREADS, 1, 1), parameters, count, self.slice_frames)
 
     @property
     def residual_kernel(self) -> str:
@@ -273,11 +300,12 @@ class ScorePlan:
         return f"residual_{self.picture_type}_{self.output_type}_{reach}_{scale}"
 
     def reduce(
-        self, maps: int | None, masks: int | None, results: int, workspace: int, count: int
+        self, maps: int | None, masks: int | None, results: int, workspace: int, count: int, first: int = 0
     ) -> tuple[Launch, ...]:
-        """Blended evidence → smoothed maps, masks and results: one launch, three where smoothing is wide.
+        """Blended evidence of a slice → smoothed maps, masks, results: one launch, three where smoothing is wide.
 
-        maps: float32 planes. masks: `mask_bytes` each. None: not wanted; wide smoothing always needs maps.
+        maps: float32 planes. masks: `mask_bytes` each. None: not wanted; wide smoothing always needs maps. first: as in
+        `residual`, which must come before it each time.
         """
         rows, columns = self.map_shape
         smoothing, radius = self._smoothing, self._radius
@@ -285,11 +313,11 @@ class ScorePlan:
         side = 2 * radius + 1 if smoothing == "box" else 1
         parameters = ReduceParameters(
             blended=workspace + self.workspace.blended,
-            maps=maps,
-            masks=masks,
+            maps=None if maps is None else maps + first * 4 * rows * columns,
+            masks=None if masks is None else masks + first * self.mask_bytes,
             work=workspace + self.workspace.work,
             counters=workspace + self.workspace.counters,
-            results=results,
+            results=results + first * self.result_bytes,
             rows=rows,
             columns=columns,
             radius=radius,
@@ -300,14 +328,14 @@ class ScorePlan:
         )
         tiles = self._tiles
         if not self.wide:
-            return (self._launch(f"reduce_{smoothing}", tiles, (THREADS, 1, 1), parameters, count),)
+            return (self._launch(f"reduce_{smoothing}", tiles, (THREADS, 1, 1), parameters, count, self.slice_frames),)
         if maps is None:
             raise UsageError("wide smoothing needs room for its map", fix="give the address of the maps")
         grid = _blocks(rows, _WIDE_BLOCK[1]), _blocks(columns, _WIDE_BLOCK[0])
         return (
-            self._launch(f"{smoothing}_columns", grid, _WIDE_BLOCK, parameters, count),
-            self._launch(f"{smoothing}_rows", grid, _WIDE_BLOCK, parameters, count),
-            self._launch("reduce_smoothed", tiles, (THREADS, 1, 1), parameters, count),
+            self._launch(f"{smoothing}_columns", grid, _WIDE_BLOCK, parameters, count, self.slice_frames),
+            self._launch(f"{smoothing}_rows", grid, _WIDE_BLOCK, parameters, count, self.slice_frames),
+            self._launch("reduce_smoothed", tiles, (THREADS, 1, 1), parameters, count, self.slice_frames),
         )
 
     @property
@@ -316,10 +344,16 @@ class ScorePlan:
         return _blocks(rows, TILE_ROWS), _blocks(columns, TILE_COLUMNS)
 
     def _launch(
-        self, kernel: str, blocks: tuple[int, int], block: tuple[int, int, int], parameters: Structure, count: int
+        self,
+        kernel: str,
+        blocks: tuple[int, int],
+        block: tuple[int, int, int],
+        parameters: Structure,
+        count: int,
+        most: int,
     ) -> Launch:
-        if not 1 <= count <= self.batch:
-            raise UsageError(f"{count} frames, where 1 to {self.batch} were planned", fix="plan for a larger batch")
+        if not 1 <= count <= most:
+            raise UsageError(f"{count} frames, where 1 to {most} were planned", fix="plan for a larger batch")
         return Launch(kernel, (blocks[1], blocks[0], count), block, bytes(parameters))
 
 

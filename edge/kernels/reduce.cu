@@ -6,6 +6,7 @@
 
 namespace {
 
+constexpr int WARP = 32;
 constexpr int FUSED_RADIUS = 16;
 constexpr int SOURCE_ROWS = TILE_ROWS + 2 * FUSED_RADIUS, SOURCE_COLUMNS = TILE_COLUMNS + 2 * FUSED_RADIUS;
 // one more than a multiple of the 32 banks: threads work on rows below each other
@@ -229,13 +230,15 @@ __device__ __forceinline__ void load_source(
     const int height = TILE_ROWS + 2 * p.radius, width = TILE_COLUMNS + 2 * p.radius;
     const std::uint16_t* blended = p.blended + static_cast<std::int64_t>(blockIdx.z) * p.rows * p.columns;
     bool not_finite = false;
-    for (int item = static_cast<int>(threadIdx.x); item < height * width; item += THREADS) {
-        const int y = item / width, x = item % width;
+    // a warp takes a row: nothing is divided, and the border of rows is looked at once for each
+    for (int y = static_cast<int>(threadIdx.x) / WARP; y < height; y += THREADS / WARP) {
         const int row = reflected(first_row + y - p.radius, p.rows);
-        const int column = reflected(first_column + x - p.radius, p.columns);
-        const std::uint16_t steps = blended[static_cast<std::int64_t>(row) * p.columns + column];
-        not_finite = not_finite || steps == NOT_FINITE;
-        tile.source[y][x] = Smoothing::source_of(steps);
+        const std::uint16_t* line = blended + static_cast<std::int64_t>(row) * p.columns;
+        for (int x = static_cast<int>(threadIdx.x) % WARP; x < width; x += WARP) {
+            const std::uint16_t steps = line[reflected(first_column + x - p.radius, p.columns)];
+            not_finite = not_finite || steps == NOT_FINITE;
+            tile.source[y][x] = Smoothing::source_of(steps);
+        }
     }
     if (not_finite) atomicMax(&tile.statistics.not_finite, 1u);
 }

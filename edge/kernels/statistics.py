@@ -18,6 +18,8 @@ from edge.manifest import ScoreSpec
 # is so uncertain that one ordinary ninth part would score as a defect
 PRIOR_NORMALS = 16
 FOLDS = 5
+# more would tell little new of where good parts differ, and each takes memory while the others are judged
+MOST_IN_STATISTICS = 256
 
 
 def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[NetworkOutputs]) -> F32:
@@ -32,7 +34,11 @@ def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[Ne
 
 
 def normal_statistics(
-    spec: ScoreSpec, errors: F32, outputs: Sequence[NetworkOutputs], trained: F32 | None = None
+    spec: ScoreSpec,
+    errors: F32,
+    outputs: Sequence[NetworkOutputs],
+    trained: F32 | None = None,
+    prior_normals: float = PRIOR_NORMALS,
 ) -> NormalStatistics:
     """Mean and inverse spread of n normals' errors (n, m, m), smoothed over a sixteenth of the side.
 
@@ -52,7 +58,7 @@ def normal_statistics(
         window = (size // 16 | 1, size // 16 | 1)
         mean = np.asarray(cv2.boxFilter(errors.mean(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
         local = np.asarray(cv2.boxFilter(errors.var(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
-        variance = (count * local + PRIOR_NORMALS * variance_everywhere) / np.float32(count + PRIOR_NORMALS)
+        variance = (count * local + prior_normals * variance_everywhere) / np.float32(count + prior_normals)
     inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
     distances = [output.emb_dist for output in outputs if output.emb_dist is not None]
     if not distances:
@@ -82,11 +88,13 @@ def cross_fitted_statistics(
 
     outputs: one each, or none where distances do not count.
     """
-    count = len(errors)
+    count, known = len(errors), 0 if trained is None else len(trained)
     folds = np.arange(count) % min(FOLDS, count)
     fitted = []
     for fold in range(min(FOLDS, count)):
         others = np.flatnonzero(folds != fold)
         theirs = [outputs[int(index)] for index in others] if outputs else []
-        fitted.append(normal_statistics(spec, errors[others], theirs, trained))
+        # as much of the prior as the statistics of all have: more of it would make the scores, and a threshold, lower
+        prior = PRIOR_NORMALS * (len(others) + known) / (count + known)
+        fitted.append(normal_statistics(spec, errors[others], theirs, trained, prior))
     return [fitted[fold] for fold in folds]

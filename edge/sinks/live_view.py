@@ -82,7 +82,7 @@ class LiveView:
         facts.add_column(overflow="fold")
         for name, value in (
             ("source", _text(self._title.source)),
-            ("bundle", _text(f"{self._title.bundle} on {self._title.backend}")),
+            ("bundle", _text(f"{self._title.bundle} on {self._title.backend}   {counters.bundle_state}".strip())),
             ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
             ("frames", _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
             ("verdicts", _counts(counters)),
@@ -109,8 +109,9 @@ class LiveView:
         row = Table.grid(padding=(0, 2))
         row.add_column(width=13)
         row.add_column(overflow="ellipsis")
-        # the detail of an inspected part says it all; a refused one is named first
+        # the detail of an inspected part says it all; a refused one is named first, and one for review
         reason = str(last.reason).replace("_", " ") + "\n" if last.decision is Decision.INVALID else ""
+        reason = "for review\n" if last.review else reason
         words = f"{reason}{last.detail}\nframe {last.frame_index}   {last.times.total:.1f} ms"
         row.add_row(plate, _text(words if reason else "\n" + words, "bold"))
         grid = Table.grid()
@@ -165,9 +166,10 @@ class PlainView:
         """The state of the run in one line."""
         counters, tally = self._counters, self._tally
         p50, p99 = tally.latency["total"].percentiles((50, 99))
+        review = f" ({counters.review} for review)" if counters.review else ""
         last = f"last {tally.last.decision} {tally.last.detail}" if tally.last is not None else "no frame yet"
         return (
-            f"{counters.frames} frames, {tally.frames_per_second():.1f}/s: {counters.ok} OK, {counters.ng} NG, "
+            f"{counters.frames} frames, {tally.frames_per_second():.1f}/s: {counters.ok} OK{review}, {counters.ng} NG, "
             f"{counters.invalid} INVALID, {counters.dropped} dropped | camera {counters.camera_state} | "
             f"total p50 {p50:.1f} ms, p99 {p99:.1f} ms | records {counters.record_state} | {last}"
         )
@@ -192,7 +194,8 @@ def _counts(counters: RunCounters) -> Text:
     from rich.text import Text
 
     return Text.assemble(
-        (f"{counters.ok} OK", "green"), "   ", (f"{counters.ng} NG", "bold red" if counters.ng else "dim"), "   ",
+        (f"{counters.ok} OK", "green"), (f" ({counters.review} for review)" if counters.review else "", "yellow"),
+        "   ", (f"{counters.ng} NG", "bold red" if counters.ng else "dim"), "   ",
         (f"{counters.invalid} INVALID", "yellow" if counters.invalid else "dim"),
     )  # fmt: skip
 

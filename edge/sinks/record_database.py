@@ -15,7 +15,7 @@ from typing import Any
 
 from edge import __version__
 from edge.datatypes import STAGES, Frame, Verdict
-from edge.records import DATABASE_NAME, ImageState, RunInfo, migrate, regions_text, utc_text
+from edge.records import DATABASE_NAME, ImageState, RunInfo, opened_for_writing, regions_text, utc_text
 from edge.sinks.pictures import StoredPicture
 
 LOCK_NAME = "writer.lock"
@@ -23,7 +23,7 @@ LOCK_NAME = "writer.lock"
 _BUSY_S = 0.2
 
 _ROW_COLUMNS = (
-    "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold",
+    "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold", "review",
     *(f"{stage}_ms" for stage in STAGES), "regions", "bundle_sha256", "engine_sha256",
 )  # fmt: skip
 _IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
@@ -60,6 +60,7 @@ def row_values(frame: Frame, verdict: Verdict) -> RowValues:
         verdict.detail,
         verdict.score,
         verdict.threshold,
+        int(verdict.review),
         *(getattr(verdict.times, stage) for stage in STAGES),
         regions_text(verdict.regions),
         verdict.bundle_sha256,
@@ -78,8 +79,10 @@ class RecordDatabase:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _writer_lock(directory)
         try:
-            self._connection = _opened_for_writing(self._path)
+            self._connection = opened_for_writing(self._path, _BUSY_S)
             try:
+                # after a long report held the log, give its space back
+                self._connection.execute("PRAGMA journal_size_limit = 16000000")
                 self.identity = self._identity()
                 self._close_interrupted_runs()
                 self.run_key = secrets.token_hex(4)
@@ -191,21 +194,6 @@ class RecordDatabase:
         except OSError:
             return None
         return stat.st_dev, stat.st_ino
-
-
-def _opened_for_writing(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: in WAL mode NORMAL does not sync at a commit, and a power cut loses all since the last checkpoint
-        connection.execute("PRAGMA synchronous = FULL")
-        # after a long report held the log, give its space back
-        connection.execute("PRAGMA journal_size_limit = 16000000")
-        migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _writer_lock(directory: Path) -> sqlite3.Connection:

@@ -50,7 +50,7 @@ def _utc_now() -> datetime:
 
 
 class Recorder:
-    """A sink that keeps every verdict, and the pictures of those that were not OK, in `settings.directory`.
+    """A sink that keeps every verdict, and the pictures of those not OK or for review, in `settings.directory`.
 
     Inspection goes on whatever the disk does: verdicts wait in memory, `counters.record_state` says why, and recording
     resumes by itself. A power cut loses the verdicts of the last `commit_every_ms` and of the disk's own write time.
@@ -99,7 +99,7 @@ class Recorder:
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Take a verdict; returns at once, or soon if patient. The frame's image must not be changed afterwards."""
         entry = Entry(row_values(frame, verdict), self._now_ns())
-        if frame.image is not None and self._is_kept(verdict.decision):
+        if frame.image is not None and self._is_kept(verdict):
             entry.frame, entry.verdict = frame, verdict
         healthy = self._state.rows is None and self._state.pictures is None
         self._queue.put(entry, self._patience_s if healthy else 0.0)
@@ -118,8 +118,8 @@ class Recorder:
         if self._thread.is_alive():
             self._state.publish_end(*self._queue.waiting(), reason="the disk did not answer within a second")
 
-    def _is_kept(self, decision: Decision) -> bool:
-        if decision is not Decision.OK:
+    def _is_kept(self, verdict: Verdict) -> bool:
+        if verdict.decision is not Decision.OK or verdict.review:
             return True
         self._ok_seen += 1
         every = self._settings.keep_ok_every

@@ -58,8 +58,9 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
     """
     invalid = {str(r): n for r, n in tally.reasons.items() if r not in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)}
     why = ", ".join(f"{name} {count}" for name, count in sorted(invalid.items(), key=lambda item: -item[1]))
+    review = f" ({counters.review} for review)" if counters.review else ""
     lines = [
-        f"frames      {counters.frames}: {counters.ok} OK, {counters.ng} NG, {counters.invalid} INVALID"
+        f"frames      {counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, {counters.invalid} INVALID"
         + (f" ({why})" if why else ""),
         f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls",
     ]

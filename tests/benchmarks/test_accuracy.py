@@ -9,10 +9,11 @@ import pytest
 from benchmarks.accuracy import evaluate, map_agreement, metrics_text, observe_bundle, precision_differences
 from benchmarks.labelled import list_test_pictures
 from edge.backends import open_backend
-from edge.bundle import load_bundle, write_bundle
+from edge.bundle import load_bundle
 from edge.errors import UsageError
 from edge.normals import picture_sha256
 from edge.picture import read_picture
+from edge.versions import write_bundle
 from tests.small_bundle import bad_part, good_part
 
 

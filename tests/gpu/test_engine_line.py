@@ -10,12 +10,14 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing can stand in for an engine")
 
 from edge.backends import gpu_tensorrt  # noqa: E402
-from edge.bundle import load_bundle, write_bundle  # noqa: E402
+from edge.bundle import load_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
 from edge.cli import specimens as specimens_room  # noqa: E402
+from edge.cli.calibrated import Line  # noqa: E402
 from edge.cuda_device import CudaDevice  # noqa: E402
 from edge.errors import EngineError, MissingDependency  # noqa: E402
 from edge.tensorrt_versions import tensorrt_from_module  # noqa: E402
+from edge.versions import write_bundle  # noqa: E402
 from tests.fakes import write_picture  # noqa: E402
 from tests.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.gpu.fake_cuda import FakeGpu  # noqa: E402
@@ -42,7 +44,7 @@ def put_in_place(patch, gpu, there):
     install(patch, gpu)
     patch.setattr(specimens_room, "find_spec", lambda name: None)
     # emulated kernels take their time
-    patch.setattr(specimens_room, "_ALTERED", 12)
+    patch.setattr(Line.__init__, "__defaults__", ((64, 12),))
     for room in ("edge.backends", "edge.backends.gpu_tensorrt", "edge.cli.engines"):
         patch.setattr(f"{room}.open_tensorrt", lambda product: tensorrt_from_module(product, there["module"]))
     for room in ("edge.backends.gpu_tensorrt", "export.engine"):
@@ -60,7 +62,7 @@ def machine(gpu, monkeypatch):
 def make_quantized(path):
     """A bundle with all that an engine's graph is made of."""
     bundle = make_bundle(path)
-    record = json.dumps({"sensitivity": {"floating": []}}).encode()
+    record = json.dumps({"estimator": {"chosen": "max"}, "sensitivity": {"floating": []}}).encode()
     write_bundle(bundle.path, bundle.manifest, {"quantization": ("quantization.json", record)})
     return bundle.path
 

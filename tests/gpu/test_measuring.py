@@ -20,7 +20,7 @@ from tests.gpu.fake_tensorrt import fake_module
 @pytest.fixture
 def bundle(bundle_path):
     opened = load_bundle(bundle_path)
-    record = json.dumps({"sensitivity": {"floating": []}}).encode()
+    record = json.dumps({"estimator": {"chosen": "max"}, "sensitivity": {"floating": []}}).encode()
     return write_bundle(bundle_path, opened.manifest, {"quantization": ("quantization.json", record)})
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.cli import main
 from edge.records import DATABASE_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,13 @@ def edge(*arguments: object, cwd: Path, prefix: tuple[str, ...] = (), **changes:
         text=True,
         timeout=2 * WAIT_S,
     )
+
+
+def edge_here(capsys, *arguments: object):
+    """The same in this process, which takes a tenth of the time; the working directory is the test's."""
+    code = main([str(argument) for argument in arguments])
+    output = capsys.readouterr()
+    return subprocess.CompletedProcess(arguments, code, output.out, output.err)
 
 
 def verdicts(output: str) -> list[dict]:

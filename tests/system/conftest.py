@@ -5,6 +5,13 @@ from tests.small_bundle import bad_part, good_part
 
 
 @pytest.fixture
+def here(capsys, monkeypatch, tmp_path):
+    """What `edge_here` needs: the output, and a working directory that holds nothing yet."""
+    monkeypatch.chdir(tmp_path)
+    return capsys
+
+
+@pytest.fixture
 def line(tmp_path):
     """A folder of six parts; the third and the sixth have a scratch."""
     folder = tmp_path / "line"

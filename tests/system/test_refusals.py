@@ -253,7 +253,8 @@ def test_evaluation_without_good_and_bad_parts_is_refused(line, bundle_path, tmp
 
 
 def test_a_rollback_without_an_earlier_version_is_refused(bundle_path, tmp_path):
-    (bundle_path / "manifest.previous.json").unlink()
+    for file in [*bundle_path.glob("manifest.*.json"), bundle_path / "history.jsonl"]:
+        file.unlink()
     assert_refused(edge("rollback", "--bundle", bundle_path, cwd=tmp_path), 4, "there is no previous version")
 
 

@@ -10,7 +10,11 @@
 #include <memory>
 #include <vector>
 
-#include "kernels.cu"
+#ifdef FEW
+#include "few_kernels.cu"
+#else
+#include "pixel_calls.cpp"
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -92,6 +96,16 @@ bool run_block(bool backwards) {
     }
 }
 
+// among the names that this library exports
+void (*find_kernel(const char* name))(const void*) {
+    Dl_info self;
+    if (dladdr(reinterpret_cast<const void*>(&run_block), &self) == 0) return nullptr;
+    void* library = dlopen(self.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    void* found = library == nullptr ? nullptr : dlsym(library, name);
+    if (library != nullptr) dlclose(library);
+    return reinterpret_cast<void (*)(const void*)>(found);
+}
+
 }  // namespace
 
 void* shared_memory(std::size_t size_bytes) {
@@ -119,7 +133,7 @@ extern "C" __attribute__((visibility("default"))) int emulate(
     const char* name, const std::uint32_t* grid, const std::uint32_t* block, const void* parameters, int backwards
 ) {
     using namespace emulation;
-    kernel = reinterpret_cast<void (*)(const void*)>(dlsym(RTLD_DEFAULT, name));
+    kernel = find_kernel(name);
     if (kernel == nullptr) return 1;
     arguments = parameters;
     grid_size = {grid[0], grid[1], grid[2]};

@@ -1,0 +1,79 @@
+"""Another threshold for a calibration that is there, from the held-out scores in it: nothing is measured again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from calibration.threshold import image_threshold, review_threshold
+from edge.bundle import Calibration
+from edge.errors import UsageError
+from edge.promise import rejected, share_text, upper_bound
+
+_SHOW = "see `edge-inspect threshold --bundle BUNDLE --show` for what other thresholds promise"
+
+
+def with_budget(calibration: Calibration, budget: float) -> Calibration:
+    """The threshold that the held-out good parts give for this false-reject budget."""
+    fitted = image_threshold(calibration.scores, budget)
+    changed = replace(
+        calibration,
+        threshold=fitted.value,
+        false_reject_budget=budget,
+        false_reject_bound=fitted.bound,
+        extrapolated=fitted.extrapolated,
+        tail_low=fitted.tail.rate_low if fitted.tail else None,
+        tail_high=fitted.tail.rate_high if fitted.tail else None,
+        set_by_hand=False,
+    )
+    return _sensible(_fitting(changed))
+
+
+def with_value(calibration: Calibration, value: float) -> Calibration:
+    """This threshold, with what it promises; raises UsageError when no line could run with it."""
+    if not 0 < value < 1:
+        raise UsageError(
+            f"{value:g} cannot be a threshold: scores lie between 0 and 1; from 1 on no part would ever be NG",
+            fix=_SHOW,
+        )
+    changed = replace(
+        calibration,
+        threshold=value,
+        false_reject_bound=upper_bound(rejected(calibration.scores, value), len(calibration.scores)),
+        extrapolated=value > float(calibration.scores.max()),
+        tail_low=None,
+        tail_high=None,
+        set_by_hand=True,
+    )
+    return _sensible(_fitting(changed))
+
+
+def with_review(calibration: Calibration, share: float | None) -> Calibration:
+    """An unsure band for this share of good parts, or none; raises UsageError when there is no room for it."""
+    if share is None:
+        return replace(calibration, review_threshold=None)
+    found = review_threshold(calibration.scores, share, calibration.threshold)
+    if found is None:
+        raise UsageError(
+            f"{share_text(share)} of good parts for review leave no band below the threshold "
+            f"{calibration.threshold:.4f}",
+            fix="give --review a larger share, well above the false-reject budget",
+        )
+    return replace(calibration, review_threshold=found)
+
+
+def _fitting(calibration: Calibration) -> Calibration:
+    """The thresholds beside the new one: an NG part must have a place, and the unsure band ends at the threshold."""
+    threshold, band = calibration.threshold, calibration.review_threshold
+    if calibration.pixel_threshold > threshold:
+        calibration = replace(calibration, pixel_threshold=threshold, pixel_share=None, pixel_share_largest=None)
+    return replace(calibration, review_threshold=band if band is not None and band < threshold else None)
+
+
+def _sensible(calibration: Calibration) -> Calibration:
+    above, count = rejected(calibration.scores, calibration.threshold), len(calibration.scores)
+    if 2 * above > count:
+        raise UsageError(
+            f"threshold {calibration.threshold:.4f} would reject {above} of the {count} held-out good parts",
+            fix=_SHOW,
+        )
+    return calibration

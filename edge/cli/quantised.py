@@ -1,0 +1,119 @@
+"""The INT8 network of a bundle, from ranges on good parts: chosen anew, or with what an earlier choice found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edge.bundle import ModelBundle
+from edge.cli.good_parts import GoodParts
+from edge.cli.optional import needs
+from edge.cli.progress import progress_bar, say
+from edge.cli.specimens import exhibits, range_images
+from edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RANGE_PICTURES = 96
+_QUANTISE = "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a bundle, and how INT8 came about; None where there is no INT8.
+
+    record: what quantization.json holds. floating: convolutions that are left out of INT8.
+    """
+
+    fp32: bytes
+    int8: bytes | None = None
+    ranges: Mapping[str, tuple[float, float]] | None = None
+    record: Mapping[str, Any] | None = None
+
+    @property
+    def floating(self) -> list[str]:
+        return [] if self.record is None else list(self.record["sensitivity"]["floating"])
+
+    def with_floating_ends(self) -> bytes:
+        """INT8 with the first and last stage in floating point."""
+        if self.ranges is None:
+            raise BundleError("the bundle has no ranges to quantise with", fix=_QUANTISE)
+        ladder = needs("export.ladder", "export")
+        graph: bytes = ladder.graph_of_rung("int8_float_ends", "cpu", self.fp32, self.ranges, self.floating)
+        return graph
+
+    def files(self) -> dict[str, tuple[str, bytes]]:
+        """What a bundle keeps of INT8."""
+        assert self.int8 is not None and self.ranges is not None
+        return {
+            "model_int8": ("model_int8.onnx", self.int8),
+            "ranges": ("ranges.json", needs("calibration.ranges", "export").ranges_to_bytes(self.ranges)),
+            "quantization": ("quantization.json", json.dumps(self.record, indent=1).encode()),
+        }
+
+
+def networks_of(bundle: ModelBundle) -> Networks:
+    """As they lie in the bundle; raises BundleError when the record of the quantisation cannot be read."""
+    fp32, files = bundle.read("model_fp32"), bundle.manifest.files
+    if "model_int8" not in files:
+        return Networks(fp32)
+    ranges = record = None
+    if "ranges" in files and "quantization" in files:
+        try:
+            ranges = needs("calibration.ranges", "cpu").ranges_from_bytes(bundle.read("ranges"))
+            record = json.loads(bundle.read("quantization"))
+            networks = Networks(fp32, bundle.read("model_int8"), ranges, record)
+            # read once here, where a damaged record can be told
+            _ = networks.floating, record["estimator"]["chosen"]
+            return networks
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"{bundle.path}: the record of the quantisation cannot be read ({error})",
+                fix=_QUANTISE,
+            ) from error
+    return Networks(fp32, bundle.read("model_int8"))
+
+
+def quantised(parts: GoodParts, threads: int | None) -> Networks:
+    """Try every estimator of ranges, and find the layers that INT8 hurts most."""
+    ranges_module = needs("calibration.ranges", "export")
+    bundle = parts.bundle
+    model, manifest = bundle.read("model_fp32"), bundle.manifest
+    images = range_images(parts, _RANGE_PICTURES)
+    shown = exhibits(parts)
+    activations = ranges_module.collect_activations(model, images, threads)
+    choice = needs("calibration.range_choice", "export").choose_ranges(model, manifest, activations, shown, threads)
+    say(f"ranges of {len(choice.ranges)} tensors on {len(images)} parts: {choice.summary()}")
+    with progress_bar("leaving layers out of INT8") as advance:
+        sensitivity = needs("export.sensitivity", "export").find_sensitive_layers(
+            model, manifest, choice.ranges, shown, threads, advance
+        )
+    say(sensitivity.summary())
+    report = needs("export.operators", "export").operator_report(model, sensitivity.floating)
+    record = {
+        "estimator": choice.as_dict(),
+        "defects": shown.source,
+        "range_pictures": len(images),
+        "sensitivity": sensitivity.as_dict(),
+        "operators": report.as_dict(),
+    }
+    int8 = needs("export.ladder", "export").graph_of_rung("int8", "cpu", model, choice.ranges, sensitivity.floating)
+    say(f"{len(int8) / 1e6:.2f} MB of INT8 ONNX; {report.shares()}")
+    return Networks(model, int8, choice.ranges, record)
+
+
+def requantised(parts: GoodParts, earlier: Networks, threads: int | None) -> Networks:
+    """New ranges, by the estimator and with the layers in floating point that were found best before."""
+    ranges_module, range_choice = needs("calibration.ranges", "export"), needs("calibration.range_choice", "export")
+    assert earlier.record is not None
+    estimator = earlier.record["estimator"]["chosen"]
+    if estimator not in range_choice.ESTIMATORS:
+        raise BundleError(f"the bundle's ranges come from {estimator!r}, which is not known here", fix="--choose-again")
+    images = range_images(parts, _RANGE_PICTURES)
+    activations = ranges_module.collect_activations(earlier.fp32, images, threads)
+    ranges = range_choice.ESTIMATORS[estimator](activations)
+    int8 = needs("export.ladder", "export").graph_of_rung("int8", "cpu", earlier.fp32, ranges, earlier.floating)
+    say(f"ranges of {len(ranges)} tensors on {len(images)} parts, by {estimator} as before")
+    return Networks(earlier.fp32, int8, ranges, {**earlier.record, "range_pictures": len(images)})

@@ -1,0 +1,265 @@
+"""recalibrate: new good parts in, a new version of the bundle out, as one checked transaction."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.backends import GPU_BACKENDS, choose_backend, open_backend
+from edge.bundle import Calibration, ModelBundle, load_bundle
+from edge.bundle_history import Audit
+from edge.cli.calibrated import TARGET, Deployed, Goal, Line, deployed, now_utc
+from edge.cli.good_parts import GoodParts, good_parts
+from edge.cli.new_samples import NewSamples, new_samples, sample_paths
+from edge.cli.optional import needs
+from edge.cli.progress import say
+from edge.cli.quantised import Networks, networks_of, quantised, requantised
+from edge.cli.shadow_trial import passes_trial
+from edge.config import Settings
+from edge.errors import UsageError
+from edge.kernels.statistics import MOST_IN_STATISTICS
+from edge.latency import StageClock
+from edge.manifest import Manifest
+from edge.picture import read_picture
+from edge.promise import rejected
+from edge.samples import sample_bundle
+from edge.signature import is_signed, sign
+from edge.versions import SHORT, Parts, commit_version, differences, stage_version, switch_version
+
+if TYPE_CHECKING:
+    from export.gate import GateReport, Judge
+
+# good and altered parts that the gates replay: what 64 and 192 would tell more is not worth their time
+_SPECIMENS = (48, 96)
+# artificial defects are told from these parts this much worse than from those that the bundle was made with
+_LOST_AUROC = 0.1
+# good parts that vary more than before rightly widen the statistics, and the map tells less there
+_PIXEL_LEEWAY = 5
+_NOT_BY_CHANCE = 0.99
+
+
+def recalibrate(options: argparse.Namespace, settings: Settings) -> int:
+    """0 when the new version is live, or waits for its signature; 1 when a gate or the trial kept it from that."""
+    if settings.inspection.backend in GPU_BACKENDS:
+        raise UsageError(
+            "recalibrate renews what runs on the processor, not engines",
+            fix=f"edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {settings.inspection.backend}",
+        )
+    bundle = _bundle_to_change(settings)
+    options.sheet = options.sheet or bundle.path.with_name(bundle.path.name + ".refused.png")
+    needs("calibration.ranges", "export")
+    precision = bundle.precision(settings.inspection.precision)
+    live = bundle.calibration(precision)
+    goal = _goal(options, live)
+    with _timed("samples"):
+        paths, source = sample_paths(options, settings, bundle)
+        samples = new_samples(bundle, paths, source, live, settings, options)
+    line = Line(samples.parts, choose_backend(settings.inspection.backend), settings, goal, _SPECIMENS)
+    try:
+        with _timed("ranges"):
+            networks = _networks(bundle, samples.parts, settings, again=options.choose_again)
+        with _timed("statistics, threshold, gate"):
+            result, networks, fp32 = _deployed(line, networks, chosen_again=options.choose_again)
+        with _timed("old against new"):
+            old = _old_judge(bundle, precision, live, samples, settings)
+            report = _old_against_new(bundle, line, old, result.made.judge, options)
+            old.backend.close()
+    finally:
+        line.close()
+    for text in report.summary():
+        say(text)
+    if not report.passed:
+        say(f"refused: {bundle.path} stays as it is, at version {bundle.sha256[:SHORT]}")
+        return 1
+    manifest = bundle.manifest
+    if result.deployment is not None:
+        manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, TARGET: result.deployment}})
+    audit = Audit("recalibrate", samples.audit, (*result.said, *report.summary()))
+    return _made_live(bundle, manifest, _parts(fp32, result, networks, samples, report), audit, settings, options)
+
+
+def _bundle_to_change(settings: Settings) -> ModelBundle:
+    if settings.inspection.bundle is None:
+        raise UsageError(
+            "which bundle shall be recalibrated? The one that comes with the program is not changed",
+            fix=f"give --bundle; to try it out, copy {sample_bundle()}",
+        )
+    return load_bundle(Path(settings.inspection.bundle))
+
+
+def _goal(options: argparse.Namespace, live: Calibration) -> Goal:
+    """The budgets given, or those of the live version."""
+    budget = live.false_reject_budget if options.false_reject is None else options.false_reject / 100
+    review = None if options.review is None else options.review / 100
+    if review is None and live.review_threshold is not None:
+        share = (rejected(live.scores, live.review_threshold) + 1) / (len(live.scores) + 1)
+        review = share if share > budget else None
+    if live.set_by_hand:
+        say(f"the threshold {live.threshold:.4f} was set by hand; it is fitted anew, for a budget of {budget:.2%}")
+    return Goal(budget, review, options.ng)
+
+
+def _networks(bundle: ModelBundle, parts: GoodParts, settings: Settings, *, again: bool) -> Networks:
+    earlier = networks_of(bundle)
+    if earlier.int8 is None:
+        return earlier
+    threads = settings.inspection.threads
+    return quantised(parts, threads) if again or earlier.record is None else requantised(parts, earlier, threads)
+
+
+def _deployed(line: Line, networks: Networks, *, chosen_again: bool) -> tuple[Deployed, Networks, Calibration]:
+    """What runs, calibrated on every sample; the FP32 reference on MOST_IN_STATISTICS, unless it is what runs."""
+    reference = line.made("fp32", networks.fp32, MOST_IN_STATISTICS)
+    if networks.int8 is None:
+        made = line.made("fp32", networks.fp32)
+        return Deployed(None, {}, made, ()), networks, made.calibration
+    result = deployed(line, networks, reference)
+    if result.deployment is not None and len(result.deployment.tried) > 1 and not chosen_again:
+        say("what was found best before does not pass any more: it is chosen again")
+        networks = quantised(line.parts, line.settings.inspection.threads)
+        result = deployed(line, networks, reference)
+    if result.made is reference and len(line.parts.held_out) > MOST_IN_STATISTICS:
+        reference = line.made("fp32", networks.fp32)
+        result = replace(result, made=reference)
+    return result, networks, reference.calibration
+
+
+def _old_judge(
+    bundle: ModelBundle, precision: str, live: Calibration, samples: NewSamples, settings: Settings
+) -> Judge:
+    """The live version, with its threshold raised to where it would keep the budget on the new samples.
+
+    As it stands it might reject them all, and every defect with them: nothing could then be missed less.
+    """
+    fitted = needs("calibration.threshold", "cpu").image_threshold(samples.live_scores, live.false_reject_budget)
+    inspection = settings.inspection
+    backend = open_backend(bundle, inspection.backend, precision, inspection.threads)
+    judge: Judge = needs("export.gate", "cpu").Judge(backend, max(live.threshold, fitted.value))
+    return judge
+
+
+def _old_against_new(
+    bundle: ModelBundle, line: Line, old: Judge, new: Judge, options: argparse.Namespace
+) -> GateReport:
+    gating = needs("export.gate", "cpu")
+    replayed = gating.replay(line.specimens, old, new)
+    gate = line.settings.gate
+    good = sum(not part.defective for part in replayed)
+    share = gate.flip_share if gate.flip_share is not None else _by_chance(good, line.goal.budget) / good
+    limits = gate.model_copy(update={"flip_share": share, "aupro_drop": min(1.0, _PIXEL_LEEWAY * gate.aupro_drop)})
+    report: GateReport = gating.gate_report(
+        replayed, old, new, limits, budget=line.goal.budget, target=TARGET, rung="new version",
+        defects=line.specimens.defects, created_utc=now_utc(),
+    )  # fmt: skip
+    exceeded = [*report.exceeded, *_auroc_lost(bundle, report)]
+    if options.old is not None:
+        exceeded += _old_parts_rejected(bundle, old, new, report, options)
+    return replace(report, exceeded=tuple(exceeded))
+
+
+def _by_chance(count: int, budget: float) -> int:
+    """How many of so many good parts a threshold that keeps its budget may reject: more in one of a hundred draws."""
+    chance, allowed = 0.0, -1
+    while chance < _NOT_BY_CHANCE:
+        allowed += 1
+        chance += math.comb(count, allowed) * budget**allowed * (1 - budget) ** (count - allowed)
+    return allowed
+
+
+def _auroc_lost(bundle: ModelBundle, report: GateReport) -> list[str]:
+    """Whether the network still tells defects apart on these parts as it did when the bundle was last gated."""
+    if "gate_cpu" not in bundle.manifest.files or report.auroc is None:
+        return []
+    try:
+        before = float(json.loads(bundle.read("gate_cpu"))[-1]["auroc"][1])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return []
+    now = report.auroc[1]
+    if before - now <= _LOST_AUROC:
+        return []
+    return [
+        f"image AUROC {now:.4f} of artificial defects on these parts, {before:.4f} when the bundle was last gated: "
+        "another product, or a scene that the network must be trained on"
+    ]
+
+
+def _old_parts_rejected(
+    bundle: ModelBundle, old: Judge, new: Judge, report: GateReport, options: argparse.Namespace
+) -> list[str]:
+    """Earlier good parts must still pass, unless the scene that they show is gone."""
+    parts = good_parts(bundle, options.old, _SPECIMENS[0]).held_out
+    frames = [read_picture(part.path) for part in parts]
+    rejects = [
+        int(np.count_nonzero([judge.backend.score(f, StageClock(0)).score > judge.threshold for f in frames]))
+        for judge in (old, new)
+    ]
+    say(f"{len(parts)} earlier good parts of {options.old}: the old version rejects {rejects[0]}, the new {rejects[1]}")
+    if options.scene_changed or rejects[1] - rejects[0] <= report.flips_allowed:
+        return []
+    return [f"{rejects[1] - rejects[0]} of {len(parts)} earlier good parts newly rejected"]
+
+
+def _parts(fp32: Calibration, result: Deployed, networks: Networks, samples: NewSamples, report: GateReport) -> Parts:
+    files: dict[str, tuple[str, bytes]] = {"calibration_fp32": ("calibration_fp32.npz", fp32.to_bytes())}
+    if networks.int8 is not None:
+        # the ladder's INT8 network comes last: it may have floating ends
+        files |= {**networks.files(), **result.files}
+    if samples.statistics is not None:
+        files["samples"] = ("samples.npz", samples.statistics.to_bytes())
+    files["gate_versions"] = ("gate_versions.json", json.dumps(report.as_dict(), indent=1).encode())
+    return files
+
+
+def _made_live(
+    bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit, settings: Settings,
+    options: argparse.Namespace,
+) -> int:  # fmt: skip
+    """Sign, try beside the live version, switch: as far as was asked for."""
+    key = options.sign_key
+
+    def signed(version: ModelBundle) -> None:
+        if key is not None:
+            say(f"signed by key {sign(version, key).key_id}")
+
+    unsigned = key is None and (settings.inspection.signed_by is not None or is_signed(bundle))
+    if options.shadow is None and not unsigned:
+        made = commit_version(bundle, manifest, parts, audit, signed)
+    else:
+        waiting = "waits for its signature" if unsigned else f"beside the live version for {options.shadow} frames"
+        staged = stage_version(bundle, manifest, parts, replace(audit, action="candidate", note=waiting))
+        signed(staged)
+        name = staged.sha256[:SHORT]
+        if unsigned:
+            say(
+                f"version {name} is made, and not live: the bundle is a signed one. Sign it with `edge-inspect bundle "
+                f"sign --bundle {bundle.path} --version {name} --key KEY`, then `edge-inspect rollback --to {name}`"
+            )
+            return 0
+        if not passes_trial(bundle, staged, options.shadow, options.shadow_limit / 100):
+            say(
+                f"version {name} is made, and not live: look at the disagreements, then make it live with "
+                f"`edge-inspect rollback --bundle {bundle.path} --to {name}`"
+            )
+            return 1
+        made = switch_version(bundle, staged, audit)
+    for text in differences(bundle, made):
+        say(text)
+    back = f"edge-inspect rollback --bundle {bundle.path}"
+    say(f"{bundle.path}: version {made.sha256[:SHORT]} is live; `{back}` goes back")
+    return 0
+
+
+@contextmanager
+def _timed(step: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    say(f"{step}: {time.perf_counter() - started:.1f} s")

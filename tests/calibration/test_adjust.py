@@ -1,0 +1,157 @@
+"""Another threshold from the scores that lie in the bundle, and the refusal of one that makes no sense."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.adjust import with_budget, with_review, with_value
+from calibration.threshold import image_threshold
+from calibration.tradeoff import tradeoff_lines
+from edge.bundle import Calibration, calibration_from_bytes
+from edge.errors import UsageError
+from edge.promise import normals_for_bound, share_text, statement, upper_bound
+
+SIDE = 2
+
+
+def calibration_of(scores, budget=0.005):
+    fitted = image_threshold(scores, budget)
+    return Calibration(
+        engine_sha256="e" * 64,
+        preprocess_sha256="p" * 64,
+        mean=np.zeros((SIDE, SIDE), np.float32),
+        inv_std=np.ones((SIDE, SIDE), np.float32),
+        threshold=fitted.value,
+        pixel_threshold=fitted.value / 2,
+        false_reject_budget=budget,
+        false_reject_bound=fitted.bound,
+        extrapolated=fitted.extrapolated,
+        scores=scores,
+        created_utc="2026-01-01T00:00:00+00:00",
+        pixel_share=0.001,
+        pixel_share_largest=0.02,
+    )
+
+
+@pytest.fixture
+def calibration():
+    random = np.random.default_rng(0)
+    return calibration_of((-np.expm1(-random.gamma(6.0, 0.02, 400))).astype(np.float32))
+
+
+def test_400_good_parts_promise_what_order_statistics_say(calibration):
+    text = "\n".join(statement(calibration))
+    assert "1 of the 400 are above it: the rate is below 1.2 % with 95 % confidence" in text
+    assert "with 400 held-out good parts, none above the threshold, the 95 % bound is 0.75 %" in text
+    assert "198 more would give 0.50 %; 2,595 more would give 0.10 %" in text
+    # maps of the first 256 alone
+    assert "fewer than 1.2 % of good parts have more" in text
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.005, 0.001, 0.00002])
+def test_so_many_more_normals_reach_the_bound_and_one_fewer_does_not(rate):
+    count = normals_for_bound(rate)
+    assert upper_bound(0, count) <= rate < upper_bound(0, count - 1)
+
+
+def test_an_extrapolation_is_marked_and_has_its_interval(calibration):
+    few = with_budget(replace(calibration, scores=calibration.scores[:24]), 0.005)
+    text = "\n".join(statement(few))
+    assert "EXTRAPOLATED from 24 held-out good parts" in text
+    assert "so few only show a false-reject rate below 12 %" in text
+    assert "(generalised Pareto): " in text
+    assert "90 % interval" in text
+    assert f"{share_text(few.tail_high)}, 90 %" in text
+
+
+def test_a_value_set_by_hand_promises_what_the_held_out_parts_show(calibration):
+    value = float(np.sort(calibration.scores)[-4])
+    made = with_value(calibration, value)
+    assert (made.threshold, made.set_by_hand) == (value, True)
+    assert made.false_reject_bound == upper_bound(3, 400)
+    assert "SET BY HAND" in statement(made)[0]
+    assert "3 of the 400 are above it" in statement(made)[1]
+    assert not with_budget(made, 0.005).set_by_hand
+    assert with_budget(made, 0.005).threshold == calibration.threshold
+
+
+@pytest.mark.parametrize("value", [-0.1, 0.0, 1.0, 7.0])
+def test_a_threshold_outside_the_scores_range_is_refused(calibration, value):
+    with pytest.raises(UsageError, match="scores lie between 0 and 1"):
+        with_value(calibration, value)
+
+
+def test_a_threshold_that_rejects_most_good_parts_is_refused_with_their_number(calibration):
+    low = float(np.quantile(calibration.scores, 0.3))
+    with pytest.raises(UsageError, match="would reject 280 of the 400 held-out good parts"):
+        with_value(calibration, low)
+    with pytest.raises(UsageError, match="of the 400"):
+        with_budget(calibration, 0.8)
+
+
+def test_a_lower_threshold_takes_the_pixel_threshold_along_so_that_ng_parts_have_a_place(calibration):
+    value = float(np.quantile(calibration.scores, 0.6))
+    made = with_value(replace(calibration, pixel_threshold=calibration.threshold), value)
+    assert made.pixel_threshold == value
+    assert made.pixel_share is None
+
+
+def test_the_unsure_band_is_fitted_shown_and_ends_at_the_threshold(calibration):
+    made = with_review(calibration, 0.05)
+    assert 0 < made.review_threshold < made.threshold
+    assert "19 of the 400 good parts are above it, fewer than 6.9 %" in statement(made)[-1]
+    assert with_review(made, None).review_threshold is None
+    assert with_value(made, made.review_threshold * 0.99).review_threshold is None
+    with pytest.raises(UsageError, match="leave no band below the threshold"):
+        with_review(calibration, 0.005)
+
+
+def test_known_defective_parts_are_shown_and_move_nothing(calibration):
+    seen = replace(calibration, ng_scores=np.array([0.05, 0.4, 0.5], np.float32))
+    assert "2 of 3 NG" in statement(seen)[-1]
+    assert with_budget(seen, 0.01).threshold == with_budget(calibration, 0.01).threshold
+    table, plain = (
+        tradeoff_lines(seen.scores, seen.ng_scores),
+        tradeoff_lines(calibration.scores, calibration.ng_scores),
+    )
+    assert all("of 3 NG" in line for line in table[1:])
+    for with_recall, without in zip(table, plain, strict=True):
+        assert with_recall.startswith(without.split("(extrapolated)")[0].rstrip()[:20])
+
+
+def test_every_field_survives_the_file(calibration):
+    made = replace(with_review(calibration, 0.05), ng_scores=np.array([0.4], np.float32), tail_low=0.001, tail_high=0.1)
+    read = calibration_from_bytes(made.to_bytes(), SIDE)
+    for name in Calibration.__dataclass_fields__:
+        assert np.array_equal(getattr(read, name), getattr(made, name)), name
+
+
+def test_a_file_of_before_there_were_these_fields_reads_as_it_was_meant(calibration):
+    import io
+    import zipfile
+
+    made = with_review(calibration, 0.05)
+    old, data = io.BytesIO(), made.to_bytes()
+    later = {
+        "tail_low",
+        "tail_high",
+        "review_threshold",
+        "pixel_share",
+        "pixel_share_largest",
+        "set_by_hand",
+        "ng_scores",
+    }
+    with zipfile.ZipFile(io.BytesIO(data)) as whole, zipfile.ZipFile(old, "w") as older:
+        for name in whole.namelist():
+            if name.removesuffix(".npy") not in later:
+                older.writestr(name, whole.read(name))
+    read = calibration_from_bytes(old.getvalue(), SIDE)
+    assert (read.threshold, read.review_threshold, read.pixel_share, read.set_by_hand) == (
+        made.threshold,
+        None,
+        None,
+        False,
+    )
+    assert len(read.ng_scores) == 0
+    assert "pixel threshold" in statement(read)[-1]

@@ -1,0 +1,179 @@
+"""Thresholds keep what they state, over many draws of normals and whatever the distribution of their scores."""
+
+import numpy as np
+import pytest
+
+from benchmarks.thresholds import DISTRIBUTIONS, draw_scores, population, rate_above, simulated
+from calibration.threshold import image_threshold, pixel_threshold, review_threshold
+
+BUDGET = 0.05
+SMALL = 0.005
+DRAWS = 300
+
+
+def scores(random, shape, distribution="gamma"):
+    return draw_scores(distribution, random, shape)
+
+
+@pytest.fixture(scope="module")
+def populations():
+    return {distribution: population(distribution) for distribution in DISTRIBUTIONS}
+
+
+# what lies within the data: no assumption on the distribution
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("count", [39, 200, 777])
+def test_the_share_of_good_parts_rejected_is_the_budget_on_average(populations, distribution, count):
+    random = np.random.default_rng(count)
+    rates = [
+        rate_above(populations[distribution], image_threshold(drawn, BUDGET).value)
+        for drawn in scores(random, (DRAWS, count), distribution)
+    ]
+    # split conformal: the mean over draws is at most the budget, and above budget - 1 / (n + 1); 4 standard errors
+    error = 4 * np.std(rates) / np.sqrt(DRAWS)
+    assert BUDGET - 1 / (count + 1) - error < np.mean(rates) < BUDGET + error
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(("count", "budget"), [(39, BUDGET), (200, BUDGET), (1000, SMALL)])
+def test_the_bound_holds_in_95_of_100_draws_and_is_no_wider_than_it_must_be(populations, distribution, count, budget):
+    random = np.random.default_rng(count + 1)
+    fitted = [image_threshold(drawn, budget) for drawn in scores(random, (DRAWS, count), distribution)]
+    held = np.mean([rate_above(populations[distribution], each.value) <= each.bound for each in fitted])
+    # exact for continuous scores: neither less nor more; 4 standard errors
+    assert held == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / DRAWS))
+
+
+def test_the_bound_is_that_of_clopper_and_pearson():
+    beta = pytest.importorskip("scipy.stats", reason="scipy is not installed: no second opinion on the bound").beta
+    random = np.random.default_rng(2)
+    for count, budget in [(20, 0.1), (50, 0.05), (199, 0.05), (1000, 0.005)]:
+        threshold = image_threshold(scores(random, count), budget)
+        above = count - int(np.ceil((count + 1) * (1 - budget)))
+        assert threshold.bound == pytest.approx(beta.ppf(0.95, above + 1, count - above), rel=1e-9)
+    for count in (5, 8, 40):
+        assert image_threshold(scores(random, count), SMALL).bound == pytest.approx(beta.ppf(0.95, 1, count), rel=1e-9)
+
+
+def test_scores_that_repeat_make_the_rate_smaller_never_larger():
+    random = np.random.default_rng(3)
+    steps = np.round(scores(random, (DRAWS, 100)), 2)
+    later = np.sort(np.round(scores(random, 100_000), 2))
+    rates = [rate_above(later, image_threshold(drawn, BUDGET).value) for drawn in steps]
+    assert np.mean(rates) <= BUDGET
+
+
+# beyond the data: an extrapolation, with its interval
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("count", [8, 24, 120])
+def test_the_interval_of_an_extrapolation_covers_the_rate_about_as_often_as_it_says(populations, distribution, count):
+    random = np.random.default_rng(count + 2)
+    above = 0
+    for drawn in scores(random, (100, count), distribution):
+        found = image_threshold(drawn, SMALL)
+        above += rate_above(populations[distribution], found.value) > found.tail.rate_high
+    # 5 of 100 where the model holds, more for a heavier tail than it expects
+    assert above <= (25 if distribution == "wide lognormal" else 13)
+
+
+@pytest.mark.parametrize("count", [24, 120])
+def test_an_extrapolated_threshold_rejects_about_what_was_asked(populations, count):
+    random = np.random.default_rng(4)
+    for distribution in ("gamma", "exponential", "lognormal"):
+        rates = [
+            rate_above(populations[distribution], image_threshold(drawn, SMALL).value)
+            for drawn in scores(random, (100, count), distribution)
+        ]
+        assert SMALL / 4 < np.median(rates) < 3 * SMALL
+
+
+def test_the_benchmark_reports_a_case_as_it_came_out(populations):
+    row = simulated("gamma", 24, populations["gamma"])
+    assert (row["held_out"], row["extrapolated"]) == (24, True)
+    assert row["bound_held"] > 0.9
+    assert row["tail_interval_held"] <= row["tail_upper_end_held"] <= 1
+
+
+def test_more_normals_make_the_interval_narrower():
+    drawn = scores(np.random.default_rng(5), 190)
+    widths = []
+    for count in (8, 40, 190):
+        tail = image_threshold(drawn[:count], SMALL).tail
+        assert 0 <= tail.rate_low < tail.rate_high < 1
+        assert 0 <= tail.level_low < tail.level_high < 1
+        widths.append(tail.rate_high)
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_the_same_scores_give_the_same_extrapolation():
+    drawn = scores(np.random.default_rng(6), 30)
+    assert image_threshold(drawn, SMALL) == image_threshold(drawn[::-1], SMALL)
+
+
+@pytest.mark.parametrize("count", [5, 6, 8, 13, 39, 60, 150])
+def test_an_extrapolated_threshold_is_never_below_the_largest_score(count):
+    random = np.random.default_rng(count)
+    for _ in range(20):
+        held_out = scores(random, count)
+        threshold = image_threshold(held_out, SMALL)
+        assert threshold.extrapolated
+        assert threshold.value >= held_out.max() * (1 - 1e-6)
+        assert threshold.value <= 1
+
+
+def test_enough_normals_need_no_extrapolation():
+    random = np.random.default_rng(3)
+    held_out = scores(random, 199)
+    threshold = image_threshold(held_out, SMALL)
+    assert not threshold.extrapolated
+    assert threshold.value == held_out.max()
+    assert image_threshold(held_out[:198], SMALL).extrapolated
+
+
+def test_a_smaller_budget_never_lowers_the_threshold():
+    held_out = scores(np.random.default_rng(5), 60)
+    values = [image_threshold(held_out, budget).value for budget in (0.3, 0.1, 0.05, 0.02, 0.005, 0.001)]
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_equal_scores_give_their_own_value(level):
+    threshold = image_threshold(np.full(12, level, np.float32), SMALL)
+    assert threshold.value == pytest.approx(level, abs=1e-5)
+
+
+# the unsure band, and the map
+
+
+def test_the_unsure_band_marks_its_share_of_good_parts_on_average(populations):
+    random = np.random.default_rng(7)
+    rates = []
+    for drawn in scores(random, (DRAWS, 400)):
+        rates.append(
+            rate_above(populations["gamma"], review_threshold(drawn, BUDGET, image_threshold(drawn, SMALL).value))
+        )
+    assert np.mean(rates) == pytest.approx(BUDGET, abs=0.003)
+
+
+def test_equal_scores_leave_no_unsure_band():
+    drawn = np.full(300, 0.2, np.float32)
+    assert review_threshold(drawn, BUDGET, image_threshold(drawn, SMALL).value) is None
+
+
+def test_the_pixel_threshold_says_how_much_of_good_parts_lies_above_it():
+    maps = np.random.default_rng(8).exponential(0.05, (40, 32 * 32)).astype(np.float32)
+    maps[3, :50] += 1
+    found = pixel_threshold(maps, image_level=2.0)
+    assert found.share == pytest.approx(0.001, abs=1 / maps.size)
+    assert found.largest_share == (maps[3] > np.float32(found.value)).mean()
+
+
+def test_the_pixel_threshold_is_at_most_the_image_threshold():
+    maps = np.random.default_rng(9).exponential(0.05, (40, 100)).astype(np.float32)
+    found = pixel_threshold(maps, image_level=0.1)
+    assert found.value == 0.1
+    assert found.share > 0.1

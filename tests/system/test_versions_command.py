@@ -1,0 +1,97 @@
+"""Versions through the command line: a running line that follows its bundle, the way back, and what can be replayed."""
+
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+
+from edge.bundle import load_bundle
+from edge.bundle_history import Audit
+from edge.versions import KEPT_VERSIONS, commit_version
+from tests.fakes import write_picture
+from tests.small_bundle import bad_part, good_part
+from tests.system.command_line import assert_refused, edge, rows, running
+
+
+@pytest.fixture
+def moving_line(tmp_path):
+    """Parts for a paced source, so that the run goes on until it is stopped; the last has a scratch."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number in range(300):
+        part = bad_part if number % 3 == 2 else good_part
+        write_picture(folder / f"part{number:03d}.png", part(number))
+    return folder
+
+
+def with_threshold(path, threshold):
+    bundle = load_bundle(path)
+    calibration = replace(bundle.calibration("int8"), threshold=threshold)
+    parts = {"calibration_int8": ("calibration_int8.npz", calibration.to_bytes())}
+    return commit_version(bundle, bundle.manifest, parts, Audit("threshold", note="tried by hand"))
+
+
+def test_a_running_line_follows_its_bundle_and_every_verdict_can_be_replayed(moving_line, bundle_path, tmp_path):
+    before = load_bundle(bundle_path)
+    command = ("--camera", moving_line, "--fps", 40, "--bundle", bundle_path, "--json")
+    with running(*command, cwd=tmp_path) as line:
+        line.wait_for_count(10)
+        after = with_threshold(bundle_path, 0.0)
+        line.wait_for(lambda told: told[-1]["bundle_sha256"] == after.sha256)
+        assert edge("rollback", "--bundle", bundle_path, cwd=tmp_path).returncode == 0
+        line.wait_for(lambda told: told[-1]["bundle_sha256"] == before.sha256 and len(told) > 20)
+        line.signal(signal.SIGINT)
+        line.ended()
+    told = line.verdicts
+    assert [verdict["frame_index"] for verdict in told] == list(range(len(told)))
+    recorded = rows(tmp_path / "records", "id, bundle_sha256, image_state")
+    assert [sha256 for _, sha256, _ in recorded] == [verdict["bundle_sha256"] for verdict in told]
+    for sha256 in (before.sha256, after.sha256):
+        ids = [number for number, version, image in recorded if (version, image) == (sha256, "stored")]
+        result = edge("replay", ids[0], "--bundle", bundle_path, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "same" in result.stdout
+
+
+def test_the_history_says_what_happened_and_where_one_can_go_back_to(bundle_path, tmp_path):
+    before = load_bundle(bundle_path)
+    after = with_threshold(bundle_path, 0.75)
+    result = edge("history", "--bundle", bundle_path, cwd=tmp_path)
+    assert result.returncode == 0
+    for words in ("threshold by", "tried by hand", "to threshold 0.7500", f"live  {after.sha256[:16]}"):
+        assert words in result.stdout
+    told = json.loads(edge("history", "--bundle", bundle_path, "--json", cwd=tmp_path).stdout)
+    assert told["changes"][-1]["before"] == before.sha256
+    assert told["changes"][-1]["happened"]
+    assert [version["live"] for version in told["kept"]][:2] == [True, False]
+
+
+def test_going_back_to_a_version_that_is_not_kept_names_those_that_are(bundle_path, tmp_path):
+    first = load_bundle(bundle_path).sha256
+    for step in range(KEPT_VERSIONS + 1):
+        kept = with_threshold(bundle_path, 0.5 + step / 100)
+    result = edge("rollback", "--bundle", bundle_path, "--to", first[:8], cwd=tmp_path)
+    assert_refused(result, 4, f"no version {first[:8]} is kept", kept.sha256[:16])
+    assert load_bundle(bundle_path).sha256 == kept.sha256
+
+
+def test_a_candidate_becomes_live_after_running_beside_the_live_version(bundle_path, tmp_path):
+    for folder, count, first in (("new", 40, 500), ("moving", 600, 1000)):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            write_picture(tmp_path / folder / f"part{number:03d}.png", good_part(first + number))
+    before = load_bundle(bundle_path).sha256
+    command = ("--camera", "moving", "--fps", 10, "--bundle", bundle_path, "--json", "--no-record")
+    with running(*command, cwd=tmp_path) as line:
+        line.wait_for_count(5)
+        options = ("--shadow", 10, "--shadow-limit", 30)
+        result = edge("recalibrate", "new", "--bundle", bundle_path, *options, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        after = load_bundle(bundle_path).sha256
+        line.wait_for(lambda told: told[-1]["bundle_sha256"] == after)
+        line.signal(signal.SIGINT)
+        line.ended()
+    assert "trial: 10 frames judged by both" in result.stderr
+    assert {verdict["bundle_sha256"] for verdict in line.verdicts} == {before, after}
+    assert not (bundle_path / "candidate.json").exists()
