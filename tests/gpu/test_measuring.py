@@ -10,9 +10,10 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing
 from benchmarks import gpu_line, kernels
 from benchmarks.stand_ins import CopyNetwork, open_stand_in
 from edge.backends.gpu_tensorrt import open_session
-from edge.bundle import load_bundle, write_bundle
+from edge.bundle import load_bundle
 from edge.errors import EngineError, MissingDependency
 from edge.tensorrt_versions import tensorrt_from_module
+from edge.versions import write_bundle
 from tests.gpu.conftest import DEVICE
 from tests.gpu.fake_tensorrt import fake_module
 
