@@ -10,14 +10,14 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing can stand in for an engine")
 
 from edge.backends import gpu_tensorrt  # noqa: E402
-from edge.bundle import load_bundle  # noqa: E402
+from edge.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
 from edge.cli import specimens as specimens_room  # noqa: E402
 from edge.cli.calibrated import Line  # noqa: E402
 from edge.cuda_device import CudaDevice  # noqa: E402
 from edge.errors import EngineError, MissingDependency  # noqa: E402
 from edge.tensorrt_versions import tensorrt_from_module  # noqa: E402
-from edge.versions import write_bundle  # noqa: E402
+from edge.versions import differences, write_bundle  # noqa: E402
 from tests.fakes import write_picture  # noqa: E402
 from tests.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.gpu.fake_cuda import FakeGpu  # noqa: E402
@@ -208,3 +208,19 @@ def test_an_engine_that_the_gpu_refuses_to_load_is_an_engine_error(calibrated, d
     calibration = bundle.calibration("int8", target="tensorrt")
     with pytest.raises(EngineError, match="cannot load the engine"):
         gpu_tensorrt.calibrated_gpu_backend(bundle, "tensorrt", calibration, None, 0.0)
+
+
+def test_recalibrating_an_engine_is_refused_with_what_does_it(calibrated, data, tmp_path, capsys):
+    settings = tmp_path / "config.yaml"
+    settings.write_text("inspection:\n  backend: tensorrt\n")
+    arguments = ("recalibrate", data / "train" / "good", "--bundle", calibrated, "--config", settings)
+    assert run(*arguments) == 2
+    assert "calibrate --bundle BUNDLE --data NORMALS --backend tensorrt" in capsys.readouterr().err
+
+
+def test_differences_between_versions_name_the_engine_s_calibration(calibrated):
+    bundle = load_bundle(calibrated)
+    without = {key: entry for key, entry in bundle.manifest.files.items() if key != "calibration_tensorrt_int8"}
+    before = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"files": without}), "")
+    (found,) = differences(before, bundle)
+    assert found.startswith("tensorrt int8: not calibrated to threshold")
