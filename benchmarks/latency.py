@@ -1,11 +1,9 @@
 """How fast frames become verdicts: `python -m benchmarks.latency [--bundle B] [--out FILE.json]`.
 
-Inspections alternate frame by frame with bare engine calls, so that whatever else the machine does hits both. A bare
-call is the bundle's network as it is, alone: its float input already filled, all its outputs in full. What the
-inspection runs may be less than that, where the score needs less, so a ratio below one is possible. Rows are measured
---repeats times; of those, the one with the fastest bare engine is reported (the quietest, whatever the inspection
-did), and all are listed. Folder runs and first verdicts start the real program as a user would; of several folder
-runs the median is reported.
+What `edge-inspect benchmark` measures, for every backend, precision and frame size; and what it does not: the program
+as a user starts it, over folders, to its first verdict, and over a long run. Rows are measured --repeats times; of
+those, the one with the fastest bare engine is reported (the quietest, whatever the inspection did), and all are listed.
+Of several folder runs the median is reported.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +23,15 @@ import numpy as np
 
 from benchmarks.program_run import first_verdict_s, run_folder
 from benchmarks.results_file import write_result
+from benchmarks.timing.bare_engine import open_bare_engines
+from benchmarks.timing.figures import percentiles
+from benchmarks.timing.report import latency_report
+from benchmarks.timing.run import Plan
+from benchmarks.timing.run import measure as measure_frames
 from edge.backends import CPU_BACKENDS, installed, open_backend
-from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle, load_bundle
-from edge.datatypes import STAGES, U8, Frame, StageTimes
+from edge.config import Settings
+from edge.datatypes import U8
 from edge.errors import EdgeInspectError, MissingDependency
 from edge.inspector import Inspector
 from edge.picture import read_picture
@@ -39,7 +41,10 @@ from edge.samples import sample_bundle, sample_line
 PRECISIONS = ("int8", "fp32")
 CAMERA_SIZE = (480, 640)
 WARM_UP_FRAMES = 20
-LEVELS = (50, 90, 95, 99, 100)
+_ROW_KEYS = (
+    "engine_ms", "end_to_end_ms", "loop_ms", "stages_ms", "overhead_ratio_p50", "overhead_ratio_paired",
+    "loop_over_engine_p50", "frames_per_s",
+)  # fmt: skip
 _COMPARED = ("overhead_ratio_p50", "overhead_ratio_paired", "p99_over_p50", "load_average")
 
 
@@ -141,62 +146,24 @@ def frames_of_size(height: int, width: int) -> list[U8]:
 def inspection_times(
     bundle: ModelBundle, backend: str, precision: str, images: Sequence[U8], count: int
 ) -> dict[str, Any]:
-    """Percentiles of `count` inspections, and of as many bare engine calls in between."""
+    """Figures of `count` inspections back to back without records, and of as many bare engine calls in between."""
     calibration = bundle.calibration(precision)
-    network = open_network(backend, bundle.read(f"model_{precision}"), bundle.manifest, None)
-    inspector = Inspector(
-        open_backend(bundle, backend, precision),
-        bundle.preprocess,
-        calibration.threshold,
-        calibration.pixel_threshold,
-        bundle.sha256,
-    )
-    bare, whole = np.empty(count), np.empty(count)
-    stages: list[StageTimes] = []
-
-    def call_engine(index: int) -> None:
-        started = time.perf_counter_ns()
-        network.run()
-        bare[index] = (time.perf_counter_ns() - started) / 1e6
-
-    def inspect(index: int) -> None:
-        image = images[index % len(images)]
-        utc = datetime.now(timezone.utc)
-        started = time.perf_counter_ns()
-        verdict = inspector.inspect(Frame(index, started, utc, "benchmark", image))
-        whole[index] = (time.perf_counter_ns() - started) / 1e6
-        stages.append(verdict.times)
-
+    thresholds = calibration.threshold, calibration.pixel_threshold
+    inspector = Inspector(open_backend(bundle, backend, precision), bundle.preprocess, *thresholds, bundle.sha256)
+    (engine,) = open_bare_engines(bundle, backend, precision, None, 1)
     try:
-        for index in range(-min(WARM_UP_FRAMES, count), count):
-            # who comes first changes from frame to frame: it finds the caches as the other left them
-            for call in (inspect, call_engine) if index % 2 else (call_engine, inspect):
-                call(index)
+        plan = Plan(Settings(), images, frames=count, warm_up=min(WARM_UP_FRAMES, count))
+        report = latency_report(measure_frames(plan, [inspector], [engine]))
     finally:
         inspector.backend.close()
-        network.close()
-    stages = stages[-count:]
+        engine.close()
+    whole = report["end_to_end_ms"]
     return {
         "backend": backend,
         "precision": precision,
-        "engine_ms": percentiles(bare),
-        "inspect_ms": percentiles(whole),
-        "stages_ms": {
-            stage: percentiles([getattr(times, stage) for times in stages])
-            for stage in STAGES
-            if stage not in ("wait", "total")
-        },
-        "overhead_ratio_p50": round(float(np.median(whole) / np.median(bare)), 4),
-        # of neighbours: what slows the machine for a while slows both
-        "overhead_ratio_paired": round(float(np.median(whole / bare)), 4),
-        "p99_over_p50": round(float(np.percentile(whole, 99) / np.median(whole)), 3),
+        **{key: report[key] for key in _ROW_KEYS},
+        "p99_over_p50": round(whole["p99"] / whole["p50"], 3),
     }
-
-
-def percentiles(values: Sequence[float] | np.ndarray[Any, Any]) -> dict[str, float]:
-    """p50, p90, p95, p99 and the maximum."""
-    names = [*(f"p{level}" for level in LEVELS[:-1]), "max"]
-    return {name: round(float(value), 4) for name, value in zip(names, np.percentile(values, LEVELS), strict=True)}
 
 
 def resize_times(size: int, count: int) -> dict[str, Any]:
@@ -245,11 +212,9 @@ def _listed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "engine_p50_ms": row["engine_ms"]["p50"],
-            "inspect_p50_ms": row["inspect_ms"]["p50"],
-            "inspect_p99_ms": row["inspect_ms"]["p99"],
-            **{
-                key: row[key] for key in ("overhead_ratio_p50", "overhead_ratio_paired", "p99_over_p50", "load_average")
-            },
+            "end_to_end_p50_ms": row["end_to_end_ms"]["p50"],
+            "end_to_end_p99_ms": row["end_to_end_ms"]["p99"],
+            **{key: row[key] for key in _COMPARED},
         }
         for row in rows
     ]
@@ -277,12 +242,12 @@ def picture_folder(folder: Path, suffix: str, count: int) -> Path:
 def table(values: dict[str, Any]) -> str:
     """The figures for a person."""
     lines = [
-        f"{'backend':<12}{'network':<8}{'frame':>9}{'engine p50':>12}{'inspect p50':>12}{'p90':>8}{'p95':>8}{'p99':>8}"
+        f"{'backend':<12}{'network':<8}{'frame':>9}{'engine p50':>12}{'whole p50':>12}{'p90':>8}{'p95':>8}{'p99':>8}"
         f"{'max':>8}{'ratio':>8}{'paired':>8}{'p99/p50':>9}   ms"
     ]
     for row in values["inspection"]:
         height, width = row["frame_px"]
-        whole = row["inspect_ms"]
+        whole = row["end_to_end_ms"]
         lines.append(
             f"{row['backend']:<12}{row['precision']:<8}{f'{width}x{height}':>9}{row['engine_ms']['p50']:>12.2f}"
             f"{whole['p50']:>12.2f}{whole['p90']:>8.2f}{whole['p95']:>8.2f}{whole['p99']:>8.2f}{whole['max']:>8.2f}"

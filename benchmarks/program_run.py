@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results_file import ROOT
+from benchmarks.timing.usage import resident_mb
 from edge.errors import UsageError
 
 MEMORY_SAMPLES = 1000
@@ -71,7 +72,7 @@ def run_folder(bundle: Path, pictures: Path, backend: str, precision: str, recor
                     first = last
                 verdicts += 1
                 if verdicts % every == 0:
-                    resident = _resident_mb(process.pid)
+                    resident = resident_mb(process.pid)
                     if resident is not None:
                         memory.append((verdicts, round(resident, 2)))
         if process.returncode or verdicts != count:
@@ -104,14 +105,6 @@ def _started(command: list[str], work: Path, errors: Any) -> subprocess.Popen[by
 def _refuse(code: int, work: Path) -> None:
     last_words = (work / "stderr.txt").read_text(errors="replace").strip()[-500:]
     raise UsageError(f"the program ended early with code {code}: {last_words}", fix="run it by hand to see why")
-
-
-def _resident_mb(process: int) -> float | None:
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 def _slope_kb_per_1000(memory: list[tuple[int, float]]) -> float | None:

@@ -19,6 +19,7 @@ from edge.hardware import Processor, read_processor
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+_NUMBERS = re.compile(r"\[[\s\d.,eE+-]*\]")
 PACKAGES = ("edge-inspect", "numpy", "opencv-python-headless", "openvino", "onnxruntime", "torch")
 
 
@@ -36,7 +37,12 @@ def device_slug(processor: Processor) -> str:
 def write_result(path: Path, command: str, values: Mapping[str, Any]) -> None:
     """Write values under the head that every result carries; replaces an older file at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps({**result_head(command), **values}, indent=1) + "\n").encode())
+    write_atomically(path, (json_text({**result_head(command), **values}) + "\n").encode())
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """Indented JSON, with lists of numbers on one line: thousands of times need not be as many lines."""
+    return _NUMBERS.sub(lambda found: re.sub(r"\s+", " ", found[0]), json.dumps(values, indent=1))
 
 
 def result_head(command: str) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Start of shift: golden parts must come out OK and defects NG before a line counts as ready.
 
-Pure but for the inspector: pictures in, what was said about each out. What is kept of it lies in `challenge_records`.
+Pictures in, what was said about each out. What is kept of it lies in `challenge_records`.
 """
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -102,7 +103,9 @@ def challenged(
             continue
         for defect in seeded_defects(frame.image, inspector.preprocess, seeded, seeded_area):
             text = f"{defect.name} of {100 * defect.area:.2g} % on {name}"
-            yield _shown(inspector, "seeded", text, replace(frame, image=defect.picture))
+            # the time that drawing took is not the line's
+            now_ns = time.perf_counter_ns()
+            yield _shown(inspector, "seeded", text, replace(frame, image=defect.picture, captured_ns=now_ns))
 
 
 def _shown(inspector: Inspector, kind: Kind, name: str, frame: Frame) -> Shown:

@@ -36,6 +36,7 @@ _ROOMS = {
     "evaluate": ("measure", "evaluate"),
     "rules": ("rules", "rules"),
     "compare": ("compare", "compare"),
+    "benchmark": ("benchmark", "benchmark"),
     "doctor": ("measure", "doctor"),
     "challenge": ("challenge", "challenge"),
     "replay": ("records", "replay"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
+from edge.cli.benchmark_options import add_benchmark
 from edge.cli.challenge_options import add_challenge
 from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
@@ -324,6 +325,7 @@ COMMANDS = {
     "evaluate": ("measure a bundle on labelled test pictures", _evaluate),
     "rules": ("check an expert's rules about defects, or look at the starters", _rules),
     "compare": ("train every method on the same parts and recommend one", _compare),
+    "benchmark": ("how long a frame takes, where the time goes, and what changed", add_benchmark),
     "doctor": ("tell what this machine can run, and what to mend", _doctor),
     "challenge": ("start of shift: golden parts must be OK and defects NG before the line is ready", add_challenge),
     "replay": ("judge a recorded picture again; it must give the recorded verdict", _replay),

@@ -49,7 +49,7 @@ def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
 def test_a_line_with_a_stand_in_is_measured_with_its_memory_and_its_network_alone(gpu, small, bundle, tmp_path):
     values = gpu_line.measure(bundle, "copy", 3, tmp_path, ())
     assert values["graph_nodes"] >= 5
-    assert set(values["verdict_ms"]) == {"p50", "p90", "p95", "p99", "max"}
+    assert {"p50", "p99", "max"} <= set(values["verdict_ms"])
     assert values["memory"]["lost_bytes"] == 0
     assert set(values["without_graph"]["verdict_ms"]) == set(values["verdict_ms"])
     assert "against_processor" not in values

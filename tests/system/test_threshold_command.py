@@ -4,6 +4,7 @@ import json
 
 from edge.bundle import load_bundle
 from edge.bundle_history import read_history
+from edge.versions import write_bundle
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 from tests.system.command_line import assert_refused, decisions, edge_here, verdicts
@@ -31,15 +32,17 @@ def test_a_threshold_is_changed_without_export_and_rolled_back(bundle_path, line
 
 
 def test_an_unsure_band_marks_parts_and_changes_no_decision(bundle_path, line, here):
+    for seed in range(700, 710):
+        write_picture(line / f"more{seed}.png", good_part(seed))
     run = ("--camera", line, "--bundle", bundle_path, "--no-record", "--json")
     before = decisions(edge_here(here, *run).stdout)
-    # of 24 good parts half may be looked at, so some of the four good ones will be
+    # half of good parts may be looked at, so some of these fourteen will be
     made = edge_here(here, "threshold", "--bundle", bundle_path, "--review", 50)
     assert made.returncode == 0, made.stderr
     after = edge_here(here, *run)
     assert decisions(after.stdout) == before
     marked = [verdict["review"] for verdict in verdicts(after.stdout)]
-    assert 0 < sum(marked) <= 4
+    assert 0 < sum(marked) < 14
     assert f"({sum(marked)} for review)" in after.stderr
     assert edge_here(here, "threshold", "--bundle", bundle_path, "--no-review").returncode == 0
     assert not any(verdict["review"] for verdict in verdicts(edge_here(here, *run).stdout))
@@ -60,6 +63,10 @@ def test_what_makes_no_sense_is_refused_and_the_bundle_is_untouched(bundle_path,
 
 
 def test_calibrating_with_known_defective_parts_shows_what_thresholds_find_of_them(bundle_path, here, tmp_path):
+    # without an INT8 network there is no gate, which takes most of a calibration's time
+    whole = load_bundle(bundle_path).manifest
+    fp32 = {key: entry for key, entry in whole.files.items() if "fp32" in key}
+    write_bundle(bundle_path, whole.model_copy(update={"files": fp32}), {})
     good, ng = tmp_path / "good", tmp_path / "ng"
     for folder, part, count in ((good, good_part, 12), (ng, bad_part, 3)):
         folder.mkdir()

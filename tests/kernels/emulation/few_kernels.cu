@@ -9,6 +9,7 @@ KERNEL(preprocess_f32, PreprocessParameters, preprocess<float, false>)
 KERNEL(residual_u8_f16_all_1, ResidualParameters, residual<std::uint8_t, Half, ALL, 1>)
 #ifndef __CUDACC__
 KERNEL(residual_u8_f32_all_2, ResidualParameters, residual<std::uint8_t, float, ALL, 2>)
+KERNEL(evidence_f32_2, ResidualParameters, evidence_alone<float, 2>)
 #endif
 KERNEL(reduce_box, ReduceParameters, reduce<Box>)
 KERNEL(reduce_gaussian, ReduceParameters, reduce<Gaussian>)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from edge.manifest import BlendSpec, ImageScoreSpec, ScoreSpec, SmoothSpec
+from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from tests.kernels.device_case import ALL_TERMS, assert_equal_to_the_last_bit, computed, made_up
 from tests.kernels.emulation import EmulatedModule, HostMemory
 
@@ -27,8 +27,12 @@ def main() -> None:
         case = made_up(shape, spec(SMOOTHINGS[index % 3], 1), ("recon", "seg_logit", "emb_dist"), 2, "f16")
         assert_equal_to_the_last_bit(case, computed(case, module, HostMemory(exact=True, missing_bytes=missing_bytes)))
     for shape in ((2, 2), (62, 130)):
-        case = made_up(shape, spec(SMOOTHINGS[0], 2), ("recon", "seg_logit"), 2, "f32")
-        assert_equal_to_the_last_bit(case, computed(case, module, HostMemory(exact=True, missing_bytes=missing_bytes)))
+        for outputs in (("recon", "seg_logit"), ("seg_logit", "emb_dist")):
+            residual = ALL_TERMS if "recon" in outputs else ResidualSpec()
+            chosen = spec(SMOOTHINGS[0], 2).model_copy(update={"residual": residual})
+            case = made_up(shape, chosen, outputs, 2, "f32")
+            memory = HostMemory(exact=True, missing_bytes=missing_bytes)
+            assert_equal_to_the_last_bit(case, computed(case, module, memory))
     print("sound:", *sorted(set(module.launched)))
 
 

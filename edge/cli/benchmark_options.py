@@ -1,0 +1,81 @@
+"""Options of `edge-inspect benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from edge.cli.options import add_backend, add_bundle, add_uncalibrated, positive, positive_int, whole_number
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def add_benchmark(parser: argparse.ArgumentParser) -> None:
+    add_bundle(parser)
+    add_backend(parser)
+    add_uncalibrated(parser)
+    what = parser.add_argument_group("what is shown")
+    what.add_argument(
+        "--source",
+        default="demo",
+        help="pictures, a folder or a video to show as a camera would, a real camera, or demo (default: demo)",
+    )
+    what.add_argument("--frame-size", type=frame_size, metavar="WxH", help="make the pictures frames of this size")
+    pace = parser.add_argument_group("at which pace")
+    cadence = pace.add_mutually_exclusive_group()
+    cadence.add_argument("--cadence", metavar="RATE", help="2.5/s, 90/min or 400ms (default: back to back)")
+    cadence.add_argument("--cadence-from", type=Path, metavar="RECORDS", help="the gaps that a line recorded, idle too")
+    pace.add_argument("--deadline", type=positive, metavar="MS", help="what a frame may take (default: until the next)")
+    pace.add_argument("--streams", type=positive_int, metavar="N", help="as many cameras at once (default: 1)")
+    length = parser.add_argument_group("for how long")
+    length.add_argument("--frames", type=positive_int, help="frames of each stream (default: 1000, or for a minute)")
+    length.add_argument("--duration", type=duration, metavar="TIME", help="such as 90s, 10m or 1h")
+    length.add_argument("--soak", type=duration, metavar="TIME", help="the same, and tell how times and memory drift")
+    length.add_argument("--warm-up", type=warm_up, default=20, metavar="N", help="frames told apart (default: 20)")
+    kind = parser.add_argument_group("something else than latency").add_mutually_exclusive_group()
+    kind.add_argument("--throughput", action="store_true", help="as many frames as the processor can do")
+    kind.add_argument("--curves", action="store_true", help="how times grow with frame side and streams")
+    kind.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="what changed between two --out files")
+    compared = parser.add_argument_group("with --compare")
+    compared.add_argument(
+        "--limit",
+        type=positive,
+        default=1.05,
+        metavar="RATIO",
+        help="B over A that is still no regression (default: 1.05)",
+    )
+    compared.add_argument("--across", action="store_true", help="also across machines, bundles or options")
+    result = parser.add_argument_group("results")
+    result.add_argument("--no-record", action="store_true", help="keep no records, not even temporary ones")
+    result.add_argument("--json", action="store_true", help="print the figures as JSON")
+    result.add_argument("--out", type=Path, metavar="FILE", help="write the figures, a .json file to compare later")
+    result.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="write distributions and timeline, an .html file; of --curves also .svg",
+    )
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """640x480 → (480, 640): rows first, as everywhere."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if found is None or not int(found[1]) or not int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
+    return int(found[2]), int(found[1])
+
+
+def duration(text: str) -> float:
+    """90s, 10m, 1h or a number of seconds → seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h)?", text)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 10m or 1h")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def warm_up(text: str) -> int:
+    count = whole_number(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return count
