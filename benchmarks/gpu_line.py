@@ -18,8 +18,9 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks.gpu_timing import free_bytes, open_session_here
-from benchmarks.latency import CAMERA_SIZE, WARM_UP_FRAMES, frames_of_size, percentiles
+from benchmarks.latency import CAMERA_SIZE, WARM_UP_FRAMES, frames_of_size
 from benchmarks.stand_ins import STAND_INS, open_stand_in
+from benchmarks.timing.figures import percentiles
 from calibration.ranges import ranges_from_bytes
 from edge.backends import calibrated_backends
 from edge.backends.cuda_driver import DriverError

@@ -12,7 +12,7 @@ from edge.datatypes import U8
 from edge.picture import read_picture
 
 # between two pictures of one scene: position in px, light as a share, sensor noise in levels
-_JITTER_PX, _FLICKER, _NOISE = 1.0, 0.015, 2.0
+_JITTER_PX, _FLICKER, _NOISE = 1.5, 0.015, 2.0
 
 SceneChange = Callable[[U8], U8]
 

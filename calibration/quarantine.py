@@ -28,8 +28,8 @@ _TO_SIGMA = 1.4826
 # evidence of good parts has an exponential tail at worst: one of 1,000 lies this many upper median deviations out.
 # Good parts in quarantine would lower the threshold, so the limit is far; few samples know their spread badly
 _FAR, _FAR_OF_FEW = 6.0, 4.0
-# upper median deviations of evidence below this are no spread but luck
-_LEAST_SPREAD = 0.05
+# a spread of evidence below this share of its median is no spread but luck
+_LEAST_SPREAD = 0.1
 _LARGEST_SCORE = 1 - 1e-6
 # how much further out evidence goes on growing than that of the line
 _WIDE = 10.0
@@ -123,7 +123,7 @@ def outlier_limit(scores: F32) -> float:
     while count != len(evidence):
         count = len(evidence)
         middle = float(np.median(evidence))
-        spread = max(_TO_SIGMA * float(np.median(evidence[evidence >= middle] - middle)), _LEAST_SPREAD)
+        spread = max(_TO_SIGMA * float(np.median(evidence[evidence >= middle] - middle)), _LEAST_SPREAD * middle)
         limit = middle + _FAR * (1 + _FAR_OF_FEW / count) * spread
         evidence = evidence[evidence <= limit]
     return -math.expm1(-limit)

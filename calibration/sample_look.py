@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from edge.datatypes import F32, U8
 from edge.normals import picture_sha256
+from edge.part_watch import SMALL_SIDE, shrunk
 
 F64 = NDArray[np.float64]
 
-SMALL_SIDE = 32
 # pictures are looked at with at most this longest side, in px: finer detail costs time and no network sees it
 _LONGEST_SIDE_PX = 1280
 # cells at the edge of the small picture that tell the background
@@ -40,7 +40,7 @@ FEATURES = (
     Feature("brightness", 4.0, " levels"),
     Feature("contrast", 0.1, logarithmic=True),
     Feature("edges", 0.1, logarithmic=True),
-    Feature("focus", 0.1, logarithmic=True),
+    Feature("focus", 0.07, logarithmic=True),
     Feature("noise", 0.25, logarithmic=True),
     Feature("green to red", 1.5, " levels"),
     Feature("blue to yellow", 1.5, " levels"),
@@ -70,19 +70,19 @@ def look_at(name: str, picture: U8, region: U8) -> Look:
     if shrink < 1:
         side = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         seen = np.asarray(cv2.resize(region, side, interpolation=cv2.INTER_AREA), np.uint8)
-    small = np.asarray(cv2.resize(seen, (SMALL_SIDE, SMALL_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    small = shrunk(seen)
     features = np.array([*_light_and_detail(seen), *_colour(small), *_place(small)])
     return Look(name, picture.shape[0], picture.shape[1], picture_sha256(picture), features, small)
 
 
-def background(small: NDArray[np.generic]) -> F32:
+def background(small: U8) -> F32:
     """The colour (3,) of the picture's edge: the median of its outer cells."""
     edge = np.ones(small.shape[:2], np.bool_)
     edge[_BORDER_CELLS:-_BORDER_CELLS, _BORDER_CELLS:-_BORDER_CELLS] = False
     return np.asarray(np.median(small[edge], 0), np.float32)
 
 
-def apart(small: NDArray[np.generic]) -> F32:
+def apart(small: U8) -> F32:
     """How far each cell (32, 32) is from the colour of the picture's edge, in levels of its most different channel."""
     return np.asarray(np.abs(small.astype(np.float32) - background(small)).max(2), np.float32)
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from calibration.sample_look import F64, FEATURES, PART_LEVELS, SMALL_SIDE, Look, apart
+from calibration.sample_look import F64, FEATURES, PART_LEVELS, Look, apart
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.npz import NpzError, read_npz
+from edge.part_watch import SMALL_SIDE
 
 # fewer samples than this say nothing about each other
 ENOUGH = 8
 # median absolute deviation → standard deviation of a normal distribution
 _TO_SIGMA = 1.4826
+# by this share of 1 / count a spread may be larger than it seems
+_UNSURE = 8.0
 # what no good part is held against: levels a cell may differ in anyway
 _FINEST_CELL = 3.0
 # cells that decide how unlike the most unlike spot is
@@ -97,13 +101,13 @@ def statistics_from_bytes(data: bytes) -> SampleStatistics:
     """Inverse of `SampleStatistics.to_bytes`; raises UsageError for anything else."""
     try:
         arrays = read_npz(data, _LIMITS_BYTES)
-        numbers = dict(zip(_NUMBERS, arrays.pop("numbers").astype(np.float64).tolist(), strict=True))
-        whole = {name: int(numbers.pop(name)) for name in ("count", "height_px", "width_px")}
+        values: dict[str, Any] = dict(zip(_NUMBERS, arrays.pop("numbers").astype(np.float64).tolist(), strict=True))
+        values |= {name: int(values[name]) for name in ("count", "height_px", "width_px")}
         small = (SMALL_SIDE, SMALL_SIDE, 3)
-        typical = arrays.pop("typical").astype(np.uint8).reshape(small)
-        cell_spread = arrays.pop("cell_spread").astype(np.float32).reshape(small)
-        others = {name: values.astype(np.float64) for name, values in arrays.items()}
-        return SampleStatistics(typical=typical, cell_spread=cell_spread, **whole, **numbers, **others)
+        values["typical"] = arrays.pop("typical").astype(np.uint8).reshape(small)
+        values["cell_spread"] = arrays.pop("cell_spread").astype(np.float32).reshape(small)
+        values |= {name: array.astype(np.float64) for name, array in arrays.items()}
+        return SampleStatistics(**values)
     except (NpzError, ValueError, TypeError) as error:
         raise UsageError(
             f"not the statistics of samples: {error}", fix="make them anew from pictures of known good parts"
@@ -159,8 +163,10 @@ def common_size(looks: Sequence[Look]) -> tuple[int, int] | None:
 
 
 def _centre_and_spread(values: F64, finest: F64 | float) -> tuple[F64, F64]:
+    """Median and robust standard deviation over the rows; that of few samples is taken for larger than it seems."""
     centre = np.median(values, 0)
-    return centre, np.maximum(_TO_SIGMA * np.median(np.abs(values - centre), 0), finest)
+    spread = _TO_SIGMA * np.median(np.abs(values - centre), 0) * (1 + _UNSURE / len(values))
+    return centre, np.maximum(spread, finest)
 
 
 def _part(typical: U8) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

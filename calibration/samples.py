@@ -17,15 +17,12 @@ from calibration.sample_statistics import DISTANCES, ENOUGH, SampleStatistics, c
 from edge.config import FreshnessSettings
 from edge.datatypes import F32, U8
 from edge.freshness import FreshnessCheck
+from edge.part_watch import SAME_LEVELS, levels_apart, same_moment_slack
 from edge.picture import UndecodablePicture, decode_picture
 
 # robust standard deviations from which on a sample is no longer believed: far out, because the tail of good parts is
-# what a threshold must know. Few samples know their spread badly: the limit grows by this share of 1 / count.
+# what a threshold must know
 _FAR = 5.0
-_FAR_OF_FEW = 4.0
-# two pictures are of the same moment of the same part when they differ by less than sensor noise leaves in a picture
-# of 32 x 32, with light that flickers by this share
-_SAME_LEVELS, _FLICKER = 0.8, 0.07
 _SIGNATURE_SIDE = 16
 # where less than this share of the part's contrast is left, there is no part
 _ABSENT = 0.35
@@ -155,9 +152,15 @@ class Screener:
         self._known: SampleStatistics | None = None
 
     @property
-    def count(self) -> int:
-        """Samples that have not been turned away at once."""
-        return len(self._looks)
+    def turned_away(self) -> tuple[Rejected, ...]:
+        """What `add` rejected; a screening tells these first."""
+        return tuple(self._rejected)
+
+    def forget(self, name: str) -> None:
+        """Take a sample out again, as if it had never come."""
+        for index in [index for index, look in enumerate(self._looks) if look.name == name]:
+            del self._hashes[self._looks.pop(index).sha256]
+            self._signatures = np.delete(self._signatures, index, 0)
 
     def add(self, sample: Sample, *, at_once: bool = False) -> Rejected | None:
         """Why the picture is no sample, or None so far; one that is told here is not looked at again.
@@ -165,7 +168,7 @@ class Screener:
         at_once: hold it against those before it, too, once there are enough; else only `screening` does.
         """
         found = self._fault(sample)
-        if not isinstance(found, Rejected) and at_once and len(self._looks) >= ENOUGH:
+        if isinstance(found, Look) and at_once and len(self._looks) >= ENOUGH:
             found = self._against_earlier(found) or found
         if isinstance(found, Rejected):
             self._rejected.append(found)
@@ -213,7 +216,7 @@ class Screener:
             return Rejected(sample.name, Reason(str(fault.reason).replace("_", " ")), fault.detail)
         look = look_at(sample.name, picture, picture[y : y + down, x : x + across])
         if look.sha256 in self._hashes:
-            return Rejected(sample.name, Reason.DUPLICATE, f"the same pixels as {self._hashes[look.sha256]}")
+            return Rejected(sample.name, Reason.DUPLICATE, f"the same pixels as {Path(self._hashes[look.sha256]).name}")
         same = self._same_moment(look)
         if same is not None:
             return Rejected(sample.name, Reason.DUPLICATE, same)
@@ -232,14 +235,15 @@ class Screener:
         signature = _signature(look.small)
         earlier = self._signatures[: len(self._looks)]
         # the mean of cells differs by no more than the cells do: no pair is missed
-        slack = _SAME_LEVELS + _FLICKER * float(np.sqrt((signature**2).mean()))
+        slack = same_moment_slack(float(np.sqrt((signature**2).mean())))
         near = np.flatnonzero(((earlier - signature) ** 2).mean(1) <= slack**2)
         for index in near:
-            difference = _difference(look.small, self._looks[index].small)
-            if difference <= _SAME_LEVELS:
+            difference = levels_apart(look.small, self._looks[index].small)
+            if difference <= SAME_LEVELS:
+                earlier_name = Path(self._looks[index].name).name
                 return (
-                    f"shows what {self._looks[index].name} shows: {difference:.2f} grey levels apart, "
-                    f"noise alone makes up to {_SAME_LEVELS:g}"
+                    f"shows what {earlier_name} shows: {difference:.2f} grey levels apart, "
+                    f"noise alone makes up to {SAME_LEVELS:g}"
                 )
         return None
 
@@ -260,33 +264,25 @@ def _signature(small: U8) -> F32:
     return np.asarray(cells - cells.mean(), np.float32)
 
 
-def _difference(one: U8, other: U8) -> float:
-    """Root mean square difference in levels, of light that flickers: a small gain and an offset are taken out."""
-    a, b = (values.astype(np.float32).ravel() - values.mean() for values in (one, other))
-    gain = float(np.clip(a @ b / max(float(b @ b), 1.0), 1 - _FLICKER, 1 + _FLICKER))
-    return float(np.sqrt(((a - gain * b) ** 2).mean()))
-
-
 def _strangeness(look: Look, known: SampleStatistics) -> Rejected | None:
     """The first and gravest way in which the sample is unlike the others."""
-    far = _FAR * (1 + _FAR_OF_FEW / known.count)
     # where parts do not lie the same way, the centre of what is seen says nothing
     everything = tuple(name for name in FEATURE if known.likeness >= _ALIGNED or not name.startswith("place"))
     return (
-        _empty(look, known, far)
-        or _far_feature(look, known, far, Reason.INCONSISTENT, _LIGHT)
-        or _far_feature(look, known, far, Reason.BLURRED, _SHARPNESS)
-        or _far_feature(look, known, far, Reason.INCONSISTENT, everything)
-        or _unlike(look, known, far, Reason.INCONSISTENT)
-        or _far_distance(look, known, far)
+        _empty(look, known)
+        or _far_feature(look, known, Reason.INCONSISTENT, _LIGHT)
+        or _far_feature(look, known, Reason.BLURRED, _SHARPNESS)
+        or _far_feature(look, known, Reason.INCONSISTENT, everything)
+        or _unlike(look, known, Reason.INCONSISTENT)
+        or _far_distance(look, known)
     )
 
 
-def _empty(look: Look, known: SampleStatistics, far: float) -> Rejected | None:
+def _empty(look: Look, known: SampleStatistics) -> Rejected | None:
     if known.presence > 0:
         presence = known.presence_of(look)
         fall = np.log((known.presence + 1) / (presence + 1))
-        if fall < -np.log(_ABSENT) or fall < far * known.presence_spread:
+        if fall < -np.log(_ABSENT) or fall < _FAR * known.presence_spread:
             return None
         detail = (
             f"where the others show the part, it stands out from the background by {presence:.0f} levels; "
@@ -295,40 +291,38 @@ def _empty(look: Look, known: SampleStatistics, far: float) -> Rejected | None:
         return Rejected(look.name, Reason.EMPTY, detail)
     edges = FEATURE["edges"]
     fall = known.centre[edges] - look.features[edges]
-    if fall < -np.log(_ABSENT) or fall < far * known.spread[edges]:
+    if fall < -np.log(_ABSENT) or fall < _FAR * known.spread[edges]:
         return None
-    return Rejected(look.name, Reason.EMPTY, _against(look, known, edges, far))
+    return Rejected(look.name, Reason.EMPTY, _against(look, known, edges))
 
 
-def _far_feature(
-    look: Look, known: SampleStatistics, far: float, reason: Reason, names: Sequence[str]
-) -> Rejected | None:
+def _far_feature(look: Look, known: SampleStatistics, reason: Reason, names: Sequence[str]) -> Rejected | None:
     """The feature of these that is furthest out; a picture is blurred by too little focus or edges, not by too much."""
     deviations = (look.features - known.centre) / known.spread
     if reason is Reason.BLURRED:
         deviations = np.minimum(deviations, 0)
     worst = max((FEATURE[name] for name in names), key=lambda index: abs(deviations[index]))
-    if abs(deviations[worst]) <= far:
+    if abs(deviations[worst]) <= _FAR:
         return None
-    return Rejected(look.name, reason, _against(look, known, worst, far))
+    return Rejected(look.name, reason, _against(look, known, worst))
 
 
-def _far_distance(look: Look, known: SampleStatistics, far: float) -> Rejected | None:
+def _far_distance(look: Look, known: SampleStatistics) -> Rejected | None:
     distances = known.distances(look)
     deviations = (distances - known.distance_centre) / known.distance_spread
     worst = int(np.argmax(deviations))
-    if deviations[worst] <= far:
+    if deviations[worst] <= _FAR:
         return None
     times = float(np.exp(distances[worst] - known.distance_centre[worst]))
-    allowed = float(np.exp(far * known.distance_spread[worst]))
+    allowed = float(np.exp(_FAR * known.distance_spread[worst]))
     where = {"difference": "the whole picture is", "spot": "its most unusual spot is"}[DISTANCES[worst]]
     detail = f"{where} {times:.1f} times as far from the typical one as usual, {allowed:.1f} times is the limit"
     return Rejected(look.name, Reason.INCONSISTENT, detail)
 
 
-def _unlike(look: Look, known: SampleStatistics, far: float, reason: Reason) -> Rejected | None:
+def _unlike(look: Look, known: SampleStatistics, reason: Reason) -> Rejected | None:
     """A picture whose bright and dark places are others than those of parts that always lie the same way."""
-    limit = known.likeness - max(_FALL, far * known.likeness_spread)
+    limit = known.likeness - max(_FALL, _FAR * known.likeness_spread)
     likeness = known.likeness_of(look)
     if known.likeness < _ALIGNED or likeness >= limit:
         return None
@@ -341,23 +335,23 @@ def _unlike(look: Look, known: SampleStatistics, far: float, reason: Reason) -> 
 def _foreign(look: Look, known: SampleStatistics) -> Rejected | None:
     """A sample of another product than the known one; only what no change of light or place explains counts."""
     if known.likeness >= _ALIGNED:
-        return _unlike(look, known, _FAR, Reason.OTHER_PRODUCT)
+        return _unlike(look, known, Reason.OTHER_PRODUCT)
     colours = [FEATURE["green to red"], FEATURE["blue to yellow"]]
     apart = np.abs(look.features - known.centre)
     colour = float(np.hypot(*np.maximum(apart[colours] - _FAR * known.spread[colours], 0)))
     if colour > _OTHER_COLOUR_LEVELS:
         worst = max(colours, key=lambda index: apart[index])
-        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, worst, _FAR))
+        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, worst))
     edges = FEATURE["edges"]
     if apart[edges] > max(_OTHER_EDGES, _FAR * known.spread[edges]):
-        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, edges, _FAR))
+        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, edges))
     return None
 
 
-def _against(look: Look, known: SampleStatistics, index: int, far: float) -> str:
+def _against(look: Look, known: SampleStatistics, index: int) -> str:
     """brightness 52 levels; 128 is usual here, 104 to 152 would pass."""
     feature, value, usual = FEATURES[index], look.features[index], known.centre[index]
-    reach = far * known.spread[index]
+    reach = _FAR * known.spread[index]
     if feature.logarithmic:
         share, least, most = (100 * float(np.exp(by)) for by in (value - usual, -reach, reach))
         return f"{feature.name} is {share:.3g} % of what is usual here; {least:.3g} to {most:.3g} % would pass"

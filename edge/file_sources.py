@@ -128,6 +128,8 @@ class VideoFile:
         self._ended = False
         self._capture = _open_video(path, settings)
         self._announced = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        # of the recording; a file that does not say is taken for one of 25 frames/s
+        self.recorded_fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0
 
     def read(self) -> Frame | None:
         """The next frame, None after the last."""

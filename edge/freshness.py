@@ -33,7 +33,9 @@ class FreshnessCheck:
         """What is wrong with this picture, or None. Keeps a reference to it until the next call."""
         # first of all, since the count of identical pictures must see every one
         identical = self._count_identical(image)
-        fault = self._wrong_size(image) or self._black(image) or self._saturated(image)
+        fault = self._wrong_size(image)
+        if fault is None and not self._plainly_lit(image):
+            fault = self._black(image) or self._saturated(image)
         if fault is None and self._live and 0 < self._settings.max_identical_frames < identical:
             limit = self._settings.max_identical_frames
             fault = Fault(Reason.FROZEN, f"{identical} identical pictures in a row, {limit} are believed")
@@ -55,11 +57,15 @@ class FreshnessCheck:
         detail = f"{width}x{height} px, {self._size_origin}: {self._size[1]}x{self._size[0]} px"
         return Fault(Reason.WRONG_SIZE, detail)
 
+    def _plainly_lit(self, image: U8) -> bool:
+        """Whether the sampled rows alone have so many grey levels in between that it is neither black nor saturated."""
+        settings, pixels = self._settings, image.shape[0] * image.shape[1]
+        between = cv2.inRange(_grey(image[::SAMPLE_ROWS]), settings.black_level, settings.saturated_level)
+        return bool(cv2.countNonZero(between) > max(settings.black_share, 1 - settings.saturated_share) * pixels)
+
     def _black(self, image: U8) -> Fault | None:
         level, share = self._settings.black_level, self._settings.black_share
         allowed = share * image.shape[0] * image.shape[1]
-        if np.count_nonzero(_grey(image[::SAMPLE_ROWS]) >= level) > allowed:
-            return None
         bright = int(np.count_nonzero(_grey(image) >= level))
         if bright > allowed:
             return None
@@ -68,8 +74,6 @@ class FreshnessCheck:
     def _saturated(self, image: U8) -> Fault | None:
         level, share = self._settings.saturated_level, self._settings.saturated_share
         pixels = image.shape[0] * image.shape[1]
-        if np.count_nonzero(_grey(image[::SAMPLE_ROWS]) <= level) >= (1 - share) * pixels:
-            return None
         saturated = int(np.count_nonzero(_grey(image) > level))
         if saturated <= share * pixels:
             return None
@@ -79,9 +83,8 @@ class FreshnessCheck:
 def _same(previous: U8 | None, image: U8) -> bool:
     if previous is None or previous.shape != image.shape:
         return False
-    if not np.array_equal(previous[::COMPARED_ROWS], image[::COMPARED_ROWS]):
-        return False
-    return bool(cv2.norm(previous, image, cv2.NORM_INF) == 0)
+    sampled = previous[::COMPARED_ROWS], image[::COMPARED_ROWS]
+    return bool(cv2.norm(*sampled, cv2.NORM_INF) == 0 and cv2.norm(previous, image, cv2.NORM_INF) == 0)
 
 
 def _grey(image: U8) -> U8:

@@ -203,7 +203,8 @@ class MjpegCamera:
     again) and silent (connected, but nothing comes).
     """
 
-    def __init__(self, fps: float = 30.0) -> None:
+    def __init__(self, fps: float = 30.0, show: Callable[[int], U8] = picture) -> None:
+        self._show = show
         self.frozen = threading.Event()
         self.silent = threading.Event()
         self._fps = fps
@@ -242,7 +243,7 @@ class MjpegCamera:
                         if camera.silent.is_set():
                             continue
                         count += not camera.frozen.is_set()
-                        jpeg = cv2.imencode(".jpg", picture(count))[1].tobytes()
+                        jpeg = cv2.imencode(".jpg", camera._show(count))[1].tobytes()
                         head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                         self.wfile.write(head.encode() + jpeg + b"\r\n")
                 except OSError:

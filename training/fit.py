@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from edge import __version__
-from edge.errors import UsageError
-from edge.manifest import ScoreSpec, TrainingRecord
-from edge.preprocess import Preprocess
-from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
+from edge.manifest import TrainingRecord
 from training.defects import PRESETS
-from training.knowledge import rules_path
-from training.methods import find_method
-from training.methods.base import Design, Layout, Method, Stage, TrainingData
-from training.optimise import BatchSource, Progress, Training
+from training.optimise import Progress, Training
 from training.pictures import CURVES, SHEET, draw_curves, draw_sheet
-from training.run_files import Resumable, Run, store_run
+from training.preparation import Recipe as Recipe
+from training.preparation import pictures_from_fields as pictures_from_fields
+from training.preparation import prepare
+from training.run_files import Resumable, Run, finished_run, signature_sha256, store_run
 from training.selection import SELECTION_RULE, choose_score
-
-Blend = Literal["product", "wsum", "max", "noisy_or", "gate"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is trained, and how; everything here is part of what makes two runs the same run.
-
-    layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
-    of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter.
-    """
-
-    method: str
-    variant: str
-    seed: int
-    layout: Layout | None = None
-    ablations: frozenset[str] = frozenset()
-    blend: Blend | None = None
-    steps: int | None = None
-    smallest_defect: float | None = None
-    rules: str | None = None
-    rectangle: tuple[int, int, int, int] | None = None
-    polygon: tuple[tuple[int, int], ...] | None = None
 
 
 def fit(
@@ -61,42 +32,20 @@ def fit(
 ) -> Run:
     """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same machine, same result.
 
-    A run that was interrupted goes on from its last saved state, unless `fresh`. Raises UsageError for bad data, an
-    option the method does not have, a loss that is not finite or too little memory.
+    A run that was interrupted goes on from its last saved state, and one that is finished is given back, unless
+    `fresh`. Raises UsageError for bad data, an option the method does not have, a loss that is not finite or too little
+    memory.
     """
-    method = find_method(recipe.method, recipe.variant)
-    _check_options(method, recipe)
-    plan = method.variants[recipe.variant]
-    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
     started = time.monotonic()
-    normals = load_normals(data, preprocess, notice)
-    weak = load_weak(data, preprocess, normals)
-    rules = _rules(data, recipe, weak, notice)
-    trained_on, held_out = split_held_out(normals, recipe.seed)
-    design = Design(recipe.variant, recipe.layout or _seen_layout(normals, notice), recipe.ablations)
-    candidates = _candidates(method, plan.size, design.layout, recipe.blend)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(recipe.seed)
-    learner = method.learner(design).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made = prepare(data, run_directory, recipe, notice)
+    learner, batches = made.learner, made.batches
+    signature = made.signature(recipe)
+    if not fresh and (finished := finished_run(run_directory, signature)) is not None:
+        notice(f"the run in {run_directory} is finished (--fresh starts anew)")
+        return finished
     run_directory.mkdir(parents=True, exist_ok=True)
-    roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
-    batches = BatchSource(
-        pictures_from_fields(trained_on.fields).to(device), roi, plan.bend, design.layout, recipe.seed,
-        _textures(data, plan.size, device),
-    )  # fmt: skip
-    kept = pictures_from_fields(held_out.fields).to(device)
-    learner.attach(
-        TrainingData(
-            normals=batches.normals, held_out=kept, weak=pictures_from_fields(weak.fields).to(device),
-            kinds=weak.kinds, roi=roi, rules=rules, random=batches.random,
-            vary=batches.vary, set_bank=batches.set_bank, run_directory=run_directory, notice=notice,
-        )
-    )  # fmt: skip
-    stages = tuple(stage for stage in plan.stages if learner.applies(stage))
-    if recipe.steps is not None:
-        stages = _shortened(stages, recipe.steps)
-    training = Training(learner, stages, batches, kept, progress, notice)
-    resumable = Resumable(run_directory, _signature(recipe, design, stages, trained_on, weak, rules))
+    training = Training(learner, made.stages, batches, made.held_out, progress, notice)
+    resumable = Resumable(run_directory, signature)
     if not fresh and resumable.restore(training):
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
     training.run(lambda: resumable.save(training))
@@ -104,15 +53,17 @@ def fit(
     preset = PRESETS["reconstruction"]
     if recipe.smallest_defect is not None:
         preset = replace(preset, smallest=recipe.smallest_defect)
-    choice = choose_score(learner.network, candidates, kept, batches.normals, preset, recipe.seed + 1, roi)
+    choice = choose_score(
+        learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi
+    )
     draw_curves(training.curves.values, run_directory / CURVES)
     draw_sheet(*choice.examples, run_directory / SHEET)
     run = Run(
         method=recipe.method,
         variant=recipe.variant,
-        layout=design.layout,
+        layout=made.design.layout,
         ablations=tuple(sorted(recipe.ablations)),
-        size=plan.size,
+        size=made.size,
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         score=choice.spec,
@@ -120,92 +71,20 @@ def fit(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
             seed=recipe.seed,
             steps=training.steps,
-            n_train=len(trained_on.hashes),
-            n_heldout=len(held_out.hashes),
-            n_weak=len(weak.hashes),
-            layout=design.layout,
+            n_train=len(made.trained_on.hashes),
+            n_heldout=len(made.held_out_parts.hashes),
+            n_weak=len(made.weak.hashes),
+            layout=made.design.layout,
             ablations=tuple(sorted(recipe.ablations)),
-            data_sha256=trained_on.sha256,
+            data_sha256=made.trained_on.sha256,
             selection=f"{SELECTION_RULE}; smallest defect {preset.smallest:.2%} of the field; chosen: {choice.name}",
         ),
-        trained_on=trained_on.hashes,
-        weak_on=weak.hashes,
+        trained_on=made.trained_on.hashes,
+        weak_on=made.weak.hashes,
         candidates=choice.auroc,
         curves=training.curves.values,
         seconds=round(time.monotonic() - started, 1),
+        signature_sha256=signature_sha256(signature),
     )
     store_run(run_directory, run, learner.network)
     return run
-
-
-def pictures_from_fields(fields: np.ndarray) -> Tensor:
-    """uint8 (n, s, s, 3) BGR → float32 (n, 3, s, s) RGB in 0..1."""
-    planes = np.ascontiguousarray(fields[..., ::-1].transpose(0, 3, 1, 2))
-    return torch.from_numpy(planes).float() / 255
-
-
-def _check_options(method: Method, recipe: Recipe) -> None:
-    unknown = sorted(recipe.ablations - set(method.ablations))
-    if unknown:
-        raise UsageError(
-            f"{method.name} has no part {unknown[0]!r} that could be left out",
-            fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
-        )
-
-
-def _shortened(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
-    """The stages with `steps` in all, shared out as the variant does; at least one each."""
-    total = sum(stage.steps for stage in stages)
-    counts = [max(1, round(stage.steps * steps / total)) for stage in stages]
-    return tuple(replace(stage, steps=count) for stage, count in zip(stages, counts, strict=True))
-
-
-def _seen_layout(normals: Normals, notice: Callable[[str], None]) -> Layout:
-    layout, correlation = layout_of(normals)
-    meaning = "always lie the same way" if layout == "aligned" else "vary in layout, or are a texture"
-    notice(f"layout: {layout} (correlation {correlation:.2f}: the parts {meaning}; --layout decides otherwise)")
-    return layout
-
-
-def _textures(data: Path, side: int, device: str) -> Tensor | None:
-    textures = load_textures(data, side)
-    return None if textures is None else pictures_from_fields(textures).to(device)
-
-
-def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[str], None]) -> Path | None:
-    """The rules given, or the data folder's own; a notice when nothing can come of them."""
-    own = data / "rules.yaml"
-    rules = (own if own.is_file() else None) if recipe.rules is None else rules_path(recipe.rules)
-    if rules is not None and not weak.hashes and recipe.method == "kist":
-        notice(f"{rules} has no effect: rules judge parts known to be defective, and train/weak/ holds none")
-    return rules
-
-
-def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) -> dict[str, ScoreSpec]:
-    candidates = method.score_candidates(size, layout)
-    if blend is None:
-        return candidates
-    chosen = {name: spec for name, spec in candidates.items() if spec.blend.mode == blend}
-    if not chosen:
-        modes = ", ".join(sorted({spec.blend.mode for spec in candidates.values()}))
-        raise UsageError(f"{method.name} has no score path that blends by {blend}", fix=f"choose one of: {modes}")
-    return chosen
-
-
-def _signature(
-    recipe: Recipe,
-    design: Design,
-    stages: tuple[Stage, ...],
-    normals: Normals,
-    weak: WeakAnomalies,
-    rules: Path | None,
-) -> dict[str, Any]:
-    values = asdict(recipe) | {"layout": design.layout, "ablations": sorted(recipe.ablations)}
-    values["rules"] = None if rules is None else rules.read_text(encoding="utf-8")
-    return {
-        "recipe": values,
-        "stages": [asdict(stage) for stage in stages],
-        "normals": normals.hashes,
-        "weak": weak.hashes,
-        "software": __version__,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
@@ -30,6 +31,7 @@ class Run:
     """A finished training run, as stored in run.json beside its checkpoint.
 
     candidates: AUROC of every score path considered. curves: stage → loss → [[step, value], ...].
+    signature_sha256: of what makes another run the same run.
     """
 
     method: str
@@ -46,6 +48,7 @@ class Run:
     candidates: dict[str, float]
     curves: dict[str, dict[str, list[list[float]]]]
     seconds: float
+    signature_sha256: str = ""
 
     @property
     def design(self) -> Design:
@@ -83,6 +86,20 @@ def load_run(directory: Path) -> tuple[Run, nn.Module]:
     return run, network
 
 
+def signature_sha256(signature: dict[str, Any]) -> str:
+    """The hash of everything that makes two runs the same run."""
+    return hashlib.sha256(json.dumps(signature, sort_keys=True).encode()).hexdigest()
+
+
+def finished_run(directory: Path, signature: dict[str, Any]) -> Run | None:
+    """The run that ended in this folder, if it is the same run and whole."""
+    try:
+        run, _ = load_run(directory)
+    except UsageError:
+        return None
+    return run if run.signature_sha256 == signature_sha256(signature) else None
+
+
 class Resumable:
     """Keeps a run's state on disk while it goes on, and gives it back when the same run is started again.
 
@@ -91,7 +108,7 @@ class Resumable:
 
     def __init__(self, directory: Path, signature: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
         self._file = directory / RESUME
-        self._signature = json.dumps(signature, sort_keys=True)
+        self._signature = signature_sha256(signature)
         self._clock = clock
         self._saved = clock()
 

@@ -21,6 +21,7 @@ INTERRUPTED = 130
 _ROOMS = {
     "run": ("inspect_line", "run"),
     "demo": ("inspect_line", "run"),
+    "teach": ("teach", "teach"),
     "train": ("make_bundle", "train"),
     "fit": ("make_bundle", "fit"),
     "export": ("engines", "export"),

@@ -68,13 +68,16 @@ class GoodParts:
         self._trained_on = set(bundle.manifest.trained_on)
         self._fields = FieldFile(bundle.manifest.input.size)
 
-    def add(self, path: Path, picture: U8, sha256: str) -> None:
-        """Raises UsageError when the bundle's region of interest does not lie inside the picture."""
+    def add(self, path: Path, picture: U8, sha256: str, field: U8 | None = None) -> None:
+        """field: the picture's network field, where it has been made already.
+
+        Raises UsageError when the bundle's region of interest does not lie inside the picture.
+        """
         require_region(self.bundle, path, picture)
         preprocess = self.bundle.preprocess
         if not len(self._fields):
             self.weight = preprocess.weight(*picture.shape[:2])
-        part = Part(path, sha256, self._fields.append(preprocess.field(picture)))
+        part = Part(path, sha256, self._fields.append(preprocess.field(picture) if field is None else field))
         (self.trained if sha256 in self._trained_on else self.held_out).append(part)
 
     def keep(self, paths: Iterable[Path]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.backends import GPU_BACKENDS, choose_backend
 from edge.bundle import ModelBundle, load_bundle
@@ -20,13 +23,31 @@ from edge.normals import normals_folder
 from edge.picture import list_pictures
 from edge.versions import prepare_directory, write_bundle
 
+if TYPE_CHECKING:
+    from training.preparation import Recipe
+
 _COMPARED_PICTURES = 8
 _CANDIDATES_SHOWN = 5
 
 
 def train(options: argparse.Namespace, settings: Settings) -> int:
-    """fit, export, quantize and calibrate in one go; OUT changes once, when all of it is done."""
-    target = options.out
+    """fit, export, quantize and calibrate in one go."""
+    target = train_bundle(options, settings).path
+    say(f"the bundle is ready: edge-inspect --camera 0 --bundle {target}")
+    return 0
+
+
+def train_bundle(
+    options: argparse.Namespace,
+    settings: Settings,
+    told: Callable[[str], None] = lambda text: None,
+    statistics: bytes | None = None,
+) -> ModelBundle:
+    """The options of `train` → a calibrated bundle; OUT changes once, at the end.
+
+    told: each step begins. statistics: of the samples (calibration/sample_statistics.py), to hold later ones against.
+    """
+    target: Path = options.out
     settings = on_the_processor(settings)
     options.product = options.product or target.name
     # what can be known now must not fail after an hour of training
@@ -37,13 +58,15 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
     options.report, options.review, options.ng = False, None, None
-    for step in (fit, export, quantize, calibrate):
+    for step, what in _STEPS.items():
+        told(what)
         step(options, settings)
     made = load_bundle(options.out)
     parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
-    write_bundle(target, made.manifest, parts, Audit("train", note=f"trained on {options.data}"))
-    say(f"the bundle is ready: edge-inspect --camera 0 --bundle {target}")
-    return 0
+    if statistics is not None:
+        parts["samples"] = ("samples.npz", statistics)
+    audit = Audit(options.command, note=f"trained on {options.data}")
+    return write_bundle(target, made.manifest, parts, audit)
 
 
 def on_the_processor(settings: Settings) -> Settings:
@@ -57,8 +80,22 @@ def on_the_processor(settings: Settings) -> Settings:
 def fit(options: argparse.Namespace, settings: Settings) -> int:
     """Train the network and choose its score path."""
     training = needs("training.fit", "train")
+    recipe = recipe_of(options, settings)
+    with progress_bar(f"training {options.method} {options.variant}") as advance:
+        run = training.fit(
+            options.data, options.run_directory, recipe, fresh=options.fresh, progress=advance, notice=say
+        )
+    say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
+    for name, value in sorted(run.candidates.items(), key=lambda item: -item[1])[:_CANDIDATES_SHOWN]:
+        say(f"  image AUROC {value:.3f} of artificial defects on held-out parts: {name}")
+    say(f"checkpoint, curves.png and sheet.png of what it makes of unseen parts: {options.run_directory}")
+    return 0
+
+
+def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
+    """What the options ask `fit` for."""
     rectangle, polygon = region_of_interest(settings.roi)
-    recipe = training.Recipe(
+    recipe: Recipe = needs("training.fit", "train").Recipe(
         method=options.method,
         variant=options.variant,
         seed=options.seed,
@@ -71,15 +108,7 @@ def fit(options: argparse.Namespace, settings: Settings) -> int:
         rectangle=rectangle,
         polygon=polygon,
     )
-    with progress_bar(f"training {options.method} {options.variant}") as advance:
-        run = training.fit(
-            options.data, options.run_directory, recipe, fresh=options.fresh, progress=advance, notice=say
-        )
-    say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
-    for name, value in sorted(run.candidates.items(), key=lambda item: -item[1])[:_CANDIDATES_SHOWN]:
-        say(f"  image AUROC {value:.3f} of artificial defects on held-out parts: {name}")
-    say(f"checkpoint, curves.png and sheet.png of what it makes of unseen parts: {options.run_directory}")
-    return 0
+    return recipe
 
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
@@ -111,6 +140,15 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     if options.report:
         print("\n".join(needs("export.operators", "export").operator_report(model).summary()))
     return 0
+
+
+# what makes a bundle, in this order, and how it is told
+_STEPS = {
+    fit: "training the network",
+    export: "writing the network, and comparing it with what was trained",
+    quantize: "rounding it to INT8, where that changes nothing",
+    calibrate: "statistics and threshold on parts it has not seen; the gate",
+}
 
 
 def _now_utc() -> str:

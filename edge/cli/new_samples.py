@@ -23,7 +23,7 @@ from edge.cli.good_parts import GoodParts, Part, spread
 from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.config import Settings
-from edge.datatypes import F32
+from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.normals import normals_folder, picture_sha256
@@ -149,20 +149,25 @@ def _screened(bundle: ModelBundle, paths: Sequence[Path], settings: Settings) ->
     screener = samples.Screener(reference, freshness=settings.freshness, rectangle=bundle.manifest.preprocess.rectangle)
     parts = GoodParts(bundle)
     with progress_bar("looking at the samples") as advance:
-        for number, (path, sample, sha256) in enumerate(_decoded(paths)):
+        for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths)):
             if screener.add(sample) is None and sample.picture is not None:
-                parts.add(path, sample.picture, sha256)
+                parts.add(path, sample.picture, sha256, field)
             advance(number + 1, len(paths))
     return parts, screener.screening()
 
 
-def _decoded(paths: Sequence[Path]) -> Iterator[tuple[Path, Sample, str]]:
-    """Pictures in their order with the hash of their pixels, a few decoded ahead."""
+def _decoded(bundle: ModelBundle, paths: Sequence[Path]) -> Iterator[tuple[Path, Sample, str, U8 | None]]:
+    """Pictures in their order, with the hash of their pixels and their network field; a few decoded ahead."""
+    preprocess = bundle.preprocess
     samples = needs("calibration.samples", "cpu")
 
-    def read(path: Path) -> tuple[Path, Sample, str]:
+    def read(path: Path) -> tuple[Path, Sample, str, U8 | None]:
         (sample,) = samples.read_samples([path])
-        return path, sample, "" if sample.picture is None else picture_sha256(sample.picture)
+        picture = sample.picture
+        if picture is None:
+            return path, sample, "", None
+        inside = preprocess.field_of_view(*picture.shape[:2]) is not None
+        return path, sample, picture_sha256(picture), preprocess.field(picture) if inside else None
 
     with ThreadPoolExecutor(_READERS) as pool:
         coming = iter(paths)

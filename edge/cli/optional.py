@@ -18,13 +18,18 @@ _PACKAGES = {
 
 def needs(module: str, extra: str) -> Any:
     """Import a module of the packages beside `edge`, naming the extra that brings what it lacks."""
-    for package in _PACKAGES[extra]:
-        if find_spec(package) is None:
-            raise _missing(package, extra)
+    require(extra)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise _missing(str(error.name), extra) from error
+
+
+def require(extra: str) -> None:
+    """Refuse now what would fail later for want of a package; imports nothing."""
+    for package in _PACKAGES[extra]:
+        if find_spec(package) is None:
+            raise _missing(package, extra)
 
 
 def _missing(package: str, extra: str) -> MissingDependency:

@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 
+METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
 CPU_BACKENDS = ("auto", "openvino", "onnxruntime")
 BACKENDS = (*CPU_BACKENDS, "tensorrt", "tensorrt-rtx")
 GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"

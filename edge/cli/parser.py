@@ -16,6 +16,7 @@ from edge.cli.options import (
     BACKENDS,
     CPU_BACKENDS,
     GOOD_PARTS,
+    METHODS,
     add_backend,
     add_bundle,
     add_compute_capabilities,
@@ -33,10 +34,10 @@ from edge.cli.options import (
     whole_number,
 )
 from edge.cli.recalibrate_options import add_recalibrate
+from edge.cli.teach_options import add_teach
 from edge.cli.threshold_options import add_threshold
 from edge.errors import UsageError
 
-METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
 TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 
@@ -310,6 +311,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
 COMMANDS = {
     "run": ("inspect a camera, stream, video or folder (what edge-inspect does without a command)", _run),
     "demo": ("inspect the shipped sample line", _demo),
+    "teach": ("from good parts to a running inspection, step by step", add_teach),
     "train": ("good parts in, calibrated bundle out: fit, export, quantize, calibrate", _train),
     "fit": ("train a network on good parts", _fit),
     "export": ("write a trained network as FP32 ONNX into a new bundle; build the engine of a target", _export),

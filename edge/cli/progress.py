@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TextIO
 
 
 @contextmanager
@@ -26,6 +28,7 @@ def progress_bar(title: str) -> Iterator[Callable[..., None]]:
         task = bar.add_task(title, total=None, shown="")
 
         def advance(done: int, total: int, shown: str = "") -> None:
+            shown = "" if _details.get() is not None else shown
             bar.update(task, completed=done, total=total, shown=shown)
 
         yield advance
@@ -44,8 +47,22 @@ class _Lines:
             self._tenth = tenth
             spent_s = time.monotonic() - self._started
             left_s = spent_s / (done - self._first + 1) * (total - done)
-            print(f"{self._title}: {done}/{total}, {left_s:.0f} s left  {shown}", file=sys.stderr, flush=True)
+            shown = "" if _details.get() is not None else f"  {shown}"
+            print(f"{self._title}: {done}/{total}, {left_s:.0f} s left{shown}", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=_details.get() or sys.stderr, flush=True)
+
+
+_details: ContextVar[TextIO | None] = ContextVar("details", default=None)
+
+
+@contextmanager
+def details_in(file: TextIO) -> Iterator[None]:
+    """Whatever is said inside goes to the file: what an expert asks for later, and a line engineer need not read."""
+    before = _details.set(file)
+    try:
+        yield
+    finally:
+        _details.reset(before)

@@ -16,7 +16,8 @@ from edge.errors import BundleError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_RANGE_PICTURES = 96
+# fewer where the estimator is known already
+_RANGE_PICTURES, _FEWER_PICTURES = 96, 64
 _QUANTISE = "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`"
 
 
@@ -111,7 +112,7 @@ def requantised(parts: GoodParts, earlier: Networks, threads: int | None) -> Net
     estimator = earlier.record["estimator"]["chosen"]
     if estimator not in range_choice.ESTIMATORS:
         raise BundleError(f"the bundle's ranges come from {estimator!r}, which is not known here", fix="--choose-again")
-    images = range_images(parts, _RANGE_PICTURES)
+    images = range_images(parts, _FEWER_PICTURES)
     activations = ranges_module.collect_activations(earlier.fp32, images, threads)
     ranges = range_choice.ESTIMATORS[estimator](activations)
     int8 = needs("export.ladder", "export").graph_of_rung("int8", "cpu", earlier.fp32, ranges, earlier.floating)

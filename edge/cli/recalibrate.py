@@ -26,7 +26,6 @@ from edge.cli.quantised import Networks, networks_of, quantised, requantised
 from edge.cli.shadow_trial import passes_trial
 from edge.config import Settings
 from edge.errors import UsageError
-from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.latency import StageClock
 from edge.manifest import Manifest
 from edge.picture import read_picture
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 
 # good and altered parts that the gates replay: what 64 and 192 would tell more is not worth their time
 _SPECIMENS = (48, 96)
+# samples that the FP32 network is calibrated on while it only serves to compare
+_REFERENCE = 128
 # artificial defects are told from these parts this much worse than from those that the bundle was made with
 _LOST_AUROC = 0.1
 # good parts that vary more than before rightly widen the statistics, and the map tells less there
@@ -117,8 +118,8 @@ def _networks(bundle: ModelBundle, parts: GoodParts, settings: Settings, *, agai
 
 
 def _deployed(line: Line, networks: Networks, *, chosen_again: bool) -> tuple[Deployed, Networks, Calibration]:
-    """What runs, calibrated on every sample; the FP32 reference on MOST_IN_STATISTICS, unless it is what runs."""
-    reference = line.made("fp32", networks.fp32, MOST_IN_STATISTICS)
+    """What runs, calibrated on every sample; the FP32 reference on a few, unless it is what runs."""
+    reference = line.made("fp32", networks.fp32, _REFERENCE)
     if networks.int8 is None:
         made = line.made("fp32", networks.fp32)
         return Deployed(None, {}, made, ()), networks, made.calibration
@@ -127,7 +128,7 @@ def _deployed(line: Line, networks: Networks, *, chosen_again: bool) -> tuple[De
         say("what was found best before does not pass any more: it is chosen again")
         networks = quantised(line.parts, line.settings.inspection.threads)
         result = deployed(line, networks, reference)
-    if result.made is reference and len(line.parts.held_out) > MOST_IN_STATISTICS:
+    if result.made is reference and len(line.parts.held_out) > _REFERENCE:
         reference = line.made("fp32", networks.fp32)
         result = replace(result, made=reference)
     return result, networks, reference.calibration

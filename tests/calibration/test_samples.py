@@ -169,8 +169,19 @@ def test_on_a_live_line_a_picture_is_judged_by_those_before_it():
         assert screener.add(sample, at_once=True) is None
     rejected = screener.add(Sample("cross", cross(0)), at_once=True)
     assert rejected is not None and rejected.reason is Reason.INCONSISTENT
-    assert screener.count == 10
-    assert [each.name for each in screener.screening().rejected] == ["cross"]
+    assert screener.turned_away == (rejected,)
+    result = screener.screening()
+    assert result.rejected == (rejected,) and len(result.accepted) == 10
+
+
+def test_a_sample_taken_back_is_no_longer_compared_with():
+    screener = Screener()
+    for sample in good_ones(5):
+        screener.add(sample)
+    screener.forget("part3")
+    assert screener.add(Sample("once more", part(3))) is None
+    assert screener.add(Sample("again", part(4))) is not None
+    assert screener.screening().accepted == ("part0", "part1", "part2", "part4", "once more")
 
 
 def test_the_sheet_shows_suspicions_first_beside_good_parts():

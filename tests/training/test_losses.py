@@ -11,6 +11,7 @@ from edge.kernels.cpu import ResidualTerms  # noqa: E402
 from edge.manifest import ResidualSpec  # noqa: E402
 from training.losses import (  # noqa: E402
     bernoulli_kl,
+    box_mean,
     focal_loss,
     residual_error,
     sparsity_loss,
@@ -92,3 +93,12 @@ def test_total_variation_counts_steps_between_neighbours():
     # across, one of three neighbours differs by one; down, none
     assert float(total_variation(plane)) == pytest.approx(1 / 3)
     assert float(total_variation(plane.transpose(2, 3))) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 20)])
+def test_a_box_mean_is_pooling_of_the_mirrored_picture_also_in_half_precision_surroundings(height, width):
+    planes = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(planes, [3] * 4, mode="reflect")
+    expected = torch.nn.functional.avg_pool2d(padded, 7, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(box_mean(planes, 7), expected)
