@@ -2,6 +2,7 @@
 # make test    the tests
 # make check   the tests, and everything else a change must pass
 # make kernels compile the GPU's kernels for every supported GPU; needs nvcc, but no GPU
+# make gpu-check   everything about the GPU on a machine with CUDA: tests, kernels, engines; figures and failures into a file
 # make sample-bundle   train the shipped bundle again from the shipped good parts (about a quarter of an hour on two cores)
 # make clean   remove what the targets above created
 #
@@ -20,7 +21,7 @@ PYTHON ?= $(shell for candidate in python3.12 python3.11 python3.10 python3; do 
 # pinned and installed first, so that a CPU build offered under this version is used instead of gigabytes of CUDA
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint check kernels sample-bundle clean
+.PHONY: demo test lint check kernels gpu-check sample-bundle clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -38,6 +39,11 @@ check: lint test
 
 kernels: $(VENV)/.runtime
 	$(BIN)/python -m edge.kernels.build
+
+# what cannot be installed (without a network, a toolkit or a driver) is told by the check itself
+gpu-check: $(VENV)/.test
+	-$(PIP) install --editable '.[gpu]'
+	$(BIN)/python -m benchmarks.gpu_check
 
 sample-bundle: $(VENV)/.test
 	$(BIN)/edge-inspect train --data edge/samples/aliens --out edge/samples/aliens/bundle \

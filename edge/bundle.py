@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from edge.whole_file import sync_directory, write_whole
 
 log = logging.getLogger("edge.bundle")
 
+# the target of what runs on a processor, whichever backend runs it; the others are products of TensorRT
+CPU = "cpu"
 MANIFEST = "manifest.json"
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
 
@@ -146,7 +149,7 @@ class ModelBundle:
         """The content of one file, verified; raises BundleError when it is missing, altered or not self-contained."""
         entry = self.manifest.files.get(key)
         if entry is None:
-            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_MISSING_PART.get(key, _RETRAIN))
+            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_missing_fix(key))
         file = self.path / entry.name
         data = _read(self.path, entry.name, entry.bytes)
         found = hashlib.sha256(data).hexdigest()
@@ -163,39 +166,41 @@ class ModelBundle:
                 raise BundleError(f"{file} is not a network that may be run: {error}", fix=_RETRAIN) from error
         return data
 
-    def engine_sha256(self, precision: str) -> str:
-        """What names the network of this precision: the hash of its ONNX file."""
+    def engine_sha256(self, precision: str, target: str = CPU) -> str:
+        """What names the network of this precision: the hash of its ONNX file; of an engine, the one calibrated for."""
+        if target != CPU:
+            return self.calibration(precision, target=target).engine_sha256
         key = f"model_{precision}"
         if key not in self.manifest.files:
-            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_MISSING_PART.get(key, _RETRAIN))
+            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_missing_fix(key))
         return self.manifest.files[key].sha256
 
-    def precision(self, wanted: str, target: str = "cpu") -> str:
+    def precision(self, wanted: str, target: str = CPU) -> str:
         """The precision to run: the one wanted, or for `auto` what passed the gate on this target, else INT8.
 
-        A precision that the gate refused runs only when it is asked for by name, and with a warning.
+        A precision that the gate refused runs only when it is asked for by name, and with a warning. Raises BundleError
+        for `auto` on a GPU that nothing was calibrated for.
         """
         deployed = self.manifest.deployments.get(target)
+        if wanted == "auto" and deployed is None and target != CPU:
+            raise BundleError(f"{self.path}: nothing was calibrated for {target}", fix=_calibrate_for(target))
         if wanted == "auto":
             return "int8" if deployed is None else deployed.precision
         if deployed is not None and deployed.precision != wanted == "int8":
             log.warning("%s: the gate refused int8 (see gate.html); it runs because it was asked for", self.path)
         return wanted
 
-    def calibration(self, precision: str, *, uncalibrated: bool = False) -> Calibration:
-        """Statistics for the network of this precision.
+    def calibration(self, precision: str, *, target: str = CPU, uncalibrated: bool = False) -> Calibration:
+        """Statistics for the network of this precision on a target.
 
         Raises CalibrationMismatch when they were measured on another engine or another preprocessing; `uncalibrated`
-        lets the other engine pass.
+        lets the other engine pass. Engines for a GPU are no part of the bundle: that the one of this calibration runs
+        is up to who looks for it.
         """
-        calibration = calibration_from_bytes(self.read(f"calibration_{precision}"), self.manifest.map_side)
-        engine = self.engine_sha256(precision)
-        if calibration.engine_sha256 != engine and not uncalibrated:
-            raise CalibrationMismatch(
-                f"{self.path}: statistics were measured on engine {calibration.engine_sha256[:12]}…, "
-                f"the bundle's {precision} engine is {engine[:12]}…",
-                fix=f"{_RECALIBRATE}; --uncalibrated runs it nevertheless, and every verdict says so",
-            )
+        data = self.read(calibration_key(precision, target))
+        calibration = calibration_from_bytes(data, self.manifest.map_side)
+        if target == CPU:
+            self._require_engine(precision, calibration, uncalibrated)
         if calibration.preprocess_sha256 != self.preprocess.sha256:
             raise CalibrationMismatch(
                 f"{self.path}: statistics were measured with another preprocessing (size, region, alignment)",
@@ -207,10 +212,43 @@ class ModelBundle:
         """What pictures of good parts measure; None for a bundle that was calibrated without."""
         return reference_from_bytes(self.read("drift")) if "drift" in self.manifest.files else None
 
+    def _require_engine(self, precision: str, calibration: Calibration, uncalibrated: bool) -> None:
+        engine = self.engine_sha256(precision)
+        if calibration.engine_sha256 != engine and not uncalibrated:
+            raise CalibrationMismatch(
+                f"{self.path}: statistics were measured on engine {calibration.engine_sha256[:12]}…, "
+                f"the bundle's {precision} engine is {engine[:12]}…",
+                fix=f"{_RECALIBRATE}; --uncalibrated runs it nevertheless, and every verdict says so",
+            )
+
     def verify(self) -> None:
         """Read every file and check its hash."""
         for key in self.manifest.files:
             self.read(key)
+
+
+def calibration_key(precision: str, target: str = CPU) -> str:
+    """What a calibration is called in the manifest."""
+    return f"calibration_{precision}" if target == CPU else f"calibration_{target}_{precision}"
+
+
+def calibrations(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """(precision, target) of every calibration that a bundle has."""
+    for key in sorted(manifest.files):
+        if key.startswith("calibration_"):
+            target, _, precision = key.removeprefix("calibration_").rpartition("_")
+            yield precision, target or CPU
+
+
+def _missing_fix(key: str) -> str:
+    target, _, _ = key.removeprefix("calibration_").rpartition("_")
+    if key.startswith("calibration_") and target:
+        return _calibrate_for(target)
+    return _MISSING_PART.get(key, _RETRAIN)
+
+
+def _calibrate_for(target: str) -> str:
+    return f"on this machine, run `edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {target}`"
 
 
 _MISSING_PART = {

@@ -91,11 +91,16 @@ class AlignSettings(_Section):
 class InspectionSettings(_Section):
     bundle: str | None = None
     signed_by: str | None = None
-    backend: Literal["auto", "openvino", "onnxruntime"] = "auto"
-    precision: Literal["auto", "int8", "fp32"] = "auto"
+    backend: Literal["auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"] = "auto"
+    precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
+    engines: str | None = None
     uncalibrated: bool = False
     threads: PositiveInt | None = None
     deadline_ms: PositiveInt | None = 1000
+
+    @property
+    def engines_folder(self) -> Path | None:
+        return None if self.engines is None else Path(self.engines)
 
 
 class GateSettings(_Section):

@@ -27,7 +27,7 @@ class CudaDevice:
 
 def read_cuda_device(ordinal: int = 0, library: str | None = None, root: Path = SYSTEM_ROOT) -> CudaDevice:
     """The GPU of this number among those visible to the process; raises MissingDependency when none answers."""
-    cuda = _open_driver(library)
+    cuda = open_driver(library)
     _check(cuda.cuInit(0), "cuInit")
     version, count, device = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     _check(cuda.cuDriverGetVersion(ctypes.byref(version)), "cuDriverGetVersion")
@@ -51,7 +51,8 @@ def read_cuda_device(ordinal: int = 0, library: str | None = None, root: Path = 
     )
 
 
-def _open_driver(library: str | None) -> ctypes.CDLL:
+def open_driver(library: str | None = None) -> ctypes.CDLL:
+    """The NVIDIA driver's library; raises MissingDependency."""
     for name in _LIBRARIES if library is None else (library,):
         try:
             return ctypes.CDLL(name)

@@ -97,7 +97,8 @@ class Pose:
 class AnomalyMap:
     """How unusual each pixel of the network's field is.
 
-    values: float32 (h, w), 0 = like the normals, larger = more unusual; owned by the receiver.
+    values: float32 (h, w), 0 = like the normals, larger = more unusual; owned by the receiver. (0, 0) where a backend
+    left an inconspicuous map on its device.
     score: the image score. area_px: map pixels above the pixel threshold. pose: of an aligned part, which the map shows
     in its place; None without alignment.
     """

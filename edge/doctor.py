@@ -7,13 +7,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edge.config import RecordSettings, Settings
-from edge.errors import EdgeInspectError
+from edge.cuda_device import read_cuda_device
+from edge.errors import EdgeInspectError, MissingDependency
 from edge.findings import Finding, State
 from edge.hardware import (
     SYSTEM_ROOT,
@@ -26,7 +27,9 @@ from edge.hardware import (
     read_processor,
 )
 from edge.installation import check_siblings
+from edge.kernels.build import SOURCES, find_image, find_nvcc, user_cache
 from edge.telemetry import refuse_telemetry
+from edge.tensorrt_versions import PRODUCTS, Product, open_tensorrt
 
 TESTED_PYTHON = ((3, 10), (3, 12))
 PACKAGES = ("numpy", "pydantic", "pyyaml", "rich")
@@ -65,7 +68,7 @@ def diagnose(
             settings.inspection.backend, probe("openvino", _openvino), probe("onnxruntime", _onnxruntime)
         ),
         processor_finding(read_processor(root)),
-        *gpu_findings(gpus, probe("tensorrt"), probe("pycuda.driver")),
+        *gpu_findings(gpus, settings.inspection.backend, _gpu_parts() if gpus.names else {}),
         opencv_finding(jetson=jetson_release(root) is not None),
         *camera_findings(find_cameras(root)),
         record_finding(settings.record),
@@ -200,21 +203,65 @@ def processor_finding(processor: Processor) -> Finding:
     return Finding("processor", State.OK, f"{processor.name}, {processor.cores} cores, {features}")
 
 
-def gpu_findings(gpus: Gpus, tensorrt: Probe, pycuda: Probe) -> list[Finding]:
-    """The GPU and what would drive it; inspection runs on the CPU without either."""
+def gpu_findings(gpus: Gpus, wanted: str, parts: Mapping[str, Probe]) -> list[Finding]:
+    """The GPU and what would drive it; inspection runs on the CPU without any, unless a GPU's backend is wanted.
+
+    parts: pycuda, kernels, and the two products of TensorRT, of which the one wanted is needed.
+    """
+    missing = State.FAIL if wanted in PRODUCTS else State.WARN
     if gpus.problem is not None:
-        fix = "install or repair the NVIDIA driver, then restart; inspection runs on the CPU meanwhile"
-        return [Finding("gpu", State.WARN, f"there, but its driver does not answer: {gpus.problem}", fix)]
+        fix = "install or repair the NVIDIA driver, then restart; --backend auto inspects on the CPU meanwhile"
+        return [Finding("gpu", missing, f"there, but its driver does not answer: {gpus.problem}", fix)]
     if not gpus.names:
+        if wanted in PRODUCTS:
+            fix = "use --backend auto, which inspects on the CPU"
+            return [Finding("gpu", State.FAIL, f"no NVIDIA GPU, and the settings want {wanted}", fix)]
         return [Finding("gpu", State.OK, "no NVIDIA GPU; inspection runs on the CPU")]
     findings = [Finding("gpu", State.OK, "; ".join(gpus.names))]
-    for name, result in (("tensorrt", tensorrt), ("pycuda", pycuda)):
-        if isinstance(result, Exception):
-            fix = f"reinstall {name} for this CUDA version, or uninstall it: inspection runs on the CPU without it"
-            findings.append(Finding(name, State.WARN, f"does not start: {result}", fix))
+    for name, result in parts.items():
+        needed = wanted in PRODUCTS and (name == wanted or name not in PRODUCTS)
+        if isinstance(result, str):
+            findings.append(Finding(name, State.OK, result))
+        elif result is None and not needed:
+            findings.append(Finding(name, State.OK, "not there; inspection runs on the CPU"))
         else:
-            findings.append(Finding(name, State.OK, result or "not installed; inspection runs on the CPU"))
+            value = "not there" if result is None else f"does not start: {result}"
+            findings.append(Finding(name, missing, value, _GPU_FIXES.get(name, _GPU_FIXES["others"])))
     return findings
+
+
+_GPU_FIXES = {
+    "pycuda": "pip install --force-reinstall --no-binary :all: pycuda, with this machine's CUDA toolkit on PATH",
+    "kernels": "make kernels, on any machine with a CUDA toolkit",
+    "others": "install it again for this CUDA version; --backend auto inspects on the CPU without it",
+}
+
+
+def _gpu_parts() -> dict[str, Probe]:
+    return {
+        "pycuda": probe("pycuda.driver"),
+        "kernels": _kernels(),
+        **{product: _product(product) for product in PRODUCTS},
+    }
+
+
+def _kernels() -> Probe:
+    """Whether compiled kernels for this GPU are there, or can be made at the first start."""
+    try:
+        capability = read_cuda_device().compute_capability
+    except EdgeInspectError as error:
+        return error
+    found = find_image([SOURCES, user_cache()], int(capability.replace(".", "")))
+    if found is not None:
+        return str(found)
+    return None if find_nvcc() is None else f"compiled at the first start, by {find_nvcc()}"
+
+
+def _product(product: Product) -> Probe:
+    try:
+        return open_tensorrt(product).version
+    except MissingDependency:
+        return None
 
 
 def camera_findings(cameras: Sequence[VideoDevice], platform: str = sys.platform) -> list[Finding]:

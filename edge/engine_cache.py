@@ -65,18 +65,30 @@ def engine_key(
     tensorrt: TensorRt, precision: str, model: bytes, options: BuildOptions, device: CudaDevice | None
 ) -> EngineKey:
     """The key of the engine that this TensorRT makes of a graph; device: the GPU it is built on, None for RTX."""
+    machine = _machine(tensorrt, device)
     return EngineKey(
-        product=tensorrt.product,
-        version=tensorrt.version,
         precision=precision,
         model_sha256=hashlib.sha256(model).hexdigest(),
-        gpu="any" if device is None else device.name,
-        compute_capability=_targets(options) if device is None else device.compute_capability,
-        driver="any" if device is None else device.driver,
-        cuda="any" if device is None else device.cuda,
+        compute_capability=machine.pop("compute_capability", _targets(options)),
         shapes=f"batch {options.batch[0]}..{options.batch[1]}..{options.batch[2]}",
         flags=f"{' '.join(tensorrt.flags)} workspace {options.workspace_mb} MB",
+        **machine,
     )
+
+
+def _machine(tensorrt: TensorRt, device: CudaDevice | None) -> dict[str, str]:
+    """What of a key the machine decides; of an RTX engine it is less."""
+    values = {"product": tensorrt.product, "version": tensorrt.version}
+    if device is None:
+        return {**values, "gpu": "any", "driver": "any", "cuda": "any"}
+    capability = device.compute_capability
+    return {
+        **values,
+        "gpu": device.name,
+        "driver": device.driver,
+        "cuda": device.cuda,
+        "compute_capability": capability,
+    }
 
 
 def _targets(options: BuildOptions) -> str:
@@ -91,6 +103,12 @@ class CachedEngine:
     sha256: str
     path: Path
     built: bool
+
+
+def engines_folder(bundle: Path) -> Path:
+    """Where a bundle's engines are kept: beside it, since they belong to a machine and it does not."""
+    path = bundle.resolve()
+    return path.with_name(path.name + ".engines")
 
 
 class _Unusable(Exception):
@@ -129,6 +147,28 @@ class EngineCache:
             raise EngineError(f"{path}: {error.strerror}", fix=_WRITABLE) from error
         return CachedEngine(plan, hashlib.sha256(plan).hexdigest(), path, built=True)
 
+    def kept(self, sha256: str, tensorrt: TensorRt, device: CudaDevice | None) -> CachedEngine:
+        """The engine of this hash; raises EngineError when it is not here, or was built for another machine.
+
+        For a device that runs what it finds, and has no means to make the graph that a whole key is made of.
+        """
+        reasons = []
+        for path in sorted(self._directory.glob(f"{tensorrt.product}-*.engine")):
+            try:
+                stored = _stored(path)
+                if stored.sha256 != sha256:
+                    continue
+                plan = stored.checked(path, {**stored.key, **_machine(tensorrt, device)})
+            except _Unusable as reason:
+                reasons.append(str(reason))
+                continue
+            return CachedEngine(plan, sha256, path, built=False)
+        raise EngineError(
+            f"the engine {sha256[:12]}… that the bundle is calibrated for is not in {self._directory}"
+            + "".join(f"\n  {reason}" for reason in reasons),
+            fix=f"here: edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {tensorrt.product}",
+        )
+
     def find_compiled(self, engine: CachedEngine) -> bytes | None:
         """What RTX's second compiler made of this engine on an earlier start."""
         path = _compiled_path(engine)
@@ -160,7 +200,33 @@ def _write(path: Path, key: dict[str, str], data: bytes) -> None:
     sync_directory(path.parent)
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """A file as it is: its key, the hash and size its content should have, and the content."""
+
+    key: dict[str, str]
+    sha256: str
+    size_bytes: int
+    data: bytes
+
+    def checked(self, path: Path, key: dict[str, str]) -> bytes:
+        """The content, if it is whole and of this key; raises _Unusable."""
+        names = sorted(set(self.key) | set(key))
+        changes = [
+            f"{name} {self.key.get(name)} → {key.get(name)}" for name in names if self.key.get(name) != key.get(name)
+        ]
+        if changes:
+            raise _Unusable(f"{path} is another engine: {', '.join(changes)}")
+        if hashlib.sha256(self.data).hexdigest() != self.sha256:
+            raise _Unusable(f"{path} is damaged: {len(self.data)} of {self.size_bytes} bytes, and another hash")
+        return self.data
+
+
 def _read(path: Path, key: dict[str, str]) -> bytes:
+    return _stored(path).checked(path, key)
+
+
+def _stored(path: Path) -> _Stored:
     try:
         with path.open("rb") as file:
             name, header, data = file.readline(len(_NAME)), file.readline(_MAXIMUM_HEADER_BYTES), file.read()
@@ -170,13 +236,6 @@ def _read(path: Path, key: dict[str, str]) -> bytes:
         raise _Unusable(f"{path}: {error.strerror}") from error
     try:
         values: Any = json.loads(header if name == _NAME else b"null")
-        kept, digest = values["key"], values["sha256"]
-        names = sorted(set(kept) | set(key))
-        changes = [f"{name} {kept.get(name)} → {key.get(name)}" for name in names if kept.get(name) != key.get(name)]
+        return _Stored(dict(values["key"]), str(values["sha256"]), int(values["bytes"]), data)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _Unusable(f"{path} is damaged: its header cannot be read") from None
-    if changes:
-        raise _Unusable(f"{path} is another engine: {', '.join(changes)}")
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise _Unusable(f"{path} is damaged: {len(data)} of {values.get('bytes')} bytes, and another hash")
-    return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.backends.base import Backend
+from edge.backends.base import Backend, KeptWarm
 from edge.datatypes import Decision, Fault, Frame, Reason, Verdict
 from edge.errors import ModelError, PartNotFound
 from edge.latency import StageClock
@@ -71,9 +71,14 @@ class Inspector:
             times=clock.times(),
             bundle_sha256=self.bundle_sha256,
             engine_sha256=self.backend.engine_sha256,
-            anomaly_map=anomaly_map,
+            anomaly_map=anomaly_map if anomaly_map.values.size else None,
             review=unsure,
         )
+
+    def rest(self) -> None:
+        """Called while no frame comes; what the backend does then, if anything."""
+        if isinstance(self.backend, KeptWarm):
+            self.backend.keep_warm()
 
     def invalid(self, frame: Frame, fault: Fault, clock: StageClock | None = None) -> Verdict:
         """The verdict on a frame that was not, or not in time, inspected."""

@@ -106,7 +106,8 @@ class _Loop:
         self._writing: tuple[str, int] | None = None
         self._reported_write: tuple[str, int] | None = None
         self._sink_failures = [0] * len(self._sinks)
-        self._model_failures = 0
+        self._model_failures = self._rest_failures = 0
+        self._resting_since_ns: int | None = None
         # the lock is held to speak a verdict; who takes the frame out of _in_flight under it, speaks
         self._lock = threading.Lock()
         self._in_flight: Frame | None = None
@@ -155,6 +156,7 @@ class _Loop:
             return False
         frame = self._capture.take(TAKE_TIMEOUT_S)
         if frame is None:
+            self._rest(position)
             return not self._capture.ended
         inspectors = self._lineup.enter()
         try:
@@ -163,6 +165,21 @@ class _Loop:
         finally:
             self._lineup.leave(inspectors)
         return True
+
+    def _rest(self, position: int) -> None:
+        """Let the backend do what it does while no frame comes; the watchdog speaks if it does not return."""
+        self._resting_since_ns = time.perf_counter_ns()
+        inspectors = self._lineup.enter()
+        try:
+            inspectors[position].rest()
+        # the next frame will say what is wrong, as its verdict
+        except Exception as error:
+            self._rest_failures += 1
+            if _worth_a_line(self._rest_failures):
+                log.exception("the backend failed %d times between frames: %s", self._rest_failures, error)
+        finally:
+            self._lineup.leave(inspectors)
+            self._resting_since_ns = None
 
     def _inspect_beside(self, position: int) -> bool:
         """The same while others inspect other frames; the thread that completes the oldest tells what is ready."""
@@ -292,6 +309,9 @@ class _Loop:
         frame = self._in_flight
         if frame is not None:
             return frame.captured_ns + self._deadline_ms * 1_000_000
+        resting_ns = self._resting_since_ns
+        if resting_ns is not None:
+            return max(resting_ns + self._deadline_ms * 1_000_000, self._speak_again_ns)
         return self._speak_again_ns if self._hung_frame is not None else math.inf
 
     def _report_blocking_sink(self) -> None:
@@ -314,11 +334,7 @@ class _Loop:
                 frame = self._hung_frame
                 detail = f"no verdict within {self._deadline_ms} ms of the grab"
             else:
-                assert self._hung_frame is not None
-                busy_s = (now_ns - self._hung_frame.captured_ns) / 1e9
-                detail = (
-                    f"not inspected: the model has been busy with frame {self._hung_frame.index} for {busy_s:.1f} s"
-                )
+                detail = self._what_keeps_the_model(now_ns)
                 fault = Fault(Reason.DEADLINE_MISSED, detail)
                 frame = self._capture.take(0.0) or self._capture.blank(fault)
             self._speak_again_ns = now_ns + self._deadline_ms * 1_000_000
@@ -326,6 +342,12 @@ class _Loop:
             self._speak(frame, self._inspector.invalid(frame, fault))
         finally:
             self._lock.release()
+
+    def _what_keeps_the_model(self, now_ns: int) -> str:
+        hung, resting_ns = self._hung_frame, self._resting_since_ns
+        since_ns = hung.captured_ns if hung is not None else resting_ns if resting_ns is not None else now_ns
+        busy = f"with frame {hung.index}" if hung is not None else "between frames"
+        return f"not inspected: the model has been busy {busy} for {(now_ns - since_ns) / 1e9:.1f} s"
 
     def finish(self) -> bool:
         """Stop the inspection threads; False when one hangs, and then its frame has got a verdict from here."""

@@ -187,8 +187,9 @@ class Manifest(_Part):
     weak_on: tuple[Sha256, ...] = ()
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
     deployments: dict[str, Deployment] = {}
-    # keys: model_fp32, model_int8, ranges, quantization, calibration_fp32, calibration_int8, drift, gate_cpu,
-    # gate_page_cpu
+    # keys: model_fp32, model_int8, ranges, quantization, drift; for a processor calibration_fp32, calibration_int8,
+    # gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt,
+    # gate_page_tensorrt
     files: dict[str, FileEntry]
 
     @property

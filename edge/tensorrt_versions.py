@@ -57,8 +57,8 @@ class TensorRt:
         trt = self.trt
         return builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
 
-    def allow_precisions(self, config: Any, network: Any) -> None:
-        """Let the parsed network compute in the types that its graph names; a strongly typed one does so by itself."""
+    def configure(self, config: Any, network: Any) -> None:
+        """Set what this version needs for the parsed network; a strongly typed one has its precisions already."""
 
     def aim_at(self, config: Any, targets: Sequence[int]) -> None:
         """TensorRT proper builds for the GPU it is on, and for no other."""
@@ -84,6 +84,10 @@ class TensorRt:
         """The node that a parser's error speaks of."""
         return f"{error.node_operator()} {error.node_name()}" if error.node() >= 0 else "the file"
 
+    def can_be_captured(self, context: Any, stream: int) -> bool:
+        """Whether a CUDA graph can hold a run of this context; TensorRT proper is asked by trying."""
+        return True
+
     def take_messages(self) -> str:
         """TensorRT's warnings and errors since the last call, oldest first."""
         text = "\n".join(self.messages)
@@ -100,7 +104,7 @@ class WeaklyTypedTensorRt(TensorRt):
         trt = self.trt
         return builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
 
-    def allow_precisions(self, config: Any, network: Any) -> None:
+    def configure(self, config: Any, network: Any) -> None:
         trt = self.trt
         for index in range(network.num_layers):
             layer = network.get_layer(index)
@@ -118,7 +122,13 @@ class WeaklyTypedTensorRt(TensorRt):
 class TensorRtForRtx(TensorRt):
     """RTX: targets instead of a GPU at hand, and a cache of what the GPU's compiler made."""
 
+    # memory that it takes while it runs could not be recorded into a CUDA graph
+    flags = (*TensorRt.flags, "user_allocation")
     product: Product = "tensorrt-rtx"
+
+    def configure(self, config: Any, network: Any) -> None:
+        trt = self.trt
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
     def aim_at(self, config: Any, targets: Sequence[int]) -> None:
         trt = self.trt
@@ -153,6 +163,9 @@ class TensorRtForRtx(TensorRt):
 
     def compiled(self, runtime_cache: Any) -> bytes | None:
         return bytes(runtime_cache.serialize())
+
+    def can_be_captured(self, context: Any, stream: int) -> bool:
+        return bool(context.is_stream_capturable(stream))
 
 
 def open_tensorrt(product: Product) -> TensorRt:

@@ -25,7 +25,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge.bundle import MANIFEST, ModelBundle, bundle_of_manifest, load_bundle, sha256_of, write_atomically
+from edge.bundle import (
+    CPU,
+    MANIFEST,
+    ModelBundle,
+    bundle_of_manifest,
+    calibration_key,
+    calibrations,
+    load_bundle,
+    sha256_of,
+    write_atomically,
+)
 from edge.bundle_history import Audit, append_entry, read_history, took_effect
 from edge.errors import BundleError, EdgeInspectError
 from edge.file_lock import file_lock
@@ -154,10 +164,12 @@ def differences(before: ModelBundle, after: ModelBundle) -> list[str]:
         entries = old.files.get(key), new.files.get(key)
         if entries[0] != entries[1]:
             found.append(f"{name}: {_short(entries[0])} to {_short(entries[1])}")
-    for precision in ("int8", "fp32"):
-        key = f"calibration_{precision}"
+    for precision, target in dict.fromkeys([*calibrations(old), *calibrations(new)]):
+        key = calibration_key(precision, target)
         if old.files.get(key) != new.files.get(key):
-            found.append(f"{precision}: {_calibrated(before, precision)} to {_calibrated(after, precision)}")
+            name = precision if target == CPU else f"{target} {precision}"
+            states = (_calibrated(version, precision, target) for version in (before, after))
+            found.append(f"{name}: {' to '.join(states)}")
     for target in sorted({*old.deployments, *new.deployments}):
         runs = [manifest.deployments.get(target) for manifest in (old, new)]
         words = ["nothing" if entry is None else entry.precision for entry in runs]
@@ -287,11 +299,11 @@ def _short(entry: FileEntry | None) -> str:
     return "none" if entry is None else f"{entry.sha256[:8]}…"
 
 
-def _calibrated(bundle: ModelBundle, precision: str) -> str:
-    if f"calibration_{precision}" not in bundle.manifest.files:
+def _calibrated(bundle: ModelBundle, precision: str, target: str) -> str:
+    if calibration_key(precision, target) not in bundle.manifest.files:
         return "not calibrated"
     try:
-        calibration = bundle.calibration(precision, uncalibrated=True)
+        calibration = bundle.calibration(precision, target=target, uncalibrated=True)
     except BundleError:
         return "a calibration that cannot be read"
     set_by_hand = ", set by hand" if calibration.set_by_hand else ""

@@ -36,7 +36,7 @@ def engine_from_onnx(tensorrt: TensorRt, model: bytes, options: BuildOptions) ->
         raise _refusal(tensorrt, parser)
     config = builder.create_builder_config()
     tensorrt.aim_at(config, options.targets)
-    tensorrt.allow_precisions(config, network)
+    tensorrt.configure(config, network)
     # an FP32 engine is what others are compared with: 10 bits of mantissa would not do
     config.clear_flag(trt.BuilderFlag.TF32)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb * _MEGABYTE)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from edge.errors import BundleError, ModelError
+from edge.errors import BundleError, EngineError, ModelError
 from edge.manifest import Precision, TriedRung
 from export.graph import end_stages, graph_from_onnx
 from export.half import halved
@@ -53,7 +53,7 @@ def descend(rungs: Sequence[Rung], attempt: Callable[[Rung], Attempt[Made]]) -> 
     for rung in rungs:
         try:
             result = attempt(rung)
-        except (BundleError, ModelError) as error:
+        except (BundleError, EngineError, ModelError) as error:
             result = Attempt(None, None, (error.message,))
         tried.append(TriedRung(rung=rung, engine_sha256=result.engine_sha256, exceeded=result.exceeded))
         if result.made is not None and not result.exceeded:

@@ -58,6 +58,7 @@ def test_a_damaged_installation_passes_its_fix_on():
     )
 
 
+GPU_PARTS = ("pycuda", "kernels", "tensorrt", "tensorrt-rtx")
 BROKEN = ImportError("libfoo.so.1 is missing")
 
 
@@ -131,10 +132,20 @@ def test_the_processor_is_never_a_problem():
 
 
 def test_a_gpu_is_optional_but_a_broken_one_is_a_warning():
-    assert [finding.state for finding in gpu_findings(Gpus(()), None, None)] == [State.OK]
-    assert [finding.state for finding in gpu_findings(Gpus(("A",)), None, "2025.1")] == [State.OK] * 3
-    assert gpu_findings(Gpus((), problem="no answer"), None, None)[0].state is State.WARN
-    assert gpu_findings(Gpus(("A",)), BROKEN, None)[1].state is State.WARN
+    nothing = dict.fromkeys(GPU_PARTS)
+    assert [finding.state for finding in gpu_findings(Gpus(()), "auto", nothing)] == [State.OK]
+    assert [finding.state for finding in gpu_findings(Gpus(("A",)), "auto", nothing)] == [State.OK] * 5
+    assert gpu_findings(Gpus((), problem="no answer"), "auto", nothing)[0].state is State.WARN
+    assert gpu_findings(Gpus(("A",)), "openvino", {"tensorrt": BROKEN})[1].state is State.WARN
+
+
+@pytest.mark.parametrize("missing", GPU_PARTS)
+def test_what_the_wanted_gpu_backend_lacks_prevents_inspection_and_another_product_does_not(missing):
+    parts = {**dict.fromkeys(GPU_PARTS, "1.0"), missing: None}
+    states = {finding.name: finding.state for finding in gpu_findings(Gpus(("A",)), "tensorrt", parts)}
+    expected = State.OK if missing == "tensorrt-rtx" else State.FAIL
+    assert states == {"gpu": State.OK, **dict.fromkeys(GPU_PARTS, State.OK), missing: expected}
+    assert gpu_findings(Gpus(()), "tensorrt", parts)[0].state is State.FAIL
 
 
 def _camera(may_open: bool = True, used_by: tuple[str, ...] = ()) -> VideoDevice:

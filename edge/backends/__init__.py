@@ -6,17 +6,21 @@ import importlib.util
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from edge.backends.aligning import AligningBackend
 from edge.backends.base import Backend
-from edge.bundle import Calibration, ModelBundle
+from edge.bundle import CPU, Calibration, ModelBundle
 from edge.errors import MissingDependency
 from edge.manifest import Manifest
 from edge.preprocess import Preprocess
 from edge.telemetry import refuse_telemetry
+from edge.tensorrt_versions import PRODUCTS, Product, open_tensorrt
 
 # in the order `auto` tries them; the modules import their runtime only when a network is opened
 CPU_BACKENDS = ("openvino", "onnxruntime")
+# by name only: engines are built and calibrated on the machine that runs them, which `auto` cannot do
+GPU_BACKENDS = PRODUCTS
 
 log = logging.getLogger("edge.backends")
 
@@ -31,13 +35,15 @@ def open_backend(
     threads: int | None = None,
     *,
     uncalibrated: bool = False,
+    engines: Path | None = None,
 ) -> Backend:
     """Open the bundle's network, with its calibration, on the backend named.
 
     `auto` takes the first installed of CPU_BACKENDS and logs which. uncalibrated: statistics of another engine will do.
-    Raises MissingDependency, BundleError.
+    engines: of a GPU backend, where they are kept, if not beside the bundle. Raises MissingDependency, BundleError,
+    EngineError.
     """
-    return open_backends(bundle, name, precision, threads, 1, uncalibrated=uncalibrated)[0]
+    return open_backends(bundle, name, precision, threads, 1, uncalibrated=uncalibrated, engines=engines)[0]
 
 
 def open_backends(
@@ -48,17 +54,35 @@ def open_backends(
     count: int,
     *,
     uncalibrated: bool = False,
+    engines: Path | None = None,
+    maps: bool = True,
 ) -> tuple[Backend, ...]:
     """Open `count` backends for as many threads to call at the same time; they share `threads`, None for all cores.
 
-    Otherwise like open_backend. All give the same scores.
+    maps: False lets a GPU keep the maps of parts that pass; what has no map then is no defect. A GPU has one backend,
+    whatever the count. Otherwise like open_backend. All give the same scores.
     """
     chosen = choose_backend(name)
+    for product in GPU_BACKENDS:
+        if chosen == product:
+            return (_gpu_backend(bundle, product, precision, engines, maps),)
     measured = bundle.calibration(precision, uncalibrated=uncalibrated)
     # the backend says what runs, not what the statistics were measured on
     calibration = replace(measured, engine_sha256=bundle.engine_sha256(precision))
     model = bundle.read(f"model_{precision}")
     return calibrated_backends(chosen, model, bundle.manifest, bundle.preprocess, calibration, threads, count)
+
+
+def target_of(name: str) -> str:
+    """What a backend is called in deployments and calibrations: a product of TensorRT, or the processor."""
+    return name if name in GPU_BACKENDS else CPU
+
+
+def _gpu_backend(bundle: ModelBundle, product: Product, precision: str, engines: Path | None, maps: bool) -> Backend:
+    from edge.backends.gpu_tensorrt import calibrated_gpu_backend
+
+    calibration = bundle.calibration(precision, target=product)
+    return calibrated_gpu_backend(bundle, product, calibration, engines, -1.0 if maps else calibration.threshold)
 
 
 def calibrated_backends(
@@ -106,6 +130,10 @@ def choose_backend(name: str) -> str:
         raise MissingDependency(
             f"no backend is installed; looked for {', '.join(CPU_BACKENDS)}", fix="pip install 'edge-inspect[cpu]'"
         )
+    for product in GPU_BACKENDS:
+        if name == product:
+            open_tensorrt(product)
+            return name
     if not installed(name):
         raise MissingDependency(
             f"the backend {name} is not installed", fix=f"pip install {name}, or use --backend auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge.datatypes import U8, AnomalyMap
 from edge.latency import StageClock
@@ -26,3 +26,11 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the device; `score` must not be called again."""
+
+
+@runtime_checkable
+class KeptWarm(Protocol):
+    """A backend that has something to do while no frame comes."""
+
+    def keep_warm(self) -> None:
+        """Returns soon, and never raises for what the device does; called by the thread that scores."""

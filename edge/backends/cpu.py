@@ -34,6 +34,7 @@ def open_network(name: str, model: bytes, manifest: Manifest, threads: int | Non
         from edge.backends.cpu_openvino import OpenVinoNetwork
 
         return OpenVinoNetwork(model, manifest, threads)
+    assert name == "onnxruntime", "engines are opened by edge/backends/gpu_tensorrt.py"
     from edge.backends.cpu_onnxruntime import OnnxRuntimeNetwork
 
     return OnnxRuntimeNetwork(model, manifest, threads)

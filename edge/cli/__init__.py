@@ -96,6 +96,7 @@ def settings_for(options: argparse.Namespace) -> Settings:
     override("inspection", "bundle", "bundle")
     override("inspection", "backend", "backend")
     override("inspection", "precision", "precision")
+    override("inspection", "engines", "engines")
     override("record", "directory", "record_dir")
     if getattr(options, "uncalibrated", False):
         overrides["inspection"]["uncalibrated"] = True

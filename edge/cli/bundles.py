@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from edge.bundle import Calibration, ModelBundle, load_bundle
+from edge.bundle import CPU, Calibration, ModelBundle, calibrations, load_bundle
 from edge.cli.progress import say
 from edge.config import Settings
 from edge.errors import EdgeInspectError, UsageError
@@ -80,9 +80,8 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
         refused = [f"{rung.rung} ({'; '.join(rung.exceeded)})" for rung in deployment.tried if rung.exceeded]
         after = f", after the gate refused {', '.join(refused)}" if refused else ""
         yield f"runs on {target}", f"{deployment.precision} with {deployment.backend}{after}"
-    for key in sorted(manifest.files):
-        if key.startswith("calibration_"):
-            yield from _calibration(opened, key.removeprefix("calibration_"))
+    for precision, target in calibrations(manifest):
+        yield from _calibration(opened, precision, target)
     for key, entry in sorted(manifest.files.items()):
         yield key, f"{entry.bytes / 1e6:.2f} MB, sha256 {entry.sha256[:16]}…, {entry.name}: {_state(opened, key)}"
     yield "bundle", f"format {manifest.format_version}, sha256 {opened.sha256}"
@@ -96,13 +95,14 @@ def _score(score: ScoreSpec) -> str:
     return f"residual {terms}; blend {score.blend.mode}; smoothing {smooth}; mean of the {score.image_score.k} largest"
 
 
-def _calibration(opened: ModelBundle, precision: str) -> Iterator[tuple[str, str]]:
+def _calibration(opened: ModelBundle, precision: str, target: str) -> Iterator[tuple[str, str]]:
+    name = precision if target == CPU else f"{target} {precision}"
     try:
-        calibration: Calibration = opened.calibration(precision)
+        calibration: Calibration = opened.calibration(precision, target=target)
     except EdgeInspectError as error:
-        yield precision, f"NOT USABLE: {error.message}"
+        yield name, f"NOT USABLE: {error.message}"
         return
-    yield precision, f"calibrated {calibration.created_utc}"
+    yield name, f"calibrated {calibration.created_utc}"
     for line in statement(calibration):
         yield "", line
 

@@ -6,14 +6,17 @@ First and later calibrations are this: `train`, `calibrate` and `recalibrate` di
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.backends import calibrated_backends
-from edge.backends.cpu import open_network
-from edge.bundle import Calibration, sha256_of
+from edge.backends.base import Backend
+from edge.backends.cpu import Network, open_network
+from edge.bundle import CPU, Calibration, calibration_key, sha256_of
+from edge.cli.engine_line import EngineLine
 from edge.cli.good_parts import GoodParts, spread
 from edge.cli.optional import needs
 from edge.cli.progress import say
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from export.gate import GateReport, Judge
     from export.ladder import Attempt, Rung
 
-TARGET = "cpu"
+TARGET = CPU
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Made:
-    """One network, calibrated and running."""
+    """One network, calibrated and running; model: its ONNX, None for an engine, which no bundle holds."""
 
     precision: str
-    model: bytes
+    model: bytes | None
     calibration: Calibration
     judge: Judge
 
@@ -99,14 +102,25 @@ class Line:
 
     def made(self, precision: str, model: bytes, most: int | None = None) -> Made:
         """Open a network and fit its statistics and threshold, on `most` of the held-out parts or all."""
+        bundle, threads = self.parts.bundle, self.settings.inspection.threads
+        network = open_network(self.backend, model, bundle.manifest, threads)
+        calibration = self._calibrated(network, sha256_of(model), most)
+        network.close()
+        (opened,) = calibrated_backends(self.backend, model, bundle.manifest, bundle.preprocess, calibration, threads)
+        return self._running(precision, model, calibration, opened)
+
+    def made_engine(self, engines: EngineLine, rung: Rung) -> Made:
+        """Build, calibrate and open an engine; raises EngineError when TensorRT refuses it."""
+        opened, calibration = engines.calibrated(rung, self._calibrated)
+        return self._running(needs("export.ladder", "cpu").PRECISIONS[rung], None, calibration, opened)
+
+    def _calibrated(self, network: Network, engine_sha256: str, most: int | None = None) -> Calibration:
         parts, bundle = self.parts, self.parts.bundle
-        threads, manifest = self.settings.inspection.threads, bundle.manifest
         held_out, trained = (spread(known, MOST_IN_STATISTICS) for known in (parts.held_out, parts.trained))
-        network = open_network(self.backend, model, manifest, threads)
-        calibration = needs("calibration.baseline", "cpu").calibrate(
+        calibration: Calibration = needs("calibration.baseline", "cpu").calibrate(
             network,
-            sha256_of(model),
-            manifest,
+            engine_sha256,
+            bundle.manifest,
             bundle.preprocess,
             parts.fields(held_out[:most]),
             weight=parts.weight,
@@ -115,10 +129,11 @@ class Line:
             review=self.goal.review,
             created_utc=now_utc(),
         )
-        network.close()
-        (opened,) = calibrated_backends(self.backend, model, manifest, bundle.preprocess, calibration, threads)
-        calibration = replace(calibration, ng_scores=ng_scores(opened, bundle, self.goal.ng))
-        for line in (f"{precision} on {self.backend}:", *statement(calibration)):
+        return calibration
+
+    def _running(self, precision: str, model: bytes | None, calibration: Calibration, opened: Backend) -> Made:
+        calibration = replace(calibration, ng_scores=ng_scores(opened, self.parts.bundle, self.goal.ng))
+        for line in (f"{precision} on {opened.name}:", *statement(calibration)):
             say(line)
         if self.goal.ng is not None:
             tradeoff = needs("calibration.tradeoff", "cpu")
@@ -134,42 +149,55 @@ class Line:
 
 
 def deployed(line: Line, networks: Networks, reference: Made) -> Deployed:
-    """Go down the ladder, each rung compared with the FP32 reference.
+    """Go down the processor's ladder, each rung compared with the FP32 reference.
 
     When no INT8 rung passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
     """
+
+    def make(rung: Rung) -> Made:
+        assert networks.int8 is not None
+        return line.made("int8", networks.int8 if rung == "int8" else networks.with_floating_ends())
+
+    return _descended(line, reference, TARGET, make)
+
+
+def on_engines(line: Line, engines: EngineLine, reference: Made) -> Deployed:
+    """Go down the ladder of a GPU, each engine compared with FP32 on the processor, FP32 too."""
+    return _descended(line, reference, engines.product, lambda rung: line.made_engine(engines, rung))
+
+
+def _descended(line: Line, reference: Made, target: str, make: Callable[[Rung], Made]) -> Deployed:
     gating, ladder = needs("export.gate", "cpu"), needs("export.ladder", "cpu")
     reports: list[GateReport] = []
     files: dict[str, tuple[str, bytes]] = {}
 
     def attempt(rung: Rung) -> Attempt[Made]:
-        if rung == "fp32":
-            return ladder.Attempt(reference, sha256_of(reference.model), ())  # type: ignore[no-any-return]
-        assert networks.int8 is not None
-        made = line.made("int8", networks.int8 if rung == "int8" else networks.with_floating_ends())
+        if rung == "fp32" and target == TARGET:
+            return ladder.Attempt(reference, reference.calibration.engine_sha256, ())  # type: ignore[no-any-return]
+        made = make(rung)
         replayed = gating.replay(line.specimens, reference.judge, made.judge)
         report = gating.gate_report(
-            replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=TARGET,
+            replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=target,
             rung=rung, defects=line.specimens.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():
             say(text)
         reports.append(report)
-        files.update(
-            {
-                "model_int8": ("model_int8.onnx", made.model),
-                "calibration_int8": ("calibration_int8.npz", made.calibration.to_bytes()),
-                "gate_cpu": ("gate.json", json.dumps([entry.as_dict() for entry in reports], indent=1).encode()),
-                "gate_page_cpu": ("gate.html", needs("export.gate_page", "cpu").gate_page(report, replayed)),
-            }
-        )
-        return ladder.Attempt(made, sha256_of(made.model), report.exceeded)  # type: ignore[no-any-return]
+        if made.model is not None:
+            files[f"model_{made.precision}"] = (f"model_{made.precision}.onnx", made.model)
+        key, suffix = calibration_key(made.precision, target), "" if target == TARGET else f"_{target}"
+        said = json.dumps([entry.as_dict() for entry in reports], indent=1).encode()
+        page = needs("export.gate_page", "cpu").gate_page(report, replayed)
+        files[key] = (f"{key}.npz", made.calibration.to_bytes())
+        files[f"gate_{target}"] = (f"gate{suffix}.json", said)
+        files[f"gate_page_{target}"] = (f"gate{suffix}.html", page)
+        return ladder.Attempt(made, made.calibration.engine_sha256, report.exceeded)  # type: ignore[no-any-return]
 
-    descent = ladder.descend(ladder.RUNGS[TARGET], attempt)
-    say(f"deployed on {TARGET}: {descent.rung}")
-    deployment = Deployment(precision=ladder.PRECISIONS[descent.rung], backend=line.backend, tried=descent.tried)
-    said = tuple(text for report in reports for text in report.summary())
-    return Deployed(deployment, files, descent.made, said)
+    descent = ladder.descend(ladder.RUNGS[target], attempt)
+    say(f"deployed on {target}: {descent.rung}")
+    backend = descent.made.judge.backend.name
+    deployment = Deployment(precision=ladder.PRECISIONS[descent.rung], backend=backend, tried=descent.tried)
+    return Deployed(deployment, files, descent.made, tuple(text for report in reports for text in report.summary()))
 
 
 def now_utc() -> str:

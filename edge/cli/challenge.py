@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from edge.backends import target_of
 from edge.bundle import ModelBundle
 from edge.capture import Capture
 from edge.challenge import Challenge, Kind, Shown, challenged
@@ -78,7 +79,8 @@ def _show(options: argparse.Namespace, settings: Settings, bundle: ModelBundle) 
     if settings.record.directory is None:
         raise UsageError("record.directory is null: no challenge was kept", fix="give --record-dir")
     kept = latest_challenges(Path(settings.record.directory), _SHOWN)
-    engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision))
+    target = target_of(settings.inspection.backend)
+    engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
     why = why_not_ready(bundle, engine, settings)
     if options.json:
         print(json.dumps({"ready": why is None, "why": why, "challenges": [each.as_json() for each in kept]}, indent=1))

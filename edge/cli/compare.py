@@ -40,6 +40,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
     # what can be known now must not fail after hours of training
     needs("benchmarks.labelled", "train").list_test_pictures(options.data)
     methods = _methods(options.methods, options.variant)
+    settings = make_bundle.on_the_processor(settings)
     parts = list(read_normals(options.data))
     bundles = {
         method: [_bundle_of(options, settings, method, seed, parts) for seed in options.seeds] for method in methods

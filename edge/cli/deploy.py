@@ -6,10 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from edge.backends import choose_backend, open_backend
-from edge.bundle import ModelBundle, load_bundle
+from edge.backends import GPU_BACKENDS, choose_backend, open_backend, target_of
+from edge.bundle import CPU, ModelBundle, load_bundle
 from edge.bundle_history import Audit
-from edge.cli.calibrated import TARGET, Goal, Line, deployed, now_utc
+from edge.cli.calibrated import Goal, Line, deployed, now_utc, on_engines
+from edge.cli.engine_line import EngineLine, build_options
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.quantised import networks_of, quantised
@@ -45,20 +46,26 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     if settings.align.mode is not None:
         manifest = _realigned(manifest, options.data, settings.align)
     bundle = ModelBundle(live.path, manifest, live.sha256)
-    backend = choose_backend(settings.inspection.backend)
+    wanted = settings.inspection.backend
+    target = target_of(wanted)
+    # engines are compared with FP32 on the processor, where nothing of theirs is
+    backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
     goal = Goal(options.false_reject / 100, None if options.review is None else options.review / 100, options.ng)
     line = Line(good_parts(bundle, options.data), backend, settings, goal)
-    networks = networks_of(bundle)
-    reference = line.made("fp32", networks.fp32)
-    parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
-    parts |= line.parts.drift_file()
     gate_said: tuple[str, ...] = ()
-    if networks.int8 is not None:
-        result = deployed(line, networks, reference)
-        manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, TARGET: result.deployment}})
-        parts |= result.files
-        gate_said = result.said
-    line.close()
+    try:
+        networks = networks_of(bundle)
+        reference = line.made("fp32", networks.fp32)
+        parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
+        parts |= line.parts.drift_file()
+        if target != CPU or networks.int8 is not None:
+            engines = _engines(bundle, settings, options)
+            result = deployed(line, networks, reference) if engines is None else on_engines(line, engines, reference)
+            manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, target: result.deployment}})
+            parts |= result.files
+            gate_said = result.said
+    finally:
+        line.close()
     commit_version(live, manifest, parts, Audit("calibrate", gate=gate_said, note=f"on {options.data}"))
     return 0
 
@@ -76,16 +83,18 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
     gating = needs("export.gate", "cpu")
     bundle = load_bundle(options.bundle)
     inspection = settings.inspection
-    precision = bundle.precision(inspection.precision)
+    target = target_of(inspection.backend)
+    precision = bundle.precision(inspection.precision, target)
+    reference = "auto" if target != CPU else inspection.backend
     judges = []
-    for name in ("fp32", precision):
-        calibration = bundle.calibration(name)
-        opened = open_backend(bundle, inspection.backend, name, inspection.threads)
+    for name, backend, where in (("fp32", reference, CPU), (precision, inspection.backend, target)):
+        calibration = bundle.calibration(name, target=where)
+        opened = open_backend(bundle, backend, name, inspection.threads, engines=inspection.engines_folder)
         judges.append(gating.Judge(opened, calibration.threshold))
     specimens = Specimens(good_parts(bundle, options.data, HELD_OUT), options.ng)
     replayed = gating.replay(specimens, *judges)
     report = gating.gate_report(
-        replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=TARGET, rung=precision,
+        replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=target, rung=precision,
         defects=specimens.defects, created_utc=now_utc(),
     )  # fmt: skip
     for judge in judges:
@@ -94,3 +103,12 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
         write_whole(options.page, needs("export.gate_page", "cpu").gate_page(report, replayed))
     print(json.dumps(report.as_dict(), indent=1) if options.json else "\n".join(report.summary()))
     return 0 if report.passed else 1
+
+
+def _engines(bundle: ModelBundle, settings: Settings, options: argparse.Namespace) -> EngineLine | None:
+    """The engines that the settings' backend wants; None: it runs the bundle's networks as they are."""
+    for product in GPU_BACKENDS:
+        if settings.inspection.backend == product:
+            build = build_options(product, options.targets)
+            return EngineLine(bundle, product, settings.inspection.engines_folder, build)
+    return None

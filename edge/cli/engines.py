@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +14,13 @@ from edge.backends.cpu import open_network
 from edge.bundle import ModelBundle, load_bundle
 from edge.cli import make_bundle
 from edge.cli.deploy import gate
+from edge.cli.engine_line import build_options, graph_for_engine
 from edge.cli.optional import needs
 from edge.cli.progress import say
 from edge.config import Settings
-from edge.engine_cache import BuildOptions, EngineCache
+from edge.engine_cache import BuildOptions, EngineCache, engines_folder
 from edge.errors import BundleError, EngineError, UsageError
-from edge.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, TensorRt, open_tensorrt
+from edge.tensorrt_versions import PRODUCTS, Product, TensorRt, open_tensorrt
 
 if TYPE_CHECKING:
     from export.ladder import Rung
@@ -45,7 +45,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         bundle = load_bundle(options.bundle or options.out)
         for product in PRODUCTS:
             if options.target == product:
-                _build(product, bundle, options)
+                _build(product, bundle, options, settings.inspection.engines_folder)
                 return 0
         _try(bundle, options.target, options.rung, settings.inspection.threads)
     return 0
@@ -64,22 +64,15 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
     return gate(options, settings.model_copy(update={"inspection": inspection}))
 
 
-def engines_folder(bundle: Path) -> Path:
-    """Where a bundle's engines are kept: beside it, since they belong to a machine and it does not."""
-    path = bundle.resolve()
-    return path.with_name(path.name + ".engines")
-
-
-def _build(product: Product, bundle: ModelBundle, options: argparse.Namespace) -> None:
+def _build(product: Product, bundle: ModelBundle, options: argparse.Namespace, engines: Path | None) -> None:
     """Build the rung that is asked for, or go down the ladder until one can be built, and tell what was refused."""
     ladder = needs("export.ladder", "export")
     tensorrt = open_tensorrt(product)
-    targets = tuple(options.targets or RTX_TARGETS) if product == "tensorrt-rtx" else tuple(options.targets or ())
-    cache = EngineCache(options.engines or engines_folder(bundle.path))
+    cache = EngineCache(engines or engines_folder(bundle.path))
     rungs: tuple[Rung, ...] = ladder.RUNGS[product] if options.rung == "auto" else (options.rung,)
     for rung in rungs:
         try:
-            _build_rung(tensorrt, bundle, rung, cache, BuildOptions(targets=targets))
+            _build_rung(tensorrt, bundle, rung, cache, build_options(product, options.targets))
             return
         except EngineError as error:
             if rung == rungs[-1]:
@@ -96,24 +89,6 @@ def _build_rung(tensorrt: TensorRt, bundle: ModelBundle, rung: Rung, cache: Engi
         f"{rung} engine of {tensorrt.product} {tensorrt.version}: {done}, "
         f"{len(cached.plan) / _MEGABYTE:.2f} MB, {cached.sha256[:12]}…: {cached.path}"
     )
-
-
-def graph_for_engine(bundle: ModelBundle, product: Product, rung: Rung) -> bytes:
-    """The graph that TensorRT is given: from the FP32 network, the ranges, and the layers found sensitive."""
-    model = bundle.read("model_fp32")
-    if rung == "fp32":
-        return model
-    try:
-        ranges = needs("calibration.ranges", "export").ranges_from_bytes(bundle.read("ranges"))
-        # FP16 has no layers to leave out
-        floating = () if rung == "fp16" else json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise BundleError(
-            f"{bundle.path}: the record of the quantisation cannot be read ({error})",
-            fix="run `edge-inspect quantize --bundle BUNDLE --data NORMALS`",
-        ) from error
-    graph: bytes = needs("export.ladder", "export").graph_of_rung(rung, product, model, ranges, floating)
-    return graph
 
 
 def _try(bundle: ModelBundle, target: str, rung: str, threads: int | None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from edge.alarms import Alarm
-from edge.backends import open_backends, usable_cores
+from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
 from edge.bundle import ModelBundle
 from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
@@ -153,7 +153,9 @@ def bundle_path(settings: Settings) -> Path:
 
 def inspectors_for(options: argparse.Namespace, settings: Settings) -> int:
     """How many pictures are inspected at the same time: one of a live or paced source, for the shortest wait; files
-    as fast as they go, with one core for each picture."""
+    as fast as they go, with one core for each picture. A GPU is one."""
+    if settings.inspection.backend in GPU_BACKENDS:
+        return 1
     if not names_files(options.camera) or settings.camera.fps is not None or options.once:
         return 1
     return min(MOST_INSPECTORS, settings.inspection.threads or usable_cores())
@@ -167,12 +169,14 @@ def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
 def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list[Inspector]:
     """Inspectors for `count` threads, which share the processor's cores."""
     inspection = settings.inspection
-    precision, uncalibrated = bundle.precision(inspection.precision), inspection.uncalibrated
-    calibration = bundle.calibration(precision, uncalibrated=uncalibrated)
+    target = target_of(inspection.backend)
+    precision, uncalibrated = bundle.precision(inspection.precision, target), inspection.uncalibrated
+    calibration = bundle.calibration(precision, target=target, uncalibrated=uncalibrated)
     backends = open_backends(
-        bundle, inspection.backend, precision, inspection.threads, count, uncalibrated=uncalibrated
-    )
-    caveat, running = "", bundle.engine_sha256(precision)
+        bundle, inspection.backend, precision, inspection.threads, count,
+        uncalibrated=uncalibrated, engines=inspection.engines_folder, maps=False,
+    )  # fmt: skip
+    caveat, running = "", backends[0].engine_sha256
     if running != calibration.engine_sha256:
         caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
     return [
@@ -220,7 +224,7 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         bundle_sha256=bundle.sha256,
         engine_sha256=inspector.backend.engine_sha256,
         backend=inspector.backend.name,
-        precision=bundle.precision(settings.inspection.precision),
+        precision=bundle.precision(settings.inspection.precision, target_of(settings.inspection.backend)),
         threshold=inspector.threshold,
         pixel_threshold=inspector.pixel_threshold,
         preprocess_sha256=bundle.preprocess.sha256,

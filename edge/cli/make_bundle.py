@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.backends import choose_backend
+from edge.backends import GPU_BACKENDS, choose_backend
 from edge.bundle import ModelBundle, load_bundle
 from edge.bundle_history import Audit
 from edge.cli.deploy import calibrate, quantize
@@ -48,6 +48,7 @@ def train_bundle(
     told: each step begins. statistics: of the samples (calibration/sample_statistics.py), to hold later ones against.
     """
     target: Path = options.out
+    settings = on_the_processor(settings)
     options.product = options.product or target.name
     # what can be known now must not fail after an hour of training
     list_pictures(normals_folder(options.data))
@@ -66,6 +67,14 @@ def train_bundle(
         parts["samples"] = ("samples.npz", statistics)
     audit = Audit(options.command, note=f"trained on {options.data}")
     return write_bundle(target, made.manifest, parts, audit)
+
+
+def on_the_processor(settings: Settings) -> Settings:
+    """The settings without a GPU backend: what is trained is calibrated here first, an engine's turn comes after."""
+    if settings.inspection.backend not in GPU_BACKENDS:
+        return settings
+    say(f"for the engine, afterwards: edge-inspect calibrate --backend {settings.inspection.backend} ...")
+    return settings.model_copy(update={"inspection": settings.inspection.model_copy(update={"backend": "auto"})})
 
 
 def fit(options: argparse.Namespace, settings: Settings) -> int:

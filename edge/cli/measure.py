@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge.backends import open_backend
+from edge.backends import open_backend, target_of
 from edge.bundle import ModelBundle, load_bundle
 from edge.cli.inspect_line import bundle_path
 from edge.cli.optional import needs
@@ -24,7 +24,8 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     accuracy = needs("benchmarks.accuracy", "cpu")
     bundle = load_bundle(bundle_path(settings))
     if not options.compare_precisions:
-        precision = bundle.precision(settings.inspection.precision)
+        target = target_of(settings.inspection.backend)
+        precision = bundle.precision(settings.inspection.precision, target)
         _, metrics = _measure(accuracy, bundle, options.data, settings.inspection, precision)
         print(json.dumps(metrics, indent=1) if options.json else accuracy.metrics_text(metrics))
         return 0
@@ -44,8 +45,8 @@ def _measure(
     accuracy: Any, bundle: ModelBundle, data: Path, inspection: InspectionSettings, precision: str
 ) -> tuple[Any, dict[str, Any]]:
     """What one precision says about the test pictures, and its metrics."""
-    calibration = bundle.calibration(precision)
-    backend = open_backend(bundle, inspection.backend, precision, inspection.threads)
+    calibration = bundle.calibration(precision, target=target_of(inspection.backend))
+    backend = open_backend(bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder)
     with progress_bar(f"inspecting {precision}") as advance:
         observed = accuracy.observe_bundle(bundle, backend, data, advance)
     budget = calibration.false_reject_budget

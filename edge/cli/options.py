@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
-BACKENDS = ("auto", "openvino", "onnxruntime")
+CPU_BACKENDS = ("auto", "openvino", "onnxruntime")
+BACKENDS = (*CPU_BACKENDS, "tensorrt", "tensorrt-rtx")
 GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
 
 
@@ -28,7 +29,25 @@ def add_bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> No
 def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=BACKENDS, help="network runtime (default: auto)")
     parser.add_argument(
-        "--precision", choices=("auto", "int8", "fp32"), help="which network (default: auto, what passed the gate)"
+        "--precision",
+        choices=("auto", "int8", "fp16", "fp32"),
+        help="which network (default: auto, what passed the gate); fp16: engines only",
+    )
+    add_engines(parser)
+
+
+def add_engines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engines", type=Path, help="folder of built engines (default: BUNDLE.engines)")
+
+
+def add_compute_capabilities(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--compute-capability",
+        dest="targets",
+        type=compute_capability,
+        action="append",
+        metavar="N",
+        help="tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
     )
 
 

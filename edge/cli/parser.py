@@ -14,18 +14,20 @@ from edge.cli.challenge_options import add_challenge
 from edge.cli.history_options import add_history, add_rollback
 from edge.cli.options import (
     BACKENDS,
+    CPU_BACKENDS,
     GOOD_PARTS,
     METHODS,
     add_align,
     add_backend,
     add_bundle,
+    add_compute_capabilities,
     add_data,
+    add_engines,
     add_false_reject,
     add_product,
     add_records,
     add_review,
     add_uncalibrated,
-    compute_capability,
     percent,
     positive,
     positive_int,
@@ -139,7 +141,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
     add_product(parser)
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
-    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
     add_false_reject(parser)
 
 
@@ -209,15 +211,8 @@ def _export(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: what the bundle says, for engines the first of these that can be built (default)",
     )
-    parser.add_argument(
-        "--compute-capability",
-        dest="targets",
-        type=compute_capability,
-        action="append",
-        metavar="N",
-        help="tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
-    )
-    parser.add_argument("--engines", type=Path, help="folder of built engines (default: BUNDLE.engines)")
+    add_compute_capabilities(parser)
+    add_engines(parser)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -234,9 +229,11 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
 def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, required=True)
     add_data(parser, GOOD_PARTS)
-    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on; a GPU's engines are built for it")
     add_align(parser)
     add_false_reject(parser)
+    add_compute_capabilities(parser)
+    add_engines(parser)
     add_review(parser)
     parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")
 
@@ -292,7 +289,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=seeds, default=[0], help="separated by commas (default: 0)")
     parser.add_argument("--steps", type=positive_int, help="optimiser steps (default: the variant's)")
     parser.add_argument("--out", type=Path, required=True, help="bundles, compare.html and compare.json go here")
-    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate and measure on")
+    parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate and measure on")
     add_false_reject(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edge.backends import target_of
 from edge.bundle import ModelBundle, load_bundle
 from edge.camera import names_files
 from edge.challenge_records import latest_challenges, not_ready
@@ -41,7 +42,9 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
         return []
     try:
         bundle = load_bundle(bundle_path)
-        why = why_not_ready(bundle, bundle.engine_sha256(bundle.precision(settings.inspection.precision)), settings)
+        target = target_of(settings.inspection.backend)
+        engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
+        why = why_not_ready(bundle, engine, settings)
     except BundleError:
         # told by the finding about the bundle
         return []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.backends import choose_backend, open_backend
+from edge.backends import GPU_BACKENDS, choose_backend, open_backend
 from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.bundle_history import Audit
 from edge.cli.calibrated import TARGET, Deployed, Goal, Line, deployed, now_utc
@@ -50,6 +50,11 @@ _NOT_BY_CHANCE = 0.99
 
 def recalibrate(options: argparse.Namespace, settings: Settings) -> int:
     """0 when the new version is live, or waits for its signature; 1 when a gate or the trial kept it from that."""
+    if settings.inspection.backend in GPU_BACKENDS:
+        raise UsageError(
+            "recalibrate renews what runs on the processor, not engines",
+            fix=f"edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {settings.inspection.backend}",
+        )
     bundle = _bundle_to_change(settings)
     options.sheet = options.sheet or bundle.path.with_name(bundle.path.name + ".refused.png")
     needs("calibration.ranges", "export")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.cli.options import BACKENDS, GOOD_PARTS, percent, positive_int
+from edge.cli.options import CPU_BACKENDS, GOOD_PARTS, percent, positive_int
 
 
 def add_recalibrate(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_recalibrate(parser: argparse.ArgumentParser) -> None:
     made.add_argument("--review", type=percent, metavar="PERCENT", help="unsure band (default: as the live version's)")
     made.add_argument("--ng", type=Path, help="folder of known defective parts, to show recall; not fitted on")
     made.add_argument("--old", type=Path, help="earlier good parts that must still pass, unless --scene-changed")
-    made.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    made.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
     made.add_argument(
         "--choose-again", action="store_true", help="try every INT8 estimator and layer again, which takes longer"
     )

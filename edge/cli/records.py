@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import get_args
 
-from edge.bundle import ModelBundle, load_bundle
+from edge.backends import target_of
+from edge.bundle import CPU, ModelBundle, calibration_key, load_bundle
 from edge.cli.inspect_line import make_inspector
 from edge.cli.tables import show
 from edge.config import Settings
@@ -29,12 +30,14 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
     def inspector_of(run: RunRecord, recorded: VerdictRecord) -> Inspector:
         path = Path(settings.inspection.bundle or run.info.bundle_path)
         bundle = _version_of(path, recorded.bundle_sha256)
+        backend = options.backend or run.info.backend
+        target = target_of(backend)
         # a version that was switched to during the run may have run in another precision than the one it began with
-        precisions = (name for name in get_args(Precision) if _network(bundle, name) == recorded.engine_sha256)
+        precisions = (name for name in get_args(Precision) if _network(bundle, name, target) == recorded.engine_sha256)
         inspection = settings.inspection.model_copy(
             update={
                 "precision": next(precisions, run.info.precision),
-                "backend": options.backend or run.info.backend,
+                "backend": backend,
             }
         )
         return make_inspector(bundle, settings.model_copy(update={"inspection": inspection}))
@@ -82,9 +85,9 @@ def _version_of(path: Path, sha256: str) -> ModelBundle:
     return live if live.sha256 == sha256 else next(kept, live)
 
 
-def _network(bundle: ModelBundle, precision: str) -> str | None:
-    entry = bundle.manifest.files.get(f"model_{precision}")
-    return None if entry is None else entry.sha256
+def _network(bundle: ModelBundle, precision: str, target: str) -> str | None:
+    key = f"model_{precision}" if target == CPU else calibration_key(precision, target)
+    return bundle.engine_sha256(precision, target) if key in bundle.manifest.files else None
 
 
 def _directory(settings: Settings) -> Path:

@@ -17,7 +17,7 @@ from edge.camera import names_files
 from edge.cli import INTERRUPTED
 from edge.cli.collect import Collection, Stopped, Taking, collect_files, collect_live, opened, require_way
 from edge.cli.keyboard import Keyboard
-from edge.cli.make_bundle import recipe_of, train_bundle
+from edge.cli.make_bundle import on_the_processor, recipe_of, train_bundle
 from edge.cli.optional import needs, require
 from edge.cli.progress import details_in, say
 from edge.cli.sample_folder import DETAILS, SampleFolder, folder_name, sample_folder
@@ -42,6 +42,7 @@ _LITTLE = 0.8
 
 def teach(options: argparse.Namespace, settings: Settings) -> int:
     """Collect, train, export, calibrate, gate, and offer to start; cut off anywhere, a second call goes on."""
+    settings = on_the_processor(settings)
     name = folder_name(options.product)
     options.samples = options.samples or Path("teach") / name
     target: Path = options.out or Path("bundles") / name

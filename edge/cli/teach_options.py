@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.cli.options import BACKENDS, METHODS, add_false_reject, percent, positive, positive_int, whole_number
+from edge.cli.options import CPU_BACKENDS, METHODS, add_false_reject, percent, positive, positive_int, whole_number
 
 MINUTES = 8.0
 
@@ -47,5 +47,5 @@ def add_teach(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="train anew, instead of going on where it was cut off")
     parser.add_argument("--fps", type=positive, help="ask the camera for this rate")
-    parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
     add_false_reject(parser)

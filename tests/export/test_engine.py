@@ -200,7 +200,7 @@ def test_8_6_permits_what_the_graph_asks_for_and_no_more(kinds, flags):
     tensorrt = tensorrt_from_module("tensorrt", FakeBindings("8.6.2.3"))
     set_flags = set()
     network = SimpleNamespace(num_layers=len(kinds), get_layer=lambda index: layer(kinds[index]))
-    tensorrt.allow_precisions(SimpleNamespace(set_flag=set_flags.add), network)
+    tensorrt.configure(SimpleNamespace(set_flag=set_flags.add), network)
     assert isinstance(tensorrt, WeaklyTypedTensorRt)
     assert set_flags == flags
 

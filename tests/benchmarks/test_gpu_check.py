@@ -1,0 +1,151 @@
+"""gpu-check: what it plans, what it makes of failures, and what it says where there is no GPU."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import gpu_check
+from benchmarks.gpu_check import Outcome, Step, gpu_slug, planned, run_step, summary
+from edge.cuda_device import CudaDevice
+from edge.errors import MissingDependency
+from edge.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
+
+ADA = CudaDevice("NVIDIA RTX 4090", "8.9", "560.1", "12.6")
+HOPPER = CudaDevice("NVIDIA H200", "9.0", "580.1", "13.0")
+LINE = {
+    "verdict_ms": {"p50": 0.31, "p99": 0.4}, "bare_network_ms": {"p50": 0.25}, "overhead_over_bare_us": 60.0,
+    "without_graph": {"verdict_ms": {"p50": 0.4, "p99": 0.5}}, "graph_nodes": 7,
+    "memory": {"frames": 100, "lost_bytes": 0},
+}  # fmt: skip
+
+
+def names(steps):
+    return [step.name if isinstance(step, Step) else step.step for step in steps]
+
+
+def test_without_cuda_it_says_so_in_one_message_runs_nothing_and_writes_nothing(monkeypatch, tmp_path, capsys):
+    def missing():
+        raise MissingDependency("this machine has no NVIDIA driver", fix="install it")
+
+    monkeypatch.setattr(gpu_check, "read_cuda_device", missing)
+    assert gpu_check.main(["--results", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "nothing was run" in said and "no NVIDIA driver" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_product_precision_and_stand_in_is_tried_and_what_is_missing_is_skipped_with_its_reason(tmp_path):
+    steps = planned(ADA, tmp_path, 10, 100, pytest=False, sanitizer=None)
+    planned_names = names(steps)
+    for product in ("tensorrt", "tensorrt-rtx"):
+        assert {f"line with {product} {precision}" for precision in ("int8", "fp16", "fp32")} <= set(planned_names)
+        assert f"gate on {product}" in planned_names
+    assert {"line with onnxruntime", "line with torch", "line with copy", "kernels", "long run"} <= set(planned_names)
+    skipped = {step.step: step.skipped for step in steps if isinstance(step, Outcome)}
+    assert set(skipped) == {"GPU tests", *(f"compute-sanitizer {tool}" for tool in gpu_check.SANITIZERS)}
+    assert all(skipped.values())
+
+
+def test_on_a_gpu_that_rtx_does_not_list_every_way_to_an_engine_is_tried(tmp_path):
+    steps = planned(HOPPER, tmp_path, 10, 100, pytest=True, sanitizer="compute-sanitizer")
+    int8 = [step for step in steps if isinstance(step, Step) and step.name.startswith("line with tensorrt-rtx int8")]
+    assert [step.name.partition(", ")[2] for step in int8] == [
+        "built for the default list", "built for 8.0", "built for 9.0",
+    ]  # fmt: skip
+    assert int8[1].command[-2:] == ("--compute-capability", "80")
+    assert all(isinstance(step, Step) for step in steps)
+
+
+def test_planned_commands_are_ones_that_our_programs_understand(tmp_path):
+    from benchmarks import gpu_line
+    from edge.cli.parser import parse
+
+    for step in planned(HOPPER, tmp_path, 10, 100, pytest=True, sanitizer="compute-sanitizer"):
+        words = list(step.command)
+        if "benchmarks.gpu_line" in words:
+            given = words[words.index("benchmarks.gpu_line") + 1 :]
+            assert given[given.index("--network") + 1] in gpu_line.NETWORKS
+        if "edge" in words:
+            assert parse(words[words.index("edge") + 1 :]).command == "calibrate"
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "words"),
+    [
+        ("raise SystemExit('the device is gone')", 1, "the device is gone"),
+        ("print('no figures')", -1, "not JSON"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", -6, ""),
+    ],
+)
+def test_a_step_that_fails_is_an_outcome_with_its_words_and_not_the_end(program, code, words):
+    outcome = run_step(Step("line", (sys.executable, "-c", program), figures=True))
+    assert outcome.failed and outcome.exit_code == code
+    assert words in outcome.words
+
+
+def test_a_program_that_is_not_there_is_a_failure_too():
+    assert run_step(Step("line", ("/nowhere/at-all",))).failed
+
+
+def test_figures_are_read_from_standard_output_and_progress_from_standard_error():
+    program = "import sys; print('{\"a\": 1}'); print('building', file=sys.stderr)"
+    outcome = run_step(Step("line", (sys.executable, "-c", program), figures=True))
+    assert (outcome.values, outcome.words, outcome.failed) == ({"a": 1}, "building", False)
+
+
+def test_results_and_summary_hold_failures_and_skips_beside_figures(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gpu_check, "read_cuda_device", lambda: ADA)
+    monkeypatch.setattr(gpu_check, "open_pycuda", lambda: None)
+    outcomes = {
+        "good": Outcome("line with copy", "python -m x", 3.0, 0, "", values=LINE),
+        "bad": Outcome("line with tensorrt int8", "python -m y", 1.0, 2, "no engine for this GPU"),
+    }
+    steps = [Step("good", ()), Step("bad", ()), Outcome("GPU tests", "", 0.0, None, "", skipped="pytest is not here")]
+    monkeypatch.setattr(gpu_check, "planned", lambda *arguments: steps)
+    monkeypatch.setattr(gpu_check, "run_step", lambda step: outcomes[step.name])
+    assert gpu_check.main(["--results", str(tmp_path)]) == 1
+    (result,) = (tmp_path / "nvidia-rtx-4090").glob("*.json")
+    kept = json.loads(result.read_text())
+    assert [step["failed"] for step in kept["steps"]] == [False, True, False]
+    assert kept["gpu"]["compute_capability"] == "8.9" and kept["commit"]
+    text = result.with_suffix(".md").read_text()
+    assert "no engine for this GPU" in text and "skipped: pytest is not here" in text
+    assert "overhead over the network alone: 60.0 µs" in text
+    assert text in capsys.readouterr().out
+
+
+def test_kernel_figures_are_told_as_ratios():
+    row = {"kernels_ms": 2.0, "share_of_copy": 0.9, "eager_ms": 12.0, "compiled_ms": 5.0, "map_difference": 1e-4}
+    values = {"maps": {"all": row}, "frame_in_graph_us": {"all": 12.5}}
+    text = summary(ADA, [Outcome("kernels", "python -m z", 9.0, 0, "", values=values)])
+    assert "90% of the copy's rate, 6.0 times as fast as torch, 2.5 times as torch.compile" in text
+    assert "12.5 µs" in text
+
+
+def test_the_folder_of_a_gpu_is_its_name():
+    assert gpu_slug(HOPPER) == "nvidia-h200"
+
+
+def test_the_torch_maps_that_kernels_are_compared_with_are_the_definition():
+    torch = pytest.importorskip("torch", reason="torch is not installed: there is nothing to compare with")
+    from benchmarks.torch_maps import torch_maps
+    from edge.kernels import reference
+
+    side = 16
+    spec = ScoreSpec(
+        residual=ResidualSpec(w_l1=0.2, w_l2=0.3, w_ssim=0.2, w_gms=0.2, w_col=0.1), norm=NormSpec(),
+        blend=BlendSpec(), smooth=SmoothSpec(radius=10), image_score=ImageScoreSpec(k=10),
+    )  # fmt: skip
+    random = np.random.default_rng(0)
+    pictures, recon = random.uniform(-1, 1, (2, 1, 3, side, side)).astype(np.float32)
+    mean, inv_std = np.full((2, side, side), 0.1, np.float32)
+    maps, _ = torch_maps(torch, spec, torch.from_numpy(mean), torch.from_numpy(inv_std))(
+        torch.from_numpy(pictures), torch.from_numpy(recon)
+    )
+    error = reference.residual_error(
+        (pictures[0].astype(np.float64) + 1) / 2, (recon[0].astype(np.float64) + 1) / 2, spec.residual
+    )
+    expected = reference.smooth(reference.evidence(error, mean, inv_std, spec.norm), spec.smooth)
+    assert maps[0].numpy() == pytest.approx(expected, abs=1e-5)
