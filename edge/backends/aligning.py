@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge.backends.base import Backend
+from edge.backends.base import Backend, KeptWarm
 from edge.datatypes import U8, AnomalyMap
 from edge.latency import StageClock
 from edge.preprocess import Preprocess
@@ -25,6 +25,10 @@ class AligningBackend:
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
         placed = self._preprocess.placed(image)
         return replace(self._backend.score(placed.view, clock), pose=placed.pose)
+
+    def keep_warm(self) -> None:
+        if isinstance(self._backend, KeptWarm):
+            self._backend.keep_warm()
 
     def close(self) -> None:
         self._backend.close()
