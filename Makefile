@@ -1,6 +1,7 @@
 # make demo    an inspection line from shipped pictures, in a terminal, for 20 seconds
 # make test    the tests
 # make check   the tests, and everything else a change must pass
+# make kernels compile the GPU's kernels for every supported GPU; needs nvcc, but no GPU
 # make sample-bundle   train the shipped bundle again from the shipped good parts (about a quarter of an hour on two cores)
 # make clean   remove what the targets above created
 #
@@ -19,7 +20,7 @@ PYTHON ?= $(shell for candidate in python3.12 python3.11 python3.10 python3; do 
 # pinned and installed first, so that a CPU build offered under this version is used instead of gigabytes of CUDA
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint check sample-bundle clean
+.PHONY: demo test lint check kernels sample-bundle clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -35,12 +36,15 @@ lint: $(VENV)/.dev
 
 check: lint test
 
+kernels: $(VENV)/.runtime
+	$(BIN)/python -m edge.kernels.build
+
 sample-bundle: $(VENV)/.test
 	$(BIN)/edge-inspect train --data edge/samples/aliens --out edge/samples/aliens/bundle \
 		--run-dir runs/sample --variant edge --seed 0 --smallest-defect 0.5 --product 'toy alien'
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache edge/kernels/*.fatbin edge/kernels/kernels.lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # the stamps: an environment is touched again only when pyproject.toml changes

@@ -55,6 +55,13 @@ def test_every_module_of_the_packages_is_inside(wheel):
     assert modules <= set(wheel.namelist())
 
 
+def test_the_sources_of_the_gpu_kernels_are_inside(wheel):
+    folder = ROOT / "edge" / "kernels"
+    sources = {path.relative_to(ROOT).as_posix() for pattern in ("*.cu", "*.h") for path in folder.glob(pattern)}
+    assert len(sources) > 5
+    assert sources <= set(wheel.namelist())
+
+
 def test_every_file_of_the_sample_data_is_inside(wheel):
     files = {path.relative_to(ROOT).as_posix() for path in sample_data().rglob("*") if path.is_file()}
     assert len(files) > len(set(sample_line()))

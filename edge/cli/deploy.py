@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from edge.backends import choose_backend, open_backend
 from edge.bundle import ModelBundle, load_bundle
@@ -14,8 +15,10 @@ from edge.cli.optional import needs
 from edge.cli.quantised import networks_of, quantised
 from edge.cli.regions import region_of_interest
 from edge.cli.specimens import HELD_OUT, Specimens
-from edge.config import RoiSettings, Settings
-from edge.manifest import PreprocessSpec
+from edge.config import AlignSettings, RoiSettings, Settings
+from edge.manifest import Manifest, PreprocessSpec
+from edge.normals import aligned_to_parts
+from edge.preprocess import Preprocess
 from edge.versions import commit_version
 from edge.whole_file import write_whole
 
@@ -34,17 +37,21 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
 def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     """Statistics and threshold of both precisions, through the backend that will run, and the gate between them."""
     live = load_bundle(options.bundle)
-    bundle, manifest = live, live.manifest
+    manifest = live.manifest
     rectangle, polygon = region_of_interest(settings.roi)
     if settings.roi != RoiSettings():
-        manifest = manifest.model_copy(update={"preprocess": PreprocessSpec(rectangle=rectangle, polygon=polygon)})
-        bundle = ModelBundle(live.path, manifest, live.sha256)
+        spec = PreprocessSpec(rectangle=rectangle, polygon=polygon, align=manifest.preprocess.align)
+        manifest = manifest.model_copy(update={"preprocess": spec})
+    if settings.align.mode is not None:
+        manifest = _realigned(manifest, options.data, settings.align)
+    bundle = ModelBundle(live.path, manifest, live.sha256)
     backend = choose_backend(settings.inspection.backend)
     goal = Goal(options.false_reject / 100, None if options.review is None else options.review / 100, options.ng)
     line = Line(good_parts(bundle, options.data), backend, settings, goal)
     networks = networks_of(bundle)
     reference = line.made("fp32", networks.fp32)
     parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
+    parts |= line.parts.drift_file()
     gate_said: tuple[str, ...] = ()
     if networks.int8 is not None:
         result = deployed(line, networks, reference)
@@ -54,6 +61,14 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     line.close()
     commit_version(live, manifest, parts, Audit("calibrate", gate=gate_said, note=f"on {options.data}"))
     return 0
+
+
+def _realigned(manifest: Manifest, data: Path, settings: AlignSettings) -> Manifest:
+    """With the alignment that the settings ask for, made of these parts."""
+    spec = manifest.preprocess
+    upright = Preprocess(manifest.input.size, spec.rectangle, spec.polygon)
+    found = spec.model_copy(update={"align": aligned_to_parts(upright, data, settings).align})
+    return manifest.model_copy(update={"preprocess": found})
 
 
 def gate(options: argparse.Namespace, settings: Settings) -> int:

@@ -16,6 +16,7 @@ from edge.cli.options import (
     BACKENDS,
     GOOD_PARTS,
     METHODS,
+    add_align,
     add_backend,
     add_bundle,
     add_data,
@@ -149,6 +150,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
 
 def _training(parser: argparse.ArgumentParser) -> None:
     add_data(parser, _TRAINING_DATA)
+    add_align(parser)
     parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",
@@ -175,6 +177,16 @@ def _training(parser: argparse.ArgumentParser) -> None:
         type=percent,
         metavar="PERCENT",
         help="smallest defect that matters, in percent of the inspected area (default: 0.03); decides the score path",
+    )
+    parser.add_argument(
+        "--field",
+        type=positive_int,
+        metavar="PX",
+        help="side of the inspected field; kist and isstad learn parts of a free layout from crops of a larger one "
+        "(default: the variant's, tiny with a free layout 256)",
+    )
+    parser.add_argument(
+        "--defects", metavar="PRESET", help="artificial defects to learn from (see `defects`; default: the method's)"
     )
     parser.add_argument("--fresh", action="store_true", help="start anew instead of going on with an interrupted run")
     parser.add_argument("--steps", type=positive_int, help="optimiser steps of all stages (default: the variant's)")
@@ -223,6 +235,7 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, required=True)
     add_data(parser, GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on")
+    add_align(parser)
     add_false_reject(parser)
     add_review(parser)
     parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")

@@ -1,0 +1,362 @@
+// Picture and outputs of the network → blended evidence, in one launch. Every pixel is loaded once for its own block, and
+// again only for the border of neighbouring blocks, which the cache serves. What a variant does not need is not compiled
+// into it; terms of one pixel, and outputs that are absent, cost a comparison that all threads decide alike.
+
+#include "block.h"
+
+namespace {
+
+constexpr int PIXEL = 0, SSIM = 1, GMS = 2, ALL = SSIM | GMS;
+
+// how far a term looks: 3 for SSIM; 4 for the slope of halves, two blocks of two away
+constexpr int halo_of(int terms) { return terms == PIXEL ? 0 : 4; }
+
+template <int TERMS>
+struct ResidualTile {
+    static constexpr int HALO = halo_of(TERMS);
+    static constexpr int ROWS = TILE_ROWS + 2 * HALO, COLUMNS = TILE_COLUMNS + 2 * HALO;
+    static constexpr int LUMA_ROWS = TERMS == PIXEL ? 1 : ROWS, LUMA_COLUMNS = TERMS == PIXEL ? 1 : COLUMNS;
+    static constexpr int HALF_ROWS = TERMS & GMS ? ROWS / 2 : 1, HALF_COLUMNS = TERMS & GMS ? COLUMNS / 2 : 1;
+    // two less on each side than halves: a slope needs both neighbours
+    static constexpr int COARSE_ROWS = TERMS & GMS ? HALF_ROWS - 2 : 1;
+    static constexpr int COARSE_COLUMNS = TERMS & GMS ? HALF_COLUMNS - 2 : 1;
+
+    float error[TILE_ROWS][TILE_COLUMNS];
+    // of the luma of both pictures
+    float sum[LUMA_ROWS][LUMA_COLUMNS], difference[LUMA_ROWS][LUMA_COLUMNS];
+    float half_sum[HALF_ROWS][HALF_COLUMNS], half_difference[HALF_ROWS][HALF_COLUMNS];
+    float coarse[COARSE_ROWS][COARSE_COLUMNS];
+};
+
+// where a block stands
+struct Corner {
+    int frame, row, column;
+};
+
+__device__ __forceinline__ Corner corner() {
+    return {
+        static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y) * TILE_ROWS, static_cast<int>(blockIdx.x) * TILE_COLUMNS
+    };
+}
+
+__device__ __forceinline__ float mean_of_four(float a, float below_a, float b, float below_b) {
+    return ((a + below_a) + (b + below_b)) * 0.25f;
+}
+
+// two neighbouring map pixels of one plane; SCALE 2: of a plane twice as large each way. PAIRED: they lie inside, and
+// where a pair may be read in one transaction; otherwise each is read for itself, wherever the border puts it
+template <class Element, int SCALE, bool PAIRED>
+__device__ __forceinline__ void load_two(
+    const Element* plane, const ResidualParameters& p, int row, int column, float (&values)[2]
+) {
+    const int width = p.columns * SCALE;
+    const Element* line = plane + static_cast<std::int64_t>(row) * SCALE * width;
+    if constexpr (PAIRED && SCALE == 1) {
+        const auto pair = *reinterpret_cast<const Packed<Element, 2>*>(line + column);
+        values[0] = value_of(pair.elements[0]);
+        values[1] = value_of(pair.elements[1]);
+    } else if constexpr (PAIRED) {
+        const auto top = *reinterpret_cast<const Packed<Element, 4>*>(line + column * SCALE);
+        const auto below = *reinterpret_cast<const Packed<Element, 4>*>(line + width + column * SCALE);
+        for (int i = 0; i < 2; i++) {
+            values[i] = mean_of_four(
+                value_of(top.elements[2 * i]), value_of(below.elements[2 * i]), value_of(top.elements[2 * i + 1]),
+                value_of(below.elements[2 * i + 1])
+            );
+        }
+    } else {
+        for (int i = 0; i < 2; i++) {
+            const Element* block = line + reflected(column + i, p.columns) * SCALE;
+            values[i] = value_of(block[0]);
+            if (SCALE == 2) {
+                values[i] = mean_of_four(
+                    values[i], value_of(block[width]), value_of(block[1]), value_of(block[width + 1])
+                );
+            }
+        }
+    }
+}
+
+template <class Element, int SCALE, bool PAIRED>
+__device__ __forceinline__ void load_colours(
+    const void* pictures, const ResidualParameters& p, int frame, int row, int column, Colour (&colours)[2]
+) {
+    const std::int64_t area = static_cast<std::int64_t>(p.rows) * p.columns * SCALE * SCALE;
+    const Element* planes = static_cast<const Element*>(pictures) + frame * 3 * area;
+    float red[2], green[2], blue[2];
+    load_two<Element, SCALE, PAIRED>(planes, p, row, column, red);
+    load_two<Element, SCALE, PAIRED>(planes + area, p, row, column, green);
+    load_two<Element, SCALE, PAIRED>(planes + 2 * area, p, row, column, blue);
+    for (int i = 0; i < 2; i++) colours[i] = {red[i], green[i], blue[i]};
+}
+
+template <class Picture, class Output, int TERMS, int SCALE>
+__device__ __forceinline__ void load_tile(ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at) {
+    using Tile = ResidualTile<TERMS>;
+    constexpr int HALO = Tile::HALO, PAIRS = Tile::COLUMNS / 2;
+    const ErrorWeights weights = {p.w_l1, p.w_l2, p.w_col};
+    for (int item = static_cast<int>(threadIdx.x); item < Tile::ROWS * PAIRS; item += THREADS) {
+        const int y = item / PAIRS, x = item % PAIRS * 2;
+        const int column = at.column + x - HALO, outer_row = at.row + y - HALO;
+        // so far outside, nothing looks
+        if (outer_row >= p.rows + HALO || column >= p.columns + HALO) continue;
+        const int row = reflected(outer_row, p.rows);
+        Colour a[2], b[2];
+        // an even width keeps every pair aligned
+        if (column >= 0 && column + 1 < p.columns && p.columns % 2 == 0) {
+            load_colours<Picture, SCALE, true>(p.pictures, p, at.frame, row, column, a);
+            load_colours<Output, SCALE, true>(p.recon, p, at.frame, row, column, b);
+        } else {
+            load_colours<Picture, SCALE, false>(p.pictures, p, at.frame, row, column, a);
+            load_colours<Output, SCALE, false>(p.recon, p, at.frame, row, column, b);
+        }
+        for (int i = 0; i < 2; i++) {
+            if (TERMS != PIXEL) {
+                const float luma_a = luma(a[i]), luma_b = luma(b[i]);
+                tile.sum[y][x + i] = luma_a + luma_b;
+                tile.difference[y][x + i] = luma_a - luma_b;
+            }
+            const bool own = y >= HALO && y < HALO + TILE_ROWS && x >= HALO && x < HALO + TILE_COLUMNS;
+            if (own) tile.error[y - HALO][x + i - HALO] = pixel_error(a[i], b[i], weights);
+        }
+    }
+}
+
+// slopes of a plane around [y][x], with rows and columns of its neighbours given
+template <int COLUMNS>
+__device__ __forceinline__ Slope slope(
+    const float (*plane)[COLUMNS], int above, int y, int below, int left, int x, int right
+) {
+    const float west = (plane[above][left] + plane[y][left]) + plane[below][left];
+    const float east = (plane[above][right] + plane[y][right]) + plane[below][right];
+    const float north = (plane[above][left] + plane[above][x]) + plane[above][right];
+    const float south = (plane[below][left] + plane[below][x]) + plane[below][right];
+    return {east - west, south - north};
+}
+
+// dissimilarity of gradients at half the size, around the tile
+template <int TERMS>
+__device__ __forceinline__ void make_coarse(ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at) {
+    using Tile = ResidualTile<TERMS>;
+    const int rows = (p.rows + 1) / 2, columns = (p.columns + 1) / 2;
+    // of the first half of the tile, outside as well as inside the picture
+    const int first_row = at.row / 2 - 2, first_column = at.column / 2 - 2;
+    for (int item = static_cast<int>(threadIdx.x); item < Tile::HALF_ROWS * Tile::HALF_COLUMNS; item += THREADS) {
+        const int y = item / Tile::HALF_COLUMNS, x = item % Tile::HALF_COLUMNS;
+        const int row = first_row + y, column = first_column + x;
+        if (row < 0 || row >= rows || column < 0 || column >= columns) continue;
+        tile.half_sum[y][x] = mean_of_four(
+            tile.sum[2 * y][2 * x], tile.sum[2 * y + 1][2 * x], tile.sum[2 * y][2 * x + 1], tile.sum[2 * y + 1][2 * x + 1]
+        );
+        tile.half_difference[y][x] = mean_of_four(
+            tile.difference[2 * y][2 * x], tile.difference[2 * y + 1][2 * x], tile.difference[2 * y][2 * x + 1],
+            tile.difference[2 * y + 1][2 * x + 1]
+        );
+    }
+    __syncthreads();
+    for (int item = static_cast<int>(threadIdx.x); item < Tile::COARSE_ROWS * Tile::COARSE_COLUMNS; item += THREADS) {
+        const int y = item / Tile::COARSE_COLUMNS, x = item % Tile::COARSE_COLUMNS;
+        const int row = first_row + 1 + y, column = first_column + 1 + x;
+        if (row < 0 || row >= rows || column < 0 || column >= columns) continue;
+        const int above = reflected(row - 1, rows) - first_row, below = reflected(row + 1, rows) - first_row;
+        const int left = reflected(column - 1, columns) - first_column;
+        const int right = reflected(column + 1, columns) - first_column;
+        tile.coarse[y][x] = gradient_dissimilarity(
+            slope(tile.half_sum, above, y + 1, below, left, x + 1, right),
+            slope(tile.half_difference, above, y + 1, below, left, x + 1, right)
+        );
+    }
+    __syncthreads();
+}
+
+// bilinear, at pixel centres, edges repeated
+template <int TERMS>
+__device__ __forceinline__ float doubled_coarse(
+    const ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at, int row, int column
+) {
+    const int first_row = at.row / 2 - 1, first_column = at.column / 2 - 1;
+    const int near_row = row / 2, near_column = column / 2;
+    const int far_row = within(row % 2 ? near_row + 1 : near_row - 1, (p.rows + 1) / 2);
+    const int far_column = within(column % 2 ? near_column + 1 : near_column - 1, (p.columns + 1) / 2);
+    const float* near = tile.coarse[near_row - first_row];
+    const float* far = tile.coarse[far_row - first_row];
+    const int x = near_column - first_column, far_x = far_column - first_column;
+    return 0.25f * (0.25f * far[far_x] + 0.75f * near[far_x]) + 0.75f * (0.25f * far[x] + 0.75f * near[x]);
+}
+
+// the gradient term of one pixel
+template <int TERMS>
+__device__ __forceinline__ float gradient_term(
+    const ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at, int y, int x
+) {
+    constexpr int HALO = ResidualTile<TERMS>::HALO;
+    const int row = y + HALO, column = x + HALO;
+    const float fine = gradient_dissimilarity(
+        slope(tile.sum, row - 1, row, row + 1, column - 1, column, column + 1),
+        slope(tile.difference, row - 1, row, row + 1, column - 1, column, column + 1)
+    );
+    return p.w_gms * (fine + doubled_coarse(tile, p, at, at.row + y, at.column + x));
+}
+
+struct WindowSums {
+    float sum, sum_square, difference, difference_square;
+};
+
+__device__ __forceinline__ WindowSums plus(WindowSums a, WindowSums b) {
+    return {
+        a.sum + b.sum, a.sum_square + b.sum_square, a.difference + b.difference, a.difference_square + b.difference_square
+    };
+}
+
+// of seven pixels of a row
+__device__ __forceinline__ WindowSums row_sums(const float* sum, const float* difference) {
+    WindowSums total = {sum[0], sum[0] * sum[0], difference[0], difference[0] * difference[0]};
+#pragma unroll
+    for (int i = 1; i <= 2 * SSIM_REACH; i++) {
+        total = plus(total, {sum[i], sum[i] * sum[i], difference[i], difference[i] * difference[i]});
+    }
+    return total;
+}
+
+// the structure term of a run of pixels, one below the other: sums of rows are made once for all windows they are in
+template <int TERMS>
+__device__ __forceinline__ void add_structure(
+    ResidualTile<TERMS>& tile, const ResidualParameters& p, int y, int x
+) {
+    constexpr int HALO = ResidualTile<TERMS>::HALO, SIDE = 2 * SSIM_REACH + 1;
+    const int row = y + HALO - SSIM_REACH, column = x + HALO - SSIM_REACH;
+    WindowSums rows[SIDE];
+#pragma unroll
+    for (int i = 0; i < RUN + SIDE - 1; i++) {
+        rows[i % SIDE] = row_sums(tile.sum[row + i] + column, tile.difference[row + i] + column);
+        if (i < SIDE - 1) continue;
+        WindowSums window = rows[(i + 1) % SIDE];
+#pragma unroll
+        for (int j = 2; j <= SIDE; j++) window = plus(window, rows[(i + j) % SIDE]);
+        const float term = structure_dissimilarity(
+            window.sum, window.sum_square, window.difference, window.difference_square
+        );
+        // no other thread touches this place
+        float& error = tile.error[y + i - SIDE + 1][x];
+        error = error + p.w_ssim * term;
+    }
+}
+
+// value, and zero or NaN: limits swallow what is not finite, so it travels beside them
+struct Traced {
+    float value, trace;
+};
+
+template <class Output, int SCALE>
+__device__ __forceinline__ Traced probability_at(const ResidualParameters& p, int frame, int row, int column) {
+    const int width = p.columns * SCALE;
+    const std::int64_t area = static_cast<std::int64_t>(p.rows) * SCALE * width;
+    const Output* logit = static_cast<const Output*>(p.seg_logit) + frame * area;
+    logit += static_cast<std::int64_t>(row) * SCALE * width + column * SCALE;
+    const float first = value_of(logit[0]);
+    if (SCALE == 1) return {probability(first), trace_of(first)};
+    const float below = value_of(logit[width]), right = value_of(logit[SCALE - 1]);
+    const float corner = value_of(logit[width + SCALE - 1]);
+    return {
+        mean_of_four(probability(first), probability(below), probability(right), probability(corner)),
+        (trace_of(first) + trace_of(below)) + (trace_of(right) + trace_of(corner))
+    };
+}
+
+// one axis of a bilinear sample of the embedding's distances
+struct Sample {
+    int first, second;
+    float part;
+};
+
+__device__ __forceinline__ Sample sample(int place, float scale, int count) {
+    const float source = (static_cast<float>(place) + 0.5f) * scale - 0.5f;
+    const float whole = floorf(source);
+    const int first = static_cast<int>(whole);
+    return {within(first, count), within(first + 1, count), source - whole};
+}
+
+template <class Output>
+__device__ __forceinline__ Traced embedding_at(const ResidualParameters& p, int frame, int row, int column) {
+    const Output* plane = static_cast<const Output*>(p.emb_dist) + static_cast<std::int64_t>(frame) * p.emb_places;
+    const Sample y = sample(row, p.emb_scale_y, p.emb_rows), x = sample(column, p.emb_scale_x, p.emb_columns);
+    float values[2], trace = 0.0f;
+    for (int i = 0; i < 2; i++) {
+        const Output* line = plane + (i == 0 ? y.first : y.second) * p.emb_columns;
+        const float left = value_of(line[x.first]), right = value_of(line[x.second]);
+        // the embedding has no upper limit of its own
+        const float near = bounded(left, p.emb_mean, p.emb_inv_std, INFINITY, p.inverse_tau);
+        const float far = bounded(right, p.emb_mean, p.emb_inv_std, INFINITY, p.inverse_tau);
+        values[i] = near * (1.0f - x.part) + far * x.part;
+        trace = trace + (trace_of(left) + trace_of(right));
+    }
+    return {values[0] * (1.0f - y.part) + values[1] * y.part, trace};
+}
+
+// everything behind the error; RESIDUAL: there is one
+template <class Output, int SCALE, bool RESIDUAL>
+__device__ __forceinline__ void write_evidence(
+    const ResidualParameters& p, int frame, int row, int column, float error
+) {
+    const std::int64_t place = static_cast<std::int64_t>(row) * p.columns + column;
+    Evidence evidence = {};
+    float trace = 0.0f;
+    if (RESIDUAL) {
+        add_evidence(evidence, bounded(error, p.mean[place], p.inv_std[place], p.z_max, p.inverse_tau));
+        trace = trace_of(error);
+    }
+    if (p.seg_logit != nullptr) {
+        const Traced found = probability_at<Output, SCALE>(p, frame, row, column);
+        add_evidence(evidence, found.value);
+        trace = trace + found.trace;
+    }
+    if (p.emb_dist != nullptr) {
+        const Traced found = embedding_at<Output>(p, frame, row, column);
+        add_evidence(evidence, found.value);
+        trace = trace + found.trace;
+    }
+    float value = blended(evidence, {p.blend_mode, p.alpha, p.beta, p.one_minus_alpha, p.gate_scale});
+    if (p.weight != nullptr) value = value * p.weight[place];
+    p.blended[frame * static_cast<std::int64_t>(p.rows) * p.columns + place] = steps_of(value + trace);
+}
+
+// the reduction that follows counts from zero
+__device__ __forceinline__ void clear_counters(const ResidualParameters& p) {
+    if (blockIdx.x != 0 || blockIdx.y != 0) return;
+    Counters& counters = p.counters[blockIdx.z];
+    for (int bin = static_cast<int>(threadIdx.x); bin < HISTOGRAM_BINS; bin += THREADS) counters.histogram[bin] = 0;
+    if (threadIdx.x == 0) counters.area = counters.peak_bits = counters.not_finite = counters.finished_blocks = 0;
+}
+
+template <class Picture, class Output, int TERMS, int SCALE>
+__device__ __forceinline__ void residual(const ResidualParameters& p) {
+    SHARED(ResidualTile<TERMS>, tile);
+    const Corner at = corner();
+    clear_counters(p);
+    load_tile<Picture, Output, TERMS, SCALE>(tile, p, at);
+    __syncthreads();
+    if constexpr ((TERMS & GMS) != 0) make_coarse(tile, p, at);
+    const int x = static_cast<int>(threadIdx.x) % TILE_COLUMNS, y = static_cast<int>(threadIdx.x) / TILE_COLUMNS * RUN;
+    if (at.column + x >= p.columns || at.row + y >= p.rows) return;
+    if constexpr ((TERMS & SSIM) != 0) add_structure(tile, p, y, x);
+    // not eight copies of what follows: they would fill the instruction cache
+#pragma unroll 2
+    for (int i = 0; i < RUN && at.row + y + i < p.rows; i++) {
+        float error = tile.error[y + i][x];
+        if constexpr ((TERMS & GMS) != 0) error = error + gradient_term(tile, p, at, y + i, x);
+        write_evidence<Output, SCALE, true>(p, at.frame, at.row + y + i, at.column + x, error);
+    }
+}
+
+template <class Output, int SCALE>
+__device__ __forceinline__ void evidence_alone(const ResidualParameters& p) {
+    const Corner at = corner();
+    clear_counters(p);
+    const int x = static_cast<int>(threadIdx.x) % TILE_COLUMNS, y = static_cast<int>(threadIdx.x) / TILE_COLUMNS * RUN;
+    if (at.column + x >= p.columns) return;
+    for (int i = 0; i < RUN && at.row + y + i < p.rows; i++) {
+        write_evidence<Output, SCALE, false>(p, at.frame, at.row + y + i, at.column + x, 0.0f);
+    }
+}
+
+}  // namespace

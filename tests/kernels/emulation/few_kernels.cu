@@ -1,0 +1,18 @@
+// Every source once, in few variants: for compilers and checks that would take minutes over all of them.
+
+#include "preprocess.cu"
+#include "reduce.cu"
+#include "residual.cu"
+
+KERNEL(preprocess_f16, PreprocessParameters, preprocess<Half, false>)
+KERNEL(preprocess_f32, PreprocessParameters, preprocess<float, false>)
+KERNEL(residual_u8_f16_all_1, ResidualParameters, residual<std::uint8_t, Half, ALL, 1>)
+#ifndef __CUDACC__
+KERNEL(residual_u8_f32_all_2, ResidualParameters, residual<std::uint8_t, float, ALL, 2>)
+KERNEL(evidence_f32_2, ResidualParameters, evidence_alone<float, 2>)
+#endif
+KERNEL(reduce_box, ReduceParameters, reduce<Box>)
+KERNEL(reduce_gaussian, ReduceParameters, reduce<Gaussian>)
+KERNEL(reduce_smoothed, ReduceParameters, reduce_smoothed_map)
+KERNEL(box_columns, ReduceParameters, wide_columns<Box>)
+KERNEL(box_rows, ReduceParameters, wide_rows<Box>)
