@@ -131,8 +131,8 @@ class BundleWatch:
         if error.message == self._refusal:
             return
         self._refusal = error.message
-        self._counters.bundle_state = f"version {self._live.sha256[:SHORT]}; the new one is REFUSED: {error.message}"
         log.error("the new version is refused, %s goes on: %s", self._live.sha256[:SHORT], error)
+        self._counters.bundle_state = f"version {self._live.sha256[:SHORT]}; the new one is REFUSED: {error.message}"
 
     def _opened(self, bundle: ModelBundle, count: int) -> Sequence[Inspector]:
         """Loaded, and tried on the last frame that the line saw."""

@@ -22,7 +22,8 @@ RECIPE = ("--variant", "smoke", "--steps", 5, "--seed", 3)
 OUR_LINES = re.compile(
     r"layout: aligned \(|training kist smoke: \d/5, \d+ s left  reconstruction  total [\d.]+$|trained on \d+ good parts"
     r"|  image AUROC [\d.]+ of artificial defects"
-    r"|checkpoint, curves|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino: threshold"
+    r"|checkpoint, curves|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino:$|threshold [\d.]+ for a"
+    r"|so few only show|it rejects at most|if good parts go on|with \d+ held-out good parts|pixel threshold [\d.]+: "
     r"|INT8 changes the maps by|leaving layers out of INT8: |[\d.]+ MB of INT8 ONNX; of \d+ operators"
     r"|gate cpu, |  \d+ (good parts|artificial defects)|deployed on cpu: "
     r"|the bundle is ready: "
