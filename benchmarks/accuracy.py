@@ -15,7 +15,9 @@ from benchmarks.observation import Observation, Progress, Reading, figures_of_me
 from edge.backends.base import Backend
 from edge.bundle import ModelBundle
 from edge.datatypes import U8
+from edge.errors import PartNotFound
 from edge.latency import StageClock
+from edge.verdict import HIGHEST_SCORE, values_in_view
 
 # what a comparison of precisions subtracts
 COMPARED = (
@@ -38,6 +40,18 @@ def evaluate(
     return bundle_figures(bundle, backend, observed, threshold, budget)
 
 
+def reading_of(bundle: ModelBundle, backend: Backend, image: U8) -> Reading:
+    """Score and map as they lie over the view; a part that is not found is never passed: it has the highest score."""
+    view = bundle.preprocess.field_of_view(*image.shape[:2])
+    assert view is not None, "pictures are checked before"
+    try:
+        anomaly_map = backend.score(image, StageClock(0))
+    except PartNotFound:
+        side = bundle.manifest.map_side
+        return Reading(HIGHEST_SCORE, np.zeros((side, side), np.float32))
+    return Reading(anomaly_map.score, values_in_view(anomaly_map, view))
+
+
 def observe_bundle(
     bundle: ModelBundle,
     backend: Backend,
@@ -48,8 +62,7 @@ def observe_bundle(
     """What the backend says about test pictures; seen: what must not be counted, None for what the bundle has seen."""
 
     def detector(image: U8, _: U8 | None) -> Reading:
-        anomaly_map = backend.score(image, StageClock(0))
-        return Reading(anomaly_map.score, anomaly_map.values)
+        return reading_of(bundle, backend, image)
 
     return observe(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress)
 

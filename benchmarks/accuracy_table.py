@@ -69,11 +69,12 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
 
 
 def model_name(bundle: ModelBundle) -> str:
-    """Method, variant, and what was left out of the method: "slsg tiny without-graph"."""
+    """Method, variant, side of the field, and what was left out of the method: "slsg tiny 128px without-graph"."""
     manifest = bundle.manifest
     left_out = [f"without-{name}" for name in manifest.training.ablations]
     weak = [f"weak-{manifest.training.n_weak}"] if manifest.training.n_weak else []
-    return " ".join([manifest.method, manifest.variant, *left_out, *weak])
+    side = f"{manifest.input.size}px"
+    return " ".join([manifest.method, manifest.variant, side, *left_out, *weak])
 
 
 def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:

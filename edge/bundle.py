@@ -18,6 +18,7 @@ import numpy as np
 from edge.bundle_format import MAXIMUM_MANIFEST_BYTES, manifest_from_bytes
 from edge.confined_file import read_confined
 from edge.datatypes import F32
+from edge.drift.reference import DriftReference, reference_from_bytes
 from edge.errors import BundleError, CalibrationMismatch
 from edge.kernels.cpu import NormalStatistics
 from edge.manifest import Manifest
@@ -142,7 +143,7 @@ class ModelBundle:
     @property
     def preprocess(self) -> Preprocess:
         roi = self.manifest.preprocess
-        return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon)
+        return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon, roi.align)
 
     def read(self, key: str) -> bytes:
         """The content of one file, verified; raises BundleError when it is missing, altered or not self-contained."""
@@ -202,7 +203,7 @@ class ModelBundle:
             self._require_engine(precision, calibration, uncalibrated)
         if calibration.preprocess_sha256 != self.preprocess.sha256:
             raise CalibrationMismatch(
-                f"{self.path}: statistics were measured with another preprocessing (size or region of interest)",
+                f"{self.path}: statistics were measured with another preprocessing (size, region, alignment)",
                 fix=_RECALIBRATE,
             )
         return calibration
@@ -215,6 +216,10 @@ class ModelBundle:
                 f"the bundle's {precision} engine is {engine[:12]}…",
                 fix=f"{_RECALIBRATE}; --uncalibrated runs it nevertheless, and every verdict says so",
             )
+
+    def drift_reference(self) -> DriftReference | None:
+        """What pictures of good parts measure; None for a bundle that was calibrated without."""
+        return reference_from_bytes(self.read("drift")) if "drift" in self.manifest.files else None
 
     def verify(self) -> None:
         """Read every file and check its hash."""

@@ -11,12 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from edge.bundle import MANIFEST, ModelBundle
 from edge.counters import RunCounters
 from edge.datatypes import Frame, Verdict
-from edge.errors import BundleError, EdgeInspectError
+from edge.errors import BundleError, EdgeInspectError, PartNotFound
 from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.lineup import Lineup
@@ -137,7 +138,7 @@ class BundleWatch:
         """Loaded, and tried on the last frame that the line saw."""
         if bundle.preprocess != self._live.preprocess:
             raise BundleError(
-                f"version {bundle.sha256[:SHORT]} has another region of interest or picture size",
+                f"version {bundle.sha256[:SHORT]} has another region of interest, alignment or picture size",
                 fix="restart edge-inspect to use it",
             )
         inspectors = self._open(bundle, count)
@@ -145,7 +146,9 @@ class BundleWatch:
         if frame is not None and frame.image is not None and _fits(inspectors[0], frame):
             for inspector in inspectors:
                 for _ in range(_TRIES):
-                    inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
+                    # a frame without a part tries nothing, and says nothing against the version
+                    with suppress(PartNotFound):
+                        inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
         return inspectors
 
     def _follow_candidate(self) -> None:

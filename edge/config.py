@@ -80,6 +80,14 @@ class RoiSettings(_Section):
         return self
 
 
+class AlignSettings(_Section):
+    mode: Literal["none", "phase", "template", "ecc"] | None = None
+    max_shift: Annotated[float, Field(gt=0, le=0.5)] = 0.15
+    max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 10.0
+    max_scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    min_quality: Share | None = None
+
+
 class InspectionSettings(_Section):
     bundle: str | None = None
     signed_by: str | None = None
@@ -100,6 +108,23 @@ class GateSettings(_Section):
     missed_share: Share = 0.05
     auroc_drop: Share = 0.005
     aupro_drop: Share = 0.01
+
+
+class DriftSettings(_Section):
+    watch: bool = True
+    false_alarm_every: Annotated[int, Field(ge=1000)] = 1_000_000
+    learn_from: Annotated[int, Field(ge=16, le=10_000)] = 100
+
+
+class BurstSettings(_Section):
+    rejects: PositiveInt | None = 8
+    of: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BurstSettings:
+        if self.rejects is not None and self.rejects > self.of:
+            raise ValueError(f"rejects ({self.rejects}) is above of ({self.of})")
+        return self
 
 
 class RecordSettings(_Section):
@@ -131,8 +156,11 @@ class Settings(_Section):
     camera: CameraSettings = CameraSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     roi: RoiSettings = RoiSettings()
+    align: AlignSettings = AlignSettings()
     inspection: InspectionSettings = InspectionSettings()
     gate: GateSettings = GateSettings()
+    drift: DriftSettings = DriftSettings()
+    burst: BurstSettings = BurstSettings()
     record: RecordSettings = RecordSettings()
     challenge: ChallengeSettings = ChallengeSettings()
     view: ViewSettings = ViewSettings()

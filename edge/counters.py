@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from edge.alarms import AlarmBoard
 
 
 @dataclass
@@ -39,3 +41,6 @@ class RunCounters:
     images_skipped: int = 0
     records_lost: int = 0
     record_state: str = "off"
+    # the line watch
+    drift_state: str = "off"
+    alarms: AlarmBoard = field(default_factory=AlarmBoard)

@@ -40,6 +40,7 @@ class Reason(_Word):
     UNDECODABLE = "undecodable"
     MODEL_ERROR = "model_error"
     DEADLINE_MISSED = "deadline_missed"
+    PART_NOT_FOUND = "part_not_found"
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,33 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """Where a part lies that was aligned to a reference.
+
+    matrix: (2, 3) by rows, from pixels of the inspected view with the part in its place to frame pixels. quality: its
+    match with the reference, 1 at best. angle_deg: clockwise; scale: above 1 when it is nearer.
+    """
+
+    matrix: tuple[float, ...]
+    quality: float
+    angle_deg: float
+    scale: float
+
+
+@dataclass(frozen=True)
 class AnomalyMap:
     """How unusual each pixel of the network's field is.
 
     values: float32 (h, w), 0 = like the normals, larger = more unusual; owned by the receiver. (0, 0) where a backend
     left an inconspicuous map on its device.
-    score: the image score. area_px: map pixels above the pixel threshold.
+    score: the image score. area_px: map pixels above the pixel threshold. pose: of an aligned part, which the map shows
+    in its place; None without alignment.
     """
 
     values: F32
     score: float
     area_px: int
+    pose: Pose | None = None
 
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim != 2:

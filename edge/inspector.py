@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge.backends.base import Backend, KeptWarm
 from edge.datatypes import Decision, Fault, Frame, Reason, Verdict
-from edge.errors import ModelError
+from edge.errors import ModelError, PartNotFound
 from edge.latency import StageClock
 from edge.preprocess import Preprocess
 from edge.verdict import defect_regions
@@ -49,6 +49,8 @@ class Inspector:
             return self.invalid(frame, Fault(Reason.WRONG_SIZE, detail), clock)
         try:
             anomaly_map = self.backend.score(frame.image, clock)
+        except PartNotFound as error:
+            return self.invalid(frame, Fault(Reason.PART_NOT_FOUND, error.message), clock)
         except ModelError as error:
             return self.invalid(frame, Fault(Reason.MODEL_ERROR, error.message), clock)
         score, from_here = anomaly_map.score, self.review_threshold

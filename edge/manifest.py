@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,11 +31,38 @@ class InputSpec(_Part):
     range: tuple[float, float] = (-1.0, 1.0)
 
 
+class AlignSpec(_Part):
+    """A reference that parts are aligned to: the inspected view of good parts, reduced, grey, bytes by rows in base64.
+
+    max_shift: share of the view's sides. max_scale: share of the part's size. min_quality: of the match, 0..1.
+    """
+
+    mode: Literal["phase", "template", "ecc"]
+    width: Annotated[int, Field(ge=16, le=256)]
+    height: Annotated[int, Field(ge=16, le=256)]
+    reference: Annotated[str, Field(max_length=100_000)]
+    max_shift: Annotated[float, Field(gt=0, le=0.5)]
+    max_angle_deg: Annotated[float, Field(ge=0, le=45)]
+    max_scale: Annotated[float, Field(ge=0, le=0.5)]
+    min_quality: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AlignSpec:
+        try:
+            size = len(base64.b64decode(self.reference, validate=True))
+        except ValueError as error:
+            raise ValueError("the reference is not base64") from error
+        if size != self.width * self.height:
+            raise ValueError(f"the reference has {size} bytes, {self.width}x{self.height} are said")
+        return self
+
+
 class PreprocessSpec(_Part):
-    """Region of interest in frame pixels: (x, y, width, height) and polygon corners."""
+    """Region of interest in frame pixels: (x, y, width, height) and polygon corners; and what parts are aligned to."""
 
     rectangle: tuple[Offset, Offset, Extent, Extent] | None = None
     polygon: Annotated[tuple[tuple[Place, Place], ...], Field(min_length=3, max_length=10_000)] | None = None
+    align: AlignSpec | None = None
 
 
 class ResidualSpec(_Part):
@@ -159,8 +187,8 @@ class Manifest(_Part):
     weak_on: tuple[Sha256, ...] = ()
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
     deployments: dict[str, Deployment] = {}
-    # keys: model_fp32, model_int8, ranges, quantization; for a processor calibration_fp32, calibration_int8, gate_cpu,
-    # gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt, gate_page_tensorrt
+    # keys: model_fp32, model_int8, ranges, quantization, drift; for a processor calibration_fp32, calibration_int8,
+    # gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt, gate_page_tensorrt
     files: dict[str, FileEntry]
 
     @property

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.alignment import REFERENCE_PARTS, align_spec
+from edge.config import AlignSettings
 from edge.datatypes import U8
 from edge.errors import UsageError
 from edge.picture import list_pictures, read_picture
+from edge.preprocess import Preprocess
 
 MINIMUM_HELD_OUT = 8
 HELD_OUT_SHARE = 0.15
@@ -50,6 +53,22 @@ def read_normals(data: Path) -> Iterator[NormalPart]:
         if sha256 not in seen:
             seen.add(sha256)
             yield NormalPart(path, picture, sha256)
+
+
+def aligned_to_parts(preprocess: Preprocess, data: Path, settings: AlignSettings) -> Preprocess:
+    """With a reference of some of these good parts, as the settings ask; they must hold the region of interest.
+
+    Raises UsageError when they do not, or do not match each other.
+    """
+    if settings.mode in (None, "none"):
+        return preprocess
+    paths = list_pictures(normals_folder(data))
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(REFERENCE_PARTS, len(paths))).round().astype(int))
+    pictures = [read_picture(paths[index]) for index in chosen]
+    views = [preprocess.field_of_view(*picture.shape[:2]) for picture in pictures]
+    held = [(picture, view) for picture, view in zip(pictures, views, strict=True) if view is not None]
+    spec = align_spec([picture for picture, _ in held], [view for _, view in held], settings)
+    return replace(preprocess, align=spec)
 
 
 def held_out_split(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

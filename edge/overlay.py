@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.datatypes import U8, AnomalyMap, Decision, Frame, Region, Verdict
-from edge.verdict import FieldOfView
+from edge.verdict import FieldOfView, values_in_view
 
 Colour = tuple[int, int, int]
 
@@ -68,8 +68,9 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None) -> U8
 def _with_heat(image: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold: float) -> U8:
     """Blend the map over its field: nothing at half the threshold and below, so that normal texture stays a picture."""
     low = 0.5 * threshold
+    values = values_in_view(anomaly_map, view)
     high = max(2.0 * threshold, float(anomaly_map.values.max()), low + 1e-6)
-    heat = np.clip((anomaly_map.values - low) * np.float32(255 / (high - low)), 0, 255)
+    heat = np.clip((values - low) * np.float32(255 / (high - low)), 0, 255)
     level = cv2.convertScaleAbs(cv2.resize(heat, (view.width, view.height), interpolation=cv2.INTER_LINEAR))
     result: U8 = image.copy()
     x, y, width, height = cv2.boundingRect(level)

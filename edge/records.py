@@ -95,6 +95,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             looks TEXT NOT NULL
         )""",
     ),
+    (
+        # an alarm marks the verdicts first_frame to last_frame of its run; last_frame is NULL while it lasts
+        """CREATE TABLE alarms (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs(id),
+            number INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            what TEXT NOT NULL,
+            advice TEXT NOT NULL,
+            size REAL NOT NULL,
+            unit TEXT NOT NULL,
+            since TEXT NOT NULL,
+            raised TEXT NOT NULL,
+            first_frame INTEGER NOT NULL,
+            ended TEXT,
+            last_frame INTEGER,
+            UNIQUE (run_id, number)
+        )""",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge.alarm_records import AlarmRecord, alarm_values, recorded_alarms
 from edge.datatypes import STAGES
 from edge.errors import UsageError
 from edge.metrics import rate_interval
@@ -62,6 +63,7 @@ class Report:
     review: Rate
     defect_rate: Rate
     latency: dict[str, Latency]
+    alarms: tuple[AlarmRecord, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The object that `report --json` prints; times in UTC, latencies in milliseconds."""
@@ -93,6 +95,7 @@ class Report:
                 "low_95": self.defect_rate.low,
                 "high_95": self.defect_rate.high,
             },
+            "alarms": [{"id": entry.id, "run": entry.run_id, **alarm_values(entry.alarm)} for entry in self.alarms],
             "latency_ms": {stage: vars(latency).copy() for stage, latency in self.latency.items()},
         }
 
@@ -165,7 +168,22 @@ def build_report(
         review=rate_of(sum(row[6] for row in grouped), inspected),
         defect_rate=rate_of(decisions["NG"], inspected),
         latency=_latency(store, where, values),
+        alarms=_alarms(store, since, until, tuple(chosen)),
     )
+
+
+def _alarms(
+    store: RecordStore, since: datetime | None, until: datetime | None, runs: tuple[int, ...]
+) -> tuple[AlarmRecord, ...]:
+    """Those of these runs that stood in the range."""
+    parts, values = [f"run_id IN ({', '.join('?' * len(runs))})"], [*map(str, runs)]
+    if since is not None:
+        parts.append("(ended IS NULL OR ended >= ?)")
+        values.append(utc_text(since))
+    if until is not None:
+        parts.append("since < ?")
+        values.append(utc_text(until))
+    return tuple(recorded_alarms(store, " AND ".join(parts), values))
 
 
 def _condition(since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None) -> tuple[str, list[Any]]:
@@ -229,6 +247,14 @@ def report_table(report: Report) -> Group:
         rates = Text.assemble("defect rate ", (_rate_text(report.defect_rate), "bold"))
     if report.review.count:
         rates.append(f"\nOK, for review {_rate_text(report.review)}")
+    alarms = Table(box=None, pad_edge=False)
+    for name in ("alarm since (UTC)", "until", "run", "what", "what to do"):
+        alarms.add_column(name)
+    for entry in report.alarms:
+        alarm = entry.alarm
+        until = "not over" if alarm.ended is None else f"{alarm.ended:%Y-%m-%d %H:%M:%S}"
+        what, advice = Text(alarm.what, "bold"), Text(alarm.advice)
+        alarms.add_row(f"{alarm.since:%Y-%m-%d %H:%M:%S}", until, str(entry.run_id), what, advice)
     latency = Table(box=None, pad_edge=False)
     latency.add_column("ms per inspected frame")
     for name in Latency.__dataclass_fields__:
@@ -236,4 +262,5 @@ def report_table(report: Report) -> Group:
     for stage, level in report.latency.items():
         latency.add_row(stage, *(f"{value:.2f}" for value in vars(level).values()), end_section=stage == STAGES[-2])
     parts: list[RenderableType] = [head, Text(), counts, Text(), rates]
+    parts += [Text(), alarms] if report.alarms else []
     return Group(*parts, Text(), latency) if report.latency else Group(*parts)

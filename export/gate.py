@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from edge.backends.base import Backend
 from edge.config import GateSettings
 from edge.datatypes import F32, U8, AnomalyMap
-from edge.errors import UsageError
+from edge.errors import PartNotFound, UsageError
 from edge.latency import StageClock
 from edge.metrics import aupro, image_auroc
 from export.exhibits import Mask, at_side
@@ -127,8 +128,16 @@ class GateReport:
 
 
 def replay(specimens: Iterable[Specimen], reference: Judge, candidate: Judge) -> list[Replayed]:
-    """Both judges on every specimen. Raises ModelError when one of the networks fails, as it would on the line."""
-    return [_replayed(specimen, reference, candidate) for specimen in specimens]
+    """Both judges on every specimen that an alignment finds.
+
+    Raises ModelError when one of the networks fails, as it would on the line.
+    """
+    replayed = []
+    for specimen in specimens:
+        # found or not before either network sees it: such a part says nothing about their difference
+        with suppress(PartNotFound):
+            replayed.append(_replayed(specimen, reference, candidate))
+    return replayed
 
 
 def gate_report(

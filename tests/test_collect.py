@@ -1,11 +1,13 @@
 """Samples from a live line: when a picture is taken, what is told, and what happens when the first ones are strange."""
 
+import cv2
 import numpy as np
 import pytest
 
 from calibration.samples import Screener
-from edge.cli.collect import Collection, Taking, _Live
+from edge.cli.collect import Collection, Taking, _Live, collect_files
 from edge.cli.sample_folder import folder_name, sample_folder
+from edge.config import Settings
 from edge.datatypes import Fault, Reason
 from edge.errors import UsageError
 from tests.fakes import frame
@@ -125,3 +127,28 @@ def test_a_product_names_one_folder(product, name):
 def test_a_product_that_cannot_name_a_folder_is_refused(product):
     with pytest.raises(UsageError, match="--product"):
         folder_name(product)
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Three parts, each lying still for half a second, at 30 frames a second."""
+    path = tmp_path / "line.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30.0, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write videos")
+    for seed in range(3):
+        for _ in range(15):
+            writer.write(good_part(seed))
+    writer.release()
+    return str(path)
+
+
+def test_of_a_video_each_part_that_lies_still_is_taken_once(collection, video):
+    collect_files(collection, video, Settings(), Taking())
+    assert len(collection.kept) == 3
+
+
+def test_of_a_video_a_picture_is_taken_every_interval_of_its_own_time(collection, video, capfd):
+    collect_files(collection, video, Settings(), Taking(interval_s=0.25))
+    assert (len(collection.kept), len(collection.turned_away)) == (3, 3)
+    assert "line.avi, frame 9: duplicate: the same pixels as line.avi, frame 1" in capfd.readouterr().err

@@ -47,6 +47,27 @@ def mirrored(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return pictures
 
 
+Square = tuple[slice, slice, slice]
+
+
+def crop_places(pictures: Tensor, side: int, generator: torch.Generator) -> list[Square]:
+    """A square of `side` pixels for each of (n, c, h, w), anywhere in it: where it is in (c, h, w)."""
+    count, _, height, width = pictures.shape
+    top = torch.randint(height - side + 1, (count,), generator=generator).tolist()
+    left = torch.randint(width - side + 1, (count,), generator=generator).tolist()
+    return [(slice(None), slice(y, y + side), slice(x, x + side)) for y, x in zip(top, left, strict=True)]
+
+
+def cut(pictures: Tensor, places: list[Square]) -> Tensor:
+    """One square of each picture."""
+    return torch.stack([picture[place] for picture, place in zip(pictures, places, strict=True)])
+
+
+def cropped(pictures: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A square of each picture, anywhere; pictures of that size stay as they are."""
+    return pictures if pictures.shape[2:] == (side, side) else cut(pictures, crop_places(pictures, side, generator))
+
+
 def with_sensor_noise(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """What a camera adds of itself, so that no network learns to reproduce it."""
     return pictures + torch.randn(pictures.shape, generator=generator).to(pictures.device) * _SENSOR_NOISE

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge.datatypes import F32, U8
-from edge.errors import UsageError
+from edge.errors import PartNotFound, UsageError
 from edge.normals import held_out_split, normals_folder, picture_sha256, read_normals
 from edge.picture import list_pictures, read_picture
 from edge.preprocess import Preprocess
@@ -161,7 +161,10 @@ def _field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
             f"{path} is {width}x{height} px; the region {preprocess.rectangle} does not lie inside",
             fix="change roi.rectangle, or remove the picture",
         )
-    return preprocess.field(picture)
+    try:
+        return preprocess.field(picture)
+    except PartNotFound as error:
+        raise UsageError(f"{path}: {error.message}", fix="remove the picture, or use align mode none") from error
 
 
 def _test_hashes(data: Path) -> dict[str, Path]:

@@ -50,12 +50,14 @@ def fit(
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
     training.run(lambda: resumable.save(training))
 
-    preset = PRESETS["reconstruction"]
+    judged_by = recipe.defects or f"judging_{made.design.layout}"
+    preset, crop_share = PRESETS[judged_by], (batches.crop / made.size) ** 2
     if recipe.smallest_defect is not None:
-        preset = replace(preset, smallest=recipe.smallest_defect)
+        preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
     choice = choose_score(
-        learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi
-    )
+        learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
+        batches.crop,
+    )  # fmt: skip
     draw_curves(training.curves.values, run_directory / CURVES)
     draw_sheet(*choice.examples, run_directory / SHEET)
     run = Run(
@@ -66,6 +68,7 @@ def fit(
         size=made.size,
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
+        align=made.align,
         score=choice.spec,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
@@ -77,7 +80,10 @@ def fit(
             layout=made.design.layout,
             ablations=tuple(sorted(recipe.ablations)),
             data_sha256=made.trained_on.sha256,
-            selection=f"{SELECTION_RULE}; smallest defect {preset.smallest:.2%} of the field; chosen: {choice.name}",
+            selection=(
+                f"{SELECTION_RULE}; artificial defects {judged_by}, the smallest "
+                f"{preset.smallest * crop_share:.3%} of the field; chosen: {choice.name}"
+            ),
         ),
         trained_on=made.trained_on.hashes,
         weak_on=made.weak.hashes,

@@ -12,6 +12,8 @@ from edge.manifest import ResidualSpec
 
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 GMS_C = 0.0026
+# share of the picture at which a defective pixel counts as much as a normal one
+_EVEN_SHARE = 0.01
 
 
 def luma(picture: Tensor) -> Tensor:
@@ -147,6 +149,15 @@ def focal_loss(logits: Tensor, masks: Tensor, gamma: float = 2.0) -> Tensor:
     entropy = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     truth = torch.exp(-entropy)
     return entropy * (1 - truth) ** gamma
+
+
+def size_weights(masks: Tensor) -> Tensor:
+    """How much each pixel of (n, 1, h, w) counts, same shape: 1, on defects sqrt(1 % / their share), 0.5 to 4.
+
+    A mean over pixels forgets small defects, and a sum over defects would make large ones as hard to learn from.
+    """
+    share = masks.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    return torch.where(masks > 0, (_EVEN_SHARE / share).sqrt().clamp(0.5, 4), 1.0)
 
 
 def total_variation(plane: Tensor) -> Tensor:

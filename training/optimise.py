@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.errors import UsageError
-from training.augmentation import mirrored, vary, with_sensor_noise
+from training.augmentation import cropped, mirrored, vary, with_sensor_noise
 from training.defects import PRESETS, DefectGenerator
 from training.methods.base import Batch, Layout, Learner, Stage
 from training.threads import one_thread
@@ -44,13 +44,24 @@ class Curves:
 
 
 class BatchSource:
-    """Batches of varied normals with artificial defects. All randomness is in two generators, kept in the state."""
+    """Batches of varied normals with artificial defects. All randomness is in two generators, kept in the state.
+
+    crop: side of the squares that batches are cut to; None: whole fields.
+    """
 
     def __init__(
-        self, normals: Tensor, roi: Tensor | None, bend: float, layout: Layout, seed: int, textures: Tensor | None
+        self,
+        normals: Tensor,
+        roi: Tensor | None,
+        bend: float,
+        layout: Layout,
+        seed: int,
+        textures: Tensor | None,
+        crop: int | None = None,
     ) -> None:
         self.random = torch.Generator(device="cpu").manual_seed(seed)
         self.normals, self.roi = normals, roi
+        self.crop = crop or normals.shape[-1]
         self._bend, self.layout = bend, layout
         self._seed, self._textures = seed, textures
         self._generators: dict[str, DefectGenerator] = {}
@@ -60,7 +71,11 @@ class BatchSource:
         """`count` normals, varied; with the stage's artificial defects and sensor noise."""
         indexes = torch.randint(self.normals.shape[0], (count,), generator=self.random)
         with one_thread():
-            return self.defective(self.vary(self.normals[indexes.to(self.normals.device)]), stage)
+            return self.defective(self.vary(self.cut(self.normals[indexes.to(self.normals.device)])), stage)
+
+    def cut(self, pictures: Tensor) -> Tensor:
+        """Squares of the side that batches have."""
+        return cropped(pictures, self.crop, self.random)
 
     def vary(self, pictures: Tensor) -> Tensor:
         """Natural variation; parts without a fixed layout are mirrored as well."""
@@ -245,10 +260,12 @@ class Training:
 
     def _validation_loss(self, stage: Stage, tools: _StageTools) -> float:
         """Of the averaged weights, on the same held-out pictures with the same artificial defects every time."""
-        source = BatchSource(self._held_out, self.batches.roi, 0.0, self.batches.layout, 1, None)
-        repeats = -(-_VALIDATION_PICTURES // self._held_out.shape[0])
+        source = BatchSource(
+            self._held_out, self.batches.roi, 0.0, self.batches.layout, 1, None, self.batches.crop
+        )  # fmt: skip
+        chosen = torch.arange(_VALIDATION_PICTURES) % self._held_out.shape[0]
         with one_thread():
-            batch = source.defective(self._held_out.repeat(repeats, 1, 1, 1)[:_VALIDATION_PICTURES], stage)
+            batch = source.defective(source.cut(self._held_out[chosen.to(self._held_out.device)]), stage)
         self.learner.eval()
         with tools.averaged_weights(), torch.no_grad(), torch.autocast(batch.clean.device.type, torch.bfloat16):
             value = float(self.learner.validation_loss(stage, batch))

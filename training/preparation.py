@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,15 +12,20 @@ import torch
 from torch import Tensor
 
 from edge import __version__
+from edge.config import AlignSettings
 from edge.errors import UsageError
-from edge.manifest import ScoreSpec
+from edge.manifest import AlignSpec, NormSpec, ScoreSpec
+from edge.normals import aligned_to_parts
 from edge.preprocess import Preprocess
 from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
+from training.defects import PRESETS
 from training.knowledge import rules_path
 from training.methods import find_method
-from training.methods.base import Design, Layout, Learner, Method, Stage, TrainingData
+from training.methods.base import Design, Layout, Learner, Method, Stage, TrainingData, Variant
 from training.optimise import BatchSource
 
+# what networks of every method divide the side by, and maps of half the side too
+FIELD_STEP = 32
 Blend = Literal["product", "wsum", "max", "noisy_or", "gate"]
 
 
@@ -29,7 +34,9 @@ class Recipe:
     """What is trained, and how; everything here is part of what makes two runs the same run.
 
     layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
-    of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter.
+    of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter. field: side of
+    the inspected field in pixels, None: the variant's own. defects: preset of artificial defects in place of the
+    method's.
     """
 
     method: str
@@ -41,6 +48,9 @@ class Recipe:
     steps: int | None = None
     smallest_defect: float | None = None
     rules: str | None = None
+    align: AlignSettings = field(default_factory=AlignSettings)
+    field: int | None = None
+    defects: str | None = None
     rectangle: tuple[int, int, int, int] | None = None
     polygon: tuple[tuple[int, int], ...] | None = None
 
@@ -60,10 +70,12 @@ class Prepared:
     trained_on: Normals
     weak: WeakAnomalies
     rules: Path | None
+    align: AlignSpec | None
 
     def signature(self, recipe: Recipe) -> dict[str, Any]:
         """What makes two runs the same run."""
         values = asdict(recipe) | {"layout": self.design.layout, "ablations": sorted(recipe.ablations)}
+        values["align"] = recipe.align.model_dump()
         values["rules"] = None if self.rules is None else self.rules.read_text(encoding="utf-8")
         return {
             "recipe": values,
@@ -81,20 +93,28 @@ def prepare(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
+    preprocess = aligned_to_parts(Preprocess(plan.size, recipe.rectangle, recipe.polygon), data, recipe.align)
     normals = load_normals(data, preprocess, notice)
+    layout = recipe.layout or _seen_layout(normals, notice)
+    side = _field_side(plan, recipe, layout)
+    if side > plan.size:
+        notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
+        preprocess = replace(preprocess, size=side)
+        normals = load_normals(data, preprocess)
     weak = load_weak(data, preprocess, normals)
     rules = _rules(data, recipe, weak, notice)
     trained_on, held_out = split_held_out(normals, recipe.seed)
-    design = Design(recipe.variant, recipe.layout or _seen_layout(normals, notice), recipe.ablations)
-    candidates = _candidates(method, plan.size, design.layout, recipe.blend)
+    design = Design(recipe.variant, layout, recipe.ablations)
+    candidates = _candidates(method, side, layout, recipe.blend)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(recipe.seed)
     learner = method.learner(design).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
+    # what a field bends by would set straight lines of a crop rippling
+    bend = plan.bend if side == plan.size else 0.0
     batches = BatchSource(
-        pictures_from_fields(trained_on.fields).to(device), roi, plan.bend, design.layout, recipe.seed,
-        _textures(data, plan.size, device),
+        pictures_from_fields(trained_on.fields).to(device), roi, bend, layout, recipe.seed,
+        _textures(data, plan.size, device), plan.size,
     )  # fmt: skip
     kept = pictures_from_fields(held_out.fields).to(device)
     learner.attach(
@@ -102,14 +122,15 @@ def prepare(
             normals=batches.normals, held_out=kept, weak=pictures_from_fields(weak.fields).to(device),
             kinds=weak.kinds, roi=roi, rules=rules, random=batches.random,
             vary=batches.vary, set_bank=batches.set_bank, run_directory=run_directory, notice=notice,
+            crop=plan.size,
         )
     )  # fmt: skip
-    stages = tuple(stage for stage in plan.stages if learner.applies(stage))
+    stages = tuple(_with_defects(stage, recipe.defects) for stage in plan.stages if learner.applies(stage))
     if recipe.steps is not None:
         stages = _shortened(stages, recipe.steps)
     return Prepared(
         design=design,
-        size=plan.size,
+        size=side,
         candidates=candidates,
         learner=learner,
         stages=stages,
@@ -119,6 +140,7 @@ def prepare(
         trained_on=trained_on,
         weak=weak,
         rules=rules,
+        align=preprocess.align,
     )
 
 
@@ -129,12 +151,43 @@ def pictures_from_fields(fields: np.ndarray) -> Tensor:
 
 
 def _check_options(method: Method, recipe: Recipe) -> None:
+    if recipe.defects is not None and recipe.defects not in PRESETS:
+        raise UsageError(f"unknown artificial defects {recipe.defects!r}", fix=f"choose one of: {', '.join(PRESETS)}")
     unknown = sorted(recipe.ablations - set(method.ablations))
     if unknown:
         raise UsageError(
             f"{method.name} has no part {unknown[0]!r} that could be left out",
             fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
         )
+
+
+def _field_side(plan: Variant, recipe: Recipe, layout: Layout) -> int:
+    """Side of the inspected field: larger than what training sees where the network does not know places.
+
+    A polygon would lie elsewhere in every crop, so that its field is never cut.
+    """
+    may_be_cut = plan.free_field > 0 and layout == "free" and recipe.polygon is None
+    wanted = (plan.free_field if may_be_cut else plan.size) if recipe.field is None else recipe.field
+    if wanted == plan.size:
+        return wanted
+    if not may_be_cut:
+        raise UsageError(
+            f"{recipe.method} {recipe.variant} inspects a field of {plan.size} px here, and no other",
+            fix="leave --field out; a larger field needs kist or isstad, --layout free, and no polygon",
+        )
+    if wanted < plan.size or wanted % FIELD_STEP:
+        raise UsageError(
+            f"a field of {wanted} px does not fit the network",
+            fix=f"give --field a multiple of {FIELD_STEP}, at least {plan.size}",
+        )
+    return wanted
+
+
+def _with_defects(stage: Stage, preset: str | None) -> Stage:
+    """The stage with these artificial defects in place of its own; rounds of self-training need theirs."""
+    if preset is None or stage.preset in (None, "self_training"):
+        return stage
+    return replace(stage, preset=preset, free_preset=None)
 
 
 def _shortened(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
@@ -167,6 +220,8 @@ def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[st
 
 def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) -> dict[str, ScoreSpec]:
     candidates = method.score_candidates(size, layout)
+    if layout == "free":
+        candidates |= by_place(candidates)
     if blend is None:
         return candidates
     chosen = {name: spec for name, spec in candidates.items() if spec.blend.mode == blend}
@@ -174,3 +229,15 @@ def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) 
         modes = ", ".join(sorted({spec.blend.mode for spec in candidates.values()}))
         raise UsageError(f"{method.name} has no score path that blends by {blend}", fix=f"choose one of: {modes}")
     return chosen
+
+
+def by_place(candidates: dict[str, ScoreSpec]) -> dict[str, ScoreSpec]:
+    """Those that weigh a residual, with statistics for each place.
+
+    Pictures of textures end somewhere too: at the edge of a part, or of its lighting, good parts differ more.
+    """
+    return {
+        f"{name}, by place": spec.model_copy(update={"norm": NormSpec(kind="pixel")})
+        for name, spec in candidates.items()
+        if spec.residual.used and spec.norm.kind == "global"
+    }

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from edge.errors import UsageError
-from edge.manifest import ScoreSpec, TrainingRecord
+from edge.manifest import AlignSpec, ScoreSpec, TrainingRecord
 from edge.whole_file import write_whole
 from training.methods import find_method
 from training.methods.base import Design, Layout
@@ -41,6 +41,7 @@ class Run:
     size: int
     rectangle: tuple[int, int, int, int] | None
     polygon: tuple[tuple[int, int], ...] | None
+    align: AlignSpec | None
     score: ScoreSpec
     training: TrainingRecord
     trained_on: tuple[str, ...]
@@ -61,6 +62,7 @@ def store_run(directory: Path, run: Run, network: nn.Module) -> None:
     torch.save(network.state_dict(), weights)
     write_whole(directory / CHECKPOINT, weights.getvalue())
     values = asdict(run) | {"score": run.score.model_dump(), "training": run.training.model_dump()}
+    values["align"] = None if run.align is None else run.align.model_dump()
     write_whole(directory / RECORD, json.dumps(values, indent=1).encode())
     (directory / RESUME).unlink(missing_ok=True)
 
@@ -71,6 +73,8 @@ def load_run(directory: Path) -> tuple[Run, nn.Module]:
         values = json.loads((directory / RECORD).read_text())
         values["score"] = ScoreSpec.model_validate(values["score"])
         values["training"] = TrainingRecord.model_validate(values["training"])
+        # runs from before alignment have none
+        values["align"] = None if values.get("align") is None else AlignSpec.model_validate(values["align"])
         for name in ("rectangle", "ablations", "trained_on", "weak_on"):
             values[name] = None if values[name] is None else tuple(values[name])
         if values["polygon"] is not None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edge.datatypes import F32
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs
 from edge.kernels.statistics import cross_fitted_paths, residual_errors
-from edge.manifest import ScoreSpec
+from edge.manifest import ResidualSpec, ScoreSpec
 from edge.metrics import image_auroc
+from training.augmentation import crop_places, cut
 from training.defects import DefectGenerator, DefectPreset
 
 SELECTION_RULE = (
@@ -22,8 +25,11 @@ SELECTION_RULE = (
 )
 # a map of half the side costs a quarter: it is taken unless the difference could be seen
 _EQUAL_AUROC = 0.005
-_DEFECTIVE = 96
+# with fewer, the best of so many score paths is the luckiest
+_DEFECTIVE = 192
 _BATCH = 16
+# errors of so many residuals are kept: score paths that differ later alone share them
+_KEPT_ERRORS = 8
 # trained-on parts looked at: enough to say where good parts differ
 _TRAINED = 128
 # on the sheet: normals, and parts with artificial defects
@@ -57,17 +63,20 @@ def choose_score(
     preset: DefectPreset,
     seed: int,
     roi: Tensor | None = None,
+    crop: int | None = None,
 ) -> Choice:
     """held_out, trained: (n, 3, s, s) in 0..1 on the network's device; statistics are fitted as in calibration.
 
-    roi: (1, 1, s, s), 1 where the map is scored and defects are drawn.
+    roi: (1, 1, s, s), 1 where the map is scored and defects are drawn. crop: defects are drawn in squares of this side,
+    as large as training saw them; None: as large as the field lets them be.
     """
     count = held_out.shape[0]
-    repeats = max(1, _DEFECTIVE // count)
+    repeats = -(-_DEFECTIVE // count)
     defective_only = replace(preset, clean_share=0.0)
     region = None if roi is None else roi.cpu()
     weight = None if region is None else region[0, 0].numpy()
-    defective, masks = DefectGenerator(defective_only, seed)(held_out.cpu().repeat(repeats, 1, 1, 1), region)
+    plain = held_out.cpu().repeat(repeats, 1, 1, 1)
+    defective, masks = draw_in_squares(DefectGenerator(defective_only, seed), plain, region, crop or plain.shape[-1])
     pictures = torch.cat([held_out.cpu(), defective])
     images = (pictures * 2 - 1).numpy()
     outputs = run_network(network, torch.from_numpy(images).to(held_out.device))
@@ -75,9 +84,14 @@ def choose_score(
     seen_images, seen_outputs = list((some.cpu() * 2 - 1).numpy()), run_network(network, some * 2 - 1)
     labels = np.repeat([0, 1], [count, count * repeats])
 
+    @lru_cache(maxsize=_KEPT_ERRORS)
+    def errors_of(residual: ResidualSpec, map_scale: Literal[1, 2]) -> tuple[F32, F32]:
+        spec = ScoreSpec(residual=residual, map_scale=map_scale)
+        held = residual_errors(spec, list(images[:count]), outputs[:count])
+        return held, residual_errors(spec, seen_images, seen_outputs)
+
     def fitted(spec: ScoreSpec) -> list[CpuScorePath]:
-        errors = residual_errors(spec, list(images[:count]), outputs[:count])
-        seen = residual_errors(spec, seen_images, seen_outputs)
+        errors, seen = errors_of(spec.residual, spec.map_scale)
         paths = cross_fitted_paths(spec, errors, outputs[:count], weight, trained=seen)
         return [paths[index % count] for index in range(len(images))]
 
@@ -92,6 +106,19 @@ def choose_score(
     all_masks = torch.cat([torch.zeros_like(held_out[:, :1]).cpu(), masks])
     examples = Examples(pictures[shown], all_masks[shown], [outputs[i] for i in shown], [paths[i] for i in shown])
     return Choice(chosen, candidates[chosen], auroc, examples)
+
+
+def draw_in_squares(
+    generator: DefectGenerator, plain: Tensor, region: Tensor | None, crop: int
+) -> tuple[Tensor, Tensor]:
+    """Each picture (n, 3, s, s) with a defect in a square of `crop` pixels of it, and masks (n, 1, s, s)."""
+    if plain.shape[-1] == crop:
+        return generator(plain, region)
+    places = crop_places(plain, crop, generator.random)
+    pictures, masks = plain.clone(), torch.zeros_like(plain[:, :1])
+    for number, (place, *altered) in enumerate(zip(places, *generator(cut(plain, places)), strict=True)):
+        pictures[number][place], masks[number][place] = altered
+    return pictures, masks
 
 
 def run_network(network: nn.Module, images: Tensor) -> list[NetworkOutputs]:

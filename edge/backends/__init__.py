@@ -8,6 +8,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from edge.backends.aligning import AligningBackend
 from edge.backends.base import Backend
 from edge.bundle import CPU, Calibration, ModelBundle
 from edge.errors import MissingDependency
@@ -94,6 +95,10 @@ def calibrated_backends(
     count: int = 1,
 ) -> tuple[Backend, ...]:
     """The backends that the line runs, from a network and its calibration; name: one of CPU_BACKENDS."""
+    if preprocess.align is not None:
+        inside = preprocess.of_placed_views
+        backends = calibrated_backends(name, model, manifest, inside, calibration, threads, count)
+        return tuple(AligningBackend(backend, preprocess) for backend in backends)
     from edge.backends.cpu import CpuBackend, open_network
 
     if name == "openvino":

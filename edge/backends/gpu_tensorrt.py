@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.backends.aligning import AligningBackend
+from edge.backends.base import Backend
 from edge.backends.cuda_driver import CudaDriver
 from edge.backends.cuda_session import CudaSession, open_pycuda
 from edge.backends.device_network import (
@@ -57,7 +59,7 @@ def calibrated_gpu_backend(
     engines: Path | None,
     maps_above: float,
     most: int = 1,
-) -> GpuBackend:
+) -> Backend:
     """The engine that a calibration was measured with, behind the Backend protocol; the rest as in GpuPipeline."""
     store = open_engines(product, bundle.path, engines)
     cached = store.kept(calibration.engine_sha256)
@@ -72,7 +74,7 @@ def engine_backend(
     calibration: Calibration,
     maps_above: float,
     most: int = 1,
-) -> GpuBackend:
+) -> Backend:
     """A backend over one engine; raises MissingDependency, EngineError or ModelError when it cannot run."""
 
     def network(session: CudaSession) -> DeviceNetwork:
@@ -81,9 +83,11 @@ def engine_backend(
     def kernels(session: CudaSession, opened: DeviceNetwork) -> ScoreKernels:
         return open_kernels(session, opened, manifest, calibration, most)
 
-    return GpuBackend(
-        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, preprocess, maps_above, most)
+    inside = preprocess.of_placed_views
+    backend = GpuBackend(
+        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, inside, maps_above, most)
     )
+    return backend if preprocess.align is None else AligningBackend(backend, preprocess)
 
 
 def open_session() -> CudaSession:

@@ -84,7 +84,7 @@ def settings_for(options: argparse.Namespace) -> Settings:
     default = Path("config.yaml")
     path = options.config or (default if default.exists() else None)
     settings = Settings() if path is None else load_settings(path)
-    overrides: dict[str, dict[str, object]] = {"camera": {}, "inspection": {}, "record": {}}
+    overrides: dict[str, dict[str, object]] = {"camera": {}, "align": {}, "inspection": {}, "record": {}}
 
     def override(section: str, key: str, option: str) -> None:
         value = getattr(options, option, None)
@@ -92,6 +92,7 @@ def settings_for(options: argparse.Namespace) -> Settings:
             overrides[section][key] = str(value) if isinstance(value, Path) else value
 
     override("camera", "fps", "fps")
+    override("align", "mode", "align")
     override("inspection", "bundle", "bundle")
     override("inspection", "backend", "backend")
     override("inspection", "precision", "precision")

@@ -17,7 +17,6 @@ from edge.cli.progress import progress_bar, say
 from edge.config import Settings
 from edge.datatypes import U8
 from edge.errors import UsageError
-from edge.latency import StageClock
 from edge.normals import NormalPart, read_normals
 from edge.whole_file import write_whole
 
@@ -127,15 +126,13 @@ class _Bench:
     def network(self, method: str, bundles: Sequence[ModelBundle]) -> Any:
         """The INT8 network of each seed's bundle, through the backend that will run."""
         accuracy = needs("benchmarks.accuracy", "train")
-        reading = needs("benchmarks.observation", "train").Reading
         inspection = self._settings.inspection
         figures, artificial, observations = [], [], []
         for bundle in bundles:
             backend = open_backend(bundle, inspection.backend, "int8", inspection.threads)
 
-            def detector(image: U8, _: U8 | None, backend: Any = backend) -> Any:
-                anomaly_map = backend.score(image, StageClock(0))
-                return reading(anomaly_map.score, anomaly_map.values)
+            def detector(image: U8, _: U8 | None, bundle: ModelBundle = bundle, backend: Any = backend) -> Any:
+                return accuracy.reading_of(bundle, backend, image)
 
             with progress_bar(f"measuring {method}, seed {bundle.manifest.training.seed}") as advance:
                 observed = accuracy.observe_bundle(bundle, backend, self._options.data, advance, self._seen(bundle))

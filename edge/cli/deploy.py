@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from edge.backends import GPU_BACKENDS, choose_backend, open_backend, target_of
 from edge.bundle import CPU, ModelBundle, load_bundle
@@ -15,8 +16,10 @@ from edge.cli.optional import needs
 from edge.cli.quantised import networks_of, quantised
 from edge.cli.regions import region_of_interest
 from edge.cli.specimens import HELD_OUT, Specimens
-from edge.config import RoiSettings, Settings
-from edge.manifest import PreprocessSpec
+from edge.config import AlignSettings, RoiSettings, Settings
+from edge.manifest import Manifest, PreprocessSpec
+from edge.normals import aligned_to_parts
+from edge.preprocess import Preprocess
 from edge.versions import commit_version
 from edge.whole_file import write_whole
 
@@ -35,11 +38,14 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
 def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     """Statistics and threshold of both precisions, through the backend that will run, and the gate between them."""
     live = load_bundle(options.bundle)
-    bundle, manifest = live, live.manifest
+    manifest = live.manifest
     rectangle, polygon = region_of_interest(settings.roi)
     if settings.roi != RoiSettings():
-        manifest = manifest.model_copy(update={"preprocess": PreprocessSpec(rectangle=rectangle, polygon=polygon)})
-        bundle = ModelBundle(live.path, manifest, live.sha256)
+        spec = PreprocessSpec(rectangle=rectangle, polygon=polygon, align=manifest.preprocess.align)
+        manifest = manifest.model_copy(update={"preprocess": spec})
+    if settings.align.mode is not None:
+        manifest = _realigned(manifest, options.data, settings.align)
+    bundle = ModelBundle(live.path, manifest, live.sha256)
     wanted = settings.inspection.backend
     target = target_of(wanted)
     # engines are compared with FP32 on the processor, where nothing of theirs is
@@ -51,6 +57,7 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
         networks = networks_of(bundle)
         reference = line.made("fp32", networks.fp32)
         parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
+        parts |= line.parts.drift_file()
         if target != CPU or networks.int8 is not None:
             engines = _engines(bundle, settings, options)
             result = deployed(line, networks, reference) if engines is None else on_engines(line, engines, reference)
@@ -61,6 +68,14 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
         line.close()
     commit_version(live, manifest, parts, Audit("calibrate", gate=gate_said, note=f"on {options.data}"))
     return 0
+
+
+def _realigned(manifest: Manifest, data: Path, settings: AlignSettings) -> Manifest:
+    """With the alignment that the settings ask for, made of these parts."""
+    spec = manifest.preprocess
+    upright = Preprocess(manifest.input.size, spec.rectangle, spec.polygon)
+    found = spec.model_copy(update={"align": aligned_to_parts(upright, data, settings).align})
+    return manifest.model_copy(update={"preprocess": found})
 
 
 def gate(options: argparse.Namespace, settings: Settings) -> int:

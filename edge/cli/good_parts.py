@@ -11,8 +11,11 @@ import numpy as np
 
 from edge.bundle import ModelBundle
 from edge.datatypes import F32, U8
-from edge.errors import UsageError
+from edge.drift.measures import PictureMeasures, measure
+from edge.drift.reference import DRAWN_ON, reference_from_measures
+from edge.errors import PartNotFound, UsageError
 from edge.normals import NormalPart, read_normals
+from edge.picture import read_picture
 
 # fields up to this total stay in memory, more go to the temporary directory
 _IN_MEMORY_BYTES = 32_000_000
@@ -66,18 +69,27 @@ class GoodParts:
         self.trained: list[Part] = []
         self.weight: F32 | None = None
         self._trained_on = set(bundle.manifest.trained_on)
+        self._measures: dict[Path, PictureMeasures] = {}
         self._fields = FieldFile(bundle.manifest.input.size)
 
     def add(self, path: Path, picture: U8, sha256: str, field: U8 | None = None) -> None:
         """field: the picture's network field, where it has been made already.
 
-        Raises UsageError when the bundle's region of interest does not lie inside the picture.
+        Raises UsageError when the region of interest does not lie inside the picture, or the part is not found in it.
         """
         require_region(self.bundle, path, picture)
         preprocess = self.bundle.preprocess
+        try:
+            field = preprocess.field(picture) if field is None else field
+        except PartNotFound as error:
+            fix = "remove the picture, or calibrate with `align` again"
+            raise UsageError(f"{path}: {error.message}", fix=fix) from error
         if not len(self._fields):
             self.weight = preprocess.weight(*picture.shape[:2])
-        part = Part(path, sha256, self._fields.append(preprocess.field(picture) if field is None else field))
+        view = preprocess.field_of_view(*picture.shape[:2])
+        assert view is not None, "required above"
+        self._measures[path] = measure(picture, view)
+        part = Part(path, sha256, self._fields.append(field))
         (self.trained if sha256 in self._trained_on else self.held_out).append(part)
 
     def keep(self, paths: Iterable[Path]) -> None:
@@ -85,6 +97,17 @@ class GoodParts:
         wanted = set(paths)
         self.held_out = [part for part in self.held_out if part.path in wanted]
         self.trained = [part for part in self.trained if part.path in wanted]
+
+    def drift_file(self) -> dict[str, tuple[str, bytes]]:
+        """What runs are compared with, as a bundle's file; nothing when the parts are too few.
+
+        Pictures measure the same whether the network was trained on them or not, so that all parts count.
+        """
+        paths = [part.path for part in (*self.held_out, *self.trained)]
+        pictures = [read_picture(path) for path in paths[:DRAWN_ON]]
+        measures = [self._measures[path] for path in paths]
+        reference = reference_from_measures(measures, pictures, self.bundle.preprocess)
+        return {} if reference is None else {"drift": ("drift.npz", reference.to_bytes())}
 
     def fields(self, parts: Iterable[Part]) -> Iterator[U8]:
         """Their network fields, one at a time; not to be changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import queue
 import signal
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from edge.alarms import Alarm
 from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
 from edge.bundle import ModelBundle
 from edge.bundle_watch import BundleWatch
@@ -23,7 +25,7 @@ from edge.cli.readiness import require_challenge
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
-from edge.errors import CalibrationMismatch
+from edge.errors import BundleError, CalibrationMismatch
 from edge.inspector import Inspector
 from edge.lineup import Lineup
 from edge.loop import run_loop
@@ -32,9 +34,11 @@ from edge.samples import sample_bundle
 from edge.signature import require_signature, trusted_bundle
 from edge.sinks.base import Sink
 from edge.sinks.json_lines import JsonLines
+from edge.sinks.line_watch import LineWatch, WatchedBundle
 from edge.sinks.live_view import LiveView, PlainView, ViewTitle
 from edge.sinks.recorder import Recorder
 from edge.sinks.tally import RunTally, run_summary
+from edge.versions import find_version
 
 # each holds buffers of its own; beyond a few, reading the pictures is what limits the rate
 MOST_INSPECTORS = 4
@@ -51,12 +55,15 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     info = run_info(bundle, inspector, capture.name, settings)
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with _signals_set(stop) as interrupted:
-        sinks = [_view(settings, title, counters, tally)]
+        view_of_run = _view(settings, title, counters, tally)
+        sinks = [view_of_run]
         recorder = None
         if settings.record.directory is not None:
             view = inspector.preprocess.field_of_view
             recorder = Recorder(settings.record, info, counters, view, patient=not capture.live)
             sinks.append(recorder)
+        # before the recorder, so that its last alarms are recorded when both are closed
+        sinks.insert(1, line_watch(bundle, settings, counters, recorder, redrawn=isinstance(view_of_run, LiveView)))
         if options.json:
             sinks.append(JsonLines(sys.stdout, stop.set))
         watch = _watch(bundle, lineup, counters, settings)
@@ -93,6 +100,7 @@ def live_bundle(settings: Settings) -> ModelBundle:
     """The bundle as it is now, if it may run with these settings."""
     bundle = trusted_bundle(bundle_path(settings), _public_key(settings))
     check_region(bundle, settings)
+    check_align(bundle, settings)
     return bundle
 
 
@@ -197,6 +205,17 @@ def check_region(bundle: ModelBundle, settings: Settings) -> None:
         )
 
 
+def check_align(bundle: ModelBundle, settings: Settings) -> None:
+    """Raise CalibrationMismatch when the settings ask for another alignment than the bundle's."""
+    wanted, align = settings.align.mode, bundle.manifest.preprocess.align
+    made_for = "none" if align is None else align.mode
+    if wanted is not None and wanted != made_for:
+        raise CalibrationMismatch(
+            f"the settings ask for align mode {wanted}; {bundle.path} is calibrated for {made_for}",
+            fix="run `edge-inspect calibrate --align MODE`, or remove `align` from the settings to use the bundle's",
+        )
+
+
 def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: Settings) -> RunInfo:
     """What the records say of this run."""
     return RunInfo(
@@ -211,6 +230,37 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         preprocess_sha256=bundle.preprocess.sha256,
         config=settings.model_dump_json(),
     )
+
+
+def line_watch(
+    bundle: ModelBundle, settings: Settings, counters: RunCounters, recorder: Recorder | None, *, redrawn: bool
+) -> LineWatch:
+    """The watch on drift and bursts; an alarm goes on record and, unless a view is redrawn there, to standard error."""
+
+    def watched(version: ModelBundle) -> WatchedBundle:
+        inspection = settings.inspection
+        calibration = version.calibration(version.precision(inspection.precision), uncalibrated=inspection.uncalibrated)
+        return WatchedBundle(version.preprocess, version.drift_reference(), calibration.scores, calibration.threshold)
+
+    def bundle_of(sha256: str) -> WatchedBundle | None:
+        if sha256 == bundle.sha256:
+            return first
+        try:
+            return watched(find_version(bundle.path, sha256))
+        except BundleError as error:
+            logging.getLogger("edge.drift").warning("nothing to compare version %s with: %s", sha256[:12], error)
+            return None
+
+    # here, so that a damaged bundle is refused before the first part
+    first = watched(bundle)
+
+    def on_alarm(alarm: Alarm) -> None:
+        if recorder is not None:
+            recorder.note(alarm)
+        if not redrawn:
+            print(f"ALARM {alarm.text()}", file=sys.stderr, flush=True)
+
+    return LineWatch(settings.drift, settings.burst, bundle_of, counters, on_alarm)
 
 
 def _view(settings: Settings, title: ViewTitle, counters: RunCounters, tally: RunTally) -> Sink:

@@ -105,8 +105,11 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         steps=options.steps,
         smallest_defect=None if options.smallest_defect is None else options.smallest_defect / 100,
         rules=options.rules,
+        field=options.field,
+        defects=options.defects,
         rectangle=rectangle,
         polygon=polygon,
+        align=settings.align,
     )
     return recipe
 
@@ -121,7 +124,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
         product=options.product or options.out.name,
         created_utc=_now_utc(),
         input=InputSpec(size=run.size),
-        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon),
+        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon, align=run.align),
         outputs=outputs,
         score=run.score,
         training=run.training,

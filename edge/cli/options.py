@@ -59,6 +59,14 @@ def add_product(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--product", help="name of the part, shown on the line (default: the name of OUT)")
 
 
+def add_align(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--align",
+        choices=("none", "phase", "template", "ecc"),
+        help="find the part before it is inspected: its shift, its turn too, or its size too (default: the setting)",
+    )
+
+
 def add_false_reject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--false-reject", type=percent, default=0.5, metavar="PERCENT", help="false-reject budget (default: 0.5)"

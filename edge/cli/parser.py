@@ -17,6 +17,7 @@ from edge.cli.options import (
     CPU_BACKENDS,
     GOOD_PARTS,
     METHODS,
+    add_align,
     add_backend,
     add_bundle,
     add_compute_capabilities,
@@ -151,6 +152,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
 
 def _training(parser: argparse.ArgumentParser) -> None:
     add_data(parser, _TRAINING_DATA)
+    add_align(parser)
     parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",
@@ -177,6 +179,16 @@ def _training(parser: argparse.ArgumentParser) -> None:
         type=percent,
         metavar="PERCENT",
         help="smallest defect that matters, in percent of the inspected area (default: 0.03); decides the score path",
+    )
+    parser.add_argument(
+        "--field",
+        type=positive_int,
+        metavar="PX",
+        help="side of the inspected field; kist and isstad learn parts of a free layout from crops of a larger one "
+        "(default: the variant's, tiny with a free layout 256)",
+    )
+    parser.add_argument(
+        "--defects", metavar="PRESET", help="artificial defects to learn from (see `defects`; default: the method's)"
     )
     parser.add_argument("--fresh", action="store_true", help="start anew instead of going on with an interrupted run")
     parser.add_argument("--steps", type=positive_int, help="optimiser steps of all stages (default: the variant's)")
@@ -218,6 +230,7 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, required=True)
     add_data(parser, GOOD_PARTS)
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on; a GPU's engines are built for it")
+    add_align(parser)
     add_false_reject(parser)
     add_compute_capabilities(parser)
     add_engines(parser)

@@ -214,6 +214,7 @@ def _parts(fp32: Calibration, result: Deployed, networks: Networks, samples: New
     if networks.int8 is not None:
         # the ladder's INT8 network comes last: it may have floating ends
         files |= {**networks.files(), **result.files}
+    files |= samples.parts.drift_file()
     if samples.statistics is not None:
         files["samples"] = ("samples.npz", samples.statistics.to_bytes())
     files["gate_versions"] = ("gate_versions.json", json.dumps(report.as_dict(), indent=1).encode())

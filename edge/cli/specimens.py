@@ -16,10 +16,11 @@ from edge.bundle import ModelBundle
 from edge.cli.good_parts import GoodParts, require_region, spread
 from edge.cli.optional import needs
 from edge.datatypes import F32, U8
-from edge.errors import UsageError
+from edge.errors import PartNotFound, UsageError
 from edge.kernels.cpu import planes_from_field
 from edge.latency import StageClock
 from edge.picture import list_pictures, read_picture
+from edge.verdict import HIGHEST_SCORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,7 +127,11 @@ def ng_scores(backend: Backend, bundle: ModelBundle, folder: Path | None) -> F32
     for path in [] if folder is None else list_pictures(folder):
         frame = read_picture(path)
         require_region(bundle, path, frame)
-        scores.append(backend.score(frame, StageClock(0)).score)
+        try:
+            scores.append(backend.score(frame, StageClock(0)).score)
+        except PartNotFound:
+            # INVALID on the line, and never passed: no threshold changes that
+            scores.append(HIGHEST_SCORE)
     return np.array(scores, np.float32)
 
 
@@ -167,6 +172,8 @@ def _pasted(bundle: ModelBundle, frame: U8, field: U8, mask: NDArray[np.bool_]) 
     where = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     result: U8 = frame.copy()
     span = result[view.y : view.y + view.height, view.x : view.x + view.width]
+    # the field shows the part in its place
+    span[:] = bundle.preprocess.placed(frame).view
     span[where] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)[where]
     return result
 

@@ -56,13 +56,15 @@ def teach(options: argparse.Namespace, settings: Settings) -> int:
     with sample_folder(options.samples) as folder:
         prepare_directory(target)
         collection = opened(folder, settings, options.count or (_COUNT if live else None))
+        collected = False
         try:
             _collect(collection, options, settings, taking, keyboard, live)
+            collected = True
             left_out = _judged(collection, options, keyboard)
             _require_enough(collection)
             bundle = _trained(collection, target, options, settings)
         except (KeyboardInterrupt, Stopped):
-            return _kept(folder, options)
+            return _kept(folder, collected)
     _tell(bundle, folder, options, left_out)
     if options.start or (live and keyboard.present and not options.yes and keyboard.ask("Start now?", "give --start")):
         _start(bundle, options)
@@ -143,7 +145,7 @@ def _trained(collection: Collection, target: Path, options: argparse.Namespace, 
     folder, statistics = collection.folder, collection.screener.screening().statistics
     values: dict[str, Any] = vars(options) | {
         "data": folder.root, "out": target, "run_directory": folder.run_directory,
-        "ablate": [], "blend": None, "rules": None,
+        "ablate": [], "blend": None, "rules": None, "field": None, "defects": None,
     }  # fmt: skip
     training = argparse.Namespace(**values)
     training.steps = options.steps or _steps(folder, training, settings)
@@ -250,9 +252,11 @@ def _start(bundle: ModelBundle, options: argparse.Namespace) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "edge", *words])
 
 
-def _kept(folder: SampleFolder, options: argparse.Namespace) -> int:
-    say(f"\nstopped; {len(folder.paths())} samples are kept in {folder.root}")
-    say("the same command goes on; with --count N it goes on to training when there are N")
+def _kept(folder: SampleFolder, collected: bool) -> int:
+    count = len(folder.paths())
+    say(f"\nstopped; {count} samples are kept in {folder.root}")
+    enough = "" if collected else f"; with --count {count} it trains on these"
+    say(f"the same command goes on where it stopped{enough if count else ''}")
     return INTERRUPTED
 
 

@@ -88,8 +88,11 @@ class LiveView:
             ("verdicts", _counts(counters)),
             ("lost", _text(lost)),
             ("records", _records(counters)),
+            ("drift", _text(counters.drift_state, "dim")),
         ):
             facts.add_row(name, value)
+        for alarm in counters.alarms.standing():
+            facts.add_row(_text("ALARM", "bold red"), _text(alarm.text(), "bold red"))
         body = Table.grid(expand=True, padding=(0, 2))
         body.add_column(ratio=1)
         body.add_column(justify="right", no_wrap=True)
@@ -168,10 +171,11 @@ class PlainView:
         p50, p99 = tally.latency["total"].percentiles((50, 99))
         review = f" ({counters.review} for review)" if counters.review else ""
         last = f"last {tally.last.decision} {tally.last.detail}" if tally.last is not None else "no frame yet"
+        alarms = "".join(f" | ALARM {alarm.what}" for alarm in counters.alarms.standing())
         return (
             f"{counters.frames} frames, {tally.frames_per_second():.1f}/s: {counters.ok} OK{review}, {counters.ng} NG, "
             f"{counters.invalid} INVALID, {counters.dropped} dropped | camera {counters.camera_state} | "
-            f"total p50 {p50:.1f} ms, p99 {p99:.1f} ms | records {counters.record_state} | {last}"
+            f"total p50 {p50:.1f} ms, p99 {p99:.1f} ms | records {counters.record_state} | {last}{alarms}"
         )
 
     def _work(self) -> None:

@@ -14,8 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from edge import __version__
+from edge.alarm_records import alarm_values
+from edge.alarms import Alarm
 from edge.datatypes import STAGES, Frame, Verdict
-from edge.records import DATABASE_NAME, ImageState, RunInfo, opened_for_writing, regions_text, utc_text
+from edge.records import (
+    DATABASE_NAME,
+    ImageState,
+    RunInfo,
+    opened_for_writing,
+    regions_text,
+    utc_text,
+)
 from edge.sinks.pictures import StoredPicture
 
 LOCK_NAME = "writer.lock"
@@ -99,13 +108,30 @@ class RecordDatabase:
         return self._identity() == self.identity
 
     def save(
-        self, rows: Sequence[tuple[RowValues, ImageValues]], attached: Sequence[tuple[int, ImageValues]]
+        self,
+        rows: Sequence[tuple[RowValues, ImageValues]],
+        attached: Sequence[tuple[int, ImageValues]],
+        alarms: Sequence[Alarm] = (),
     ) -> list[int]:
-        """Commit new rows, and pictures that came after their rows, in one transaction; the ids of the new rows."""
+        """Commit new rows, pictures that came after their rows, and alarms, in one transaction; the new rows' ids.
+
+        An alarm of this run that is on record already is brought up to date.
+        """
         with self._transaction():
+            for alarm in alarms:
+                self._save_alarm(alarm)
             ids = [self._insert(_INSERT, (self.run_id, *row, *image.values())) for row, image in rows]
             self._connection.executemany(_ATTACH, [(*image.values(), row_id) for row_id, image in attached])
         return ids
+
+    def _save_alarm(self, alarm: Alarm) -> None:
+        values = {"run_id": self.run_id, **alarm_values(alarm)}
+        newer = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("run_id", "number"))
+        self._connection.execute(
+            f"INSERT INTO alarms ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) "
+            f"ON CONFLICT (run_id, number) DO UPDATE SET {newer}",
+            tuple(values.values()),
+        )
 
     def end_run(self, ended: datetime) -> None:
         self._connection.execute("UPDATE runs SET ended_utc = ? WHERE id = ?", (utc_text(ended), self.run_id))

@@ -10,12 +10,14 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
 
+from edge.alarms import Alarm
 from edge.config import RecordSettings
 from edge.counters import RunCounters
 from edge.datatypes import Decision, Frame, Verdict
@@ -82,6 +84,7 @@ class Recorder:
         self._commit_ns = settings.commit_every_ms * _MS
         self._ok_seen = 0
         self._closing = False
+        self._alarms: deque[Alarm] = deque()
 
         # below: the writer thread only
         self._database: RecordDatabase | None = None
@@ -103,6 +106,11 @@ class Recorder:
             entry.frame, entry.verdict = frame, verdict
         healthy = self._state.rows is None and self._state.pictures is None
         self._queue.put(entry, self._patience_s if healthy else 0.0)
+
+    def note(self, alarm: Alarm) -> None:
+        """Take an alarm, or its newer state; returns at once. From any thread."""
+        self._alarms.append(alarm)
+        self._queue.wake()
 
     def drain(self, stop: threading.Event) -> None:
         """Wait until every picture is written, the disk refuses, or `stop` is set; `close` gives them a second only."""
@@ -138,6 +146,8 @@ class Recorder:
             logger.exception("recording stopped by an unexpected error, inspection continues; please report it")
 
     def _commit_due_ns(self) -> int | None:
+        if self._alarms:
+            return self._row_retry_ns
         oldest = self._queue.oldest_row_ns()
         if self._attached:
             oldest = self._attached_since_ns if oldest is None else min(oldest, self._attached_since_ns)
@@ -195,14 +205,18 @@ class Recorder:
         rows = self._queue.take_rows(_ROWS_PER_COMMIT)
         images = [entry.image_values() for entry in rows]
         attached = [(entry.row_id, entry.image_values()) for entry in self._attached if entry.row_id is not None]
+        alarms = list(self._alarms)
         try:
             self._files.sync_names()
-            ids = database.save([(entry.row, image) for entry, image in zip(rows, images, strict=True)], attached)
+            new = [(entry.row, image) for entry, image in zip(rows, images, strict=True)]
+            ids = database.save(new, attached, alarms)
         except (OSError, sqlite3.Error) as error:
             self._queue.put_rows_back()
             self._rows_refused(error)
             return
         self._queue.rows_committed(ids)
+        for _ in alarms:
+            self._alarms.popleft()
         stored = [image.stored for image in (*images, *(image for _, image in attached)) if image.stored is not None]
         self._counters.recorded += len(rows)
         self._counters.images_stored += len(stored)
@@ -296,9 +310,9 @@ class Recorder:
             self._state.rows = None
         while self._now_ns() < give_up_ns:
             rows, pictures = self._queue.waiting()
-            if self._database is None and rows:
+            if self._database is None and (rows or self._alarms):
                 self._open()
-            elif self._database is not None and rows:
+            elif self._database is not None and (rows or self._alarms):
                 self._commit(self._database)
             elif self._database is not None and pictures and self._state.pictures is None:
                 self._store_next_picture(self._database)

@@ -74,6 +74,8 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
         kept = tally.latency["total"].count
         if kept < tally.frames and kept == tally.latency["total"].size:
             lines[-1] += f" (the last {kept} inspected frames)"
+    alarms = [alarm.text() for alarm in counters.alarms.all()]
+    lines += [f"{'alarms' if place == 0 else '':<12}{text}" for place, text in enumerate(alarms)]
     if records is None:
         lines.append("records     none: recording is off")
     else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks import deployment
-from edge.bundle import write_bundle
 from edge.manifest import Deployment
+from edge.versions import write_bundle
 from tests.small_bundle import make_bundle
 
 

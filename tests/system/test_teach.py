@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration.sample_statistics import statistics_from_bytes
 from edge.bundle import load_bundle
 from edge.cli import main
 from tests.fakes import MjpegCamera, eventually, write_picture
@@ -118,6 +119,8 @@ def test_a_folder_becomes_a_bundle_that_judges(taught, tmp_path):
     bundle = load_bundle(place / "b")
     assert bundle.manifest.product == "plate 7/2"
     assert (bundle.manifest.training.n_train, bundle.manifest.training.n_heldout) == (10, 8)
+    # later samples are held against these
+    assert statistics_from_bytes(bundle.read("samples")).count == 18
     line = tmp_path / "line"
     line.mkdir()
     write_picture(line / "new.png", good_part(300))

@@ -256,3 +256,25 @@ def test_gradient_noise_has_both_signs_and_no_spikes(height, width):
     assert float(noise.abs().max()) <= 1.5
     step = (noise[..., 1:] - noise[..., :-1]).abs().max()
     assert float(step) < 0.6
+
+
+def two_toned(count=16):
+    images = torch.full((count, 3, 64, 64), 0.05)
+    images[:, :, 20:28], images[:, :, :, 40:48] = 0.9, 0.9
+    return images
+
+
+@pytest.mark.parametrize("operator", ["bite", "pin_hole", "bridge", "spot"])
+def test_what_is_altered_of_a_picture_of_two_tones_has_those_two_tones(operator):
+    defective, masks = DefectGenerator(only(operator), seed=30)(two_toned())
+    new = defective[:, :1][masks > 0]
+    assert float(masks.sum()) > 0
+    between = ((new > 0.15) & (new < 0.8)).float().mean()
+    assert float(between) < 0.35
+    assert float(new.min()) >= 0.05 - 1e-5 and float(new.max()) <= 0.9 + 1e-5
+
+
+def test_grey_levels_stay_what_they_are_on_pictures_that_have_more_than_two():
+    defective, masks = DefectGenerator(only("uneven"), seed=31)(pictures(8))
+    levels = defective[:, 0][masks[:, 0] > 0]
+    assert len(torch.unique((levels * 50).round())) > 8

@@ -14,6 +14,7 @@ from training.losses import (  # noqa: E402
     box_mean,
     focal_loss,
     residual_error,
+    size_weights,
     sparsity_loss,
     total_variation,
 )
@@ -93,6 +94,16 @@ def test_total_variation_counts_steps_between_neighbours():
     # across, one of three neighbours differs by one; down, none
     assert float(total_variation(plane)) == pytest.approx(1 / 3)
     assert float(total_variation(plane.transpose(2, 3))) == pytest.approx(1 / 3)
+
+
+def test_a_small_defect_counts_nearly_as_much_as_a_large_one():
+    masks = torch.zeros(3, 1, 100, 100)
+    masks[0, 0, :2, :5], masks[1, 0, :20, :20] = 1, 1
+    weights = size_weights(masks)
+    small, large = (float((weights * masks)[index].sum()) for index in (0, 1))
+    assert float(weights[0].max()) == pytest.approx(math.sqrt(0.01 / 0.001))
+    assert small / large == pytest.approx(math.sqrt(10 / 400), rel=1e-3)
+    assert torch.equal(weights[masks == 0], torch.ones(int((masks == 0).sum())))
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 20)])

@@ -76,7 +76,7 @@ def run(folder, plan, rules=None, ablations=(), weak=WEAK_PLATES, copies=False):
         TrainingData(
             normals=batches.normals, held_out=PLATES[18:], weak=weak, kinds=("scratch",) * len(weak), roi=None,
             rules=file, random=batches.random, vary=batches.vary, set_bank=batches.set_bank,
-            run_directory=folder, notice=notices.append,
+            run_directory=folder, notice=notices.append, crop=batches.crop,
         )
     )  # fmt: skip
     training = Training(learner, plan, batches, PLATES[18:], lambda *a: None, notices.append)

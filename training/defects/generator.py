@@ -16,6 +16,8 @@ from training.threads import one_thread
 # by how much (of 0..1) a pixel must change to be seen, and how often to try for a defect of a fitting size
 VISIBLE = 0.05
 _ATTEMPTS = 12
+# what remains between two tones is about as wide as a camera's own blur
+_SHARPENING = 4.0
 # temporary copies of more pictures would fill caches, and a small machine's memory
 _AT_ONCE = 32
 
@@ -92,6 +94,15 @@ class DefectGenerator:
             pending = [picture for picture, fit in zip(pending, fits, strict=True) if not fit]
         return Drawn(pictures, masks, operators)
 
+    @staticmethod
+    def _in_two_tones(scene: Scene, altered: Tensor) -> Tensor:
+        """What is altered of pictures of two tones has two tones too: soft borders would give every defect away."""
+        assert scene.batch.tones is not None
+        dark, bright = (tone.index_select(0, scene.members) for tone in scene.batch.tones)
+        step = ((altered - (dark + bright) / 2) * (_SHARPENING / (bright - dark).clamp(min=0.1))).add_(0.5).clamp_(0, 1)
+        here = ((altered - scene.images).abs().amax(1, keepdim=True) > 1e-3) & (bright > dark)
+        return torch.where(here, torch.lerp(dark, bright, step), altered)
+
     def _alter(self, scene: Scene, roi: Tensor | None) -> tuple[Tensor, list[str]]:
         """Every picture of the scene altered by one operator, and the operators' names."""
         weights = dict(self.preset.operators)
@@ -110,6 +121,8 @@ class DefectGenerator:
             # a camera without colour sees defects without colour
             grey = scene.batch.grey.index_select(0, scene.members)
             altered = torch.where(grey, altered.mean(1, keepdim=True), altered)
+        if scene.batch.tones is not None:
+            altered = self._in_two_tones(scene, altered)
         if roi is not None:
             altered = torch.where(roi > 0, altered, scene.images)
         return altered, [names[position] for position in choices]

@@ -78,6 +78,51 @@ PRESETS = {
         {"shapes_changed": 0.4} | {name: share for name, share in _SURFACE.items() if name not in _OF_LAYOUT},
         clean_share=1 / 3,
     ),
+    # what score paths are judged by
+    "judging_aligned": DefectPreset(
+        {name: share / 2 for name, share in _SURFACE.items()}
+        | {"elsewhere": 0.1, "foreign_texture": 0.08, "flat": 0.08, "other": 0.05, "recoloured": 0.08, "erased": 0.13},
+    ),
+    "judging_free": DefectPreset({name: share for name, share in _SURFACE.items() if name not in _OF_LAYOUT}),
+    # printed circuits and other pictures of two tones; what is smaller passes for a ragged edge
+    "two_tone": DefectPreset(
+        {"bite": 0.3, "pin_hole": 0.2, "bridge": 0.3, "spot": 0.2}, clean_share=1 / 4, smallest=1.5e-3, largest=0.05
+    ),
+    # castings and ground metal, whose own marks run with the tool: no scratches
+    "ground_metal": DefectPreset(
+        {"pores": 0.26, "crack": 0.24, "chip": 0.14, "frayed": 0.12, "uneven": 0.18, "stain": 0.06, "transplant": 0.2},
+        clean_share=1 / 4,
+        smallest=6e-4,
+    ),
+    # brittle plates that are lit through or glow: cells, glass, ceramics. What is cut off goes dark
+    "brittle_plate": DefectPreset(
+        {
+            "crack": 0.45,
+            "dead_area": 0.25,
+            "uneven": 0.1,
+            "pores": 0.05,
+            "scratch": 0.1,
+            "stain": 0.05,
+            "transplant": 0.2,
+        },
+        clean_share=1 / 4,
+        smallest=1e-3,
+    ),
+    # baked and other natural goods
+    "natural_goods": DefectPreset(
+        {
+            "crack": 0.4,
+            "chip": 0.25,
+            "stain": 0.05,
+            "burn": 0.1,
+            "warp": 0.05,
+            "foreign_body": 0.1,
+            "dust": 0.05,
+            "transplant": 0.2,
+        },
+        clean_share=1 / 4,
+        smallest=1e-3,
+    ),
     # rounds of self-training: the same, and real defects as they were found
     "self_training": DefectPreset(
         {

@@ -16,6 +16,8 @@ from training.defects.dice import Dice, per_picture
 CELLS = 16
 _FOREGROUND = 0.12
 _COLOURLESS = 0.01
+# two tones: this far apart, with few pixels between them by more than this share of the way
+_TONES_APART, _TONE_REACH, _BETWEEN_TONES = 0.3, 0.2, 0.12
 _BAND_PX = 4
 _BORDER_SAMPLES = 64
 
@@ -72,6 +74,25 @@ class Batch:
         spread = some.amax(1, keepdim=True) - some.amin(1, keepdim=True)
         grey = (spread < _COLOURLESS).flatten(1).all(1).view(-1, 1, 1, 1)
         return grey if bool(grey.any()) else None
+
+    @cached_property
+    def tones(self) -> tuple[Tensor, Tensor] | None:
+        """Dark and bright tone, (n, 1, 1, 1) each, of pictures that have no other; equal where one has more or fewer.
+
+        None when no picture of the batch has two tones.
+        """
+        some = self.images[..., ::3, ::3].mean(1).flatten(1)
+        dark, bright = some.amin(1, keepdim=True), some.amax(1, keepdim=True)
+        middle, reach = (dark + bright) / 2, _TONE_REACH * (bright - dark)
+        between = ((some - middle).abs() < (bright - dark) / 2 - reach).float().mean(1, keepdim=True)
+        both = ((some < middle).float().mean(1, keepdim=True) - 0.5).abs() < 0.49
+        two = both & (between < _BETWEEN_TONES) & (bright - dark > _TONES_APART)
+        if not bool(two.any()):
+            return None
+        upper = (some * (some > middle)).sum(1, keepdim=True) / (some > middle).sum(1, keepdim=True).clamp(min=1)
+        lower = (some * (some <= middle)).sum(1, keepdim=True) / (some <= middle).sum(1, keepdim=True).clamp(min=1)
+        bright = torch.where(two, upper, lower)
+        return lower.view(-1, 1, 1, 1), bright.view(-1, 1, 1, 1)
 
     @cached_property
     def inside(self) -> Tensor | None:

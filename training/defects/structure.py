@@ -44,6 +44,13 @@ def pin_hole(scene: Scene) -> Tensor:
     return torch.lerp(scene.images, _extreme(scene, 0.12), alpha)
 
 
+def spot(scene: Scene) -> Tensor:
+    """An island where there is none, as bright as its surround is dark: spilled copper, holes, splashes."""
+    places = scene.anywhere()
+    alpha = blob(scene, places, 0.015, 0.07, (0.1, 0.3))
+    return torch.lerp(scene.images, 1 - scene.at(scene.survey.brightness, places), alpha)
+
+
 def bridge(scene: Scene) -> Tensor:
     """A bar that joins what is apart, or cuts what belongs together: shorts and opens, necks, splits."""
     dice, k = scene.dice, scene.count

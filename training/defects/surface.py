@@ -207,6 +207,17 @@ def uneven(scene: Scene) -> Tensor:
     return marked(scene, _on_material(scene, alpha), places, 0.09, 0.3)
 
 
+def dead_area(scene: Scene) -> Tensor:
+    """A wide piece gone dark behind a straight or jagged border: what a crack has cut off."""
+    dice, k, places = scene.dice, scene.count, scene.on_part()
+    half = dice.log_uniform(0.04, 0.4, k) * scene.side
+    u, v = scene.frame(places, dice.uniform(0, math.pi, k), half, half * dice.uniform(0.2, 1, k))
+    jag = gradient_noise(dice, k, scene.size, 2, 4).mul_(per_picture(dice.uniform(0, 0.5, k)))
+    alpha = (1 - torch.maximum(u.abs(), v.abs())).add_(jag).mul_(per_picture(dice.uniform(4, 15, k))).clamp_(0, 1)
+    left = per_picture(dice.uniform(0.1, 0.8, k))
+    return torch.lerp(scene.images, scene.images * left, _on_material(scene, alpha))
+
+
 def stain(scene: Scene) -> Tensor:
     """A wavy patch tinted by something thin: oil, water, rust, heat."""
     dice, k, places = scene.dice, scene.count, scene.on_part()

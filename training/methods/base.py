@@ -44,11 +44,14 @@ class Variant:
     """One size of a method: network side in pixels and its stages, for a CPU unless it is `full`.
 
     bend: how far good parts may be bent, as a share of the side (training/augmentation.py).
+    free_field: side of the field of parts with a free layout, of which training then sees crops of `size`: the network
+    costs no more to train, and meets defects at twice the size. 0: the network knows the whole field, and no other.
     """
 
     size: int
     stages: tuple[Stage, ...]
     bend: float = 0.0
+    free_field: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,12 @@ class Batch:
 class TrainingData:
     """All a method may look at, on the training device; test pictures are not in it.
 
-    normals, held_out: (n, 3, s, s) in 0..1. weak: the same, parts known to be defective, without masks; kinds names the
-    folder of each. roi: (1, 1, s, s), 1 where parts are judged, None: everywhere. rules: a rules file. random: the
-    run's own generator, restored when a run resumes. vary: natural variation of a batch, as the run's batches have it.
-    set_bank: hand real defects (pictures, masks (n, 1, s, s)) to the artificial ones. run_directory: for pictures that
-    show what training did. notice: tells the person who trains.
+    normals, held_out: (n, 3, s, s) in 0..1. crop: side of the pictures in a batch, s where they are whole. weak: as
+    normals, parts known to be defective, without masks; kinds names the folder of each. roi: (1, 1, s, s), 1 where
+    parts are judged, None: everywhere. rules: a rules file. random: the run's own generator, restored when a run
+    resumes. vary: natural variation of a batch, as the run's batches have it. set_bank: hand real defects to the
+    artificial ones, pictures (n, 3, c, c) and masks (n, 1, c, c) of the side of a batch. run_directory: for pictures
+    that show what training did. notice: tells the person who trains.
     """
 
     normals: Tensor
@@ -98,6 +102,7 @@ class TrainingData:
     set_bank: Callable[[Tensor, Tensor], None]
     run_directory: Path
     notice: Callable[[str], None]
+    crop: int
 
 
 class Learner(nn.Module):

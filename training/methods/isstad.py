@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.losses import focal_loss, luma, ssim_map
+from training.losses import focal_loss, luma, size_weights, ssim_map
 from training.methods.base import (
     Batch,
     Design,
@@ -114,9 +114,9 @@ def cells(masks: Tensor, logit: Tensor) -> Tensor:
 
 
 def _pixel_loss(logit: Tensor, masks: Tensor) -> Tensor:
-    """Focal loss with a little cross entropy, a scalar."""
-    entropy = functional.binary_cross_entropy_with_logits(logit.float(), masks)
-    return focal_loss(logit, masks).mean() + _ENTROPY * entropy
+    """Focal loss with a little cross entropy, a scalar; pixels of small defects count for more."""
+    entropy = functional.binary_cross_entropy_with_logits(logit.float(), masks, reduction="none")
+    return ((focal_loss(logit, masks) + _ENTROPY * entropy) * size_weights(masks)).mean()
 
 
 def _stages(masked: tuple[int, int, float], defects: tuple[int, int, float]) -> tuple[Stage, ...]:
@@ -137,7 +137,7 @@ class Isstad:
     )  # fmt: skip
     variants: ClassVar[dict[str, Variant]] = {
         "smoke": Variant(64, _stages((40, 8, 3e-3), (100, 8, 3e-3))),
-        "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04),
+        "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04, free_field=256),
         "edge": Variant(256, _stages((1000, 8, 2e-3), (1500, 8, 2e-3)), bend=0.04),
         "tiny-vit": Variant(128, _stages((600, 16, 1e-3), (800, 16, 1e-3)), bend=0.04),
         "edge-vit": Variant(256, _stages((1500, 16, 1e-3), (2000, 16, 1e-3)), bend=0.04),
@@ -172,19 +172,28 @@ class Isstad:
         residuals = {"squares": ResidualSpec(w_l2=1.0), "structure": ResidualSpec(w_l2=0.2, w_ssim=0.4, w_gms=0.4)}
         blends = (BlendSpec(mode="product"), BlendSpec(mode="wsum", alpha=0.5), BlendSpec(mode="max"))
         scales: tuple[Literal[1, 2], ...] = (1, 2)
+        # smoothing and top places of 256 x 256: of specks, of spots, of defects, of whole parts; free layouts have none
+        reaches = ((1, 12), (4, 100), (4, 1000), (4, 6554))[: 3 if layout == "free" else 4]
         candidates = {}
-        # a hundred, a thousand, or the top tenth of 256 x 256 places: of spots, of defects, of whole parts
-        for (name, residual), blend, scale, top in itertools.product(
-            residuals.items(), blends, scales, (100, 1000, 6554)
+        for (name, residual), blend, scale, (sigma, top) in itertools.product(
+            residuals.items(), blends, scales, reaches
         ):
             side = size // scale
-            k = max(1, top * side * side // 65536)
-            candidates[f"{blend.mode}, {name}, {side}x{side} map, top {k}"] = ScoreSpec(
+            candidates[f"{blend.mode}, {name}, {side}x{side} map, sigma {sigma}/256, top {top}/65536"] = ScoreSpec(
                 map_scale=scale,
                 residual=residual,
                 norm=norm_for(layout),
                 blend=blend,
-                smooth=SmoothSpec(kind="gaussian", radius=max(1, 4 * side // 256)),
-                image_score=ImageScoreSpec(k=k),
+                smooth=SmoothSpec(kind="gaussian", radius=max(1, sigma * side // 256)),
+                image_score=ImageScoreSpec(k=max(1, top * side * side // 65536)),
+            )
+        # where good parts vary much, a residual may say nothing: the probability alone
+        for scale, (sigma, top) in itertools.product(scales, reaches):
+            side = size // scale
+            candidates[f"probability alone, {side}x{side} map, sigma {sigma}/256, top {top}/65536"] = ScoreSpec(
+                map_scale=scale,
+                norm=norm_for(layout),
+                smooth=SmoothSpec(kind="gaussian", radius=max(1, sigma * side // 256)),
+                image_score=ImageScoreSpec(k=max(1, top * side * side // 65536)),
             )
         return candidates

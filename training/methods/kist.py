@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.augmentation import mirrored, vary_labelled, with_sensor_noise
+from training.augmentation import cropped, mirrored, vary_labelled, with_sensor_noise
 from training.knowledge import RuleBook, load_rules
 from training.losses import error_map, gradient_loss, reconstruction_loss, suppression
 from training.methods.base import (
@@ -79,7 +79,7 @@ class KistLearner(Learner):
         super().attach(data)
         with_rules = data.rules is not None and "rules" not in self._design.ablations
         book = load_rules(data.rules) if data.rules is not None and with_rules else RuleBook()
-        self._teacher = Teacher(data, book, self._design.layout, _LABELLING)
+        self._teacher = Teacher(data, book, _LABELLING)
 
     def applies(self, stage: Stage) -> bool:
         if not _round_of(stage):
@@ -104,7 +104,9 @@ class KistLearner(Learner):
     def set_up(self, stage: Stage) -> None:
         if _round_of(stage) and self._labels is not None and "transplant" not in self._design.ablations:
             found = self._labels.anomalous.flatten(1).any(1)
-            self.data.set_bank(self.data.weak[found], self._labels.anomalous[found].float())
+            together = torch.cat([self.data.weak[found], self._labels.anomalous[found].float()], 1)
+            together = around(together, self._labels.pi[found], self.data.crop)
+            self.data.set_bank(together[:, :3], together[:, 3:])
 
     def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
         if _round_of(stage):
@@ -152,6 +154,7 @@ class KistLearner(Learner):
         chosen = torch.randint(len(weak), (count,), generator=random).to(weak.device)
         degree = self._labels.pi[chosen] * self._labels.anomalous[chosen]
         together = torch.cat([weak[chosen], degree, self._labels.normal[chosen].float()], 1)
+        together = cropped(together, self.data.crop, random)
         if self._design.layout == "free":
             together = mirrored(together, random)
         turn, shift = _WEAK_TURN_DEGREES[self._design.layout], _WEAK_SHIFT[self._design.layout]
@@ -197,6 +200,14 @@ class KistLearner(Learner):
             )
 
 
+def around(pictures: Tensor, degree: Tensor, side: int) -> Tensor:
+    """Of each picture (n, c, s, s) the square of `side` pixels around the highest place of its degree (n, 1, s, s)."""
+    size = pictures.shape[-1]
+    places = degree.flatten(1).argmax(1).tolist()
+    corners = [[min(max(middle - side // 2, 0), size - side) for middle in divmod(place, size)] for place in places]
+    return torch.stack([p[:, y : y + side, x : x + side] for p, (y, x) in zip(pictures, corners, strict=True)])
+
+
 def _round_of(stage: Stage) -> int:
     """1, 2, … for stages of self-training, 0 for the one before."""
     return int(stage.name.removeprefix("round ")) if stage.name.startswith("round ") else 0
@@ -223,7 +234,12 @@ class Kist:
     ablations: ClassVar[tuple[str, ...]] = ("rules", "rounds", "transplant", "suppress")
     variants: ClassVar = {
         "smoke": Variant(size=64, stages=_stages(60, 8, 3e-3, rounds=1, round_steps=20, round_batch=6)),
-        "tiny": Variant(size=128, stages=_stages(900, 16, 2e-3, rounds=2, round_steps=200, round_batch=12), bend=0.04),
+        "tiny": Variant(
+            size=128,
+            stages=_stages(900, 16, 2e-3, rounds=2, round_steps=200, round_batch=12),
+            bend=0.04,
+            free_field=256,
+        ),
         "edge": Variant(size=256, stages=_stages(1500, 8, 2e-3, rounds=2, round_steps=300, round_batch=6), bend=0.04),
         "full": Variant(size=256, stages=_stages(20000, 8, 5e-4, rounds=3, round_steps=2000, round_batch=6), bend=0.04),
     }

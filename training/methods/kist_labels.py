@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edge.datatypes import F32, U8
 from edge.kernels.cpu import NormalStatistics
 from edge.kernels.statistics import cross_fitted_statistics, normal_statistics, residual_errors
-from edge.manifest import ResidualSpec, ScoreSpec
+from edge.manifest import NormSpec, ResidualSpec, ScoreSpec
 from edge.metrics import image_auroc
 from training.knowledge import (
     RuleBook,
@@ -24,7 +24,7 @@ from training.knowledge import (
     with_weak_parts,
 )
 from training.knowledge.labels import ANOMALOUS, NORMAL
-from training.methods.base import Layout, TrainingData, norm_for
+from training.methods.base import TrainingData
 from training.selection import run_network
 
 # parts looked at: enough for statistics, and they must fit into memory beside the network
@@ -72,9 +72,10 @@ class Look:
 class Teacher:
     """Judges the weak parts of a run by a network's residual and an expert's rules."""
 
-    def __init__(self, data: TrainingData, book: RuleBook, layout: Layout, residual: ResidualSpec) -> None:
+    def __init__(self, data: TrainingData, book: RuleBook, residual: ResidualSpec) -> None:
         self._data, self._book = data, book
-        self._spec = ScoreSpec(residual=residual, norm=norm_for(layout))
+        # by place even where the layout is free: else every part would be labelled at the edges of its picture first
+        self._spec = ScoreSpec(residual=residual, norm=NormSpec(kind="pixel"))
         side = data.weak.shape[-1]
         roi = None if data.roi is None else (data.roi[0, 0] > 0).cpu().numpy()
         self._inspected = inspected_mask(book, roi, side, side)

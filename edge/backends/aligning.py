@@ -1,0 +1,35 @@
+"""Any backend, behind an alignment: it is shown the part in its place, and its map says where the part lay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edge.backends.base import Backend, KeptWarm
+from edge.datatypes import U8, AnomalyMap
+from edge.latency import StageClock
+from edge.preprocess import Preprocess
+
+
+class AligningBackend:
+    """Backend protocol over one that is made for `preprocess.of_placed_views`; finding the part counts as preprocess.
+
+    Raises PartNotFound where there is no part to be scored.
+    """
+
+    def __init__(self, backend: Backend, preprocess: Preprocess) -> None:
+        self.name = backend.name
+        self.engine_sha256 = backend.engine_sha256
+        self._backend = backend
+        self._preprocess = preprocess
+
+    def score(self, image: U8, clock: StageClock) -> AnomalyMap:
+        placed = self._preprocess.placed(image)
+        return replace(self._backend.score(placed.view, clock), pose=placed.pose)
+
+    def keep_warm(self) -> None:
+        """What the backend behind it does while no frame comes, if anything."""
+        if isinstance(self._backend, KeptWarm):
+            self._backend.keep_warm()
+
+    def close(self) -> None:
+        self._backend.close()
