@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge.backends.aligning import AligningBackend
+from edge.backends.base import KeptWarm
 from edge.backends.gpu_backend import KEEP_WARM_S, REOPEN_FIRST_S, REOPEN_MAX_S
 from edge.bundle import load_bundle
 from edge.config import Settings
@@ -17,7 +19,7 @@ from edge.latency import StageClock
 from edge.loop import run_loop
 from edge.picture import read_picture
 from edge.samples import sample_bundle, sample_line
-from tests.fakes import ListSink, ScriptedSupply, frame
+from tests.fakes import BrightnessBackend, ListSink, ScriptedSupply, frame
 from tests.gpu.host_network import HostNetwork
 from tests.small_bundle import bad_part, good_part, make_bundle
 
@@ -424,3 +426,15 @@ def test_an_unforeseen_failure_gives_the_device_up_too(line_of, gpu, monkeypatch
     line.now_s += REOPEN_FIRST_S
     assert score(backend, PARTS[0]).score < line.calibration.threshold
     backend.close()
+
+
+def test_behind_an_alignment_a_backend_is_kept_warm_too(line_of, gpu):
+    line = line_of()
+    aligning = AligningBackend(line.backend(), line.bundle.preprocess)
+    assert isinstance(aligning, KeptWarm)
+    line.now_s += KEEP_WARM_S
+    before = gpu.counts["cuGraphLaunch"]
+    aligning.keep_warm()
+    assert gpu.counts["cuGraphLaunch"] == before + 1
+    AligningBackend(BrightnessBackend(), line.bundle.preprocess).keep_warm()
+    aligning.close()
