@@ -188,7 +188,7 @@ class Manifest(_Part):
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
     deployments: dict[str, Deployment] = {}
     # keys: model_fp32, model_int8, ranges, quantization, drift; for a processor calibration_fp32, calibration_int8,
-    # gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt, gate_page_tensorrt
+    # gate_cpu, gate_page_cpu; for a target like tensorrt calibration_tensorrt_int8, gate_tensorrt, gate_page_tensorrt
     files: dict[str, FileEntry]
 
     @property
