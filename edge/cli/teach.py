@@ -29,6 +29,8 @@ from edge.promise import statement
 from edge.versions import prepare_directory
 
 _COUNT = 60
+# options of `train` that nobody is asked here
+NOT_ASKED: dict[str, Any] = {"ablate": [], "blend": None, "rules": None, "field": None, "defects": None}
 # what follows training: score path, export, INT8, statistics, gate
 _REST_S = 75.0
 # of a method's own steps; fewer are worth no bundle
@@ -145,7 +147,7 @@ def _trained(collection: Collection, target: Path, options: argparse.Namespace, 
     folder, statistics = collection.folder, collection.screener.screening().statistics
     values: dict[str, Any] = vars(options) | {
         "data": folder.root, "out": target, "run_directory": folder.run_directory,
-        "ablate": [], "blend": None, "rules": None, "field": None, "defects": None,
+        **NOT_ASKED,
     }  # fmt: skip
     training = argparse.Namespace(**values)
     training.steps = options.steps or _steps(folder, training, settings)

@@ -22,7 +22,7 @@ def steps(tmp_path, monkeypatch):
             for seed in range(len(folder.paths()), samples):
                 folder.store(good_part(seed))
             given = parse(["teach", "--camera", "x", "--product", "plate", *options])
-            values = vars(given) | {"data": folder.root, "ablate": [], "blend": None, "rules": None}
+            values = vars(given) | teach.NOT_ASKED | {"data": folder.root}
             return teach._steps(folder, type(given)(**values), Settings()), " ".join(told)
 
     return decide
