@@ -91,7 +91,7 @@ def run(directory: Path, frames: int, bundle: Path | None) -> dict:
         capture.close()
         recorder.close()
     return {
-        "counters": vars(counters),
+        "counters": {name: value for name, value in vars(counters).items() if name != "alarms"},
         "consecutive": watch.consecutive,
         "memory_kb": watch.samples,
         "summary": run_summary(tally, counters, str(directory)),
