@@ -42,10 +42,10 @@ PRECISIONS = ("int8", "fp32")
 CAMERA_SIZE = (480, 640)
 WARM_UP_FRAMES = 20
 _ROW_KEYS = (
-    "engine_ms", "end_to_end_ms", "loop_ms", "stages_ms", "overhead_ratio_p50", "overhead_ratio_paired",
-    "loop_over_engine_p50", "frames_per_s",
+    "engine_ms", "end_to_end_ms", "verdict_ms", "loop_ms", "stages_ms", "overhead_ratio_p50", "overhead_ratio_paired",
+    "verdict_ratio_p50", "loop_over_engine_p50", "frames_per_s",
 )  # fmt: skip
-_COMPARED = ("overhead_ratio_p50", "overhead_ratio_paired", "p99_over_p50", "load_average")
+_COMPARED = ("overhead_ratio_p50", "overhead_ratio_paired", "verdict_ratio_p50", "p99_over_p50", "load_average")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -243,7 +243,7 @@ def table(values: dict[str, Any]) -> str:
     """The figures for a person."""
     lines = [
         f"{'backend':<12}{'network':<8}{'frame':>9}{'engine p50':>12}{'whole p50':>12}{'p90':>8}{'p95':>8}{'p99':>8}"
-        f"{'max':>8}{'ratio':>8}{'paired':>8}{'p99/p50':>9}   ms"
+        f"{'max':>8}{'ratio':>8}{'paired':>8}{'verdict':>9}{'p99/p50':>9}   ms"
     ]
     for row in values["inspection"]:
         height, width = row["frame_px"]
@@ -251,7 +251,8 @@ def table(values: dict[str, Any]) -> str:
         lines.append(
             f"{row['backend']:<12}{row['precision']:<8}{f'{width}x{height}':>9}{row['engine_ms']['p50']:>12.2f}"
             f"{whole['p50']:>12.2f}{whole['p90']:>8.2f}{whole['p95']:>8.2f}{whole['p99']:>8.2f}{whole['max']:>8.2f}"
-            f"{row['overhead_ratio_p50']:>8.3f}{row['overhead_ratio_paired']:>8.3f}{row['p99_over_p50']:>9.2f}"
+            f"{row['overhead_ratio_p50']:>8.3f}{row['overhead_ratio_paired']:>8.3f}"
+            f"{row['verdict_ratio_p50']:>9.3f}{row['p99_over_p50']:>9.2f}"
         )
         stages = ", ".join(f"{name} {times['p50']:.3f}" for name, times in row["stages_ms"].items())
         lines.append(f"{'':<20}stages p50: {stages}")

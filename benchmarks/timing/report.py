@@ -39,6 +39,8 @@ def latency_report(measured: Measured, deadline_ms: float | None = None) -> dict
         raise UsageError(f"no frame was judged after the warm-up: {why}", fix="check the source, or give more --frames")
     whole, bare = seen["end_to_end"], engine["engine"]
     loop = judged["end_to_end"] - judged["infer"]
+    # from the time stamp of the decoded frame to the verdict, before sinks hear it
+    verdict = judged["end_to_end"] - np.nan_to_num(judged["grab"]) - judged["sink"]
     dropped = sum(stream.dropped for stream in measured.streams)
     order = np.argsort(whole)[::-1][:OUTLIERS]
     return {
@@ -48,6 +50,8 @@ def latency_report(measured: Measured, deadline_ms: float | None = None) -> dict
         "overhead_ratio_paired": _paired([_pairs(frames, engine) for frames, engine in streams]),
         "frames_per_s": round(sum(1000 / float(frames["end_to_end"].mean()) for frames, _ in streams), 2),
         "end_to_end_ms": percentiles(whole),
+        "verdict_ms": percentiles(verdict),
+        "verdict_ratio_p50": round(float(np.median(verdict) / np.median(bare)), 4),
         "engine_ms": percentiles(bare),
         "loop_ms": percentiles(loop),
         "loop_over_engine_p50": round(float(np.median(loop) / np.median(bare)), 4),

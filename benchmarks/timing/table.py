@@ -46,7 +46,8 @@ def latency_lines(report: dict[str, Any]) -> list[str]:
         f"{report['frames']} frames after {(report['warm_up'] or {}).get('frames', 0)} of warm-up"
         + (f" (the first took {report['warm_up']['first_ms']:.1f} ms)" if report["warm_up"] else ""),
         f"end to end over bare engine, p50: {report['overhead_ratio_p50']:.3f} "
-        f"(of neighbours: {report['overhead_ratio_paired']:.3f})",
+        f"(of neighbours: {report['overhead_ratio_paired']:.3f}); "
+        f"decoded frame to verdict: {report['verdict_ratio_p50']:.3f}",
         f"{report['frames_per_s']:.1f} frames/s, were they back to back",
     ]
     deadline = report["deadline"]

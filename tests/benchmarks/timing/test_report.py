@@ -24,6 +24,13 @@ def test_the_loop_is_all_that_the_engine_is_not():
     assert found["loop_over_engine_p50"] == 1.0
 
 
+def test_the_verdict_comes_before_the_sinks_and_after_the_grab():
+    found = latency_report(measured(stopwatch([6.0] * 10, [4.0] * 10)))
+    outside = found["stages_ms"]["grab"]["p50"] + found["stages_ms"]["sink"]["p50"]
+    assert found["verdict_ms"]["p50"] == 6.0 - outside
+    assert found["verdict_ratio_p50"] == (6.0 - outside) / 4.0
+
+
 def test_every_stage_has_its_percentiles_in_the_order_of_a_frames_way():
     found = latency_report(measured(stopwatch([6.0, 7.0, 8.0], [4.0] * 3)))
     assert list(found["stages_ms"]) == ["grab", "wait", "preprocess", "infer", "residual", "decide", "sink"]
