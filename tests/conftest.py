@@ -1,6 +1,10 @@
 import shutil
+import signal
 
 import pytest
+
+# a shell lets what it starts in the background ignore Ctrl-C, and so would the programs that the tests start and stop
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
