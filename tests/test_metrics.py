@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage, stats
@@ -140,6 +141,17 @@ def test_pixel_figures_equal_scikit_learn_on_pooled_pixels(seed, ties):
     assert metrics.pixel_auroc(masks, maps) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
     expected = reference.average_precision_score(labels, scores)
     assert metrics.pixel_average_precision(masks, maps) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_aupro_is_the_mean_of_what_its_regions_add(seed, limit):
+    masks, maps = _maps(seed, False)
+    areas = metrics.region_overlaps(masks, maps, limit)
+    assert [len(of_image) for of_image in areas] == [cv2.connectedComponents(m.astype(np.uint8))[0] - 1 for m in masks]
+    # one normal pixel's share of the limit
+    step = 1 / (limit * sum(int((mask == 0).sum()) for mask in masks))
+    assert np.concatenate(areas).mean() == pytest.approx(metrics.aupro(masks, maps, limit), abs=step)
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])

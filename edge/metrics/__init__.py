@@ -17,7 +17,7 @@ from edge.metrics.images import (
     roc_curve,
 )
 from edge.metrics.intervals import Interval, bootstrap_intervals, rate_interval
-from edge.metrics.pixels import DefectChannel, au_spro, aupro, pixel_auroc, pixel_average_precision
+from edge.metrics.pixels import DefectChannel, au_spro, aupro, pixel_auroc, pixel_average_precision, region_overlaps
 
 __all__ = [
     "DefectChannel",
@@ -35,5 +35,6 @@ __all__ = [
     "pixel_average_precision",
     "rate_interval",
     "recall_at_fpr",
+    "region_overlaps",
     "roc_curve",
 ]

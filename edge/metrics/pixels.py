@@ -46,6 +46,26 @@ def aupro(masks: Maps, maps: Maps, fpr_limit: float = 0.3) -> float:
     return _overlap_areas(inside, weights, normals, regions, [fpr_limit])[0]
 
 
+def region_overlaps(masks: Maps, maps: Maps, fpr_limit: float = 0.3) -> list[F64]:
+    """What each region adds to aupro: for every image the areas of its regions, 0..1; their mean is aupro.
+
+    But for the trapezoids between two normal scores, which here are steps: a difference of less than one normal pixel's
+    share of the limit.
+    """
+    check_rate("fpr_limit", fpr_limit, zero_allowed=False)
+    pairs = list(checked_images(masks, maps))
+    normals = np.sort(np.concatenate([values[~anomalous].ravel() for anomalous, values in pairs]))
+    check_classes(sum(int(anomalous.sum()) for anomalous, _ in pairs), normals.size)
+    found = []
+    for anomalous, values in pairs:
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(anomalous.astype(np.uint8), connectivity=8)
+        fpr = 1 - np.searchsorted(normals, values[anomalous], "left") / normals.size
+        area = np.maximum(0.0, 1 - fpr / fpr_limit)
+        sums = np.bincount(np.asarray(labels)[anomalous], weights=area, minlength=count)
+        found.append(sums[1:] / np.asarray(stats)[1:, cv2.CC_STAT_AREA])
+    return found
+
+
 @dataclass(frozen=True)
 class DefectChannel:
     """One defect of an image: where it is, bool (h, w), and how many of its pixels are enough to have found it.

@@ -120,6 +120,21 @@ def test_maps_that_lose_the_defect_are_refused_although_every_verdict_is_the_sam
     assert report.map_correlation < 0.5
 
 
+def test_one_map_of_many_that_loses_its_defect_proves_nothing():
+    class Forgetful(Told):
+        def score(self, image, clock):
+            found = super().score(image, clock)
+            return found if found.score != 0.66 else AnomalyMap(np.roll(found.values, 8, axis=0), found.score, 0)
+
+    many = specimens(bad=tuple(range(60, 90)))
+    report, _ = judged(Forgetful("forgetful"), many)
+    assert report.aupro[0] - report.aupro[1] > 0.01
+    assert report.aupro_drop_proven <= 0.01
+    assert report.passed
+    few, _ = judged(Told("blind", stands_out=-0.01), many)
+    assert few.aupro_drop_proven > 0.5 and not few.passed
+
+
 def test_score_shifts_are_told_in_margins():
     # the median good score lies 0.37 below the threshold
     report, _ = judged(Told("shifted", lambda score: score + 0.037))
