@@ -23,6 +23,7 @@ from edge.manifest import (
 from edge.preprocess import Preprocess
 from edge.versions import write_bundle
 from export.qdq import quantized_for_cpu
+from tests.fakes import write_picture
 
 SIZE = 32
 
@@ -123,3 +124,12 @@ def make_bundle(path: Path, normals: int = 24, **changes: object) -> ModelBundle
         calibrations[f"calibration_{precision}"] = (f"calibration_{precision}.npz", calibration.to_bytes())
     write_bundle(path, bundle.manifest, calibrations)
     return load_bundle(path)
+
+
+def parts_folder(place: Path) -> Path:
+    """Twelve good parts in train/good, and four scratched ones beside them in ng."""
+    for kind, part, count in (("train/good", good_part, 12), ("ng", bad_part, 4)):
+        (place / kind).mkdir(parents=True)
+        for number in range(count):
+            write_picture(place / kind / f"{number}.png", part(300 + number))
+    return place

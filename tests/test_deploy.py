@@ -15,8 +15,7 @@ from edge.cli import specimens as specimens_room  # noqa: E402
 from edge.cli.good_parts import good_parts  # noqa: E402
 from edge.cli.specimens import Specimens, draw_defects, exhibits, range_images  # noqa: E402
 from edge.versions import write_bundle  # noqa: E402
-from tests.fakes import write_picture  # noqa: E402
-from tests.small_bundle import SIZE, bad_part, blur_network, good_part, make_bundle, manifest  # noqa: E402
+from tests.small_bundle import SIZE, blur_network, good_part, make_bundle, manifest, parts_folder  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +26,7 @@ def foreign_patches(monkeypatch):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Twelve good parts, and four scratched ones beside them."""
-    place = tmp_path_factory.mktemp("parts")
-    for kind, part, count in (("train/good", good_part, 12), ("ng", bad_part, 4)):
-        (place / kind).mkdir(parents=True)
-        for number in range(count):
-            write_picture(place / kind / f"{number}.png", part(300 + number))
-    return place
+    return parts_folder(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture

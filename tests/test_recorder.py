@@ -247,7 +247,7 @@ def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(smal
             file.write(bytes(4096))
     for i in range(1, 400):
         sink.write(*look(i, NG if i % 100 == 0 else OK))
-    wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free; "))
+    wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free, make room; "))
     assert counters.record_state.endswith("verdicts waiting")
     filler.unlink()
     wait_for(lambda: counters.recorded == 400)
@@ -265,7 +265,7 @@ def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):
     sink.write(*look(0, NG))
     wait_for(lambda: counters.recorded == 1)
     wait_for(lambda: counters.record_state.startswith("disk full"))
-    assert counters.record_state.endswith("0 MB free; 1 pictures waiting, verdicts are recorded")
+    assert counters.record_state.endswith("0 MB free, make room; 1 pictures waiting, verdicts are recorded")
     sink.close()
     assert counters.record_state.startswith("closed: 0 verdicts and 1 pictures not saved (disk full")
 

@@ -34,7 +34,7 @@ def trouble_of(error: Exception, directory: Path) -> Trouble:
     number = error.errno if isinstance(error, OSError) else None
     free_mb = _free_mb(directory)
     if number in _FULL or "disk is full" in text or ("disk I/O error" in text and free_mb == 0):
-        return Trouble("disk full", f"disk full: {directory} has {free_mb} MB free")
+        return Trouble("disk full", f"disk full: {directory} has {free_mb} MB free, make room")
     if number == errno.EROFS or "readonly database" in text or _is_read_only(directory):
         return Trouble("read-only", f"read-only: {directory} cannot be written")
     if number in _REFUSED or (directory.is_dir() and not os.access(directory, os.W_OK)):

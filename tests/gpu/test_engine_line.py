@@ -18,11 +18,10 @@ from edge.cuda_device import CudaDevice  # noqa: E402
 from edge.errors import EngineError, MissingDependency  # noqa: E402
 from edge.tensorrt_versions import tensorrt_from_module  # noqa: E402
 from edge.versions import differences, write_bundle  # noqa: E402
-from tests.fakes import write_picture  # noqa: E402
 from tests.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.gpu.fake_cuda import FakeGpu  # noqa: E402
 from tests.gpu.fake_tensorrt import fake_module  # noqa: E402
-from tests.small_bundle import bad_part, good_part, make_bundle  # noqa: E402
+from tests.small_bundle import make_bundle, parts_folder  # noqa: E402
 
 
 def run(*arguments):
@@ -31,12 +30,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    place = tmp_path_factory.mktemp("parts")
-    for kind, part, count in (("train/good", good_part, 12), ("ng", bad_part, 4)):
-        (place / kind).mkdir(parents=True)
-        for number in range(count):
-            write_picture(place / kind / f"{number}.png", part(300 + number))
-    return place
+    return parts_folder(tmp_path_factory.mktemp("parts"))
 
 
 def put_in_place(patch, gpu, there):
