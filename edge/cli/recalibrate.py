@@ -24,6 +24,7 @@ from edge.cli.optional import needs
 from edge.cli.progress import say
 from edge.cli.quantised import Networks, networks_of, quantised, requantised
 from edge.cli.shadow_trial import passes_trial
+from edge.cli.signed_version import lacks_key, signer, wait_for_signature
 from edge.config import Settings
 from edge.errors import UsageError
 from edge.latency import StageClock
@@ -31,7 +32,6 @@ from edge.manifest import Manifest
 from edge.picture import read_picture
 from edge.promise import rejected
 from edge.samples import sample_bundle
-from edge.signature import is_signed, sign
 from edge.versions import SHORT, Parts, commit_version, differences, stage_version, switch_version
 
 if TYPE_CHECKING:
@@ -226,26 +226,17 @@ def _made_live(
     options: argparse.Namespace,
 ) -> int:  # fmt: skip
     """Sign, try beside the live version, switch: as far as was asked for."""
-    key = options.sign_key
-
-    def signed(version: ModelBundle) -> None:
-        if key is not None:
-            say(f"signed by key {sign(version, key).key_id}")
-
-    unsigned = key is None and (settings.inspection.signed_by is not None or is_signed(bundle))
-    if options.shadow is None and not unsigned:
+    if lacks_key(bundle, settings, options.sign_key):
+        wait_for_signature(bundle, manifest, parts, audit)
+        return 0
+    signed = signer(options.sign_key)
+    if options.shadow is None:
         made = commit_version(bundle, manifest, parts, audit, signed)
     else:
-        waiting = "waits for its signature" if unsigned else f"beside the live version for {options.shadow} frames"
-        staged = stage_version(bundle, manifest, parts, replace(audit, action="candidate", note=waiting))
+        trial = f"beside the live version for {options.shadow} frames"
+        staged = stage_version(bundle, manifest, parts, replace(audit, action="candidate", note=trial))
         signed(staged)
         name = staged.sha256[:SHORT]
-        if unsigned:
-            say(
-                f"version {name} is made, and not live: the bundle is a signed one. Sign it with `edge-inspect bundle "
-                f"sign --bundle {bundle.path} --version {name} --key KEY`, then `edge-inspect rollback --to {name}`"
-            )
-            return 0
         if not passes_trial(bundle, staged, options.shadow, options.shadow_limit / 100):
             say(
                 f"version {name} is made, and not live: look at the disagreements, then make it live with "

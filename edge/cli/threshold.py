@@ -10,10 +10,10 @@ from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.bundle_history import Audit
 from edge.cli.optional import needs
 from edge.cli.progress import say
+from edge.cli.signed_version import lacks_key, signer, wait_for_signature
 from edge.config import Settings
 from edge.errors import UsageError
 from edge.promise import rejected, statement
-from edge.signature import is_signed
 from edge.versions import SHORT, commit_version
 
 
@@ -29,7 +29,7 @@ def threshold(options: argparse.Namespace, settings: Settings) -> int:
     after = {precision: _changed(calibration, options) for precision, calibration in before.items()}
     changed = {precision: made for precision, made in after.items() if made is not before[precision]}
     if changed:
-        _commit(bundle, changed, options.note, settings)
+        _commit(bundle, changed, options, settings)
     _tell(bundle, after, options)
     return 0
 
@@ -56,18 +56,22 @@ def _changed(calibration: Calibration, options: argparse.Namespace) -> Calibrati
     return calibration if made.to_bytes() == calibration.to_bytes() else made
 
 
-def _commit(bundle: ModelBundle, changed: dict[str, Calibration], note: str, settings: Settings) -> None:
+def _commit(
+    bundle: ModelBundle, changed: dict[str, Calibration], options: argparse.Namespace, settings: Settings
+) -> None:
     parts = {
         f"calibration_{precision}": (f"calibration_{precision}.npz", made.to_bytes())
         for precision, made in changed.items()
     }
-    version = commit_version(bundle, bundle.manifest, parts, Audit("threshold", note=note))
+    audit = Audit("threshold", note=options.note)
+    if lacks_key(bundle, settings, options.sign_key):
+        wait_for_signature(bundle, bundle.manifest, parts, audit)
+        return
+    version = commit_version(bundle, bundle.manifest, parts, audit, signer(options.sign_key))
     say(
         f"{bundle.path}: version {version.sha256[:SHORT]} in place of {bundle.sha256[:SHORT]}; a running edge-inspect "
         "takes it between two frames, `edge-inspect rollback` undoes it"
     )
-    if settings.inspection.signed_by is not None and not is_signed(version):
-        say(f"it is not signed, and inspection.signed_by is set: {settings.inspection.signed_by} must sign it to run")
 
 
 def _tell(bundle: ModelBundle, calibrations: dict[str, Calibration], options: argparse.Namespace) -> None:

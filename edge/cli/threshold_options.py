@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from edge.cli.options import add_bundle, add_review, number, percent
 
@@ -21,5 +22,6 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("int8", "fp32"), help="change only this network's (default for --set: what runs)"
     )
+    parser.add_argument("--sign-key", type=Path, metavar="KEY", help="private key to sign the new version with")
     parser.add_argument("--note", default="", help="why, for `edge-inspect history`")
     parser.add_argument("--json", action="store_true", help="print what the thresholds promise as JSON")

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from edge.bundle import load_bundle
 from edge.bundle_history import read_history
 from edge.versions import write_bundle
@@ -79,3 +81,18 @@ def test_calibrating_with_known_defective_parts_shows_what_thresholds_find_of_th
     calibration = load_bundle(bundle_path).calibration("fp32")
     assert (len(calibration.scores), len(calibration.ng_scores)) == (12, 3)
     assert calibration.review_threshold < calibration.threshold
+
+
+def test_a_signed_bundle_gets_an_unsigned_threshold_only_beside_the_live_one(bundle_path, here):
+    pytest.importorskip("cryptography", reason="cryptography is not installed: nothing can be signed")
+    assert edge_here(here, "bundle", "keygen", "--key", "maker.pem").returncode == 0
+    assert edge_here(here, "bundle", "sign", "--bundle", bundle_path, "--key", "maker.pem").returncode == 0
+    signed = load_bundle(bundle_path).sha256
+    change = ("threshold", "--bundle", bundle_path, "--set", 0.99)
+    waiting = edge_here(here, *change)
+    assert waiting.returncode == 0, waiting.stderr
+    assert "is made, and not live" in waiting.stderr and load_bundle(bundle_path).sha256 == signed
+    assert edge_here(here, *change, "--sign-key", "maker.pem").returncode == 0
+    assert load_bundle(bundle_path).sha256 != signed
+    verified = edge_here(here, "bundle", "verify", "--bundle", bundle_path, "--public-key", "maker.pem.pub")
+    assert verified.returncode == 0, verified.stderr
