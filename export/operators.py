@@ -137,7 +137,7 @@ def int8_nodes(graph: Graph, target: Target, floating: Collection[str] = ()) -> 
             int8.add(node.name)
         if node.name in int8:
             rounded.update(node.output)
-    # backwards: what only feeds floating point gains nothing, but for an activation, which costs nothing where it is fused
+    # backwards: what only feeds floating point gains nothing, but for a fused activation, which costs nothing
     for node in reversed(graph.nodes):
         if node.op_type not in {"Conv", *ACTIVATIONS} and node.name in int8:
             readers = [reader for output in node.output for reader in graph.consumers.get(output, [])]

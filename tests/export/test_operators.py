@@ -7,7 +7,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can b
 
 from edge.errors import UsageError  # noqa: E402
 from export.graph import end_stages, graph_from_onnx, input_convolutions, multiplications, output_convolutions  # noqa: E402
-from export.operators import TARGETS, operator_report  # noqa: E402
+from export.operators import TARGETS, int8_nodes, is_fused, operator_report  # noqa: E402
 from tests.export.graphs import SAME, onnx_graph, residual_network, weight  # noqa: E402
 
 
@@ -84,6 +84,22 @@ def test_sorting_is_refused_for_engines_and_allowed_on_the_cpu():
     with pytest.raises(UsageError, match=r"pick \(TopK\) is not deployed on tensorrt") as refusal:
         report.require(["tensorrt"])
     assert "svga" in refusal.value.fix
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_relu6_runs_in_int8_with_the_convolution_before_it(target):
+    nodes = [
+        ("Conv", ["image", "w"], "a", "first", SAME),
+        ("Conv", ["a", "m"], "b", "middle", SAME),
+        ("Clip", ["b", "zero", "six"], "c", "relu6", {}),
+        ("Conv", ["c", "m"], "d", "next", SAME),
+        ("Conv", ["d", "v"], "recon", "last", SAME),
+    ]
+    limits = {"zero": np.float32(0), "six": np.float32(6)}
+    graph = graph_from_onnx(onnx_graph(nodes, {"w": weight(4, 3), "m": weight(4, 4), "v": weight(3, 4), **limits}))
+    int8 = int8_nodes(graph, target)
+    assert int8 == {"middle", "relu6", "next"}
+    assert is_fused(graph, int8, "b")
 
 
 def test_transformer_blocks_stay_in_floating_point_and_the_convolutions_beside_them_do_not():

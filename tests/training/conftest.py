@@ -1,7 +1,8 @@
 import pytest
 
 
-@pytest.fixture(autouse=True)
+# before the fixtures of a module, some of which train
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """On busy cores the threads of small operations wait for each other most of the time."""
     torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")

@@ -64,7 +64,7 @@ def test_a_variant_has_both_outputs_and_the_small_ones_stay_within_two_gmac(vari
     network = METHOD.learner(Design(variant)).network.eval()
     with torch.no_grad():
         outputs = network(torch.zeros(1, 3, size, size))
-    grid = {"smoke": size // 8}.get(variant, size // 16)
+    grid = size // {"smoke": 8, "pretrained": 8}.get(variant, 16)
     assert {name: tuple(value.shape) for name, value in outputs.items()} == {
         "seg_logit": (1, 1, size, size),
         "emb_dist": (1, 1, grid, grid),

