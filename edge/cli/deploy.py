@@ -15,12 +15,14 @@ from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.quantised import Quantiser, networks_of
 from edge.cli.regions import region_of_interest
+from edge.cli.signed_version import wait_for_signature
 from edge.cli.specimens import HELD_OUT, Specimens
 from edge.config import AlignSettings, RoiSettings, Settings
 from edge.manifest import Manifest, PreprocessSpec
 from edge.normals import aligned_to_parts
 from edge.preprocess import Preprocess
-from edge.versions import commit_version
+from edge.signature import is_signed
+from edge.versions import Parts, commit_version
 from edge.whole_file import write_whole
 
 
@@ -31,7 +33,7 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
     networks = Quantiser(good_parts(bundle, options.data), settings.inspection.threads).chosen()
     # what was found out about an older INT8 network does not hold for this one
     manifest = bundle.manifest.model_copy(update={"deployments": {}})
-    commit_version(bundle, manifest, networks.files(), Audit("quantize", note=f"on {options.data}"))
+    _commit(bundle, manifest, networks.files(), Audit("quantize", note=f"on {options.data}"))
     return 0
 
 
@@ -67,8 +69,16 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
         parts["calibration_fp32"] = ("calibration_fp32.npz", reference.calibration.to_bytes())
     finally:
         line.close()
-    commit_version(live, manifest, parts, Audit("calibrate", gate=gate_said, note=f"on {options.data}"))
+    _commit(live, manifest, parts, Audit("calibrate", gate=gate_said, note=f"on {options.data}"))
     return 0
+
+
+def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> None:
+    """Make the version live; that of a signed bundle waits for its signature."""
+    if is_signed(bundle):
+        wait_for_signature(bundle, manifest, parts, audit)
+    else:
+        commit_version(bundle, manifest, parts, audit)
 
 
 def _realigned(manifest: Manifest, data: Path, settings: AlignSettings) -> Manifest:
