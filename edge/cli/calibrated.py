@@ -198,7 +198,8 @@ def on_engines(line: Line, engines: EngineLine, reference: Made) -> Deployed:
 
 
 def _descended(line: Line, reference: Made, target: str, make: Callable[[Rung], Made]) -> Deployed:
-    gating, replaying, ladder = (needs(f"export.{room}", "cpu") for room in ("gate", "replay", "ladder"))
+    gating, replaying = needs("export.gate", "cpu"), needs("export.replay", "cpu")
+    ladder = needs("export.ladder", "cpu")
     reports: list[GateReport] = []
     files: dict[str, tuple[str, bytes]] = {}
 
