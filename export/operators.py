@@ -19,8 +19,10 @@ State = Literal["int8", "float", "refused"]
 TARGETS: tuple[Target, ...] = ("cpu", "tensorrt", "tensorrt-rtx")
 # these only move values, or pick among them: what goes in and what comes out share one scale
 MOVING = frozenset({"MaxPool", "Resize"})
+# happen in the step of the convolution or sum before them; Clip is ReLU6
+ACTIVATIONS = frozenset({"Relu", "Clip"})
 # run in INT8 where what they read was computed in INT8, and what reads them is
-_CARRIED = frozenset({"Add", "AveragePool", "Concat", "Relu"}) | MOVING
+_CARRIED = frozenset({"Add", "AveragePool", "Concat"}) | MOVING | ACTIVATIONS
 _LEARNED_PER_TOKEN = "transformer blocks gain little from INT8 and lose accuracy in it"
 _FLOATING = {
     "Gemm": _LEARNED_PER_TOKEN,
@@ -135,9 +137,9 @@ def int8_nodes(graph: Graph, target: Target, floating: Collection[str] = ()) -> 
             int8.add(node.name)
         if node.name in int8:
             rounded.update(node.output)
-    # backwards: what only feeds floating point gains nothing, but for a ReLU, which costs nothing where it is fused
+    # backwards: what only feeds floating point gains nothing, but for an activation, which costs nothing where it is fused
     for node in reversed(graph.nodes):
-        if node.op_type not in ("Conv", "Relu") and node.name in int8:
+        if node.op_type not in {"Conv", *ACTIVATIONS} and node.name in int8:
             readers = [reader for output in node.output for reader in graph.consumers.get(output, [])]
             if not any(reader.name in int8 for reader in readers):
                 int8.discard(node.name)
@@ -158,14 +160,14 @@ def quantizable_tensors(graph: Graph) -> list[str]:
 
 
 def is_fused(graph: Graph, int8: Collection[str], name: str) -> bool:
-    """Whether a tensor never exists in INT8, because a ReLU takes it over in the step that makes it."""
+    """Whether a tensor never exists in INT8, because an activation takes it over in the step that makes it."""
     maker, reader = graph.producer.get(name), graph.only_reader(name)
     return (
         maker is not None
         and maker.op_type in ("Conv", "Add")
         and maker.name in int8
         and reader is not None
-        and reader.op_type == "Relu"
+        and reader.op_type in ACTIVATIONS
         and reader.name in int8
     )
 
@@ -177,8 +179,8 @@ def _can_be_carried(node: Any) -> bool:
 
 
 def _reads_only(graph: Graph, node: Any, rounded: Collection[str]) -> bool:
-    """Whether everything a node reads is there in INT8; sizes and scales of a Resize do not count, constants do."""
-    parameters = {"", *graph.constants} if node.op_type in MOVING else {""}
+    """Whether everything a node reads is there in INT8; scales of a Resize and limits of a Clip do not count."""
+    parameters = {"", *graph.constants} if node.op_type in MOVING | ACTIVATIONS else {""}
     return all(name in rounded for name in node.input if name not in parameters)
 
 

@@ -4,7 +4,8 @@ Stage `position`: the encoder and the graph rebuild pictures with cells masked a
 where. Stage `anomalies`: normal pictures and as many altered ones; each place is normal or not. A second output is the
 distance of each place to the centre of normal places, fixed between the stages.
 Without pre-trained weights the encoder goes on learning, at a tenth of the rate, and its batch norm stands still
-from half of the second stage on.
+from half of the second stage on. Variant `pretrained` has a frozen encoder that ImageNet taught, as the published one,
+and measures the distance in its features, to the nearest of many centres.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from training.methods.base import (
     network_range,
     seeded,
 )  # fmt: skip
+from training.networks.efficientnet_lite import WIDTHS, EfficientNetLite
 from training.networks.slsg_network import MirroredDecoder, Shape, SlsgNetwork
 
 POSITION, ANOMALIES = "position", "anomalies"
@@ -62,12 +64,14 @@ class SlsgLearner(Learner):
 
     def attach(self, data: TrainingData) -> None:
         super().attach(data)
+        if isinstance(self.network.encoder, EfficientNetLite):
+            self.network.encoder.load_weights()
         if self.logical:
             self._anatomy = anatomy_of(data.normals, seeded(0))
 
     @torch.no_grad()
     def prepare(self, stage: Stage) -> None:
-        """The centre of normal places is their mean after pre-training, and stays."""
+        """The centre of normal places is their mean after pre-training, and stays; the nearest ones likewise."""
         if stage.name != ANOMALIES:
             return
         self.eval()
@@ -76,15 +80,26 @@ class SlsgLearner(Learner):
             for some in torch.split(self.data.normals, _CENTRE_BATCH)
         ]
         self.network.centre.copy_((torch.stack(embedded).sum(0) / len(self.data.normals)).view(1, -1, 1, 1))
+        if self.network.nearest is not None:
+            self.network.nearest.fit(self._deep_features, seeded(0))
         self.train()
+
+    def _deep_features(self) -> list[tuple[Tensor, Tensor]]:
+        """The two deepest features of all normal parts, a few parts at a time."""
+        encoded = [
+            self.network.encoder(network_range(some))[-2:] for some in torch.split(self.data.normals, _CENTRE_BATCH)
+        ]
+        return [(fine, coarse) for fine, coarse in encoded]
 
     def parameter_groups(self, stage: Stage) -> list[dict[str, Any]]:
         if stage.name == POSITION:
             learned = (self.network.encoder, self.network.graph, self.mirror)
-            return [{"params": [p for part in learned for p in part.parameters()], "scale": 1.0}]
-        encoder = list(self.network.encoder.parameters())
-        others = [p for name, p in self.network.named_parameters() if not name.startswith("encoder.")]
-        return [{"params": encoder, "scale": _ENCODER_SCALE}, {"params": others, "scale": 1.0}]
+            return [{"params": [p for part in learned for p in part.parameters() if p.requires_grad], "scale": 1.0}]
+        named = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        encoder = [p for name, p in named if name.startswith("encoder.")]
+        others = [p for name, p in named if not name.startswith("encoder.")]
+        groups = [{"params": encoder, "scale": _ENCODER_SCALE}] if encoder else []
+        return [*groups, {"params": others, "scale": 1.0}]
 
     def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
         if stage.name == POSITION:
@@ -119,7 +134,7 @@ class SlsgLearner(Learner):
             "aux": _AUX * balanced_l1(parts["aux_logit"].sigmoid(), masks),
         }
         if self.compact:
-            terms["compactness"] = _COMPACTNESS * compactness_loss(parts["emb_dist"], masks)
+            terms["compactness"] = _COMPACTNESS * compactness_loss(parts["centre_dist"], masks)
         return {"total": torch.stack(list(terms.values())).sum(), **terms}
 
     def _normals_and_partners(self, batch: Batch, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -207,12 +222,14 @@ class Slsg:
         "smoke": Variant(64, _stages(40, 160, 8, 4e-3)),
         "tiny": Variant(128, _stages(200, 900, 8, 2e-3)),
         "edge": Variant(256, _stages(600, 1200, 8, 2e-3)),
+        "pretrained": Variant(256, _stages(150, 450, 8, 2e-3)),
         "full": Variant(256, _stages(5000, 8000, 16, 1e-3)),
     }
     _shapes: ClassVar[dict[str, Shape]] = {
         "smoke": Shape(64, (16, 24, 32), (16, 16), 16),
         "tiny": Shape(128, (16, 32, 48, 64), (16, 24, 32), 32),
         "edge": Shape(256, (24, 48, 96, 128), (24, 48, 96), 64),
+        "pretrained": Shape(256, WIDTHS, (24, 32, 48), 32, pretrained=True),
         "full": Shape(256, (64, 128, 256, 512), (64, 128, 256), 256, sparse="topk", residual=True, groups=4),
     }
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.blocks import conv_block
+from training.networks.efficientnet_lite import EfficientNetLite
+from training.networks.nearest_centre import NearestCentre
 from training.networks.slsg_graph import GraphLayer, SparseRelation
 
 _EMBEDDING_CHANNELS, _AUX_CHANNELS = 32, 32
@@ -19,7 +21,8 @@ class Shape:
     """Sizes of one variant.
 
     widths: channels at 1/2, 1/4, 1/8 ... of the side. decoder: channels of the decoder at the same places but the last.
-    residual: encoder of residual blocks, two a level, as ResNet-18 without its max-pool.
+    residual: encoder of residual blocks, two a level, as ResNet-18 without its max-pool. pretrained: EfficientNet-Lite0
+    instead, frozen, whose widths these must be.
     """
 
     size: int
@@ -29,6 +32,7 @@ class Shape:
     sparse: SparseRelation = "svga"
     residual: bool = False
     groups: int = 1
+    pretrained: bool = False
 
     @property
     def grid(self) -> int:
@@ -107,16 +111,19 @@ class LargeKernelAttention(nn.Module):
 class SlsgNetwork(nn.Module):
     """Picture in -1..1 → `seg_logit` (n, 1, s, s), the auxiliary logit added, and `emb_dist` (n, 1, g, g).
 
-    ablations: `graph`, `dense` or `sparse` leave out that relation. emb_dist is sqrt(|embedding - centre|^2 + 1) - 1.
+    ablations: `graph`, `dense` or `sparse` leave out that relation. emb_dist is sqrt(|embedding - centre|^2 + 1) - 1;
+    with a pre-trained encoder, whose features tell parts apart as they are, the distance to the nearest of many centres.
     """
 
     centre: Tensor
+    nearest: NearestCentre | None
 
     def __init__(self, shape: Shape, *, aligned: bool, ablations: frozenset[str] = frozenset()) -> None:
         super().__init__()
         deepest = shape.widths[-1]
         dense, sparse = "dense" not in ablations, "sparse" not in ablations
-        self.encoder = PyramidEncoder(shape)
+        self.encoder = EfficientNetLite() if shape.pretrained else PyramidEncoder(shape)
+        self.nearest = NearestCentre(*shape.widths[-2:]) if shape.pretrained else None
         self.graph: nn.Module = nn.Identity()
         if "graph" not in ablations and (dense or sparse):
             self.graph = GraphLayer(
@@ -143,8 +150,7 @@ class SlsgNetwork(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Features of every level; the last has been through the graph."""
-        *skips, deepest = self.encoder(image)
-        return [*skips, self.graph(deepest)]
+        return self._related(self.encoder(image))
 
     def distance(self, embedding: Tensor) -> Tensor:
         """Pseudo-Huber distance of an embedding to the centre of normal parts, >= 0, (n, 1, g, g)."""
@@ -153,8 +159,26 @@ class SlsgNetwork(nn.Module):
         return torch.sqrt(squared + 1) - 1
 
     def parts(self, image: Tensor) -> dict[str, Tensor]:
-        """seg_logit, aux_logit (both at full size) and emb_dist: what training looks at."""
+        """seg_logit, aux_logit (both at full size) and centre_dist: what training looks at."""
         *skips, deepest = self.features(image)
+        seg_logit, aux_logit = self._logits(skips, deepest)
+        return {"seg_logit": seg_logit, "aux_logit": aux_logit, "centre_dist": self.distance(self.embed(deepest))}
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        encoded = self.encoder(image)
+        *skips, deepest = self._related(encoded)
+        if self.nearest is None:
+            distance = self.distance(self.embed(deepest))
+        else:
+            distance = self.nearest(*encoded[-2:])
+        return {"seg_logit": self._logits(skips, deepest)[0], "emb_dist": distance}
+
+    def _related(self, encoded: list[Tensor]) -> list[Tensor]:
+        *skips, deepest = encoded
+        return [*skips, self.graph(deepest)]
+
+    def _logits(self, skips: list[Tensor], deepest: Tensor) -> tuple[Tensor, Tensor]:
+        """seg_logit, which contains the auxiliary one, and aux_logit."""
         told = self.aux_features(deepest)
         aux = self.aux_scale(self.aux_head(told))
         x = deepest
@@ -162,11 +186,7 @@ class SlsgNetwork(nn.Module):
             x, told = self.reduce[level](self.up(x)), self.up(told)
             joined = [x, self.skips[level](skips[level])] + ([told] if self.hears_aux[level] else [])
             x = self.merge[level](torch.cat(joined, 1))
-        return {"seg_logit": self.head(x) + aux, "aux_logit": aux, "emb_dist": self.distance(self.embed(deepest))}
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        parts = self.parts(image)
-        return {"seg_logit": parts["seg_logit"], "emb_dist": parts["emb_dist"]}
+        return self.head(x) + aux, aux
 
 
 class MirroredDecoder(nn.Module):

