@@ -20,6 +20,89 @@ from edge.preprocess import Preprocess
 MINIMUM_NORMALS = 5
 
 
+class Fitting:
+    """Statistics of one network, from its first parts; then the scores of as many more as it is shown.
+
+    So a network that will be refused need not see every part, and what it made of the first ones is not lost when it
+    shall. scores: of all parts so far, in their order.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        manifest: Manifest,
+        normals: Iterable[U8],
+        weight: F32 | None = None,
+        trained: Iterable[U8] = (),
+    ) -> None:
+        """Takes at most MOST_IN_STATISTICS of either from network fields, uint8 (s, s, 3) BGR; see `calibrate`."""
+        spec, side = manifest.score, manifest.map_side
+        self._spec, self._side = spec, side
+        self._terms = ResidualTerms(spec.residual, manifest.input.size, spec.map_scale)
+        first = [self._looked_at(network, field) for field in islice(normals, MOST_IN_STATISTICS)]
+        if len(first) < MINIMUM_NORMALS:
+            raise UsageError(
+                f"{len(first)} normals are too few to calibrate on; at least {MINIMUM_NORMALS} are needed",
+                fix="add pictures of good parts that the model was not trained on",
+            )
+        errors, outputs = np.stack([error for error, _ in first]), [output for _, output in first]
+        known = islice(trained, MOST_IN_STATISTICS)
+        seen = np.array([self._looked_at(network, field)[0] for field in known], np.float32).reshape(-1, side, side)
+        paths = cross_fitted_paths(spec, errors, outputs, weight, seen)
+        maps = [self._judged(path, *look) for path, look in zip(paths, first, strict=True)]
+        self._statistics = normal_statistics(spec, errors, outputs, seen)
+        self._running = CpuScorePath(spec, manifest.input.size, self._statistics, weight=weight)
+        self.scores = [anomaly_map.score for anomaly_map in maps]
+        pixels = np.stack([anomaly_map.values for anomaly_map in maps])
+        scored = paths[0].weight
+        inside = pixels if scored is None else pixels[:, scored > 0]
+        self._pixels: F32 = inside.reshape(len(maps), -1)
+
+    def judge(self, network: Network, fields: Iterable[U8]) -> None:
+        """Further parts, by the statistics of the first ones, which never saw them; the same network as before."""
+        self.scores += [self._judged(self._running, *self._looked_at(network, field)).score for field in fields]
+
+    def calibration(
+        self, engine_sha256: str, preprocess: Preprocess, budget: float, review: float | None, created_utc: str
+    ) -> Calibration:
+        """Statistics, and thresholds that all scores so far give."""
+        scores = np.array(self.scores, np.float32)
+        threshold = image_threshold(scores, budget)
+        pixel = pixel_threshold(self._pixels, threshold.value)
+        statistics, shape = self._statistics, (self._side, self._side)
+        return Calibration(
+            engine_sha256=engine_sha256,
+            preprocess_sha256=preprocess.sha256,
+            mean=np.broadcast_to(statistics.mean, shape).astype(np.float32),
+            inv_std=np.broadcast_to(statistics.inv_std, shape).astype(np.float32),
+            threshold=threshold.value,
+            pixel_threshold=pixel.value,
+            false_reject_budget=budget,
+            false_reject_bound=threshold.bound,
+            extrapolated=threshold.extrapolated,
+            scores=scores,
+            created_utc=created_utc,
+            emb_mean=statistics.emb_mean,
+            emb_inv_std=statistics.emb_inv_std,
+            tail_low=threshold.tail.rate_low if threshold.tail else None,
+            tail_high=threshold.tail.rate_high if threshold.tail else None,
+            review_threshold=review_threshold(scores, review, threshold.value) if review is not None else None,
+            pixel_share=pixel.share,
+            pixel_share_largest=pixel.largest_share,
+        )
+
+    def _looked_at(self, network: Network, field: U8) -> tuple[F32, NetworkOutputs]:
+        planes_from_field(field, network.image)
+        result = network.run()
+        error = np.zeros((self._side, self._side), np.float32)
+        if result.recon is not None:
+            error[:] = self._terms.error(network.image, result.recon)
+        return error, _without_reconstruction(result)
+
+    def _judged(self, path: CpuScorePath, error: F32, output: NetworkOutputs) -> AnomalyMap:
+        return path.score_error(error if self._spec.residual.used else None, output)
+
+
 def calibrate(
     network: Network,
     engine_sha256: str,
@@ -43,66 +126,10 @@ def calibrate(
     statistics, and join in the image threshold. So memory does not grow with their number. Raises UsageError for too
     few normals.
     """
-    side = manifest.map_side
-    terms = ResidualTerms(manifest.score.residual, manifest.input.size, manifest.score.map_scale)
-
-    def looked_at(field: U8) -> tuple[F32, NetworkOutputs]:
-        planes_from_field(field, network.image)
-        result = network.run()
-        error = np.zeros((side, side), np.float32)
-        if result.recon is not None:
-            error[:] = terms.error(network.image, result.recon)
-        return error, _without_reconstruction(result)
-
-    kept_errors, outputs = [], []
     coming = iter(normals)
-    for field in islice(coming, MOST_IN_STATISTICS):
-        error, output = looked_at(field)
-        kept_errors.append(error)
-        outputs.append(output)
-    if len(outputs) < MINIMUM_NORMALS:
-        raise UsageError(
-            f"{len(outputs)} normals are too few to calibrate on; at least {MINIMUM_NORMALS} are needed",
-            fix="add pictures of good parts that the model was not trained on",
-        )
-    errors = np.stack(kept_errors)
-    known = islice(trained, MOST_IN_STATISTICS)
-    seen = np.array([looked_at(field)[0] for field in known], np.float32).reshape(-1, side, side)
-    paths = cross_fitted_paths(manifest.score, errors, outputs, weight, seen)
-
-    def judged(path: CpuScorePath, error: F32, output: NetworkOutputs) -> AnomalyMap:
-        return path.score_error(error if manifest.score.residual.used else None, output)
-
-    maps = [judged(path, error, output) for path, error, output in zip(paths, errors, outputs, strict=True)]
-    statistics = normal_statistics(manifest.score, errors, outputs, seen)
-    running = CpuScorePath(manifest.score, manifest.input.size, statistics, weight=weight)
-    later = [judged(running, *looked_at(field)).score for field in coming]
-    scores = np.array([*(anomaly_map.score for anomaly_map in maps), *later], np.float32)
-    pixels = np.stack([anomaly_map.values for anomaly_map in maps])
-    scored = paths[0].weight
-    inside = pixels if scored is None else pixels[:, scored > 0]
-    threshold = image_threshold(scores, budget)
-    pixel = pixel_threshold(inside.reshape(len(maps), -1), threshold.value)
-    return Calibration(
-        engine_sha256=engine_sha256,
-        preprocess_sha256=preprocess.sha256,
-        mean=np.broadcast_to(statistics.mean, (side, side)).astype(np.float32),
-        inv_std=np.broadcast_to(statistics.inv_std, (side, side)).astype(np.float32),
-        threshold=threshold.value,
-        pixel_threshold=pixel.value,
-        false_reject_budget=budget,
-        false_reject_bound=threshold.bound,
-        extrapolated=threshold.extrapolated,
-        scores=scores,
-        created_utc=created_utc,
-        emb_mean=statistics.emb_mean,
-        emb_inv_std=statistics.emb_inv_std,
-        tail_low=threshold.tail.rate_low if threshold.tail else None,
-        tail_high=threshold.tail.rate_high if threshold.tail else None,
-        review_threshold=review_threshold(scores, review, threshold.value) if review is not None else None,
-        pixel_share=pixel.share,
-        pixel_share_largest=pixel.largest_share,
-    )
+    fitting = Fitting(network, manifest, coming, weight, trained)
+    fitting.judge(network, coming)
+    return fitting.calibration(engine_sha256, preprocess, budget, review, created_utc)
 
 
 def _without_reconstruction(outputs: NetworkOutputs) -> NetworkOutputs:

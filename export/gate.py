@@ -5,68 +5,22 @@ calibration, and the two are compared verdict by verdict and map by map.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
-from edge.backends.base import Backend
 from edge.config import GateSettings
-from edge.datatypes import F32, U8, AnomalyMap
-from edge.errors import PartNotFound, UsageError
-from edge.latency import StageClock
+from edge.datatypes import F32, AnomalyMap
+from edge.errors import UsageError
 from edge.metrics import aupro, image_auroc, region_overlaps
 from export.exhibits import Mask, at_side
+from export.replay import Judge, Replayed
 
-_THUMBNAIL_PX = 160
 # shares are compared after arithmetic: 0.71 - 0.705 is a little more than 0.005
 _ROUNDING = 1e-9
 _RESAMPLES, _CONFIDENCE = 1000, 0.95
-
-
-@dataclass(frozen=True)
-class Specimen:
-    """A part to be judged: frame uint8 (H, W, 3) BGR; mask (s, s) of its network field where the defect is known."""
-
-    name: str
-    frame: U8
-    defective: bool
-    mask: Mask | None = None
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A backend with the threshold that was fitted on it."""
-
-    backend: Backend
-    threshold: float
-
-    @property
-    def named(self) -> dict[str, Any]:
-        return {
-            "backend": self.backend.name, "engine_sha256": self.backend.engine_sha256, "threshold": self.threshold,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """One specimen as both judges saw it; scores are relative to the judge's own threshold: above zero is NG."""
-
-    name: str
-    defective: bool
-    mask: Mask | None
-    thumbnail: U8
-    reference: AnomalyMap
-    candidate: AnomalyMap
-    reference_excess: float
-    candidate_excess: float
-
-    @property
-    def flipped(self) -> bool:
-        return (self.reference_excess > 0) != (self.candidate_excess > 0)
 
 
 @dataclass(frozen=True)
@@ -126,19 +80,6 @@ class GateReport:
                 f"image AUROC {self.auroc[0]:.4f} to {self.auroc[1]:.4f}{pixels}"
             )
         return lines
-
-
-def replay(specimens: Iterable[Specimen], reference: Judge, candidate: Judge) -> list[Replayed]:
-    """Both judges on every specimen that an alignment finds.
-
-    Raises ModelError when one of the networks fails, as it would on the line.
-    """
-    replayed = []
-    for specimen in specimens:
-        # found or not before either network sees it: such a part says nothing about their difference
-        with suppress(PartNotFound):
-            replayed.append(_replayed(specimen, reference, candidate))
-    return replayed
 
 
 def gate_report(
@@ -212,22 +153,6 @@ def gate_report(
         map_difference_max=max(float(np.abs(p.candidate.values - p.reference.values).max()) for p in replayed),
         limits=limits.model_dump(),
         exceeded=tuple(exceeded),
-    )
-
-
-def _replayed(specimen: Specimen, reference: Judge, candidate: Judge) -> Replayed:
-    maps = [judge.backend.score(specimen.frame, StageClock(0)) for judge in (reference, candidate)]
-    scale = _THUMBNAIL_PX / max(specimen.frame.shape[:2])
-    size = [max(1, round(side * min(1.0, scale))) for side in specimen.frame.shape[1::-1]]
-    return Replayed(
-        name=specimen.name,
-        defective=specimen.defective,
-        mask=specimen.mask,
-        thumbnail=np.asarray(cv2.resize(specimen.frame, size, interpolation=cv2.INTER_AREA), np.uint8),
-        reference=maps[0],
-        candidate=maps[1],
-        reference_excess=maps[0].score - reference.threshold,
-        candidate_excess=maps[1].score - candidate.threshold,
     )
 
 

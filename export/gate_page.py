@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from edge.datatypes import F32, U8
-from export.gate import GateReport, Replayed
+from export.gate import GateReport
+from export.replay import Replayed
 
 _SHOWN = 12
 _PLOT_PX = 360

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 import pytest
 
 from edge.bundle import load_bundle
+from edge.bundle_history import read_history
 from edge.cli import main
 from edge.versions import write_bundle
 from tests.small_bundle import blur_network, good_part, manifest
@@ -62,3 +64,18 @@ def test_a_run_aligns_and_watches(aligned, data, capsys):
     assert main(command) == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 24 and "part_not_found" not in out
+
+
+def test_recalibrate_sets_a_sample_aside_whose_part_is_not_found(aligned, tmp_path, capsys):
+    new = tmp_path / "new"
+    new.mkdir()
+    for seed in range(30):
+        assert cv2.imwrite(str(new / f"{seed:02d}.png"), good_part(700 + seed))
+    noise = np.random.default_rng(0).integers(60, 190, good_part(0).shape).astype(np.uint8)
+    assert cv2.imwrite(str(new / "30.png"), noise)
+    config = tmp_path / "config.yaml"
+    config.write_text("inspection: {precision: fp32}\n")
+    command = ["recalibrate", str(new), "--bundle", str(aligned), "--config", str(config)]
+    assert main(command) == 0, capsys.readouterr().err
+    assert read_history(aligned)[-1].samples.quarantined == ("30.png",)
+    assert "1 no part" in capsys.readouterr().err

@@ -70,6 +70,19 @@ def test_calibrating_passes_the_gate_and_leaves_its_report_and_page_in_the_bundl
     assert [(step.rung, step.exceeded) for step in deployed.tried] == [("int8", ())]
 
 
+@pytest.mark.parametrize("command", ["quantize", "calibrate"])
+def test_a_signed_bundle_stays_live_and_signed_until_the_new_version_is_signed(
+    bundle_path, data, tmp_path, command, capsys
+):
+    pytest.importorskip("cryptography", reason="cryptography is not installed: nothing can be signed")
+    assert run("bundle", "keygen", "--key", tmp_path / "maker.pem") == 0
+    assert run("bundle", "sign", "--bundle", bundle_path, "--key", tmp_path / "maker.pem") == 0
+    signed = load_bundle(bundle_path).sha256
+    assert run(command, "--bundle", bundle_path, "--data", data) == 0
+    assert "is made, and not live" in capsys.readouterr().err
+    assert load_bundle(bundle_path).sha256 == signed
+
+
 def copying_network():
     """As an INT8 network gone wrong: it returns the picture itself, so that no defect leaves a residual."""
     model = onnx.load_model_from_string(blur_network())

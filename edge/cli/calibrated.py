@@ -6,7 +6,7 @@ First and later calibrations are this: `train`, `calibrate` and `recalibrate` di
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,14 +23,17 @@ from edge.cli.progress import say
 from edge.cli.quantised import Networks
 from edge.cli.specimens import ALTERED, HELD_OUT, Specimens, ng_scores
 from edge.config import Settings
+from edge.datatypes import U8
 from edge.errors import UsageError
 from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.manifest import Deployment
 from edge.promise import statement
 
 if TYPE_CHECKING:
-    from export.gate import GateReport, Judge
+    from calibration.baseline import Fitting
+    from export.gate import GateReport
     from export.ladder import Attempt, Rung
+    from export.replay import Judge
 
 TARGET = CPU
 
@@ -52,24 +55,27 @@ class Goal:
             )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Made:
-    """One network, calibrated and running; model: its ONNX, None for an engine, which no bundle holds."""
+    """One network, calibrated and running; model: its ONNX, None for an engine, which no bundle holds.
+
+    complete: thresholds are of all held-out parts; before, the judge's is of those in the statistics, so that networks
+    are compared by the same parts. fitting: what goes on to the others then; None where they have been judged.
+    """
 
     precision: str
     model: bytes | None
     calibration: Calibration
     judge: Judge
+    fitting: Fitting | None = None
+    complete: bool = False
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What the ladder came to. files: INT8 with its calibration and the reports, for the bundle. made: what runs.
+    """What the ladder came to. files: INT8 with its calibration and the reports, for the bundle. made: what runs."""
 
-    deployment: None for a bundle that has no INT8, and so nothing to choose.
-    """
-
-    deployment: Deployment | None
+    deployment: Deployment
     files: dict[str, tuple[str, bytes]]
     made: Made
     said: tuple[str, ...]
@@ -91,7 +97,8 @@ class Line:
     ) -> None:
         self.parts, self.backend, self.settings, self.goal = parts, backend, settings, goal
         self._size = specimens
-        self._open: list[Made] = []
+        self._order = spread(parts.held_out, MOST_IN_STATISTICS)
+        self._open: list[Backend] = []
         self._specimens: Specimens | None = None
 
     @property
@@ -100,58 +107,82 @@ class Line:
             self._specimens = Specimens(self.parts, None, *self._size)
         return self._specimens
 
-    def made(self, precision: str, model: bytes, most: int | None = None) -> Made:
-        """Open a network and fit its statistics and threshold, on `most` of the held-out parts or all."""
+    def made(self, precision: str, model: bytes) -> Made:
+        """Open a network and fit its statistics, and thresholds on the same parts; `complete` judges the others."""
         bundle, threads = self.parts.bundle, self.settings.inspection.threads
         network = open_network(self.backend, model, bundle.manifest, threads)
-        calibration = self._calibrated(network, sha256_of(model), most)
+        fitting = self._fitting(network)
         network.close()
+        calibration = self._calibration(fitting, sha256_of(model))
         (opened,) = calibrated_backends(self.backend, model, bundle.manifest, bundle.preprocess, calibration, threads)
-        return self._running(precision, model, calibration, opened)
+        return Made(precision, model, *self._running(opened, calibration, calibration.threshold), fitting)
 
     def made_engine(self, engines: EngineLine, rung: Rung) -> Made:
         """Build, calibrate and open an engine; raises EngineError when TensorRT refuses it."""
-        opened, calibration = engines.calibrated(rung, self._calibrated)
-        return self._running(needs("export.ladder", "cpu").PRECISIONS[rung], None, calibration, opened)
+        thresholds = []
 
-    def _calibrated(self, network: Network, engine_sha256: str, most: int | None = None) -> Calibration:
-        parts, bundle = self.parts, self.parts.bundle
-        held_out, trained = (spread(known, MOST_IN_STATISTICS) for known in (parts.held_out, parts.trained))
-        calibration: Calibration = needs("calibration.baseline", "cpu").calibrate(
-            network,
-            engine_sha256,
-            bundle.manifest,
-            bundle.preprocess,
-            parts.fields(held_out[:most]),
-            weight=parts.weight,
-            trained=parts.fields(trained),
-            budget=self.goal.budget,
-            review=self.goal.review,
-            created_utc=now_utc(),
-        )
-        return calibration
+        def calibrated(network: Network, engine_sha256: str) -> Calibration:
+            fitting = self._fitting(network)
+            thresholds.append(self._calibration(fitting, engine_sha256).threshold)
+            fitting.judge(network, self._later(fitting))
+            return self._calibration(fitting, engine_sha256)
 
-    def _running(self, precision: str, model: bytes | None, calibration: Calibration, opened: Backend) -> Made:
-        calibration = replace(calibration, ng_scores=ng_scores(opened, self.parts.bundle, self.goal.ng))
-        for line in (f"{precision} on {opened.name}:", *statement(calibration)):
+        opened, calibration = engines.calibrated(rung, calibrated)
+        precision = needs("export.ladder", "cpu").PRECISIONS[rung]
+        return Made(precision, None, *self._running(opened, calibration, thresholds[-1]))
+
+    def complete(self, made: Made) -> None:
+        """Thresholds from all held-out parts, told in words; nothing happens where that is done."""
+        if made.complete:
+            return
+        if made.fitting is not None and made.model is not None:
+            network = open_network(
+                self.backend, made.model, self.parts.bundle.manifest, self.settings.inspection.threads
+            )
+            made.fitting.judge(network, self._later(made.fitting))
+            network.close()
+            fitted = self._calibration(made.fitting, made.calibration.engine_sha256)
+            made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
+        made.judge.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
+        for line in (f"{made.precision} on {made.judge.backend.name}:", *statement(made.calibration)):
             say(line)
         if self.goal.ng is not None:
             tradeoff = needs("calibration.tradeoff", "cpu")
-            for line in tradeoff.tradeoff_lines(calibration.scores, calibration.ng_scores):
+            for line in tradeoff.tradeoff_lines(made.calibration.scores, made.calibration.ng_scores):
                 say(line)
-        judge = needs("export.gate", "cpu").Judge(opened, calibration.threshold)
-        self._open.append(Made(precision, model, calibration, judge))
-        return self._open[-1]
 
-    def close(self) -> None:
-        for made in self._open:
-            made.judge.backend.close()
+    def _fitting(self, network: Network) -> Fitting:
+        parts = self.parts
+        trained = parts.fields(spread(parts.trained, MOST_IN_STATISTICS))
+        fitting: Fitting = needs("calibration.baseline", "cpu").Fitting(
+            network, parts.bundle.manifest, parts.fields(self._order), parts.weight, trained
+        )
+        return fitting
+
+    def _later(self, fitting: Fitting) -> Iterator[U8]:
+        return self.parts.fields(self._order[len(fitting.scores) :])
+
+    def _calibration(self, fitting: Fitting, engine_sha256: str) -> Calibration:
+        goal = self.goal
+        return fitting.calibration(engine_sha256, self.parts.bundle.preprocess, goal.budget, goal.review, now_utc())
+
+    def _running(self, opened: Backend, calibration: Calibration, threshold: float) -> tuple[Calibration, Judge]:
+        self._open.append(opened)
+        judge = needs("export.replay", "cpu").Judge(opened, threshold)
+        return replace(calibration, ng_scores=ng_scores(opened, self.parts.bundle, self.goal.ng)), judge
+
+    def close(self, made: Made | None = None) -> None:
+        """Everything that was opened, or one of them."""
+        for opened in [made.judge.backend] if made is not None else list(self._open):
+            opened.close()
+            self._open.remove(opened)
 
 
 def deployed(line: Line, networks: Networks, reference: Made) -> Deployed:
     """Go down the processor's ladder, each rung compared with the FP32 reference.
 
-    When no INT8 rung passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
+    What passes is complete, but for the reference: the caller decides whether it is the last word. When no INT8 rung
+    passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
     """
 
     def make(rung: Rung) -> Made:
@@ -167,7 +198,8 @@ def on_engines(line: Line, engines: EngineLine, reference: Made) -> Deployed:
 
 
 def _descended(line: Line, reference: Made, target: str, make: Callable[[Rung], Made]) -> Deployed:
-    gating, ladder = needs("export.gate", "cpu"), needs("export.ladder", "cpu")
+    gating, replaying = needs("export.gate", "cpu"), needs("export.replay", "cpu")
+    ladder = needs("export.ladder", "cpu")
     reports: list[GateReport] = []
     files: dict[str, tuple[str, bytes]] = {}
 
@@ -175,13 +207,17 @@ def _descended(line: Line, reference: Made, target: str, make: Callable[[Rung], 
         if rung == "fp32" and target == TARGET:
             return ladder.Attempt(reference, reference.calibration.engine_sha256, ())  # type: ignore[no-any-return]
         made = make(rung)
-        replayed = gating.replay(line.specimens, reference.judge, made.judge)
+        replayed = replaying.replay(line.specimens, reference.judge, made.judge)
         report = gating.gate_report(
             replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=target,
             rung=rung, defects=line.specimens.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():
             say(text)
+        if report.passed:
+            line.complete(made)
+        else:
+            line.close(made)
         reports.append(report)
         if made.model is not None:
             files[f"model_{made.precision}"] = (f"model_{made.precision}.onnx", made.model)

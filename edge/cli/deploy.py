@@ -13,14 +13,16 @@ from edge.cli.calibrated import Goal, Line, deployed, now_utc, on_engines
 from edge.cli.engine_line import EngineLine, build_options
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
-from edge.cli.quantised import networks_of, quantised
+from edge.cli.quantised import Quantiser, networks_of
 from edge.cli.regions import region_of_interest
+from edge.cli.signed_version import wait_for_signature
 from edge.cli.specimens import HELD_OUT, Specimens
 from edge.config import AlignSettings, RoiSettings, Settings
 from edge.manifest import Manifest, PreprocessSpec
 from edge.normals import aligned_to_parts
 from edge.preprocess import Preprocess
-from edge.versions import commit_version
+from edge.signature import is_signed
+from edge.versions import Parts, commit_version
 from edge.whole_file import write_whole
 
 
@@ -28,10 +30,10 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
     """Ranges on good parts → INT8 ONNX for processors; what was chosen and why is kept in the bundle."""
     bundle = load_bundle(options.bundle)
     needs("calibration.ranges", "export")
-    networks = quantised(good_parts(bundle, options.data), settings.inspection.threads)
+    networks = Quantiser(good_parts(bundle, options.data), settings.inspection.threads).chosen()
     # what was found out about an older INT8 network does not hold for this one
     manifest = bundle.manifest.model_copy(update={"deployments": {}})
-    commit_version(bundle, manifest, networks.files(), Audit("quantize", note=f"on {options.data}"))
+    _commit(bundle, manifest, networks.files(), Audit("quantize", note=f"on {options.data}"))
     return 0
 
 
@@ -56,18 +58,27 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     try:
         networks = networks_of(bundle)
         reference = line.made("fp32", networks.fp32)
-        parts = {"calibration_fp32": ("calibration_fp32.npz", reference.calibration.to_bytes())}
-        parts |= line.parts.drift_file()
+        parts = line.parts.drift_file()
         if target != CPU or networks.int8 is not None:
             engines = _engines(bundle, settings, options)
             result = deployed(line, networks, reference) if engines is None else on_engines(line, engines, reference)
             manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, target: result.deployment}})
             parts |= result.files
             gate_said = result.said
+        line.complete(reference)
+        parts["calibration_fp32"] = ("calibration_fp32.npz", reference.calibration.to_bytes())
     finally:
         line.close()
-    commit_version(live, manifest, parts, Audit("calibrate", gate=gate_said, note=f"on {options.data}"))
+    _commit(live, manifest, parts, Audit("calibrate", gate=gate_said, note=f"on {options.data}"))
     return 0
+
+
+def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> None:
+    """Make the version live; that of a signed bundle waits for its signature."""
+    if is_signed(bundle):
+        wait_for_signature(bundle, manifest, parts, audit)
+    else:
+        commit_version(bundle, manifest, parts, audit)
 
 
 def _realigned(manifest: Manifest, data: Path, settings: AlignSettings) -> Manifest:
@@ -80,7 +91,7 @@ def _realigned(manifest: Manifest, data: Path, settings: AlignSettings) -> Manif
 
 def gate(options: argparse.Namespace, settings: Settings) -> int:
     """Replay the site's parts through FP32 and what runs; 1 when the gate refuses it."""
-    gating = needs("export.gate", "cpu")
+    gating, replaying = needs("export.gate", "cpu"), needs("export.replay", "cpu")
     bundle = load_bundle(options.bundle)
     inspection = settings.inspection
     target = target_of(inspection.backend)
@@ -90,9 +101,9 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
     for name, backend, where in (("fp32", reference, CPU), (precision, inspection.backend, target)):
         calibration = bundle.calibration(name, target=where)
         opened = open_backend(bundle, backend, name, inspection.threads, engines=inspection.engines_folder)
-        judges.append(gating.Judge(opened, calibration.threshold))
+        judges.append(replaying.Judge(opened, calibration.threshold))
     specimens = Specimens(good_parts(bundle, options.data, HELD_OUT), options.ng)
-    replayed = gating.replay(specimens, *judges)
+    replayed = replaying.replay(specimens, *judges)
     report = gating.gate_report(
         replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=target, rung=precision,
         defects=specimens.defects, created_utc=now_utc(),

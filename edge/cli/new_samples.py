@@ -6,7 +6,7 @@ import argparse
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from edge.cli.optional import needs
 from edge.cli.progress import progress_bar, say
 from edge.config import Settings
 from edge.datatypes import F32, U8
-from edge.errors import UsageError
+from edge.errors import PartNotFound, UsageError
 from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.normals import normals_folder, picture_sha256
 from edge.picture import list_pictures, read_picture
@@ -147,27 +147,39 @@ def _screened(bundle: ModelBundle, paths: Sequence[Path], settings: Settings) ->
     if "samples" in bundle.manifest.files:
         reference = needs("calibration.sample_statistics", "cpu").statistics_from_bytes(bundle.read("samples"))
     screener = samples.Screener(reference, freshness=settings.freshness, rectangle=bundle.manifest.preprocess.rectangle)
-    parts = GoodParts(bundle)
+    parts, lost = GoodParts(bundle), []
     with progress_bar("looking at the samples") as advance:
         for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths)):
-            if screener.add(sample) is None and sample.picture is not None:
+            if isinstance(field, PartNotFound):
+                lost.append(samples.Rejected(str(path), samples.Reason.EMPTY, f"part not found: {field.message}"))
+            elif screener.add(sample) is None and sample.picture is not None:
                 parts.add(path, sample.picture, sha256, field)
             advance(number + 1, len(paths))
-    return parts, screener.screening()
+    screening = screener.screening()
+    return parts, replace(screening, rejected=(*screening.rejected, *lost))
 
 
-def _decoded(bundle: ModelBundle, paths: Sequence[Path]) -> Iterator[tuple[Path, Sample, str, U8 | None]]:
-    """Pictures in their order, with the hash of their pixels and their network field; a few decoded ahead."""
+def _decoded(
+    bundle: ModelBundle, paths: Sequence[Path]
+) -> Iterator[tuple[Path, Sample, str, U8 | PartNotFound | None]]:
+    """Pictures in their order, with the hash of their pixels and their network field, or why there is none.
+
+    A few are decoded ahead.
+    """
     preprocess = bundle.preprocess
     samples = needs("calibration.samples", "cpu")
 
-    def read(path: Path) -> tuple[Path, Sample, str, U8 | None]:
+    def read(path: Path) -> tuple[Path, Sample, str, U8 | PartNotFound | None]:
         (sample,) = samples.read_samples([path])
         picture = sample.picture
         if picture is None:
             return path, sample, "", None
         inside = preprocess.field_of_view(*picture.shape[:2]) is not None
-        return path, sample, picture_sha256(picture), preprocess.field(picture) if inside else None
+        try:
+            field = preprocess.field(picture) if inside else None
+        except PartNotFound as error:
+            return path, sample, "", error
+        return path, sample, picture_sha256(picture), field
 
     with ThreadPoolExecutor(_READERS) as pool:
         coming = iter(paths)

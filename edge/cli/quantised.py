@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edge.bundle import ModelBundle
@@ -14,10 +15,11 @@ from edge.cli.specimens import exhibits, range_images
 from edge.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-# fewer where the estimator is known already
-_RANGE_PICTURES, _FEWER_PICTURES = 96, 64
+    from calibration.ranges import Activations
+
+_RANGE_PICTURES = 96
 _QUANTISE = "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`"
 
 
@@ -77,44 +79,57 @@ def networks_of(bundle: ModelBundle) -> Networks:
     return Networks(fp32, bundle.read("model_int8"))
 
 
-def quantised(parts: GoodParts, threads: int | None) -> Networks:
-    """Try every estimator of ranges, and find the layers that INT8 hurts most."""
-    ranges_module = needs("calibration.ranges", "export")
-    bundle = parts.bundle
-    model, manifest = bundle.read("model_fp32"), bundle.manifest
-    images = range_images(parts, _RANGE_PICTURES)
-    shown = exhibits(parts)
-    activations = ranges_module.collect_activations(model, images, threads)
-    choice = needs("calibration.range_choice", "export").choose_ranges(model, manifest, activations, shown, threads)
-    say(f"ranges of {len(choice.ranges)} tensors on {len(images)} parts: {choice.summary()}")
-    with progress_bar("leaving layers out of INT8") as advance:
-        sensitivity = needs("export.sensitivity", "export").find_sensitive_layers(
-            model, manifest, choice.ranges, shown, threads, advance
-        )
-    say(sensitivity.summary())
-    report = needs("export.operators", "export").operator_report(model, sensitivity.floating)
-    record = {
-        "estimator": choice.as_dict(),
-        "defects": shown.source,
-        "range_pictures": len(images),
-        "sensitivity": sensitivity.as_dict(),
-        "operators": report.as_dict(),
-    }
-    int8 = needs("export.ladder", "export").graph_of_rung("int8", "cpu", model, choice.ranges, sensitivity.floating)
-    say(f"{len(int8) / 1e6:.2f} MB of INT8 ONNX; {report.shares()}")
-    return Networks(model, int8, choice.ranges, record)
+class Quantiser:
+    """What makes INT8 networks on some good parts, each look at them taken once; pictures: that ranges are taken on."""
 
+    def __init__(self, parts: GoodParts, threads: int | None, pictures: int = _RANGE_PICTURES) -> None:
+        self._parts, self._threads, self._most = parts, threads, pictures
+        self._model = parts.bundle.read("model_fp32")
 
-def requantised(parts: GoodParts, earlier: Networks, threads: int | None) -> Networks:
-    """New ranges, by the estimator and with the layers in floating point that were found best before."""
-    ranges_module, range_choice = needs("calibration.ranges", "export"), needs("calibration.range_choice", "export")
-    assert earlier.record is not None
-    estimator = earlier.record["estimator"]["chosen"]
-    if estimator not in range_choice.ESTIMATORS:
-        raise BundleError(f"the bundle's ranges come from {estimator!r}, which is not known here", fix="--choose-again")
-    images = range_images(parts, _FEWER_PICTURES)
-    activations = ranges_module.collect_activations(earlier.fp32, images, threads)
-    ranges = range_choice.ESTIMATORS[estimator](activations)
-    int8 = needs("export.ladder", "export").graph_of_rung("int8", "cpu", earlier.fp32, ranges, earlier.floating)
-    say(f"ranges of {len(ranges)} tensors on {len(images)} parts, by {estimator} as before")
-    return Networks(earlier.fp32, int8, ranges, {**earlier.record, "range_pictures": len(images)})
+    @cached_property
+    def _activations(self) -> tuple[Activations, int]:
+        images = range_images(self._parts, self._most)
+        collected = needs("calibration.ranges", "export").collect_activations(self._model, images, self._threads)
+        return collected, len(images)
+
+    def chosen(self) -> Networks:
+        """Try every estimator of ranges, and find the layers that INT8 hurts most."""
+        manifest, threads = self._parts.bundle.manifest, self._threads
+        activations, pictures = self._activations
+        shown = exhibits(self._parts)
+        choose = needs("calibration.range_choice", "export").choose_ranges
+        choice = choose(self._model, manifest, activations, shown, threads)
+        say(f"ranges of {len(choice.ranges)} tensors on {pictures} parts: {choice.summary()}")
+        with progress_bar("leaving layers out of INT8") as advance:
+            sensitivity = needs("export.sensitivity", "export").find_sensitive_layers(
+                self._model, manifest, choice.ranges, shown, threads, advance
+            )
+        say(sensitivity.summary())
+        report = needs("export.operators", "export").operator_report(self._model, sensitivity.floating)
+        record = {
+            "estimator": choice.as_dict(),
+            "defects": shown.source,
+            "range_pictures": pictures,
+            "sensitivity": sensitivity.as_dict(),
+            "operators": report.as_dict(),
+        }
+        int8 = self._int8(choice.ranges, sensitivity.floating)
+        say(f"{len(int8) / 1e6:.2f} MB of INT8 ONNX; {report.shares()}")
+        return Networks(self._model, int8, choice.ranges, record)
+
+    def as_before(self, earlier: Networks) -> Networks:
+        """New ranges, by the estimator and with the layers in floating point that were found best before."""
+        estimators = needs("calibration.range_choice", "export").ESTIMATORS
+        assert earlier.record is not None
+        name = earlier.record["estimator"]["chosen"]
+        if name not in estimators:
+            raise BundleError(f"the bundle's ranges come from {name!r}, which is not known here", fix="--choose-again")
+        activations, pictures = self._activations
+        ranges = estimators[name](activations)
+        say(f"ranges of {len(ranges)} tensors on {pictures} parts, by {name} as before")
+        record = {**earlier.record, "range_pictures": pictures}
+        return Networks(self._model, self._int8(ranges, earlier.floating), ranges, record)
+
+    def _int8(self, ranges: Mapping[str, tuple[float, float]], floating: Sequence[str]) -> bytes:
+        graph: bytes = needs("export.ladder", "export").graph_of_rung("int8", "cpu", self._model, ranges, floating)
+        return graph

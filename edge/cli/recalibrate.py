@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,12 @@ import numpy as np
 from edge.backends import GPU_BACKENDS, choose_backend, open_backend
 from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.bundle_history import Audit
-from edge.cli.calibrated import TARGET, Deployed, Goal, Line, deployed, now_utc
-from edge.cli.good_parts import GoodParts, good_parts
+from edge.cli.calibrated import TARGET, Deployed, Goal, Line, Made, deployed, now_utc
+from edge.cli.good_parts import good_parts
 from edge.cli.new_samples import NewSamples, new_samples, sample_paths
 from edge.cli.optional import needs
 from edge.cli.progress import say
-from edge.cli.quantised import Networks, networks_of, quantised, requantised
+from edge.cli.quantised import Networks, Quantiser, networks_of
 from edge.cli.shadow_trial import passes_trial
 from edge.cli.signed_version import lacks_key, signer, wait_for_signature
 from edge.config import Settings
@@ -35,12 +35,13 @@ from edge.samples import sample_bundle
 from edge.versions import SHORT, Parts, commit_version, differences, stage_version, switch_version
 
 if TYPE_CHECKING:
-    from export.gate import GateReport, Judge
+    from export.gate import GateReport
+    from export.replay import Judge
 
 # good and altered parts that the gates replay: what 64 and 192 would tell more is not worth their time
 _SPECIMENS = (48, 96)
-# samples that the FP32 network is calibrated on while it only serves to compare
-_REFERENCE = 128
+# fewer than where the estimator is yet to be chosen
+_RANGE_PICTURES = 64
 # artificial defects are told from these parts this much worse than from those that the bundle was made with
 _LOST_AUROC = 0.1
 # good parts that vary more than before rightly widen the statistics, and the map tells less there
@@ -66,13 +67,10 @@ def recalibrate(options: argparse.Namespace, settings: Settings) -> int:
         samples = new_samples(bundle, paths, source, live, settings, options)
     line = Line(samples.parts, choose_backend(settings.inspection.backend), settings, goal, _SPECIMENS)
     try:
-        with _timed("ranges"):
-            networks = _networks(bundle, samples.parts, settings, again=options.choose_again)
-        with _timed("statistics, threshold, gate"):
-            result, networks, fp32 = _deployed(line, networks, chosen_again=options.choose_again)
+        renewed = _renewed(line, bundle, again=options.choose_again)
         with _timed("old against new"):
             old = _old_judge(bundle, precision, live, samples, settings)
-            report = _old_against_new(bundle, line, old, result.made.judge, options)
+            report = _old_against_new(bundle, line, old, renewed.runs.judge, options)
             old.backend.close()
     finally:
         line.close()
@@ -81,11 +79,12 @@ def recalibrate(options: argparse.Namespace, settings: Settings) -> int:
     if not report.passed:
         say(f"refused: {bundle.path} stays as it is, at version {bundle.sha256[:SHORT]}")
         return 1
-    manifest = bundle.manifest
-    if result.deployment is not None:
-        manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, TARGET: result.deployment}})
-    audit = Audit("recalibrate", samples.audit, (*result.said, *report.summary()))
-    return _made_live(bundle, manifest, _parts(fp32, result, networks, samples, report), audit, settings, options)
+    manifest, said = bundle.manifest, report.summary()
+    if renewed.deployed is not None:
+        deployments = {**manifest.deployments, TARGET: renewed.deployed.deployment}
+        manifest, said = manifest.model_copy(update={"deployments": deployments}), [*renewed.deployed.said, *said]
+    audit = Audit("recalibrate", samples.audit, tuple(said))
+    return _made_live(bundle, manifest, _parts(renewed, samples, report), audit, settings, options)
 
 
 def _bundle_to_change(settings: Settings) -> ModelBundle:
@@ -109,29 +108,41 @@ def _goal(options: argparse.Namespace, live: Calibration) -> Goal:
     return Goal(budget, review, options.ng)
 
 
-def _networks(bundle: ModelBundle, parts: GoodParts, settings: Settings, *, again: bool) -> Networks:
+@dataclass(frozen=True)
+class _Renewed:
+    """The networks of the new version, and what of them is calibrated; deployed: None for a bundle without INT8."""
+
+    networks: Networks
+    deployed: Deployed | None
+    runs: Made
+    fp32: Made
+
+
+def _renewed(line: Line, bundle: ModelBundle, *, again: bool) -> _Renewed:
+    """Ranges, statistics, and what passes the gate; everything is chosen again only where no INT8 network does."""
     earlier = networks_of(bundle)
     if earlier.int8 is None:
-        return earlier
-    threads = settings.inspection.threads
-    return quantised(parts, threads) if again or earlier.record is None else requantised(parts, earlier, threads)
-
-
-def _deployed(line: Line, networks: Networks, *, chosen_again: bool) -> tuple[Deployed, Networks, Calibration]:
-    """What runs, calibrated on every sample; the FP32 reference on a few, unless it is what runs."""
-    reference = line.made("fp32", networks.fp32, _REFERENCE)
-    if networks.int8 is None:
-        made = line.made("fp32", networks.fp32)
-        return Deployed(None, {}, made, ()), networks, made.calibration
-    result = deployed(line, networks, reference)
-    if result.deployment is not None and len(result.deployment.tried) > 1 and not chosen_again:
-        say("what was found best before does not pass any more: it is chosen again")
-        networks = quantised(line.parts, line.settings.inspection.threads)
-        result = deployed(line, networks, reference)
-    if result.made is reference and len(line.parts.held_out) > _REFERENCE:
+        with _timed("statistics, threshold"):
+            made = line.made("fp32", earlier.fp32)
+            line.complete(made)
+        return _Renewed(earlier, None, made, made)
+    quantiser = Quantiser(line.parts, line.settings.inspection.threads, _RANGE_PICTURES)
+    again = again or earlier.record is None
+    with _timed("ranges"):
+        networks = quantiser.chosen() if again else quantiser.as_before(earlier)
+    with _timed("statistics, threshold, gate"):
         reference = line.made("fp32", networks.fp32)
-        result = replace(result, made=reference)
-    return result, networks, reference.calibration
+        result = deployed(line, networks, reference)
+    if result.made is reference and not again:
+        say("what was found best before does not pass any more: it is chosen again")
+        with _timed("choosing again"):
+            other = quantiser.chosen()
+            # the same network would be refused for the same reasons
+            if other.int8 != networks.int8:
+                networks, result = other, deployed(line, other, reference)
+    with _timed("threshold of what runs"):
+        line.complete(result.made)
+    return _Renewed(networks, result, result.made, reference)
 
 
 def _old_judge(
@@ -144,7 +155,7 @@ def _old_judge(
     fitted = needs("calibration.threshold", "cpu").image_threshold(samples.live_scores, live.false_reject_budget)
     inspection = settings.inspection
     backend = open_backend(bundle, inspection.backend, precision, inspection.threads)
-    judge: Judge = needs("export.gate", "cpu").Judge(backend, max(live.threshold, fitted.value))
+    judge: Judge = needs("export.replay", "cpu").Judge(backend, max(live.threshold, fitted.value))
     return judge
 
 
@@ -152,7 +163,7 @@ def _old_against_new(
     bundle: ModelBundle, line: Line, old: Judge, new: Judge, options: argparse.Namespace
 ) -> GateReport:
     gating = needs("export.gate", "cpu")
-    replayed = gating.replay(line.specimens, old, new)
+    replayed = needs("export.replay", "cpu").replay(line.specimens, old, new)
     gate = line.settings.gate
     good = sum(not part.defective for part in replayed)
     share = gate.flip_share if gate.flip_share is not None else _by_chance(good, line.goal.budget) / good
@@ -209,11 +220,11 @@ def _old_parts_rejected(
     return [f"{rejects[1] - rejects[0]} of {len(parts)} earlier good parts newly rejected"]
 
 
-def _parts(fp32: Calibration, result: Deployed, networks: Networks, samples: NewSamples, report: GateReport) -> Parts:
-    files: dict[str, tuple[str, bytes]] = {"calibration_fp32": ("calibration_fp32.npz", fp32.to_bytes())}
-    if networks.int8 is not None:
+def _parts(renewed: _Renewed, samples: NewSamples, report: GateReport) -> Parts:
+    files = {"calibration_fp32": ("calibration_fp32.npz", renewed.fp32.calibration.to_bytes())}
+    if renewed.deployed is not None:
         # the ladder's INT8 network comes last: it may have floating ends
-        files |= {**networks.files(), **result.files}
+        files |= {**renewed.networks.files(), **renewed.deployed.files}
     files |= samples.parts.drift_file()
     if samples.statistics is not None:
         files["samples"] = ("samples.npz", samples.statistics.to_bytes())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.exhibits import Exhibits
-    from export.gate import Specimen
+    from export.replay import Specimen
 
 # parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
 HELD_OUT, ALTERED, _EXHIBITED = 64, 192, 32
@@ -103,7 +103,7 @@ class Specimens:
         self.defects = f"parts of {ng}" if ng is not None else self._altered.source
 
     def __iter__(self) -> Iterator[Specimen]:
-        specimen = needs("export.gate", "cpu").Specimen
+        specimen = needs("export.replay", "cpu").Specimen
         for part in self._parts:
             yield specimen(part.path.name, read_picture(part.path), False)
         if self._ng is not None:

@@ -9,8 +9,9 @@ import pytest
 from edge.config import GateSettings
 from edge.datatypes import AnomalyMap
 from edge.errors import ModelError, UsageError
-from export.gate import Judge, Specimen, gate_report, replay
+from export.gate import gate_report
 from export.gate_page import gate_page
+from export.replay import Judge, Specimen, replay
 
 SIDE = 16
 MASK = np.zeros((SIDE, SIDE), np.bool_)
@@ -161,6 +162,17 @@ def test_a_network_that_fails_fails_the_replay():
 
     with pytest.raises(ModelError):
         judged(Told("broken", fail))
+
+
+def test_a_judge_remembers_what_it_saw_and_keeps_it_for_another_threshold():
+    reference, asked = Judge(Told("exact"), 0.5), []
+    for threshold in (0.5, 0.65):
+        candidate = Judge(Told("counting", lambda score: asked.append(score) or score), threshold)
+        replay(specimens(), reference, candidate)
+        reference.backend = None
+        again = replay((), reference, Judge(None, 0.65, candidate.sights))
+        assert [part.candidate_excess > 0 for part in again] == [False] * 5 + [True] * 2
+    assert len(asked) == 2 * len(specimens())
 
 
 def test_the_report_is_json_and_says_whether_it_passed():

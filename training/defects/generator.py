@@ -19,7 +19,7 @@ _ATTEMPTS = 12
 # what remains between two tones is about as wide as a camera's own blur
 _SHARPENING = 4.0
 # temporary copies of more pictures would fill caches, and a small machine's memory
-_AT_ONCE = 32
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class DefectGenerator:
 
     def draw(self, images: Tensor, roi: Tensor | None = None) -> Drawn:
         """Defects for a batch; a defect that is too small, too large or invisible is drawn again, at last dropped."""
-        parts = images.tensor_split(max(1, -(-images.shape[0] // _AT_ONCE)))
+        parts = images.tensor_split(max(1, -(-images.shape[0] // AT_ONCE)))
         with torch.no_grad(), one_thread():
             drawn = [self._draw(part, roi) for part in parts]
         return Drawn(

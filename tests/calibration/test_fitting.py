@@ -1,0 +1,27 @@
+"""A fitting that is shown further parts later comes to what one that saw all of them at once does."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed: there is no network to fit")
+
+from calibration import baseline
+from edge.backends.cpu import open_network
+from edge.preprocess import Preprocess
+from tests.small_bundle import SIZE, blur_network, good_part, manifest
+
+
+def test_parts_shown_later_join_in_the_threshold_and_leave_the_statistics(monkeypatch):
+    monkeypatch.setattr(baseline, "MOST_IN_STATISTICS", 10)
+    preprocess, wanted = Preprocess(SIZE), manifest()
+    fields = [preprocess.field(good_part(seed)) for seed in range(30)]
+    network = open_network("openvino", blur_network(), wanted, 1)
+    fitting = baseline.Fitting(network, wanted, iter(fields))
+    first = fitting.calibration("0" * 64, preprocess, 0.05, None, "")
+    fitting.judge(network, fields[10:])
+    later = fitting.calibration("0" * 64, preprocess, 0.05, None, "")
+    once = baseline.calibrate(network, "0" * 64, wanted, preprocess, fields, budget=0.05, created_utc="")
+    network.close()
+    assert (len(first.scores), len(later.scores)) == (10, 30)
+    assert np.array_equal(first.mean, later.mean)
+    assert later.to_bytes() == once.to_bytes()
