@@ -213,16 +213,15 @@ def chart_rates(blocks: int, seed: int) -> list[dict[str, Any]]:
         for parts in (5, 8, 39, 400):
             random = np.random.default_rng((seed, parts, int(10 * likeness)))
             charts = Charts(Known.of(random.normal(size=(parts, _CHARTS))), np.zeros(_CHARTS), _STATED_BLOCKS)
-            state, alarms = random.normal(size=_CHARTS), 0
+            state, silent, passed = random.normal(size=_CHARTS), np.ones(_CHARTS, bool), 0
             for _ in range(blocks):
                 block = np.empty((BLOCK_PARTS, _CHARTS))
                 for row in block:
                     state = likeness * state + np.sqrt(1 - likeness**2) * random.normal(size=_CHARTS)
                     row[:] = state
-                beyond = charts.add(block)
-                alarms += int(beyond.sum())
-                charts.up[beyond] = charts.down[beyond] = 0
-            stated = 2 * _CHARTS * blocks / _STATED_BLOCKS
+                passed += int(silent.sum())
+                silent &= ~charts.add(block)
+            alarms, stated = int((~silent).sum()), 2 * passed / _STATED_BLOCKS
             rows.append(
                 {
                     "reference_parts": parts,

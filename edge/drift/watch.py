@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from edge.drift.causes import SCORES, UNKNOWN, Change, describe, describe_scores, likeliest
-from edge.drift.charts import BLOCK_PARTS, Charts, Known
+from edge.drift.charts import BLOCK_PARTS, MOST_BLOCKS, Charts, Known
 from edge.drift.measures import F64, MEASURES
 from edge.drift.reference import DriftReference
 from edge.verdict import FieldOfView
@@ -24,10 +24,8 @@ SIDES = 2 * len(MEASURES) + 1
 _RECENT_BLOCKS = 4
 # of the deviation at the alarm; below, the drift is over
 _OVER_BELOW = 0.35
-# a change seen over more blocks than these is not measured more precisely
-_REMEMBERED_BLOCKS = 200
 # where a picture's chart is on its way, rising scores are likely its consequence
-_SUSPECTED, _SUSPENSE_BLOCKS = 0.5, 4
+_SUSPECTED, _SUSPENSE_BLOCKS = 0.8, 4
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,9 @@ class Drift:
 
 @dataclass(frozen=True)
 class _Block:
-    """level: median of its parts' values. before: the reference's mean when it came."""
+    """level: median of its parts' values."""
 
     level: F64
-    before: F64
     first: Part
 
 
@@ -81,8 +78,8 @@ class DriftWatch:
         self._scores = Charts(known, np.array([SCORE_TOLERANCE * self._margin]), mean_blocks)
         self._block: list[Part] = []
         self._accepted: list[Part] = []
-        self._blocks: deque[_Block] = deque(maxlen=_REMEMBERED_BLOCKS)
-        self._score_blocks: deque[_Block] = deque(maxlen=_REMEMBERED_BLOCKS)
+        self._blocks: deque[_Block] = deque(maxlen=MOST_BLOCKS)
+        self._score_blocks: deque[_Block] = deque(maxlen=MOST_BLOCKS)
         self._suspense = 0
         # deviation when the drift was found, and for how many blocks another cause has explained it better
         self._found: F64 = np.zeros(len(MEASURES))
@@ -122,33 +119,32 @@ class DriftWatch:
 
     def _take_pictures(self) -> None:
         values = np.array([part.values for part in self._block])
-        self._blocks.append(_Block(_median(values), self._charts.known.mean, self._block[0]))
+        self._blocks.append(_Block(_median(values), self._block[0]))
         self._block = []
-        beyond = self._charts.add(values, learn=self.drift is None)
-        if self.drift is None:
-            if beyond.any():
-                self._find(int(np.argmax(np.maximum(self._charts.up, self._charts.down))))
-        elif self.drift.change.kind != SCORES:
+        if self.drift is not None and self.drift.change.kind != SCORES:
+            # nothing is learned of a picture that is known to be another one
             self._follow()
-        elif beyond.any():
+        elif self._charts.add(values).any():
             self._find(int(np.argmax(np.maximum(self._charts.up, self._charts.down))))
 
     def _find(self, measure: int) -> None:
         """Name the change that this chart saw first."""
-        count = min(self._charts.blocks_since_change(measure), len(self._blocks))
-        began = self._blocks[-count]
-        change, deviation = self._named(count, began.before)
-        self.drift = Drift(change, began.first)
+        began = self._charts.began(measure)
+        change, deviation = self._named(began.blocks, began.before, began.parts)
+        self.drift = Drift(change, self._blocks[-began.blocks].first)
         self._found, self._baseline, self._doubts = deviation, began.before, 0
+        self._charts.restart(forget=began.blocks)
+        # rising scores are explained by what the picture does
+        self._scores.restart(sum(block.first.utc >= self.drift.since.utc for block in self._score_blocks))
 
     def _follow(self) -> None:
         """Is it over, has it grown, or is it another one by now?"""
         assert self.drift is not None
-        change, deviation = self._named(min(_RECENT_BLOCKS, len(self._blocks)), self._baseline)
+        count = min(_RECENT_BLOCKS, len(self._blocks))
+        change, deviation = self._named(count, self._baseline, self._charts.known.parts)
         scale = self._scale
         if np.linalg.norm(deviation / scale) < _OVER_BELOW * np.linalg.norm(self._found / scale):
             self.drift = None
-            self._charts.restart()
             return
         same = change.kind == self.drift.change.kind
         self._doubts = 0 if same or change.kind == UNKNOWN else self._doubts + 1
@@ -163,40 +159,36 @@ class DriftWatch:
         """By how much parts vary; at least what concerns somebody, or a hair's breadth would outweigh all else."""
         return np.asarray(np.maximum(self._charts.known.spread, TOLERANCE / 2))
 
-    def _named(self, count: int, before: F64) -> tuple[Change, F64]:
-        """The change that the last `count` blocks show against `before`, and the deviation of measures."""
-        known = self._charts.known
+    def _named(self, count: int, before: F64, parts: int) -> tuple[Change, F64]:
+        """The change that the last `count` blocks show against `before`, a mean of so many parts, and the deviation."""
         deviation = np.mean([block.level for block in list(self._blocks)[-count:]], axis=0) - before
-        error = known.spread * np.sqrt(1 / (count * BLOCK_PARTS) + 1 / known.parts)
+        error = self._charts.known.spread * np.sqrt(1 / (count * BLOCK_PARTS) + 1 / parts)
         kind, strength = likeliest(deviation, error, self._scale, self._effects)
         return describe(kind, strength, deviation, float(before[MEASURES.index("noise")]), self._view), deviation
 
     def _take_scores(self) -> None:
         values = np.array([[part.score] for part in self._accepted], np.float64)
-        self._score_blocks.append(_Block(values.mean(0), self._scores.known.mean, self._accepted[0]))
+        self._score_blocks.append(_Block(values.mean(0), self._accepted[0]))
         self._accepted = []
-        self._scores.add(values, learn=self.drift is None)
-        rising = bool(self._scores.up[0] > self._scores.limit)
-        if self.drift is not None and self.drift.change.kind == SCORES:
+        if self.drift is None:
+            self._scores.add(values)
+            if self._scores.up[0] > self._scores.limit:
+                suspected = np.maximum(self._charts.up, self._charts.down).max() > _SUSPECTED * self._charts.limit
+                self._suspense = self._suspense + 1 if suspected else _SUSPENSE_BLOCKS
+                if self._suspense >= _SUSPENSE_BLOCKS:
+                    self._find_rising()
+        elif self.drift.change.kind == SCORES:
             recent = np.mean([block.level[0] for block in list(self._score_blocks)[-_RECENT_BLOCKS:]])
             if recent - self._score_baseline < _OVER_BELOW * self._score_found:
                 self.drift = None
-                self._scores.restart()
-        elif self.drift is None and rising:
-            suspected = np.maximum(self._charts.up, self._charts.down).max() > _SUSPECTED * self._charts.limit
-            self._suspense = self._suspense + 1 if suspected else _SUSPENSE_BLOCKS
-            if self._suspense >= _SUSPENSE_BLOCKS:
-                self._find_rising()
-        elif self.drift is not None and rising:
-            # explained by what the picture does
-            self._scores.restart()
 
     def _find_rising(self) -> None:
-        count = min(self._scores.blocks_since_change(0), len(self._score_blocks))
-        blocks = list(self._score_blocks)[-count:]
-        self._suspense, self._score_baseline = 0, float(blocks[0].before[0])
+        began = self._scores.began(0)
+        blocks = list(self._score_blocks)[-began.blocks :]
+        self._suspense, self._score_baseline = 0, float(began.before[0])
         self._score_found = float(np.mean([block.level[0] for block in blocks])) - self._score_baseline
         self.drift = Drift(describe_scores(self._score_found / self._margin), blocks[0].first)
+        self._scores.restart(forget=began.blocks)
 
 
 def _median(values: F64) -> F64:
