@@ -16,6 +16,10 @@ from edge.errors import EdgeInspectError
 from edge.installation import check_siblings
 
 INTERRUPTED = 130
+# how far the commands below step back for an inspection that runs on the same cores
+_NICENESS = 10
+# those that inspect, start to, or measure how fast inspection is
+_IN_FRONT = {"run", "demo", "teach", "benchmark", "doctor", "challenge"}
 
 # command → module of edge.cli and its function, imported only when asked for: start-up time counts on the line
 _ROOMS = {
@@ -46,13 +50,19 @@ _ROOMS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code; expected errors are one message and its fix on standard error."""
+    """Run one command and return its exit code; expected errors are one message and its fix on standard error.
+
+    arguments: None for those of the process, which is then this command's own.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # a service manager's stop is a Ctrl-C to every command
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:
-            return _run(sys.argv[1:] if arguments is None else arguments)
+            options = parse(sys.argv[1:] if arguments is None else arguments)
+            if arguments is None and options.command not in _IN_FRONT and hasattr(os, "nice"):
+                os.nice(_NICENESS)
+            return _run(options)
         finally:
             sys.stdout.flush()
     except EdgeInspectError as error:
@@ -69,8 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(arguments: list[str]) -> int:
-    options = parse(arguments)
+def _run(options: argparse.Namespace) -> int:
     check_siblings()
     settings = settings_for(options)
     _prepare_capture(settings)
