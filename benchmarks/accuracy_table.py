@@ -3,20 +3,23 @@
     python -m benchmarks.accuracy_table --name aws_aliens --data DIR --bundle B [B …]
 
 Several bundles are seeds of one training; mean and standard deviation over them stand beside each seed's own figures.
+With --add, seeds of an earlier result of the same model stay, but for those that are measured anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import evaluate
-from benchmarks.results_file import result_path, write_result
+from benchmarks.results_file import commit, result_path, write_result
 from edge.backends import open_backend
 from edge.bundle import ModelBundle, load_bundle
+from edge.errors import EdgeInspectError, UsageError
 
 METRICS = (
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "fpr_at_95", "fpr_at_99", "recall",
@@ -31,14 +34,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="data set, names the result file")
     parser.add_argument("--data", type=Path, required=True, help="folder in MVTec layout")
     parser.add_argument("--bundle", type=Path, nargs="+", required=True, help="one bundle per seed")
+    parser.add_argument("--add", action="store_true", help="to the seeds that the result file has")
     parser.add_argument("--backend", default="openvino", choices=("openvino", "onnxruntime"))
     parser.add_argument("--out", type=Path, help="result file (default: the results folder of this device)")
     options = parser.parse_args(arguments)
+    try:
+        return _measure(options)
+    except EdgeInspectError as error:
+        print(f"benchmarks.accuracy_table: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _measure(options: argparse.Namespace) -> int:
     bundles = [load_bundle(path) for path in options.bundle]
     values = accuracy_values(options.name, options.data, bundles, options.backend)
     out = options.out or result_path("-".join(["accuracy", options.name, *values["model"].split()]))
+    if options.add and out.is_file():
+        values = with_earlier_seeds(values, json.loads(out.read_text()))
     names = " ".join(path.name for path in options.bundle)
     command = f"python -m benchmarks.accuracy_table --name {options.name} --data {options.data.name} --bundle {names}"
+    command += " --add" if options.add else ""
     write_result(out, command, values)
     print(table(values))
     return 0
@@ -50,6 +65,7 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
     for bundle in bundles:
         training = bundle.manifest.training
         entry: dict[str, Any] = {"seed": training.seed, "steps": training.steps, "trained_by": training.software}
+        entry["commit"] = commit()
         for precision in PRECISIONS:
             calibration = bundle.calibration(precision)
             opened = open_backend(bundle, backend, precision)
@@ -66,6 +82,24 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
         "over_seeds": {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS},
         "seeds": seeds,
     }
+
+
+def with_earlier_seeds(values: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """`values` joined by the seeds of an earlier result that it does not have; each says its commit.
+
+    Raises UsageError when the earlier result is of another model or data set.
+    """
+    for key in ("data_set", "model"):
+        if earlier[key] != values[key]:
+            raise UsageError(
+                f"the result file is of {key.replace('_', ' ')} {earlier[key]!r}, not {values[key]!r}",
+                fix="leave out --add, or name another file with --out",
+            )
+    measured = {seed["seed"] for seed in values["seeds"]}
+    kept = [{"commit": earlier["commit"], **seed} for seed in earlier["seeds"] if seed["seed"] not in measured]
+    seeds = sorted([*kept, *values["seeds"]], key=lambda seed: int(seed["seed"]))
+    summary = {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS}
+    return {**values, "over_seeds": summary, "seeds": seeds}
 
 
 def model_name(bundle: ModelBundle) -> str:
