@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("openvino", reason="openvino is not installed: no bundle can be followed")
 
+from edge.backends.gpu_backend import REOPEN_FIRST_S
 from edge.bundle import load_bundle
 from edge.bundle_history import Audit
 from edge.datatypes import Decision
@@ -31,7 +32,8 @@ def running(line_of, bundle_path, monkeypatch):
             monkeypatch.setattr(backend, name, noted(bundle.sha256, name, call))
         note(bundle.sha256, "open")
         assert count == 1
-        return [Inspector(backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256)]
+        thresholds = calibration.threshold, calibration.pixel_threshold
+        return [Inspector(backend, bundle.preprocess, *thresholds, bundle.sha256)]
 
     def noted(sha256, name, call):
         def wrapped(*arguments):
@@ -67,12 +69,12 @@ def test_versions_come_and_go_while_the_line_judges_and_leave_nothing_on_the_gpu
     assert running.judges_with(after.sha256)
     roll_back(bundle_path)
     assert running.judges_with(before.sha256)
+    assert eventually(lambda: threads_of(running, after.sha256, "close") == {"bundle"})
     verdicts = running.end()
     assert [verdict.frame_index for verdict in verdicts] == list(range(running.supply.given))
     assert {verdict.decision for verdict in verdicts} == {Decision.OK, Decision.NG}
     assert threads_of(running, after.sha256, "open") == {"bundle"}
     assert threads_of(running, after.sha256, "score") == {"bundle", "inspection"}
-    assert "bundle" in threads_of(running, after.sha256, "close")
 
 
 def test_a_candidate_judges_beside_the_live_version_and_leaves_nothing(running, bundle_path):
@@ -114,3 +116,22 @@ def test_a_version_that_fails_on_the_gpu_when_tried_leaves_nothing_there(running
     running.watch._open = opened
     assert running.judges_with(after.sha256)
     assert eventually(lambda: len(gpu.device) == used)
+
+
+def test_a_device_lost_beside_a_candidate_is_reset_once_and_comes_back_for_the_line(running, bundle_path, gpu):
+    staged = changed(bundle_path, stage_version, 1.0)
+    write_candidate(bundle_path, Candidate(version=staged.sha256, frames=10**6))
+    assert eventually(lambda: [report.state for report in read_reports(bundle_path, staged.sha256)] == ["running"])
+    gpu.lose()
+    assert running.sink.wait_until(lambda verdicts: verdicts[-1].decision is Decision.INVALID)
+
+    def comes_back():
+        for made in running.made:
+            made.now_s += REOPEN_FIRST_S / 50
+        return running.sink.verdicts[-1].decision is not Decision.INVALID
+
+    assert eventually(comes_back)
+    # what the candidate still held was let go of first, or it would have been taken away from under its hands
+    assert gpu.counts["reset"] == 1
+    assert running.goes_on()
+    assert Decision.INVALID not in {verdict.decision for verdict in running.end()[-20:]}
