@@ -116,12 +116,14 @@ def test_a_version_that_fails_when_it_is_tried_is_refused_and_what_was_opened_is
         raise ModelError("out of memory", fix="none")
 
     monkeypatch.setattr(started.watch, "_open", failing)
-    commit_threshold(bundle_path, 0.0)
+    after = commit_threshold(bundle_path, 0.0)
     assert eventually(lambda: "REFUSED: out of memory" in started.counters.bundle_state)
     # it is tried again, and again nothing stays
     assert eventually(lambda: len(closed) >= 2)
     assert started.goes_on()
-    assert started.end()[-1].bundle_sha256 == before.sha256
+    assert started.sink.verdicts[-1].bundle_sha256 == before.sha256
+    monkeypatch.setattr(started.watch, "_open", inspectors_of)
+    assert started.judges_with(after.sha256)
     assert closed == opened
 
 

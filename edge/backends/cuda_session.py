@@ -3,9 +3,9 @@
 pycuda keeps a stack of contexts for each thread. A session is opened and closed by one thread and used by another, so
 each enters with `current()`. What pycuda frees, it frees only where its context is current.
 
-A line may have several sessions, of the version that judges, of one that is tried, of a candidate. They share the context:
-once an error has broken it, it is reset by the last of them that closes, since a reset takes away the memory that the
-others still read and write.
+A line may have several sessions: of the version that judges, of one that is tried, of a candidate. They share the
+context: once an error has broken it, it is reset by the last of them that closes, since a reset takes away the memory
+that the others still read and write.
 """
 
 from __future__ import annotations
