@@ -101,17 +101,19 @@ def test_a_version_without_room_on_the_gpu_is_refused_until_there_is(running, bu
     assert all(verdict.decision is not Decision.INVALID for verdict in running.end())
 
 
-def test_a_version_that_fails_on_the_gpu_when_tried_leaves_nothing_there(running, bundle_path, gpu):
+def test_a_version_that_gives_no_number_when_tried_leaves_nothing_on_the_gpu(running, bundle_path, gpu):
     used = len(gpu.device)
 
     def refusing(bundle, count):
         inspectors = opened(bundle, count)
-        running.made[-1].networks[-1].refuses = True
+        kernels = running.made[-1].kernels[-1]
+        read = kernels.read
+        kernels.read = lambda result: replace(read(result), score=float("nan"))
         return inspectors
 
     opened, running.watch._open = running.watch._open, refusing
     after = changed(bundle_path, commit_version, 0.0)
-    assert eventually(lambda: "REFUSED: the engine refuses to run" in running.counters.bundle_state)
+    assert eventually(lambda: "not finite" in running.counters.bundle_state)
     assert eventually(lambda: len(running.made) >= 3)
     running.watch._open = opened
     assert running.judges_with(after.sha256)
