@@ -1,4 +1,4 @@
-"""What a person should look at: a drift, or a burst of rejects. It stands beside the verdicts, and changes none."""
+"""What a person should look at: a drift, rejects in a burst, a line that is not ready. It changes no verdict."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 BURST = "burst"
+NOT_READY = "not ready"
 
 
 @dataclass(frozen=True)
 class Alarm:
     """One thing that is wrong with the line, however many parts it touches.
 
-    number: counts the alarms of a run. kind: a cause of edge/drift/causes.py, or BURST. what, advice: for a person.
-    size: in `unit`, with its sign. since: when it began, raised: when it was noticed, ended: None while it lasts.
-    first_frame, last_frame: the frames it touches; last_frame is None while it lasts.
+    number: counts the alarms of a run. kind: a cause of edge/drift/causes.py, BURST or NOT_READY. what, advice: for a
+    person. size: in `unit`, with its sign. since: when it began, raised: when it was noticed, ended: None while it
+    lasts. first_frame, last_frame: the frames it touches; last_frame is None while it lasts.
     """
 
     number: int
@@ -39,11 +40,18 @@ class Alarm:
 
 
 class AlarmBoard:
-    """The alarms of a run, newest state of each; one thread writes, any may read."""
+    """The alarms of a run, newest state of each; any thread may write and read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._alarms: dict[int, Alarm] = {}
+        self._numbers = 0
+
+    def new_number(self) -> int:
+        """For the next alarm of the run."""
+        with self._lock:
+            self._numbers += 1
+            return self._numbers
 
     def put(self, alarm: Alarm) -> None:
         """Show an alarm, or its new state."""

@@ -142,14 +142,24 @@ class BundleWatch:
                 fix="restart edge-inspect to use it",
             )
         inspectors = self._open(bundle, count)
-        frame = self._frame
-        if frame is not None and frame.image is not None and _fits(inspectors[0], frame):
+        try:
+            self._try(inspectors)
+        except BaseException:
+            # it is tried again every few seconds, and would take memory each time
             for inspector in inspectors:
-                for _ in range(_TRIES):
-                    # a frame without a part tries nothing, and says nothing against the version
-                    with suppress(PartNotFound):
-                        inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
+                inspector.backend.close()
+            raise
         return inspectors
+
+    def _try(self, inspectors: Sequence[Inspector]) -> None:
+        frame = self._frame
+        if frame is None or frame.image is None or not _fits(inspectors[0], frame):
+            return
+        for inspector in inspectors:
+            for _ in range(_TRIES):
+                # a frame without a part tries nothing, and says nothing against the version
+                with suppress(PartNotFound):
+                    inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
 
     def _follow_candidate(self) -> None:
         stamp = _stamp(self._path / CANDIDATE)

@@ -64,15 +64,15 @@ def latest_challenges(directory: Path, limit: int) -> list[Challenge]:
 def not_ready(
     challenges: Sequence[Challenge], bundle_sha256: str, engine_sha256: str, max_age_hours: float, now: datetime
 ) -> str | None:
-    """Why a line with this bundle and engine must not start, or None: the newest challenge decides.
+    """Why a line with this bundle and engine is not ready, or None: the newest challenge decides.
 
-    challenges: oldest first.
+    challenges: oldest first. The words stay the same while nothing but the time changes.
     """
     if not challenges:
         return "no challenge is on record"
     newest = challenges[-1]
     age = now - newest.utc
-    when = f"the last challenge, {_age_text(age)} ago,"
+    when = f"the last challenge, of {newest.utc:%Y-%m-%d %H:%M} UTC,"
     if (newest.bundle_sha256, newest.engine_sha256) != (bundle_sha256, engine_sha256):
         return (
             f"{when} was of bundle version {newest.bundle_sha256[:16]}, engine {newest.engine_sha256[:12]}; "
@@ -83,7 +83,7 @@ def not_ready(
     if age > timedelta(hours=max_age_hours):
         return f"{when} is out of date: {max_age_hours:g} hours are allowed"
     if age < -timedelta(minutes=5):
-        return f"the last challenge is of {newest.utc:%Y-%m-%d %H:%M} UTC, in the future: the clock was set back"
+        return f"{when} is in the future: the clock was set back"
     return None
 
 
@@ -127,8 +127,3 @@ def _judged_alike(one: Challenge, other: Challenge) -> bool:
 
 def _ratio(looks: Sequence[Look]) -> str:
     return f"{sum(look.right for look in looks)}/{len(looks)}"
-
-
-def _age_text(age: timedelta) -> str:
-    hours = age.total_seconds() / 3600
-    return f"{hours * 60:.0f} minutes" if abs(hours) < 2 else f"{hours:.0f} hours"

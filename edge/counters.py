@@ -16,6 +16,7 @@ class RunCounters:
     stalled (the driver has not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is
     through) or closed.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
+    ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
     """
 
     # the inspection loop
@@ -41,6 +42,8 @@ class RunCounters:
     images_skipped: int = 0
     records_lost: int = 0
     record_state: str = "off"
+    # the readiness watch
+    ready_state: str = ""
     # the line watch
     drift_state: str = "off"
     alarms: AlarmBoard = field(default_factory=AlarmBoard)

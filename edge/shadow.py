@@ -35,6 +35,7 @@ CANDIDATE = "candidate.json"
 _MAXIMUM_BYTES = 4_000_000
 # disagreements that are described, and pictures of them that are kept; all are counted
 _DESCRIBED, _PICTURED = 500, 50
+_REST_S = 0.5
 
 State = Literal["running", "finished", "refused", "ended"]
 
@@ -235,10 +236,24 @@ class Trial:
         return True
 
     def _work(self) -> None:
-        while (offered := self._offered.get()) is not None:
-            frame, verdict = offered
+        while True:
+            try:
+                offered = self._offered.get(timeout=_REST_S)
+            except queue.Empty:
+                self._rest()
+                continue
+            if offered is None:
+                return
             if not self.done and not self._closing.is_set():
-                self._compare(frame, verdict)
+                self._compare(*offered)
+
+    def _rest(self) -> None:
+        """As the loop does with the live version: a candidate must not hold on to a GPU that the line has lost."""
+        try:
+            self._inspector.rest()
+        # the next frame will say what is wrong
+        except Exception as error:  # noqa: BLE001
+            log.warning("the candidate failed between frames: %s", error)
 
     def _compare(self, frame: Frame, live: Verdict) -> None:
         try:

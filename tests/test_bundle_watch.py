@@ -1,8 +1,6 @@
 """A running inspection and its bundle: new versions taken up between two frames, refused ones, candidates beside it."""
 
 import itertools
-import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,19 +10,21 @@ pytest.importorskip("openvino", reason="openvino is not installed: no network ca
 from edge.backends import open_backends
 from edge.bundle import MANIFEST, load_bundle, write_atomically
 from edge.bundle_history import Audit
-from edge.bundle_watch import BundleWatch
-from edge.config import FreshnessSettings, InspectionSettings, Settings
+from edge.cli.inspect_line import line_watch, make_inspector
+from edge.config import Settings
 from edge.counters import RunCounters
+from edge.drift.reference import reference_of
+from edge.errors import ModelError
 from edge.inspector import Inspector
 from edge.lineup import Lineup
-from edge.loop import run_loop
 from edge.shadow import Candidate, read_reports, shadow_folder, withdraw_candidate, write_candidate
-from edge.signature import make_keys, require_signature, sign, trusted_bundle
+from edge.signature import make_keys, sign
 from edge.versions import commit_version, roll_back, stage_version
-from tests.fakes import WAIT_S, ListSink, ScriptedSupply, eventually, frame
-from tests.small_bundle import bad_part, good_part
-
-LOOK_EVERY_S = 0.02
+from tests.drift.parts import CHANGES, moment
+from tests.fakes import eventually, frame
+from tests.records_fakes import wait_for
+from tests.running_line import RunningLine
+from tests.small_bundle import good_part
 
 
 def inspectors_of(bundle, count):
@@ -35,91 +35,13 @@ def inspectors_of(bundle, count):
     ]
 
 
-class EndlessParts(ScriptedSupply):
-    """Good parts, every fourth with a scratch, each another frame, as fast or as slowly as asked."""
-
-    def __init__(self, live, pause_s=0.001):
-        super().__init__([], live=live)
-        self.given = 0
-        self.stopped = False
-        self._pause_s = pause_s
-        self._pictures = [bad_part(seed) if seed % 4 == 3 else good_part(seed) for seed in range(8)]
-
-    @property
-    def ended(self):
-        return self.stopped
-
-    def take(self, timeout_s):
-        if self.stopped:
-            return None
-        time.sleep(self._pause_s)
-        self.given += 1
-        return frame(self.given - 1, self._pictures[(self.given - 1) % 8])
-
-
-class RunningLine:
-    """A loop that follows a bundle, until `end`."""
-
-    def __init__(self, path, threads=1, live=True, public_key=None):
-        self.counters, self.sink = RunCounters(), ListSink()
-        self.supply = EndlessParts(live)
-        self._stop = threading.Event()
-        bundle = load_bundle(path)
-
-        def trust(version):
-            if public_key is not None:
-                require_signature(version, public_key)
-
-        self.lineup = Lineup(inspectors_of(bundle, threads))
-        self.watch = BundleWatch(
-            bundle,
-            self.lineup,
-            self.counters,
-            load=lambda: trusted_bundle(path, public_key),
-            trust=trust,
-            open_inspectors=inspectors_of,
-            look_every_s=LOOK_EVERY_S,
-        )
-        settings = Settings(
-            freshness=FreshnessSettings(max_age_ms=30_000), inspection=InspectionSettings(deadline_ms=30_000)
-        )
-        sinks = [self.sink, self.watch]
-        self._thread = threading.Thread(
-            target=run_loop,
-            args=(self.supply, self.lineup, sinks, settings, self.counters),
-            kwargs={"stop": self._stop},
-            daemon=True,
-        )
-        self._thread.start()
-        assert self.sink.wait_until(lambda verdicts: len(verdicts) > 20)
-
-    def judges_with(self, sha256):
-        return self.sink.wait_until(lambda verdicts: bool(verdicts) and verdicts[-1].bundle_sha256 == sha256)
-
-    def goes_on(self):
-        """It has judged twenty more frames."""
-        count = len(self.sink.verdicts) + 20
-        return self.sink.wait_until(lambda verdicts: len(verdicts) >= count)
-
-    def end(self):
-        self.supply.stopped = True
-        self._thread.join(WAIT_S)
-        assert not self._thread.is_alive()
-        self.watch.close()
-        assert not self.watch.busy
-        self.lineup.close_retired()
-        for inspector in self.lineup.inspectors:
-            inspector.backend.close()
-        return self.sink.verdicts
-
-
 @pytest.fixture
 def line(bundle_path, monkeypatch):
     monkeypatch.setattr("edge.bundle_watch.TRY_AGAIN_S", 0.2)
     lines = []
 
     def start(**options):
-        lines.append(RunningLine(bundle_path, **options))
+        lines.append(RunningLine(bundle_path, inspectors_of, **options))
         return lines[-1]
 
     yield start
@@ -175,6 +97,34 @@ def test_a_damaged_version_is_refused_the_old_one_goes_on_and_mending_it_is_enou
     assert "is damaged" in caplog.text
     file.write_bytes(whole)
     assert started.judges_with(after.sha256)
+
+
+def test_a_version_that_fails_when_it_is_tried_is_refused_and_what_was_opened_is_closed(line, bundle_path, monkeypatch):
+    before = load_bundle(bundle_path)
+    started = line()
+    opened, closed = [], []
+
+    def failing(bundle, count):
+        made = inspectors_of(bundle, count)
+        for inspector in made:
+            opened.append(inspector.backend)
+            monkeypatch.setattr(inspector.backend, "score", fail)
+            monkeypatch.setattr(inspector.backend, "close", lambda backend=inspector.backend: closed.append(backend))
+        return made
+
+    def fail(image, clock):
+        raise ModelError("out of memory", fix="none")
+
+    monkeypatch.setattr(started.watch, "_open", failing)
+    after = commit_threshold(bundle_path, 0.0)
+    assert eventually(lambda: "REFUSED: out of memory" in started.counters.bundle_state)
+    # it is tried again, and again nothing stays
+    assert eventually(lambda: len(closed) >= 2)
+    assert started.goes_on()
+    assert started.sink.verdicts[-1].bundle_sha256 == before.sha256
+    monkeypatch.setattr(started.watch, "_open", inspectors_of)
+    assert started.judges_with(after.sha256)
+    assert closed == opened
 
 
 def test_half_a_manifest_is_refused_and_the_old_version_goes_on(line, bundle_path, caplog):
@@ -256,3 +206,31 @@ def test_a_trial_ends_when_another_version_becomes_live(line, bundle_path):
 def test_as_many_inspectors_follow_as_there_were():
     with pytest.raises(ValueError, match="1 inspectors for 0 threads"):
         Lineup([]).replace([object()])
+
+
+def test_parts_are_compared_with_what_the_version_that_judged_them_was_calibrated_on(bundle_path):
+    def committed(parts, threshold, change=lambda picture: picture):
+        bundle = load_bundle(bundle_path)
+        pictures = (change(good_part(seed)) for seed in range(parts))
+        drift = {"drift": ("drift.npz", reference_of(pictures, bundle.preprocess).to_bytes())}
+        return commit_version(
+            bundle, bundle.manifest, drift | with_threshold(bundle, threshold), Audit("calibrate")
+        )  # fmt: skip
+
+    settings, counters = Settings.model_validate({"inspection": {"precision": "int8"}}), RunCounters()
+    first = committed(24, 0.9)
+    watch = line_watch(first, settings, counters, lambda alarm: None)
+    dark = committed(32, 0.8, CHANGES["light down"])
+    told = []
+    for live in (first, dark, roll_back(bundle_path)):
+        inspector = make_inspector(live, settings)
+        for index in range(48):
+            image = good_part(3000 + index)
+            taken = replace(frame(index, CHANGES["light down"](image) if live is dark else image), utc=moment(index))
+            watch.write(taken, inspector.inspect(taken))
+            wait_for(watch._looks.empty)
+        told.append(counters.drift_state)
+        inspector.backend.close()
+    watch.close()
+    assert told == [f"compared with {parts} parts of the calibration" for parts in (24, 32, 24)]
+    assert counters.alarms.all() == []

@@ -99,7 +99,9 @@ def test_only_a_passed_recent_challenge_of_this_bundle_and_engine_lets_a_line_st
     assert "NOT READY: 1 of 1 golden parts OK, 0 of 1 defects found" in why(failed)
     assert "NOT READY" in why(challenge(), failed)
     assert why(failed, challenge()) is None
-    assert "13 hours ago, is out of date: 12 hours are allowed" in why(challenge(), now=NOW + timedelta(hours=13))
+    assert "of 2026-03-14 06:00 UTC, is out of date: 12 hours are allowed" in why(
+        challenge(), now=NOW + timedelta(hours=13)
+    )
     assert "was of bundle version bbbb" in why(challenge(), bundle="c" * 64)
     assert "engine eeee" in why(challenge(), engine="f" * 64)
     assert "the clock was set back" in why(challenge(), now=NOW - timedelta(hours=1))

@@ -44,14 +44,16 @@ class GivenScores:
 
 
 class WatchedLine:
-    def __init__(self, reference, drift=None, burst=None, more=lambda alarm: None, of=None):
+    def __init__(self, reference, drift=None, burst=None, more=lambda alarm: None, of=None, scores_of=None):
         self.backend, self.counters, self.told, self.index = GivenScores(), RunCounters(), [], 0
         self.inspector = Inspector(self.backend, PREPROCESS, 0.6, 0.6, "b" * 64)
         self._more = more
         self.watch = LineWatch(
             drift or DriftSettings(),
             burst or BurstSettings(),
-            lambda sha256: WatchedBundle(PREPROCESS, (of or {}).get(sha256, reference), SCORES, 0.6),
+            lambda sha256: WatchedBundle(
+                PREPROCESS, (of or {}).get(sha256, reference), *(scores_of or {}).get(sha256, (SCORES, 0.6))
+            ),
             self.counters,
             self._tell,
         )
@@ -163,6 +165,22 @@ def test_another_version_of_the_bundle_is_compared_with_its_own_parts(reference)
     line.run(48, CHANGES["light down"])
     (alarm,) = line.finished()
     assert (alarm.kind, alarm.last_frame) == ("light down", 72)
+    assert "(against version bbbbbbbbbbbb, which judges no longer)" in alarm.what
+
+
+def test_scores_of_another_version_are_compared_with_its_own(reference):
+    other = SCORES + np.float32(0.4)
+    line = WatchedLine(reference, scores_of={"d" * 64: (other, 0.9)})
+    line.run(48)
+    line.inspector.bundle_sha256, line.inspector.threshold = "d" * 64, 0.9
+    line.run(96, score=0.54)
+    assert line.told == []
+    line.run(96, score=0.75)
+    assert line.told[0].kind == "scores"
+    line.inspector.bundle_sha256, line.inspector.threshold = "b" * 64, 0.6
+    line.run(96)
+    alarms = line.finished()
+    assert all(alarm.kind == "scores" and alarm.last_frame <= 240 for alarm in alarms)
 
 
 def test_the_summary_names_every_alarm(reference):

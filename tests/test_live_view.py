@@ -53,6 +53,11 @@ def test_trouble_with_the_records_is_shown_with_what_was_lost():
     assert "312 verdicts waiting; 4 verdicts lost" in rendered(120, counters, RunTally())
 
 
+def test_whether_the_line_is_ready_is_shown_where_a_challenge_is_asked_for():
+    assert "challenge" not in rendered(80, RunCounters(), RunTally())
+    assert "NOT READY" in rendered(80, RunCounters(ready_state="NOT READY"), RunTally())
+
+
 def test_before_the_first_frame_the_view_says_so():
     assert "waiting for the first frame" in rendered(80, RunCounters(), RunTally())
 

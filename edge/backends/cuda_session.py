@@ -2,11 +2,17 @@
 
 pycuda keeps a stack of contexts for each thread. A session is opened and closed by one thread and used by another, so
 each enters with `current()`. What pycuda frees, it frees only where its context is current.
+
+A line may have several sessions: of the version that judges, of one that is tried, of a candidate. They share the
+context: once an error has broken it, it is reset by the last of them that closes, since a reset takes away the memory
+that the others still read and write.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +28,11 @@ _INSTALL = "pip install 'edge-inspect[gpu]', which builds it with this machine's
 _LOOK = "check nvidia-smi and CUDA_VISIBLE_DEVICES; `edge-inspect doctor`"
 
 log = logging.getLogger("edge.backends")
+
+# open sessions of each GPU, and which GPUs have a context that must be reset before anything is opened again
+_sharing = threading.Lock()
+_sessions: Counter[int] = Counter()
+_broken: set[int] = set()
 
 
 def open_pycuda() -> Any:
@@ -52,7 +63,11 @@ class CudaSession:
         self._context: Any = None
         self._stream: Any = None
         try:
-            self._context = cuda.Device(ordinal).retain_primary_context()
+            with _sharing:
+                if ordinal in _broken:
+                    raise DriverError("its context is broken, and others have not let go of it yet")
+                self._context = cuda.Device(ordinal).retain_primary_context()
+                _sessions[ordinal] += 1
             with self.current():
                 self._stream = cuda.Stream(_NON_BLOCKING)
         except self.failures as error:
@@ -124,7 +139,8 @@ class CudaSession:
     def close(self) -> None:
         """Free everything, from whichever thread; harmless the second time.
 
-        After an error on the device the context is of no use to anyone: it is reset, so that it can be made anew.
+        After an error on the device the context is of no use to anyone: it is reset when the last session closes, so
+        that it can be made anew.
         """
         context, self._context = self._context, None
         if context is None:
@@ -132,7 +148,10 @@ class CudaSession:
         try:
             context.push()
         except self.failures as error:
-            self._give_up(error)
+            # nothing can be freed in it, so all of it goes
+            log.warning("the GPU's context cannot be used any more: %s", error)
+            self._pinned, self._device, self._stream = [], [], None
+            self._let_go(broken=True)
             return
         broken = self._is_broken()
         try:
@@ -145,9 +164,7 @@ class CudaSession:
         # pycuda releases a primary context from any thread if it is current there, and takes it off its own stack only
         context.detach()
         self._driver.pop_current()
-        if broken:
-            log.warning("the GPU's context was broken by an error and is reset")
-            self._driver.reset_primary_context(self._ordinal)
+        self._let_go(broken)
 
     def _free_all(self) -> None:
         pinned, self._pinned = self._pinned, []
@@ -158,11 +175,18 @@ class CudaSession:
         for allocation in device:
             allocation.free()
 
-    def _give_up(self, error: Exception) -> None:
-        """A context that cannot even be made current: nothing can be freed in it, so all of it goes."""
-        log.warning("the GPU's context cannot be used any more and is reset: %s", error)
-        self._pinned, self._device, self._stream = [], [], None
-        self._driver.reset_primary_context(self._ordinal)
+    def _let_go(self, broken: bool) -> None:
+        """Reset the context if this or another session found it broken, and nobody holds it any more."""
+        ordinal = self._ordinal
+        with _sharing:
+            _sessions[ordinal] -= 1
+            if broken:
+                _broken.add(ordinal)
+            if ordinal not in _broken or _sessions[ordinal]:
+                return
+            _broken.remove(ordinal)
+            log.warning("the GPU's context was broken by an error and is reset")
+            self._driver.reset_primary_context(ordinal)
 
     def _is_broken(self) -> bool:
         """Whether the device refuses all further work; after some errors it does, until its context is gone."""

@@ -81,7 +81,7 @@ def _show(options: argparse.Namespace, settings: Settings, bundle: ModelBundle) 
     kept = latest_challenges(Path(settings.record.directory), _SHOWN)
     target = target_of(settings.inspection.backend)
     engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
-    why = why_not_ready(bundle, engine, settings)
+    why = why_not_ready(bundle.sha256, engine, settings)
     if options.json:
         print(json.dumps({"ready": why is None, "why": why, "challenges": [each.as_json() for each in kept]}, indent=1))
     else:

@@ -16,12 +16,12 @@ from types import FrameType
 
 from edge.alarms import Alarm
 from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
-from edge.bundle import ModelBundle
+from edge.bundle import Calibration, ModelBundle
 from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED
-from edge.cli.readiness import require_challenge
+from edge.cli.readiness import readiness_watch, require_challenge
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
@@ -62,8 +62,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             view = inspector.preprocess.field_of_view
             recorder = Recorder(settings.record, info, counters, view, patient=not capture.live)
             sinks.append(recorder)
-        # before the recorder, so that its last alarms are recorded when both are closed
-        sinks.insert(1, line_watch(bundle, settings, counters, recorder, redrawn=isinstance(view_of_run, LiveView)))
+        tell = _teller(recorder, redrawn=isinstance(view_of_run, LiveView))
+        # before the recorder, so that their last alarms are recorded when all are closed
+        sinks.insert(1, line_watch(bundle, settings, counters, tell))
+        readiness = readiness_watch(options.camera, settings, counters, tell)
+        if readiness is not None:
+            sinks.insert(1, readiness)
         if options.json:
             sinks.append(JsonLines(sys.stdout, stop.set))
         watch = _watch(bundle, lineup, counters, settings)
@@ -91,6 +95,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if not finished or watch.busy:
         # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end
         os._exit(code)
+    lineup.close_retired()
     for each in lineup.inspectors:
         each.backend.close()
     return code
@@ -169,12 +174,10 @@ def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
 def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list[Inspector]:
     """Inspectors for `count` threads, which share the processor's cores."""
     inspection = settings.inspection
-    target = target_of(inspection.backend)
-    precision, uncalibrated = bundle.precision(inspection.precision, target), inspection.uncalibrated
-    calibration = bundle.calibration(precision, target=target, uncalibrated=uncalibrated)
+    precision, calibration = _precision_and_calibration(bundle, settings)
     backends = open_backends(
         bundle, inspection.backend, precision, inspection.threads, count,
-        uncalibrated=uncalibrated, engines=inspection.engines_folder, maps=False,
+        uncalibrated=inspection.uncalibrated, engines=inspection.engines_folder, maps=False,
     )  # fmt: skip
     caveat, running = "", backends[0].engine_sha256
     if running != calibration.engine_sha256:
@@ -191,6 +194,14 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
         )
         for backend in backends
     ]
+
+
+def _precision_and_calibration(bundle: ModelBundle, settings: Settings) -> tuple[str, Calibration]:
+    """What runs with these settings, and the statistics that it is judged by."""
+    inspection = settings.inspection
+    target = target_of(inspection.backend)
+    precision = bundle.precision(inspection.precision, target)
+    return precision, bundle.calibration(precision, target=target, uncalibrated=inspection.uncalibrated)
 
 
 def check_region(bundle: ModelBundle, settings: Settings) -> None:
@@ -233,13 +244,12 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
 
 
 def line_watch(
-    bundle: ModelBundle, settings: Settings, counters: RunCounters, recorder: Recorder | None, *, redrawn: bool
+    bundle: ModelBundle, settings: Settings, counters: RunCounters, on_alarm: Callable[[Alarm], None]
 ) -> LineWatch:
-    """The watch on drift and bursts; an alarm goes on record and, unless a view is redrawn there, to standard error."""
+    """The watch on drift and bursts; parts of each version are compared with what that version was calibrated on."""
 
     def watched(version: ModelBundle) -> WatchedBundle:
-        inspection = settings.inspection
-        calibration = version.calibration(version.precision(inspection.precision), uncalibrated=inspection.uncalibrated)
+        _, calibration = _precision_and_calibration(version, settings)
         return WatchedBundle(version.preprocess, version.drift_reference(), calibration.scores, calibration.threshold)
 
     def bundle_of(sha256: str) -> WatchedBundle | None:
@@ -253,14 +263,19 @@ def line_watch(
 
     # here, so that a damaged bundle is refused before the first part
     first = watched(bundle)
+    return LineWatch(settings.drift, settings.burst, bundle_of, counters, on_alarm)
 
-    def on_alarm(alarm: Alarm) -> None:
+
+def _teller(recorder: Recorder | None, *, redrawn: bool) -> Callable[[Alarm], None]:
+    """What becomes of an alarm: it goes on record and, unless a view is redrawn there, to standard error."""
+
+    def tell(alarm: Alarm) -> None:
         if recorder is not None:
             recorder.note(alarm)
         if not redrawn:
             print(f"ALARM {alarm.text()}", file=sys.stderr, flush=True)
 
-    return LineWatch(settings.drift, settings.burst, bundle_of, counters, on_alarm)
+    return tell
 
 
 def _view(settings: Settings, title: ViewTitle, counters: RunCounters, tally: RunTally) -> Sink:

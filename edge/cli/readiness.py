@@ -1,22 +1,28 @@
-"""Whether a line may start: what `challenge.require` asks for, and what the records say of the newest challenge."""
+"""Whether a line is ready: what `challenge.require` asks for, and what the records say of the newest challenge."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edge.alarms import Alarm
 from edge.backends import target_of
 from edge.bundle import ModelBundle, load_bundle
 from edge.camera import names_files
 from edge.challenge_records import latest_challenges, not_ready
 from edge.config import Settings
+from edge.counters import RunCounters
 from edge.errors import BundleError, ChallengeError, RecordError
 from edge.findings import Finding, State
+from edge.sinks.readiness_watch import ReadinessWatch
 
 log = logging.getLogger("edge.challenge")
 
 RUN_IT = "put a golden part under the camera and run `edge-inspect challenge --camera CAMERA`"
+# the camera is taken while the line runs
+RUN_IT_BESIDE = "run `edge-inspect challenge --data FOLDER` beside it, or stop it and challenge it through its camera"
 
 
 def require_challenge(bundle: ModelBundle, engine_sha256: str, camera: str, settings: Settings) -> None:
@@ -24,15 +30,34 @@ def require_challenge(bundle: ModelBundle, engine_sha256: str, camera: str, sett
 
     Files and the demo are no line.
     """
-    wanted = settings.challenge.require
-    if wanted is None or names_files(camera) or camera.strip() == "demo":
+    if not _asked_for(camera, settings):
         return
-    why = why_not_ready(bundle, engine_sha256, settings)
+    why = why_not_ready(bundle.sha256, engine_sha256, settings)
     if why is None:
         return
-    if wanted == "refuse":
+    if settings.challenge.require == "refuse":
         raise ChallengeError(f"the line is not ready: {why}", fix=RUN_IT)
     log.warning("the line is NOT READY: %s; %s", why, RUN_IT)
+
+
+def readiness_watch(
+    camera: str, settings: Settings, counters: RunCounters, on_alarm: Callable[[Alarm], None]
+) -> ReadinessWatch | None:
+    """The same while the line runs, as an alarm; None where no challenge is asked for."""
+    if not _asked_for(camera, settings):
+        return None
+
+    def why_not(bundle_sha256: str, engine_sha256: str) -> str | None:
+        try:
+            return why_not_ready(bundle_sha256, engine_sha256, settings)
+        except RecordError as error:
+            return error.message
+
+    return ReadinessWatch(why_not, RUN_IT_BESIDE, counters, on_alarm)
+
+
+def _asked_for(camera: str, settings: Settings) -> bool:
+    return settings.challenge.require is not None and not names_files(camera) and camera.strip() != "demo"
 
 
 def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
@@ -44,7 +69,7 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
         bundle = load_bundle(bundle_path)
         target = target_of(settings.inspection.backend)
         engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
-        why = why_not_ready(bundle, engine, settings)
+        why = why_not_ready(bundle.sha256, engine, settings)
     except BundleError:
         # told by the finding about the bundle
         return []
@@ -56,10 +81,10 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
     return [Finding("challenge", state, f"the line is not ready: {why}", RUN_IT)]
 
 
-def why_not_ready(bundle: ModelBundle, engine_sha256: str, settings: Settings) -> str | None:
+def why_not_ready(bundle_sha256: str, engine_sha256: str, settings: Settings) -> str | None:
     """Why a line with this bundle and engine is not ready; None when it is."""
     if settings.record.directory is None:
         return "records are off, and challenges are kept there"
     newest = latest_challenges(Path(settings.record.directory), 1)
     now = datetime.now(timezone.utc)
-    return not_ready(newest, bundle.sha256, engine_sha256, settings.challenge.max_age_hours, now)
+    return not_ready(newest, bundle_sha256, engine_sha256, settings.challenge.max_age_hours, now)

@@ -3,8 +3,8 @@
 Parts come in blocks. After each, every block of the last MOST_BLOCKS is tried as the one where a change began: the mean
 from there on is compared with the mean of all parts before it, those of the calibration and those of the run. Its
 Student t, with the uncertainty of both means in it, is turned into a standard normal number, and the largest of these
-raises the alarm when it passes a limit. A change that has not been seen yet is thereby never part of what it is compared
-with, however young the run. docs/drift.md derives the limit and says what is promised.
+raises the alarm when it passes a limit. A change that has not been seen yet is thereby never part of what it is
+compared with, however young the run. docs/drift.md derives the limit and says what is promised.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SMALLEST_SPREAD = 1e-6
 
 
 def limit_of(mean_blocks: float) -> float:
-    """What the largest of the windows' standard normal numbers passes, on one side, once in `mean_blocks` on average."""
+    """What the largest of the windows' standard normal numbers passes on one side once in `mean_blocks`, on average."""
     low, high = 1.0, 40.0
     for _ in range(60):
         middle = (low + high) / 2

@@ -135,17 +135,23 @@ class _Watch:
         self._watch: DriftWatch | None = None
         self._drift_alarm: Alarm | None = None
         self._burst_alarm: Alarm | None = None
-        self._raised = 0
 
     def take(self, look: _Look) -> None:
         if look.image is not None:
             if look.bundle_sha256 != self._bundle_sha256:
+                self._leave_version(look)
                 self._begin(look.bundle_sha256)
-                self._tell_drift(None, look)
             self._look_at(look.image, look)
         if self._burst is not None:
             self._last.append(look)
             self._tell_burst(self._burst, self._burst.add(look.rejected), look)
+
+    def _leave_version(self, look: _Look) -> None:
+        """A drift from the version before says nothing of this one's calibration: it ends, and may be found anew."""
+        alarm, self._drift_alarm = self._drift_alarm, None
+        if alarm is not None:
+            what = f"{alarm.what} (against version {str(self._bundle_sha256)[:12]}, which judges no longer)"
+            self._tell(replace(_ended(alarm, look), what=what))
 
     def _begin(self, bundle_sha256: str) -> None:
         """Compare with this bundle from here on."""
@@ -223,8 +229,7 @@ class _Watch:
         self, kind: str, what: str, advice: str, size: float, unit: str, since: Part | _Look, look: _Look
     ) -> Alarm:
         first = since.frame_index if isinstance(since, Part) else since.index
-        self._raised += 1
-        alarm = Alarm(self._raised, kind, what, advice, size, unit, since.utc, look.utc, first)
+        alarm = Alarm(self._counters.alarms.new_number(), kind, what, advice, size, unit, since.utc, look.utc, first)
         self._tell(alarm)
         return alarm
 

@@ -91,6 +91,9 @@ class LiveView:
             ("drift", _text(counters.drift_state, "dim")),
         ):
             facts.add_row(name, value)
+        if counters.ready_state:
+            style = "" if counters.ready_state == "ready" else "bold red"
+            facts.add_row("challenge", _text(counters.ready_state, style))
         for alarm in counters.alarms.standing():
             facts.add_row(_text("ALARM", "bold red"), _text(alarm.text(), "bold red"))
         body = Table.grid(expand=True, padding=(0, 2))

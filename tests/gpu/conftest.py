@@ -1,4 +1,5 @@
 import sys
+from collections import Counter
 from types import ModuleType
 
 import pytest
@@ -21,6 +22,9 @@ def install(patch, gpu):
     patch.setitem(sys.modules, "pycuda", package)
     patch.setitem(sys.modules, "pycuda.driver", gpu.pycuda)
     patch.setattr("edge.backends.cuda_driver.open_driver", lambda: gpu.library)
+    # what a failed test left open is of another GPU
+    patch.setattr("edge.backends.cuda_session._sessions", Counter())
+    patch.setattr("edge.backends.cuda_session._broken", set())
     patch.setattr(gpu_tensorrt, "read_cuda_device", lambda: DEVICE)
     patch.setattr(gpu_tensorrt, "kernel_image", lambda capability: b"kernels")
 

@@ -45,6 +45,8 @@ class FakeGpu:
         self._lose_at: int | None = None
         self._handles = itertools.count(0x7F00_0000_1000, 0x10)
         self._threads = threading.local()
+        # streams of several threads take turns: the emulated kernels run one at a time
+        self._running = threading.Lock()
         self.pycuda = self._pycuda()
         self.library = FakeLibrary(self)
 
@@ -83,20 +85,20 @@ class FakeGpu:
         if self._lost:
             raise LaunchError(f"{name} failed: unspecified launch failure")
         if not recordable:
-            for stream in self.streams.values():
-                if stream.recording is not None and stream.recorder == threading.get_ident():
+            for stream in [reference() for reference in self.streams.valuerefs()]:
+                if stream is not None and stream.recording is not None and stream.recorder == threading.get_ident():
                     stream.spoiled = True
                     raise LogicError(f"{name} failed: operation not permitted when stream is capturing")
 
     def view(self, address: int, size_bytes: int, *, pinned: bool = False) -> np.ndarray[Any, Any]:
         """Bytes at an address, which must lie inside one allocation; raises LaunchError as a device would."""
-        for start, buffer in (self.pinned if pinned else self.device).items():
+        for start, buffer in list((self.pinned if pinned else self.device).items()):
             if start <= address and address + size_bytes <= start + ctypes.sizeof(buffer):
                 return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(address))
         raise LaunchError(f"an illegal memory access: {size_bytes} bytes at {address:#x}")
 
     def is_pinned(self, address: int) -> bool:
-        return any(start <= address < start + ctypes.sizeof(buffer) for start, buffer in self.pinned.items())
+        return any(start <= address < start + ctypes.sizeof(buffer) for start, buffer in list(self.pinned.items()))
 
     def array(self, address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
         """The same as an array."""
@@ -117,7 +119,8 @@ class FakeGpu:
                 stream.pending.clear()
                 raise LaunchError("cuStreamSynchronize failed: unspecified launch failure")
             try:
-                work()
+                with self._running:
+                    work()
             except LaunchError:
                 # an illegal access breaks the context for good
                 self._lost = True
@@ -149,7 +152,7 @@ class FakeGpu:
             gpu.require("mem_alloc")
             if size_bytes <= 0:
                 raise LogicError("cuMemAlloc failed: invalid argument")
-            if sum(map(ctypes.sizeof, gpu.device.values())) + size_bytes > gpu.memory_bytes:
+            if sum(map(ctypes.sizeof, list(gpu.device.values()))) + size_bytes > gpu.memory_bytes:
                 raise OutOfMemory("cuMemAlloc failed: out of memory")
             return FakeAllocation(gpu, gpu.device, size_bytes)
 

@@ -116,6 +116,13 @@ def test_the_line_decides_on_the_engine_as_fp32_does_on_the_processor(calibrated
         assert [each["decision"] for each in ours] == [each["decision"] for each in theirs]
 
 
+def test_an_engine_s_line_asks_for_no_calibration_of_the_processor(calibrated, data, capsys):
+    bundle = load_bundle(calibrated)
+    files = {key: entry for key, entry in bundle.manifest.files.items() if key != "calibration_int8"}
+    write_bundle(bundle.path, bundle.manifest.model_copy(update={"files": files}), {})
+    assert len(verdicts(capsys, calibrated, data / "ng", "--backend", "tensorrt")) == 4
+
+
 def test_the_gate_and_the_evaluation_run_on_the_engine(calibrated, data, capsys):
     capsys.readouterr()
     arguments = ("gate", "--bundle", calibrated, "--data", data, "--ng", data / "ng", "--backend", "tensorrt", "--json")

@@ -237,6 +237,24 @@ def test_a_device_lost_while_it_computes_is_reset_and_opened_again_while_no_fram
     backend.close()
 
 
+def test_a_broken_context_is_reset_when_the_last_that_holds_it_lets_go(line_of, gpu):
+    line = line_of()
+    backend, beside = line.backend(), line.backend()
+    whole = score(backend, PARTS[-1]).score
+    gpu.lose()
+    with pytest.raises(ModelError, match="CUDA_ERROR_LAUNCH_FAILED"):
+        score(backend, PARTS[-1])
+    line.now_s += REOPEN_FIRST_S
+    with pytest.raises(ModelError, match=r"cannot be opened again: .*others have not let go of it yet"):
+        score(backend, PARTS[-1])
+    assert gpu.counts["reset"] == 0
+    beside.close()
+    assert gpu.counts["reset"] == 1
+    line.now_s += 2 * REOPEN_FIRST_S
+    assert score(backend, PARTS[-1]).score == whole
+    backend.close()
+
+
 def test_out_of_memory_for_a_larger_frame_frees_everything_and_smaller_ones_go_on(line_of, gpu):
     line = line_of()
     backend = line.backend()

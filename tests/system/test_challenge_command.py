@@ -1,6 +1,7 @@
-"""`edge-inspect challenge` on a tiny real bundle, and a line that will not start without it."""
+"""`edge-inspect challenge` on a tiny real bundle, a line that will not start without it, and one that outruns it."""
 
 import json
+import signal
 
 import pytest
 
@@ -8,9 +9,9 @@ from edge.bundle import load_bundle
 from edge.cli.readiness import require_challenge
 from edge.config import Settings
 from edge.errors import ChallengeError
-from tests.fakes import write_picture
+from tests.fakes import MjpegCamera, write_picture
 from tests.small_bundle import bad_part, good_part
-from tests.system.command_line import assert_refused, edge_here
+from tests.system.command_line import assert_refused, edge_here, running
 
 
 @pytest.fixture
@@ -77,6 +78,29 @@ def test_a_line_that_needs_a_challenge_does_not_start_without_one(bundle_path, g
     assert edge_here(here, *run, "--no-record").returncode == 1
     # files are no line
     assert edge_here(here, "--camera", golden / "good", "--bundle", bundle_path, "--no-record").returncode == 0
+
+
+def test_a_running_line_is_not_ready_with_a_version_that_was_not_challenged_and_judges_on(
+    bundle_path, golden, here, tmp_path
+):
+    (tmp_path / "config.yaml").write_text("challenge: {require: refuse}\n")
+    challenge = ("challenge", "--bundle", bundle_path, "--data", golden)
+    assert edge_here(here, *challenge).returncode == 0
+    camera = MjpegCamera(show=good_part)
+    with running("--camera", camera.url, "--bundle", bundle_path, "--json", cwd=tmp_path) as line:
+        line.wait_for_count(5)
+        assert "not ready" not in line.errors
+        assert edge_here(here, "threshold", "--bundle", bundle_path, "--set", 0.75).returncode == 0
+        after = load_bundle(bundle_path).sha256
+        line.wait_for(lambda told: [one["bundle_sha256"] for one in told].count(after) > 5)
+        line.signal(signal.SIGINT)
+        line.ended()
+    camera.kill()
+    assert "ALARM the line is not ready: the last challenge, of " in line.errors
+    assert "edge-inspect challenge --data FOLDER" in line.errors
+    first = next(told["frame_index"] for told in line.verdicts if told["bundle_sha256"] == after)
+    (alarm,) = json.loads(edge_here(here, "report", "--json").stdout)["alarms"]
+    assert (alarm["kind"], alarm["first_frame"], alarm["ended"]) == ("not ready", first, None)
 
 
 def test_doctor_tells_whether_a_line_that_needs_a_challenge_is_ready(bundle_path, golden, here, tmp_path):
