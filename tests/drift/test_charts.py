@@ -8,13 +8,13 @@ from edge.drift.charts import BLOCK_PARTS, Charts, Known
 RUNS, BLOCKS, MEAN_BLOCKS = 400, 500, 200.0
 
 
-def alarms_per_stated(reference_parts: int, draw, tolerance: float = 0.0) -> float:
+def alarms_per_stated(reference_parts: int, draw, tolerance: float = 0.0, change: float = 0.0) -> float:
     """False alarms of RUNS simulated runs of BLOCKS blocks, per those that the stated rate would give."""
     charts = Charts(Known.of(draw(reference_parts)), np.full(RUNS, tolerance), MEAN_BLOCKS)
     silent, blocks = np.ones(RUNS, bool), 0
     for _ in range(BLOCKS):
         blocks += int(silent.sum())
-        silent &= ~charts.add(draw(BLOCK_PARTS))
+        silent &= ~charts.add(change + draw(BLOCK_PARTS))
     return int((~silent).sum()) / (2 * blocks / MEAN_BLOCKS)
 
 
@@ -64,6 +64,10 @@ def test_a_change_below_the_tolerance_is_no_drift():
     charts = Charts(Known.of(random.normal(size=(400, 50))), np.full(50, 0.4), 1e5)
     for _ in range(300):
         assert not charts.add(0.25 + random.normal(size=(BLOCK_PARTS, 50))).any()
+
+
+def test_a_change_of_half_the_tolerance_keeps_the_stated_rate():
+    assert alarms_per_stated(400, normal(9), tolerance=0.4, change=0.2) < 1.0
 
 
 def test_a_change_is_found_and_dated():
