@@ -130,9 +130,10 @@ def test_the_summary_says_what_happened_and_where_the_records_are():
         tally.write(*look(i, decision))
     lines = run_summary(tally, counters, "/data/records").splitlines()
     assert lines[0] == "frames      3: 1 OK, 1 NG, 1 INVALID (black 1)"
-    assert lines[1] == "camera      5 dropped, 0 reconnects, 0 stalls"
-    assert lines[2].startswith("latency     p50 ")
-    assert lines[4:] == ["records     3 verdicts and 2 pictures in /data/records", "pictures    /data/records/images"]
+    assert lines[1] == "            last INVALID: fake camera: as the test says"
+    assert lines[2] == "camera      5 dropped, 0 reconnects, 0 stalls"
+    assert lines[3].startswith("latency     p50 ")
+    assert lines[5:] == ["records     3 verdicts and 2 pictures in /data/records", "pictures    /data/records/images"]
 
 
 def test_the_summary_names_what_was_not_saved():

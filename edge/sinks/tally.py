@@ -17,12 +17,14 @@ class RunTally:
     """A sink that only counts. One thread writes, any thread may read.
 
     reasons: verdicts per reason. latency: per stage, of inspected frames only. last: the newest verdict.
+    last_invalid: source and detail of the newest frame that could not be judged.
     """
 
     def __init__(self, window: int = 2048, now: Callable[[], float] = time.monotonic) -> None:
         self.reasons: Counter[Reason] = Counter()
         self.latency = {stage: LatencyWindow(window) for stage in STAGES}
         self.last: Verdict | None = None
+        self.last_invalid = ""
         self.frames = 0
         self._now = now
         self._started = now()
@@ -35,6 +37,9 @@ class RunTally:
         if verdict.decision is not Decision.INVALID:
             for stage, window in self.latency.items():
                 window.add(getattr(verdict.times, stage))
+        else:
+            named = frame.source in verdict.detail
+            self.last_invalid = verdict.detail if named else f"{frame.source}: {verdict.detail}"
         self.last = verdict
 
     def close(self) -> None: ...
@@ -62,6 +67,7 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
     lines = [
         f"frames      {counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, {counters.invalid} INVALID"
         + (f" ({why})" if why else ""),
+        *([f"            last INVALID: {tally.last_invalid}"] if tally.last_invalid else []),
         f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls",
     ]
     if tally.reasons[Reason.BELOW_THRESHOLD] + tally.reasons[Reason.ABOVE_THRESHOLD]:
