@@ -228,7 +228,7 @@ def test_parts_are_compared_with_what_the_version_that_judged_them_was_calibrate
             image = good_part(3000 + index)
             taken = replace(frame(index, CHANGES["light down"](image) if live is dark else image), utc=moment(index))
             watch.write(taken, inspector.inspect(taken))
-            wait_for(watch._looks.empty)
+            wait_for(lambda: watch._looks.waiting == 0)
         told.append(counters.drift_state)
         inspector.backend.close()
     watch.close()

@@ -68,7 +68,7 @@ class WatchedLine:
             frame = Frame(self.index, 0, moment(self.index), "test", change(plate(2000 + self.index)))
             self.watch.write(frame, self.inspector.inspect(frame))
             # as slow as a line; a picture that waits too long is left out
-            wait_for(lambda: self.watch._looks.empty())
+            wait_for(lambda: self.watch._looks.waiting == 0)
             self.index += 1
 
     def finished(self) -> list[Alarm]:

@@ -47,7 +47,7 @@ class ChallengedLine:
         taken = frame(self.index)
         self.watch.write(taken, inspector(bundle_sha256=bundle_sha256).inspect(taken))
         self.index += 1
-        wait_for(self.watch._looks.empty)
+        wait_for(lambda: self.watch._looks.waiting == 0)
 
     def waits(self):
         """So long that the records are looked at again."""

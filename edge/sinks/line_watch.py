@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,8 +18,7 @@ from edge.drift.measures import Placement, measure
 from edge.drift.reference import DriftReference, ReferenceBuilder
 from edge.drift.watch import Drift, DriftWatch, Part
 from edge.preprocess import Preprocess
-
-log = logging.getLogger("edge.drift")
+from edge.sinks.beside import Beside
 
 # pictures that may wait to be measured; a picture more is not measured
 _WAITING_PICTURES = 4
@@ -75,13 +71,11 @@ class LineWatch:
         on_alarm: Callable[[Alarm], None],
     ) -> None:
         self._drift_on = drift.watch
-        self._looks: queue.SimpleQueue[_Look | None] = queue.SimpleQueue()
         self._rejected: deque[bool] = deque(maxlen=_RECENT_PARTS)
         self._counters = counters
         counters.drift_state = "waiting for parts" if drift.watch else "off"
-        self._watch = _Watch(drift, burst, bundle_of, counters, on_alarm)
-        self._thread = threading.Thread(target=self._work, name="line-watch", daemon=True)
-        self._thread.start()
+        watch = _Watch(drift, burst, bundle_of, counters, on_alarm)
+        self._looks: Beside[_Look] = Beside("drift watch", watch.take, self._stopped)
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Take a verdict; keeps the picture only while it waits to be measured."""
@@ -92,23 +86,16 @@ class LineWatch:
         image = None
         telling = not rejected or sum(self._rejected) > _FEW_REJECTS
         # one thread adds, the other takes away: at worst a picture more or less waits
-        if self._drift_on and telling and self._looks.qsize() < _WAITING_PICTURES:
+        if self._drift_on and telling and self._looks.waiting < _WAITING_PICTURES:
             image = frame.image
         self._looks.put(_Look(verdict.bundle_sha256, frame.index, frame.utc, rejected, verdict.score, image))
 
     def close(self) -> None:
         """Look at what waits, for less than a second."""
-        self._looks.put(None)
-        self._thread.join(_CLOSE_S)
+        self._looks.close(_CLOSE_S)
 
-    def _work(self) -> None:
-        try:
-            while (look := self._looks.get()) is not None:
-                self._watch.take(look)
-        # a bug in here must be seen and must not take the inspection along
-        except Exception as error:
-            self._counters.drift_state = f"stopped by an error: {error}"
-            log.exception("the drift watch stopped by an unexpected error, inspection continues; please report it")
+    def _stopped(self, error: Exception) -> None:
+        self._counters.drift_state = f"stopped by an error: {error}"
 
 
 class _Watch:

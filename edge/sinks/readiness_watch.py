@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,8 +10,7 @@ from datetime import datetime
 from edge.alarms import NOT_READY, Alarm
 from edge.counters import RunCounters
 from edge.datatypes import Frame, Verdict
-
-log = logging.getLogger("edge.challenge")
+from edge.sinks.beside import Beside
 
 # challenges grow old, and are made beside a running line
 LOOK_EVERY_S = 5.0
@@ -55,9 +51,7 @@ class ReadinessWatch:
         self._judged_by: tuple[str, str] | None = None
         self._next_s = 0.0
         self._alarm: Alarm | None = None
-        self._looks: queue.SimpleQueue[_Look | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="readiness", daemon=True)
-        self._thread.start()
+        self._looks: Beside[_Look] = Beside("readiness watch", self._take, self._stopped)
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
         judged_by, now_s = (verdict.bundle_sha256, verdict.engine_sha256), self._now_s()
@@ -67,17 +61,10 @@ class ReadinessWatch:
 
     def close(self) -> None:
         """Look at what waits, for less than a second."""
-        self._looks.put(None)
-        self._thread.join(_CLOSE_S)
+        self._looks.close(_CLOSE_S)
 
-    def _work(self) -> None:
-        try:
-            while (look := self._looks.get()) is not None:
-                self._take(look)
-        # a bug in here must be seen and must not take the inspection along
-        except Exception as error:
-            self._counters.ready_state = f"unknown: stopped by an error: {error}"
-            log.exception("the readiness watch stopped by an unexpected error, inspection continues; please report it")
+    def _stopped(self, error: Exception) -> None:
+        self._counters.ready_state = f"unknown: stopped by an error: {error}"
 
     def _take(self, look: _Look) -> None:
         why, alarm = self._why_not(look.bundle_sha256, look.engine_sha256), self._alarm
