@@ -13,6 +13,7 @@ EdgeInspectError            exit code 1
 └── BundleError             4   missing, damaged, of another format version
     └── CalibrationMismatch 4   statistics of another engine or another preprocessing
 ModelError                  inside the loop: becomes an INVALID verdict, never an exit
+UndecodablePicture          likewise, where a frame's bytes are decoded; a UsageError where a command reads a file
 
 Each says what happened and with which values (`message`), and what to do next (`fix`).
 """
@@ -90,6 +91,10 @@ class BundleError(EdgeInspectError):
 
 class CalibrationMismatch(BundleError):
     """Statistics that were measured on another engine or another preprocessing."""
+
+
+class UndecodablePicture(ValueError):
+    """Bytes or a buffer that are not a whole picture of a supported kind; the text is fit for a Fault."""
 
 
 class ModelError(EdgeInspectError):

@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.datatypes import U8
+from edge.errors import UndecodablePicture as UndecodablePicture
 from edge.errors import UsageError
+from edge.jpeg import START as JPEG_START
+from edge.jpeg import decode_jpeg, jpeg_layout
 
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm", ".pbm"}
 )
-
-
-class UndecodablePicture(ValueError):
-    """Bytes or a buffer that are not a whole picture of a supported kind; the text is fit for a Fault."""
 
 
 def bgr_from_buffer(buffer: NDArray[Any], sensor_bits: int = 16) -> U8:
@@ -62,14 +61,18 @@ def _kind(buffer: NDArray[Any]) -> str:
     return f"{buffer.dtype} {'x'.join(str(side) for side in buffer.shape) or 'scalar'}"
 
 
-def decode_picture(encoded: bytes, sensor_bits: int = 16) -> U8:
+def decode_picture(encoded: bytes, sensor_bits: int = 16, max_megapixels: float = 50.0) -> U8:
     """Decode a picture file's bytes to uint8 (H, W, 3) BGR, pixels as stored: an EXIF rotation is not applied.
 
-    Raises UndecodablePicture for anything but one whole picture of a kind that `bgr_from_buffer` takes. Damage inside
-    a JPEG whose markers are intact cannot be told from its content; PNG has check sums and is safe.
+    Raises UndecodablePicture for anything but one whole picture of a kind that `bgr_from_buffer` takes, and for one of
+    more than max_megapixels, before it is decoded.
     """
     if not encoded:
         raise UndecodablePicture("the file is empty (0 bytes)")
+    if encoded.startswith(JPEG_START):
+        layout = jpeg_layout(encoded)
+        _refuse_large(layout.height_px, layout.width_px, max_megapixels)
+        return decode_jpeg(encoded, layout)
     cut = _cut_off(encoded)
     if cut is not None:
         raise UndecodablePicture(cut)
@@ -82,24 +85,28 @@ def decode_picture(encoded: bytes, sensor_bits: int = 16) -> U8:
     return bgr_from_buffer(buffer, sensor_bits)
 
 
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+def _refuse_large(height: int, width: int, max_megapixels: float) -> None:
+    if height * width > max_megapixels * 1e6:
+        raise UndecodablePicture(
+            f"{width}x{height} px are {height * width / 1e6:.1f} megapixels, camera.max_megapixels allows "
+            f"{max_megapixels:g}"
+        )
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def original_suffix(encoded: bytes) -> str | None:
     """.jpg or .png for the files that decode to the same pixels everywhere, whatever the settings; None for others."""
-    if encoded.startswith(_JPEG):
+    if encoded.startswith(JPEG_START):
         return ".jpg"
     # byte 24: bits of a channel; sixteen are cut to eight by a setting
     return ".png" if encoded.startswith(_PNG) and encoded[24] <= 8 else None
 
 
 def _cut_off(encoded: bytes) -> str | None:
-    """What shows that the file stops early, or None. OpenCV 4 fills the missing rows with grey and says nothing."""
-    if encoded.startswith(_JPEG):
-        # look behind the last start of scan: a thumbnail in the header has an end marker of its own
-        if encoded.find(b"\xff\xd9", max(0, encoded.rfind(b"\xff\xda"))) < 0:
-            return f"the JPEG is cut off after {len(encoded)} bytes: it has no end marker"
-    elif encoded.startswith(_PNG) and b"IEND" not in encoded[8:]:
+    """What shows that the file stops early, or None."""
+    if encoded.startswith(_PNG) and b"IEND" not in encoded[8:]:
         return f"the PNG is cut off after {len(encoded)} bytes: it has no end chunk"
     return None
 
