@@ -23,9 +23,9 @@ from edge.cli.progress import details_in, say
 from edge.cli.sample_folder import DETAILS, SampleFolder, folder_name, sample_folder
 from edge.config import Settings
 from edge.errors import UsageError
-from edge.opencv_camera import redact
 from edge.picture import read_picture
 from edge.promise import statement
+from edge.redact import redact
 from edge.versions import prepare_directory
 
 _COUNT = 60
