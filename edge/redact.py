@@ -24,6 +24,8 @@ _SECRET = r"[\w-]*(?:pass|pwd|pw|passphrase|token|secret|key|auth|user|usr|login
 
 # up to the last @ of the line: a password may hold @, /, #, ? and blanks, and too much hidden is better than too little
 _USER_INFO = re.compile(r"://[^\n]*@|\b[\w.%+-]+:(?!//)\S*@")
+# a password before a host that was forgotten; else a port would stand there
+_NO_HOST = re.compile(r"://(?!\[)[^\s/?#:@]*:(?!\d*(?:[\s:/?#;&,'\")!]|$))[^\s/?#]*")
 # what follows the host of an address, or the ? of something that was meant to be one
 _AFTER_HOST = re.compile(r"(?P<host>://[^\n/?#;&]*)(?P<rest>[/?#;&][^\n]*)|(?P<query>\?(?=[\w.%-]+=)[^\n]*)")
 _AFTER_HOST_IN_PIPELINE = re.compile(r"(?P<host>://[^\s\"'/?#;&]*)(?P<rest>[/?#;&][^\s\"']*)")
@@ -43,6 +45,7 @@ def redact(text: str) -> str:
     been redacted already stays as it is.
     """
     text = _USER_INFO.sub(lambda found: f"{'://' if found[0].startswith('://') else ''}{HIDDEN}@", text)
+    text = _NO_HOST.sub(f"://{HIDDEN}", text)
     if " ! " in text:
         text = _AFTER_HOST_IN_PIPELINE.sub(_without_values, _without_properties(text))
     else:

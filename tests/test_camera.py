@@ -206,7 +206,7 @@ def test_a_demo_without_its_pictures_is_a_camera_error(monkeypatch):
             r"no video within 1000 ms: 127\.0\.0\.1:9 does not answer \(Connection refused\)",
         ),
         ("rtsp://127.0.0.1:9/stream", "does not answer"),
-        ("http://:notaport/x", "no video"),
+        ("http://:notaport/x", "is not a port"),
     ],
 )
 def test_a_source_that_is_not_there_is_a_camera_error_with_a_fix(tmp_path, monkeypatch, spec, said):

@@ -13,6 +13,7 @@ SECRETS = [
     "rtsp://admin:a?s3cret@10.0.0.9/1",
     "rtsp://admin:a/b#c?d@s3cret word@10.0.0.9/1?channel=1",
     "rtsp:/admin:s3cret@10.0.0.9/1",
+    "rtsp://admin:554s3cret/10.0.0.9",
     "admin:s3cret@10.0.0.9",
     "http://10.0.0.9/video.cgi?user=admin&pwd=s3cret&rate=5",
     "http://10.0.0.9/video?access_token=s3cret",
