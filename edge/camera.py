@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from edge.camera_address import address_to_open
 from edge.config import CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError, UsageError
 from edge.file_sources import PacedPictures, PictureFiles, VideoFile
 from edge.opencv_camera import open_device, open_pipeline, open_stream
 from edge.picture import PICTURE_SUFFIXES, list_pictures
+from edge.redact import redact
 from edge.samples import sample_line
 
 DEMO_FPS = 15.0
@@ -54,7 +56,7 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     Device, address and pipeline are live, and so is `demo`, which shows the shipped sample line as a camera would.
     Files are not: nothing is skipped, and camera.fps paces them.
     """
-    spec = spec.strip()
+    spec = address_to_open(spec.strip(), settings)
     if names_files(spec):
         return _open_files(spec.removeprefix("file://"), settings)
     if spec == "demo":
@@ -95,7 +97,7 @@ def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
         raise CameraError(error.message, fix=error.fix) from error
     except OSError as error:
         raise CameraError(f"{path}: {error.strerror or error}", fix="check the path and its permissions") from error
-    raise CameraError(f"{spec!r}: no such file, folder or camera", fix=f"give {SOURCES}")
+    raise CameraError(f"{redact(spec)!r}: no such file, folder or camera", fix=f"give {SOURCES}")
 
 
 def _open_file(path: Path, settings: CameraSettings) -> FrameSource:

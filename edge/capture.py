@@ -22,6 +22,7 @@ from edge.datatypes import Fault, Frame, Reason
 from edge.errors import EdgeInspectError
 from edge.frame_slot import NewestFrameSlot
 from edge.freshness import FreshnessCheck
+from edge.redact import redact
 
 log = logging.getLogger(__name__)
 
@@ -244,4 +245,4 @@ class Capture:
 
 
 def _text(error: Exception) -> str:
-    return error.message if isinstance(error, EdgeInspectError) else f"{type(error).__name__}: {error}"
+    return redact(error.message if isinstance(error, EdgeInspectError) else f"{type(error).__name__}: {error}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from edge.challenge import Challenge, Look
 from edge.datatypes import Decision
 from edge.records import DATABASE_NAME, RecordStore, explained, opened_for_writing, utc_text
+from edge.redact import redact
 
 # another process may be recording: its commits take milliseconds
 _BUSY_S = 5.0
@@ -51,7 +52,7 @@ def latest_challenges(directory: Path, limit: int) -> list[Challenge]:
     return [
         Challenge(
             utc=datetime.fromisoformat(utc),
-            source=source,
+            source=redact(source),
             bundle_sha256=bundle,
             engine_sha256=engine,
             threshold=threshold,

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import ConfigError
+from edge.redact import redact
 
 
 class _Section(BaseModel):
@@ -26,6 +27,8 @@ Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class CameraSettings(_Section):
+    source: str | None = None
+    password_file: str | None = None
     open_timeout_ms: PositiveInt = 5000
     read_timeout_ms: PositiveInt = 2000
     reopen_first_ms: PositiveInt = 250
@@ -176,6 +179,12 @@ class Settings(_Section):
                 "a frame could be fresh enough to start and already too late"
             )
         return self
+
+    def record_json(self) -> str:
+        """All settings as JSON for the records, without the secrets of the camera's address."""
+        source = self.camera.source
+        shown = self.camera.model_copy(update={"source": None if source is None else redact(source)})
+        return self.model_copy(update={"camera": shown}).model_dump_json()
 
 
 def load_settings(path: Path) -> Settings:

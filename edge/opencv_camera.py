@@ -19,6 +19,7 @@ from edge.config import CameraSettings
 from edge.datatypes import Fault, Frame, Reason
 from edge.errors import CameraError
 from edge.picture import UndecodablePicture, bgr_from_buffer
+from edge.redact import redact
 
 log = logging.getLogger(__name__)
 
@@ -175,16 +176,3 @@ def _open(what: int | str, backend: int, parameters: Sequence[int]) -> cv2.Video
         return capture
     capture.release()
     return None
-
-
-_USER_INFO = re.compile(r"://\S*@")
-_SECRET_VALUE = re.compile(
-    r"(?i)\b([\w-]*(?:pass|passwd|password|pwd|pw|token|secret|api_?key|auth|user|user-id|usr|login)\s*=\s*)"
-    r"(\"[^\"]*\"|[^\s&;,\"']+)"
-)
-
-
-def redact(text: str) -> str:
-    """Remove user:password@ and the values of parameters such as password= from an address or a pipeline."""
-    # greedy on purpose: a password may itself contain @ or /; too much is hidden rather than too little
-    return _SECRET_VALUE.sub(r"\1***", _USER_INFO.sub("://***@", text))

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from edge.datatypes import STAGES, Decision, Reason, Region, StageTimes
 from edge.errors import RecordError
+from edge.redact import redact
 
 DATABASE_NAME = "verdicts.sqlite"
 IMAGES_NAME = "images"
@@ -294,7 +295,7 @@ class RecordStore:
                 interrupted=bool(row[4]),
                 software=row[5],
                 host=row[6],
-                info=RunInfo(*row[7:]),
+                info=_run_info(row[7:]),
             )
             for row in rows
         ]
@@ -321,11 +322,18 @@ class RecordStore:
 _VERDICT_COLUMNS = tuple(name for name in VerdictRecord.__dataclass_fields__ if name != "times")
 _READ_AS: dict[str, Callable[[Any], Any]] = {
     "utc": datetime.fromisoformat,
+    "detail": redact,
     "decision": Decision,
     "reason": Reason,
     "review": bool,
     "regions": lambda text: tuple(Region(*values) for values in json.loads(text)),
 }
+
+
+def _run_info(values: Sequence[Any]) -> RunInfo:
+    info = RunInfo(*values)
+    # records of older versions may hold what is hidden today
+    return replace(info, source=redact(info.source))
 
 
 def _verdict_record(row: tuple[Any, ...]) -> VerdictRecord:

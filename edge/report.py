@@ -14,6 +14,7 @@ from edge.datatypes import STAGES
 from edge.errors import UsageError
 from edge.metrics import rate_interval
 from edge.records import RecordStore, utc_text
+from edge.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -137,6 +138,7 @@ def build_report(
     if since is not None and until is not None and since >= until:
         raise UsageError(f"--since {utc_text(since)} is not before --until {utc_text(until)}", fix="swap them")
     runs = [store.run(run_id)] if run_id is not None else store.runs()
+    source = None if source is None else redact(source)
     known_sources = {run.info.source for run in runs}
     if source is not None and source not in known_sources:
         listed = ", ".join(sorted(known_sources)) or "none"

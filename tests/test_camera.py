@@ -16,7 +16,7 @@ from edge.config import CameraSettings
 from edge.datatypes import Reason
 from edge.errors import CameraError
 from edge.file_sources import Pace
-from edge.opencv_camera import OpenCvCamera, redact
+from edge.opencv_camera import OpenCvCamera
 from tests.fakes import picture, write_picture
 
 SETTINGS = CameraSettings(open_timeout_ms=1000, read_timeout_ms=500)
@@ -206,7 +206,7 @@ def test_a_demo_without_its_pictures_is_a_camera_error(monkeypatch):
             r"no video within 1000 ms: 127\.0\.0\.1:9 does not answer \(Connection refused\)",
         ),
         ("rtsp://127.0.0.1:9/stream", "does not answer"),
-        ("http://:notaport/x", "no video"),
+        ("http://:notaport/x", "is not a port"),
     ],
 )
 def test_a_source_that_is_not_there_is_a_camera_error_with_a_fix(tmp_path, monkeypatch, spec, said):
@@ -248,29 +248,6 @@ def test_a_pipeline_that_does_not_start_is_a_camera_error(monkeypatch):
 
 
 # credentials
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "rtsp://admin:s3cret@10.0.0.9:554/1",
-        "rtsp://admin:s3cret@with@10.0.0.9/1",
-        "rtsp://admin:s3cret/with@10.0.0.9/1",
-        "http://10.0.0.9/video.cgi?user=admin&pwd=s3cret&rate=5",
-        "http://10.0.0.9/video?access_token=s3cret",
-        "rtspsrc location=rtsp://admin:s3cret@10.0.0.9/1 ! decodebin ! appsink",
-        'rtspsrc user-id=admin user-pw="s3cret word" ! appsink',
-    ],
-)
-def test_credentials_are_removed_and_the_rest_stays_readable(address):
-    shown = redact(address)
-    assert "s3cret" not in shown and "admin" not in shown and "word" not in shown
-    assert "***" in shown
-    assert "10.0.0.9" in shown or "appsink" in shown
-
-
-def test_an_address_without_credentials_is_shown_as_it_is():
-    assert redact("rtsp://10.0.0.9:554/line/1?rate=5") == "rtsp://10.0.0.9:554/line/1?rate=5"
 
 
 def test_an_address_that_fails_shows_no_password():

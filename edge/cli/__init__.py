@@ -10,16 +10,20 @@ import signal
 import sys
 from pathlib import Path
 
+from edge.camera_address import warn_if_others_can_read
 from edge.cli.parser import parse
 from edge.config import Settings, load_settings
-from edge.errors import EdgeInspectError
+from edge.errors import EdgeInspectError, UsageError
 from edge.installation import check_siblings
+from edge.redact import redact
 
 INTERRUPTED = 130
 # how far the commands below step back for an inspection that runs on the same cores
 _NICENESS = 10
 # those that inspect, start to, or measure how fast inspection is
 _IN_FRONT = {"run", "demo", "teach", "benchmark", "doctor", "challenge"}
+
+_WITH_CAMERA = {"run", "teach"}
 
 # command → module of edge.cli and its function, imported only when asked for: start-up time counts on the line
 _ROOMS = {
@@ -54,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     arguments: None for those of the process, which is then this command's own.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    _log_to_standard_error()
     # a service manager's stop is a Ctrl-C to every command
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -66,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except EdgeInspectError as error:
-        print(f"edge-inspect: {error}", file=sys.stderr)
+        print(f"edge-inspect: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("edge-inspect: interrupted", file=sys.stderr)
@@ -79,9 +83,23 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+class _Redacting(logging.Formatter):
+    """No address with its password in the log, whoever wrote the line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
 def _run(options: argparse.Namespace) -> int:
     check_siblings()
     settings = settings_for(options)
+    _choose_camera(options, settings)
     _prepare_capture(settings)
     module, function = _ROOMS[options.command]
     code: int = getattr(importlib.import_module(f"edge.cli.{module}"), function)(options, settings)
@@ -93,6 +111,9 @@ def settings_for(options: argparse.Namespace) -> Settings:
     default = Path("config.yaml")
     path = options.config or (default if default.exists() else None)
     settings = Settings() if path is None else load_settings(path)
+    source = settings.camera.source
+    if path is not None and source is not None and redact(source) != source:
+        warn_if_others_can_read(path)
     overrides: dict[str, dict[str, object]] = {"camera": {}, "align": {}, "inspection": {}, "record": {}}
 
     def override(section: str, key: str, option: str) -> None:
@@ -114,6 +135,18 @@ def settings_for(options: argparse.Namespace) -> Settings:
     return settings.model_copy(
         update={name: getattr(settings, name).model_copy(update=values) for name, values in overrides.items()}
     )
+
+
+def _choose_camera(options: argparse.Namespace, settings: Settings) -> None:
+    """Commands that cannot do without a camera take that of the settings when none is named."""
+    if options.command not in _WITH_CAMERA or options.camera is not None:
+        return
+    if settings.camera.source is None:
+        raise UsageError(
+            "nothing to look at: neither --camera nor camera.source in the settings file",
+            fix="give --camera 0, --camera rtsp://USER@HOST/PATH, a folder of pictures, or demo",
+        )
+    options.camera = settings.camera.source
 
 
 def _prepare_capture(settings: Settings) -> None:

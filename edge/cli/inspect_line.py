@@ -239,7 +239,7 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         threshold=inspector.threshold,
         pixel_threshold=inspector.pixel_threshold,
         preprocess_sha256=bundle.preprocess.sha256,
-        config=settings.model_dump_json(),
+        config=settings.record_json(),
     )
 
 

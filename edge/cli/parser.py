@@ -108,9 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--camera",
-        required=True,
         help="camera number or device path, RTSP or HTTP URL, GStreamer pipeline, video file, "
-        "folder or glob of pictures, or `demo`",
+        "folder or glob of pictures, or `demo` (default: camera.source of the settings)",
     )
     _inspection(parser)
 
