@@ -11,11 +11,13 @@ from edge.camera_address import address_to_open
 from edge.config import CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError, UsageError
-from edge.file_sources import PacedPictures, PictureFiles, VideoFile
-from edge.opencv_camera import open_device, open_pipeline, open_stream
+from edge.file_sources import PacedPictures, PictureFiles
+from edge.network_camera import open_stream
+from edge.opencv_camera import open_device, open_pipeline
 from edge.picture import PICTURE_SUFFIXES, list_pictures
 from edge.redact import redact
 from edge.samples import sample_line
+from edge.video_file import VideoFile
 
 DEMO_FPS = 15.0
 SOURCES = (
@@ -28,17 +30,25 @@ class FrameSource(Protocol):
     """A camera, a stream or a pile of files.
 
     name: safe to show and store (credentials removed). live: time does not wait for the reader; frames may be dropped.
+    dropped: pictures so far that the source left out for newer ones.
     """
 
     name: str
     live: bool
 
+    @property
+    def dropped(self) -> int: ...
+
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a file source.
 
         `index` counts this source's reads from 0. A picture that exists but cannot be used comes as a Frame with a
-        fault. Raises CameraError when a live source is lost.
+        fault. `captured_ns` is when it was taken, as far as the source knows. Raises CameraError when a live source is
+        lost.
         """
+
+    def interrupt(self) -> None:
+        """Let a read that waits end soon, if that can be done; the only method that another thread may call."""
 
     def close(self) -> None: ...
 

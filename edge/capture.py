@@ -78,6 +78,7 @@ class Capture:
         self._stop = threading.Event()
         # touched by the grab thread
         self._source = open_frames()
+        self._dropped_before = 0
         self.name, self.live = self._source.name, self._source.live
         self._check = FreshnessCheck(freshness, self.live)
         self._frozen_since_ns: int | None = None
@@ -100,6 +101,7 @@ class Capture:
         """Stop grabbing and close the source, within half a second; a thread stuck in a driver is left behind."""
         self._stop.set()
         self._slot.close()
+        self._source.interrupt()
         self._thread.join(JOIN_TIMEOUT_S)
         # a file source that is only waiting for its pace is no driver in trouble
         if self._thread.is_alive() and self.live:
@@ -192,7 +194,7 @@ class Capture:
             frame = replace(frame, fault=self._check.fault(frame.image))
         self._counters.grabbed += 1
         self._slot.put(frame)
-        self._counters.dropped = self._slot.dropped
+        self._counters.dropped = self._slot.dropped + self._dropped_before + self._source.dropped
         if frame.fault is not None and frame.fault.reason is Reason.FROZEN:
             self._bear_frozen(frame.captured_ns)
             return
@@ -226,6 +228,7 @@ class Capture:
         self._reopening = True
         self._trouble = problem
         log.warning("%s: lost, opening it again: %s", self.name, problem)
+        self._dropped_before += self._source.dropped
         self._close_source()
         while not self._stop.wait(self._backoff_ms / 1000):
             self._backoff_ms = min(2 * self._backoff_ms, self._camera.reopen_max_ms)

@@ -122,7 +122,10 @@ def test_a_video_that_breaks_off_ends_with_a_fault_that_says_so(tmp_path):
     frames = read_all(open_source(str(tmp_path / "cut.avi"), SETTINGS))
     assert 1 < len(frames) < 40
     assert frames[-1].fault.reason is Reason.UNDECODABLE
-    assert frames[-1].fault.detail == f"the video breaks off after {len(frames) - 1} of 40 frames"
+    size = len(whole)
+    assert frames[-1].fault.detail == (
+        f"the video breaks off after {len(frames) - 1} frames ({size // 2} of {size} bytes)"
+    )
 
 
 def test_a_damaged_video_ends(tmp_path):
@@ -262,9 +265,20 @@ def test_an_address_that_fails_shows_no_password():
 class Driver:
     """What cv2.VideoCapture does, from a list of (grabbed, (decoded, buffer)) or exceptions."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, fourcc="YUYV", stamps_ms=()):
         self.answers = list(answers)
         self.released = False
+        self.properties = {cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*fourcc)}
+        self.stamps_ms = list(stamps_ms)
+
+    def get(self, wanted):
+        if wanted == cv2.CAP_PROP_POS_MSEC:
+            return self.stamps_ms.pop(0) if self.stamps_ms else 0.0
+        return self.properties[wanted]
+
+    def set(self, wanted, value):
+        self.properties[wanted] = value
+        return True
 
     def grab(self):
         answer = self.answers.pop(0)
@@ -278,6 +292,31 @@ class Driver:
 
     def release(self):
         self.released = True
+
+
+def test_a_picture_that_lay_in_the_drivers_buffer_is_as_old_as_the_driver_says():
+    now_ms = time.perf_counter_ns() / 1e6
+    camera = OpenCvCamera(Driver((True, (True, picture(1))), stamps_ms=[now_ms - 3000]), "cam", 16)
+    assert camera.read().captured_ns == pytest.approx((now_ms - 3000) * 1e6, abs=1e3)
+
+
+@pytest.mark.parametrize("stamp_ms", [0.0, -1.0, 1e15])
+def test_a_drivers_stamp_of_another_clock_is_not_believed(stamp_ms):
+    before_ns = time.perf_counter_ns()
+    camera = OpenCvCamera(Driver((True, (True, picture(1))), stamps_ms=[stamp_ms]), "cam", 16)
+    # a machine that has just started could have been up for less than the oldest stamp
+    assert camera.read().captured_ns >= before_ns or before_ns < opencv_camera.OLDEST_STAMP_NS
+
+
+def test_the_jpegs_of_a_device_are_looked_at_before_they_are_decoded():
+    whole = cv2.imencode(".jpg", np.tile(picture(1), (8, 8, 1)))[1].tobytes()
+    cut = whole[: len(whole) // 3] + b"\xff\xd9"
+    driver = Driver(*((True, (True, np.frombuffer(data, np.uint8)[None])) for data in (whole, cut)), fourcc="MJPG")
+    camera = OpenCvCamera(driver, "cam", 16)
+    assert driver.properties[cv2.CAP_PROP_CONVERT_RGB] == 0
+    frame, broken = camera.read(), camera.read()
+    assert frame.original == whole and frame.image.shape == np.tile(picture(1), (8, 8, 1)).shape
+    assert broken.image is None and broken.fault.reason is Reason.UNDECODABLE
 
 
 def test_a_frame_is_stamped_between_grab_and_decoding():
