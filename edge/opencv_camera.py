@@ -19,11 +19,13 @@ from edge.config import CameraSettings
 from edge.datatypes import Fault, Frame, Reason
 from edge.errors import CameraError
 from edge.picture import UndecodablePicture, bgr_from_buffer
+from edge.proxy import proxy_advice
 from edge.redact import redact
 
 log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_S = 1.0
+_CHECK_ADDRESS = "check address, user and password, and try the same address in a player such as VLC"
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 
 
@@ -114,7 +116,7 @@ def open_stream(url: str, settings: CameraSettings) -> OpenCvCamera:
     if capture is None:
         raise CameraError(
             f"{name}: no video within {settings.open_timeout_ms} ms: {_answer(url)}",
-            fix="check address, user and password, and try the same address in a player such as VLC",
+            fix="; ".join(filter(None, [_CHECK_ADDRESS, proxy_advice(url)])),
         )
     return OpenCvCamera(capture, name, settings.sensor_bits)
 
