@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -94,7 +95,7 @@ def open_demo(settings: CameraSettings, pictures: Sequence[Path] | None = None) 
 
 
 def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))  # noqa: PTH111 - pathlib raises RuntimeError for an unknown ~user
     if not spec:
         raise CameraError("the source is empty", fix=f"give {SOURCES}")
     try:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from edge.config import CameraSettings
 from edge.errors import CameraError
+from edge.proxy import with_proxy_advice
 from edge.redact import redact
 
 READ_BYTES = 1 << 20
@@ -129,14 +130,14 @@ def open_http(url: str, settings: CameraSettings) -> HttpStream:
     except HTTPError as error:
         raise CameraError(
             f"{name}: the camera answers {error.code}: {_REFUSED.get(error.code, error.reason)}",
-            fix="check address, user and password, and try the same address in a browser",
+            fix=with_proxy_advice("check address, user and password, and try the same address in a browser", url),
         ) from error
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         raise CameraError(
             f"{name}: no video within {settings.open_timeout_ms} ms: {authority} does not answer ({redact(said)})",
-            fix="check address, cable and power, and try the same address in a browser",
+            fix=with_proxy_advice("check address, cable and power, and try the same address in a browser", url),
         ) from error
     return HttpStream(response)
 

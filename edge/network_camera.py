@@ -12,6 +12,7 @@ from edge.errors import CameraError
 from edge.http_stream import open_http
 from edge.mjpeg_stream import MjpegStream
 from edge.multipart import boundary_of
+from edge.proxy import with_proxy_advice
 from edge.redact import redact
 from edge.video_decoder import VideoDecoder
 from edge.video_stream import OPTIONS, VideoStream
@@ -37,7 +38,7 @@ def open_stream(url: str, settings: CameraSettings) -> MjpegStream | VideoStream
                 fix="look up the address of the camera's MJPEG or RTSP stream in its manual",
             )
     timeouts = settings.open_timeout_ms / 1000, settings.read_timeout_ms / 1000
-    fix = "check address, user and password, and try the same address in a player such as VLC"
+    fix = with_proxy_advice("check address, user and password, and try the same address in a player such as VLC", url)
     try:
         container = av.open(url, timeout=timeouts, options={**OPTIONS, "protocol_whitelist": PROTOCOLS})
     except (av.FFmpegError, ValueError) as error:

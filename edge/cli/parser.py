@@ -37,6 +37,7 @@ from edge.cli.options import (
 from edge.cli.recalibrate_options import add_recalibrate
 from edge.cli.teach_options import add_teach
 from edge.cli.threshold_options import add_threshold
+from edge.config import at_home
 from edge.errors import UsageError
 
 TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
@@ -72,7 +73,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             f"`{options.command}` knows no {unknown[0]!r}",
             fix=_nearest(unknown[0], known, f"edge-inspect {options.command} --help"),
         )
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, _at_home(value))
     return options
+
+
+def _at_home(path: Path) -> Path:
+    """A service file, or a quoted word, brings its ~ along."""
+    try:
+        return Path(at_home(str(path)))
+    except ValueError as error:
+        raise UsageError(str(error), fix="give the whole path") from error
 
 
 def _nearest(word: str, known: Iterable[str], manual: str) -> str:
