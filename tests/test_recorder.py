@@ -160,29 +160,65 @@ def test_a_patient_recorder_holds_the_inspection_up_instead_of_skipping(tmp_path
     wait_for(lambda: counters.record_state == "recording")
     for index in range(8):
         sink.write(*look(index, NG))
-    sink.drain(threading.Event())
+    sink.drain(threading.Event(), pytest.fail)
     sink.close()
     assert counters.images_skipped == 0
     assert [row.image_state for row in stored(tmp_path)] == ["stored"] * 8
 
 
-def test_draining_ends_when_it_is_told_to_stop(tmp_path, monkeypatch):
-    let_go = threading.Event()
-    slow = pictures.PictureFiles.store
+def slow_store(monkeypatch, seconds):
+    real = pictures.PictureFiles.store
 
     def store(self, *arguments):
-        assert let_go.wait(10)
-        return slow(self, *arguments)
+        time.sleep(seconds)
+        return real(self, *arguments)
 
     monkeypatch.setattr(pictures.PictureFiles, "store", store)
-    sink = recorder(tmp_path, patient=True)
-    sink.write(*look(1, NG))
-    stop = threading.Event()
-    threading.Timer(0.1, stop.set).start()
-    sink.drain(stop)
-    assert stop.is_set()
-    let_go.set()
+
+
+def test_a_stop_waits_for_slow_pictures_as_long_as_they_become_fewer(tmp_path, monkeypatch):
+    slow_store(monkeypatch, 0.15)
+    counters, told = RunCounters(), []
+    sink = recorder(tmp_path, counters)
+    for index in range(12):
+        sink.write(*look(index, NG))
+    sink.drain(threading.Event(), told.append)
     sink.close()
+    assert [row.image_state for row in stored(tmp_path)] == ["stored"] * 12
+    assert counters.record_state == "closed"
+    assert told and told[0].endswith(" pictures")
+
+
+def test_a_stop_that_is_told_to_give_up_saves_the_verdicts_and_says_how_many_pictures_it_gave_up(tmp_path, monkeypatch):
+    slow_store(monkeypatch, 0.2)
+    counters, give_up = RunCounters(), threading.Event()
+    sink = recorder(tmp_path, counters)
+    for index in range(40):
+        sink.write(*look(index, NG))
+    threading.Timer(0.3, give_up.set).start()
+    sink.drain(give_up, lambda what: None)
+    sink.close()
+    states = [row.image_state for row in stored(tmp_path)]
+    skipped = states.count("skipped")
+    assert len(states) == counters.recorded == 40 and skipped > 20
+    assert counters.record_state == f"closed: 0 verdicts and {skipped} pictures not saved (given up, as asked)"
+
+
+def test_a_stop_waits_for_a_lock_that_another_program_holds(tmp_path):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0))
+    wait_for(lambda: counters.recorded == 1)
+    other = sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    sink.write(*look(1))
+    wait_for(lambda: counters.record_state.startswith("locked"))
+    threading.Timer(1.5, lambda: other.execute("ROLLBACK")).start()
+    told = []
+    sink.drain(threading.Event(), told.append)
+    sink.close()
+    assert counters.recorded == 2
+    assert told[0].startswith("1 verdicts and 0 pictures (locked: another program holds the records")
 
 
 def test_pictures_beyond_the_queue_are_skipped_and_counted_but_their_rows_stay(tmp_path):

@@ -16,6 +16,8 @@ logger = logging.getLogger("edge.records")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM}
+# kinds of trouble that end by themselves
+_PASSING = {"locked", "damaged", "deleted", "unexpected"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,23 @@ class RecordState:
             logger.warning("recording again; %d verdicts lost so far", self._counters.records_lost)
         self._logged_kind = kind
 
-    def publish_end(self, unsaved_rows: int, unsaved_pictures: int, reason: str = "there was no time left") -> None:
+    @property
+    def passing(self) -> bool:
+        """Verdicts cannot be written now, and soon may be."""
+        return self.rows is not None and self.rows.kind in _PASSING
+
+    @property
+    def refused(self) -> bool:
+        """The disk takes nothing, and waiting alone will not help."""
+        return any(trouble is not None and trouble.kind not in _PASSING for trouble in (self.rows, self.pictures))
+
+    def left(self, waiting_rows: int, waiting_pictures: int) -> str:
+        """What a stop waits for, in words."""
+        if self.rows is not None:
+            return f"{waiting_rows} verdicts and {waiting_pictures} pictures ({self.rows.text})"
+        return f"{waiting_pictures} pictures"
+
+    def publish_end(self, unsaved_rows: int, unsaved_pictures: int, reason: str) -> None:
         """The last word: what could not be saved, and why."""
         if not unsaved_rows and not unsaved_pictures:
             self._counters.record_state = "closed"

@@ -45,6 +45,9 @@ _CLOSE_S = 1.0
 # how long a verdict may wait for its picture's place in the queue, where frames wait too; a stop must not feel it
 _PATIENCE_S = 0.4
 _DRAIN_POLL_S = 0.01
+# a stop waits for a disk or a lock that does nothing; a large picture on a slow, busy machine takes a few seconds
+_STILL_S = 15.0
+_TELL_FIRST_S, _TELL_EVERY_S = 0.5, 2.0
 
 
 def _utc_now() -> datetime:
@@ -84,6 +87,7 @@ class Recorder:
         self._commit_ns = settings.commit_every_ms * _MS
         self._ok_seen = 0
         self._closing = False
+        self._end_reason = ""
         self._alarms: deque[Alarm] = deque()
 
         # below: the writer thread only
@@ -112,11 +116,33 @@ class Recorder:
         self._alarms.append(alarm)
         self._queue.wake()
 
-    def drain(self, stop: threading.Event) -> None:
-        """Wait until every picture is written, the disk refuses, or `stop` is set; `close` gives them a second only."""
-        while self._thread.is_alive() and self._queue.waiting()[1] and not stop.wait(_DRAIN_POLL_S):
-            if self._state.rows is not None or self._state.pictures is not None:
+    def drain(self, give_up: threading.Event, tell: Callable[[str], None]) -> None:
+        """Wait while what is to be written becomes less; `close` gives it a second only.
+
+        Ends when everything is written, when the disk is full or refuses, when nothing was written for some seconds, or
+        when `give_up` is set. tell: called every two seconds with what is left.
+        """
+        left, moved_s = self._queue.waiting(), time.monotonic()
+        told_s = moved_s + _TELL_FIRST_S - _TELL_EVERY_S
+        while self._thread.is_alive() and not self._state.refused:
+            # `close` has time for a commit
+            if left[0] <= _ROWS_PER_COMMIT and not left[1] and not self._state.passing:
                 return
+            now_s = time.monotonic()
+            if give_up.is_set():
+                self._end_reason = "given up, as asked"
+                return
+            if now_s - moved_s > _STILL_S:
+                self._end_reason = f"nothing could be written for {_STILL_S:.0f} s"
+                return
+            if now_s - told_s >= _TELL_EVERY_S:
+                told_s = now_s
+                tell(self._state.left(*left))
+            # no wait on the event: its lock is not to be held when a signal sets it in this thread
+            time.sleep(_DRAIN_POLL_S)
+            before, left = left, self._queue.waiting()
+            if left != before:
+                moved_s = now_s
 
     def close(self) -> None:
         """Save what waits; returns within about a second, and logs what could not be saved."""
@@ -124,7 +150,8 @@ class Recorder:
         self._queue.wake()
         self._thread.join(_CLOSE_S)
         if self._thread.is_alive():
-            self._state.publish_end(*self._queue.waiting(), reason="the disk did not answer within a second")
+            rows, pictures = self._queue.waiting()
+            self._state.publish_end(rows, pictures, self._end_reason or "writing did not end within a second")
 
     def _is_kept(self, verdict: Verdict) -> bool:
         if verdict.decision is not Decision.OK or verdict.review:
@@ -336,4 +363,4 @@ class Recorder:
                 self._state.rows = trouble_of(error, self.directory)
         if self._database is not None:
             self._database.close()
-        self._state.publish_end(rows, len(skipped))
+        self._state.publish_end(rows, len(skipped), self._end_reason or "there was no time left")
