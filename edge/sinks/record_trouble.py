@@ -6,11 +6,13 @@ import errno
 import logging
 import os
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.counters import RunCounters
 from edge.errors import EdgeInspectError
+from edge.sinks.set_aside import is_damaged
 
 logger = logging.getLogger("edge.records")
 
@@ -29,9 +31,9 @@ class Trouble:
 
 
 def trouble_of(error: Exception, directory: Path) -> Trouble:
-    """Name the cause of an OSError, an sqlite3.Error or a RecordError met while writing below `directory`."""
+    """Name the cause of an error met while writing below `directory`."""
     text = str(error)
-    if isinstance(error, EdgeInspectError):
+    if isinstance(error, EdgeInspectError) and not is_damaged(error):
         return Trouble("refused", error.message)
     number = error.errno if isinstance(error, OSError) else None
     free_mb = _free_mb(directory)
@@ -43,8 +45,10 @@ def trouble_of(error: Exception, directory: Path) -> Trouble:
         return Trouble("no permission", f"no permission to write {directory}")
     if "is locked" in text or "is busy" in text:
         return Trouble("locked", f"locked: another program holds the records in {directory}")
-    if "malformed" in text or "not a database" in text:
-        return Trouble("damaged", f"damaged: move the database in {directory} away to start a new one")
+    if is_damaged(error):
+        return Trouble("damaged", f"damaged: the database in {directory} will be kept under another name")
+    if not isinstance(error, (OSError, sqlite3.Error)):
+        return Trouble("unexpected", f"an unexpected error: {type(error).__name__}: {error}")
     if directory.exists() and not directory.is_dir():
         return Trouble("not a directory", f"not a directory: {directory} is a file")
     return Trouble("cannot write", f"cannot write {directory}: {text}")
@@ -122,6 +126,3 @@ class RecordState:
         state = f"closed: {unsaved_rows} verdicts and {unsaved_pictures} pictures not saved ({cause})"
         self._counters.record_state = state
         logger.error(state)
-
-    def publish_bug(self, error: Exception) -> None:
-        self._counters.record_state = f"stopped by an unexpected error: {error}"
