@@ -11,6 +11,7 @@ from edge.alarms import AlarmBoard
 class RunCounters:
     """Counts since the start. Every number has one writer at a time, so no lock is needed; any thread may read.
 
+    undelivered: verdicts that the reader of `--json` did not get.
     late_results: verdicts that came after the watchdog had spoken for their frame, and were discarded. review: OK parts
     in the unsure band. stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running,
     stalled (the driver has not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is
@@ -27,6 +28,7 @@ class RunCounters:
     invalid: int = 0
     late_results: int = 0
     sink_errors: int = 0
+    undelivered: int = 0
     # capture: the grab thread, but for stalls, which the taking side counts
     grabbed: int = 0
     dropped: int = 0

@@ -6,29 +6,35 @@ import json
 from collections.abc import Callable
 from typing import TextIO
 
+from edge.counters import RunCounters
 from edge.datatypes import Frame, Verdict
 
 
 class JsonLines:
     """Print `Verdict.as_json` per line, flushed, so that a reader on a pipe sees each verdict at once.
 
-    request_stop: called once, when the reader has gone; nothing is written after that.
+    broken: told why, once, when the stream takes no more, as the reader has gone or the disk behind it is full. Nothing
+    is written after that, and `counters.undelivered` counts.
     """
 
-    def __init__(self, stream: TextIO, request_stop: Callable[[], None]) -> None:
+    def __init__(self, stream: TextIO, counters: RunCounters, broken: Callable[[str], None]) -> None:
         self._stream = stream
-        self._request_stop = request_stop
-        self._broken = False
+        self._counters = counters
+        self._tell_broken = broken
+        self._is_broken = False
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        if self._broken:
+        if self._is_broken:
+            self._counters.undelivered += 1
             return
         try:
             self._stream.write(json.dumps(verdict.as_json(frame.source)) + "\n")
             self._stream.flush()
         # a stream that was closed in this process raises ValueError
-        except (BrokenPipeError, ValueError):
-            self._broken = True
-            self._request_stop()
+        except (OSError, ValueError) as error:
+            self._is_broken = True
+            self._counters.undelivered += 1
+            gone = isinstance(error, (BrokenPipeError, ValueError))
+            self._tell_broken("its reader has gone" if gone else getattr(error, "strerror", None) or str(error))
 
     def close(self) -> None: ...

@@ -85,7 +85,8 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
     if records is None:
         lines.append("records     none: recording is off")
     else:
-        lost = [f"{counters.records_lost} verdicts lost"] if counters.records_lost else []
+        unrecorded = max(counters.records_lost, counters.frames - counters.recorded)
+        lost = [f"{unrecorded} verdicts NOT RECORDED"] if unrecorded else []
         lost += [f"{counters.images_skipped} pictures skipped"] if counters.images_skipped else []
         lines.append(
             f"records     {counters.recorded} verdicts and {counters.images_stored} pictures in {records}"
@@ -95,4 +96,6 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
             lines.append(f"pictures    {records}/images")
         if counters.record_state not in ("closed", "recording"):
             lines.append(f"            {counters.record_state}")
+    if counters.undelivered:
+        lines.append(f"json        {counters.undelivered} verdicts not delivered: standard output took no more")
     return "\n".join(lines)

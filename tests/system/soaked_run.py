@@ -88,7 +88,7 @@ def run(directory: Path, frames: int, bundle: Path | None) -> dict:
     capture = Capture(lambda: GeneratedPictures(frames), settings.camera, settings.freshness, counters)
     recorder = Recorder(settings.record, info, counters, looking.preprocess.field_of_view)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        sinks = [tally, recorder, JsonLines(nowhere, lambda: None), watch]
+        sinks = [tally, recorder, JsonLines(nowhere, counters, lambda why: None), watch]
         run_loop(capture, looking, sinks, settings, counters, stop=threading.Event())
         capture.close()
         recorder.close()
