@@ -17,7 +17,8 @@ from edge.errors import UsageError
 from edge.manifest import Manifest
 from edge.metrics import DefectChannel
 from edge.normals import picture_sha256
-from edge.picture import list_pictures, read_picture
+from edge.picture import list_pictures
+from edge.picture_reader import read_picture
 from edge.verdict import FieldOfView
 
 # maps and masks are compared at this side, whatever side a method's own map has: figures of methods stay comparable

@@ -35,7 +35,7 @@ from edge.metrics import (
     rate_interval,
     recall_at_fpr,
 )
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.preprocess import Preprocess
 
 Progress = Callable[[int, int], None]

@@ -23,6 +23,8 @@ Positive = Annotated[float, Field(gt=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
+# where pictures are decoded without settings at hand
+MAX_MEGAPIXELS = 50.0
 
 
 class CameraSettings(_Section):
@@ -34,6 +36,8 @@ class CameraSettings(_Section):
     height_px: PositiveInt | None = None
     fps: Positive | None = None
     sensor_bits: Literal[10, 12, 14, 16] = 16
+    max_megapixels: Positive = MAX_MEGAPIXELS
+    max_file_mb: Positive = 256
 
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:

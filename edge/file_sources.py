@@ -13,7 +13,8 @@ import cv2
 from edge.config import CameraSettings
 from edge.datatypes import U8, Fault, Frame, Reason
 from edge.errors import CameraError
-from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture, original_suffix
+from edge.picture import UndecodablePicture, bgr_from_buffer, original_suffix
+from edge.picture_reader import PictureReader
 
 # a container may only estimate how many frames it holds; fewer missing than this share are not held against it
 FRAME_COUNT_TOLERANCE = 0.05
@@ -48,10 +49,10 @@ class PictureFiles:
 
     live = False
 
-    def __init__(self, paths: Sequence[Path], fps: float | None, sensor_bits: int, name: str) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float | None, reader: PictureReader, name: str) -> None:
         self.name = name
         self._paths = tuple(paths)
-        self._sensor_bits = sensor_bits
+        self._reader = reader
         self._pace = Pace(fps)
         self._reads = 0
 
@@ -62,24 +63,13 @@ class PictureFiles:
         self._pace.wait()
         index, self._reads = self._reads, self._reads + 1
         path = self._paths[index]
-        encoded, image, fault = _read(path, self._sensor_bits)
-        original = encoded if image is not None and original_suffix(encoded) else None
-        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), str(path), image, fault, original)
+        looked = self._reader.look(path)
+        original = looked.encoded if looked.image is not None and original_suffix(looked.encoded) else None
+        now_ns, utc = time.perf_counter_ns(), datetime.now(timezone.utc)
+        return Frame(index, now_ns, utc, str(path), looked.image, looked.fault, original)
 
     def close(self) -> None:
         self._pace.end()
-
-
-def _read(path: Path, sensor_bits: int) -> tuple[bytes, U8 | None, Fault | None]:
-    """A file's bytes, and its picture or why it has none."""
-    encoded = b""
-    try:
-        encoded = path.read_bytes()
-        return encoded, decode_picture(encoded, sensor_bits), None
-    except UndecodablePicture as error:
-        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error}")
-    except OSError as error:
-        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error.strerror or error}")
 
 
 class PacedPictures:
@@ -92,12 +82,13 @@ class PacedPictures:
 
     live = True
 
-    def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float, reader: PictureReader, name: str) -> None:
         self.name = name
         self._order = [path for before, path in zip([paths[-1], *paths], paths, strict=False) if path != before]
         # nothing is left of one path, or of one path repeated
         self._order = self._order or [paths[0]]
-        self._decoded = {path: _read(path, sensor_bits)[1:] for path in self._order}
+        looks = {path: reader.look(path) for path in self._order}
+        self._decoded = {path: (look.image, look.fault) for path, look in looks.items()}
         self._pace = Pace(fps)
         self._reads = 0
 

@@ -13,6 +13,7 @@ from edge.bundle import MANIFEST, ModelBundle, load_bundle
 from edge.cli import make_bundle
 from edge.cli.optional import needs
 from edge.cli.parser import parse
+from edge.cli.pictures import reader_of
 from edge.cli.progress import progress_bar, say
 from edge.config import Settings
 from edge.datatypes import U8
@@ -41,7 +42,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
     needs("benchmarks.labelled", "train").list_test_pictures(options.data)
     methods = _methods(options.methods, options.variant)
     settings = make_bundle.on_the_processor(settings)
-    parts = list(read_normals(options.data))
+    parts = list(read_normals(options.data, reader_of(options, settings)))
     bundles = {
         method: [_bundle_of(options, settings, method, seed, parts) for seed in options.seeds] for method in methods
     }
