@@ -177,15 +177,30 @@ def _no_picture(path: Path, links_out: bool) -> str | None:
 
 
 def _left_out(reasons: dict[Path, str]) -> str:
-    """2 sub-folder (cam1, cam2), 1 hidden (.DS_Store)."""
+    """2 sub-folder (cam1 with 4 pictures, old), 1 hidden (.DS_Store)."""
     names: dict[str, list[str]] = {}
     for path, reason in sorted(reasons.items(), key=lambda item: natural_key(item[0])):
-        names.setdefault(reason, []).append(path.name)
+        names.setdefault(reason, []).append(_named(path))
     return ", ".join(f"{len(each)} {reason} ({_few(each)})" for reason, each in names.items())
+
+
+def _named(path: Path) -> str:
+    """A folder's name says how many pictures are in it."""
+    try:
+        inside = sum(_no_picture(entry, True) is None for entry in path.iterdir()) if path.is_dir() else 0
+    except OSError:
+        inside = 0
+    return f"{path.name} with {inside} pictures" if inside else path.name
 
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def class_folders(root: Path) -> list[Path]:
+    """The folders in a folder, by name; hidden ones, and what archives leave behind, hold no data."""
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    return [place for place in found if place.is_dir() and not place.name.startswith((".", "__MACOSX"))]
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:

@@ -69,20 +69,20 @@ class PictureReader:
             encoded = self._bytes_of(path)
             image = self._decoded(encoded)
             return PictureLook(encoded, image, self.fault(image))
-        except UndecodablePicture as error:
-            return PictureLook(encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error}"))
-        except OSError as error:
-            return PictureLook(encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error.strerror or error}"))
-        except MemoryError:
-            return PictureLook(b"", None, Fault(Reason.UNDECODABLE, f"{path.name}: not enough memory to read it"))
         # whatever a decoder raises: the next file must be looked at
         except Exception as error:  # noqa: BLE001
-            detail = f"{path.name}: {type(error).__name__}: {error}"
-            return PictureLook(encoded, None, Fault(Reason.UNDECODABLE, detail))
+            return PictureLook(encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {_reason(error)}"))
 
     def read(self, path: Path) -> U8:
         """The picture of a file that must be there, whatever it shows; raises UsageError."""
         return required(path, self.look(path))
+
+    def stored(self, path: Path) -> NDArray[Any]:
+        """The pixels of a mask or the like, as they are stored; raises UsageError."""
+        try:
+            return decode_buffer(self._bytes_of(path), self._camera.max_megapixels)
+        except Exception as error:
+            raise _unusable(path, _reason(error)) from error
 
     def fault(self, image: U8) -> Fault | None:
         """What the line would say of this picture alone, before it is judged; None without `freshness`."""
@@ -129,10 +129,21 @@ def required(path: Path, looked: PictureLook) -> U8:
     if looked.image is not None:
         return looked.image
     assert looked.fault is not None
-    raise UsageError(
-        f"{path}: {looked.fault.detail.removeprefix(f'{path.name}: ')}",
-        fix="replace or remove this file, or change the setting that is named",
-    )
+    raise _unusable(path, looked.fault.detail.removeprefix(f"{path.name}: "))
+
+
+def _unusable(path: Path, reason: str) -> UsageError:
+    return UsageError(f"{path}: {reason}", fix="replace or remove this file, or change the setting that is named")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UndecodablePicture):
+        return str(error)
+    if isinstance(error, OSError):
+        return str(error.strerror or error)
+    if isinstance(error, MemoryError):
+        return "not enough memory to read it"
+    return f"{type(error).__name__}: {error}"
 
 
 def read_picture(path: Path) -> U8:

@@ -18,8 +18,9 @@ _MOST = 0.5
 class TurnedAway:
     """Collects pictures that are INVALID by what they show, and what setting would let them pass."""
 
-    def __init__(self, settings: FreshnessSettings) -> None:
+    def __init__(self, settings: FreshnessSettings, what: str = "pictures of good parts") -> None:
         self._settings = settings
+        self._what = what
         self._names: dict[Reason, list[str]] = {}
         self._first: dict[Reason, str] = {}
         # of the pictures turned away: their brightest pixels, and the largest share that is saturated
@@ -48,9 +49,8 @@ class TurnedAway:
     def summary(self, total: int) -> str:
         """3 of 40 pictures would be INVALID on the line, and are left out: 2 saturated (a.png: why), 1 black (...)."""
         reasons = [f"{len(names)} {reason} ({self._first[reason]})" for reason, names in self._names.items()]
-        return (
-            f"{len(self)} of {total} pictures of good parts would be INVALID on the line, and are left out: "
-            + ", ".join(reasons)
+        return f"{len(self)} of {total} {self._what} would be INVALID on the line, and are left out: " + ", ".join(
+            reasons
         )
 
     def refuse_most(self, total: int, fitting_sensor_bits: int | None = None) -> None:

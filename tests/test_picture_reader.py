@@ -148,7 +148,7 @@ def test_a_few_such_parts_are_left_out_and_told(tmp_path):
 
 def test_what_is_left_out_of_a_folder_is_told_with_counts_and_reasons(tmp_path):
     folder = parts_of(tmp_path / "parts", 3)
-    (folder / "cam1").mkdir()
+    parts_of(folder / "cam1", 2)
     for name in ("notes.txt", "no_suffix", "a.png.part", "b.raw"):
         (folder / name).write_bytes(b"x")
     (folder / ".DS_Store").write_bytes(b"x")
@@ -157,7 +157,7 @@ def test_what_is_left_out_of_a_folder_is_told_with_counts_and_reasons(tmp_path):
     assert len(PictureReader(notice=said.append).pictures_in(folder)) == 3
     assert said == [
         f"{folder}: 3 pictures; left out: 1 hidden (.DS_Store), 4 without a picture's suffix (a.png.part, b.raw, "
-        "no_suffix, ...), 1 sub-folder (cam1), 1 link to nothing (gone.png)"
+        "no_suffix, ...), 1 sub-folder (cam1 with 2 pictures), 1 link to nothing (gone.png)"
     ]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from edge.datatypes import F32, U8
 from edge.errors import PartNotFound, UsageError
 from edge.normals import held_out_split, normals_folder, picture_sha256, read_normals
+from edge.picture import class_folders
 from edge.picture_reader import PLAIN, PictureReader
 from edge.preprocess import Preprocess
 
@@ -99,7 +100,7 @@ def load_weak(data: Path, preprocess: Preprocess, normals: Normals, reader: Pict
     root = data / "train" / "weak"
     fields, kinds, hashes = [], [], []
     good = set(normals.hashes)
-    for folder in _folders(root):
+    for folder in class_folders(root):
         for path in reader.pictures_in(folder):
             picture = reader.read(path)
             sha256 = picture_sha256(picture)
@@ -171,11 +172,5 @@ def _field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
 
 def _test_hashes(data: Path, reader: PictureReader) -> dict[str, Path]:
     """Pixel hash → path of every picture below test/."""
-    paths = (path for folder in _folders(data / "test") for path in reader.pictures_in(folder))
+    paths = (path for folder in class_folders(data / "test") for path in reader.pictures_in(folder))
     return {picture_sha256(reader.read(path)): path for path in paths}
-
-
-def _folders(root: Path) -> list[Path]:
-    """Of a hidden folder, such as a notebook's checkpoints, nothing is meant as data."""
-    found = root.iterdir() if root.is_dir() else ()
-    return sorted(folder for folder in found if folder.is_dir() and not folder.name.startswith("."))

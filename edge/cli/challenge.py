@@ -26,6 +26,7 @@ from edge.errors import UsageError
 from edge.file_sources import PictureFiles
 from edge.inspector import Inspector
 from edge.overlay import draw_overlay
+from edge.picture import PICTURE_SUFFIXES, class_folders
 from edge.picture_reader import PictureReader
 from edge.whole_file import write_whole
 
@@ -108,9 +109,12 @@ def _picture_parts(folder: Path | None, reader: PictureReader) -> Iterator[Part]
     """`good/` of a folder and its other folders; a folder of pictures alone holds golden parts."""
     if folder is None:
         return
-    places = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    places = class_folders(folder)
+    beside = sum(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()) if places else 0
+    if beside:
+        reader.tell(f"{folder}: {beside} pictures beside its folders are left out")
     for place in places or [folder]:
-        kind: Kind = "golden" if not places or place.name == "good" else "defective"
+        kind: Kind = "golden" if not places or place.name.lower() == "good" else "defective"
         paths = reader.pictures_in(place)
         source = PictureFiles(paths, None, reader, name=str(place))
         for path in paths:

@@ -14,6 +14,7 @@ from edge.cli.tables import show
 from edge.config import Settings
 from edge.errors import UsageError
 from edge.normals import read_normals
+from edge.picture import class_folders
 from edge.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _parts(data: Path, settings: Settings, reader: PictureReader) -> tuple[U8, l
     fields = load_normals(data, preprocess, reader=reader).fields
     good = fields[np.unique(np.linspace(0, len(fields) - 1, _MOST_PARTS).round().astype(int))]
     folder = data / "train" / "weak"
-    kinds = sorted(place for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else []
+    kinds = class_folders(folder)
     weak = [_field(path, reader.read(path), preprocess) for kind in kinds for path in reader.pictures_in(kind)]
     polygon = preprocess.weight(*next(read_normals(data, reader)).picture.shape[:2])
     return good, weak[:_MOST_PARTS], None if polygon is None else polygon > 0
