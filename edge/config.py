@@ -38,6 +38,7 @@ class CameraSettings(_Section):
     sensor_bits: Literal[10, 12, 14, 16] = 16
     max_megapixels: Positive = MAX_MEGAPIXELS
     max_file_mb: Positive = 256
+    skip_first_frames: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:

@@ -31,6 +31,13 @@ class FreshnessCheck:
 
     def fault(self, image: U8) -> Fault | None:
         """What is wrong with this picture, or None. Keeps a reference to it until the next call."""
+        try:
+            return self._found(image)
+        # a picture that cannot be looked at is not judged; the next one may be smaller
+        except (MemoryError, cv2.error) as error:
+            return Fault(Reason.UNDECODABLE, f"the picture cannot be checked: {str(error) or 'not enough memory'}")
+
+    def _found(self, image: U8) -> Fault | None:
         # first of all, since the count of identical pictures must see every one
         identical = self._count_identical(image)
         fault = self._wrong_size(image)
