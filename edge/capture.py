@@ -84,6 +84,7 @@ class Capture:
         self._frozen_since_ns: int | None = None
         self._reopening = False
         self._backoff_ms = camera.reopen_first_ms
+        self._to_skip = camera.skip_first_frames if self.live else 0
         # between the threads
         self._slot = NewestFrameSlot(keep_all=not self.live)
         self._losses: deque[_Loss] = deque()
@@ -190,6 +191,11 @@ class Capture:
         return False
 
     def _hand_over(self, frame: Frame) -> None:
+        if self._to_skip > 0:
+            self._to_skip -= 1
+            self._counters.skipped += 1
+            self._trouble = "the first pictures after an opening are left out (camera.skip_first_frames)"
+            return
         if frame.image is not None and frame.fault is None:
             frame = replace(frame, fault=self._check.fault(frame.image))
         self._counters.grabbed += 1
@@ -234,6 +240,7 @@ class Capture:
             self._backoff_ms = min(2 * self._backoff_ms, self._camera.reopen_max_ms)
             try:
                 self._source = self._open()
+                self._to_skip = self._camera.skip_first_frames
                 return
             # see _grab_once; the text goes into the no_frame verdicts
             except Exception as error:  # noqa: BLE001

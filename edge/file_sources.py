@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge.datatypes import U8, Fault, Frame, Reason
-from edge.picture import UndecodablePicture, decode_picture, original_suffix
+from edge.datatypes import Frame
+from edge.picture import original_suffix
+from edge.picture_reader import PictureReader
 
 
 class Pace:
@@ -42,10 +43,10 @@ class PictureFiles:
     live = False
     dropped = 0
 
-    def __init__(self, paths: Sequence[Path], fps: float | None, sensor_bits: int, name: str) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float | None, reader: PictureReader, name: str) -> None:
         self.name = name
         self._paths = tuple(paths)
-        self._sensor_bits = sensor_bits
+        self._reader = reader
         self._pace = Pace(fps)
         self._reads = 0
 
@@ -56,9 +57,10 @@ class PictureFiles:
         self._pace.wait()
         index, self._reads = self._reads, self._reads + 1
         path = self._paths[index]
-        encoded, image, fault = _read(path, self._sensor_bits)
-        original = encoded if image is not None and original_suffix(encoded) else None
-        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), str(path), image, fault, original)
+        looked = self._reader.look(path)
+        original = looked.encoded if looked.image is not None and original_suffix(looked.encoded) else None
+        now_ns, utc = time.perf_counter_ns(), datetime.now(timezone.utc)
+        return Frame(index, now_ns, utc, str(path), looked.image, looked.fault, original)
 
     def interrupt(self) -> None:
         """Let a read that waits for its pace end at once; from another thread."""
@@ -66,18 +68,6 @@ class PictureFiles:
 
     def close(self) -> None:
         self._pace.end()
-
-
-def _read(path: Path, sensor_bits: int) -> tuple[bytes, U8 | None, Fault | None]:
-    """A file's bytes, and its picture or why it has none."""
-    encoded = b""
-    try:
-        encoded = path.read_bytes()
-        return encoded, decode_picture(encoded, sensor_bits), None
-    except UndecodablePicture as error:
-        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error}")
-    except OSError as error:
-        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error.strerror or error}")
 
 
 class PacedPictures:
@@ -91,12 +81,13 @@ class PacedPictures:
     live = True
     dropped = 0
 
-    def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float, reader: PictureReader, name: str) -> None:
         self.name = name
         self._order = [path for before, path in zip([paths[-1], *paths], paths, strict=False) if path != before]
         # nothing is left of one path, or of one path repeated
         self._order = self._order or [paths[0]]
-        self._decoded = {path: _read(path, sensor_bits)[1:] for path in self._order}
+        looks = {path: reader.look(path) for path in self._order}
+        self._decoded = {path: (look.image, look.fault) for path, look in looks.items()}
         self._pace = Pace(fps)
         self._reads = 0
 

@@ -16,7 +16,7 @@ from edge.camera import FrameSource, names_files, open_source
 from edge.config import CameraSettings
 from edge.datatypes import U8, Frame
 from edge.errors import CameraError
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.samples import sample_line
 
 # a folder may hold a month of parts; so many different ones are enough to time with

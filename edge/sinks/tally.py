@@ -68,7 +68,8 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
         f"frames      {counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, {counters.invalid} INVALID"
         + (f" ({why})" if why else ""),
         *([f"            last INVALID: {tally.last_invalid}"] if tally.last_invalid else []),
-        f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls",
+        f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls"
+        + (f", {counters.skipped} skipped after opening" if counters.skipped else ""),
     ]
     if tally.reasons[Reason.BELOW_THRESHOLD] + tally.reasons[Reason.ABOVE_THRESHOLD]:
         p50, p95, p99, worst = tally.latency["total"].percentiles((50, 95, 99, 100))
