@@ -26,8 +26,8 @@ def address_to_open(spec: str, settings: CameraSettings) -> str:
     """What a source names, with the camera's password; files, devices and `demo` stay as they are.
 
     An address with a user and without a password gets that of PASSWORD_VARIABLE, else of camera.password_file, which
-    is read each time. No proxy is asked for a camera of the local network. Raises CameraError for an address whose parts
-    are not clear, ConfigError for a useless file.
+    is read each time. No proxy is asked for a camera of the local network. Raises CameraError for an address whose
+    parts are not clear, ConfigError for a useless file.
     """
     if "://" not in spec or spec.startswith("file://"):
         return spec

@@ -69,7 +69,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         if readiness is not None:
             sinks.insert(1, readiness)
         if options.json:
-            sinks.append(JsonLines(sys.stdout, stop.set))
+            filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
+            sinks.append(JsonLines(sys.stdout, stop.set, filed))
         watch = _watch(bundle, lineup, counters, settings)
         sinks.append(watch)
         try:
