@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +26,7 @@ from edge.cli.readiness import readiness_watch, require_challenge
 from edge.cli.regions import region_of_interest
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
+from edge.disk_outlook import outlook_line
 from edge.errors import BundleError, CalibrationMismatch
 from edge.inspector import Inspector
 from edge.lineup import Lineup
@@ -92,6 +94,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 sink.close()
     records = settings.record.directory
     print(run_summary(tally, counters, records), file=sys.stderr)
+    if outlook := outlook_line(settings.record, datetime.now(timezone.utc)):
+        print(outlook, file=sys.stderr)
     code = INTERRUPTED if interrupted() else 0
     if not finished or watch.busy:
         # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end

@@ -13,6 +13,7 @@ from edge.bundle import CPU, ModelBundle, calibration_key, load_bundle
 from edge.cli.inspect_line import make_inspector
 from edge.cli.tables import show
 from edge.config import Settings
+from edge.disk_outlook import disk_outlook
 from edge.errors import UsageError
 from edge.freshness import FreshnessCheck
 from edge.inspector import Inspector
@@ -79,11 +80,15 @@ def report(options: argparse.Namespace, settings: Settings) -> int:
     with RecordStore(_directory(settings)) as store:
         summary = build_report(store, since, until, options.source, options.run)
         rejected = rejected_verdicts(store, summary) if options.ng else ()
+        outlook = disk_outlook(store, settings.record, now)
         if options.json:
+            disk = {"disk": None if outlook is None else outlook.as_json()}
             listed = {"ng": [verdict_json(store, each) for each in rejected]} if options.ng else {}
-            print(json.dumps({**summary.as_json(), **listed}, indent=1))
+            print(json.dumps({**summary.as_json(), **disk, **listed}, indent=1))
             return 0
         show(report_table(summary))
+        if outlook is not None:
+            print(f"\ndisk: {outlook.text()}")
         # line by line: a table would break the paths, and a year of rejects is long
         for each in rejected:
             print(verdict_line(store, each))
