@@ -16,6 +16,7 @@ class RunCounters:
     in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames). stalls: looks that brought
     nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has not answered for
     read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    record_run: the run's number in the records, None while it is not known.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
     """
@@ -45,6 +46,7 @@ class RunCounters:
     images_skipped: int = 0
     records_lost: int = 0
     record_state: str = "off"
+    record_run: int | None = None
     # the readiness watch
     ready_state: str = ""
     # the line watch

@@ -37,7 +37,7 @@ class MjpegStream:
         self.dropped = 0
         self._stream = stream
         self._settings = settings
-        self._parts = MultipartReader(boundary, 256_000_000)
+        self._parts = MultipartReader(boundary, round(settings.max_file_mb * 1e6))
         self._clock = StreamClock()
         self._empty_ns = time.perf_counter_ns()
         self._reads = 0
@@ -49,7 +49,7 @@ class MjpegStream:
         index, self._reads = self._reads, self._reads + 1
         stamp = index, captured_ns, utc_at(captured_ns), self.name
         try:
-            image = decode_picture(part.body, self._settings.sensor_bits)
+            image = decode_picture(part.body, self._settings.sensor_bits, self._settings.max_megapixels)
         except UndecodablePicture as error:
             return Frame(*stamp, None, Fault(Reason.UNDECODABLE, str(error)))
         return Frame(*stamp, image, None, part.body if original_suffix(part.body) else None)

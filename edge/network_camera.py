@@ -46,7 +46,7 @@ def open_stream(url: str, settings: CameraSettings) -> MjpegStream | VideoStream
     if not container.streams.video:
         container.close()
         raise CameraError(f"{name}: there is no video in this stream", fix=fix)
-    return VideoStream(VideoDecoder(container, settings.sensor_bits), name, settings)
+    return VideoStream(VideoDecoder(container, settings), name, settings)
 
 
 def _answer(url: str) -> str:

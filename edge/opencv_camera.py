@@ -37,11 +37,13 @@ class OpenCvCamera:
     # pictures that a driver throws away are not known here
     dropped = 0
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, sensor_bits: int, *, pipeline: bool = False) -> None:
+    def __init__(
+        self, capture: cv2.VideoCapture, name: str, settings: CameraSettings, *, pipeline: bool = False
+    ) -> None:
         self.name = name
         self._clock = StreamClock() if pipeline else None
         self._capture = capture
-        self._sensor_bits = sensor_bits
+        self._settings = settings
         self._compressed = _takes_bytes(capture)
         self._reads = 0
 
@@ -62,14 +64,15 @@ class OpenCvCamera:
                 fix="check the camera; the next attempt opens it again",
             ) from error
         index, self._reads = self._reads, self._reads + 1
+        settings = self._settings
         stamp = index, captured_ns, utc_at(captured_ns), self.name
         try:
             if not decoded or buffer is None:
                 raise UndecodablePicture("the camera sent a picture that OpenCV cannot decode")
             if not self._compressed:
-                return Frame(*stamp, bgr_from_buffer(buffer, self._sensor_bits))
+                return Frame(*stamp, bgr_from_buffer(buffer, settings.sensor_bits))
             encoded = buffer.tobytes()
-            return Frame(*stamp, decode_picture(encoded, self._sensor_bits), None, encoded)
+            return Frame(*stamp, decode_picture(encoded, settings.sensor_bits, settings.max_megapixels), None, encoded)
         except UndecodablePicture as error:
             return Frame(*stamp, None, Fault(Reason.UNDECODABLE, str(error)))
 
@@ -109,7 +112,7 @@ def open_device(device: int | str, settings: CameraSettings) -> OpenCvCamera:
             fix=f"another program may hold it (`fuser {path}`), or it is not a camera (`v4l2-ctl --list-devices`)",
         )
     _request(capture, settings, str(path))
-    return OpenCvCamera(capture, str(path), settings.sensor_bits)
+    return OpenCvCamera(capture, str(path), settings)
 
 
 def _check_device_file(path: Path) -> None:
@@ -155,7 +158,7 @@ def open_pipeline(pipeline: str, settings: CameraSettings) -> OpenCvCamera:
             f"{name!r}: the pipeline does not start within {settings.open_timeout_ms} ms",
             fix="try it with gst-launch-1.0; it must end in `appsink drop=true max-buffers=1`",
         )
-    return OpenCvCamera(capture, name, settings.sensor_bits, pipeline=True)
+    return OpenCvCamera(capture, name, settings, pipeline=True)
 
 
 def gstreamer_available() -> bool:

@@ -1,6 +1,6 @@
 """The record store on disk: its layout, schema, migrations, and reading. The writing half is `edge/sinks/recorder.py`.
 
-A store is a directory: `verdicts.sqlite`, and `images/<day>/` with the pictures that its rows name.
+A store is a directory: `verdicts.sqlite`, and `images/<local day>/` with the pictures that its rows name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from edge.datatypes import STAGES, Decision, Reason, Region, StageTimes
 from edge.errors import ForeignRecords, RecordError
+from edge.picture_names import verdict_number
 from edge.private_files import make_file
 from edge.redact import redact
 
@@ -26,6 +27,10 @@ IMAGES_NAME = "images"
 
 # none: nothing to keep; waiting: the row came first, the picture follows; skipped: no room or no time for it
 ImageState = Literal["none", "waiting", "stored", "skipped", "expired"]
+
+WHERE_NUMBERS_ARE = (
+    "`edge-inspect report --ng` lists numbers and pictures; verdicts older than record.max_verdict_age_days are deleted"
+)
 
 _STAGE_COLUMNS = tuple(f"{stage}_ms" for stage in STAGES)
 
@@ -175,6 +180,11 @@ class VerdictRecord:
     image_sha256: str | None
     overlay: str | None
 
+    @property
+    def number(self) -> str:
+        """Its one name; see `verdict_number`."""
+        return verdict_number(self.run_id, self.frame_index)
+
 
 def utc_text(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds: one width, so that text order is time order."""
@@ -242,16 +252,13 @@ class RecordStore:
         self.connection.close()
 
     def verdict(self, verdict_id: int) -> VerdictRecord:
-        """The verdict with this id; raises RecordError naming the ids that exist."""
-        rows = self._verdicts("WHERE id = ?", (verdict_id,))
+        """The verdict with this row id; raises RecordError naming the ids that exist."""
+        rows = self.verdicts("WHERE id = ?", (verdict_id,))
         if rows:
             return rows[0]
         first, last = self.query("SELECT min(id), max(id) FROM verdicts")[0]
         held = "the store is empty" if first is None else f"the store holds ids {first} to {last}"
-        raise RecordError(
-            f"no verdict {verdict_id} in {self.directory}: {held}",
-            fix="take an id from `edge-inspect report`; verdicts older than record.max_verdict_age_days are deleted",
-        )
+        raise RecordError(f"no verdict {verdict_id} in {self.directory}: {held}", fix=WHERE_NUMBERS_ARE)
 
     def latest(self, limit: int, decision: Decision | None = None, before_id: int | None = None) -> list[VerdictRecord]:
         """The newest verdicts first, at most `limit`; before_id continues a listing."""
@@ -263,7 +270,7 @@ class RecordStore:
         if before_id is not None:
             conditions.append("id < ?")
             values.append(str(before_id))
-        return self._verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
+        return self.verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
 
     def accepted_pictures(
         self, bundle: Path, since: datetime | None = None, until: datetime | None = None
@@ -322,7 +329,8 @@ class RecordStore:
             while rows := cursor.fetchmany(size):
                 yield rows
 
-    def _verdicts(self, tail: str, values: Sequence[Any]) -> list[VerdictRecord]:
+    def verdicts(self, tail: str, values: Sequence[Any]) -> list[VerdictRecord]:
+        """Those that the tail of an SQL statement chooses: WHERE, ORDER BY, LIMIT."""
         rows = self.query(
             f"SELECT {', '.join(_VERDICT_COLUMNS)}, {', '.join(_STAGE_COLUMNS)} FROM verdicts {tail}", values
         )

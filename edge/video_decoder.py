@@ -21,6 +21,7 @@ import av
 import av.logging
 from av.container import InputContainer
 
+from edge.config import CameraSettings
 from edge.datatypes import U8, Fault, Frame, Reason
 from edge.errors import UndecodablePicture
 from edge.picture import bgr_from_buffer, decode_picture
@@ -55,7 +56,7 @@ class DecodedPicture:
     damage: str | None
     encoded: bytes | None
     _frame: Any
-    _sensor_bits: int
+    _settings: CameraSettings
 
     def frame(self, index: int, captured_ns: int, utc: datetime, name: str) -> Frame:
         """The picture as a Frame, pixels as stored: a rotation that the file asks for is not applied."""
@@ -72,9 +73,9 @@ class DecodedPicture:
 
     def _bgr(self) -> U8:
         if self.encoded is not None:
-            return decode_picture(self.encoded, self._sensor_bits)
+            return decode_picture(self.encoded, self._settings.sensor_bits, self._settings.max_megapixels)
         if self._frame.format.name.startswith("gray16"):
-            return bgr_from_buffer(self._frame.to_ndarray(format="gray16le"), self._sensor_bits)
+            return bgr_from_buffer(self._frame.to_ndarray(format="gray16le"), self._settings.sensor_bits)
         return bgr_from_buffer(self._frame.to_ndarray(format="bgr24"))
 
 
@@ -91,11 +92,11 @@ class VideoDecoder:
     broken_off: what the container says of its end, None while nothing is wrong with it.
     """
 
-    def __init__(self, container: InputContainer, sensor_bits: int) -> None:
+    def __init__(self, container: InputContainer, settings: CameraSettings) -> None:
         self.broken_off: str | None = None
         self._container = container
         self._stream = container.streams.video[0]
-        self._sensor_bits = sensor_bits
+        self._settings = settings
         self._context = self._stream.codec_context
         # every picture for itself: FFmpeg would mend broken ones without a word
         self._self_contained = self._context.name == "mjpeg"
@@ -193,7 +194,7 @@ class VideoDecoder:
         came = self._arrivals.get(number, _Arrival(now_ns, now_ns, None))
         for earlier in [known for known in self._arrivals if known < number - MOST_REORDERED]:
             del self._arrivals[earlier]
-        return DecodedPicture(came.began_ns, came.came_ns, came.stream_ns, damage, encoded, frame, self._sensor_bits)
+        return DecodedPicture(came.began_ns, came.came_ns, came.stream_ns, damage, encoded, frame, self._settings)
 
     def _note_damage(self, number: int, complaint: str) -> None:
         if self._damage is None or self._damaged_at < 0:

@@ -38,7 +38,7 @@ class VideoFile:
         self._reads = 0
         self._ended = False
         container = _opened(path, settings)
-        self._decoder = VideoDecoder(container, settings.sensor_bits)
+        self._decoder = VideoDecoder(container, settings)
         self._cut_off = _cut_off(path, container.format.name)
         # of the recording; a file that does not say is taken for one of 25 frames/s
         self.recorded_fps = self._decoder.frames_per_s or 25.0

@@ -18,11 +18,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from benchmarks.damaged_streams.mjpeg_camera import jpeg
-from benchmarks.damaged_streams.scene import PART_HEIGHT, Picture, draw, load_parts, read_label
+from benchmarks.damaged_streams.scene import Picture, draw, load_parts, read_label
 from edge.camera import open_source
 from edge.capture import Capture
 from edge.cli.inspect_line import make_inspector
@@ -31,6 +30,7 @@ from edge.counters import RunCounters
 from edge.datatypes import Decision, Frame, Verdict
 from edge.inspector import Inspector
 from edge.loop import run_loop
+from edge.picture import decode_picture
 from edge.samples import sample_bundle
 from edge.signature import trusted_bundle
 
@@ -81,7 +81,7 @@ class Checker:
             return {"whole": False, "number": None}
         sent = draw(self._parts, label)
         if self._exact:
-            difference = 0.0 if np.array_equal(cv2.imdecode(np.frombuffer(jpeg(sent), np.uint8), 1), image) else 255.0
+            difference = 0.0 if np.array_equal(decode_picture(jpeg(sent)), image) else 255.0
         else:
             difference = _largest_block_difference(sent, image)
         age_ms = (round(told * 1000) - label.at_ms) % (1 << 32)
@@ -115,8 +115,7 @@ def expected_scores(parts: Sequence[Picture]) -> list[float]:
 
 
 def _verdict(inspector: Inspector, part: Picture) -> Verdict:
-    decoded = cv2.imdecode(np.frombuffer(jpeg(part), np.uint8), 1)
-    frame = Frame(0, time.perf_counter_ns(), datetime.now(timezone.utc), "part", decoded)
+    frame = Frame(0, time.perf_counter_ns(), datetime.now(timezone.utc), "part", decode_picture(jpeg(part)))
     return inspector.inspect(frame)
 
 

@@ -81,7 +81,13 @@ class _Connection(BaseHTTPRequestHandler):
             length = length if dice.random() < 0.5 else len(body)
         head = b"--picture\r\nContent-Type: image/jpeg\r\n"
         head += b"Content-Length: %d\r\n\r\n" % length if announced else b"\r\n"
-        note = {"number": number, "part": part, "kind": kind, "connection": camera.connections, "began": time.monotonic()}
+        note = {
+            "number": number,
+            "part": part,
+            "kind": kind,
+            "connection": camera.connections,
+            "began": time.monotonic(),
+        }
         try:
             self.wfile.write(head + body + b"\r\n")
             note["sent"] = time.monotonic()

@@ -1,9 +1,9 @@
 """An H.264 camera over RTSP (GStreamer's own server) whose pictures break, stall, flood and change their size.
 
-Run by a Python that has GStreamer's bindings (Debian: python3-gi, gir1.2-gst-rtsp-server-1.0, python3-numpy and the plugins base,
-good and ugly), from the repository's root:
+Run by a Python that has GStreamer's bindings (Debian: python3-gi, gir1.2-gst-rtsp-server-1.0, python3-numpy and the
+plugins base, good and ugly), from the repository's root:
 
-    /usr/bin/python3 benchmarks/damaged_streams/rtsp_camera.py PARTS.npy TRUTH.jsonl SEED SHARE [FPS]
+    /usr/bin/python3 -m benchmarks.damaged_streams.rtsp_camera PARTS.npy TRUTH.jsonl SEED SHARE [FPS]
 
 Prints its port. SHARE of the compressed pictures are damaged before they are packed into RTP, or lose packets after it.
 """
@@ -24,9 +24,8 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from disturbances import damaged, episodes  # noqa: E402
-from scene import Label, draw, load_parts  # noqa: E402
+from benchmarks.damaged_streams.disturbances import damaged, episodes  # noqa: E402
+from benchmarks.damaged_streams.scene import Label, draw, load_parts  # noqa: E402
 
 DAMAGES = ("zeroed", "garbled", "shortened", "cut", "lost", "lost")
 KEY_FRAME_EVERY = 15
@@ -131,7 +130,7 @@ class Camera:
             losing.clear()
         note["sent"] = time.monotonic()
         self._truth.write(json.dumps(note) + "\n")
-        return answer == Gst.FlowReturn.OK
+        return bool(answer == Gst.FlowReturn.OK)
 
 
 def main() -> None:

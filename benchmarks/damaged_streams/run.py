@@ -1,10 +1,10 @@
-"""Cameras that break in every way, against the line, for as long as asked; and what came of every picture that was sent.
+"""Cameras that break in every way, against the line, for as long as asked; what came of every picture that was sent.
 
     python -m benchmarks.damaged_streams.run --minutes 60
     python -m benchmarks.damaged_streams.run --minutes 1 --cameras mjpeg --keep DIR
 
-What must hold: no picture that was not whole is judged OK or NG, none of a part other than the one shown, and every whole one is
-judged, told as INVALID or counted as dropped. Meanwhile the line is stopped and continued (SIGSTOP) and starved.
+What must hold: no picture that was not whole is judged OK or NG, none of a part other than the one shown, and every
+whole one is judged, told as INVALID or counted as dropped. Meanwhile the line is stopped, continued (SIGSTOP) and starved.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.damaged_streams.line import expected_scores
-from benchmarks.damaged_streams.scene import PART_HEIGHT, WIDTH, Picture
+from benchmarks.damaged_streams.scene import PART_HEIGHT, WIDTH
 from benchmarks.results_file import ROOT, result_path, write_result
 from edge.config import FreshnessSettings
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.samples import sample_line
 
 GOOD, DEFECTIVE = 8, 4
@@ -77,16 +77,27 @@ def run(camera: str, seconds: float, seed: int, share: float, folder: Path, *, d
     program = (
         [sys.executable, "-m", "benchmarks.damaged_streams.mjpeg_camera"]
         if camera == "mjpeg"
-        else [SYSTEM_PYTHON, "benchmarks/damaged_streams/rtsp_camera.py"]
+        else [SYSTEM_PYTHON, "-m", "benchmarks.damaged_streams.rtsp_camera"]
     )
-    shown = subprocess.Popen([*program, str(parts), str(truth), str(seed), str(share)], cwd=ROOT, stdout=subprocess.PIPE)
+    shown = subprocess.Popen(
+        [*program, str(parts), str(truth), str(seed), str(share)], cwd=ROOT, stdout=subprocess.PIPE
+    )
     try:
         assert shown.stdout is not None
         port = int(shown.stdout.readline())
         url = f"http://127.0.0.1:{port}/stream" if camera == "mjpeg" else f"rtsp://127.0.0.1:{port}/line"
         exact = "1" if camera == "mjpeg" else "0"
         line = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.damaged_streams.line", url, str(parts), str(verdicts), str(seconds), exact],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.damaged_streams.line",
+                url,
+                str(parts),
+                str(verdicts),
+                str(seconds),
+                exact,
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -185,7 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(results[camera], indent=1))
     write_result(
         options.result,
-        f"python -m benchmarks.damaged_streams.run --minutes {options.minutes:g} --seed {options.seed} --share {options.share:g}",
+        f"python -m benchmarks.damaged_streams.run --minutes {options.minutes:g} --seed {options.seed} "
+        f"--share {options.share:g}",
         results,
     )
     for fault in faults[:20]:

@@ -1,6 +1,7 @@
 """Pictures that say what they are: a part, and below it a band of black and white cells with number, part and time.
 
-Whoever has number, part and time can draw the picture again, so a judged picture can be held against the one that was sent.
+Whoever has number, part and time can draw the picture again, so a judged picture can be held against the one that was
+sent.
 NumPy alone: the RTSP camera runs under the system's Python.
 """
 

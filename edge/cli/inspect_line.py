@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.alarms import Alarm
@@ -23,6 +24,7 @@ from edge.cli.regions import region_of_interest
 from edge.cli.stop_signals import StopRequests, stop_requests
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
+from edge.disk_outlook import outlook_line
 from edge.errors import BundleError, CalibrationMismatch
 from edge.inspector import Inspector
 from edge.lineup import Lineup
@@ -68,7 +70,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         if readiness is not None:
             sinks.insert(1, readiness)
         if options.json:
-            sinks.append(JsonLines(sys.stdout, counters, _without_a_reader(settings.record.directory, requests)))
+            filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
+            broken = _without_a_reader(settings.record.directory, requests)
+            sinks.append(JsonLines(sys.stdout, counters, broken, filed))
         watch = _watch(bundle, lineup, counters, settings)
         sinks.append(watch)
         try:
@@ -91,6 +95,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 _save_what_waits(recorder, requests)
     records = settings.record.directory
     print(run_summary(tally, counters, records), file=sys.stderr)
+    if outlook := outlook_line(settings.record, datetime.now(timezone.utc)):
+        print(outlook, file=sys.stderr)
     unrecorded = recorder is not None and counters.recorded < counters.frames
     code = INTERRUPTED if requests.interrupted else 0
     code = UNRECORDED if unrecorded or counters.undelivered else code

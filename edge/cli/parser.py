@@ -32,6 +32,7 @@ from edge.cli.options import (
     positive,
     positive_int,
     seeds,
+    verdict_name,
     whole_number,
 )
 from edge.cli.recalibrate_options import add_recalibrate
@@ -318,7 +319,12 @@ def _rules(parser: argparse.ArgumentParser) -> None:
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", type=positive_int, help="verdict number, as `report` and the pictures' names show it")
+    parser.add_argument(
+        "verdict",
+        type=verdict_name,
+        metavar="VERDICT",
+        help="its number (12-004711), as JSON, `report --ng` and the names of pictures show it; or its picture",
+    )
     add_records(parser)
     add_bundle(parser)
     parser.add_argument("--backend", choices=BACKENDS, help="default: the recorded one")
@@ -330,6 +336,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="ISO time, or an age such as 8h, 30m, 7d")
     parser.add_argument("--until", metavar="TIME", help="ISO time, or an age")
     parser.add_argument("--run", type=positive_int, metavar="ID", help="only this run")
+    parser.add_argument("--ng", action="store_true", help="also list the NG verdicts: number, time, score, picture")
     parser.add_argument("--source", help="only this camera")
 
 

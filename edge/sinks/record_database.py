@@ -28,7 +28,7 @@ from edge.records import (
     storable,
     utc_text,
 )
-from edge.sinks.pictures import StoredPicture
+from edge.sinks.pictures import StoredPicture, newest_run_on_disk
 from edge.sinks.set_aside import is_damaged, set_aside
 
 _HEADER = b"SQLite format 3\0"
@@ -168,8 +168,10 @@ class RecordDatabase:
     def knows_image(self, image: str) -> bool:
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM verdicts WHERE image = ?)", (image,)))
 
-    def run_keys(self) -> set[str]:
-        return {row[0] for row in self._connection.execute("SELECT key FROM runs")}
+    def other_runs(self) -> set[str]:
+        """What names of pictures say of their run, for all runs but this one: its id, in earlier names its key."""
+        rows = self._connection.execute("SELECT id, key FROM runs WHERE id <> ?", (self.run_id,)).fetchall()
+        return {name for run_id, key in rows for name in (str(run_id), key)}
 
     def oldest_images(self, limit: int) -> list[tuple[int, str, int, str]]:
         """(id, image, bytes, utc) of the oldest verdicts that have a picture."""
@@ -203,9 +205,11 @@ class RecordDatabase:
         self._lock.close()
 
     def _insert_run(self, run: RunInfo, started: datetime) -> int:
-        columns = ("key", "started_utc", "software", "host", *RunInfo.__dataclass_fields__)
+        newest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'runs'")
+        run_id = 1 + max(newest, newest_run_on_disk(self._path.parent))
+        columns = ("id", "key", "started_utc", "software", "host", *RunInfo.__dataclass_fields__)
         info = (getattr(run, name) for name in RunInfo.__dataclass_fields__)
-        values = (self.run_key, utc_text(started), __version__, socket.gethostname(), *info)
+        values = (run_id, self.run_key, utc_text(started), __version__, socket.gethostname(), *info)
         return self._insert(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(values))})", values)
 
     def _close_interrupted_runs(self) -> None:

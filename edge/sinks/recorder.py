@@ -20,8 +20,10 @@ from edge.config import RecordSettings
 from edge.counters import RunCounters
 from edge.datatypes import Decision, Frame, Verdict
 from edge.errors import RecordError
+from edge.picture_names import verdict_number
 from edge.records import RunInfo
-from edge.sinks.pictures import FieldOfViewOf, PictureFiles, StoredPicture
+from edge.sinks.base import Filed
+from edge.sinks.pictures import FieldOfViewOf, PictureFiles, StoredPicture, image_place
 from edge.sinks.record_database import ImageValues, RecordDatabase, row_values
 from edge.sinks.record_queue import Entry, RecordQueue
 from edge.sinks.record_trouble import RecordState, Trouble, trouble_of
@@ -46,6 +48,7 @@ _DRAIN_POLL_S = 0.01
 # a stop waits for a disk or a lock that does nothing; a large picture on a slow, busy machine takes a few seconds
 _STILL_S = 15.0
 _TELL_FIRST_S, _TELL_EVERY_S = 0.5, 2.0
+_FIRST_TRY_S = 1.0
 
 
 def _utc_now() -> datetime:
@@ -64,6 +67,7 @@ class Recorder:
 
     Inspection goes on whatever the disk does: verdicts wait in memory, `counters.record_state` says why, and recording
     resumes by itself. A power cut loses the verdicts of the last `commit_every_ms` and of the disk's own write time.
+    filed: under which number the last verdict that was taken is kept; None while the database cannot be had.
     patient: for sources that wait: a full queue of pictures holds the inspection up, for a moment, instead of skipping.
     """
 
@@ -91,6 +95,8 @@ class Recorder:
         self._files = PictureFiles(self.directory, field_of_view)
         self._commit_ns = settings.commit_every_ms * _MS
         self._ok_seen = 0
+        self.filed: Filed | None = None
+        self._first_try_over = threading.Event()
         self._closing = False
         self._end_reason = ""
         self._failures = 0
@@ -108,12 +114,18 @@ class Recorder:
 
         self._thread = threading.Thread(target=self._work, name="records", daemon=True)
         self._thread.start()
+        # the number of the first verdict is known only then; a disk that hangs keeps no line waiting
+        self._first_try_over.wait(_FIRST_TRY_S)
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Take a verdict; returns at once, or soon if patient. The frame's image must not be changed afterwards."""
         entry = Entry(row_values(frame, verdict), self._now_ns())
+        picture = None
+        run_id = self._counters.record_run
         if frame.image is not None and self._is_kept(verdict):
             entry.frame, entry.verdict = frame, verdict
+            picture = None if run_id is None else str(self.directory / image_place(frame, verdict, run_id))
+        self.filed = None if run_id is None else Filed(verdict_number(run_id, frame.index), picture)
         healthy = self._state.rows is None and self._state.pictures is None
         self._queue.put(entry, self._patience_s if healthy else 0.0)
 
@@ -170,6 +182,7 @@ class Recorder:
         while not self._closing:
             self._queue.wait(self._seconds_to_next_step())
             self._guarded(self._step)
+            self._first_try_over.set()
             self._state.publish(self._database is not None, *self._queue.waiting())
         self._guarded(self._finish)
         self._guarded(self._end_run)
@@ -230,14 +243,15 @@ class Recorder:
         if database.replaced is not None:
             self._tell_replaced(database.replaced)
         try:
-            known = database.run_keys() - {database.run_key}
-            self._sweep = self._files.sweep(lambda key, image: key in known and not database.knows_image(image))
+            known = database.other_runs()
+            self._sweep = self._files.sweep(lambda run, image: run in known and not database.knows_image(image))
             self._retention = Retention(self._settings, database, self._files, self._utc_now, self._pictures_removed)
         except sqlite3.Error as error:
             database.close()
             self._rows_refused(error)
             return
         self._database = database
+        self._counters.record_run = database.run_id
         self._state.rows = None
 
     def _commit(self, database: RecordDatabase) -> None:
@@ -322,7 +336,7 @@ class Recorder:
         frame, verdict = entry.frame, entry.verdict
         repeated = self._repeats.find(frame, verdict)
         try:
-            stored = repeated or self._files.store(frame, verdict, database.run_key)
+            stored = repeated or self._files.store(frame, verdict, database.run_id)
         except OSError as error:
             self._state.pictures = trouble_of(error, self.directory)
             self._picture_retry_ns = self._now_ns() + _PICTURE_RETRY_NS
@@ -378,6 +392,7 @@ class Recorder:
         if self._database is not None:
             self._database.close()
         self._database = self._retention = self._sweep = None
+        self._counters.record_run = None
         self._repeats.forget()
         for entry in self._attached:
             if entry.stored is not None:
