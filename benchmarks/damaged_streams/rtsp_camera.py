@@ -44,7 +44,7 @@ class Encoder:
     def __init__(self, height: int, width: int) -> None:
         self._pipeline = Gst.parse_launch(
             f"appsrc name=raw format=time caps=video/x-raw,format=BGR,width={width},height={height},framerate=15/1 "
-            f"! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency qp-min=10 bitrate=4000 "
+            f"! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency pass=quant quantizer=15 "
             f"key-int-max={KEY_FRAME_EVERY} ! video/x-h264,stream-format=byte-stream,alignment=au,profile=high "
             "! appsink name=coded sync=false"
         )
@@ -119,7 +119,8 @@ class Camera:
         label = Label(number, part, round(time.monotonic() * 1000) % (1 << 32))
         coded = encoder.encode(draw(self._parts, label, shrunk=small))
         kind = dice.choice(DAMAGES) if dice.random() < self._share else "whole"
-        note = {"number": number, "part": part, "kind": kind, "small": small, "began": time.monotonic()}
+        note = {"number": number, "part": part, "kind": "other_size" if small and kind == "whole" else kind}
+        note |= {"connection": self._clients, "began": time.monotonic()}
         if kind == "lost":
             losing.set()
         elif kind != "whole":
