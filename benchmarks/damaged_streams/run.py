@@ -72,7 +72,7 @@ def write_parts(path: Path) -> None:
     np.save(path, np.stack([chosen[index] for index in order]))
 
 
-def run(camera: str, seconds: float, seed: int, share: float, folder: Path, *, disturb: bool = True) -> Outcome:
+def run(camera: str, seconds: float, seed: int, share: float, damages: str, folder: Path) -> Outcome:
     """Run one camera against one line and compare what both wrote down."""
     parts, truth, verdicts = folder / "parts.npy", folder / f"{camera}-sent.jsonl", folder / f"{camera}-verdicts.jsonl"
     if not parts.exists():
@@ -83,7 +83,7 @@ def run(camera: str, seconds: float, seed: int, share: float, folder: Path, *, d
         else [SYSTEM_PYTHON, "-m", "benchmarks.damaged_streams.rtsp_camera"]
     )
     shown = subprocess.Popen(
-        [*program, str(parts), str(truth), str(seed), str(share)], cwd=ROOT, stdout=subprocess.PIPE
+        [*program, str(parts), str(truth), str(seed), str(share), damages], cwd=ROOT, stdout=subprocess.PIPE
     )
     try:
         assert shown.stdout is not None
@@ -105,7 +105,7 @@ def run(camera: str, seconds: float, seed: int, share: float, folder: Path, *, d
             stdout=subprocess.PIPE,
             text=True,
         )
-        stops = _disturb(line, random.Random(seed), seconds) if disturb else 0
+        stops = _disturb(line, random.Random(seed), seconds)
         said, _ = line.communicate(timeout=seconds + 120)
         counted = json.loads(said.splitlines()[-1])
     finally:
@@ -144,7 +144,7 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
     # the camera itself says which pictures it broke; a changed bit that changes nothing to be seen is none
     old = [note for note in judged if note["whole"] and note["age_ms"] > most_ms]
     wrong = [note for note in judged if note["whole"] and not note["as_expected"]]
-    began = {}
+    began: dict[int, float] = {}
     for note in sent.values():
         began.setdefault(note["connection"], note["began"])
     heard = {number: note for number, note in sent.items() if _was_heard(note, began)}
@@ -179,8 +179,8 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
 
 def _was_heard(note: dict[str, Any], began: dict[int, float]) -> bool:
     """Not while the line was finding out the format, nor into a connection that it had already given up."""
-    joined = note["began"] - began[note["connection"]] > JOINING_S
-    return joined and note["began"] < began.get(note["connection"] + 1, math.inf)
+    joined: bool = note["began"] - began[note["connection"]] > JOINING_S
+    return joined and bool(note["began"] < began.get(note["connection"] + 1, math.inf))
 
 
 def _notes(path: Path) -> list[dict[str, Any]]:
@@ -193,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cameras", nargs="+", choices=("mjpeg", "rtsp"), default=["mjpeg", "rtsp"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=0.1, help="share of the pictures that are damaged")
+    parser.add_argument("--damages", choices=("transport", "bytes"), default="transport")
     parser.add_argument("--keep", type=Path, help="folder for what was sent and what was told")
     parser.add_argument("--result", type=Path, default=result_path("damaged-streams"))
     options = parser.parse_args(arguments)
@@ -204,14 +205,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"rtsp: left out, {missing}", file=sys.stderr)
             continue
         print(f"{camera}: {options.minutes:g} minutes", file=sys.stderr)
-        outcome = run(camera, 60 * options.minutes, options.seed, options.share, folder)
+        outcome = run(camera, 60 * options.minutes, options.seed, options.share, options.damages, folder)
         results[camera] = {"minutes": options.minutes, **outcome.figures}
         faults += outcome.faults
         print(json.dumps(results[camera], indent=1))
     write_result(
         options.result,
         f"python -m benchmarks.damaged_streams.run --minutes {options.minutes:g} --seed {options.seed} "
-        f"--share {options.share:g}",
+        f"--share {options.share:g} --damages {options.damages}",
         results,
     )
     for fault in faults[:20]:
