@@ -6,7 +6,7 @@ import glob
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge.config import CameraSettings
 from edge.datatypes import Frame
@@ -17,6 +17,7 @@ from edge.picture import PICTURE_SUFFIXES, list_pictures
 from edge.picture_header import is_picture_file
 from edge.picture_reader import PictureReader
 from edge.samples import sample_line
+from edge.watched_folder import WatchedFolder
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,14 @@ class FrameSource(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class WaitsForPictures(Protocol):
+    """A source of files whose `read` may wait without an end."""
+
+    def stop_waiting(self) -> None:
+        """From any thread: `read` returns soon."""
+
+
 def names_files(spec: str) -> bool:
     """Whether --camera means files, which wait for the inspection, and not a live source. Opens nothing."""
     spec = spec.strip()
@@ -59,9 +68,11 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     """Open what --camera names: SOURCES, tried in that order. Raises CameraError.
 
     Device, address and pipeline are live, and so is `demo`, which shows the shipped sample line as a camera would.
-    Files are not: nothing is skipped, and camera.fps paces them.
+    Files are not: nothing is skipped, and camera.fps paces them; with camera.watch a folder is waited at for more.
     """
     spec = spec.strip()
+    if settings.watch and not names_files(spec):
+        raise CameraError("--watch is for a folder of pictures", fix="give --camera a folder, or leave --watch out")
     if names_files(spec):
         return _open_files(spec.removeprefix("file://"), settings)
     if spec == "demo":
@@ -93,6 +104,12 @@ def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
     if not spec:
         raise CameraError("the source is empty", fix=f"give {SOURCES}")
     try:
+        if settings.watch:
+            if not path.is_dir():
+                raise CameraError(
+                    f"{path}: no such folder to watch", fix="give --camera a folder, or leave --watch out"
+                )
+            return WatchedFolder(path, _reader(settings), settings.fps)
         if path.is_file():
             return _open_file(path, settings)
         if path.is_dir() or glob.has_magic(spec):

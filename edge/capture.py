@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Protocol
 
-from edge.camera import FrameSource
+from edge.camera import FrameSource, WaitsForPictures
 from edge.config import CameraSettings, FreshnessSettings
 from edge.counters import RunCounters
 from edge.datatypes import Fault, Frame, Reason
@@ -100,6 +100,8 @@ class Capture:
         """Stop grabbing and close the source, within half a second; a thread stuck in a driver is left behind."""
         self._stop.set()
         self._slot.close()
+        if isinstance(self._source, WaitsForPictures):
+            self._source.stop_waiting()
         self._thread.join(JOIN_TIMEOUT_S)
         # a file source that is only waiting for its pace is no driver in trouble
         if self._thread.is_alive() and self.live:
