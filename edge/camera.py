@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
+from edge.camera_address import address_to_open
 from edge.config import CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError, UsageError
-from edge.file_sources import PacedPictures, PictureFiles, VideoFile
-from edge.opencv_camera import open_device, open_pipeline, open_stream
+from edge.file_sources import PacedPictures, PictureFiles
+from edge.network_camera import open_stream
+from edge.opencv_camera import open_device, open_pipeline
 from edge.picture import PICTURE_SUFFIXES, list_pictures
 from edge.picture_header import is_picture_file
 from edge.picture_reader import PictureReader
+from edge.redact import redact
 from edge.samples import sample_line
+from edge.video_file import VideoFile
 from edge.watched_folder import WatchedFolder
 
 log = logging.getLogger(__name__)
@@ -34,27 +39,27 @@ class FrameSource(Protocol):
     """A camera, a stream or a pile of files.
 
     name: safe to show and store (credentials removed). live: time does not wait for the reader; frames may be dropped.
+    dropped: pictures so far that the source left out for newer ones.
     """
 
     name: str
     live: bool
 
+    @property
+    def dropped(self) -> int: ...
+
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a file source.
 
         `index` counts this source's reads from 0. A picture that exists but cannot be used comes as a Frame with a
-        fault. Raises CameraError when a live source is lost.
+        fault. `captured_ns` is when it was taken, as far as the source knows. Raises CameraError when a live source is
+        lost.
         """
 
+    def interrupt(self) -> None:
+        """Let a read that waits end soon, if that can be done; the only method that another thread may call."""
+
     def close(self) -> None: ...
-
-
-@runtime_checkable
-class WaitsForPictures(Protocol):
-    """A source of files whose `read` may wait without an end."""
-
-    def stop_waiting(self) -> None:
-        """From any thread: `read` returns soon."""
 
 
 def names_files(spec: str) -> bool:
@@ -70,7 +75,7 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     Device, address and pipeline are live, and so is `demo`, which shows the shipped sample line as a camera would.
     Files are not: nothing is skipped, and camera.fps paces them; with camera.watch a folder is waited at for more.
     """
-    spec = spec.strip()
+    spec = address_to_open(spec.strip(), settings)
     if settings.watch and not names_files(spec):
         raise CameraError("--watch is for a folder of pictures", fix="give --camera a folder, or leave --watch out")
     if names_files(spec):
@@ -100,7 +105,7 @@ def open_demo(settings: CameraSettings, pictures: Sequence[Path] | None = None) 
 
 
 def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))  # noqa: PTH111 - pathlib raises RuntimeError for an unknown ~user
     if not spec:
         raise CameraError("the source is empty", fix=f"give {SOURCES}")
     try:
@@ -120,7 +125,7 @@ def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
         raise CameraError(error.message, fix=error.fix) from error
     except OSError as error:
         raise CameraError(f"{path}: {error.strerror or error}", fix="check the path and its permissions") from error
-    raise CameraError(f"{spec!r}: no such file, folder or camera", fix=f"give {SOURCES}")
+    raise CameraError(f"{redact(spec)!r}: no such file, folder or camera", fix=f"give {SOURCES}")
 
 
 def _open_file(path: Path, settings: CameraSettings) -> FrameSource:

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Protocol
 
-from edge.camera import FrameSource, WaitsForPictures
+from edge.camera import FrameSource
 from edge.config import CameraSettings, FreshnessSettings
 from edge.counters import RunCounters
 from edge.datatypes import Fault, Frame, Reason
 from edge.errors import EdgeInspectError
 from edge.frame_slot import NewestFrameSlot
 from edge.freshness import FreshnessCheck
+from edge.redact import redact
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Capture:
         self._stop = threading.Event()
         # touched by the grab thread
         self._source = open_frames()
+        self._dropped_before = 0
         self.name, self.live = self._source.name, self._source.live
         self._check = FreshnessCheck(freshness, self.live)
         self._frozen_since_ns: int | None = None
@@ -100,8 +102,7 @@ class Capture:
         """Stop grabbing and close the source, within half a second; a thread stuck in a driver is left behind."""
         self._stop.set()
         self._slot.close()
-        if isinstance(self._source, WaitsForPictures):
-            self._source.stop_waiting()
+        self._source.interrupt()
         self._thread.join(JOIN_TIMEOUT_S)
         # a file source that is only waiting for its pace is no driver in trouble
         if self._thread.is_alive() and self.live:
@@ -199,7 +200,7 @@ class Capture:
             frame = replace(frame, fault=self._check.fault(frame.image))
         self._counters.grabbed += 1
         self._slot.put(frame)
-        self._counters.dropped = self._slot.dropped
+        self._counters.dropped = self._slot.dropped + self._dropped_before + self._source.dropped
         if frame.fault is not None and frame.fault.reason is Reason.FROZEN:
             self._bear_frozen(frame.captured_ns)
             return
@@ -233,6 +234,7 @@ class Capture:
         self._reopening = True
         self._trouble = problem
         log.warning("%s: lost, opening it again: %s", self.name, problem)
+        self._dropped_before += self._source.dropped
         self._close_source()
         while not self._stop.wait(self._backoff_ms / 1000):
             self._backoff_ms = min(2 * self._backoff_ms, self._camera.reopen_max_ms)
@@ -253,4 +255,4 @@ class Capture:
 
 
 def _text(error: Exception) -> str:
-    return error.message if isinstance(error, EdgeInspectError) else f"{type(error).__name__}: {error}"
+    return redact(error.message if isinstance(error, EdgeInspectError) else f"{type(error).__name__}: {error}")

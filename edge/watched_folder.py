@@ -52,6 +52,7 @@ class WatchedFolder:
     """
 
     live = False
+    dropped = 0
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class WatchedFolder:
         self._told_many = False
 
     def read(self) -> Frame | None:
-        """The next picture, waiting for one; None only after `stop_waiting`. `Frame.source` is the file's path."""
+        """The next picture, waiting for one; None only after `interrupt`. `Frame.source` is the file's path."""
         while not self._stopped.is_set():
             while self._ready:
                 found = self._ready.popleft()
@@ -94,13 +95,13 @@ class WatchedFolder:
                 self._stopped.wait(max(self._poll_s, took_s / _LOOKING_SHARE))
         return None
 
-    def stop_waiting(self) -> None:
+    def interrupt(self) -> None:
         """From any thread: `read` returns soon."""
         self._stopped.set()
         self._pace.end()
 
     def close(self) -> None:
-        self.stop_waiting()
+        self.interrupt()
 
     def _frame(self, path: Path, looked: PictureLook) -> Frame:
         self._pace.wait()

@@ -100,7 +100,7 @@ def test_a_left_over_overlay_of_a_jpeg_is_swept(tmp_path):
     sink.close()
     row = stored(tmp_path)[0]
     kept = image_files(tmp_path)
-    left = (tmp_path / row.overlay).with_name((tmp_path / row.overlay).name.replace("000000000", "000000001"))
+    left = (tmp_path / row.overlay).with_name((tmp_path / row.overlay).name.replace("1-000000", "1-000001"))
     left.write_bytes(b"left behind")
     sink = recorder(tmp_path)
     wait_for(lambda: not left.exists())

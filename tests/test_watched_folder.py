@@ -52,7 +52,7 @@ class Watched:
         assert eventually(lambda: len(self.frames) >= count, WAIT_S), self.names
 
     def stop(self):
-        self.source.stop_waiting()
+        self.source.interrupt()
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
 

@@ -54,6 +54,7 @@ class TriggeredPictures:
     """A live FrameSource over pictures in memory; what a camera's driver does is one copy here."""
 
     live = True
+    dropped = 0
 
     def __init__(self, pictures: Sequence[U8], trigger: Trigger, moments: Moments, name: str) -> None:
         self.name = name
@@ -71,6 +72,9 @@ class TriggeredPictures:
         captured_ns = time.perf_counter_ns()
         self._moments.note(Moment(captured_ns, due_ns, gap_ns))
         return Frame(index, captured_ns, datetime.now(timezone.utc), self.name, image)
+
+    def interrupt(self) -> None:
+        self._trigger.end()
 
     def close(self) -> None:
         self._trigger.end()

@@ -26,7 +26,7 @@ from edge.counters import RunCounters
 from edge.datatypes import U8, Frame
 from edge.errors import UsageError
 from edge.inspector import Inspector
-from edge.opencv_camera import redact
+from edge.redact import redact
 from edge.sinks.base import Sink
 from edge.sinks.recorder import Recorder
 from edge.whole_file import write_whole
@@ -279,7 +279,7 @@ def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
         show(tables[report["mode"]](report))
     try:
         if options.out:
-            write_result(options.out, redact(shlex.join(["edge-inspect", *sys.argv[1:]])), report)
+            write_result(options.out, shlex.join(["edge-inspect", *map(redact, sys.argv[1:])]), report)
         if options.page:
             options.page.parent.mkdir(parents=True, exist_ok=True)
             picture = options.page.suffix == ".svg"

@@ -43,6 +43,8 @@ def challenge(options: argparse.Namespace, settings: Settings) -> int:
         return _show(options, settings, bundle)
     pictures = options.data or (Path(settings.challenge.pictures) if settings.challenge.pictures else None)
     if options.camera is None and pictures is None:
+        options.camera = settings.camera.source
+    if options.camera is None and pictures is None:
         raise UsageError("nothing to judge: neither --camera nor --data", fix=RUN_IT)
     if pictures is not None and not pictures.is_dir():
         raise UsageError(f"{pictures}: no such folder", fix="give --data a folder with good/ and folders of defects")

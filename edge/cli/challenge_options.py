@@ -9,7 +9,11 @@ from edge.cli.options import add_backend, add_bundle, add_records, positive_int
 
 
 def add_challenge(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--camera", help="judge a golden part that lies under it: any source that `run` takes")
+    parser.add_argument(
+        "--camera",
+        help="judge a golden part that lies under it: any source that `run` takes "
+        "(default: camera.source of the settings, unless pictures are named)",
+    )
     parser.add_argument("--frames", type=positive_int, default=3, help="pictures to take of it (default: 3)")
     parser.add_argument(
         "--data",

@@ -19,9 +19,9 @@ from edge.config import Settings
 from edge.counters import RunCounters
 from edge.datatypes import U8, Frame, Reason
 from edge.errors import UsageError
-from edge.file_sources import VideoFile
 from edge.part_watch import PartWatch
 from edge.picture_reader import PictureReader
+from edge.video_file import VideoFile
 
 if TYPE_CHECKING:
     from calibration.samples import Rejected, Screener

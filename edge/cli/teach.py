@@ -23,9 +23,9 @@ from edge.cli.progress import details_in, say
 from edge.cli.sample_folder import DETAILS, SampleFolder, folder_name, sample_folder
 from edge.config import Settings
 from edge.errors import UsageError
-from edge.opencv_camera import redact
 from edge.picture_reader import read_picture
 from edge.promise import statement
+from edge.redact import redact
 from edge.versions import prepare_directory
 
 _COUNT = 60
@@ -67,9 +67,9 @@ def teach(options: argparse.Namespace, settings: Settings) -> int:
             bundle = _trained(collection, target, options, settings)
         except (KeyboardInterrupt, Stopped):
             return _kept(folder, collected)
-    _tell(bundle, folder, options, left_out)
+    _tell(bundle, folder, options, settings, left_out)
     if options.start or (live and keyboard.present and not options.yes and keyboard.ask("Start now?", "give --start")):
-        _start(bundle, options)
+        _start(bundle, options, settings)
     return 0
 
 
@@ -193,7 +193,9 @@ def _steps(folder: SampleFolder, training: argparse.Namespace, settings: Setting
     return steps
 
 
-def _tell(bundle: ModelBundle, folder: SampleFolder, options: argparse.Namespace, left_out: int) -> None:
+def _tell(
+    bundle: ModelBundle, folder: SampleFolder, options: argparse.Namespace, settings: Settings, left_out: int
+) -> None:
     """What was made, and what it promises."""
     precision = bundle.precision("auto")
     record, calibration = bundle.manifest.training, bundle.calibration(precision)
@@ -208,7 +210,7 @@ def _tell(bundle: ModelBundle, folder: SampleFolder, options: argparse.Namespace
         lines.append(("finds", _found(report)))
     lines += [
         ("look at", f"{folder.run_directory / 'sheet.png'}: what it makes of parts it has not seen"),
-        ("inspect", _command(bundle, options)),
+        ("inspect", _command(bundle, options, settings)),
     ]
     say(f"\n{options.product} is ready: {bundle.path}")
     for name, text in lines:
@@ -238,18 +240,23 @@ def _found(report: dict[str, Any]) -> str:
     )
 
 
-def _command(bundle: ModelBundle, options: argparse.Namespace) -> str:
-    words = ["--camera", redact(options.camera), "--bundle", str(bundle.path)]
+def _command(bundle: ModelBundle, options: argparse.Namespace, settings: Settings) -> str:
+    words = [*map(redact, _camera(options, settings)), "--bundle", str(bundle.path)]
     return shlex.join(["edge-inspect", *words, *_config(options)])
+
+
+def _camera(options: argparse.Namespace, settings: Settings) -> list[str]:
+    """Nothing for the camera of the settings: its address is no business of the list of processes."""
+    return [] if options.camera == settings.camera.source else ["--camera", options.camera]
 
 
 def _config(options: argparse.Namespace) -> list[str]:
     return [] if options.config is None else ["--config", str(options.config)]
 
 
-def _start(bundle: ModelBundle, options: argparse.Namespace) -> None:
+def _start(bundle: ModelBundle, options: argparse.Namespace, settings: Settings) -> None:
     """Become the inspection: a new program, so that nothing of the training stays in memory."""
-    words = ["run", "--camera", options.camera, "--bundle", str(bundle.path), *_config(options)]
+    words = ["run", *_camera(options, settings), "--bundle", str(bundle.path), *_config(options)]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "edge", *words])

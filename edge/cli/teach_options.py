@@ -13,8 +13,8 @@ MINUTES = 8.0
 def add_teach(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--camera",
-        required=True,
-        help="where good parts are seen: what `run` takes, or a folder of pictures, or a video",
+        help="where good parts are seen: what `run` takes, or a folder of pictures, or a video "
+        "(default: camera.source of the settings)",
     )
     parser.add_argument("--product", required=True, help="name of the part, shown on the line")
     parser.add_argument("--out", type=Path, help="the bundle to make; an older one is kept (default: bundles/PRODUCT)")
