@@ -181,7 +181,7 @@ def _left_out(reasons: dict[Path, str]) -> str:
     names: dict[str, list[str]] = {}
     for path, reason in sorted(reasons.items(), key=lambda item: natural_key(item[0])):
         names.setdefault(reason, []).append(_named(path))
-    return ", ".join(f"{len(each)} {reason} ({_few(each)})" for reason, each in names.items())
+    return ", ".join(f"{len(each)} {reason} ({few(each)})" for reason, each in names.items())
 
 
 def _named(path: Path) -> str:
@@ -193,7 +193,8 @@ def _named(path: Path) -> str:
     return f"{path.name} with {inside} pictures" if inside else path.name
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
+    """The first names of many."""
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 

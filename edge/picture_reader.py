@@ -13,7 +13,7 @@ from edge.config import CameraSettings, FreshnessSettings
 from edge.datatypes import U8, Fault, Reason
 from edge.errors import UndecodablePicture, UsageError
 from edge.freshness import FreshnessCheck
-from edge.picture import bgr_from_buffer, decode_buffer, list_pictures
+from edge.picture import bgr_from_buffer, decode_buffer, few, list_pictures, not_a_picture
 from edge.sensor_depth import SensorDepth
 
 
@@ -51,6 +51,13 @@ class PictureReader:
     def pictures_in(self, folder_or_glob: str | Path) -> list[Path]:
         """See `list_pictures`; what was left out is told."""
         return list_pictures(folder_or_glob, self.tell)
+
+    def tell_loose(self, folder: Path) -> None:
+        """Pictures that lie in a folder whose folders are read, and not it."""
+        entries = folder.iterdir() if folder.is_dir() else ()
+        loose = sorted(path.name for path in entries if not_a_picture(path, True) is None)
+        if loose:
+            self.tell(f"{folder}: left out: {len(loose)} beside the folders that are read ({few(loose)})")
 
     def tell(self, text: str) -> None:
         if text not in self._told:
