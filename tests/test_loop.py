@@ -155,7 +155,8 @@ def test_a_verdict_after_the_deadline_is_invalid_and_carries_no_score():
     late = in_time(on_time, deadline_ms=60)
     assert in_time(on_time, deadline_ms=30_000) is on_time
     assert (late.decision, late.reason, late.score) == (Decision.INVALID, Reason.DEADLINE_MISSED, None)
-    assert late.detail.startswith("OK came 1") and late.detail.endswith("ms after the grab; inspection.deadline_ms allows 60")
+    assert late.detail.startswith("OK came 1")
+    assert late.detail.endswith("ms after the grab; inspection.deadline_ms allows 60")
 
 
 def test_an_invalid_verdict_keeps_its_own_reason_however_late():
