@@ -148,7 +148,9 @@ class Line:
             say(line)
         if self.goal.ng is not None:
             tradeoff = needs("calibration.tradeoff", "cpu")
-            for line in tradeoff.tradeoff_lines(made.calibration.scores, made.calibration.ng_scores):
+            for line in tradeoff.tradeoff_lines(
+                made.calibration.scores, made.calibration.ng_scores, tradeoff.in_force(made.calibration)
+            ):
                 say(line)
 
     def _fitting(self, network: Network) -> Fitting:

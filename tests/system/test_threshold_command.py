@@ -50,6 +50,15 @@ def test_an_unsure_band_marks_parts_and_changes_no_decision(bundle_path, line, h
     assert not any(verdict["review"] for verdict in verdicts(edge_here(here, *run).stdout))
 
 
+def test_asking_for_the_budget_in_force_changes_nothing(bundle_path, here):
+    before = load_bundle(bundle_path)
+    budget = 100 * before.calibration("int8").false_reject_budget
+    asked = edge_here(here, "threshold", "--bundle", bundle_path, "--false-reject", budget)
+    assert asked.returncode == 0, asked.stderr
+    assert load_bundle(bundle_path).sha256 == before.sha256
+    assert asked.stdout.count("<- in force") == 2
+
+
 def test_what_makes_no_sense_is_refused_and_the_bundle_is_untouched(bundle_path, here):
     before = load_bundle(bundle_path).sha256
     for options, words in (
