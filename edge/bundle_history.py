@@ -46,6 +46,7 @@ class SampleSet(BaseModel):
 class HistoryEntry(BaseModel):
     """One change. before, after: hashes of the live manifest; before is None for the first. changed, gate: for people.
 
+    refused: nothing was changed, because the attempt came to nothing; before and after are then the live version.
     `changed` is found by comparing the two versions, `gate` is what the gate said, `note` what the command adds.
     """
 
@@ -61,6 +62,7 @@ class HistoryEntry(BaseModel):
     samples: SampleSet | None = None
     gate: tuple[str, ...] = ()
     note: str = ""
+    refused: bool = False
     software: str = __version__
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,13 @@ class Part:
 class GoodParts:
     """Parts to quantise, calibrate and compare with; held_out ones are those that the network was not trained on.
 
-    weight: 1 where the map is scored, at the network's side; None: everywhere.
+    weight: 1 where the map is scored, at the network's side; None: everywhere. check: called for every picture, to end
+    the work when it has become useless.
     """
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, bundle: ModelBundle, check: Callable[[], None] = lambda: None) -> None:
         self.bundle = bundle
+        self._check = check
         self.held_out: list[Part] = []
         self.trained: list[Part] = []
         self.weight: F32 | None = None
@@ -77,6 +79,7 @@ class GoodParts:
 
         Raises UsageError when the region of interest does not lie inside the picture, or the part is not found in it.
         """
+        self._check()
         require_region(self.bundle, path, picture)
         preprocess = self.bundle.preprocess
         try:
@@ -111,7 +114,9 @@ class GoodParts:
 
     def fields(self, parts: Iterable[Part]) -> Iterator[U8]:
         """Their network fields, one at a time; not to be changed."""
-        return (self._fields[part.field] for part in parts)
+        for part in parts:
+            self._check()
+            yield self._fields[part.field]
 
     def stacked(self, parts: Sequence[Part]) -> U8:
         """The same as one array (n, s, s, 3)."""
@@ -119,12 +124,14 @@ class GoodParts:
         return np.stack(list(self.fields(parts))) if parts else np.zeros((0, side, side, 3), np.uint8)
 
 
-def good_parts(bundle: ModelBundle, data: Path, most_held_out: int | None = None) -> GoodParts:
+def good_parts(
+    bundle: ModelBundle, data: Path, most_held_out: int | None = None, check: Callable[[], None] = lambda: None
+) -> GoodParts:
     """The pictures of a folder, in natural order; reading ends when most_held_out have been found.
 
     Raises UsageError naming a picture that cannot be read, or that does not hold the bundle's region of interest.
     """
-    parts = GoodParts(bundle)
+    parts = GoodParts(bundle, check)
     for part in _first_held_out(read_normals(data), parts, most_held_out):
         parts.add(part.path, part.picture, part.sha256)
     return parts

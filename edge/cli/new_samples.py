@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -96,13 +96,14 @@ def _pictures(sample: str) -> list[Path]:
 
 def new_samples(
     bundle: ModelBundle, paths: Sequence[Path], source: str, live: Calibration, settings: Settings,
-    options: argparse.Namespace,
+    options: argparse.Namespace, check: Callable[[], None],
 ) -> NewSamples:  # fmt: skip
     """Screen the pictures, have the network look at what is left, and refuse a set that cannot be trusted.
 
-    live: the calibration of the precision that runs. Raises UsageError; the contact sheet is written before that.
+    live: the calibration of the precision that runs. check: see GoodParts. Raises UsageError; the contact sheet is
+    written before that.
     """
-    parts, screening = _screened(bundle, paths, settings)
+    parts, screening = _screened(bundle, paths, settings, check)
     say(f"{len(paths)} pictures of {source}: {screening.summary()}")
     rejected = [each for each in screening.rejected if not (options.keep_suspicious and each.reason.suspicion)]
     gone = {each.name for each in rejected}
@@ -140,14 +141,16 @@ def new_samples(
     return NewSamples(parts, opinions.live[kept], screening.statistics, audit)
 
 
-def _screened(bundle: ModelBundle, paths: Sequence[Path], settings: Settings) -> tuple[GoodParts, Screening]:
+def _screened(
+    bundle: ModelBundle, paths: Sequence[Path], settings: Settings, check: Callable[[], None]
+) -> tuple[GoodParts, Screening]:
     """Every picture is decoded once, on two threads; what is not refused at once leaves its network field."""
     samples = needs("calibration.samples", "cpu")
     reference = None
     if "samples" in bundle.manifest.files:
         reference = needs("calibration.sample_statistics", "cpu").statistics_from_bytes(bundle.read("samples"))
     screener = samples.Screener(reference, freshness=settings.freshness, rectangle=bundle.manifest.preprocess.rectangle)
-    parts, lost = GoodParts(bundle), []
+    parts, lost = GoodParts(bundle, check), []
     with progress_bar("looking at the samples") as advance:
         for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths)):
             if isinstance(field, PartNotFound):

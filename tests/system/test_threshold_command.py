@@ -83,10 +83,12 @@ def test_calibrating_with_known_defective_parts_shows_what_thresholds_find_of_th
         folder.mkdir()
         for seed in range(count):
             write_picture(folder / f"{seed}.png", part(500 + seed))
+    assert edge_here(here, "threshold", "--bundle", bundle_path, "--set", 0.99).returncode == 0
     arguments = ("calibrate", "--bundle", bundle_path, "--data", good)
     seen = edge_here(here, *arguments, "--ng", ng, "--review", 20)
     assert seen.returncode == 0, seen.stderr
     assert "3 of 3 NG (100%" in seen.stderr
+    assert "the threshold 0.9900 of fp32 was set by hand; it is fitted anew" in seen.stderr
     calibration = load_bundle(bundle_path).calibration("fp32")
     assert (len(calibration.scores), len(calibration.ng_scores)) == (12, 3)
     assert calibration.review_threshold < calibration.threshold
