@@ -83,7 +83,8 @@ def test_calibrating_with_known_defective_parts_shows_what_thresholds_find_of_th
         folder.mkdir()
         for seed in range(count):
             write_picture(folder / f"{seed}.png", part(500 + seed))
-    assert edge_here(here, "threshold", "--bundle", bundle_path, "--set", 0.99).returncode == 0
+    by_hand = ("--set", 0.99, "--precision", "fp32")
+    assert edge_here(here, "threshold", "--bundle", bundle_path, *by_hand).returncode == 0
     arguments = ("calibrate", "--bundle", bundle_path, "--data", good)
     seen = edge_here(here, *arguments, "--ng", ng, "--review", 20)
     assert seen.returncode == 0, seen.stderr
