@@ -11,6 +11,7 @@ from pathlib import Path
 from edge.challenge import Challenge, Look
 from edge.datatypes import Decision
 from edge.local_time import local_text
+from edge.private_files import make_folder
 from edge.records import DATABASE_NAME, RecordStore, explained, opened_for_writing, utc_text
 from edge.redact import redact
 
@@ -25,7 +26,7 @@ def save_challenge(directory: Path, challenge: Challenge) -> None:
     path = directory / DATABASE_NAME
     looks = json.dumps([{**asdict(look), "decision": str(look.decision)} for look in challenge.looks])
     with explained(path):
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         connection = opened_for_writing(path, _BUSY_S)
         try:
             connection.execute(

@@ -26,6 +26,8 @@ Positive = Annotated[float, Field(gt=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
+# where pictures are decoded without settings at hand
+MAX_MEGAPIXELS = 50.0
 
 
 def at_home(path: str) -> str:
@@ -50,6 +52,9 @@ class CameraSettings(_Section):
     height_px: PositiveInt | None = None
     fps: Positive | None = None
     sensor_bits: Literal[10, 12, 14, 16] = 16
+    max_megapixels: Positive = MAX_MEGAPIXELS
+    max_file_mb: Positive = 256
+    skip_first_frames: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:

@@ -9,10 +9,12 @@ EdgeInspectError            exit code 1
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
 ├── EngineError             2   a network that TensorRT refuses, an engine that cannot be built or loaded
 ├── RecordError             2   the record store, when a command (not the loop) needs it
+│   └── ForeignRecords      2   something in its place that is no record store
 ├── CameraError             3   cannot be opened, busy, gone
 └── BundleError             4   missing, damaged, of another format version
     └── CalibrationMismatch 4   statistics of another engine or another preprocessing
 ModelError                  inside the loop: becomes an INVALID verdict, never an exit
+UndecodablePicture          likewise, where a frame's bytes are decoded; a UsageError where a command reads a file
 
 Each says what happened and with which values (`message`), and what to do next (`fix`).
 """
@@ -76,6 +78,10 @@ class RecordError(EdgeInspectError):
     exit_code = 2
 
 
+class ForeignRecords(RecordError):
+    """Something in the place of the record database that is not one."""
+
+
 class CameraError(EdgeInspectError):
     """A frame source that cannot be opened, is busy, or went away."""
 
@@ -90,6 +96,10 @@ class BundleError(EdgeInspectError):
 
 class CalibrationMismatch(BundleError):
     """Statistics that were measured on another engine or another preprocessing."""
+
+
+class UndecodablePicture(ValueError):
+    """Bytes or a buffer that are not a whole picture of a supported kind; the text is fit for a Fault."""
 
 
 class ModelError(EdgeInspectError):

@@ -35,6 +35,11 @@ def proxy_advice(address: str) -> str:
     return f"the environment sets {named}: if the camera is on the local network, set no_proxy={host}"
 
 
+def with_proxy_advice(fix: str, address: str) -> str:
+    """What to do when a camera does not answer, and the advice about the proxy where one is set."""
+    return "; ".join(filter(None, [fix, proxy_advice(address)]))
+
+
 def _proxies() -> dict[str, str]:
     return {name: value for name in _VARIABLES if (value := os.environ.get(name))}
 

@@ -6,6 +6,7 @@ A store is a directory: `verdicts.sqlite`, and `images/<local day>/` with the pi
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 from edge.datatypes import STAGES, Decision, Reason, Region, StageTimes
-from edge.errors import RecordError
+from edge.errors import ForeignRecords, RecordError
 from edge.picture_names import verdict_number
+from edge.private_files import make_file
 from edge.redact import redact
 
 DATABASE_NAME = "verdicts.sqlite"
@@ -189,6 +191,11 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
+def storable(text: str) -> str:
+    """Text that a database takes: what was undecodable in a file's name, a lone surrogate in Python, as `\\udce4`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database to the current version, one transaction per step.
 
@@ -269,7 +276,10 @@ class RecordStore:
         self, bundle: Path, since: datetime | None = None, until: datetime | None = None
     ) -> list[Path]:
         """Stored pictures of parts that any version of this bundle found OK, since <= utc < until, oldest first."""
-        conditions, values = ["v.decision = 'OK'", "v.image IS NOT NULL", "r.bundle_path = ?"], [str(bundle.resolve())]
+        conditions, values = (
+            ["v.decision = 'OK'", "v.image IS NOT NULL", "r.bundle_path = ?"],
+            [storable(str(bundle.resolve()))],
+        )
         for moment, condition in ((since, "v.utc >= ?"), (until, "v.utc < ?")):
             if moment is not None:
                 conditions.append(condition)
@@ -372,9 +382,16 @@ def _opened_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def opened_for_writing(path: Path, busy_s: float) -> sqlite3.Connection:
-    """A connection that commits durably, on a database of the current schema; waits so long for another's commit."""
+    """A connection that commits durably, on a database of the current schema; waits so long for another's commit.
+
+    Raises OSError, sqlite3.Error, or ForeignRecords for a file that is another program's.
+    """
+    if os.path.lexists(path) and not path.is_file():
+        raise _foreign(path, "it is no file")
+    make_file(path)
     connection = sqlite3.connect(path, isolation_level=None, timeout=busy_s)
     try:
+        _refuse_foreign(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL: in WAL mode NORMAL does not sync at a commit, and a power cut loses all since the last checkpoint
         connection.execute("PRAGMA synchronous = FULL")
@@ -383,6 +400,22 @@ def opened_for_writing(path: Path, busy_s: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Before anything is written: a database of another program must stay as it is."""
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    version = _version(connection)
+    if version == 0 and names:
+        raise _foreign(path, f"it is a database with other tables ({', '.join(sorted(names)[:3])})")
+    if 0 < version <= SCHEMA_VERSION and not {"runs", "verdicts"} <= names:
+        raise _foreign(path, "it is a database without verdicts")
+
+
+def _foreign(path: Path, why: str) -> ForeignRecords:
+    return ForeignRecords(
+        f"{path} is not a database of verdicts: {why}", fix="give another record.directory, or move it away"
+    )
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

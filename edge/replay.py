@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from math import isclose
 
 from edge.datatypes import U8, Decision, Fault, Frame, Reason, Verdict
 from edge.errors import BundleError, CalibrationMismatch, RecordError
@@ -97,11 +98,12 @@ def _stored_image(store: RecordStore, recorded: VerdictRecord) -> U8:
             fix="restore the images directory beside verdicts.sqlite, or choose another verdict",
         ) from error
     found = hashlib.sha256(data).hexdigest()
-    try:
-        image = decode_picture(data)
-    except UndecodablePicture:
-        image = None
-    if found != recorded.image_sha256 or image is None:
+    image = None
+    with contextlib.suppress(UndecodablePicture):
+        if found == recorded.image_sha256:
+            # what was inspected then may be larger than a file from elsewhere
+            image = decode_picture(data, max_megapixels=math.inf)
+    if image is None:
         raise RecordError(
             f"verdict {recorded.number}: {path} is damaged or was changed: sha256 {found[:12]}, "
             f"recorded {str(recorded.image_sha256)[:12]}",
@@ -139,7 +141,7 @@ def _compared(recorded: VerdictRecord, verdict: Verdict) -> tuple[Outcome, str]:
     if recorded.decision is Decision.INVALID or verdict.score is None or recorded.score is None:
         same = (verdict.decision, verdict.reason) == (recorded.decision, recorded.reason)
         return (Outcome.SAME, f"again {now}") if same else (Outcome.DIFFERENT, f"recorded {then}, now {now}")
-    if not isclose(verdict.score, recorded.score, rel_tol=SCORE_TOLERANCE, abs_tol=0.0):
+    if not math.isclose(verdict.score, recorded.score, rel_tol=SCORE_TOLERANCE, abs_tol=0.0):
         scores = f"score {recorded.score!r} then, {verdict.score!r} now"
         return Outcome.DIFFERENT, f"recorded {then}, now {now}: {scores}"
     if (verdict.decision, verdict.review) != (recorded.decision, recorded.review):

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import CameraSettings
 from edge.counters import RunCounters
 from edge.datatypes import Decision
 from edge.file_sources import PictureFiles
 from edge.picture import original_suffix
+from edge.picture_reader import PictureReader
 from edge.records import RecordStore
 from edge.replay import Outcome, replay
 from tests.records_fakes import START, image_files, inspector, look, recorder, stored, wait_for
@@ -24,7 +24,7 @@ def encoded(suffix: str, picture: np.ndarray) -> bytes:
 
 
 def source(*paths: Path) -> PictureFiles:
-    return PictureFiles(paths, None, CameraSettings().sensor_bits, "folder")
+    return PictureFiles(paths, None, PictureReader(), "folder")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -11,6 +11,7 @@ import torch
 
 from edge import __version__
 from edge.manifest import TrainingRecord
+from edge.picture_reader import PLAIN, PictureReader
 from training.defects import PRESETS
 from training.optimise import Progress, Training
 from training.pictures import CURVES, SHEET, draw_curves, draw_sheet
@@ -29,6 +30,7 @@ def fit(
     fresh: bool = False,
     progress: Progress = lambda done, total, shown: None,
     notice: Callable[[str], None] = lambda text: None,
+    reader: PictureReader = PLAIN,
 ) -> Run:
     """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same machine, same result.
 
@@ -37,7 +39,7 @@ def fit(
     memory.
     """
     started = time.monotonic()
-    made = prepare(data, run_directory, recipe, notice)
+    made = prepare(data, run_directory, recipe, notice, reader)
     learner, batches = made.learner, made.batches
     signature = made.signature(recipe)
     if not fresh and (finished := finished_run(run_directory, signature)) is not None:

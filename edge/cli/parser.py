@@ -51,7 +51,8 @@ _EXIT_CODES = """exit codes:
   2    wrong command line, configuration or data; something not installed
   3    camera: not there, busy, or no frames to read
   4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
-  130  interrupted (Ctrl-C, SIGTERM); everything up to then is on record"""
+  5    verdicts that are not on record, whatever the reason, or that the reader of --json did not get
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP); everything up to then is on record"""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -23,7 +23,7 @@ from edge.cli.progress import details_in, say
 from edge.cli.sample_folder import DETAILS, SampleFolder, folder_name, sample_folder
 from edge.config import Settings
 from edge.errors import UsageError
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.promise import statement
 from edge.redact import redact
 from edge.versions import prepare_directory
@@ -134,6 +134,7 @@ def _require_enough(collection: Collection) -> None:
     least, count = needs("training.dataset", "train").MINIMUM_NORMALS, len(collection.kept)
     if count >= least:
         return
+    collection.screener.invalid.refuse_most(count + len(collection.screener.turned_away))
     reasons = sorted({str(each.reason) for each in collection.screener.turned_away})
     turned_away = f"; {len(collection.screener.turned_away)} were turned away: {', '.join(reasons)}" if reasons else ""
     raise UsageError(

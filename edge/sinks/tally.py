@@ -72,7 +72,8 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
         f"frames      {counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, {counters.invalid} INVALID"
         + (f" ({why})" if why else ""),
         *([f"            last INVALID: {tally.last_invalid}"] if tally.last_invalid else []),
-        f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls",
+        f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls"
+        + (f", {counters.skipped} skipped after opening" if counters.skipped else ""),
     ]
     if tally.reasons[Reason.BELOW_THRESHOLD] + tally.reasons[Reason.ABOVE_THRESHOLD]:
         p50, p95, p99, worst = tally.latency["total"].percentiles((50, 95, 99, 100))
@@ -89,7 +90,8 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
     if records is None:
         lines.append("records     none: recording is off")
     else:
-        lost = [f"{counters.records_lost} verdicts lost"] if counters.records_lost else []
+        unrecorded = max(counters.records_lost, counters.frames - counters.recorded)
+        lost = [f"{unrecorded} verdicts NOT RECORDED"] if unrecorded else []
         lost += [f"{counters.images_skipped} pictures skipped"] if counters.images_skipped else []
         lines.append(
             f"records     {counters.recorded} verdicts and {counters.images_stored} pictures in {records}"
@@ -99,4 +101,6 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
             lines.append(f"pictures    {records}/images")
         if counters.record_state not in ("closed", "recording"):
             lines.append(f"            {counters.record_state}")
+    if counters.undelivered:
+        lines.append(f"json        {counters.undelivered} verdicts not delivered: standard output took no more")
     return "\n".join(lines)
