@@ -73,13 +73,20 @@ def test_a_challenge_and_the_history_keep_such_names(place):
     assert read_history(place / BUNDLE)[-1].refused
 
 
+def test_a_gate_writes_its_page_about_and_under_such_names(place):
+    (place / PARTS / os.fsdecode(b"part\xe45.png")).unlink()
+    page = os.fsdecode(b"seite\xe9.html")
+    gate = ("gate", "--bundle", BUNDLE, "--data", PARTS, "--ng", PARTS, "--page", page)
+    assert "Traceback" not in edge(*gate, cwd=place).stderr
+    assert (place / page).read_text(encoding="utf-8").startswith("<!")
+
+
 def test_a_network_is_trained_into_a_folder_of_such_a_name(tmp_path):
     pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
-    pytest.importorskip("onnx", reason="onnx is not installed: nothing can be exported")
     (tmp_path / PARTS).mkdir()
     for number in range(16):
         write_picture(tmp_path / "part.png", good_part(300 + number))
         (tmp_path / "part.png").rename(tmp_path / PARTS / os.fsdecode(b"part\xe4%02d.png" % number))
-    made = edge("train", "--data", PARTS, "--out", BUNDLE, "--variant", "smoke", "--steps", 4, cwd=tmp_path)
-    fine(made)
-    assert (tmp_path / f"{BUNDLE}.run" / "sheet.png").is_file()
+    run = os.fsdecode(b"lauf\xe9")
+    fine(edge("fit", "--data", PARTS, "--run-dir", run, "--variant", "smoke", "--steps", 4, cwd=tmp_path))
+    assert (tmp_path / run / "sheet.png").is_file()
