@@ -56,6 +56,7 @@ class CameraSettings(_Section):
     max_megapixels: Positive = MAX_MEGAPIXELS
     max_file_mb: Positive = 256
     skip_first_frames: Annotated[int, Field(ge=0)] = 0
+    watch: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:
