@@ -50,8 +50,8 @@ class Inspector:
             height, width = frame.image.shape[:2]
             left, top, across, down = self.preprocess.rectangle or (0, 0, 0, 0)
             detail = (
-                f"the region of interest does not lie inside the frame of {width}x{height} px: roi.rectangle of the bundle "
-                f"is {across}x{down} px from ({left}, {top})"
+                f"the region of interest does not lie inside the frame of {width}x{height} px: "
+                f"roi.rectangle of the bundle is {across}x{down} px from ({left}, {top})"
             )
             return self.invalid(frame, Fault(Reason.WRONG_SIZE, detail), clock)
         try:
