@@ -6,6 +6,7 @@ This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be s
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -203,7 +204,8 @@ class Settings(_Section):
         """All settings as JSON for the records, without the secrets of the camera's address."""
         source = self.camera.source
         shown = self.camera.model_copy(update={"source": None if source is None else redact(source)})
-        return self.model_copy(update={"camera": shown}).model_dump_json()
+        # not by pydantic, which takes no names that are no text
+        return json.dumps(self.model_copy(update={"camera": shown}).model_dump())
 
 
 def load_settings(path: Path) -> Settings:

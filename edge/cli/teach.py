@@ -154,7 +154,7 @@ def _trained(collection: Collection, target: Path, options: argparse.Namespace, 
     training.steps = options.steps or _steps(folder, training, settings)
     started = time.monotonic()
     try:
-        log = (folder.root / DETAILS).open("a", encoding="utf-8")
+        log = (folder.root / DETAILS).open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{folder.root / DETAILS}: {error.strerror}", fix="mend its permissions") from error
     with log, details_in(log):
