@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import queue
 import sys
@@ -241,7 +242,7 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         threshold=inspector.threshold,
         pixel_threshold=inspector.pixel_threshold,
         preprocess_sha256=bundle.preprocess.sha256,
-        config=settings.model_dump_json(),
+        config=json.dumps(settings.model_dump()),
     )
 
 

@@ -17,7 +17,9 @@ import numpy as np
 from edge.datatypes import U8, Frame, Verdict
 from edge.overlay import draw_overlay
 from edge.picture import original_suffix
+from edge.private_files import FILE_MODE, make_folder
 from edge.records import IMAGES_NAME
+from edge.sinks.png import png_bytes
 from edge.verdict import FieldOfView
 from edge.whole_file import PART_END, sync_directory, write_whole
 
@@ -27,7 +29,8 @@ _OVERLAY_END = ".overlay.jpg"
 # full colour resolution: with the usual halving, coloured letters and thin boxes smear
 _OVERLAY_FORMAT = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 
-# pictures leave this much free, at most a twentieth of the disk, so that rows still fit when pictures no longer do
+# pictures leave this much free, at most half of the disk, so that rows still fit when pictures no longer do: the log of
+# the database grows to a few megabytes before it is taken in, and the database by about a megabyte for a thousand rows
 RESERVE_BYTES = 32_000_000
 
 FieldOfViewOf = Callable[[int, int], "FieldOfView | None"]
@@ -61,13 +64,13 @@ class PictureFiles:
         after `sync_names`. Raises OSError, and leaves nothing behind.
         """
         assert frame.image is not None
-        self._refuse_nearly_full_disk()
+        # compressed, picture and overlay take less than the pixels
+        self._refuse_nearly_full_disk(frame.image.nbytes)
         image, end = frame.original, original_suffix(frame.original or b"")
         if image is None or end is None:
-            # no parameters: OpenCV's default is the fastest; naming any level switches its filters and is slower
-            image, end = _encoded(".png", frame.image, ()), ".png"
+            image, end = png_bytes(frame.image), ".png"
         drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]))
-        overlay = _encoded(".jpg", drawing, _OVERLAY_FORMAT)
+        overlay = _jpeg(drawing)
         day = self._directory / IMAGES_NAME / frame.utc.strftime("%Y-%m-%d")
         self._make_directory(day)
         name = f"{frame.utc.strftime('%H%M%S')}-{run_key}-{frame.index:09d}-{verdict.decision}"
@@ -77,8 +80,8 @@ class PictureFiles:
             image_path = day / f"{name}-{again}{end}"
         overlay_path = _overlay_of(image_path)
         try:
-            write_whole(image_path, image)
-            write_whole(overlay_path, overlay)
+            write_whole(image_path, image, FILE_MODE)
+            write_whole(overlay_path, overlay, FILE_MODE)
         except OSError:
             _unlink(image_path)
             raise
@@ -123,21 +126,21 @@ class PictureFiles:
                 day.rmdir()
         yield removed
 
-    def _refuse_nearly_full_disk(self) -> None:
+    def _refuse_nearly_full_disk(self, wanted_bytes: int) -> None:
         usage = shutil.disk_usage(self._directory)
-        if usage.free < min(RESERVE_BYTES, usage.total // 20):
+        if usage.free - wanted_bytes < min(RESERVE_BYTES, usage.total // 2):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
 
     def _make_directory(self, day: Path) -> None:
         if not day.is_dir():
-            day.mkdir(parents=True, exist_ok=True)
+            make_folder(day)
             self._unsynced.update((day.parent, self._directory))
 
 
-def _encoded(kind: str, image: U8, parameters: tuple[int, ...]) -> bytes:
-    done, data = cv2.imencode(kind, image, parameters)
+def _jpeg(drawing: U8) -> bytes:
+    done, data = cv2.imencode(".jpg", drawing, _OVERLAY_FORMAT)
     if not done:
-        raise ValueError(f"OpenCV cannot encode {image.shape} as {kind}")
+        raise ValueError(f"OpenCV cannot encode {drawing.shape} as JPEG")
     return bytes(np.asarray(data).data)
 
 
