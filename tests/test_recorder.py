@@ -294,15 +294,15 @@ def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(smal
     with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-    for i in range(1, 400):
-        sink.write(*look(i, NG if i % 100 == 0 else OK))
+    for i in range(1, 2000):
+        sink.write(*look(i, NG if i % 500 == 0 else OK))
     wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free, make room; "))
     assert counters.record_state.endswith("verdicts waiting")
     filler.unlink()
-    wait_for(lambda: counters.recorded == 400)
+    wait_for(lambda: counters.recorded == 2000)
     wait_for(lambda: counters.images_stored == 3)
     sink.close()
-    assert [row.frame_index for row in stored(small_disk)] == list(range(400))
+    assert [row.frame_index for row in stored(small_disk)] == list(range(2000))
 
 
 def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):
@@ -335,7 +335,25 @@ def test_pictures_leave_room_for_the_verdicts_of_many_hours(tmp_path):
         sink.close()
         assert counters.records_lost == 0
         assert len(stored(directory)) == 3060
-        assert 4 < counters.images_stored < 30
+        assert 8 < counters.images_stored < 40
+
+
+def test_verdicts_are_recorded_on_a_disk_that_another_program_has_filled(tmp_path, caplog):
+    with disk(tmp_path / "disk", "12m") as directory:
+        counters = RunCounters()
+        sink = recorder(directory, counters)
+        sink.write(*look(0))
+        wait_for(lambda: counters.recorded == 1 and (directory / "spare-room").exists())
+        with pytest.raises(OSError, match="No space left"), (directory / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        for index in range(1, 300):
+            sink.write(*look(index, OK, size=(4, 4)))
+        wait_for(lambda: counters.recorded == 300)
+        sink.close()
+        assert len(stored(directory)) == 300
+        assert "verdicts now take the room that was kept back for them" in caplog.text
+        assert not (directory / "spare-room").exists()
 
 
 def test_a_read_only_disk_is_named_and_recording_resumes_by_itself(small_disk):

@@ -29,8 +29,8 @@ _OVERLAY_END = ".overlay.jpg"
 # full colour resolution: with the usual halving, coloured letters and thin boxes smear
 _OVERLAY_FORMAT = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 
-# pictures leave this much free, at most half of the disk, so that rows still fit when pictures no longer do: the log of
-# the database grows to a few megabytes before it is taken in, and the database by about a megabyte for a thousand rows
+# pictures leave this much free, at most a quarter of the disk, so that rows still fit when pictures no longer do: the
+# database's log grows by a megabyte before it is taken in, the database by about a megabyte for a thousand rows
 RESERVE_BYTES = 32_000_000
 
 FieldOfViewOf = Callable[[int, int], "FieldOfView | None"]
@@ -44,6 +44,10 @@ class StoredPicture:
     image_sha256: str
     overlay: str
     size_bytes: int
+
+
+class NoRoomForPictures(OSError):
+    """What is left of the disk is for verdicts."""
 
 
 class PictureFiles:
@@ -64,13 +68,12 @@ class PictureFiles:
         after `sync_names`. Raises OSError, and leaves nothing behind.
         """
         assert frame.image is not None
-        # compressed, picture and overlay take less than the pixels
-        self._refuse_nearly_full_disk(frame.image.nbytes)
         image, end = frame.original, original_suffix(frame.original or b"")
         if image is None or end is None:
             image, end = png_bytes(frame.image), ".png"
         drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]))
         overlay = _jpeg(drawing)
+        self._leave_room(len(image) + len(overlay))
         day = self._directory / IMAGES_NAME / frame.utc.strftime("%Y-%m-%d")
         self._make_directory(day)
         name = f"{frame.utc.strftime('%H%M%S')}-{run_key}-{frame.index:09d}-{verdict.decision}"
@@ -126,10 +129,10 @@ class PictureFiles:
                 day.rmdir()
         yield removed
 
-    def _refuse_nearly_full_disk(self, wanted_bytes: int) -> None:
+    def _leave_room(self, wanted_bytes: int) -> None:
         usage = shutil.disk_usage(self._directory)
-        if usage.free - wanted_bytes < min(RESERVE_BYTES, usage.total // 2):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
+        if usage.free - wanted_bytes < min(RESERVE_BYTES, usage.total // 4):
+            raise NoRoomForPictures(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
 
     def _make_directory(self, day: Path) -> None:
         if not day.is_dir():

@@ -114,6 +114,8 @@ class RecordDatabase:
         try:
             # after a long report held the log, give its space back
             self._connection.execute("PRAGMA journal_size_limit = 16000000")
+            # a small log: it must find room on a disk that is nearly full
+            self._connection.execute("PRAGMA wal_autocheckpoint = 256")
             self.identity = self._identity()
             self._close_interrupted_runs()
             self.run_key = secrets.token_hex(4)

@@ -31,6 +31,7 @@ from edge.sinks.record_queue import Entry, RecordQueue
 from edge.sinks.record_trouble import RecordState, Trouble, trouble_of
 from edge.sinks.repeats import RepeatedPicture
 from edge.sinks.retention import Retention
+from edge.sinks.spare_room import SpareRoom
 
 logger = logging.getLogger("edge.records")
 
@@ -90,6 +91,7 @@ class Recorder:
         self._now_ns = now_ns
         self._queue = RecordQueue(settings.queue_verdicts, settings.queue_frames, counters)
         self._files = PictureFiles(self.directory, field_of_view)
+        self._spare_room = SpareRoom(self.directory)
         self._commit_ns = settings.commit_every_ms * _MS
         self._ok_seen = 0
         self._closing = False
@@ -332,6 +334,7 @@ class Recorder:
         for picture in self._queue.take_discarded():
             self._remove_files(picture)
         more = False
+        self._spare_room.keep()
         try:
             if self._sweep is not None:
                 more = next(self._sweep, None) is not None
@@ -354,6 +357,9 @@ class Recorder:
     def _rows_refused(self, error: Exception) -> None:
         self._state.rows = trouble_of(error, self.directory)
         self._row_retry_ns = self._now_ns() + _ROW_RETRY_NS
+        if self._state.rows.kind == "disk full" and self._spare_room.give():
+            logger.warning("%s; verdicts now take the room that was kept back for them", self._state.rows.text)
+            self._row_retry_ns = self._now_ns()
         # the connection outlives these two; after anything else only a fresh one is to be trusted
         if self._state.rows.kind not in ("disk full", "locked"):
             self._leave_database()
