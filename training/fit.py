@@ -13,12 +13,14 @@ from edge import __version__
 from edge.manifest import TrainingRecord
 from training.defects import PRESETS
 from training.optimise import Progress, Training
+from training.pace import Pace, arithmetic_for
 from training.pictures import CURVES, SHEET, draw_curves, draw_sheet
 from training.preparation import Recipe as Recipe
 from training.preparation import pictures_from_fields as pictures_from_fields
 from training.preparation import prepare
 from training.run_files import Resumable, Run, finished_run, signature_sha256, store_run
 from training.selection import SELECTION_RULE, choose_score
+from training.time_budget import TimeBudget
 
 
 def fit(
@@ -27,14 +29,16 @@ def fit(
     recipe: Recipe,
     *,
     fresh: bool = False,
+    budget: TimeBudget | None = None,
+    pace: Pace | None = None,
     progress: Progress = lambda done, total, shown: None,
     notice: Callable[[str], None] = lambda text: None,
 ) -> Run:
-    """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same machine, same result.
+    """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same arithmetic, same result.
 
     A run that was interrupted goes on from its last saved state, and one that is finished is given back, unless
-    `fresh`. Raises UsageError for bad data, an option the method does not have, a loss that is not finite or too little
-    memory.
+    `fresh`. budget: time that training keeps to. pace: of this machine, where it has been measured. Raises UsageError
+    for bad data, an option the method does not have, a loss that is not finite or too little memory.
     """
     started = time.monotonic()
     made = prepare(data, run_directory, recipe, notice)
@@ -44,10 +48,14 @@ def fit(
         notice(f"the run in {run_directory} is finished (--fresh starts anew)")
         return finished
     run_directory.mkdir(parents=True, exist_ok=True)
-    training = Training(learner, made.stages, batches, made.held_out, progress, notice)
+    training = Training(learner, made.stages, batches, made.held_out, progress, notice, budget=budget)
     resumable = Resumable(run_directory, signature)
     if not fresh and resumable.restore(training):
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
+        notice(training.arithmetic.text())
+    else:
+        training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
+        notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
     judged_by = recipe.defects or f"judging_{made.design.layout}"
@@ -90,6 +98,7 @@ def fit(
         candidates=choice.auroc,
         curves=training.curves.values,
         seconds=round(time.monotonic() - started, 1),
+        arithmetic=training.arithmetic,
         signature_sha256=signature_sha256(signature),
     )
     store_run(run_directory, run, learner.network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,10 +25,13 @@ from edge.picture import list_pictures
 from edge.versions import prepare_directory, write_bundle
 
 if TYPE_CHECKING:
+    from edge.cli.teach_time import Planned
     from training.preparation import Recipe
 
 _COMPARED_PICTURES = 8
 _CANDIDATES_SHOWN = 5
+# INT8, with its statistics and gate, takes at most as long as so many exports of the network
+_INT8_EXPORTS = 4.0
 
 
 def train(options: argparse.Namespace, settings: Settings) -> int:
@@ -42,10 +46,12 @@ def train_bundle(
     settings: Settings,
     told: Callable[[str], None] = lambda text: None,
     statistics: bytes | None = None,
+    timing: Planned | None = None,
 ) -> ModelBundle:
     """The options of `train` → a calibrated bundle; OUT changes once, at the end.
 
     told: each step begins. statistics: of the samples (calibration/sample_statistics.py), to hold later ones against.
+    timing: the time that all of it keeps to; INT8 is left out when too little of it is left.
     """
     target: Path = options.out
     settings = on_the_processor(settings)
@@ -58,9 +64,18 @@ def train_bundle(
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
     options.report, options.review, options.ng = False, None, None
+    took_s = 0.0
     for step, what in _STEPS.items():
+        if step is quantize and timing is not None and timing.budget.left_s < _INT8_EXPORTS * took_s:
+            told("no time is left to round it to INT8: it runs slower; edge-inspect quantize, then calibrate, add it")
+            continue
         told(what)
-        step(options, settings)
+        started = time.monotonic()
+        if step is fit:
+            fit(options, settings, timing)
+        else:
+            step(options, settings)
+        took_s = time.monotonic() - started
     made = load_bundle(options.out)
     parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
     if statistics is not None:
@@ -77,14 +92,16 @@ def on_the_processor(settings: Settings) -> Settings:
     return settings.model_copy(update={"inspection": settings.inspection.model_copy(update={"backend": "auto"})})
 
 
-def fit(options: argparse.Namespace, settings: Settings) -> int:
-    """Train the network and choose its score path."""
+def fit(options: argparse.Namespace, settings: Settings, timing: Planned | None = None) -> int:
+    """Train the network and choose its score path; timing: the time to keep to, and the pace of this machine."""
     training = needs("training.fit", "train")
     recipe = recipe_of(options, settings)
+    budget, pace = (None, None) if timing is None else (timing.budget, timing.pace)
     with progress_bar(f"training {options.method} {options.variant}") as advance:
         run = training.fit(
-            options.data, options.run_directory, recipe, fresh=options.fresh, progress=advance, notice=say
-        )
+            options.data, options.run_directory, recipe, fresh=options.fresh, budget=budget, pace=pace,
+            progress=advance, notice=say,
+        )  # fmt: skip
     say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
     for name, value in sorted(run.candidates.items(), key=lambda item: -item[1])[:_CANDIDATES_SHOWN]:
         say(f"  image AUROC {value:.3f} of artificial defects on held-out parts: {name}")
@@ -110,6 +127,8 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         rectangle=rectangle,
         polygon=polygon,
         align=settings.align,
+        # a number of steps is kept whatever time it takes
+        minutes=vars(options).get("minutes") if options.steps is None else None,
     )
     return recipe
 
