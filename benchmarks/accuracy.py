@@ -17,6 +17,7 @@ from edge.bundle import ModelBundle
 from edge.datatypes import U8
 from edge.errors import PartNotFound
 from edge.latency import StageClock
+from edge.picture_reader import PLAIN, PictureReader
 from edge.verdict import HIGHEST_SCORE, values_in_view
 
 # what a comparison of precisions subtracts
@@ -58,13 +59,14 @@ def observe_bundle(
     data: Path,
     progress: Progress = lambda done, total: None,
     seen: SeenPictures | None = None,
+    reader: PictureReader = PLAIN,
 ) -> Observation:
     """What the backend says about test pictures; seen: what must not be counted, None for what the bundle has seen."""
 
     def detector(image: U8, _: U8 | None) -> Reading:
         return reading_of(bundle, backend, image)
 
-    return observe(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress)
+    return observe(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress, reader)
 
 
 def bundle_figures(
@@ -112,6 +114,7 @@ def metrics_text(metrics: dict[str, Any]) -> str:
     low, high = metrics["false_reject_interval_95"]
     auroc_low, auroc_high = metrics["image_auroc_interval_95"]
     left_out = f", {metrics['n_left_out']} left out because training saw them" if metrics["n_left_out"] else ""
+    left_out += f", {metrics['n_invalid']} left out because the line would not judge them" * bool(metrics["n_invalid"])
     lines = [
         f"{metrics['data']}: {metrics['n_good']} good, {metrics['n_defective']} defective parts{left_out}; "
         f"{metrics['precision']} on {metrics['backend']}",

@@ -31,7 +31,7 @@ from edge.datatypes import U8
 from edge.errors import EdgeInspectError, PartNotFound
 from edge.latency import StageClock
 from edge.normals import read_normals
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.preprocess import Preprocess
 from edge.samples import sample_bundle, sample_data
 from edge.verdict import FieldOfView

@@ -13,7 +13,7 @@ from benchmarks.comparison import NETWORK, Contender
 from benchmarks.labelled import LabelledPicture
 from edge.datatypes import U8
 from edge.metrics import roc_curve
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from benchmarks.mask_files import Mask, marked, mask_levels, mask_path
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.manifest import Manifest
 from edge.metrics import DefectChannel
 from edge.normals import picture_sha256
-from edge.picture import list_pictures, read_picture
+from edge.picture import PICTURE_SUFFIXES, class_folders, list_pictures
+from edge.picture_reader import PLAIN, PictureReader, read_picture
 from edge.verdict import FieldOfView
 
 # maps and masks are compared at this side, whatever side a method's own map has: figures of methods stay comparable
 EVALUATION_SIDE = 256
 DEFECTS_CONFIG = "defects_config.json"
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,28 @@ class LabelledPicture:
 
     @property
     def defective(self) -> bool:
-        return self.kind != "good"
+        return self.kind.lower() != "good"
 
 
-def list_test_pictures(data: Path) -> list[LabelledPicture]:
-    """test/<class>/* with their masks; raises UsageError unless both good and bad parts are there."""
+def list_test_pictures(data: Path, reader: PictureReader = PLAIN) -> list[LabelledPicture]:
+    """test/<class>/* with their masks; raises UsageError unless both good and bad parts are there.
+
+    What is left out of the folders is told by the reader.
+    """
     root = data / "test"
-    kinds = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    kinds = [folder.name for folder in class_folders(root)]
+    beside = [path for path in root.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES] if root.is_dir() else []
+    if beside:
+        reader.tell(f"{root}: {len(beside)} pictures beside the folders of classes are left out")
     pictures = [
-        LabelledPicture(path, kind, _mask_of(data, kind, path), _existing(data / "reference" / path.relative_to(data)))
+        LabelledPicture(
+            path,
+            kind,
+            mask_path(data / "ground_truth" / kind, path.stem),
+            _existing(data / "reference" / path.relative_to(data)),
+        )
         for kind in kinds
-        for path in list_pictures(root / kind)
+        for path in reader.pictures_in(root / kind)
     ]
     if not any(picture.defective for picture in pictures) or all(picture.defective for picture in pictures):
         raise UsageError(
@@ -60,11 +71,6 @@ def list_test_pictures(data: Path) -> list[LabelledPicture]:
             fix="arrange the pictures as test/good/ and test/<defect>/, masks as ground_truth/<defect>/<name>_mask.png",
         )
     return pictures
-
-
-def _mask_of(data: Path, kind: str, path: Path) -> Path | None:
-    names = (f"{path.stem}_mask.png", f"{path.stem}.png", path.stem)
-    return next((mask for name in names if (mask := data / "ground_truth" / kind / name).exists()), None)
 
 
 def _existing(path: Path) -> Path | None:
@@ -98,7 +104,8 @@ class Truth:
 class TruthReader:
     """Reads masks as test pictures ask for them; defects_config.json only when there are channels."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, reader: PictureReader = PLAIN) -> None:
+        self._reader = reader
         self._config = data / DEFECTS_CONFIG
         self._saturations = _saturations(self._config)
 
@@ -110,11 +117,11 @@ class TruthReader:
         if picture.mask is None:
             return None
         if picture.mask.is_file():
-            grey = _read_mask(picture.mask, picture, image, view)
-            return Truth(_at_evaluation_side(grey > 127), None)
+            levels = self._levels(picture.mask, picture, image, view)
+            return Truth(_at_evaluation_side(marked(levels)), None)
         channels = []
-        for path in list_pictures(picture.mask):
-            grey = _read_mask(path, picture, image, view)
+        for path in self._reader.pictures_in(picture.mask):
+            grey = self._levels(path, picture, image, view)
             area = int(np.count_nonzero(grey))
             # a defect outside the region of interest is none
             if area:
@@ -123,6 +130,17 @@ class TruthReader:
                 channels.append(DefectChannel(mask, share * int(np.count_nonzero(mask))))
         whole = np.any([channel.mask for channel in channels], axis=0) if channels else np.zeros((side, side), np.bool_)
         return Truth(whole, tuple(channels))
+
+    def _levels(self, path: Path, picture: LabelledPicture, image: U8, view: FieldOfView) -> NDArray[np.uint16]:
+        """The mask's levels inside the region of interest."""
+        levels = mask_levels(path, self._reader)
+        if levels.shape != image.shape[:2]:
+            raise UsageError(
+                f"{path} is {levels.shape[1]}x{levels.shape[0]} px, "
+                f"its picture {picture.path.name} is {image.shape[1]}x{image.shape[0]} px",
+                fix="make the mask anew from this picture",
+            )
+        return levels[view.y : view.y + view.height, view.x : view.x + view.width]
 
     def _share(self, path: Path, grey: int, area_px: int) -> float:
         """Of the defect, whether in picture or in evaluation pixels; all of it where nothing is configured."""
@@ -149,18 +167,6 @@ def _saturations(config: Path) -> dict[int, _Saturation] | None:
             fix="a list of objects with defect_name, pixel_value, saturation_threshold and relative_saturation",
         ) from error
     return {entry.pixel_value: entry for entry in entries}
-
-
-def _read_mask(path: Path, picture: LabelledPicture, image: U8, view: FieldOfView) -> U8:
-    """The grey mask inside the region of interest."""
-    mask = read_picture(path)
-    if mask.shape[:2] != image.shape[:2]:
-        raise UsageError(
-            f"{path} is {mask.shape[1]}x{mask.shape[0]} px, "
-            f"its picture {picture.path.name} is {image.shape[1]}x{image.shape[0]} px",
-            fix="make the mask anew from this picture",
-        )
-    return mask[view.y : view.y + view.height, view.x : view.x + view.width, 0]
 
 
 def _at_evaluation_side(mask: Mask) -> Mask:
@@ -217,9 +223,8 @@ class SeenPictures:
         root = data / "train" / "weak"
         if not self._weak_on or not root.is_dir():
             return frozenset()
-        folders = [folder for folder in root.iterdir() if folder.is_dir()]
         return frozenset(
             folder.name
-            for folder in folders
+            for folder in class_folders(root)
             if any(picture_sha256(read_picture(path)) in self._weak_on for path in list_pictures(folder))
         )

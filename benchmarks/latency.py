@@ -34,7 +34,7 @@ from edge.config import Settings
 from edge.datatypes import U8
 from edge.errors import EdgeInspectError, MissingDependency
 from edge.inspector import Inspector
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.preprocess import Preprocess
 from edge.samples import sample_bundle, sample_line
 
@@ -235,7 +235,7 @@ def picture_folder(folder: Path, suffix: str, count: int) -> Path:
         stored.append(originals / f"{index}{suffix}")
         cv2.imwrite(str(stored[-1]), picture)
     for index in range(count):
-        (folder / f"{index:06d}{suffix}").symlink_to(stored[index % len(stored)])
+        (folder / f"{index:06d}{suffix}").hardlink_to(stored[index % len(stored)])
     return folder
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge.datatypes import U8
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 
 # between two pictures of one scene: position in px, light as a share, sensor noise in levels
 _JITTER_PX, _FLICKER, _NOISE = 1.5, 0.015, 2.0

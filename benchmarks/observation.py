@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from benchmarks.labelled import (
     list_test_pictures,
     map_at_evaluation_side,
 )
+from benchmarks.mask_files import MOST_DEFECTIVE
 from edge.datatypes import F32, U8
 from edge.errors import UsageError
 from edge.metrics import (
@@ -35,8 +36,9 @@ from edge.metrics import (
     rate_interval,
     recall_at_fpr,
 )
-from edge.picture import read_picture
+from edge.picture_reader import PLAIN, PictureReader, required
 from edge.preprocess import Preprocess
+from edge.turned_away import TurnedAway
 
 Progress = Callable[[int, int], None]
 SPRO_LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
@@ -59,8 +61,8 @@ Detector = Callable[[U8, U8 | None], Reading]
 class Observation:
     """Scores, maps and truths of the pictures that count, in the same order; maps at EVALUATION_SIDE.
 
-    milliseconds: of each call of the detector. n_left_out: pictures that training had seen. weak_kinds: defect kinds of
-    which it had seen labelled examples.
+    milliseconds: of each call of the detector. n_left_out: pictures that training had seen. n_invalid: those that the
+    line would not judge. weak_kinds: defect kinds of which training had seen labelled examples.
     """
 
     pictures: tuple[LabelledPicture, ...]
@@ -70,6 +72,7 @@ class Observation:
     milliseconds: NDArray[np.float64]
     n_left_out: int
     weak_kinds: frozenset[str]
+    n_invalid: int = 0
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -82,16 +85,26 @@ def observe(
     preprocess: Preprocess,
     seen: SeenPictures,
     progress: Progress = lambda done, total: None,
+    reader: PictureReader = PLAIN,
 ) -> Observation:
-    """Show every test picture that training has not seen; raises UsageError for good ones that it has."""
-    pictures = list_test_pictures(data)
-    reader = TruthReader(data)
+    """Show every test picture that training has not seen and that the line would judge.
+
+    Raises UsageError for good ones that training has seen, and when the line would not judge most of them.
+    """
+    pictures = list_test_pictures(data, reader)
+    truth_reader = TruthReader(data, reader)
+    invalid = TurnedAway(reader.freshness, "test pictures")
     kept: list[LabelledPicture] = []
     readings: list[Reading] = []
     truths: list[Truth | None] = []
     milliseconds = []
     for index, picture in enumerate(pictures):
-        image = read_picture(picture.path)
+        progress(index, len(pictures))
+        looked = reader.look(picture.path)
+        image = required(picture.path, looked)
+        if looked.fault is not None:
+            invalid.add(f"{picture.kind}/{picture.path.name}", image, looked.fault)
+            continue
         view = preprocess.field_of_view(*image.shape[:2])
         if view is None:
             raise UsageError(
@@ -100,24 +113,43 @@ def observe(
                 fix="evaluate on pictures of the camera that the bundle was made for",
             )
         if not seen.leaves_out(picture, image):
-            reference = None if picture.reference is None else read_picture(picture.reference)
+            reference = None if picture.reference is None else reader.read(picture.reference)
             started = time.perf_counter_ns()
             reading = detector(image, reference)
             milliseconds.append((time.perf_counter_ns() - started) / 1e6)
             kept.append(picture)
             readings.append(reading)
-            truths.append(reader.truth(picture, image, view))
-        progress(index + 1, len(pictures))
+            truths.append(truth_reader.truth(picture, image, view))
+    progress(len(pictures), len(pictures))
     seen.refuse_leaks()
+    invalid.refuse_most(len(pictures), reader.fitting_sensor_bits())
+    if len(invalid):
+        reader.tell(invalid.summary(len(pictures)))
+    _tell_of_masks(kept, truths, reader)
     return Observation(
         pictures=tuple(kept),
         scores=np.array([reading.score for reading in readings]),
         maps=tuple(None if reading.values is None else map_at_evaluation_side(reading.values) for reading in readings),
         truths=tuple(truths),
         milliseconds=np.array(milliseconds),
-        n_left_out=len(pictures) - len(kept),
+        n_left_out=len(pictures) - len(kept) - len(invalid),
+        n_invalid=len(invalid),
         weak_kinds=seen.weak_kinds(data),
     )
+
+
+def _tell_of_masks(pictures: Sequence[LabelledPicture], truths: Sequence[Truth | None], reader: PictureReader) -> None:
+    """Why pixel figures are missing, or cannot be right."""
+    marked = [truth.mask.mean() for picture, truth in zip(pictures, truths, strict=True) if picture.defective and truth]
+    without = sum(truth is None for truth in truths)
+    if without:
+        reader.tell(f"{without} of {len(marked) + without} defective pictures have no mask: there are no pixel figures")
+    empty = sum(share == 0 for share in marked)
+    if empty:
+        reader.tell(f"{empty} of {len(marked)} masks mark nothing inside the inspected region")
+    full = sum(share > MOST_DEFECTIVE for share in marked)
+    if full:
+        reader.tell(f"{full} of {len(marked)} masks mark most of the picture: a mask is bright where the defect is")
 
 
 def figures_of_merit(observed: Observation, threshold: float | None, budget: float) -> dict[str, Any]:
@@ -146,6 +178,7 @@ def figures_of_merit(observed: Observation, threshold: float | None, budget: flo
         "n_good": int((labels == 0).sum()),
         "n_defective": int(labels.sum()),
         "n_left_out": observed.n_left_out,
+        "n_invalid": observed.n_invalid,
         "image_auroc_by_kind": {
             kind: _auroc_of_kinds(observed, {kind}) for kind in sorted(_defect_kinds(observed.pictures))
         },

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,7 @@ def taught(pictures: Sequence[Path], more: Sequence[str]) -> dict[str, Any]:
         parts = Path(place) / "parts"
         parts.mkdir()
         for path in pictures:
-            (parts / path.name).symlink_to(path.resolve())
+            shutil.copy(path, parts)
         teach = ["teach", "--camera", "parts", "--product", _PRODUCT, *more]
         inspect = ["--camera", "parts", "--bundle", f"bundles/{_PRODUCT}", "--once", "--no-record", "--json"]
         before, started = _processor_s(), time.monotonic()

@@ -18,7 +18,8 @@ from edge.config import FreshnessSettings
 from edge.datatypes import F32, U8
 from edge.freshness import FreshnessCheck
 from edge.part_watch import SAME_LEVELS, levels_apart, same_moment_slack
-from edge.picture import UndecodablePicture, decode_picture
+from edge.picture_reader import PLAIN, PictureReader
+from edge.turned_away import TurnedAway
 
 # robust standard deviations from which on a sample is no longer believed: far out, because the tail of good parts is
 # what a threshold must know
@@ -57,11 +58,15 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture, uint8 (H, W, 3) BGR, or None and what is wrong with it; name: its file, or what people call it."""
+    """A picture, uint8 (H, W, 3) BGR, or None and what is wrong with it; name: its file, or what people call it.
+
+    origin: what people call it, where that is another file than the one it is to be kept in.
+    """
 
     name: str
     picture: U8 | None
     trouble: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,15 +107,12 @@ class Screening:
         return f"{len(self.accepted)} accepted, {len(self.rejected)} rejected{': ' if reasons else ''}{reasons}"
 
 
-def read_samples(paths: Iterable[Path]) -> Iterator[Sample]:
+def read_samples(paths: Iterable[Path], reader: PictureReader = PLAIN) -> Iterator[Sample]:
     """The pictures of these files, one at a time; a file that cannot be read is a sample with its trouble."""
     for path in paths:
-        try:
-            yield Sample(str(path), decode_picture(path.read_bytes()))
-        except UndecodablePicture as error:
-            yield Sample(str(path), None, str(error))
-        except OSError as error:
-            yield Sample(str(path), None, str(error.strerror or error))
+        looked = reader.look(path)
+        trouble = "" if looked.fault is None else looked.fault.detail.removeprefix(f"{path.name}: ")
+        yield Sample(str(path), looked.image, trouble)
 
 
 def screen(
@@ -131,7 +133,8 @@ class Screener:
     """Looks at samples as they come, and once more at all of them together.
 
     reference: statistics of known good parts, so that samples of another product are seen; their light may differ.
-    rectangle: x, y, width, height of what is inspected, in px; only that is judged.
+    rectangle: x, y, width, height of what is inspected, in px; only that is judged. invalid: samples that the line
+    would not judge.
     """
 
     def __init__(
@@ -144,6 +147,7 @@ class Screener:
         self._reference = reference
         # not live: its check of sizes and of frozen pictures is another here
         self._check = FreshnessCheck(freshness or FreshnessSettings(), live=False)
+        self.invalid = TurnedAway(freshness or FreshnessSettings())
         self._rectangle = rectangle
         self._looks: list[Look] = []
         self._hashes: dict[str, str] = {}
@@ -213,6 +217,7 @@ class Screener:
             return Rejected(sample.name, Reason.WRONG_SIZE, detail)
         fault = self._check.fault(picture)
         if fault is not None:
+            self.invalid.add(sample.origin or Path(sample.name).name, picture, fault)
             return Rejected(sample.name, Reason(str(fault.reason).replace("_", " ")), fault.detail)
         look = look_at(sample.name, picture, picture[y : y + down, x : x + across])
         if look.sha256 in self._hashes:

@@ -1,4 +1,4 @@
-"""What a person should look at: a drift, rejects in a burst, a line that is not ready. It changes no verdict."""
+"""What a person should look at: drift, rejects in a burst, a line not ready, records, a clock. No verdict changes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from datetime import datetime
 
 BURST = "burst"
 NOT_READY = "not ready"
+RECORDS = "records"
+CLOCK = "clock"
 
 
 @dataclass(frozen=True)
 class Alarm:
     """One thing that is wrong with the line, however many parts it touches.
 
-    number: counts the alarms of a run. kind: a cause of edge/drift/causes.py, BURST or NOT_READY. what, advice: for a
-    person. size: in `unit`, with its sign. since: when it began, raised: when it was noticed, ended: None while it
+    number: counts the alarms of a run. kind: a cause of edge/drift/causes.py, or one of those above. what, advice: for
+    a person. size: in `unit`, with its sign. since: when it began, raised: when it was noticed, ended: None while it
     lasts. first_frame, last_frame: the frames it touches; last_frame is None while it lasts.
     """
 

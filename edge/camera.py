@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,13 +13,21 @@ from edge.camera_address import address_to_open
 from edge.config import CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError, UsageError
-from edge.file_sources import PacedPictures, PictureFiles, VideoFile
-from edge.opencv_camera import open_device, open_pipeline, open_stream
+from edge.file_sources import PacedPictures, PictureFiles
+from edge.network_camera import open_stream
+from edge.opencv_camera import open_device, open_pipeline
 from edge.picture import PICTURE_SUFFIXES, list_pictures
+from edge.picture_header import is_picture_file
+from edge.picture_reader import PictureReader
 from edge.redact import redact
 from edge.samples import sample_line
+from edge.video_file import VideoFile
+
+log = logging.getLogger(__name__)
 
 DEMO_FPS = 15.0
+# frames of Motion JPEG begin as a picture does
+VIDEO_SUFFIXES = frozenset({".mjpeg", ".mjpg"})
 SOURCES = (
     "a camera number (0), a device (/dev/video0), an rtsp:// or http:// address, a GStreamer pipeline, "
     "a video file, a picture, a folder or pattern of pictures, or demo"
@@ -28,17 +38,25 @@ class FrameSource(Protocol):
     """A camera, a stream or a pile of files.
 
     name: safe to show and store (credentials removed). live: time does not wait for the reader; frames may be dropped.
+    dropped: pictures so far that the source left out for newer ones.
     """
 
     name: str
     live: bool
 
+    @property
+    def dropped(self) -> int: ...
+
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a file source.
 
         `index` counts this source's reads from 0. A picture that exists but cannot be used comes as a Frame with a
-        fault. Raises CameraError when a live source is lost.
+        fault. `captured_ns` is when it was taken, as far as the source knows. Raises CameraError when a live source is
+        lost.
         """
+
+    def interrupt(self) -> None:
+        """Let a read that waits end soon, if that can be done; the only method that another thread may call."""
 
     def close(self) -> None: ...
 
@@ -80,19 +98,20 @@ def open_demo(settings: CameraSettings, pictures: Sequence[Path] | None = None) 
         ) from error
     if not shown:
         raise CameraError("the demo has no pictures", fix="reinstall edge-inspect; its pictures ship in it")
-    return PacedPictures(shown, settings.fps or DEMO_FPS, settings.sensor_bits, name="demo")
+    return PacedPictures(shown, settings.fps or DEMO_FPS, PictureReader(settings), name="demo")
 
 
 def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))  # noqa: PTH111 - pathlib raises RuntimeError for an unknown ~user
     if not spec:
         raise CameraError("the source is empty", fix=f"give {SOURCES}")
     try:
         if path.is_file():
             return _open_file(path, settings)
         if path.is_dir() or glob.has_magic(spec):
-            pictures = list_pictures(path)
-            return PictureFiles(pictures, settings.fps, settings.sensor_bits, name=str(path))
+            # who may put a link here may not be one who may read what it leads to
+            pictures = list_pictures(path, log.warning, links_out=False)
+            return PictureFiles(pictures, settings.fps, _reader(settings), name=str(path))
     except UsageError as error:
         raise CameraError(error.message, fix=error.fix) from error
     except OSError as error:
@@ -101,6 +120,12 @@ def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
 
 
 def _open_file(path: Path, settings: CameraSettings) -> FrameSource:
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return PictureFiles([path], settings.fps, settings.sensor_bits, name=str(path))
+    suffix = path.suffix.lower()
+    if suffix in PICTURE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_picture_file(path)):
+        return PictureFiles([path], settings.fps, _reader(settings), name=str(path))
     return VideoFile(path, settings)
+
+
+def _reader(settings: CameraSettings) -> PictureReader:
+    """What the pictures show is looked at where frames are grabbed, as for every other source."""
+    return PictureReader(settings, notice=log.warning)

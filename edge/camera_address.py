@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from edge.config import CameraSettings
 from edge.errors import CameraError, ConfigError
+from edge.proxy import bypass_proxy
 from edge.redact import redact
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,18 @@ def address_to_open(spec: str, settings: CameraSettings) -> str:
     """What a source names, with the camera's password; files, devices and `demo` stay as they are.
 
     An address with a user and without a password gets that of PASSWORD_VARIABLE, else of camera.password_file, which
-    is read each time. Raises CameraError for an address whose parts are not clear, ConfigError for a useless file.
+    is read each time. No proxy is asked for a camera of the local network. Raises CameraError for an address whose
+    parts are not clear, ConfigError for a useless file.
     """
     if "://" not in spec or spec.startswith("file://"):
         return spec
     if " ! " in spec:
         for address in _ADDRESS.findall(spec):
             _refuse_unclear(address)
+            bypass_proxy(address)
         return spec
     _refuse_unclear(spec)
+    bypass_proxy(spec)
     return _with_password(spec, settings)
 
 

@@ -78,11 +78,13 @@ class Capture:
         self._stop = threading.Event()
         # touched by the grab thread
         self._source = open_frames()
+        self._dropped_before = 0
         self.name, self.live = self._source.name, self._source.live
         self._check = FreshnessCheck(freshness, self.live)
         self._frozen_since_ns: int | None = None
         self._reopening = False
         self._backoff_ms = camera.reopen_first_ms
+        self._to_skip = camera.skip_first_frames if self.live else 0
         # between the threads
         self._slot = NewestFrameSlot(keep_all=not self.live)
         self._losses: deque[_Loss] = deque()
@@ -100,6 +102,7 @@ class Capture:
         """Stop grabbing and close the source, within half a second; a thread stuck in a driver is left behind."""
         self._stop.set()
         self._slot.close()
+        self._source.interrupt()
         self._thread.join(JOIN_TIMEOUT_S)
         # a file source that is only waiting for its pace is no driver in trouble
         if self._thread.is_alive() and self.live:
@@ -188,11 +191,16 @@ class Capture:
         return False
 
     def _hand_over(self, frame: Frame) -> None:
+        if self._to_skip > 0:
+            self._to_skip -= 1
+            self._counters.skipped += 1
+            self._trouble = "the first pictures after an opening are left out (camera.skip_first_frames)"
+            return
         if frame.image is not None and frame.fault is None:
             frame = replace(frame, fault=self._check.fault(frame.image))
         self._counters.grabbed += 1
         self._slot.put(frame)
-        self._counters.dropped = self._slot.dropped
+        self._counters.dropped = self._slot.dropped + self._dropped_before + self._source.dropped
         if frame.fault is not None and frame.fault.reason is Reason.FROZEN:
             self._bear_frozen(frame.captured_ns)
             return
@@ -226,11 +234,13 @@ class Capture:
         self._reopening = True
         self._trouble = problem
         log.warning("%s: lost, opening it again: %s", self.name, problem)
+        self._dropped_before += self._source.dropped
         self._close_source()
         while not self._stop.wait(self._backoff_ms / 1000):
             self._backoff_ms = min(2 * self._backoff_ms, self._camera.reopen_max_ms)
             try:
                 self._source = self._open()
+                self._to_skip = self._camera.skip_first_frames
                 return
             # see _grab_once; the text goes into the no_frame verdicts
             except Exception as error:  # noqa: BLE001

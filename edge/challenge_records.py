@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edge.challenge import Challenge, Look
 from edge.datatypes import Decision
+from edge.local_time import local_text
+from edge.private_files import make_folder
 from edge.records import DATABASE_NAME, RecordStore, explained, opened_for_writing, utc_text
 from edge.redact import redact
 
@@ -24,7 +26,7 @@ def save_challenge(directory: Path, challenge: Challenge) -> None:
     path = directory / DATABASE_NAME
     looks = json.dumps([{**asdict(look), "decision": str(look.decision)} for look in challenge.looks])
     with explained(path):
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         connection = opened_for_writing(path, _BUSY_S)
         try:
             connection.execute(
@@ -73,7 +75,7 @@ def not_ready(
         return "no challenge is on record"
     newest = challenges[-1]
     age = now - newest.utc
-    when = f"the last challenge, of {newest.utc:%Y-%m-%d %H:%M} UTC,"
+    when = f"the last challenge, of {local_text(newest.utc)},"
     if (newest.bundle_sha256, newest.engine_sha256) != (bundle_sha256, engine_sha256):
         return (
             f"{when} was of bundle version {newest.bundle_sha256[:16]}, engine {newest.engine_sha256[:12]}; "
@@ -92,13 +94,13 @@ def trend_lines(challenges: Sequence[Challenge]) -> list[str]:
     """Challenges as a table, oldest first, and where the golden score stands among those of its version and source."""
     if not challenges:
         return ["no challenge is on record"]
-    lines = ["time (UTC)        state      golden score  of threshold  golden OK  defects  version   source"]
+    lines = ["time                       state      golden score  of threshold  golden OK  defects  version   source"]
     for each in challenges:
         golden, defects = each.of("golden"), each.of("seeded", "defective")
         score = each.golden_score
         level = f"{score:<13.4f} {score / each.threshold:<13.0%}" if score is not None else f"{'-':<13} {'-':<13}"
         lines.append(
-            f"{each.utc:%Y-%m-%d %H:%M}  {'ready' if each.passed else 'NOT READY':<10} {level} "
+            f"{local_text(each.utc)}  {'ready' if each.passed else 'NOT READY':<10} {level} "
             f"{_ratio(golden):<10} {_ratio(defects):<8} {each.bundle_sha256[:8]}  {each.source}"
         )
     return [*lines, *_standing(challenges)]

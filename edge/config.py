@@ -6,14 +6,16 @@ This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be s
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import ConfigError
 from edge.redact import redact
+from edge.yaml_file import read_yaml, shortened
 
 
 class _Section(BaseModel):
@@ -24,11 +26,24 @@ Positive = Annotated[float, Field(gt=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
+# where pictures are decoded without settings at hand
+MAX_MEGAPIXELS = 50.0
+
+
+def at_home(path: str) -> str:
+    """The path with `~` and `~user` replaced by that user's home; raises ValueError when there is no such user."""
+    found = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises RuntimeError
+    if found.startswith("~"):
+        raise ValueError(f"{path}: no home of such a user is known; write ./{path} for a folder of that name")
+    return found
+
+
+PathText = Annotated[str, AfterValidator(at_home)]
 
 
 class CameraSettings(_Section):
-    source: str | None = None
-    password_file: str | None = None
+    source: PathText | None = None
+    password_file: PathText | None = None
     open_timeout_ms: PositiveInt = 5000
     read_timeout_ms: PositiveInt = 2000
     reopen_first_ms: PositiveInt = 250
@@ -37,6 +52,9 @@ class CameraSettings(_Section):
     height_px: PositiveInt | None = None
     fps: Positive | None = None
     sensor_bits: Literal[10, 12, 14, 16] = 16
+    max_megapixels: Positive = MAX_MEGAPIXELS
+    max_file_mb: Positive = 256
+    skip_first_frames: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:
@@ -92,11 +110,11 @@ class AlignSettings(_Section):
 
 
 class InspectionSettings(_Section):
-    bundle: str | None = None
-    signed_by: str | None = None
+    bundle: PathText | None = None
+    signed_by: PathText | None = None
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"] = "auto"
     precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
-    engines: str | None = None
+    engines: PathText | None = None
     uncalibrated: bool = False
     threads: PositiveInt | None = None
     deadline_ms: PositiveInt | None = 1000
@@ -131,7 +149,7 @@ class BurstSettings(_Section):
 
 
 class RecordSettings(_Section):
-    directory: str | None = "records"
+    directory: PathText | None = "records"
     commit_every_ms: Annotated[int, Field(ge=10, le=1000)] = 500
     keep_ok_every: Annotated[int, Field(ge=0)] = 0
     max_image_age_days: Positive | None = 30
@@ -144,7 +162,7 @@ class RecordSettings(_Section):
 class ChallengeSettings(_Section):
     require: Literal["warn", "refuse"] | None = None
     max_age_hours: Positive = 12
-    pictures: str | None = None
+    pictures: PathText | None = None
     seeded_defects: Annotated[int, Field(ge=0, le=100)] = 6
     seeded_area_percent: Annotated[float, Field(gt=0, le=25)] = 2.0
 
@@ -189,22 +207,8 @@ class Settings(_Section):
 
 def load_settings(path: Path) -> Settings:
     """Read a configuration file; raises ConfigError naming the line, the value and the nearest valid key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", fix="check the path given to --config") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error.reason})", fix="save the file as UTF-8") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})",
-            fix="compare with the documented config.yaml; indent with spaces, two per level",
-        ) from error
+    file = read_yaml(path, ConfigError, "the path given to --config", "the documented config.yaml")
+    root, values = file.root, file.values()
     if values is None:
         return Settings()
     if not isinstance(values, dict):
@@ -245,10 +249,16 @@ def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> Co
         nearest = difflib.get_close_matches(str(keys[-1]), _valid_keys(keys[:-1]), n=1, cutoff=0.5)
         fix = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {', '.join(_valid_keys(keys[:-1]))}"
         return ConfigError(f"{where}: unknown key{more}", fix=fix)
+    if first["type"] == "model_type":
+        keys_here = ", ".join(_valid_keys(keys))
+        return ConfigError(
+            f"{where}: expected keys below it, got {shortened(repr(first['input']))}{more}",
+            fix=f"give keys below it, or leave it out; valid here: {keys_here}",
+        )
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return ConfigError(f"{where}: {reason}{more}", fix="change one of the values named")
-    return ConfigError(f"{where}: {reason}, got {first['input']!r}{more}", fix=_KEYS_FIX)
+    return ConfigError(f"{where}: {reason}, got {shortened(repr(first['input']))}{more}", fix=_KEYS_FIX)
 
 
 def _valid_keys(section: tuple[Any, ...]) -> list[str]:

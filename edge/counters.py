@@ -11,10 +11,12 @@ from edge.alarms import AlarmBoard
 class RunCounters:
     """Counts since the start. Every number has one writer at a time, so no lock is needed; any thread may read.
 
+    undelivered: verdicts that the reader of `--json` did not get.
     late_results: verdicts that came after the watchdog had spoken for their frame, and were discarded. review: OK parts
-    in the unsure band. stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running,
-    stalled (the driver has not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is
-    through) or closed.
+    in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames). stalls: looks that brought
+    nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has not answered for
+    read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    record_run: the run's number in the records, None while it is not known.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
     """
@@ -27,9 +29,11 @@ class RunCounters:
     invalid: int = 0
     late_results: int = 0
     sink_errors: int = 0
+    undelivered: int = 0
     # capture: the grab thread, but for stalls, which the taking side counts
     grabbed: int = 0
     dropped: int = 0
+    skipped: int = 0
     reconnects: int = 0
     stalls: int = 0
     camera_state: str = "opening"
@@ -42,6 +46,7 @@ class RunCounters:
     images_skipped: int = 0
     records_lost: int = 0
     record_state: str = "off"
+    record_run: int | None = None
     # the readiness watch
     ready_state: str = ""
     # the line watch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -184,6 +184,7 @@ class Verdict:
             "score": self.score,
             "threshold": self.threshold,
             "review": self.review,
+            "regions": [asdict(region) for region in self.regions],
             "times_ms": self.times.as_dict(),
             "bundle_sha256": self.bundle_sha256,
         }

@@ -9,6 +9,7 @@ EdgeInspectError            exit code 1
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
 ├── EngineError             2   a network that TensorRT refuses, an engine that cannot be built or loaded
 ├── RecordError             2   the record store, when a command (not the loop) needs it
+│   └── ForeignRecords      2   something in its place that is no record store
 ├── CameraError             3   cannot be opened, busy, gone
 └── BundleError             4   missing, damaged, of another format version
     └── CalibrationMismatch 4   statistics of another engine or another preprocessing
@@ -75,6 +76,10 @@ class RecordError(EdgeInspectError):
     """A record store that a command cannot read."""
 
     exit_code = 2
+
+
+class ForeignRecords(RecordError):
+    """Something in the place of the record database that is not one."""
 
 
 class CameraError(EdgeInspectError):

@@ -1,4 +1,4 @@
-"""Videos and pictures from disk: as they are, or shown at a camera's pace."""
+"""Pictures from disk: as they are, or shown at a camera's pace."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
-
-from edge.config import CameraSettings
-from edge.datatypes import U8, Fault, Frame, Reason
-from edge.errors import CameraError
-from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture, original_suffix
-
-# a container may only estimate how many frames it holds; fewer missing than this share are not held against it
-FRAME_COUNT_TOLERANCE = 0.05
+from edge.datatypes import Frame
+from edge.picture import original_suffix
+from edge.picture_reader import PictureReader
 
 
 class Pace:
@@ -47,11 +41,12 @@ class PictureFiles:
     """Picture files in the order given, each once. Nothing is skipped: a bad file is a Frame with a fault."""
 
     live = False
+    dropped = 0
 
-    def __init__(self, paths: Sequence[Path], fps: float | None, sensor_bits: int, name: str) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float | None, reader: PictureReader, name: str) -> None:
         self.name = name
         self._paths = tuple(paths)
-        self._sensor_bits = sensor_bits
+        self._reader = reader
         self._pace = Pace(fps)
         self._reads = 0
 
@@ -62,24 +57,17 @@ class PictureFiles:
         self._pace.wait()
         index, self._reads = self._reads, self._reads + 1
         path = self._paths[index]
-        encoded, image, fault = _read(path, self._sensor_bits)
-        original = encoded if image is not None and original_suffix(encoded) else None
-        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), str(path), image, fault, original)
+        looked = self._reader.look(path)
+        original = looked.encoded if looked.image is not None and original_suffix(looked.encoded) else None
+        now_ns, utc = time.perf_counter_ns(), datetime.now(timezone.utc)
+        return Frame(index, now_ns, utc, str(path), looked.image, looked.fault, original)
+
+    def interrupt(self) -> None:
+        """Let a read that waits for its pace end at once; from another thread."""
+        self._pace.end()
 
     def close(self) -> None:
         self._pace.end()
-
-
-def _read(path: Path, sensor_bits: int) -> tuple[bytes, U8 | None, Fault | None]:
-    """A file's bytes, and its picture or why it has none."""
-    encoded = b""
-    try:
-        encoded = path.read_bytes()
-        return encoded, decode_picture(encoded, sensor_bits), None
-    except UndecodablePicture as error:
-        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error}")
-    except OSError as error:
-        return encoded, None, Fault(Reason.UNDECODABLE, f"{path.name}: {error.strerror or error}")
 
 
 class PacedPictures:
@@ -91,13 +79,15 @@ class PacedPictures:
     """
 
     live = True
+    dropped = 0
 
-    def __init__(self, paths: Sequence[Path], fps: float, sensor_bits: int, name: str) -> None:
+    def __init__(self, paths: Sequence[Path], fps: float, reader: PictureReader, name: str) -> None:
         self.name = name
         self._order = [path for before, path in zip([paths[-1], *paths], paths, strict=False) if path != before]
         # nothing is left of one path, or of one path repeated
         self._order = self._order or [paths[0]]
-        self._decoded = {path: _read(path, sensor_bits)[1:] for path in self._order}
+        looks = {path: reader.look(path) for path in self._order}
+        self._decoded = {path: (look.image, look.fault) for path, look in looks.items()}
         self._pace = Pace(fps)
         self._reads = 0
 
@@ -111,67 +101,9 @@ class PacedPictures:
         shown = f"{self.name}/{path.parent.name}/{path.name}"
         return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), shown, own, fault)
 
-    def close(self) -> None:
+    def interrupt(self) -> None:
+        """Let a read that waits for its pace end at once; from another thread."""
         self._pace.end()
-
-
-class VideoFile:
-    """A video file, every frame in order. One that ends early ends with a faulty Frame that says so."""
-
-    live = False
-
-    def __init__(self, path: Path, settings: CameraSettings) -> None:
-        self.name = str(path)
-        self._sensor_bits = settings.sensor_bits
-        self._pace = Pace(settings.fps)
-        self._reads = 0
-        self._ended = False
-        self._capture = _open_video(path, settings)
-        self._announced = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        # of the recording; a file that does not say is taken for one of 25 frames/s
-        self.recorded_fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0
-
-    def read(self) -> Frame | None:
-        """The next frame, None after the last."""
-        if self._ended:
-            return None
-        self._pace.wait()
-        decoded, buffer = self._capture.read()
-        if decoded and buffer is not None:
-            try:
-                return self._frame(bgr_from_buffer(buffer, self._sensor_bits), None)
-            except UndecodablePicture as error:
-                return self._frame(None, Fault(Reason.UNDECODABLE, str(error)))
-        self._ended = True
-        if self._announced * (1 - FRAME_COUNT_TOLERANCE) <= self._reads:
-            return None
-        detail = f"the video breaks off after {self._reads} of {self._announced} frames"
-        return self._frame(None, Fault(Reason.UNDECODABLE, detail))
-
-    def _frame(self, image: U8 | None, fault: Fault | None) -> Frame:
-        index, self._reads = self._reads, self._reads + 1
-        return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), self.name, image, fault)
 
     def close(self) -> None:
         self._pace.end()
-        self._capture.release()
-
-
-def _open_video(path: Path, settings: CameraSettings) -> cv2.VideoCapture:
-    # the time-outs guard against a file on a network drive that stopped answering
-    timeouts = [
-        int(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC),
-        settings.open_timeout_ms,
-        int(cv2.CAP_PROP_READ_TIMEOUT_MSEC),
-        settings.read_timeout_ms,
-    ]
-    try:
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, timeouts)
-    except cv2.error:
-        capture = None
-    if capture is None or not capture.isOpened():
-        raise CameraError(
-            f"{path}: {path.stat().st_size} bytes that cannot be opened as a video",
-            fix="check that it plays; for pictures use a known suffix, for example .png or .jpg",
-        )
-    return capture

@@ -27,10 +27,17 @@ class FreshnessCheck:
         self._size: tuple[int, int] | None = None
         if settings.expected_height_px is not None and settings.expected_width_px is not None:
             self._size = (settings.expected_height_px, settings.expected_width_px)
-        self._size_origin = "configured"
+        self._size_origin = "as freshness.expected_width_px and expected_height_px say"
 
     def fault(self, image: U8) -> Fault | None:
         """What is wrong with this picture, or None. Keeps a reference to it until the next call."""
+        try:
+            return self._found(image)
+        # a picture that cannot be looked at is not judged; the next one may be smaller
+        except (MemoryError, cv2.error) as error:
+            return Fault(Reason.UNDECODABLE, f"the picture cannot be checked: {str(error) or 'not enough memory'}")
+
+    def _found(self, image: U8) -> Fault | None:
         # first of all, since the count of identical pictures must see every one
         identical = self._count_identical(image)
         fault = self._wrong_size(image)
@@ -38,9 +45,11 @@ class FreshnessCheck:
             fault = self._black(image) or self._saturated(image)
         if fault is None and self._live and 0 < self._settings.max_identical_frames < identical:
             limit = self._settings.max_identical_frames
-            fault = Fault(Reason.FROZEN, f"{identical} identical pictures in a row, {limit} are believed")
+            detail = f"{identical} identical pictures in a row; freshness.max_identical_frames believes {limit}"
+            fault = Fault(Reason.FROZEN, detail)
         if fault is None and self._live and self._size is None:
-            self._size, self._size_origin = (image.shape[0], image.shape[1]), "of the first frame"
+            self._size = (image.shape[0], image.shape[1])
+            self._size_origin = "as the first one (or set freshness.expected_width_px and expected_height_px)"
         return fault
 
     def _count_identical(self, image: U8) -> int:
@@ -54,30 +63,38 @@ class FreshnessCheck:
         height, width = image.shape[:2]
         if self._size is None or self._size == (height, width):
             return None
-        detail = f"{width}x{height} px, {self._size_origin}: {self._size[1]}x{self._size[0]} px"
+        detail = f"{width}x{height} px; it must be {self._size[1]}x{self._size[0]} px, {self._size_origin}"
         return Fault(Reason.WRONG_SIZE, detail)
 
     def _plainly_lit(self, image: U8) -> bool:
         """Whether the sampled rows alone have so many grey levels in between that it is neither black nor saturated."""
         settings, pixels = self._settings, image.shape[0] * image.shape[1]
-        between = cv2.inRange(_grey(image[::SAMPLE_ROWS]), settings.black_level, settings.saturated_level)
+        between = cv2.inRange(grey_of(image[::SAMPLE_ROWS]), settings.black_level, settings.saturated_level)
         return bool(cv2.countNonZero(between) > max(settings.black_share, 1 - settings.saturated_share) * pixels)
 
     def _black(self, image: U8) -> Fault | None:
         level, share = self._settings.black_level, self._settings.black_share
         allowed = share * image.shape[0] * image.shape[1]
-        bright = int(np.count_nonzero(_grey(image) >= level))
+        bright = int(np.count_nonzero(grey_of(image) >= level))
         if bright > allowed:
             return None
-        return Fault(Reason.BLACK, f"{_percent(bright, image)} of the picture reaches grey level {level}")
+        detail = (
+            f"{_percent(bright, image)} of the picture reaches grey level {level} (freshness.black_level); "
+            f"freshness.black_share wants more than {100 * share:.3g} %"
+        )
+        return Fault(Reason.BLACK, detail)
 
     def _saturated(self, image: U8) -> Fault | None:
         level, share = self._settings.saturated_level, self._settings.saturated_share
         pixels = image.shape[0] * image.shape[1]
-        saturated = int(np.count_nonzero(_grey(image) > level))
+        saturated = int(np.count_nonzero(grey_of(image) > level))
         if saturated <= share * pixels:
             return None
-        return Fault(Reason.SATURATED, f"{_percent(saturated, image)} of the picture is above grey level {level}")
+        detail = (
+            f"{_percent(saturated, image)} of the picture is above grey level {level} (freshness.saturated_level); "
+            f"freshness.saturated_share allows {100 * share:.3g} %"
+        )
+        return Fault(Reason.SATURATED, detail)
 
 
 def _same(previous: U8 | None, image: U8) -> bool:
@@ -87,7 +104,8 @@ def _same(previous: U8 | None, image: U8) -> bool:
     return bool(cv2.norm(*sampled, cv2.NORM_INF) == 0 and cv2.norm(previous, image, cv2.NORM_INF) == 0)
 
 
-def _grey(image: U8) -> U8:
+def grey_of(image: U8) -> U8:
+    """The grey levels that the checks count."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 

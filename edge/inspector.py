@@ -9,6 +9,9 @@ from edge.latency import StageClock
 from edge.preprocess import Preprocess
 from edge.verdict import defect_regions
 
+# no defect is so large: of a map above the pixel threshold
+_UNLIKE_SHARE = 0.5
+
 
 class Inspector:
     """Judge frames with one backend and the thresholds that were fitted on it.
@@ -60,6 +63,12 @@ class Inspector:
         clock.lap("decide")
         sign = ">" if defective else "<="
         why = f", > review threshold {from_here:.4g}" if unsure else ""
+        share = anomaly_map.area_px / max(1, anomaly_map.values.size)
+        if defective and share > _UNLIKE_SHARE:
+            why += (
+                f"; {share:.0%} of the picture is unlike anything taught: an empty place, another part, other light, "
+                "or a camera that has just been opened (camera.skip_first_frames)?"
+            )
         return Verdict(
             frame_index=frame.index,
             decision=Decision.NG if defective else Decision.OK,

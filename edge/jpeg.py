@@ -24,8 +24,13 @@ _RESTARTS = range(0xD0, 0xD8)
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # start of frame: C0 to CF without tables (C4, CC) and the reserved C8
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_DECODED = frozenset({0xC0, 0xC1, 0xC2})
+_PROGRESSIVE = 0xC2
+_DECODED = frozenset({0xC0, 0xC1, _PROGRESSIVE})
 _OTHER_FRAMES = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "lossless, hierarchical"}
+_TABLES = 0xC4
+# one code after the other, these would be hundreds of coefficients of the same value: memory that was never filled
+_NEVER_FILLED = bytes(64)
+_FIRST_AC_TABLE, _END_OF_BLOCK = 0x10, 0x00
 _EXTRANEOUS = "extraneous bytes before marker 0xd9"
 
 
@@ -48,6 +53,7 @@ def jpeg_layout(encoded: bytes) -> JpegLayout:
     if not encoded.startswith(START):
         raise UndecodablePicture("it does not begin with a JPEG start marker")
     position, height, width, channels, scans = 2, 0, 0, 0, 0
+    one_pass, flat_is_zeros = True, False
     while True:
         code, position = _next_marker(encoded, position)
         if code == _EOI:
@@ -61,6 +67,9 @@ def jpeg_layout(encoded: bytes) -> JpegLayout:
         segment, position = _segment(encoded, position)
         if code in _FRAMES:
             height, width, channels = _frame(code, segment)
+            one_pass = code != _PROGRESSIVE
+        elif code == _TABLES:
+            flat_is_zeros |= _flat_is_zeros(segment)
         elif code == _SOS:
             if not channels:
                 raise UndecodablePicture("the JPEG has picture data before its header: it is damaged")
@@ -68,6 +77,9 @@ def jpeg_layout(encoded: bytes) -> JpegLayout:
             marker = _END_OF_SCAN.search(encoded, position)
             if marker is None:
                 raise _cut_off(encoded)
+            # zeros at the end may be padding
+            if one_pass and not flat_is_zeros and _NEVER_FILLED in encoded[position : marker.start()].rstrip(b"\0"):
+                raise UndecodablePicture(f"the JPEG is damaged: {len(_NEVER_FILLED)} bytes of its picture are zero")
             position = marker.start()
 
 
@@ -111,6 +123,18 @@ def _segment(encoded: bytes, position: int) -> tuple[bytes, int]:
     if length < 2:
         raise UndecodablePicture(f"the JPEG is damaged: a segment of length {length} at byte {position}")
     return encoded[position + 2 : position + length], position + length
+
+
+def _flat_is_zeros(tables: bytes) -> bool:
+    """Whether zeros are the code of an even surface in a segment of Huffman tables; they are not in the usual ones."""
+    position = 0
+    while position + 17 < len(tables):
+        symbols = position + 17
+        # the first symbol is the one whose code is all zeros
+        if tables[position] == _FIRST_AC_TABLE and tables[symbols] == _END_OF_BLOCK:
+            return True
+        position = symbols + sum(tables[position + 1 : symbols])
+    return False
 
 
 def _frame(code: int, segment: bytes) -> tuple[int, int, int]:

@@ -14,8 +14,9 @@ from edge.alignment import REFERENCE_PARTS, align_spec
 from edge.config import AlignSettings
 from edge.datatypes import U8
 from edge.errors import UsageError
-from edge.picture import list_pictures, read_picture
+from edge.picture_reader import PLAIN, PictureReader, required
 from edge.preprocess import Preprocess
+from edge.turned_away import TurnedAway
 
 MINIMUM_HELD_OUT = 8
 HELD_OUT_SHARE = 0.15
@@ -40,31 +41,44 @@ def normals_folder(data: Path) -> Path:
     raise UsageError(f"{data}: no such folder", fix="give --data a folder with train/good/, or a folder of good parts")
 
 
-def read_normals(data: Path) -> Iterator[NormalPart]:
+def read_normals(data: Path, reader: PictureReader = PLAIN) -> Iterator[NormalPart]:
     """Good parts in natural order, each different picture once.
 
-    Raises UsageError for a folder without pictures or a picture that cannot be read.
+    Those that the line would not judge are left out, and told by the reader. Raises UsageError for a folder without
+    pictures, a picture that cannot be read, and at the end when the line would judge less than half of them.
     """
     seen = set()
-    for path in list_pictures(normals_folder(data)):
-        picture = read_picture(path)
+    turned_away = TurnedAway(reader.freshness)
+    paths = reader.pictures_in(normals_folder(data))
+    for path in paths:
+        looked = reader.look(path)
+        picture = required(path, looked)
+        if looked.fault is not None:
+            turned_away.add(path.name, picture, looked.fault)
+            continue
         sha256 = picture_sha256(picture)
         # a copy under another name would sit on both sides of a split
         if sha256 not in seen:
             seen.add(sha256)
             yield NormalPart(path, picture, sha256)
+    turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
+    if len(turned_away):
+        reader.tell(turned_away.summary(len(paths)))
 
 
-def aligned_to_parts(preprocess: Preprocess, data: Path, settings: AlignSettings) -> Preprocess:
+def aligned_to_parts(
+    preprocess: Preprocess, data: Path, settings: AlignSettings, reader: PictureReader = PLAIN
+) -> Preprocess:
     """With a reference of some of these good parts, as the settings ask; they must hold the region of interest.
 
     Raises UsageError when they do not, or do not match each other.
     """
     if settings.mode in (None, "none"):
         return preprocess
-    paths = list_pictures(normals_folder(data))
+    paths = reader.pictures_in(normals_folder(data))
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(REFERENCE_PARTS, len(paths))).round().astype(int))
-    pictures = [read_picture(paths[index]) for index in chosen]
+    looks = [(paths[index], reader.look(paths[index])) for index in chosen]
+    pictures = [required(path, looked) for path, looked in looks if looked.fault is None or looked.image is None]
     views = [preprocess.field_of_view(*picture.shape[:2]) for picture in pictures]
     held = [(picture, view) for picture, view in zip(pictures, views, strict=True) if view is not None]
     spec = align_spec([picture for picture, _ in held], [view for _, view in held], settings)

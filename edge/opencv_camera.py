@@ -1,50 +1,62 @@
-"""Cameras, network streams and GStreamer pipelines through OpenCV. Imported with cv2; see capture_environment."""
+"""Cameras on this machine and GStreamer pipelines through OpenCV. Imported with cv2; see capture_environment."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-import socket
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import cv2
 
 from edge.config import CameraSettings
 from edge.datatypes import Fault, Frame, Reason
 from edge.errors import CameraError
-from edge.picture import UndecodablePicture, bgr_from_buffer
+from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture
 from edge.redact import redact
+from edge.stream_clock import StreamClock, utc_at
 
 log = logging.getLogger(__name__)
 
-PROBE_TIMEOUT_S = 1.0
-DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
+# a driver's time stamp older than this is of another clock
+OLDEST_STAMP_NS = 60_000_000_000
+JPEG_FORMATS = tuple(cv2.VideoWriter.fourcc(*code) for code in ("MJPG", "JPEG"))
 
 
 class OpenCvCamera:
-    """A live source read with cv2.VideoCapture. Not thread-safe: read and close belong to one thread."""
+    """A live source read with cv2.VideoCapture. Not thread-safe: read and close belong to one thread.
+
+    The time that V4L2 or a pipeline gives a picture counts: one that lay in a buffer is as old as it is. What comes as
+    JPEG (V4L2 MJPG) is taken as bytes and looked at like a file, since OpenCV makes a picture of broken ones, too.
+    """
 
     live = True
+    # pictures that a driver throws away are not known here
+    dropped = 0
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, sensor_bits: int) -> None:
+    def __init__(
+        self, capture: cv2.VideoCapture, name: str, settings: CameraSettings, *, pipeline: bool = False
+    ) -> None:
         self.name = name
+        self._clock = StreamClock() if pipeline else None
         self._capture = capture
-        self._sensor_bits = sensor_bits
+        self._settings = settings
+        self._compressed = _takes_bytes(capture)
         self._reads = 0
 
     def read(self) -> Frame | None:
         """The next picture; blocks until the driver has one, at most its read time-out. Raises CameraError."""
         try:
             grabbed = self._capture.grab()
-            captured_ns, utc = time.perf_counter_ns(), datetime.now(timezone.utc)
+            captured_ns = self._stamp()
             if not grabbed:
-                raise CameraError(f"{self.name}: the driver or stream gave no picture", fix="check cable and power")
+                raise CameraError(
+                    f"{self.name}: the driver or stream gave no picture",
+                    fix="check cable and power; a slow or triggered camera needs a larger camera.read_timeout_ms",
+                )
             decoded, buffer = self._capture.retrieve()
         except cv2.error as error:
             raise CameraError(
@@ -52,15 +64,39 @@ class OpenCvCamera:
                 fix="check the camera; the next attempt opens it again",
             ) from error
         index, self._reads = self._reads, self._reads + 1
+        settings = self._settings
+        stamp = index, captured_ns, utc_at(captured_ns), self.name
         try:
             if not decoded or buffer is None:
                 raise UndecodablePicture("the camera sent a picture that OpenCV cannot decode")
-            return Frame(index, captured_ns, utc, self.name, bgr_from_buffer(buffer, self._sensor_bits))
+            if not self._compressed:
+                return Frame(*stamp, bgr_from_buffer(buffer, settings.sensor_bits))
+            encoded = buffer.tobytes()
+            return Frame(*stamp, decode_picture(encoded, settings.sensor_bits, settings.max_megapixels), None, encoded)
         except UndecodablePicture as error:
-            return Frame(index, captured_ns, utc, self.name, None, Fault(Reason.UNDECODABLE, str(error)))
+            return Frame(*stamp, None, Fault(Reason.UNDECODABLE, str(error)))
+
+    def interrupt(self) -> None:
+        """A driver cannot be interrupted; a read ends with its time-out."""
 
     def close(self) -> None:
         self._capture.release()
+
+    def _stamp(self) -> int:
+        """When the picture was taken; now, where neither driver nor pipeline says so."""
+        now_ns = time.perf_counter_ns()
+        said_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        if self._clock is not None:
+            return self._clock.stamp(now_ns, now_ns, said_ns if said_ns > 0 else None)
+        # V4L2 counts by the same clock, from the start of the machine
+        return said_ns if 0 <= now_ns - said_ns < OLDEST_STAMP_NS else now_ns
+
+
+def _takes_bytes(capture: cv2.VideoCapture) -> bool:
+    """Whether the device sends JPEGs and now hands them out as they are."""
+    if int(capture.get(cv2.CAP_PROP_FOURCC)) not in JPEG_FORMATS:
+        return False
+    return bool(capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
 
 
 def open_device(device: int | str, settings: CameraSettings) -> OpenCvCamera:
@@ -76,7 +112,7 @@ def open_device(device: int | str, settings: CameraSettings) -> OpenCvCamera:
             fix=f"another program may hold it (`fuser {path}`), or it is not a camera (`v4l2-ctl --list-devices`)",
         )
     _request(capture, settings, str(path))
-    return OpenCvCamera(capture, str(path), settings.sensor_bits)
+    return OpenCvCamera(capture, str(path), settings)
 
 
 def _check_device_file(path: Path) -> None:
@@ -107,34 +143,6 @@ def _request(capture: cv2.VideoCapture, settings: CameraSettings, name: str) -> 
             log.warning("%s: asked for camera.%s %g, the driver gives %g", name, key, value, capture.get(wish))
 
 
-def open_stream(url: str, settings: CameraSettings) -> OpenCvCamera:
-    """Open an RTSP or HTTP stream through FFmpeg; raises CameraError without the address's credentials."""
-    name = redact(url)
-    capture = _open(url, cv2.CAP_FFMPEG, _timeouts(settings))
-    if capture is None:
-        raise CameraError(
-            f"{name}: no video within {settings.open_timeout_ms} ms: {_answer(url)}",
-            fix="check address, user and password, and try the same address in a player such as VLC",
-        )
-    return OpenCvCamera(capture, name, settings.sensor_bits)
-
-
-def _answer(url: str) -> str:
-    """What the host behind an address does, in words; FFmpeg tells OpenCV nothing about why it failed."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
-        return "the address is malformed"
-    if not host or not port:
-        return "the address names no host and port that could be asked"
-    try:
-        with socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S):
-            return f"{host}:{port} answers, but not with a video this user may see"
-    except OSError as error:
-        return f"{host}:{port} does not answer ({error.strerror or error})"
-
-
 def open_pipeline(pipeline: str, settings: CameraSettings) -> OpenCvCamera:
     """Open a GStreamer pipeline that ends in appsink; raises CameraError when this OpenCV has no GStreamer."""
     name = redact(pipeline)
@@ -150,7 +158,7 @@ def open_pipeline(pipeline: str, settings: CameraSettings) -> OpenCvCamera:
             f"{name!r}: the pipeline does not start within {settings.open_timeout_ms} ms",
             fix="try it with gst-launch-1.0; it must end in `appsink drop=true max-buffers=1`",
         )
-    return OpenCvCamera(capture, name, settings.sensor_bits)
+    return OpenCvCamera(capture, name, settings, pipeline=True)
 
 
 def gstreamer_available() -> bool:

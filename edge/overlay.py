@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timezone
-
 import cv2
 import numpy as np
 
 from edge.datatypes import U8, AnomalyMap, Decision, Frame, Region, Verdict
+from edge.local_time import local_text
 from edge.verdict import FieldOfView, values_in_view
 
 Colour = tuple[int, int, int]
@@ -35,12 +34,12 @@ _HEAT_COLOURS = cv2.applyColorMap((132.6 + 86.7 * np.arange(256) / 255).astype(n
 _MAX_BOXES = 12
 
 
-def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None) -> U8:
+def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None, number: str = "") -> U8:
     """The picture of the frame with what the verdict says about it, uint8 BGR, with a banner added on top.
 
-    view: where in the frame the anomaly map lies; None when nothing was scored. Small pictures are enlarged by a whole
-    factor, and stand at the left where they stay narrower than the banner; the inspected pixels are never covered by
-    text. Raises ValueError when the frame has no image.
+    view: where in the frame the anomaly map lies; None when nothing was scored. number: under which it is on record.
+    Small pictures are enlarged by a whole factor, and stand at the left where they stay narrower than the banner; the
+    inspected pixels are never covered by text. Raises ValueError when the frame has no image.
     """
     if frame.image is None:
         raise ValueError(f"frame {frame.index} has no image to draw on")
@@ -50,7 +49,7 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None) -> U8
         picture = _with_heat(picture, verdict.anomaly_map, view, verdict.threshold)
     height, width = (side * factor for side in picture.shape[:2])
     # the banner follows the width, as the text does; a tall narrow picture must not get a huge one
-    banner = _banner(max(width, _MIN_WIDTH_PX), frame, verdict)
+    banner = _banner(max(width, _MIN_WIDTH_PX), frame, verdict, number)
     canvas = np.empty((banner.shape[0] + height, banner.shape[1], 3), np.uint8)
     canvas[: banner.shape[0]] = banner
     canvas[banner.shape[0] :, width:] = _BANNER
@@ -98,7 +97,7 @@ def _draw_box(picture: U8, region: Region, factor: int) -> None:
     cv2.rectangle(picture, corner, opposite, _BOX, line, cv2.LINE_AA)
 
 
-def _banner(width: int, frame: Frame, verdict: Verdict) -> U8:
+def _banner(width: int, frame: Frame, verdict: Verdict, number: str) -> U8:
     """Decision on its colour at the left, two lines of values beside it."""
     height = int(np.clip(width / 11, 44, 132))
     banner = np.empty((height, width, 3), np.uint8)
@@ -123,8 +122,8 @@ def _banner(width: int, frame: Frame, verdict: Verdict) -> U8:
     )
     banner[-edge:] = colour
     room = width - plate - 2 * pad
-    when = frame.utc.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
-    below = f"{when} UTC   frame {frame.index}   {verdict.times.total:.1f} ms"
+    named = number or f"frame {frame.index}"
+    below = f"{local_text(frame.utc)}   {named}   {verdict.times.total:.1f} ms"
     for text, place, scale, ink in (
         (_headline(verdict), 0.33, height / 74, _TEXT),
         (below, 0.70, height / 104, _QUIET),

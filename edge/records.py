@@ -1,11 +1,12 @@
 """The record store on disk: its layout, schema, migrations, and reading. The writing half is `edge/sinks/recorder.py`.
 
-A store is a directory: `verdicts.sqlite`, and `images/<day>/` with the pictures that its rows name.
+A store is a directory: `verdicts.sqlite`, and `images/<local day>/` with the pictures that its rows name.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 from edge.datatypes import STAGES, Decision, Reason, Region, StageTimes
-from edge.errors import RecordError
+from edge.errors import ForeignRecords, RecordError
+from edge.picture_names import verdict_number
+from edge.private_files import make_file
 from edge.redact import redact
 
 DATABASE_NAME = "verdicts.sqlite"
@@ -24,6 +27,10 @@ IMAGES_NAME = "images"
 
 # none: nothing to keep; waiting: the row came first, the picture follows; skipped: no room or no time for it
 ImageState = Literal["none", "waiting", "stored", "skipped", "expired"]
+
+WHERE_NUMBERS_ARE = (
+    "`edge-inspect report --ng` lists numbers and pictures; verdicts older than record.max_verdict_age_days are deleted"
+)
 
 _STAGE_COLUMNS = tuple(f"{stage}_ms" for stage in STAGES)
 
@@ -173,10 +180,20 @@ class VerdictRecord:
     image_sha256: str | None
     overlay: str | None
 
+    @property
+    def number(self) -> str:
+        """Its one name; see `verdict_number`."""
+        return verdict_number(self.run_id, self.frame_index)
+
 
 def utc_text(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds: one width, so that text order is time order."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def storable(text: str) -> str:
+    """Text that a database takes: what was undecodable in a file's name, a lone surrogate in Python, as `\\udce4`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -235,16 +252,13 @@ class RecordStore:
         self.connection.close()
 
     def verdict(self, verdict_id: int) -> VerdictRecord:
-        """The verdict with this id; raises RecordError naming the ids that exist."""
-        rows = self._verdicts("WHERE id = ?", (verdict_id,))
+        """The verdict with this row id; raises RecordError naming the ids that exist."""
+        rows = self.verdicts("WHERE id = ?", (verdict_id,))
         if rows:
             return rows[0]
         first, last = self.query("SELECT min(id), max(id) FROM verdicts")[0]
         held = "the store is empty" if first is None else f"the store holds ids {first} to {last}"
-        raise RecordError(
-            f"no verdict {verdict_id} in {self.directory}: {held}",
-            fix="take an id from `edge-inspect report`; verdicts older than record.max_verdict_age_days are deleted",
-        )
+        raise RecordError(f"no verdict {verdict_id} in {self.directory}: {held}", fix=WHERE_NUMBERS_ARE)
 
     def latest(self, limit: int, decision: Decision | None = None, before_id: int | None = None) -> list[VerdictRecord]:
         """The newest verdicts first, at most `limit`; before_id continues a listing."""
@@ -256,13 +270,16 @@ class RecordStore:
         if before_id is not None:
             conditions.append("id < ?")
             values.append(str(before_id))
-        return self._verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
+        return self.verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
 
     def accepted_pictures(
         self, bundle: Path, since: datetime | None = None, until: datetime | None = None
     ) -> list[Path]:
         """Stored pictures of parts that any version of this bundle found OK, since <= utc < until, oldest first."""
-        conditions, values = ["v.decision = 'OK'", "v.image IS NOT NULL", "r.bundle_path = ?"], [str(bundle.resolve())]
+        conditions, values = (
+            ["v.decision = 'OK'", "v.image IS NOT NULL", "r.bundle_path = ?"],
+            [storable(str(bundle.resolve()))],
+        )
         for moment, condition in ((since, "v.utc >= ?"), (until, "v.utc < ?")):
             if moment is not None:
                 conditions.append(condition)
@@ -312,7 +329,8 @@ class RecordStore:
             while rows := cursor.fetchmany(size):
                 yield rows
 
-    def _verdicts(self, tail: str, values: Sequence[Any]) -> list[VerdictRecord]:
+    def verdicts(self, tail: str, values: Sequence[Any]) -> list[VerdictRecord]:
+        """Those that the tail of an SQL statement chooses: WHERE, ORDER BY, LIMIT."""
         rows = self.query(
             f"SELECT {', '.join(_VERDICT_COLUMNS)}, {', '.join(_STAGE_COLUMNS)} FROM verdicts {tail}", values
         )
@@ -364,9 +382,16 @@ def _opened_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def opened_for_writing(path: Path, busy_s: float) -> sqlite3.Connection:
-    """A connection that commits durably, on a database of the current schema; waits so long for another's commit."""
+    """A connection that commits durably, on a database of the current schema; waits so long for another's commit.
+
+    Raises OSError, sqlite3.Error, or ForeignRecords for a file that is another program's.
+    """
+    if os.path.lexists(path) and not path.is_file():
+        raise _foreign(path, "it is no file")
+    make_file(path)
     connection = sqlite3.connect(path, isolation_level=None, timeout=busy_s)
     try:
+        _refuse_foreign(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL: in WAL mode NORMAL does not sync at a commit, and a power cut loses all since the last checkpoint
         connection.execute("PRAGMA synchronous = FULL")
@@ -375,6 +400,22 @@ def opened_for_writing(path: Path, busy_s: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Before anything is written: a database of another program must stay as it is."""
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    version = _version(connection)
+    if version == 0 and names:
+        raise _foreign(path, f"it is a database with other tables ({', '.join(sorted(names)[:3])})")
+    if 0 < version <= SCHEMA_VERSION and not {"runs", "verdicts"} <= names:
+        raise _foreign(path, "it is a database without verdicts")
+
+
+def _foreign(path: Path, why: str) -> ForeignRecords:
+    return ForeignRecords(
+        f"{path} is not a database of verdicts: {why}", fix="give another record.directory, or move it away"
+    )
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

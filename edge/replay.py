@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from math import isclose
 
 from edge.datatypes import U8, Decision, Fault, Frame, Reason, Verdict
 from edge.errors import BundleError, CalibrationMismatch, RecordError
 from edge.inspector import Inspector
 from edge.picture import UndecodablePicture, decode_picture
 from edge.records import ImageState, RecordStore, RunRecord, VerdictRecord
+from edge.verdict_search import find_verdict
 
 # the same numbers through the same engine: room for the last digit of a float32, not for another result
 SCORE_TOLERANCE = 1e-6
@@ -50,18 +52,19 @@ class ReplayResult:
 
 def replay(
     store: RecordStore,
-    verdict_id: int,
+    name: int | str,
     make_inspector: Callable[[RunRecord, VerdictRecord], Inspector],
     picture_fault: Callable[[U8], Fault | None] | None = None,
 ) -> ReplayResult:
     """Run the stored picture of a verdict through an inspector once more.
 
-    make_inspector: called only when there is something to judge; the caller owns what it makes, and closes it.
-    picture_fault: the checks that need nothing but the picture (black, saturated); without it such verdicts are
-    reported as not repeatable. Raises RecordError (no such id, no picture, damaged picture), BundleError (another
-    bundle than the recorded one) and CalibrationMismatch (another engine or preprocessing).
+    name: its number (12-004711), its picture or its row id. make_inspector: called only when there is something to
+    judge; the caller owns what it makes, and closes it. picture_fault: the checks that need nothing but the picture
+    (black, saturated); without it such verdicts are reported as not repeatable. Raises RecordError (no such verdict, no
+    picture, damaged picture), BundleError (another bundle than the recorded one) and CalibrationMismatch (another
+    engine or preprocessing).
     """
-    recorded = store.verdict(verdict_id)
+    recorded = find_verdict(store, str(name))
     run = store.run(recorded.run_id)
     if recorded.reason in _OF_THEIR_MOMENT:
         explanation = f"{recorded.reason} depends on when the picture came, not on the picture: {recorded.detail}"
@@ -83,7 +86,7 @@ def _stored_image(store: RecordStore, recorded: VerdictRecord) -> U8:
     if recorded.image is None:
         why = _WHY_NO_PICTURE.get(recorded.image_state, "it has no picture")
         raise RecordError(
-            f"verdict {recorded.id} cannot be replayed: {why}",
+            f"verdict {recorded.number} cannot be replayed: {why}",
             fix="choose a verdict with a picture; NG and INVALID pictures are kept by default",
         )
     path = store.directory / recorded.image
@@ -91,17 +94,18 @@ def _stored_image(store: RecordStore, recorded: VerdictRecord) -> U8:
         data = path.read_bytes()
     except OSError as error:
         raise RecordError(
-            f"verdict {recorded.id}: {path} cannot be read: {error.strerror}",
+            f"verdict {recorded.number}: {path} cannot be read: {error.strerror}",
             fix="restore the images directory beside verdicts.sqlite, or choose another verdict",
         ) from error
     found = hashlib.sha256(data).hexdigest()
-    try:
-        image = decode_picture(data)
-    except UndecodablePicture:
-        image = None
-    if found != recorded.image_sha256 or image is None:
+    image = None
+    with contextlib.suppress(UndecodablePicture):
+        if found == recorded.image_sha256:
+            # what was inspected then may be larger than a file from elsewhere
+            image = decode_picture(data, max_megapixels=math.inf)
+    if image is None:
         raise RecordError(
-            f"verdict {recorded.id}: {path} is damaged or was changed: sha256 {found[:12]}, "
+            f"verdict {recorded.number}: {path} is damaged or was changed: sha256 {found[:12]}, "
             f"recorded {str(recorded.image_sha256)[:12]}",
             fix="restore the file from a backup, and check the disk",
         )
@@ -112,13 +116,13 @@ def _refuse_other_model(run: RunRecord, recorded: VerdictRecord, inspector: Insp
     """Another model gives another score; saying `different` would blame the wrong thing."""
     if inspector.bundle_sha256 != recorded.bundle_sha256:
         raise BundleError(
-            f"verdict {recorded.id} was made by bundle {recorded.bundle_sha256[:12]}, "
+            f"verdict {recorded.number} was made by bundle {recorded.bundle_sha256[:12]}, "
             f"this bundle is {inspector.bundle_sha256[:12]}",
             fix=f"give the bundle of that time with --bundle; it was then at {run.info.bundle_path}",
         )
     if inspector.backend.engine_sha256 != recorded.engine_sha256:
         raise CalibrationMismatch(
-            f"verdict {recorded.id} was made by engine {recorded.engine_sha256[:12]}, "
+            f"verdict {recorded.number} was made by engine {recorded.engine_sha256[:12]}, "
             f"this engine is {inspector.backend.engine_sha256[:12]}",
             fix=f"replay with --backend {run.info.backend} --precision {run.info.precision}",
         )
@@ -126,7 +130,7 @@ def _refuse_other_model(run: RunRecord, recorded: VerdictRecord, inspector: Insp
     same_bundle = recorded.bundle_sha256 == run.info.bundle_sha256
     if same_bundle and inspector.preprocess.sha256 != run.info.preprocess_sha256:
         raise CalibrationMismatch(
-            f"verdict {recorded.id} was made with another region of interest or size",
+            f"verdict {recorded.number} was made with another region of interest or size",
             fix="use the config.yaml of that time; the run's settings are stored in its record",
         )
 
@@ -137,7 +141,7 @@ def _compared(recorded: VerdictRecord, verdict: Verdict) -> tuple[Outcome, str]:
     if recorded.decision is Decision.INVALID or verdict.score is None or recorded.score is None:
         same = (verdict.decision, verdict.reason) == (recorded.decision, recorded.reason)
         return (Outcome.SAME, f"again {now}") if same else (Outcome.DIFFERENT, f"recorded {then}, now {now}")
-    if not isclose(verdict.score, recorded.score, rel_tol=SCORE_TOLERANCE, abs_tol=0.0):
+    if not math.isclose(verdict.score, recorded.score, rel_tol=SCORE_TOLERANCE, abs_tol=0.0):
         scores = f"score {recorded.score!r} then, {verdict.score!r} now"
         return Outcome.DIFFERENT, f"recorded {then}, now {now}: {scores}"
     if (verdict.decision, verdict.review) != (recorded.decision, recorded.review):

@@ -12,6 +12,7 @@ import numpy as np
 from edge.alarm_records import AlarmRecord, alarm_values, recorded_alarms
 from edge.datatypes import STAGES
 from edge.errors import UsageError
+from edge.local_time import local_text
 from edge.metrics import rate_interval
 from edge.records import RecordStore, utc_text
 from edge.redact import redact
@@ -49,7 +50,7 @@ class Latency:
 class Report:
     """decisions and reasons: how many verdicts each. inspected = OK + NG; latency is empty when it is 0.
 
-    review: OK parts in the unsure band, of those inspected.
+    review: OK parts in the unsure band, of those inspected. chosen_runs: those that were asked for; None: all.
     """
 
     since: datetime | None
@@ -65,6 +66,7 @@ class Report:
     defect_rate: Rate
     latency: dict[str, Latency]
     alarms: tuple[AlarmRecord, ...]
+    chosen_runs: tuple[int, ...] | None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `report --json` prints; times in UTC, latencies in milliseconds."""
@@ -144,7 +146,8 @@ def build_report(
         listed = ", ".join(sorted(known_sources)) or "none"
         raise UsageError(f"no run of the source `{source}` is on record", fix=f"recorded sources: {listed}")
     chosen = {run.id: run for run in runs if source is None or run.info.source == source}
-    where, values = _condition(since, until, None if source is None and run_id is None else tuple(chosen))
+    asked_for = None if source is None and run_id is None else tuple(chosen)
+    where, values = condition(since, until, asked_for)
     grouped = store.query(
         "SELECT decision, reason, run_id, count(*), min(utc), max(utc), sum(review) "
         f"FROM verdicts {where} GROUP BY 1, 2, 3",
@@ -171,6 +174,7 @@ def build_report(
         defect_rate=rate_of(decisions["NG"], inspected),
         latency=_latency(store, where, values),
         alarms=_alarms(store, since, until, tuple(chosen)),
+        chosen_runs=asked_for,
     )
 
 
@@ -188,7 +192,8 @@ def _alarms(
     return tuple(recorded_alarms(store, " AND ".join(parts), values))
 
 
-def _condition(since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None) -> tuple[str, list[Any]]:
+def condition(since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None) -> tuple[str, list[Any]]:
+    """WHERE with its values, for verdicts with since <= utc < until of these runs; None: all."""
     parts: list[str] = ["1"]
     values: list[Any] = []
     if since is not None:
@@ -233,7 +238,7 @@ def report_table(report: Report) -> Group:
 
     span = "no verdicts in this range"
     if report.first is not None and report.last is not None:
-        span = f"{report.first:%Y-%m-%d %H:%M:%S} to {report.last:%Y-%m-%d %H:%M:%S} UTC"
+        span = f"{local_text(report.first)} to {local_text(report.last)}"
     head = Text.assemble((f"{report.verdicts} verdicts", "bold"), f"   {span}\n", ", ".join(report.sources))
     counts = Table(box=None, pad_edge=False)
     for name in ("decision", "reason"):
@@ -250,13 +255,13 @@ def report_table(report: Report) -> Group:
     if report.review.count:
         rates.append(f"\nOK, for review {_rate_text(report.review)}")
     alarms = Table(box=None, pad_edge=False)
-    for name in ("alarm since (UTC)", "until", "run", "what", "what to do"):
+    for name in ("alarm since", "until", "run", "what", "what to do"):
         alarms.add_column(name)
     for entry in report.alarms:
         alarm = entry.alarm
-        until = "not over" if alarm.ended is None else f"{alarm.ended:%Y-%m-%d %H:%M:%S}"
+        until = "not over" if alarm.ended is None else local_text(alarm.ended)
         what, advice = Text(alarm.what, "bold"), Text(alarm.advice)
-        alarms.add_row(f"{alarm.since:%Y-%m-%d %H:%M:%S}", until, str(entry.run_id), what, advice)
+        alarms.add_row(local_text(alarm.since), until, str(entry.run_id), what, advice)
     latency = Table(box=None, pad_edge=False)
     latency.add_column("ms per inspected frame")
     for name in Latency.__dataclass_fields__:

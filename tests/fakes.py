@@ -143,6 +143,7 @@ class ScriptedSource:
     def __init__(self, script: Iterable[Frame | Exception | threading.Event], live: bool = True) -> None:
         self.name = "scripted"
         self.live = live
+        self.dropped = 0
         self.closed = False
         steps = list(script)
         self._events = [step for step in steps if isinstance(step, threading.Event)]
@@ -162,6 +163,8 @@ class ScriptedSource:
         """Set every event of the script, as a driver that returns after all."""
         for event in self._events:
             event.set()
+
+    def interrupt(self) -> None: ...
 
     def close(self) -> None:
         self.closed = True

@@ -84,7 +84,7 @@ def recorder(
     settings = {"commit_every_ms": 20, **settings}
     return Recorder(
         RecordSettings(directory=str(directory), **settings),
-        RUN,
+        run,
         counters or RunCounters(),
         Preprocess(32).field_of_view,
         patient=patient,

@@ -122,7 +122,10 @@ def test_a_video_that_breaks_off_ends_with_a_fault_that_says_so(tmp_path):
     frames = read_all(open_source(str(tmp_path / "cut.avi"), SETTINGS))
     assert 1 < len(frames) < 40
     assert frames[-1].fault.reason is Reason.UNDECODABLE
-    assert frames[-1].fault.detail == f"the video breaks off after {len(frames) - 1} of 40 frames"
+    size = len(whole)
+    assert frames[-1].fault.detail == (
+        f"the video breaks off after {len(frames) - 1} frames ({size // 2} of {size} bytes)"
+    )
 
 
 def test_a_damaged_video_ends(tmp_path):
@@ -262,9 +265,20 @@ def test_an_address_that_fails_shows_no_password():
 class Driver:
     """What cv2.VideoCapture does, from a list of (grabbed, (decoded, buffer)) or exceptions."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, fourcc="YUYV", stamps_ms=()):
         self.answers = list(answers)
         self.released = False
+        self.properties = {cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*fourcc)}
+        self.stamps_ms = list(stamps_ms)
+
+    def get(self, wanted):
+        if wanted == cv2.CAP_PROP_POS_MSEC:
+            return self.stamps_ms.pop(0) if self.stamps_ms else 0.0
+        return self.properties[wanted]
+
+    def set(self, wanted, value):
+        self.properties[wanted] = value
+        return True
 
     def grab(self):
         answer = self.answers.pop(0)
@@ -280,27 +294,56 @@ class Driver:
         self.released = True
 
 
+def test_a_picture_that_lay_in_the_drivers_buffer_is_as_old_as_the_driver_says():
+    now_ms = time.perf_counter_ns() / 1e6
+    camera = OpenCvCamera(Driver((True, (True, picture(1))), stamps_ms=[now_ms - 3000]), "cam", CameraSettings())
+    assert camera.read().captured_ns == pytest.approx((now_ms - 3000) * 1e6, abs=1e3)
+
+
+@pytest.mark.parametrize("stamp_ms", [0.0, -1.0, 1e15])
+def test_a_drivers_stamp_of_another_clock_is_not_believed(stamp_ms):
+    before_ns = time.perf_counter_ns()
+    camera = OpenCvCamera(Driver((True, (True, picture(1))), stamps_ms=[stamp_ms]), "cam", CameraSettings())
+    # a machine that has just started could have been up for less than the oldest stamp
+    assert camera.read().captured_ns >= before_ns or before_ns < opencv_camera.OLDEST_STAMP_NS
+
+
+def test_the_jpegs_of_a_device_are_looked_at_before_they_are_decoded():
+    whole = cv2.imencode(".jpg", np.tile(picture(1), (8, 8, 1)))[1].tobytes()
+    cut = whole[: len(whole) // 3] + b"\xff\xd9"
+    driver = Driver(*((True, (True, np.frombuffer(data, np.uint8)[None])) for data in (whole, cut)), fourcc="MJPG")
+    camera = OpenCvCamera(driver, "cam", CameraSettings())
+    assert driver.properties[cv2.CAP_PROP_CONVERT_RGB] == 0
+    frame, broken = camera.read(), camera.read()
+    assert frame.original == whole and frame.image.shape == np.tile(picture(1), (8, 8, 1)).shape
+    assert broken.image is None and broken.fault.reason is Reason.UNDECODABLE
+
+
 def test_a_frame_is_stamped_between_grab_and_decoding():
     before_ns = time.perf_counter_ns()
-    frame = OpenCvCamera(Driver((True, (True, picture(1)))), "cam", 16).read()
+    frame = OpenCvCamera(Driver((True, (True, picture(1)))), "cam", CameraSettings()).read()
     assert before_ns <= frame.captured_ns <= time.perf_counter_ns()
     assert frame.utc.tzinfo is not None and frame.source == "cam"
 
 
 def test_a_failed_grab_is_a_lost_camera():
     with pytest.raises(CameraError, match="gave no picture"):
-        OpenCvCamera(Driver((False, (False, None))), "cam", 16).read()
+        OpenCvCamera(Driver((False, (False, None))), "cam", CameraSettings()).read()
 
 
 def test_an_opencv_exception_is_a_lost_camera_without_credentials():
     driver = Driver(cv2.error("cannot read rtsp://admin:s3cret@cam/1"))
     with pytest.raises(CameraError) as caught:
-        OpenCvCamera(driver, "cam", 16).read()
+        OpenCvCamera(driver, "cam", CameraSettings()).read()
     assert "s3cret" not in str(caught.value)
 
 
 def test_a_picture_that_does_not_decode_is_a_fault_and_the_next_one_counts():
-    camera = OpenCvCamera(Driver((True, (False, None)), (True, (True, np.full((4, 6), 700, np.uint16)))), "cam", 10)
+    camera = OpenCvCamera(
+        Driver((True, (False, None)), (True, (True, np.full((4, 6), 700, np.uint16)))),
+        "cam",
+        CameraSettings(sensor_bits=10),
+    )
     frames = [camera.read(), camera.read()]
     assert frames[0].fault.reason is Reason.UNDECODABLE
     assert frames[1].image.shape == (4, 6, 3) and (frames[1].image == 700 >> 2).all()

@@ -12,6 +12,8 @@ from edge.datatypes import Fault, Reason
 from edge.errors import CameraError
 from edge.file_sources import PictureFiles
 from edge.frame_slot import NewestFrameSlot
+from edge.freshness import FreshnessCheck
+from edge.picture_reader import PictureReader
 from tests.fakes import WAIT_S, ScriptedSource, eventually, frame, picture, write_picture
 
 FAST = CameraSettings(read_timeout_ms=120, reopen_first_ms=1, reopen_max_ms=4)
@@ -107,7 +109,7 @@ def test_closing_releases_a_waiting_writer_and_a_waiting_reader():
 def test_every_file_arrives_in_order_however_slow_the_reader(tmp_path):
     paths = [write_picture(tmp_path / f"{number}.png", picture(number)) for number in range(12)]
     counters = RunCounters()
-    with capturing(PictureFiles(paths, None, 16, "parts"), counters=counters) as capture:
+    with capturing(PictureFiles(paths, None, PictureReader(), "parts"), counters=counters) as capture:
         indexes = []
         while (taken := take(capture)) is not None:
             assert (taken.image == picture(taken.index)).all()
@@ -337,3 +339,44 @@ def test_a_blank_frame_is_numbered_like_the_others():
     fault = Fault(Reason.DEADLINE_MISSED, "")
     with capturing(ScriptedSource([frame(0), waits()])) as capture:
         assert [take(capture).index, capture.blank(fault).index, capture.blank(fault).index] == [0, 1, 2]
+
+
+# the first pictures after an opening
+
+
+def test_the_first_pictures_after_each_opening_are_left_out_and_counted():
+    counters = RunCounters()
+    first = ScriptedSource([*(frame(image=picture(number)) for number in range(4)), CameraError("gone", fix="")])
+    again = ScriptedSource([*(frame(image=picture(number)) for number in range(10, 14)), waits()])
+    camera = PATIENT.model_copy(update={"skip_first_frames": 3})
+    with capturing(first, again, camera=camera, counters=counters) as capture:
+        seen = [take(capture) for _ in range(3)]
+    assert [None if each.image is None else each.image.tolist() for each in seen] == [
+        picture(3).tolist(), None, picture(13).tolist(),
+    ]  # fmt: skip
+    assert seen[1].fault.reason is Reason.NO_FRAME
+    assert counters.skipped == 6 and counters.dropped == 0
+
+
+def test_of_files_no_picture_is_left_out(tmp_path):
+    paths = [write_picture(tmp_path / f"{number}.png", picture(number)) for number in range(2)]
+    camera = PATIENT.model_copy(update={"skip_first_frames": 3})
+    with capturing(PictureFiles(paths, None, PictureReader(), "folder"), camera=camera) as capture:
+        assert [take(capture) is None for _ in range(3)] == [False, False, True]
+
+
+def test_a_picture_that_cannot_be_checked_is_invalid_and_the_next_is_looked_at(tmp_path, monkeypatch):
+    paths = [write_picture(tmp_path / f"{number}.png", picture(number)) for number in range(3)]
+    whole, calls = FreshnessCheck._found, []
+
+    def found(self, image):
+        calls.append(image)
+        if len(calls) == 2:
+            raise MemoryError
+        return whole(self, image)
+
+    monkeypatch.setattr(FreshnessCheck, "_found", found)
+    with capturing(PictureFiles(paths, None, PictureReader(), "folder")) as capture:
+        seen = [take(capture) for _ in range(3)]
+    assert [each.fault is None for each in seen] == [True, False, True]
+    assert "not enough memory" in seen[1].fault.detail

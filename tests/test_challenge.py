@@ -10,6 +10,7 @@ from edge.challenge import Challenge, Look, challenged
 from edge.challenge_records import latest_challenges, not_ready, save_challenge, trend_lines
 from edge.datatypes import Decision, Fault, Frame, Reason
 from edge.errors import RecordError
+from edge.local_time import local_text
 from tests.fakes import frame, picture
 from tests.records_fakes import inspector, look, recorder, stored
 
@@ -99,7 +100,7 @@ def test_only_a_passed_recent_challenge_of_this_bundle_and_engine_lets_a_line_st
     assert "NOT READY: 1 of 1 golden parts OK, 0 of 1 defects found" in why(failed)
     assert "NOT READY" in why(challenge(), failed)
     assert why(failed, challenge()) is None
-    assert "of 2026-03-14 06:00 UTC, is out of date: 12 hours are allowed" in why(
+    assert f"of {local_text(NOW)}, is out of date: 12 hours are allowed" in why(
         challenge(), now=NOW + timedelta(hours=13)
     )
     assert "was of bundle version bbbb" in why(challenge(), bundle="c" * 64)

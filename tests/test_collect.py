@@ -104,7 +104,7 @@ def test_what_is_undone_may_be_taken_again(collection):
 
 
 def test_samples_come_back_as_they_were_taken(collection):
-    from edge.picture import read_picture
+    from edge.picture_reader import read_picture
 
     collection.offer(good_part(3))
     np.testing.assert_array_equal(read_picture(collection.folder.paths()[0]), good_part(3))

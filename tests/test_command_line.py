@@ -1,8 +1,17 @@
 """A command that works beside an inspection on the same cores steps back; one that inspects does not."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from edge.cli import main
+from edge.cli.standard_streams import StandardStreams
+
+
+@pytest.fixture(autouse=True)
+def the_process_stays_pytests(monkeypatch):
+    monkeypatch.setattr("edge.cli.ProcessEnd", SimpleNamespace)
+    monkeypatch.setattr("edge.cli.take_streams", lambda: StandardStreams(False, SimpleNamespace()))
 
 
 @pytest.mark.parametrize(("command", "steps"), [("history", [10]), ("challenge", [])])

@@ -4,8 +4,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from edge.cli.parser import parse
 from edge.config import Settings, load_settings
-from edge.errors import ConfigError
+from edge.errors import ConfigError, UsageError
 
 DOCUMENTED = Path(__file__).parent.parent / "config.yaml"
 
@@ -165,3 +166,91 @@ def test_a_missing_file_and_a_directory_are_refused_by_name(tmp_path):
 def test_settings_cannot_be_changed_later():
     with pytest.raises(ValueError, match="frozen"):
         Settings().camera.fps = 5.0  # type: ignore[misc]
+
+
+# notations that surprise
+
+
+@pytest.mark.parametrize(
+    "written", ["01000", "010", "-010", "08", "0_1", "10:00", "1:30.5", "1_000", "0x1F", "0b101", "1_0.5"]
+)
+def test_a_number_that_yaml_reads_as_another_than_it_looks_is_refused_with_its_line(tmp_path, written):
+    error = _refused(tmp_path, f"inspection:\n  threads: null\n  deadline_ms: {written}\n")
+    assert f"line 3: `{written}` is not clear" in error.message
+    assert "1000" in error.fix
+
+
+@pytest.mark.parametrize("written", ["0", "7", "+7", "0.5", "00.5", ".5", "1000000"])
+def test_plain_numbers_are_read(tmp_path, written):
+    # strict settings take no float for a whole number, and a whole number for a float
+    _load(tmp_path, f"gate: {{missed_share: {written}}}\n") if float(written) <= 1 else _load(
+        tmp_path, f"record: {{keep_ok_every: {written}}}\n"
+    )
+
+
+def test_text_in_quotation_marks_may_look_like_such_a_number(tmp_path):
+    assert _load(tmp_path, 'record: {directory: "01000"}\n').record.directory == "01000"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("camera: " + "[" * 5000 + "]" * 5000, "line 1: not valid YAML (nested more than"),
+        ("camera: " + "{a: " * 5000 + "}" * 5000, "line 1: not valid YAML (nested more than"),
+        ("a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n", "line 1: `&a` refers to another place"),
+        ("camera: &a\n  fps: *a\n", "line 1: `&a` refers to another place"),
+        ("camera: !!python/object/apply:os.system [ls]\n", "line 1: not valid YAML (the type"),
+        ("#" * 1_100_000, "larger than 1 MB"),
+        ("camera:\n  fps: 2026-13-45\n", "not valid YAML"),
+        ("camera:\n  fps: " + "9" * 5000, "not valid YAML"),
+        ("camera:\n  fps: 5 \0", "not valid YAML"),
+        ("camera:\n  fps: '" + "5" * 9000 + "'", "line 2: camera.fps"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_grows_or_is_no_setting_is_refused_in_one_short_line(tmp_path, text, said):
+    error = _refused(tmp_path, text)
+    assert said in error.message
+    assert len(error.message) < 400 + len(str(tmp_path))
+    assert "\n" not in error.message
+
+
+def test_a_section_whose_keys_are_all_commented_out_says_so(tmp_path):
+    error = _refused(tmp_path, "camera:\n  # fps: 5\n")
+    assert "line 1: camera: expected keys below it, got None" in error.message
+    assert "read_timeout_ms" in error.fix
+
+
+# home
+
+
+def test_a_tilde_is_the_home_of_the_user_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = """
+camera: {source: ~/parts, password_file: ~/password}
+inspection: {bundle: ~/bundle, signed_by: ~/key.pub, engines: ~/engines}
+record: {directory: ~/records}
+challenge: {pictures: ~/golden}
+"""
+    settings = _load(tmp_path, text)
+    camera, inspection = settings.camera, settings.inspection
+    found = [camera.source, camera.password_file, inspection.bundle, inspection.signed_by, inspection.engines]
+    found += [settings.record.directory, settings.challenge.pictures]
+    names = ["parts", "password", "bundle", "key.pub", "engines", "records", "golden"]
+    assert found == [str(tmp_path / name) for name in names]
+
+
+def test_the_home_of_another_user_is_found_and_of_nobody_refused(tmp_path):
+    assert _load(tmp_path, "record: {directory: ~root/records}\n").record.directory == str(
+        Path("~root").expanduser() / "records"
+    )
+    error = _refused(tmp_path, "record:\n  directory: ~nobody-of-this-name/records\n")
+    assert "line 2: record.directory" in error.message
+
+
+def test_a_tilde_in_the_command_line_is_expanded_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = parse(["--camera", "demo", "--record-dir=~/records", "--bundle=~/b"])
+    assert (options.record_dir, options.bundle) == (tmp_path / "records", tmp_path / "b")
+    with pytest.raises(UsageError, match="nobody-of-this-name"):
+        parse(["--camera", "demo", "--record-dir=~nobody-of-this-name/x"])

@@ -103,7 +103,7 @@ def test_a_configured_size_binds_every_source(live):
     checker = check(live, expected_width_px=80, expected_height_px=60)
     fault = checker.fault(picture(1, 30, 40))
     assert fault.reason is Reason.WRONG_SIZE
-    assert fault.detail == "40x30 px, configured: 80x60 px"
+    assert fault.detail == "40x30 px; it must be 80x60 px, as freshness.expected_width_px and expected_height_px say"
 
 
 def test_the_checks_cost_little_next_to_a_frame():

@@ -133,3 +133,13 @@ def test_backends_that_share_one_network_give_the_scores_of_one_alone(bundle_pat
         for index, picture in enumerate(pictures):
             found = shared[index % 3].score(picture, StageClock(0)).score
             assert found == alone.score(picture, StageClock(0)).score
+
+
+def test_a_picture_unlike_anything_taught_says_what_it_may_be(bundle_path):
+    inspector = inspector_of(bundle_path)
+    foreign = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    verdict = inspector.inspect(frame(foreign))
+    assert verdict.decision is Decision.NG
+    assert "of the picture is unlike anything taught: an empty place" in verdict.detail
+    assert "camera.skip_first_frames" in verdict.detail
+    assert "unlike anything" not in inspector.inspect(frame(bad_part(100))).detail

@@ -189,3 +189,27 @@ def test_the_summary_names_every_alarm(reference):
     line.finished()
     text = run_summary(RunTally(), line.counters, None)
     assert "alarms      8 of 8 parts rejected since" in text
+
+
+def test_grey_pictures_on_a_bundle_in_colour_are_told_once(reference, caplog):
+    line = WatchedLine(reference)
+    line.run(6, lambda picture: np.repeat(picture[:, :, 1:2], 3, axis=2))
+    line.finished()
+    assert (
+        caplog.text.count("the camera's pictures are grey, the bundle was taught with pictures that are in colour") == 1
+    )
+
+
+def test_colour_on_a_grey_bundle_is_told_and_the_same_kind_is_not(reference, caplog):
+    grey = reference_of((np.repeat(plate(seed)[:, :, 1:2], 3, axis=2) for seed in range(24)), PREPROCESS)
+    line = WatchedLine(grey)
+    line.run(2, lambda picture: np.repeat(picture[:, :, 1:2], 3, axis=2))
+    line.finished()
+    line = WatchedLine(reference)
+    line.run(2)
+    line.finished()
+    assert "taught with pictures" not in caplog.text
+    line = WatchedLine(grey)
+    line.run(3)
+    line.finished()
+    assert caplog.text.count("pictures are in colour, the bundle was taught with pictures that are grey") == 1

@@ -97,7 +97,7 @@ def test_without_a_terminal_a_line_comes_every_few_seconds_even_without_frames()
 
 def test_each_verdict_is_one_json_line():
     out = io.StringIO()
-    sink = JsonLines(out, lambda: None)
+    sink = JsonLines(out, RunCounters(), pytest.fail)
     for i in range(2):
         sink.write(*look(i))
     sink.close()
@@ -107,16 +107,18 @@ def test_each_verdict_is_one_json_line():
     assert lines[0]["decision"] == "OK"
 
 
-def test_a_reader_that_goes_away_stops_the_run_once():
+def test_a_reader_that_goes_away_is_told_of_once_and_what_it_misses_is_counted():
     reading, writing = os.pipe()
     os.close(reading)
-    stops = []
+    told, counters = [], RunCounters()
     stream = os.fdopen(writing, "w")
-    sink = JsonLines(stream, lambda: stops.append(True))
+    sink = JsonLines(stream, counters, told.append)
     for i in range(3):
         sink.write(*look(i))
     sink.close()
-    assert stops == [True]
+    assert told == ["its reader has gone"]
+    assert counters.undelivered == 3
+    assert "json        3 verdicts not delivered" in run_summary(RunTally(), counters, None)
     with pytest.raises(BrokenPipeError):
         stream.close()
 
@@ -141,5 +143,5 @@ def test_the_summary_names_what_was_not_saved():
         records_lost=9, images_skipped=2, record_state="closed: 9 verdicts and 2 pictures not saved (x)"
     )
     text = run_summary(RunTally(), counters, "r")
-    assert "9 verdicts lost, 2 pictures skipped" in text
+    assert "9 verdicts NOT RECORDED, 2 pictures skipped" in text
     assert "closed: 9 verdicts and 2 pictures not saved (x)" in text

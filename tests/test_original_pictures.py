@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import CameraSettings
 from edge.counters import RunCounters
 from edge.datatypes import Decision
 from edge.file_sources import PictureFiles
 from edge.picture import original_suffix
+from edge.picture_reader import PictureReader
 from edge.records import RecordStore
 from edge.replay import Outcome, replay
 from tests.records_fakes import START, image_files, inspector, look, recorder, stored, wait_for
@@ -24,7 +24,7 @@ def encoded(suffix: str, picture: np.ndarray) -> bytes:
 
 
 def source(*paths: Path) -> PictureFiles:
-    return PictureFiles(paths, None, CameraSettings().sensor_bits, "folder")
+    return PictureFiles(paths, None, PictureReader(), "folder")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -100,7 +100,7 @@ def test_a_left_over_overlay_of_a_jpeg_is_swept(tmp_path):
     sink.close()
     row = stored(tmp_path)[0]
     kept = image_files(tmp_path)
-    left = (tmp_path / row.overlay).with_name((tmp_path / row.overlay).name.replace("000000000", "000000001"))
+    left = (tmp_path / row.overlay).with_name((tmp_path / row.overlay).name.replace("1-000000", "1-000001"))
     left.write_bytes(b"left behind")
     sink = recorder(tmp_path)
     wait_for(lambda: not left.exists())

@@ -3,8 +3,11 @@ import numpy as np
 import pytest
 
 from edge.errors import UsageError
-from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture, list_pictures, read_picture
+from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture, list_pictures
+from edge.picture_reader import read_picture
 from tests.fakes import picture, write_picture
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 def encoded(suffix: str, image: np.ndarray) -> bytes:
@@ -104,7 +107,7 @@ def test_a_png_with_a_damaged_byte_is_refused():
         decode_picture(bytes(damaged))
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "empty"), (b"hello", "cannot decode")])
+@pytest.mark.parametrize(("content", "said"), [(b"", "empty"), (b"hello", "it is not a JPEG, PNG")])
 def test_a_file_without_a_picture_is_a_usage_error_with_its_path(tmp_path, content, said):
     path = tmp_path / "part.png"
     path.write_bytes(content)

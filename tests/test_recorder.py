@@ -9,16 +9,21 @@ import sqlite3
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.alarms import RECORDS
 from edge.counters import RunCounters
 from edge.datatypes import Decision, Fault, Frame, Reason
 from edge.records import DATABASE_NAME, RecordStore
+from edge.report import build_report
 from edge.sinks import pictures
-from tests.records_fakes import START, image_files, inspector, look, recorder, stored, wait_for
+from edge.sinks.record_database import RecordDatabase
+from edge.sinks.tally import RunTally, run_summary
+from tests.records_fakes import RUN, START, image_files, inspector, look, recorder, stored, wait_for
 
 NG, OK, INVALID = Decision.NG, Decision.OK, Decision.INVALID
 
@@ -160,29 +165,65 @@ def test_a_patient_recorder_holds_the_inspection_up_instead_of_skipping(tmp_path
     wait_for(lambda: counters.record_state == "recording")
     for index in range(8):
         sink.write(*look(index, NG))
-    sink.drain(threading.Event())
+    sink.drain(threading.Event(), pytest.fail)
     sink.close()
     assert counters.images_skipped == 0
     assert [row.image_state for row in stored(tmp_path)] == ["stored"] * 8
 
 
-def test_draining_ends_when_it_is_told_to_stop(tmp_path, monkeypatch):
-    let_go = threading.Event()
-    slow = pictures.PictureFiles.store
+def slow_store(monkeypatch, seconds):
+    real = pictures.PictureFiles.store
 
     def store(self, *arguments):
-        assert let_go.wait(10)
-        return slow(self, *arguments)
+        time.sleep(seconds)
+        return real(self, *arguments)
 
     monkeypatch.setattr(pictures.PictureFiles, "store", store)
-    sink = recorder(tmp_path, patient=True)
-    sink.write(*look(1, NG))
-    stop = threading.Event()
-    threading.Timer(0.1, stop.set).start()
-    sink.drain(stop)
-    assert stop.is_set()
-    let_go.set()
+
+
+def test_a_stop_waits_for_slow_pictures_as_long_as_they_become_fewer(tmp_path, monkeypatch):
+    slow_store(monkeypatch, 0.15)
+    counters, told = RunCounters(), []
+    sink = recorder(tmp_path, counters)
+    for index in range(12):
+        sink.write(*look(index, NG))
+    sink.drain(threading.Event(), told.append)
     sink.close()
+    assert [row.image_state for row in stored(tmp_path)] == ["stored"] * 12
+    assert counters.record_state == "closed"
+    assert told and told[0].endswith(" pictures")
+
+
+def test_a_stop_that_is_told_to_give_up_saves_the_verdicts_and_says_how_many_pictures_it_gave_up(tmp_path, monkeypatch):
+    slow_store(monkeypatch, 0.2)
+    counters, give_up = RunCounters(), threading.Event()
+    sink = recorder(tmp_path, counters)
+    for index in range(40):
+        sink.write(*look(index, NG))
+    threading.Timer(0.3, give_up.set).start()
+    sink.drain(give_up, lambda what: None)
+    sink.close()
+    states = [row.image_state for row in stored(tmp_path)]
+    skipped = states.count("skipped")
+    assert len(states) == counters.recorded == 40 and skipped > 20
+    assert counters.record_state == f"closed: 0 verdicts and {skipped} pictures not saved (given up, as asked)"
+
+
+def test_a_stop_waits_for_a_lock_that_another_program_holds(tmp_path):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0))
+    wait_for(lambda: counters.recorded == 1)
+    other = sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    sink.write(*look(1))
+    wait_for(lambda: counters.record_state.startswith("locked"))
+    threading.Timer(1.5, lambda: other.execute("ROLLBACK")).start()
+    told = []
+    sink.drain(threading.Event(), told.append)
+    sink.close()
+    assert counters.recorded == 2
+    assert told[0].startswith("1 verdicts and 0 pictures (locked: another program holds the records")
 
 
 def test_pictures_beyond_the_queue_are_skipped_and_counted_but_their_rows_stay(tmp_path):
@@ -361,15 +402,144 @@ def test_writing_never_waits_for_a_disk_that_hangs(tmp_path, monkeypatch):
     assert time.monotonic() - started < 2.0
 
 
-def test_a_bug_in_the_writer_is_shown_and_does_not_reach_the_inspection(tmp_path, monkeypatch, caplog):
-    def broken(*_):
-        raise KeyError("a bug")
+def test_a_picture_that_cannot_be_stored_is_named_and_counted_and_the_next_one_is_stored(tmp_path, monkeypatch, caplog):
+    real = pictures.PictureFiles.store
+
+    def broken(self, frame, *arguments):
+        if frame.index == 1:
+            raise KeyError("a bug")
+        return real(self, frame, *arguments)
 
     counters = RunCounters()
     monkeypatch.setattr(pictures.PictureFiles, "store", broken)
     sink = recorder(tmp_path, counters)
-    sink.write(*look(0, NG))
-    wait_for(lambda: counters.record_state == "stopped by an unexpected error: 'a bug'")
-    sink.write(*look(1))
+    for index in range(3):
+        sink.write(*look(index, NG))
     sink.close()
+    assert [row.image_state for row in stored(tmp_path)] == ["stored", "skipped", "stored"]
+    assert counters.images_skipped == 1
+    assert "the picture of frame 1 cannot be stored: KeyError: 'a bug'" in caplog.text
+
+
+def test_a_bug_in_the_writer_is_shown_and_recording_goes_on(tmp_path, monkeypatch, caplog):
+    real, bugs = RecordDatabase.save, iter([KeyError("a bug"), MemoryError()])
+
+    def save(self, *arguments):
+        for bug in bugs:
+            raise bug
+        return real(self, *arguments)
+
+    counters = RunCounters()
+    monkeypatch.setattr(RecordDatabase, "save", save)
+    sink = recorder(tmp_path, counters)
+    for index in range(3):
+        sink.write(*look(index, NG))
+    wait_for(lambda: counters.record_state.startswith("an unexpected error: KeyError: 'a bug'; 3 verdicts waiting"))
+    wait_for(lambda: counters.recorded == 3)
+    sink.close()
+    assert [row.frame_index for row in stored(tmp_path)] == [0, 1, 2]
     assert "please report it" in caplog.text
+
+
+def test_undecodable_names_are_recorded_escaped(tmp_path):
+    counters, name = RunCounters(), "parts/caf\udce9.png"
+    sink = recorder(tmp_path, counters, run=replace(RUN, source=name, bundle_path=name))
+    taken, verdict = look(0, INVALID)
+    sink.write(taken, replace(verdict, detail=name))
+    sink.close()
+    assert [row.detail for row in stored(tmp_path)] == ["parts/caf\\udce9.png"]
+    with RecordStore(tmp_path) as store:
+        assert store.run(1).info.source == store.run(1).info.bundle_path == "parts/caf\\udce9.png"
+
+
+def test_a_verdict_that_no_database_takes_is_named_and_counted_and_the_others_are_kept(tmp_path, caplog):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    for index in range(5):
+        taken, verdict = look(index, NG)
+        sink.write(taken, replace(verdict, frame_index=2**70) if index == 2 else verdict)
+    sink.close()
+    assert [row.frame_index for row in stored(tmp_path)] == [0, 1, 3, 4]
+    assert (counters.recorded, counters.records_lost) == (4, 1)
+    assert f"the verdict of frame {2**70} cannot be recorded" in caplog.text
+    assert len(image_files(tmp_path)) == 8
+
+
+def of_another_program(path):
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE recipes (name)")
+    database.close()
+
+
+def of_ours_with_a_torn_header(path):
+    sink = recorder(path.parent)
+    sink.write(*look(99))
+    sink.close()
+    with path.open("r+b") as file:
+        file.write(b"\xff" * 4096)
+
+
+def with_a_torn_page(path):
+    sink = recorder(path.parent)
+    for index in range(500):
+        sink.write(*look(index))
+    sink.close()
+    pages = path.stat().st_size // 4096
+    with path.open("r+b") as file:
+        # all but the schema
+        file.seek(4096)
+        file.write(b"\xff" * 4096 * (pages - 1))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_text("the minutes of a meeting"),
+        lambda path: path.mkdir(),
+        of_another_program,
+        of_ours_with_a_torn_header,
+        with_a_torn_page,
+    ],
+)
+def test_a_damaged_or_foreign_database_is_kept_under_another_name_and_a_new_one_begun(tmp_path, spoil):
+    path = tmp_path / DATABASE_NAME
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else b""
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    for index in range(3):
+        sink.write(*look(index, NG))
+    wait_for(lambda: counters.recorded == 3)
+    sink.close()
+    assert [row.frame_index for row in stored(tmp_path)] == [0, 1, 2]
+    (kept,) = tmp_path.glob(f"{DATABASE_NAME}.damaged-20260314T090000Z")
+    assert (kept.read_bytes() if kept.is_file() else b"") == before
+    (alarm,) = counters.alarms.all()
+    assert alarm.kind == RECORDS and kept.name in alarm.what
+    assert kept.name in run_summary(RunTally(), counters, "r")
+    with RecordStore(tmp_path) as store:
+        assert [kept.name in entry.alarm.what for entry in build_report(store).alarms] == [True]
+
+
+def test_a_database_that_is_damaged_while_it_is_written_is_set_aside_and_nothing_that_comes_is_lost(tmp_path):
+    counters = RunCounters()
+    sink = recorder(tmp_path, counters)
+    sink.write(*look(0))
+    wait_for(lambda: counters.recorded == 1)
+    with (tmp_path / DATABASE_NAME).open("r+b") as file:
+        file.write(b"\xff" * 100_000)
+    (tmp_path / f"{DATABASE_NAME}-wal").write_bytes(b"")
+    for index in range(1, 4):
+        sink.write(*look(index, NG))
+    wait_for(lambda: counters.recorded == 4)
+    sink.close()
+    assert [row.frame_index for row in stored(tmp_path)] == [1, 2, 3]
+    assert len(list(tmp_path.glob("*.damaged-*"))) >= 1
+
+
+def test_a_spoiled_lock_does_not_lock_the_records(tmp_path):
+    (tmp_path / "writer.lock").write_text("not a lock")
+    sink = recorder(tmp_path)
+    sink.write(*look(0))
+    sink.close()
+    assert len(stored(tmp_path)) == 1

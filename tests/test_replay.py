@@ -68,7 +68,7 @@ def test_a_black_picture_is_checked_again_where_the_check_is_given(store):
 
 
 def test_a_picture_that_was_not_kept_is_an_error(store):
-    with pytest.raises(RecordError, match="verdict 1 cannot be replayed: its picture was not kept"):
+    with pytest.raises(RecordError, match="verdict 1-000000 cannot be replayed: its picture was not kept"):
         replay(store, 1, same_inspector)
 
 

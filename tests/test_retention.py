@@ -64,14 +64,18 @@ def test_files_without_a_row_and_half_files_are_swept_at_start_but_foreign_ones_
     sink.close()
     row = stored(tmp_path)[0]
     real, overlay = tmp_path / row.image, tmp_path / row.overlay
-    key = real.name.split("-")[1]
-    orphan = real.with_name(f"080001-{key}-000000001-NG.png")
-    for path in (orphan, orphan.with_name(f"080001-{key}-000000001-NG.overlay.jpg"), Path(f"{real}.part")):
+    with RecordStore(tmp_path) as store:
+        key = store.run(1).key
+    orphan = real.with_name("1-000001-080001+0000-NG.png")
+    # names of earlier versions
+    earlier = real.with_name(f"080001-{key}-000000001-NG.png")
+    for path in (orphan, earlier, earlier.with_name(f"{earlier.stem}.overlay.jpg"), Path(f"{real}.part")):
         path.write_bytes(b"left behind")
     foreign = [real.with_name("holiday.png"), real.with_name("080001-ffffffff-000000001-NG.png")]
+    foreign.append(real.with_name("7-000001-080001+0000-NG.png"))
     for path in foreign:
         path.write_bytes(b"not ours")
     sink = recorder(tmp_path)
-    wait_for(lambda: not orphan.exists() and not Path(f"{real}.part").exists())
+    wait_for(lambda: not orphan.exists() and not earlier.exists() and not Path(f"{real}.part").exists())
     sink.close()
     assert sorted(real.parent.iterdir()) == sorted([real, overlay, *foreign])

@@ -14,7 +14,8 @@ import numpy as np
 from edge.datatypes import F32, U8
 from edge.errors import PartNotFound, UsageError
 from edge.normals import held_out_split, normals_folder, picture_sha256, read_normals
-from edge.picture import list_pictures, read_picture
+from edge.picture import class_folders
+from edge.picture_reader import PLAIN, PictureReader
 from edge.preprocess import Preprocess
 
 Layout = Literal["aligned", "free"]
@@ -54,7 +55,9 @@ class WeakAnomalies:
     hashes: tuple[str, ...]
 
 
-def load_normals(data: Path, preprocess: Preprocess, notice: Callable[[str], None] = lambda text: None) -> Normals:
+def load_normals(
+    data: Path, preprocess: Preprocess, notice: Callable[[str], None] = lambda text: None, reader: PictureReader = PLAIN
+) -> Normals:
     """Read every good part.
 
     Raises UsageError for an unreadable picture, too few, a region that does not fit, or a test picture among them.
@@ -63,8 +66,8 @@ def load_normals(data: Path, preprocess: Preprocess, notice: Callable[[str], Non
     hashes: list[str] = []
     sizes: set[tuple[int, int]] = set()
     weight = None
-    leaks = _test_hashes(data)
-    for part in read_normals(data):
+    leaks = _test_hashes(data, reader)
+    for part in read_normals(data, reader):
         if part.sha256 in leaks:
             raise UsageError(
                 f"{part.path} is the same picture as {leaks[part.sha256]}: a test picture among the good parts",
@@ -89,7 +92,7 @@ def load_normals(data: Path, preprocess: Preprocess, notice: Callable[[str], Non
     return Normals(np.stack(fields), tuple(hashes), weight)
 
 
-def load_weak(data: Path, preprocess: Preprocess, normals: Normals) -> WeakAnomalies:
+def load_weak(data: Path, preprocess: Preprocess, normals: Normals, reader: PictureReader = PLAIN) -> WeakAnomalies:
     """Every picture of train/weak/<kind>/; none when there is no such folder.
 
     Raises UsageError when the folder is there but empty, or a picture is among the good parts too.
@@ -97,9 +100,9 @@ def load_weak(data: Path, preprocess: Preprocess, normals: Normals) -> WeakAnoma
     root = data / "train" / "weak"
     fields, kinds, hashes = [], [], []
     good = set(normals.hashes)
-    for folder in _folders(root):
-        for path in list_pictures(folder):
-            picture = read_picture(path)
+    for folder in class_folders(root):
+        for path in reader.pictures_in(folder):
+            picture = reader.read(path)
             sha256 = picture_sha256(picture)
             if sha256 in good:
                 raise UsageError(
@@ -120,14 +123,14 @@ def load_weak(data: Path, preprocess: Preprocess, normals: Normals) -> WeakAnoma
     return WeakAnomalies(stacked, tuple(kinds), tuple(hashes))
 
 
-def load_textures(data: Path, side: int) -> U8 | None:
+def load_textures(data: Path, side: int, reader: PictureReader = PLAIN) -> U8 | None:
     """Fields uint8 (n, side, side, 3) BGR of textures/, cropped to the middle square; None without that folder."""
     root = data / "textures"
     if not root.is_dir():
         return None
     fields = []
-    for path in list_pictures(root):
-        picture = read_picture(path)
+    for path in reader.pictures_in(root):
+        picture = reader.read(path)
         short = min(picture.shape[:2])
         top, left = (picture.shape[0] - short) // 2, (picture.shape[1] - short) // 2
         square = picture[top : top + short, left : left + short]
@@ -167,11 +170,7 @@ def _field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
         raise UsageError(f"{path}: {error.message}", fix="remove the picture, or use align mode none") from error
 
 
-def _test_hashes(data: Path) -> dict[str, Path]:
+def _test_hashes(data: Path, reader: PictureReader) -> dict[str, Path]:
     """Pixel hash → path of every picture below test/."""
-    paths = (path for folder in _folders(data / "test") for path in list_pictures(folder))
-    return {picture_sha256(read_picture(path)): path for path in paths}
-
-
-def _folders(root: Path) -> list[Path]:
-    return sorted(folder for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    paths = (path for folder in class_folders(data / "test") for path in reader.pictures_in(folder))
+    return {picture_sha256(reader.read(path)): path for path in paths}

@@ -11,6 +11,7 @@ import torch
 
 from edge import __version__
 from edge.manifest import TrainingRecord
+from edge.picture_reader import PLAIN, PictureReader
 from training.defects import PRESETS
 from training.optimise import Progress, Training
 from training.pace import Pace, arithmetic_for
@@ -33,6 +34,7 @@ def fit(
     pace: Pace | None = None,
     progress: Progress = lambda done, total, shown: None,
     notice: Callable[[str], None] = lambda text: None,
+    reader: PictureReader = PLAIN,
 ) -> Run:
     """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same arithmetic, same result.
 
@@ -41,7 +43,7 @@ def fit(
     for bad data, an option the method does not have, a loss that is not finite or too little memory.
     """
     started = time.monotonic()
-    made = prepare(data, run_directory, recipe, notice)
+    made = prepare(data, run_directory, recipe, notice, reader)
     learner, batches = made.learner, made.batches
     signature = made.signature(recipe)
     if not fresh and (finished := finished_run(run_directory, signature)) is not None:

@@ -16,6 +16,7 @@ from edge.config import AlignSettings
 from edge.errors import UsageError
 from edge.manifest import AlignSpec, NormSpec, ScoreSpec
 from edge.normals import aligned_to_parts
+from edge.picture_reader import PLAIN, PictureReader
 from edge.preprocess import Preprocess
 from training.dataset import Normals, WeakAnomalies, layout_of, load_normals, load_textures, load_weak, split_held_out
 from training.defects import PRESETS
@@ -92,21 +93,23 @@ class Prepared:
 
 
 def prepare(
-    data: Path, run_directory: Path, recipe: Recipe, notice: Callable[[str], None] = lambda text: None
-) -> Prepared:
+    data: Path, run_directory: Path, recipe: Recipe, notice: Callable[[str], None] = lambda text: None,
+    reader: PictureReader = PLAIN,
+) -> Prepared:  # fmt: skip
     """Read the parts and build the learner; raises UsageError for bad data or an option the method does not have."""
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    preprocess = aligned_to_parts(Preprocess(plan.size, recipe.rectangle, recipe.polygon), data, recipe.align)
-    normals = load_normals(data, preprocess, notice)
+    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
+    preprocess = aligned_to_parts(preprocess, data, recipe.align, reader)
+    normals = load_normals(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
     side = _field_side(plan, recipe, layout)
     if side > plan.size:
         notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
         preprocess = replace(preprocess, size=side)
-        normals = load_normals(data, preprocess)
-    weak = load_weak(data, preprocess, normals)
+        normals = load_normals(data, preprocess, reader=reader)
+    weak = load_weak(data, preprocess, normals, reader)
     rules = _rules(data, recipe, weak, notice)
     trained_on, held_out = split_held_out(normals, recipe.seed)
     design = Design(recipe.variant, layout, recipe.ablations)
@@ -118,7 +121,7 @@ def prepare(
     seen, kept, parts_known = (
         pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
     )  # fmt: skip
-    textures = _textures(data, plan.size, device)
+    textures = _textures(data, plan.size, device, reader)
 
     def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
         torch.manual_seed(recipe.seed)
@@ -214,8 +217,8 @@ def _seen_layout(normals: Normals, notice: Callable[[str], None]) -> Layout:
     return layout
 
 
-def _textures(data: Path, side: int, device: str) -> Tensor | None:
-    textures = load_textures(data, side)
+def _textures(data: Path, side: int, device: str, reader: PictureReader) -> Tensor | None:
+    textures = load_textures(data, side, reader)
     return None if textures is None else pictures_from_fields(textures).to(device)
 
 

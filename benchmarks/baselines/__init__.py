@@ -13,6 +13,7 @@ from benchmarks.baselines.trivial import MEASURES, Side, TrivialStatistic
 from benchmarks.labelled import SeenPictures, list_test_pictures
 from benchmarks.observation import Observation, Progress, figures_of_merit, observe
 from edge.datatypes import U8
+from edge.picture_reader import PLAIN, PictureReader
 from edge.preprocess import Preprocess
 
 __all__ = ["Baseline", "Fitting", "baselines_for", "evaluate_baseline"]
@@ -36,8 +37,9 @@ def evaluate_baseline(
     fitting: Fitting,
     seen: SeenPictures,
     progress: Progress = lambda done, total: None,
+    reader: PictureReader = PLAIN,
 ) -> tuple[Observation, dict[str, Any]]:
     """Fit on good parts, show the test pictures: the observation, and the same figures as of a bundle."""
     baseline.fit(normals, fitting)
-    observed = observe(baseline.score, data, preprocess, seen, progress)
+    observed = observe(baseline.score, data, preprocess, seen, progress, reader)
     return observed, {**figures_of_merit(observed, baseline.threshold, fitting.budget), "group": baseline.group}

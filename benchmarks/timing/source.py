@@ -16,7 +16,7 @@ from edge.camera import FrameSource, names_files, open_source
 from edge.config import CameraSettings
 from edge.datatypes import U8, Frame
 from edge.errors import CameraError
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.samples import sample_line
 
 # a folder may hold a month of parts; so many different ones are enough to time with
@@ -54,6 +54,7 @@ class TriggeredPictures:
     """A live FrameSource over pictures in memory; what a camera's driver does is one copy here."""
 
     live = True
+    dropped = 0
 
     def __init__(self, pictures: Sequence[U8], trigger: Trigger, moments: Moments, name: str) -> None:
         self.name = name
@@ -71,6 +72,9 @@ class TriggeredPictures:
         captured_ns = time.perf_counter_ns()
         self._moments.note(Moment(captured_ns, due_ns, gap_ns))
         return Frame(index, captured_ns, datetime.now(timezone.utc), self.name, image)
+
+    def interrupt(self) -> None:
+        self._trigger.end()
 
     def close(self) -> None:
         self._trigger.end()

@@ -8,16 +8,23 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge.camera_address import warn_if_others_can_read
 from edge.cli.parser import parse
+from edge.cli.process_end import ProcessEnd
+from edge.cli.standard_streams import StandardStreams, take_streams
+from edge.cli.stop_signals import stop_signals
 from edge.config import Settings, load_settings
 from edge.errors import EdgeInspectError, UsageError
 from edge.installation import check_siblings
 from edge.redact import redact
 
 INTERRUPTED = 130
+# verdicts were given that are not on record, or that the reader of --json did not get
+UNRECORDED = 5
 # how far the commands below step back for an inspection that runs on the same cores
 _NICENESS = 10
 # those that inspect, start to, or measure how fast inspection is
@@ -58,29 +65,73 @@ def main(arguments: list[str] | None = None) -> int:
 
     arguments: None for those of the process, which is then this command's own.
     """
-    _log_to_standard_error()
-    # a service manager's stop is a Ctrl-C to every command
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if arguments is not None:
+        return _answer(arguments, None)
+    # first, so that it is asked last
+    end = ProcessEnd()
     try:
-        try:
-            options = parse(sys.argv[1:] if arguments is None else arguments)
-            if arguments is None and options.command not in _IN_FRONT and hasattr(os, "nice"):
-                os.nice(_NICENESS)
-            return _run(options)
-        finally:
-            sys.stdout.flush()
+        end.code = _answer(sys.argv[1:], take_streams())
+    # how the parser ends
+    except SystemExit as stop:
+        end.code = stop.code if isinstance(stop.code, int) else 1
+        raise
+    return end.code
+
+
+def _answer(arguments: list[str], streams: StandardStreams | None) -> int:
+    """streams: of the process, None where they are the caller's."""
+    _log_to_standard_error()
+    code = 0
+    try:
+        with _stops_like_ctrl_c():
+            try:
+                options = parse(arguments)
+                if streams is not None:
+                    _take_the_process(options, streams)
+                code = _run(options)
+            finally:
+                sys.stdout.flush()
+        return code
     except EdgeInspectError as error:
         print(f"edge-inspect: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("edge-inspect: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # the reader of a pipe took what it wanted, as `head` does; the interpreter must not try to write the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        if streams is None or not streams.output_failed_with(error):
+            raise
+        # the command has said so; or the reader of a pipe took what it wanted, as `head` does
+        if code or isinstance(error, BrokenPipeError):
+            return code
+        print(f"edge-inspect: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        print("  fix: make room where it is written to, or give it another place", file=sys.stderr)
+        return 1
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if streams is not None:
+            streams.drop_output()
+
+
+def _take_the_process(options: argparse.Namespace, streams: StandardStreams) -> None:
+    inspects = options.command in ("run", "demo")
+    if streams.output_closed and not (inspects and not options.json):
+        raise UsageError(
+            f"standard output is closed, and what `{options.command}` says would go nowhere",
+            fix="give it a place, such as `> result.txt`; `> /dev/null` if nobody needs it",
+        )
+    if options.command not in _IN_FRONT and hasattr(os, "nice"):
+        os.nice(_NICENESS)
+
+
+@contextmanager
+def _stops_like_ctrl_c() -> Iterator[None]:
+    """A service manager's stop, and a terminal that closes, are a Ctrl-C to every command."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in stop_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Redacting(logging.Formatter):

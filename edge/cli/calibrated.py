@@ -169,7 +169,7 @@ class Line:
     def _running(self, opened: Backend, calibration: Calibration, threshold: float) -> tuple[Calibration, Judge]:
         self._open.append(opened)
         judge = needs("export.replay", "cpu").Judge(opened, threshold)
-        return replace(calibration, ng_scores=ng_scores(opened, self.parts.bundle, self.goal.ng)), judge
+        return replace(calibration, ng_scores=ng_scores(opened, self.parts, self.goal.ng)), judge
 
     def close(self, made: Made | None = None) -> None:
         """Everything that was opened, or one of them."""

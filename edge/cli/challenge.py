@@ -17,6 +17,7 @@ from edge.capture import Capture
 from edge.challenge import Challenge, Kind, Shown, challenged
 from edge.challenge_records import latest_challenges, save_challenge, trend_lines
 from edge.cli.inspect_line import live_bundle, make_inspector, opened_capture
+from edge.cli.pictures import reader_of
 from edge.cli.readiness import RUN_IT, why_not_ready
 from edge.config import Settings
 from edge.counters import RunCounters
@@ -25,7 +26,8 @@ from edge.errors import UsageError
 from edge.file_sources import PictureFiles
 from edge.inspector import Inspector
 from edge.overlay import draw_overlay
-from edge.picture import list_pictures
+from edge.picture import PICTURE_SUFFIXES, class_folders
+from edge.picture_reader import PictureReader
 from edge.whole_file import write_whole
 
 _SHOWN = 20
@@ -58,7 +60,7 @@ def _judged(options: argparse.Namespace, settings: Settings, bundle: ModelBundle
     seeded, area = settings.challenge.seeded_defects, settings.challenge.seeded_area_percent / 100
     # the capture's own name, in which an address has no password
     looks, sources = [], [] if pictures is None else [str(pictures)]
-    parts = _picture_parts(pictures, settings)
+    parts = _picture_parts(pictures, reader_of(options, settings))
     if options.camera is not None:
         capture = opened_capture(options.camera, settings, RunCounters())
         sources.append(capture.name)
@@ -105,15 +107,18 @@ def _camera_parts(capture: Capture, frames: int) -> Iterator[Part]:
         capture.close()
 
 
-def _picture_parts(folder: Path | None, settings: Settings) -> Iterator[Part]:
+def _picture_parts(folder: Path | None, reader: PictureReader) -> Iterator[Part]:
     """`good/` of a folder and its other folders; a folder of pictures alone holds golden parts."""
     if folder is None:
         return
-    places = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    places = class_folders(folder)
+    beside = sum(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()) if places else 0
+    if beside:
+        reader.tell(f"{folder}: {beside} pictures beside its folders are left out")
     for place in places or [folder]:
-        kind: Kind = "golden" if not places or place.name == "good" else "defective"
-        paths = list_pictures(place)
-        source = PictureFiles(paths, None, settings.camera.sensor_bits, name=str(place))
+        kind: Kind = "golden" if not places or place.name.lower() == "good" else "defective"
+        paths = reader.pictures_in(place)
+        source = PictureFiles(paths, None, reader, name=str(place))
         for path in paths:
             frame = source.read()
             if frame is not None:

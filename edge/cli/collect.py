@@ -19,8 +19,9 @@ from edge.config import Settings
 from edge.counters import RunCounters
 from edge.datatypes import U8, Frame, Reason
 from edge.errors import UsageError
-from edge.file_sources import VideoFile
 from edge.part_watch import PartWatch
+from edge.picture_reader import PictureReader
+from edge.video_file import VideoFile
 
 if TYPE_CHECKING:
     from calibration.samples import Rejected, Screener
@@ -68,7 +69,8 @@ class Collection:
         path = self.folder.next_path()
         strangers = sum(each.reason.suspicion for each in self.turned_away)
         at_once = not name and strangers <= len(self.kept) / 2
-        rejected = self.screener.add(sample(str(path), picture, trouble), at_once=at_once)
+        shown = Path(name).name or f"picture {self._offered}"
+        rejected = self.screener.add(sample(str(path), picture, trouble, shown), at_once=at_once)
         if rejected is not None:
             detail = rejected.detail
             for stored, origin in self._origins.items():
@@ -101,7 +103,8 @@ def opened(folder: SampleFolder, settings: Settings, wanted: int | None) -> Coll
     room = needs("calibration.samples", "cpu")
     rectangle, _ = region_of_interest(settings.roi)
     collection = Collection(folder, room.Screener(freshness=settings.freshness, rectangle=rectangle), wanted)
-    for sample in room.read_samples(folder.paths()):
+    reader = PictureReader(settings.camera, settings.freshness, say)
+    for sample in room.read_samples(folder.paths(), reader):
         rejected = collection.screener.add(sample)
         if rejected is None:
             collection.kept.append(Path(sample.name))

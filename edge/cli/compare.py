@@ -13,6 +13,7 @@ from edge.bundle import MANIFEST, ModelBundle, load_bundle
 from edge.cli import make_bundle
 from edge.cli.optional import needs
 from edge.cli.parser import parse
+from edge.cli.pictures import reader_of
 from edge.cli.progress import progress_bar, say
 from edge.config import Settings
 from edge.datatypes import U8
@@ -38,10 +39,10 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
     comparison = needs("benchmarks.comparison", "train")
     page = needs("benchmarks.comparison_page", "train")
     # what can be known now must not fail after hours of training
-    needs("benchmarks.labelled", "train").list_test_pictures(options.data)
+    needs("benchmarks.labelled", "train").list_test_pictures(options.data, reader_of(options, settings))
     methods = _methods(options.methods, options.variant)
     settings = make_bundle.on_the_processor(settings)
-    parts = list(read_normals(options.data))
+    parts = list(read_normals(options.data, reader_of(options, settings)))
     bundles = {
         method: [_bundle_of(options, settings, method, seed, parts) for seed in options.seeds] for method in methods
     }
@@ -88,7 +89,9 @@ def _bundle_of(
         arguments = ["--data", options.data, "--out", path, "--method", method, "--variant", options.variant]
         arguments += ["--seed", seed, "--product", options.data.name, "--false-reject", options.false_reject]
         arguments += [] if options.steps is None else ["--steps", options.steps]
-        make_bundle.train(parse(["train", *map(str, arguments)]), settings)
+        asked = parse(["train", *map(str, arguments)])
+        asked.reader = reader_of(options, settings)
+        make_bundle.train(asked, settings)
         return load_bundle(path)
     bundle = load_bundle(path)
     training, budget = bundle.manifest.training, bundle.calibration("int8").false_reject_budget
@@ -116,6 +119,7 @@ class _Bench:
     ) -> None:
         self._options, self._settings, self._parts = options, settings, parts
         self._preprocess = bundles[0].preprocess
+        self._reader = reader_of(options, settings)
         # what any of them has seen counts for none
         self._weak_on = {sha256 for bundle in bundles for sha256 in bundle.manifest.weak_on}
         self._trials: dict[tuple[str, ...], _Trial] = {}
@@ -135,7 +139,9 @@ class _Bench:
                 return accuracy.reading_of(bundle, backend, image)
 
             with progress_bar(f"measuring {method}, seed {bundle.manifest.training.seed}") as advance:
-                observed = accuracy.observe_bundle(bundle, backend, self._options.data, advance, self._seen(bundle))
+                observed = accuracy.observe_bundle(
+                    bundle, backend, self._options.data, advance, self._seen(bundle), self._reader
+                )
             calibration = bundle.calibration("int8")
             budget = calibration.false_reject_budget
             figures.append(accuracy.bundle_figures(bundle, backend, observed, calibration.threshold, budget))
@@ -156,7 +162,13 @@ class _Bench:
         found = package.baselines_for(self._options.data, self._preprocess)
         for done, baseline in enumerate(found, 1):
             observed, figures = package.evaluate_baseline(
-                baseline, normals, self._options.data, self._preprocess, fitting, self._seen(None)
+                baseline,
+                normals,
+                self._options.data,
+                self._preprocess,
+                fitting,
+                self._seen(None),
+                reader=self._reader,
             )
             say(f"measured without a network: {baseline.name} ({done}/{len(found)})")
             if baseline.needs_reference:

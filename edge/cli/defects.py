@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from edge.cli.optional import needs
+from edge.cli.pictures import reader_of
 from edge.cli.progress import say
 from edge.cli.regions import region_of_interest
 from edge.config import Settings
@@ -28,7 +29,7 @@ def defects(options: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"{options.out} is not a .png file", fix="give --out a name that ends in .png")
     preprocess = Preprocess(options.size, *region_of_interest(settings.roi))
     fields, weight = [], None
-    for part in read_normals(options.data):
+    for part in read_normals(options.data, reader_of(options, settings)):
         height, width = part.picture.shape[:2]
         if preprocess.field_of_view(height, width) is None:
             raise UsageError(

@@ -13,6 +13,7 @@ from edge.cli.calibrated import Goal, Line, deployed, now_utc, on_engines
 from edge.cli.engine_line import EngineLine, build_options
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
+from edge.cli.pictures import reader_of
 from edge.cli.quantised import Quantiser, networks_of
 from edge.cli.regions import region_of_interest
 from edge.cli.signed_version import wait_for_signature
@@ -20,6 +21,7 @@ from edge.cli.specimens import HELD_OUT, Specimens
 from edge.config import AlignSettings, RoiSettings, Settings
 from edge.manifest import Manifest, PreprocessSpec
 from edge.normals import aligned_to_parts
+from edge.picture_reader import PictureReader
 from edge.preprocess import Preprocess
 from edge.signature import is_signed
 from edge.versions import Parts, commit_version
@@ -30,7 +32,8 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
     """Ranges on good parts → INT8 ONNX for processors; what was chosen and why is kept in the bundle."""
     bundle = load_bundle(options.bundle)
     needs("calibration.ranges", "export")
-    networks = Quantiser(good_parts(bundle, options.data), settings.inspection.threads).chosen()
+    parts = good_parts(bundle, options.data, reader=reader_of(options, settings))
+    networks = Quantiser(parts, settings.inspection.threads).chosen()
     # what was found out about an older INT8 network does not hold for this one
     manifest = bundle.manifest.model_copy(update={"deployments": {}})
     _commit(bundle, manifest, networks.files(), Audit("quantize", note=f"on {options.data}"))
@@ -46,14 +49,14 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
         spec = PreprocessSpec(rectangle=rectangle, polygon=polygon, align=manifest.preprocess.align)
         manifest = manifest.model_copy(update={"preprocess": spec})
     if settings.align.mode is not None:
-        manifest = _realigned(manifest, options.data, settings.align)
+        manifest = _realigned(manifest, options.data, settings.align, reader_of(options, settings))
     bundle = ModelBundle(live.path, manifest, live.sha256)
     wanted = settings.inspection.backend
     target = target_of(wanted)
     # engines are compared with FP32 on the processor, where nothing of theirs is
     backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
     goal = Goal(options.false_reject / 100, None if options.review is None else options.review / 100, options.ng)
-    line = Line(good_parts(bundle, options.data), backend, settings, goal)
+    line = Line(good_parts(bundle, options.data, reader=reader_of(options, settings)), backend, settings, goal)
     gate_said: tuple[str, ...] = ()
     try:
         networks = networks_of(bundle)
@@ -81,11 +84,11 @@ def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit)
         commit_version(bundle, manifest, parts, audit)
 
 
-def _realigned(manifest: Manifest, data: Path, settings: AlignSettings) -> Manifest:
+def _realigned(manifest: Manifest, data: Path, settings: AlignSettings, reader: PictureReader) -> Manifest:
     """With the alignment that the settings ask for, made of these parts."""
     spec = manifest.preprocess
     upright = Preprocess(manifest.input.size, spec.rectangle, spec.polygon)
-    found = spec.model_copy(update={"align": aligned_to_parts(upright, data, settings).align})
+    found = spec.model_copy(update={"align": aligned_to_parts(upright, data, settings, reader).align})
     return manifest.model_copy(update={"preprocess": found})
 
 
@@ -102,7 +105,7 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
         calibration = bundle.calibration(name, target=where)
         opened = open_backend(bundle, backend, name, inspection.threads, engines=inspection.engines_folder)
         judges.append(replaying.Judge(opened, calibration.threshold))
-    specimens = Specimens(good_parts(bundle, options.data, HELD_OUT), options.ng)
+    specimens = Specimens(good_parts(bundle, options.data, HELD_OUT, reader_of(options, settings)), options.ng)
     replayed = replaying.replay(specimens, *judges)
     report = gating.gate_report(
         replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=target, rung=precision,

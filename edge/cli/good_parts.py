@@ -15,7 +15,7 @@ from edge.drift.measures import PictureMeasures, measure
 from edge.drift.reference import DRAWN_ON, reference_from_measures
 from edge.errors import PartNotFound, UsageError
 from edge.normals import NormalPart, read_normals
-from edge.picture import read_picture
+from edge.picture_reader import PLAIN, PictureReader
 
 # fields up to this total stay in memory, more go to the temporary directory
 _IN_MEMORY_BYTES = 32_000_000
@@ -60,11 +60,12 @@ class Part:
 class GoodParts:
     """Parts to quantise, calibrate and compare with; held_out ones are those that the network was not trained on.
 
-    weight: 1 where the map is scored, at the network's side; None: everywhere.
+    weight: 1 where the map is scored, at the network's side; None: everywhere. reader: what they were read with.
     """
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, bundle: ModelBundle, reader: PictureReader = PLAIN) -> None:
         self.bundle = bundle
+        self.reader = reader
         self.held_out: list[Part] = []
         self.trained: list[Part] = []
         self.weight: F32 | None = None
@@ -104,7 +105,7 @@ class GoodParts:
         Pictures measure the same whether the network was trained on them or not, so that all parts count.
         """
         paths = [part.path for part in (*self.held_out, *self.trained)]
-        pictures = [read_picture(path) for path in paths[:DRAWN_ON]]
+        pictures = [self.reader.read(path) for path in paths[:DRAWN_ON]]
         measures = [self._measures[path] for path in paths]
         reference = reference_from_measures(measures, pictures, self.bundle.preprocess)
         return {} if reference is None else {"drift": ("drift.npz", reference.to_bytes())}
@@ -119,13 +120,16 @@ class GoodParts:
         return np.stack(list(self.fields(parts))) if parts else np.zeros((0, side, side, 3), np.uint8)
 
 
-def good_parts(bundle: ModelBundle, data: Path, most_held_out: int | None = None) -> GoodParts:
+def good_parts(
+    bundle: ModelBundle, data: Path, most_held_out: int | None = None, reader: PictureReader = PLAIN
+) -> GoodParts:
     """The pictures of a folder, in natural order; reading ends when most_held_out have been found.
 
-    Raises UsageError naming a picture that cannot be read, or that does not hold the bundle's region of interest.
+    Raises UsageError naming a picture that cannot be read, or that does not hold the bundle's region of interest, and
+    when the line would judge less than half of them.
     """
-    parts = GoodParts(bundle)
-    for part in _first_held_out(read_normals(data), parts, most_held_out):
+    parts = GoodParts(bundle, reader)
+    for part in _first_held_out(read_normals(data, reader), parts, most_held_out):
         parts.add(part.path, part.picture, part.sha256)
     return parts
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import queue
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
 
 from edge.alarms import Alarm
 from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
@@ -20,11 +17,14 @@ from edge.bundle import Calibration, ModelBundle
 from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
-from edge.cli import INTERRUPTED
+from edge.cli import INTERRUPTED, UNRECORDED
+from edge.cli.process_end import leave
 from edge.cli.readiness import readiness_watch, require_challenge
 from edge.cli.regions import region_of_interest
+from edge.cli.stop_signals import StopRequests, stop_requests
 from edge.config import RoiSettings, Settings
 from edge.counters import RunCounters
+from edge.disk_outlook import outlook_line
 from edge.errors import BundleError, CalibrationMismatch
 from edge.inspector import Inspector
 from edge.lineup import Lineup
@@ -45,16 +45,17 @@ MOST_INSPECTORS = 4
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Inspect until the source ends, a limit is reached or a signal comes; 0, or 130 after a signal."""
+    """Inspect until the source ends, a limit is reached or a signal comes; 0, 130 after a signal, 5 when verdicts are
+    neither on record nor delivered as they should be."""
     bundle = live_bundle(settings)
     lineup = Lineup(make_inspectors(bundle, settings, inspectors_for(options, settings)))
     inspector = lineup.inspectors[0]
-    counters, tally, stop = RunCounters(), RunTally(), threading.Event()
+    counters, tally = RunCounters(), RunTally()
     require_challenge(bundle, inspector.backend.engine_sha256, options.camera, settings)
     capture = opened_capture(options.camera, settings, counters)
     info = run_info(bundle, inspector, capture.name, settings)
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
-    with _signals_set(stop) as interrupted:
+    with stop_requests() as requests:
         view_of_run = _view(settings, title, counters, tally)
         sinks = [view_of_run]
         recorder = None
@@ -69,7 +70,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         if readiness is not None:
             sinks.insert(1, readiness)
         if options.json:
-            sinks.append(JsonLines(sys.stdout, stop.set))
+            filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
+            broken = _without_a_reader(settings.record.directory, requests)
+            sinks.append(JsonLines(sys.stdout, counters, broken, filed))
         watch = _watch(bundle, lineup, counters, settings)
         sinks.append(watch)
         try:
@@ -79,22 +82,27 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 sinks,
                 settings,
                 counters,
-                stop=stop,
+                stop=requests.stop,
                 max_frames=1 if options.once else options.frames,
                 duration_s=options.duration,
             )
-            if recorder is not None and finished and not capture.live:
-                recorder.drain(stop)
         finally:
             capture.close()
             for sink in sinks:
-                sink.close()
+                if sink is not recorder:
+                    sink.close()
+            if recorder is not None:
+                _save_what_waits(recorder, requests)
     records = settings.record.directory
     print(run_summary(tally, counters, records), file=sys.stderr)
-    code = INTERRUPTED if interrupted() else 0
+    if outlook := outlook_line(settings.record, datetime.now(timezone.utc)):
+        print(outlook, file=sys.stderr)
+    unrecorded = recorder is not None and counters.recorded < counters.frames
+    code = INTERRUPTED if requests.interrupted else 0
+    code = UNRECORDED if unrecorded or counters.undelivered else code
     if not finished or watch.busy:
         # what does not return, a model or a reader of standard output, would also hold up the interpreter's own end
-        os._exit(code)
+        leave(code)
     lineup.close_retired()
     for each in lineup.inspectors:
         each.backend.close()
@@ -286,24 +294,25 @@ def _view(settings: Settings, title: ViewTitle, counters: RunCounters, tally: Ru
     return tally if live in ("off", False) else PlainView(counters, tally, sys.stderr)
 
 
-@contextmanager
-def _signals_set(stop: threading.Event) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM set `stop` instead of raising; yields whether one came.
+def _without_a_reader(records: str | None, requests: StopRequests) -> Callable[[str], None]:
+    """What to do when standard output takes no more verdicts: go on where they are recorded, else end."""
 
-    A second one, from a quick hand, changes nothing: verdicts are being saved, which takes a second at most. A third
-    Ctrl-C is the usual one.
-    """
-    received: list[int] = []
+    def tell(why: str) -> None:
+        then = f"inspection goes on, verdicts are recorded in {records}; Ctrl-C ends it"
+        if records is None:
+            then = "inspection ends, as verdicts are recorded nowhere"
+            requests.stop.set()
+        print(f"edge-inspect: standard output takes no more verdicts, {why}: {then}", file=sys.stderr)
 
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        stop.set()
-        if len(received) > 1:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    return tell
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+def _save_what_waits(recorder: Recorder, requests: StopRequests) -> None:
+    requests.saving()
+    again = " again" if requests.interrupted else ""
+
+    def tell(what: str) -> None:
+        print(f"edge-inspect: saving, {what} left; Ctrl-C{again} gives them up", file=sys.stderr, flush=True)
+
+    recorder.drain(requests.give_up, tell)
+    recorder.close()

@@ -15,13 +15,13 @@ from edge.bundle_history import Audit
 from edge.cli.deploy import calibrate, quantize
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
+from edge.cli.pictures import reader_of
 from edge.cli.progress import progress_bar, say
 from edge.cli.regions import region_of_interest
 from edge.cli.specimens import held_out_images
 from edge.config import Settings
 from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
 from edge.normals import normals_folder
-from edge.picture import list_pictures
 from edge.versions import prepare_directory, write_bundle
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train_bundle(
     settings = on_the_processor(settings)
     options.product = options.product or target.name
     # what can be known now must not fail after an hour of training
-    list_pictures(normals_folder(options.data))
+    reader_of(options, settings).pictures_in(normals_folder(options.data))
     prepare_directory(target)
     choose_backend(settings.inspection.backend)
     needs("export.onnx_graph", "train")
@@ -100,7 +100,7 @@ def fit(options: argparse.Namespace, settings: Settings, timing: Planned | None 
     with progress_bar(f"training {options.method} {options.variant}") as advance:
         run = training.fit(
             options.data, options.run_directory, recipe, fresh=options.fresh, budget=budget, pace=pace,
-            progress=advance, notice=say,
+            progress=advance, notice=say, reader=reader_of(options, settings),
         )  # fmt: skip
     say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
     for name, value in sorted(run.candidates.items(), key=lambda item: -item[1])[:_CANDIDATES_SHOWN]:
@@ -154,7 +154,8 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     unwritten = ModelBundle(options.out, manifest, "")
     shown = []
     if options.data is not None:
-        shown = held_out_images(good_parts(unwritten, options.data, _COMPARED_PICTURES), _COMPARED_PICTURES)
+        parts = good_parts(unwritten, options.data, _COMPARED_PICTURES, reader_of(options, settings))
+        shown = held_out_images(parts, _COMPARED_PICTURES)
     model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
     write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
     compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"

@@ -11,10 +11,11 @@ from edge.backends import open_backend, target_of
 from edge.bundle import ModelBundle, load_bundle
 from edge.cli.inspect_line import bundle_path
 from edge.cli.optional import needs
+from edge.cli.pictures import reader_of
 from edge.cli.progress import progress_bar
 from edge.cli.readiness import challenge_findings
 from edge.cli.tables import show
-from edge.config import InspectionSettings, Settings
+from edge.config import Settings
 from edge.doctor import diagnose
 from edge.findings import State, findings_json, findings_table, worst
 
@@ -26,11 +27,11 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     if not options.compare_precisions:
         target = target_of(settings.inspection.backend)
         precision = bundle.precision(settings.inspection.precision, target)
-        _, metrics = _measure(accuracy, bundle, options.data, settings.inspection, precision)
+        _, metrics = _measure(accuracy, bundle, options, settings, precision)
         print(json.dumps(metrics, indent=1) if options.json else accuracy.metrics_text(metrics))
         return 0
-    int8_observed, int8 = _measure(accuracy, bundle, options.data, settings.inspection, "int8")
-    fp32_observed, fp32 = _measure(accuracy, bundle, options.data, settings.inspection, "fp32")
+    int8_observed, int8 = _measure(accuracy, bundle, options, settings, "int8")
+    fp32_observed, fp32 = _measure(accuracy, bundle, options, settings, "fp32")
     compared = {
         "int8": int8,
         "fp32": fp32,
@@ -42,13 +43,14 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _measure(
-    accuracy: Any, bundle: ModelBundle, data: Path, inspection: InspectionSettings, precision: str
+    accuracy: Any, bundle: ModelBundle, options: argparse.Namespace, settings: Settings, precision: str
 ) -> tuple[Any, dict[str, Any]]:
     """What one precision says about the test pictures, and its metrics."""
+    data, inspection, reader = options.data, settings.inspection, reader_of(options, settings)
     calibration = bundle.calibration(precision, target=target_of(inspection.backend))
     backend = open_backend(bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder)
     with progress_bar(f"inspecting {precision}") as advance:
-        observed = accuracy.observe_bundle(bundle, backend, data, advance)
+        observed = accuracy.observe_bundle(bundle, backend, data, advance, reader=reader)
     budget = calibration.false_reject_budget
     metrics = accuracy.bundle_figures(bundle, backend, observed, calibration.threshold, budget)
     backend.close()

@@ -21,15 +21,17 @@ from edge.bundle import Calibration, ModelBundle, sha256_of
 from edge.bundle_history import SampleSet
 from edge.cli.good_parts import GoodParts, Part, spread
 from edge.cli.optional import needs
+from edge.cli.pictures import reader_of
 from edge.cli.progress import progress_bar, say
 from edge.config import Settings
 from edge.datatypes import F32, U8
 from edge.errors import PartNotFound, UsageError
 from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.normals import normals_folder, picture_sha256
-from edge.picture import list_pictures, read_picture
+from edge.picture_reader import PictureReader, read_picture
 from edge.records import RecordStore
 from edge.report import moment_from_text
+from edge.turned_away import TurnedAway
 from edge.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ def sample_paths(options: argparse.Namespace, settings: Settings, bundle: ModelB
     if not options.from_records:
         if options.since or options.until:
             raise UsageError("--since and --until choose among the records", fix="add --from-records")
-        found = [path for sample in options.samples for path in _pictures(sample)]
+        reader = reader_of(options, settings)
+        found = [path for sample in options.samples for path in _pictures(sample, reader)]
         return list(dict.fromkeys(found)), ", ".join(options.samples)
     if settings.record.directory is None:
         raise UsageError("record.directory is null: there are no records", fix="give --record-dir, or folders")
@@ -87,11 +90,11 @@ def sample_paths(options: argparse.Namespace, settings: Settings, bundle: ModelB
     return found, f"records {directory}, {options.since or 'the beginning'} to {options.until or 'now'}"
 
 
-def _pictures(sample: str) -> list[Path]:
+def _pictures(sample: str, reader: PictureReader) -> list[Path]:
     path = Path(sample)
     if path.is_file():
         return [path]
-    return list_pictures(normals_folder(path) if path.is_dir() else sample)
+    return reader.pictures_in(normals_folder(path) if path.is_dir() else sample)
 
 
 def new_samples(
@@ -102,7 +105,11 @@ def new_samples(
 
     live: the calibration of the precision that runs. Raises UsageError; the contact sheet is written before that.
     """
-    parts, screening = _screened(bundle, paths, settings)
+    reader = reader_of(options, settings)
+    parts, screening, turned_away = _screened(bundle, paths, reader)
+    turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
+    if len(turned_away):
+        say(turned_away.summary(len(paths)))
     say(f"{len(paths)} pictures of {source}: {screening.summary()}")
     rejected = [each for each in screening.rejected if not (options.keep_suspicious and each.reason.suspicion)]
     gone = {each.name for each in rejected}
@@ -140,27 +147,29 @@ def new_samples(
     return NewSamples(parts, opinions.live[kept], screening.statistics, audit)
 
 
-def _screened(bundle: ModelBundle, paths: Sequence[Path], settings: Settings) -> tuple[GoodParts, Screening]:
+def _screened(
+    bundle: ModelBundle, paths: Sequence[Path], reader: PictureReader
+) -> tuple[GoodParts, Screening, TurnedAway]:
     """Every picture is decoded once, on two threads; what is not refused at once leaves its network field."""
     samples = needs("calibration.samples", "cpu")
     reference = None
     if "samples" in bundle.manifest.files:
         reference = needs("calibration.sample_statistics", "cpu").statistics_from_bytes(bundle.read("samples"))
-    screener = samples.Screener(reference, freshness=settings.freshness, rectangle=bundle.manifest.preprocess.rectangle)
-    parts, lost = GoodParts(bundle), []
+    screener = samples.Screener(reference, freshness=reader.freshness, rectangle=bundle.manifest.preprocess.rectangle)
+    parts, lost = GoodParts(bundle, reader), []
     with progress_bar("looking at the samples") as advance:
-        for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths)):
+        for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths, reader)):
             if isinstance(field, PartNotFound):
                 lost.append(samples.Rejected(str(path), samples.Reason.EMPTY, f"part not found: {field.message}"))
             elif screener.add(sample) is None and sample.picture is not None:
                 parts.add(path, sample.picture, sha256, field)
             advance(number + 1, len(paths))
     screening = screener.screening()
-    return parts, replace(screening, rejected=(*screening.rejected, *lost))
+    return parts, replace(screening, rejected=(*screening.rejected, *lost)), screener.invalid
 
 
 def _decoded(
-    bundle: ModelBundle, paths: Sequence[Path]
+    bundle: ModelBundle, paths: Sequence[Path], reader: PictureReader
 ) -> Iterator[tuple[Path, Sample, str, U8 | PartNotFound | None]]:
     """Pictures in their order, with the hash of their pixels and their network field, or why there is none.
 
@@ -170,7 +179,7 @@ def _decoded(
     samples = needs("calibration.samples", "cpu")
 
     def read(path: Path) -> tuple[Path, Sample, str, U8 | PartNotFound | None]:
-        (sample,) = samples.read_samples([path])
+        (sample,) = samples.read_samples([path], reader)
         picture = sample.picture
         if picture is None:
             return path, sample, "", None

@@ -134,6 +134,14 @@ def seeds(text: str) -> list[int]:
     return found
 
 
+def verdict_name(text: str) -> str:
+    """A verdict's number, row id or picture."""
+    # the name of a picture has an end
+    if not re.fullmatch(r"[1-9]\d*(-\d+)?", text) and "." not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, a number such as 12-004711, or a picture")
+    return text
+
+
 def whole_number(text: str) -> int:
     try:
         return int(text)

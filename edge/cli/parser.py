@@ -32,11 +32,13 @@ from edge.cli.options import (
     positive,
     positive_int,
     seeds,
+    verdict_name,
     whole_number,
 )
 from edge.cli.recalibrate_options import add_recalibrate
 from edge.cli.teach_options import add_teach
 from edge.cli.threshold_options import add_threshold
+from edge.config import at_home
 from edge.errors import UsageError
 
 TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
@@ -49,7 +51,8 @@ _EXIT_CODES = """exit codes:
   2    wrong command line, configuration or data; something not installed
   3    camera: not there, busy, or no frames to read
   4    bundle: missing, damaged, of another version, or calibrated for another engine or region of interest
-  130  interrupted (Ctrl-C, SIGTERM); everything up to then is on record"""
+  5    verdicts that are not on record, whatever the reason, or that the reader of --json did not get
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP); everything up to then is on record"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,7 +75,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             f"`{options.command}` knows no {unknown[0]!r}",
             fix=_nearest(unknown[0], known, f"edge-inspect {options.command} --help"),
         )
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, _at_home(value))
     return options
+
+
+def _at_home(path: Path) -> Path:
+    """A service file, or a quoted word, brings its ~ along."""
+    try:
+        return Path(at_home(str(path)))
+    except ValueError as error:
+        raise UsageError(str(error), fix="give the whole path") from error
 
 
 def _nearest(word: str, known: Iterable[str], manual: str) -> str:
@@ -305,7 +319,12 @@ def _rules(parser: argparse.ArgumentParser) -> None:
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", type=positive_int, help="verdict number, as `report` and the pictures' names show it")
+    parser.add_argument(
+        "verdict",
+        type=verdict_name,
+        metavar="VERDICT",
+        help="its number (12-004711), as JSON, `report --ng` and the names of pictures show it; or its picture",
+    )
     add_records(parser)
     add_bundle(parser)
     parser.add_argument("--backend", choices=BACKENDS, help="default: the recorded one")
@@ -317,6 +336,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="ISO time, or an age such as 8h, 30m, 7d")
     parser.add_argument("--until", metavar="TIME", help="ISO time, or an age")
     parser.add_argument("--run", type=positive_int, metavar="ID", help="only this run")
+    parser.add_argument("--ng", action="store_true", help="also list the NG verdicts: number, time, score, picture")
     parser.add_argument("--source", help="only this camera")
 
 

@@ -29,7 +29,6 @@ from edge.config import Settings
 from edge.errors import UsageError
 from edge.latency import StageClock
 from edge.manifest import Manifest
-from edge.picture import read_picture
 from edge.promise import rejected
 from edge.samples import sample_bundle
 from edge.versions import SHORT, Parts, commit_version, differences, stage_version, switch_version
@@ -174,7 +173,7 @@ def _old_against_new(
     )  # fmt: skip
     exceeded = [*report.exceeded, *_auroc_lost(bundle, report)]
     if options.old is not None:
-        exceeded += _old_parts_rejected(bundle, old, new, report, options)
+        exceeded += _old_parts_rejected(bundle, line, old, new, report, options)
     return replace(report, exceeded=tuple(exceeded))
 
 
@@ -205,11 +204,11 @@ def _auroc_lost(bundle: ModelBundle, report: GateReport) -> list[str]:
 
 
 def _old_parts_rejected(
-    bundle: ModelBundle, old: Judge, new: Judge, report: GateReport, options: argparse.Namespace
+    bundle: ModelBundle, line: Line, old: Judge, new: Judge, report: GateReport, options: argparse.Namespace
 ) -> list[str]:
     """Earlier good parts must still pass, unless the scene that they show is gone."""
-    parts = good_parts(bundle, options.old, _SPECIMENS[0]).held_out
-    frames = [read_picture(part.path) for part in parts]
+    parts = good_parts(bundle, options.old, _SPECIMENS[0], line.parts.reader).held_out
+    frames = [line.parts.reader.read(part.path) for part in parts]
     rejects = [
         int(np.count_nonzero([judge.backend.score(f, StageClock(0)).score > judge.threshold for f in frames]))
         for judge in (old, new)

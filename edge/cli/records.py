@@ -13,15 +13,21 @@ from edge.bundle import CPU, ModelBundle, calibration_key, load_bundle
 from edge.cli.inspect_line import make_inspector
 from edge.cli.tables import show
 from edge.config import Settings
+from edge.disk_outlook import disk_outlook
 from edge.errors import UsageError
 from edge.freshness import FreshnessCheck
 from edge.inspector import Inspector
+from edge.local_time import local_iso, local_text
 from edge.manifest import Precision
-from edge.records import RecordStore, RunRecord, VerdictRecord
+from edge.records import DATABASE_NAME, RecordStore, RunRecord, VerdictRecord
 from edge.replay import Outcome
 from edge.replay import replay as replay_verdict
 from edge.report import build_report, moment_from_text, report_table
+from edge.verdict_search import rejected_verdicts, verdict_json, verdict_line
 from edge.versions import kept_versions
+
+# STORE/images/DAY/PICTURE
+_STORE_ABOVE = 2
 
 
 def replay(options: argparse.Namespace, settings: Settings) -> int:
@@ -43,12 +49,14 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
         return make_inspector(bundle, settings.model_copy(update={"inspection": inspection}))
 
     check = FreshnessCheck(settings.freshness, live=False)
-    with RecordStore(_directory(settings)) as store:
-        result = replay_verdict(store, options.id, inspector_of, check.fault)
+    with RecordStore(_store_of(options, settings)) as store:
+        result = replay_verdict(store, options.verdict, inspector_of, check.fault)
     recorded, now = result.recorded, result.verdict
     if options.json:
         answer = {
-            "id": recorded.id,
+            "id": recorded.number,
+            "time": local_iso(recorded.utc),
+            "picture": None if recorded.image is None else str(store.directory / recorded.image),
             "outcome": result.outcome.value,
             "explanation": result.explanation,
             "recorded": {"decision": str(recorded.decision), "reason": str(recorded.reason), "score": recorded.score},
@@ -56,7 +64,7 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
         }
         print(json.dumps(answer, indent=1))
     else:
-        print(f"verdict {recorded.id} of {recorded.utc:%Y-%m-%d %H:%M:%S} UTC, {result.run.info.source}")
+        print(f"verdict {recorded.number} of {local_text(recorded.utc)}, {result.run.info.source}")
         print(f"recorded  {recorded.decision}  {recorded.reason}  {recorded.detail}")
         if now is not None:
             print(f"now       {now.decision}  {now.reason}  {now.detail}")
@@ -71,10 +79,19 @@ def report(options: argparse.Namespace, settings: Settings) -> int:
     until = moment_from_text(options.until, now) if options.until else None
     with RecordStore(_directory(settings)) as store:
         summary = build_report(store, since, until, options.source, options.run)
-    if options.json:
-        print(json.dumps(summary.as_json(), indent=1))
-    else:
+        rejected = rejected_verdicts(store, summary) if options.ng else ()
+        outlook = disk_outlook(store, settings.record, now)
+        if options.json:
+            disk = {"disk": None if outlook is None else outlook.as_json()}
+            listed = {"ng": [verdict_json(store, each) for each in rejected]} if options.ng else {}
+            print(json.dumps({**summary.as_json(), **disk, **listed}, indent=1))
+            return 0
         show(report_table(summary))
+        if outlook is not None:
+            print(f"\ndisk: {outlook.text()}")
+        # line by line: a table would break the paths, and a year of rejects is long
+        for each in rejected:
+            print(verdict_line(store, each))
     return 0
 
 
@@ -88,6 +105,15 @@ def _version_of(path: Path, sha256: str) -> ModelBundle:
 def _network(bundle: ModelBundle, precision: str, target: str) -> str | None:
     key = f"model_{precision}" if target == CPU else calibration_key(precision, target)
     return bundle.engine_sha256(precision, target) if key in bundle.manifest.files else None
+
+
+def _store_of(options: argparse.Namespace, settings: Settings) -> Path:
+    """The store that the picture lies in, where one is given and no other store."""
+    above = Path(options.verdict).absolute().parents
+    inside = options.record_dir is None and "." in options.verdict and len(above) > _STORE_ABOVE
+    if inside and (above[_STORE_ABOVE] / DATABASE_NAME).is_file():
+        return above[_STORE_ABOVE]
+    return _directory(settings)
 
 
 def _directory(settings: Settings) -> Path:

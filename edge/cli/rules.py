@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge.cli.pictures import reader_of
 from edge.cli.regions import region_of_interest
 from edge.cli.tables import show
 from edge.config import Settings
 from edge.errors import UsageError
 from edge.normals import read_normals
-from edge.picture import list_pictures, read_picture
+from edge.picture import class_folders
 from edge.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from edge.datatypes import U8
+    from edge.picture_reader import PictureReader
     from training.knowledge.trial import Trial
 
 # the field of the default variant
@@ -65,7 +67,7 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
     if options.data is None:
         print(description(book))
         return 0
-    good, weak, roi = _parts(options.data, settings)
+    good, weak, roi = _parts(options.data, settings, reader_of(options, settings))
     trial = try_rules(book, good, weak, roi)
     print(description(book, trial.reference))
     if trial.rules:
@@ -73,22 +75,21 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _parts(data: Path, settings: Settings) -> tuple[U8, list[U8], np.ndarray | None]:
+def _parts(data: Path, settings: Settings, reader: PictureReader) -> tuple[U8, list[U8], np.ndarray | None]:
     """Fields of good parts and of defective ones (train/weak/KIND/, if there are any), and the inspected polygon."""
     from training.dataset import load_normals
 
     preprocess = Preprocess(_SIDE_PX, *region_of_interest(settings.roi))
-    fields = load_normals(data, preprocess).fields
+    fields = load_normals(data, preprocess, reader=reader).fields
     good = fields[np.unique(np.linspace(0, len(fields) - 1, _MOST_PARTS).round().astype(int))]
     folder = data / "train" / "weak"
-    kinds = sorted(place for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else []
-    weak = [_field(path, preprocess) for kind in kinds for path in list_pictures(kind)]
-    polygon = preprocess.weight(*next(read_normals(data)).picture.shape[:2])
+    kinds = class_folders(folder)
+    weak = [_field(path, reader.read(path), preprocess) for kind in kinds for path in reader.pictures_in(kind)]
+    polygon = preprocess.weight(*next(read_normals(data, reader)).picture.shape[:2])
     return good, weak[:_MOST_PARTS], None if polygon is None else polygon > 0
 
 
-def _field(path: Path, preprocess: Preprocess) -> U8:
-    picture = read_picture(path)
+def _field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
     if preprocess.field_of_view(*picture.shape[:2]) is None:
         height, width = picture.shape[:2]
         raise UsageError(

@@ -19,7 +19,7 @@ from edge.datatypes import F32, U8
 from edge.errors import PartNotFound, UsageError
 from edge.kernels.cpu import planes_from_field
 from edge.latency import StageClock
-from edge.picture import list_pictures, read_picture
+from edge.picture_reader import PictureReader, required
 from edge.verdict import HIGHEST_SCORE
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ class Specimens:
                 "there are no good parts that the network has not seen",
                 fix="add pictures of good parts it was not trained on",
             )
-        self._ng = None if ng is None else list_pictures(ng)
+        self._reader = parts.reader
+        self._ng = None if ng is None else judged_pictures(ng, self._reader)
         if ng is None:
             self._altered = draw_defects(parts.stacked(self._parts), parts.weight, altered)
         self.defects = f"parts of {ng}" if ng is not None else self._altered.source
@@ -105,10 +106,10 @@ class Specimens:
     def __iter__(self) -> Iterator[Specimen]:
         specimen = needs("export.replay", "cpu").Specimen
         for part in self._parts:
-            yield specimen(part.path.name, read_picture(part.path), False)
+            yield specimen(part.path.name, self._reader.read(part.path), False)
         if self._ng is not None:
             for path in self._ng:
-                frame = read_picture(path)
+                frame = self._reader.read(path)
                 require_region(self._bundle, path, frame)
                 yield specimen(path.name, frame, True)
             return
@@ -117,16 +118,27 @@ class Specimens:
             zip(altered.fields, altered.masks, altered.origins, strict=True)
         ):
             path = self._parts[int(origin)].path
-            frame = _pasted(self._bundle, read_picture(path), field, mask)
+            frame = _pasted(self._bundle, self._reader.read(path), field, mask)
             yield specimen(f"{path.name}, artificial defect {number + 1}", frame, True, mask)
 
 
-def ng_scores(backend: Backend, bundle: ModelBundle, folder: Path | None) -> F32:
+def judged_pictures(folder: Path, reader: PictureReader) -> list[Path]:
+    """The pictures of defective parts that the line would judge; how many it would not is told by the reader."""
+    looks = [(path, reader.look(path)) for path in reader.pictures_in(folder)]
+    for path, looked in looks:
+        required(path, looked)
+    faults = [looked.fault for _, looked in looks if looked.fault is not None]
+    if faults:
+        reader.tell(f"{folder}: {len(faults)} of {len(looks)} left out, INVALID on the line: {faults[0].detail}")
+    return [path for path, looked in looks if looked.fault is None]
+
+
+def ng_scores(backend: Backend, parts: GoodParts, folder: Path | None) -> F32:
     """The image scores of known defective parts; none without a folder."""
     scores = []
-    for path in [] if folder is None else list_pictures(folder):
-        frame = read_picture(path)
-        require_region(bundle, path, frame)
+    for path in [] if folder is None else judged_pictures(folder, parts.reader):
+        frame = parts.reader.read(path)
+        require_region(parts.bundle, path, frame)
         try:
             scores.append(backend.score(frame, StageClock(0)).score)
         except PartNotFound:

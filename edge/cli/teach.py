@@ -23,7 +23,7 @@ from edge.cli.taught import finds, run_options, tell, would_help
 from edge.cli.teach_time import planned
 from edge.config import Settings
 from edge.errors import UsageError
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.versions import prepare_directory
 
 _COUNT = 60
@@ -128,6 +128,7 @@ def _require_enough(collection: Collection) -> None:
     least, count = needs("training.dataset", "train").MINIMUM_NORMALS, len(collection.kept)
     if count >= least:
         return
+    collection.screener.invalid.refuse_most(count + len(collection.screener.turned_away))
     reasons = sorted({str(each.reason) for each in collection.screener.turned_away})
     turned_away = f"; {len(collection.screener.turned_away)} were turned away: {', '.join(reasons)}" if reasons else ""
     raise UsageError(

@@ -91,6 +91,11 @@ def measure(image: U8, view: FieldOfView) -> PictureMeasures:
     )
 
 
+def is_grey(measures: PictureMeasures) -> bool:
+    """Whether a picture has no colour at all: of a grey camera, not of a grey part."""
+    return measures.red == 0 and measures.blue == 0
+
+
 class Placement:
     """Where the profiles of other pictures lie, compared with these."""
 

@@ -41,6 +41,12 @@ class DriftReference:
     def placement(self) -> Placement:
         return Placement(Profiles(self.across, self.down))
 
+    @property
+    def grey(self) -> bool:
+        """Whether the parts were shown without colour."""
+        colours = [MEASURES.index("red"), MEASURES.index("blue")]
+        return not self.values[:, colours].any()
+
     def to_bytes(self) -> bytes:
         """The npz file, without pickled objects."""
         buffer = io.BytesIO()

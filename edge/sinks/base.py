@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from edge.datatypes import Frame, Verdict
+
+
+@dataclass(frozen=True)
+class Filed:
+    """Where a verdict is kept: its number, and its picture's file, None when no picture is kept of it."""
+
+    number: str
+    picture: str | None
 
 
 class Sink(Protocol):

@@ -12,16 +12,20 @@ log = logging.getLogger("edge.sinks")
 
 T = TypeVar("T")
 
+# failures in a row after which the work ends; until then each is one thing less that was looked at
+MOST_FAILURES = 100
+
 
 class Beside(Generic[T]):
     """Gives one thing after another to `take`, in a thread of its own, so that no verdict waits for it.
 
-    name: of the work, for its thread and in messages. failed: told what ended it, if `take` raises: a bug there must be
-    seen, and must not take the inspection along.
+    name: of the work, for its thread and in messages. failed: told each error that `take` raises. A bug there must be
+    seen, and must take neither the inspection along nor, unless MOST_FAILURES come in a row, the work itself.
     """
 
     def __init__(self, name: str, take: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
         self._name, self._take, self._failed = name, take, failed
+        self._failures = 0
         self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -32,8 +36,9 @@ class Beside(Generic[T]):
         return self._queue.qsize()
 
     def put(self, item: T) -> None:
-        """Returns at once."""
-        self._queue.put(item)
+        """Returns at once; once the work has ended nothing is kept."""
+        if self._thread.is_alive():
+            self._queue.put(item)
 
     def close(self, timeout_s: float) -> None:
         """Take what waits, for so long at most."""
@@ -41,9 +46,15 @@ class Beside(Generic[T]):
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        try:
-            while (item := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
+            try:
                 self._take(item)
-        except Exception as error:
-            self._failed(error)
-            log.exception("the %s stopped by an unexpected error, inspection continues; please report it", self._name)
+                self._failures = 0
+            except Exception as error:
+                self._failures += 1
+                self._failed(error)
+                if self._failures in (1, 10):
+                    log.exception("the %s failed %d times in a row; please report it", self._name, self._failures)
+                if self._failures == MOST_FAILURES:
+                    log.error("the %s ends after %d failures in a row, inspection continues", self._name, MOST_FAILURES)
+                    return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,11 +15,13 @@ from edge.config import BurstSettings, DriftSettings
 from edge.counters import RunCounters
 from edge.datatypes import F32, U8, Decision, Frame, Verdict
 from edge.drift.burst import BurstWatch
-from edge.drift.measures import Placement, measure
+from edge.drift.measures import Placement, is_grey, measure
 from edge.drift.reference import DriftReference, ReferenceBuilder
 from edge.drift.watch import Drift, DriftWatch, Part
 from edge.preprocess import Preprocess
 from edge.sinks.beside import Beside
+
+log = logging.getLogger(__name__)
 
 # pictures that may wait to be measured; a picture more is not measured
 _WAITING_PICTURES = 4
@@ -118,6 +121,7 @@ class _Watch:
         self._bundle_sha256: str | None = None
         self._bundle: WatchedBundle | None = None
         self._placement: Placement | None = None
+        self._colour_compared = False
         self._learning: ReferenceBuilder | None = None
         self._watch: DriftWatch | None = None
         self._drift_alarm: Alarm | None = None
@@ -145,6 +149,7 @@ class _Watch:
         self._bundle_sha256 = bundle_sha256
         self._bundle = self._bundle_of(bundle_sha256)
         self._watch = self._placement = self._learning = None
+        self._colour_compared = False
         if self._bundle is None:
             self._counters.drift_state = f"off: nothing to compare version {bundle_sha256[:12]} with"
         elif self._bundle.reference is not None:
@@ -169,9 +174,25 @@ class _Watch:
             self._watch = DriftWatch(bundle.reference, scores, bundle.threshold, view, every)
             self._placement = bundle.reference.placement
         assert self._placement is not None, "made with the watch"
-        values = measure(image, view).values(self._placement)
+        measured = measure(image, view)
+        if not self._colour_compared:
+            self._colour_compared = True
+            self._compare_colour(is_grey(measured))
+        values = measured.values(self._placement)
         self._watch.add(Part(values, None if look.rejected else look.score, look.index, look.utc))
         self._tell_drift(self._watch.drift, look)
+
+    def _compare_colour(self, grey: bool) -> None:
+        """A network that learned colour judges grey pictures, and finds them all unlike."""
+        assert self._bundle is not None and self._bundle.reference is not None, "asked where there is one"
+        if grey != self._bundle.reference.grey:
+            seen, taught = ("grey", "in colour") if grey else ("in colour", "grey")
+            log.warning(
+                "the camera's pictures are %s, the bundle was taught with pictures that are %s: set the camera as it "
+                "was then, or teach again",
+                seen,
+                taught,
+            )
 
     def _learn(self, builder: ReferenceBuilder, bundle: WatchedBundle, image: U8) -> None:
         builder.add(image)

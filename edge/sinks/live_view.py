@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from edge.counters import RunCounters
 from edge.datatypes import STAGES, Decision, Frame, Verdict
+from edge.local_time import local_text
+from edge.picture_names import verdict_number
 from edge.sinks.tally import RunTally
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class LiveView:
         # the detail of an inspected part says it all; a refused one is named first, and one for review
         reason = str(last.reason).replace("_", " ") + "\n" if last.decision is Decision.INVALID else ""
         reason = "for review\n" if last.review else reason
-        words = f"{reason}{last.detail}\nframe {last.frame_index}   {last.times.total:.1f} ms"
+        words = f"{reason}{last.detail}\n{_which(last, self._tally, self._counters)}   {last.times.total:.1f} ms"
         row.add_row(plate, _text(words if reason else "\n" + words, "bold"))
         grid = Table.grid()
         grid.add_row(row)
@@ -173,7 +175,9 @@ class PlainView:
         counters, tally = self._counters, self._tally
         p50, p99 = tally.latency["total"].percentiles((50, 99))
         review = f" ({counters.review} for review)" if counters.review else ""
-        last = f"last {tally.last.decision} {tally.last.detail}" if tally.last is not None else "no frame yet"
+        last = "no frame yet"
+        if tally.last is not None:
+            last = f"last {tally.last.decision} {tally.last.detail}, {_which(tally.last, tally, counters)}"
         alarms = "".join(f" | ALARM {alarm.what}" for alarm in counters.alarms.standing())
         return (
             f"{counters.frames} frames, {tally.frames_per_second():.1f}/s: {counters.ok} OK{review}, {counters.ng} NG, "
@@ -188,6 +192,13 @@ class PlainView:
             except (OSError, ValueError):
                 # nobody reads any more; the inspection is not the reader's
                 return
+
+
+def _which(last: Verdict, tally: RunTally, counters: RunCounters) -> str:
+    """Number and local time of the last verdict."""
+    run = counters.record_run
+    named = f"frame {last.frame_index}" if run is None else verdict_number(run, last.frame_index)
+    return named if tally.last_utc is None else f"{named}   {local_text(tally.last_utc)}"
 
 
 def _text(text: str, style: str = "") -> Text:

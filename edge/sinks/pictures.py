@@ -17,6 +17,7 @@ import numpy as np
 from edge.datatypes import U8, Frame, Verdict
 from edge.overlay import draw_overlay
 from edge.picture import original_suffix
+from edge.picture_names import owner_of, picture_place, verdict_number
 from edge.records import IMAGES_NAME
 from edge.verdict import FieldOfView
 from edge.whole_file import PART_END, sync_directory, write_whole
@@ -54,7 +55,7 @@ class PictureFiles:
         self._field_of_view = field_of_view
         self._unsynced: set[Path] = set()
 
-    def store(self, frame: Frame, verdict: Verdict, run_key: str) -> StoredPicture:
+    def store(self, frame: Frame, verdict: Verdict, run_id: int) -> StoredPicture:
         """Write the inspected pixels losslessly, and an overlay; both are whole and on disk when this returns.
 
         A picture that came as a PNG or JPEG file is stored as that file, all others as PNG. Their names are safe only
@@ -62,19 +63,20 @@ class PictureFiles:
         """
         assert frame.image is not None
         self._refuse_nearly_full_disk()
-        image, end = frame.original, original_suffix(frame.original or b"")
-        if image is None or end is None:
+        place = self._directory / image_place(frame, verdict, run_id)
+        image = frame.original
+        if image is None or original_suffix(image) is None:
             # no parameters: OpenCV's default is the fastest; naming any level switches its filters and is slower
-            image, end = _encoded(".png", frame.image, ()), ".png"
-        drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]))
+            image = _encoded(".png", frame.image, ())
+        number = verdict_number(run_id, frame.index)
+        drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]), number)
         overlay = _encoded(".jpg", drawing, _OVERLAY_FORMAT)
-        day = self._directory / IMAGES_NAME / frame.utc.strftime("%Y-%m-%d")
+        day = place.parent
         self._make_directory(day)
-        name = f"{frame.utc.strftime('%H%M%S')}-{run_key}-{frame.index:09d}-{verdict.decision}"
-        image_path, again = day / f"{name}{end}", 1
+        image_path, again = place, 1
         while image_path.exists():
             again += 1
-            image_path = day / f"{name}-{again}{end}"
+            image_path = place.with_name(f"{place.stem}-{again}{place.suffix}")
         overlay_path = _overlay_of(image_path)
         try:
             write_whole(image_path, image)
@@ -107,14 +109,15 @@ class PictureFiles:
     def sweep(self, is_stale: Callable[[str, str], bool], slice_size: int = 200) -> Iterator[int]:
         """Remove files that no row names, yielding the count removed so far after every `slice_size` files.
 
-        is_stale(run_key, image) decides; files whose names this store did not give are left alone.
+        is_stale(run, image) decides, with the run's id or, in earlier names, its key; files whose names this store did
+        not give are left alone.
         """
         removed = seen = 0
         for day in sorted(_entries(self._directory / IMAGES_NAME)):
             for path in _entries(day):
                 seen += 1
-                run_key, image = _owner(path.relative_to(self._directory).as_posix())
-                if run_key and is_stale(run_key, image):
+                run, image = _owner(path.relative_to(self._directory).as_posix())
+                if run and is_stale(run, image):
                     _unlink(path)
                     removed += 1
                 if seen % slice_size == 0:
@@ -132,6 +135,19 @@ class PictureFiles:
         if not day.is_dir():
             day.mkdir(parents=True, exist_ok=True)
             self._unsynced.update((day.parent, self._directory))
+
+
+def image_place(frame: Frame, verdict: Verdict, run_id: int) -> str:
+    """Where the picture of a verdict is stored, relative to the store."""
+    day, name = picture_place(frame.utc, run_id, frame.index, verdict.decision)
+    return f"{IMAGES_NAME}/{day}/{name}{original_suffix(frame.original or b'') or '.png'}"
+
+
+def newest_run_on_disk(directory: Path) -> int:
+    """The highest run that the names of pictures tell of, 0 without any: a lost database must not give it again."""
+    names = (path.name for day in _entries(directory / IMAGES_NAME) for path in _entries(day))
+    owners = (owner_of(name) for name in names)
+    return max((int(owner.run) for owner in owners if owner is not None and not owner.by_key), default=0)
 
 
 def _encoded(kind: str, image: U8, parameters: tuple[int, ...]) -> bytes:
@@ -160,12 +176,11 @@ def _overlay_of(image: Path) -> Path:
 
 
 def _owner(relative: str) -> tuple[str, str]:
-    """The run key in a file's name and the picture it belongs to; empty when the name is not one of ours."""
+    """The run in a file's name and the picture it belongs to; empty when the name is not one of ours."""
     image = relative.removesuffix(PART_END)
     if image.endswith(_OVERLAY_END):
         image = image.removesuffix(_OVERLAY_END)
         image += "" if image.endswith(_IMAGE_ENDS) else ".png"
-    parts = image.rsplit("/", 1)[-1].split("-")
-    ours = len(parts) in (4, 5) and image.endswith(_IMAGE_ENDS)
+    owner = owner_of(image.rsplit("/", 1)[-1]) if image.endswith(_IMAGE_ENDS) else None
     # a temporary file is nobody's picture, even beside a finished one of the same name
-    return (parts[1], image + (PART_END if relative.endswith(PART_END) else "")) if ours else ("", "")
+    return ("", "") if owner is None else (owner.run, image + (PART_END if relative.endswith(PART_END) else ""))

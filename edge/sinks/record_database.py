@@ -17,16 +17,21 @@ from edge import __version__
 from edge.alarm_records import alarm_values
 from edge.alarms import Alarm
 from edge.datatypes import STAGES, Frame, Verdict
+from edge.errors import ForeignRecords
+from edge.private_files import make_file, make_folder
 from edge.records import (
     DATABASE_NAME,
     ImageState,
     RunInfo,
     opened_for_writing,
     regions_text,
+    storable,
     utc_text,
 )
-from edge.sinks.pictures import StoredPicture
+from edge.sinks.pictures import StoredPicture, newest_run_on_disk
+from edge.sinks.set_aside import is_damaged, set_aside
 
+_HEADER = b"SQLite format 3\0"
 LOCK_NAME = "writer.lock"
 # short: a locked database is retried by the recorder, which must also be able to close in time
 _BUSY_S = 0.2
@@ -80,32 +85,52 @@ def row_values(frame: Frame, verdict: Verdict) -> RowValues:
 class RecordDatabase:
     """An open store with this process as its only writer, and the row of the present run.
 
+    A database that is damaged, or none of ours, is set aside under another name, and a new one begun. damaged: whether
+    the one that is there has already shown to be. replaced: the name it has now, None when all was well.
     Raises sqlite3.OperationalError ("database is locked") while another recorder holds the store.
     """
 
-    def __init__(self, directory: Path, run: RunInfo, started: datetime) -> None:
+    def __init__(self, directory: Path, run: RunInfo, started: datetime, damaged: bool = False) -> None:
         self._path = directory / DATABASE_NAME
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _writer_lock(directory)
+        make_folder(directory)
+        self._lock = _writer_lock(directory, started)
+        self.replaced: Path | None = None
         try:
-            self._connection = opened_for_writing(self._path, _BUSY_S)
             try:
-                # after a long report held the log, give its space back
-                self._connection.execute("PRAGMA journal_size_limit = 16000000")
-                self.identity = self._identity()
-                self._close_interrupted_runs()
-                self.run_key = secrets.token_hex(4)
-                self.run_id = self._insert_run(run, started)
-            except BaseException:
-                self._connection.close()
-                raise
+                if damaged:
+                    self.replaced = set_aside(self._path, started)
+                self._begin(run, started)
+            except (sqlite3.DatabaseError, ForeignRecords) as error:
+                if self.replaced is not None or not is_damaged(error):
+                    raise
+                self.replaced = set_aside(self._path, started)
+                self._begin(run, started)
         except BaseException:
             self._lock.close()
+            raise
+
+    def _begin(self, run: RunInfo, started: datetime) -> None:
+        self._connection = opened_for_writing(self._path, _BUSY_S)
+        try:
+            # after a long report held the log, give its space back
+            self._connection.execute("PRAGMA journal_size_limit = 16000000")
+            self.identity = self._identity()
+            self._close_interrupted_runs()
+            self.run_key = secrets.token_hex(4)
+            self.run_id = self._insert_run(run, started)
+        except BaseException:
+            self._connection.close()
             raise
 
     def is_in_place(self) -> bool:
         """False once the file was deleted or replaced: SQLite would go on writing to a file that nobody can find."""
         return self._identity() == self.identity
+
+    def require_header(self) -> None:
+        """Raise sqlite3.DatabaseError when somebody wrote over the file: SQLite has read its beginning long ago."""
+        with self._path.open("rb") as file:
+            if file.read(len(_HEADER)) not in (_HEADER, b""):
+                raise sqlite3.DatabaseError("file is not a database")
 
     def save(
         self,
@@ -130,7 +155,7 @@ class RecordDatabase:
         self._connection.execute(
             f"INSERT INTO alarms ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) "
             f"ON CONFLICT (run_id, number) DO UPDATE SET {newer}",
-            tuple(values.values()),
+            _storable(tuple(values.values())),
         )
 
     def end_run(self, ended: datetime) -> None:
@@ -143,8 +168,10 @@ class RecordDatabase:
     def knows_image(self, image: str) -> bool:
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM verdicts WHERE image = ?)", (image,)))
 
-    def run_keys(self) -> set[str]:
-        return {row[0] for row in self._connection.execute("SELECT key FROM runs")}
+    def other_runs(self) -> set[str]:
+        """What names of pictures say of their run, for all runs but this one: its id, in earlier names its key."""
+        rows = self._connection.execute("SELECT id, key FROM runs WHERE id <> ?", (self.run_id,)).fetchall()
+        return {name for run_id, key in rows for name in (str(run_id), key)}
 
     def oldest_images(self, limit: int) -> list[tuple[int, str, int, str]]:
         """(id, image, bytes, utc) of the oldest verdicts that have a picture."""
@@ -178,9 +205,11 @@ class RecordDatabase:
         self._lock.close()
 
     def _insert_run(self, run: RunInfo, started: datetime) -> int:
-        columns = ("key", "started_utc", "software", "host", *RunInfo.__dataclass_fields__)
+        newest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'runs'")
+        run_id = 1 + max(newest, newest_run_on_disk(self._path.parent))
+        columns = ("id", "key", "started_utc", "software", "host", *RunInfo.__dataclass_fields__)
         info = (getattr(run, name) for name in RunInfo.__dataclass_fields__)
-        values = (self.run_key, utc_text(started), __version__, socket.gethostname(), *info)
+        values = (run_id, self.run_key, utc_text(started), __version__, socket.gethostname(), *info)
         return self._insert(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(values))})", values)
 
     def _close_interrupted_runs(self) -> None:
@@ -195,7 +224,7 @@ class RecordDatabase:
             self._connection.execute("UPDATE verdicts SET image_state = 'skipped' WHERE image_state = 'waiting'")
 
     def _insert(self, sql: str, values: RowValues) -> int:
-        row_id = self._connection.execute(sql, values).lastrowid
+        row_id = self._connection.execute(sql, _storable(values)).lastrowid
         assert row_id is not None
         return row_id
 
@@ -222,12 +251,21 @@ class RecordDatabase:
         return stat.st_dev, stat.st_ino
 
 
-def _writer_lock(directory: Path) -> sqlite3.Connection:
+def _storable(values: RowValues) -> RowValues:
+    return tuple(storable(value) if isinstance(value, str) else value for value in values)
+
+
+def _writer_lock(directory: Path, now: datetime) -> sqlite3.Connection:
     """Hold the store for this process; the operating system lets go of it when the process ends, however it ends.
 
     An empty SQLite file held exclusively: the one lock of the standard library that works alike on every system.
     """
-    lock = sqlite3.connect(directory / LOCK_NAME, isolation_level=None, timeout=_BUSY_S)
+    path = directory / LOCK_NAME
+    if path.is_file() and path.stat().st_size:
+        # ours is empty, and nobody can hold this one
+        set_aside(path, now)
+    make_file(path)
+    lock = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
     try:
         lock.execute("BEGIN EXCLUSIVE")
     except BaseException:

@@ -104,12 +104,17 @@ class RecordQueue:
             self._in_flight = [self._rows.popleft() for _ in range(min(limit, len(self._rows)))]
             return self._in_flight
 
-    def rows_committed(self, ids: Sequence[int]) -> None:
+    def rows_committed(self, ids: Sequence[int | None]) -> list[Entry]:
+        """Note the ids of the rows taken, None where no database takes one and it is lost; those committed."""
         with self._lock:
             for entry, row_id in zip(self._in_flight, ids, strict=True):
+                if row_id is None:
+                    self._lose(entry)
                 entry.row_id = row_id
                 entry.settled = entry.frame is None
+            committed = [entry for entry in self._in_flight if not entry.lost]
             self._in_flight = ()
+            return committed
 
     def put_rows_back(self) -> None:
         with self._lock:
@@ -182,7 +187,9 @@ class RecordQueue:
             self._lose_oldest()
 
     def _lose_oldest(self) -> None:
-        entry = self._rows.popleft()
+        self._lose(self._rows.popleft())
+
+    def _lose(self, entry: Entry) -> None:
         entry.lost = True
         self._counters.records_lost += 1
         self._take_picture(entry)

@@ -6,16 +6,20 @@ import errno
 import logging
 import os
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.counters import RunCounters
 from edge.errors import EdgeInspectError
+from edge.sinks.set_aside import is_damaged
 
 logger = logging.getLogger("edge.records")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM}
+# kinds of trouble that end by themselves
+_PASSING = {"locked", "damaged", "deleted", "unexpected"}
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,9 @@ class Trouble:
 
 
 def trouble_of(error: Exception, directory: Path) -> Trouble:
-    """Name the cause of an OSError, an sqlite3.Error or a RecordError met while writing below `directory`."""
+    """Name the cause of an error met while writing below `directory`."""
     text = str(error)
-    if isinstance(error, EdgeInspectError):
+    if isinstance(error, EdgeInspectError) and not is_damaged(error):
         return Trouble("refused", error.message)
     number = error.errno if isinstance(error, OSError) else None
     free_mb = _free_mb(directory)
@@ -41,8 +45,10 @@ def trouble_of(error: Exception, directory: Path) -> Trouble:
         return Trouble("no permission", f"no permission to write {directory}")
     if "is locked" in text or "is busy" in text:
         return Trouble("locked", f"locked: another program holds the records in {directory}")
-    if "malformed" in text or "not a database" in text:
-        return Trouble("damaged", f"damaged: move the database in {directory} away to start a new one")
+    if is_damaged(error):
+        return Trouble("damaged", f"damaged: the database in {directory} will be kept under another name")
+    if not isinstance(error, (OSError, sqlite3.Error)):
+        return Trouble("unexpected", f"an unexpected error: {type(error).__name__}: {error}")
     if directory.exists() and not directory.is_dir():
         return Trouble("not a directory", f"not a directory: {directory} is a file")
     return Trouble("cannot write", f"cannot write {directory}: {text}")
@@ -94,7 +100,23 @@ class RecordState:
             logger.warning("recording again; %d verdicts lost so far", self._counters.records_lost)
         self._logged_kind = kind
 
-    def publish_end(self, unsaved_rows: int, unsaved_pictures: int, reason: str = "there was no time left") -> None:
+    @property
+    def passing(self) -> bool:
+        """Verdicts cannot be written now, and soon may be."""
+        return self.rows is not None and self.rows.kind in _PASSING
+
+    @property
+    def refused(self) -> bool:
+        """The disk takes nothing, and waiting alone will not help."""
+        return any(trouble is not None and trouble.kind not in _PASSING for trouble in (self.rows, self.pictures))
+
+    def left(self, waiting_rows: int, waiting_pictures: int) -> str:
+        """What a stop waits for, in words."""
+        if self.rows is not None:
+            return f"{waiting_rows} verdicts and {waiting_pictures} pictures ({self.rows.text})"
+        return f"{waiting_pictures} pictures"
+
+    def publish_end(self, unsaved_rows: int, unsaved_pictures: int, reason: str) -> None:
         """The last word: what could not be saved, and why."""
         if not unsaved_rows and not unsaved_pictures:
             self._counters.record_state = "closed"
@@ -104,6 +126,3 @@ class RecordState:
         state = f"closed: {unsaved_rows} verdicts and {unsaved_pictures} pictures not saved ({cause})"
         self._counters.record_state = state
         logger.error(state)
-
-    def publish_bug(self, error: Exception) -> None:
-        self._counters.record_state = f"stopped by an unexpected error: {error}"

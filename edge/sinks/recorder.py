@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
-
-from edge.alarms import Alarm
+from edge.alarms import RECORDS, Alarm
 from edge.config import RecordSettings
 from edge.counters import RunCounters
 from edge.datatypes import Decision, Frame, Verdict
 from edge.errors import RecordError
+from edge.picture_names import verdict_number
 from edge.records import RunInfo
-from edge.sinks.pictures import FieldOfViewOf, PictureFiles, StoredPicture
-from edge.sinks.record_database import RecordDatabase, row_values
+from edge.sinks.base import Filed
+from edge.sinks.pictures import FieldOfViewOf, PictureFiles, StoredPicture, image_place
+from edge.sinks.record_database import ImageValues, RecordDatabase, row_values
 from edge.sinks.record_queue import Entry, RecordQueue
 from edge.sinks.record_trouble import RecordState, Trouble, trouble_of
 from edge.sinks.repeats import RepeatedPicture
@@ -45,10 +45,21 @@ _CLOSE_S = 1.0
 # how long a verdict may wait for its picture's place in the queue, where frames wait too; a stop must not feel it
 _PATIENCE_S = 0.4
 _DRAIN_POLL_S = 0.01
+# a stop waits for a disk or a lock that does nothing; a large picture on a slow, busy machine takes a few seconds
+_STILL_S = 15.0
+_TELL_FIRST_S, _TELL_EVERY_S = 0.5, 2.0
+_FIRST_TRY_S = 1.0
 
 
 def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
+
+
+# what SQLite and its binding say of a value that no database takes; all else is the database's or the disk's
+_OF_A_ROW = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError,
+    OverflowError, TypeError, ValueError,
+)  # fmt: skip
 
 
 class Recorder:
@@ -56,6 +67,7 @@ class Recorder:
 
     Inspection goes on whatever the disk does: verdicts wait in memory, `counters.record_state` says why, and recording
     resumes by itself. A power cut loses the verdicts of the last `commit_every_ms` and of the disk's own write time.
+    filed: under which number the last verdict that was taken is kept; None while the database cannot be had.
     patient: for sources that wait: a full queue of pictures holds the inspection up, for a moment, instead of skipping.
     """
 
@@ -83,7 +95,11 @@ class Recorder:
         self._files = PictureFiles(self.directory, field_of_view)
         self._commit_ns = settings.commit_every_ms * _MS
         self._ok_seen = 0
+        self.filed: Filed | None = None
+        self._first_try_over = threading.Event()
         self._closing = False
+        self._end_reason = ""
+        self._failures = 0
         self._alarms: deque[Alarm] = deque()
 
         # below: the writer thread only
@@ -98,12 +114,18 @@ class Recorder:
 
         self._thread = threading.Thread(target=self._work, name="records", daemon=True)
         self._thread.start()
+        # the number of the first verdict is known only then; a disk that hangs keeps no line waiting
+        self._first_try_over.wait(_FIRST_TRY_S)
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Take a verdict; returns at once, or soon if patient. The frame's image must not be changed afterwards."""
         entry = Entry(row_values(frame, verdict), self._now_ns())
+        picture = None
+        run_id = self._counters.record_run
         if frame.image is not None and self._is_kept(verdict):
             entry.frame, entry.verdict = frame, verdict
+            picture = None if run_id is None else str(self.directory / image_place(frame, verdict, run_id))
+        self.filed = None if run_id is None else Filed(verdict_number(run_id, frame.index), picture)
         healthy = self._state.rows is None and self._state.pictures is None
         self._queue.put(entry, self._patience_s if healthy else 0.0)
 
@@ -112,11 +134,33 @@ class Recorder:
         self._alarms.append(alarm)
         self._queue.wake()
 
-    def drain(self, stop: threading.Event) -> None:
-        """Wait until every picture is written, the disk refuses, or `stop` is set; `close` gives them a second only."""
-        while self._thread.is_alive() and self._queue.waiting()[1] and not stop.wait(_DRAIN_POLL_S):
-            if self._state.rows is not None or self._state.pictures is not None:
+    def drain(self, give_up: threading.Event, tell: Callable[[str], None]) -> None:
+        """Wait while what is to be written becomes less; `close` gives it a second only.
+
+        Ends when everything is written, when the disk is full or refuses, when nothing was written for some seconds, or
+        when `give_up` is set. tell: called every two seconds with what is left.
+        """
+        left, moved_s = self._queue.waiting(), time.monotonic()
+        told_s = moved_s + _TELL_FIRST_S - _TELL_EVERY_S
+        while self._thread.is_alive() and not self._state.refused:
+            # `close` has time for a commit
+            if left[0] <= _ROWS_PER_COMMIT and not left[1] and not self._state.passing:
                 return
+            now_s = time.monotonic()
+            if give_up.is_set():
+                self._end_reason = "given up, as asked"
+                return
+            if now_s - moved_s > _STILL_S:
+                self._end_reason = f"nothing could be written for {_STILL_S:.0f} s"
+                return
+            if now_s - told_s >= _TELL_EVERY_S:
+                told_s = now_s
+                tell(self._state.left(*left))
+            # no wait on the event: its lock is not to be held when a signal sets it in this thread
+            time.sleep(_DRAIN_POLL_S)
+            before, left = left, self._queue.waiting()
+            if left != before:
+                moved_s = now_s
 
     def close(self) -> None:
         """Save what waits; returns within about a second, and logs what could not be saved."""
@@ -124,7 +168,8 @@ class Recorder:
         self._queue.wake()
         self._thread.join(_CLOSE_S)
         if self._thread.is_alive():
-            self._state.publish_end(*self._queue.waiting(), reason="the disk did not answer within a second")
+            rows, pictures = self._queue.waiting()
+            self._state.publish_end(rows, pictures, self._end_reason or "writing did not end within a second")
 
     def _is_kept(self, verdict: Verdict) -> bool:
         if verdict.decision is not Decision.OK or verdict.review:
@@ -134,16 +179,24 @@ class Recorder:
         return every > 0 and self._ok_seen % every == 0
 
     def _work(self) -> None:
+        while not self._closing:
+            self._queue.wait(self._seconds_to_next_step())
+            self._guarded(self._step)
+            self._first_try_over.set()
+            self._state.publish(self._database is not None, *self._queue.waiting())
+        self._guarded(self._finish)
+        self._guarded(self._end_run)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """The last line of defence: whatever goes wrong in here is seen, and recording begins anew after a moment."""
         try:
-            while not self._closing:
-                self._queue.wait(self._seconds_to_next_step())
-                self._step()
-                self._state.publish(self._database is not None, *self._queue.waiting())
-            self._finish()
-        # the last line of defence: a bug in here must be seen and must not take the inspection along
+            step()
         except Exception as error:
-            self._state.publish_bug(error)
-            logger.exception("recording stopped by an unexpected error, inspection continues; please report it")
+            self._failures += 1
+            if self._failures in (1, 10, 100) or self._failures % 1000 == 0:
+                logger.exception("recording failed %d times in a way nobody foresaw; please report it", self._failures)
+            self._queue.put_rows_back()
+            self._rows_refused(error)
 
     def _commit_due_ns(self) -> int | None:
         if self._alarms:
@@ -181,20 +234,24 @@ class Recorder:
             self._store_next_picture(self._database)
 
     def _open(self) -> None:
+        damaged = self._state.rows is not None and self._state.rows.kind == "damaged"
         try:
-            database = RecordDatabase(self.directory, self._run, self._utc_now())
+            database = RecordDatabase(self.directory, self._run, self._utc_now(), damaged)
         except (OSError, sqlite3.Error, RecordError) as error:
             self._rows_refused(error)
             return
+        if database.replaced is not None:
+            self._tell_replaced(database.replaced)
         try:
-            known = database.run_keys() - {database.run_key}
-            self._sweep = self._files.sweep(lambda key, image: key in known and not database.knows_image(image))
+            known = database.other_runs()
+            self._sweep = self._files.sweep(lambda run, image: run in known and not database.knows_image(image))
             self._retention = Retention(self._settings, database, self._files, self._utc_now, self._pictures_removed)
         except sqlite3.Error as error:
             database.close()
             self._rows_refused(error)
             return
         self._database = database
+        self._counters.record_run = database.run_id
         self._state.rows = None
 
     def _commit(self, database: RecordDatabase) -> None:
@@ -207,25 +264,70 @@ class Recorder:
         attached = [(entry.row_id, entry.image_values()) for entry in self._attached if entry.row_id is not None]
         alarms = list(self._alarms)
         try:
+            database.require_header()
             self._files.sync_names()
             new = [(entry.row, image) for entry, image in zip(rows, images, strict=True)]
             ids = database.save(new, attached, alarms)
+        except _OF_A_ROW:
+            self._queue.put_rows_back()
+            self._commit_one_by_one(database)
+            return
         except (OSError, sqlite3.Error) as error:
             self._queue.put_rows_back()
             self._rows_refused(error)
             return
-        self._queue.rows_committed(ids)
-        for _ in alarms:
-            self._alarms.popleft()
-        stored = [image.stored for image in (*images, *(image for _, image in attached)) if image.stored is not None]
+        self._rows_saved(ids)
+        self._late_saved(attached, len(alarms))
+
+    def _rows_saved(self, ids: Sequence[int | None]) -> None:
+        rows = self._queue.rows_committed(ids)
+        self._pictures_saved([entry.image_values() for entry in rows])
         self._counters.recorded += len(rows)
+        self._state.rows = None
+
+    def _pictures_saved(self, images: Sequence[ImageValues]) -> None:
+        stored = [image.stored for image in images if image.stored is not None]
         self._counters.images_stored += len(stored)
         if self._retention is not None:
             self._retention.image_bytes += sum(picture.size_bytes for picture in stored)
+
+    def _late_saved(self, attached: Sequence[tuple[int, ImageValues]], alarms: int) -> None:
+        """Pictures that came after their rows, and alarms."""
+        self._pictures_saved([image for _, image in attached])
         for entry in self._attached:
             entry.settled = True
         self._attached = []
-        self._state.rows = None
+        for _ in range(alarms):
+            self._alarms.popleft()
+
+    def _commit_one_by_one(self, database: RecordDatabase) -> None:
+        """Find what no database takes, and leave it out: it must not keep the rest from being saved."""
+        while rows := self._queue.take_rows(1):
+            (entry,) = rows
+            try:
+                ids: Sequence[int | None] = database.save([(entry.row, entry.image_values())], [])
+            except _OF_A_ROW as error:
+                logger.error("the verdict of frame %s cannot be recorded: %s", entry.row[0], error)
+                ids = [None]
+            except (OSError, sqlite3.Error) as error:
+                self._queue.put_rows_back()
+                self._rows_refused(error)
+                return
+            self._rows_saved(ids)
+
+    def _tell_replaced(self, kept: Path) -> None:
+        what = f"the record database was damaged, or none of ours: it is kept as {kept.name}, and a new one begun"
+        advice = "find out what damaged it, such as a failing disk; `sqlite3 FILE .recover` may get its verdicts back"
+        self._tell(RECORDS, what, advice)
+
+    def _tell(self, kind: str, what: str, advice: str, size: float = 0.0, unit: str = "") -> Alarm:
+        """Raise an alarm about the recording itself: on the board, in the log and on record."""
+        now, frame = self._utc_now(), max(0, self._counters.frames - 1)
+        alarm = Alarm(self._counters.alarms.new_number(), kind, what, advice, size, unit, now, now, frame)
+        self._counters.alarms.put(alarm)
+        self.note(alarm)
+        logger.warning("%s; %s", what, advice)
+        return alarm
 
     def _store_next_picture(self, database: RecordDatabase) -> None:
         entry = self._queue.next_picture()
@@ -234,13 +336,14 @@ class Recorder:
         frame, verdict = entry.frame, entry.verdict
         repeated = self._repeats.find(frame, verdict)
         try:
-            stored = repeated or self._files.store(frame, verdict, database.run_key)
+            stored = repeated or self._files.store(frame, verdict, database.run_id)
         except OSError as error:
             self._state.pictures = trouble_of(error, self.directory)
             self._picture_retry_ns = self._now_ns() + _PICTURE_RETRY_NS
             return
-        except (ValueError, cv2.error) as error:
-            logger.error("the picture of frame %d cannot be stored: %s", frame.index, error)
+        # whatever is wrong with this picture, the next one may be stored
+        except Exception as error:  # noqa: BLE001
+            logger.error("the picture of frame %d cannot be stored: %s: %s", frame.index, type(error).__name__, error)
             self._queue.skip_picture(entry)
         else:
             self._state.pictures = None
@@ -289,6 +392,7 @@ class Recorder:
         if self._database is not None:
             self._database.close()
         self._database = self._retention = self._sweep = None
+        self._counters.record_run = None
         self._repeats.forget()
         for entry in self._attached:
             if entry.stored is not None:
@@ -320,7 +424,6 @@ class Recorder:
                 break
             if self._state.rows is not None:
                 time.sleep(0.05)
-        self._end_run()
 
     def _end_run(self) -> None:
         skipped = self._queue.skip_all_pictures()
@@ -336,4 +439,4 @@ class Recorder:
                 self._state.rows = trouble_of(error, self.directory)
         if self._database is not None:
             self._database.close()
-        self._state.publish_end(rows, len(skipped))
+        self._state.publish_end(rows, len(skipped), self._end_reason or "there was no time left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from datetime import datetime
 
 from edge.counters import RunCounters
 from edge.datatypes import STAGES, Decision, Frame, Reason, Verdict
@@ -16,7 +17,8 @@ _RATE_OVER_S = 5.0
 class RunTally:
     """A sink that only counts. One thread writes, any thread may read.
 
-    reasons: verdicts per reason. latency: per stage, of inspected frames only. last: the newest verdict.
+    reasons: verdicts per reason. latency: per stage, of inspected frames only. last: the newest verdict, last_utc: when
+    its frame was taken.
     last_invalid: source and detail of the newest frame that could not be judged.
     """
 
@@ -24,6 +26,7 @@ class RunTally:
         self.reasons: Counter[Reason] = Counter()
         self.latency = {stage: LatencyWindow(window) for stage in STAGES}
         self.last: Verdict | None = None
+        self.last_utc: datetime | None = None
         self.last_invalid = ""
         self.frames = 0
         self._now = now
@@ -40,6 +43,7 @@ class RunTally:
         else:
             named = frame.source in verdict.detail
             self.last_invalid = verdict.detail if named else f"{frame.source}: {verdict.detail}"
+        self.last_utc = frame.utc
         self.last = verdict
 
     def close(self) -> None: ...
@@ -68,7 +72,8 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
         f"frames      {counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, {counters.invalid} INVALID"
         + (f" ({why})" if why else ""),
         *([f"            last INVALID: {tally.last_invalid}"] if tally.last_invalid else []),
-        f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls",
+        f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls"
+        + (f", {counters.skipped} skipped after opening" if counters.skipped else ""),
     ]
     if tally.reasons[Reason.BELOW_THRESHOLD] + tally.reasons[Reason.ABOVE_THRESHOLD]:
         p50, p95, p99, worst = tally.latency["total"].percentiles((50, 95, 99, 100))
@@ -85,7 +90,8 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
     if records is None:
         lines.append("records     none: recording is off")
     else:
-        lost = [f"{counters.records_lost} verdicts lost"] if counters.records_lost else []
+        unrecorded = max(counters.records_lost, counters.frames - counters.recorded)
+        lost = [f"{unrecorded} verdicts NOT RECORDED"] if unrecorded else []
         lost += [f"{counters.images_skipped} pictures skipped"] if counters.images_skipped else []
         lines.append(
             f"records     {counters.recorded} verdicts and {counters.images_stored} pictures in {records}"
@@ -95,4 +101,6 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
             lines.append(f"pictures    {records}/images")
         if counters.record_state not in ("closed", "recording"):
             lines.append(f"            {counters.record_state}")
+    if counters.undelivered:
+        lines.append(f"json        {counters.undelivered} verdicts not delivered: standard output took no more")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from edge.backends import open_backend
 from edge.bundle import load_bundle
 from edge.errors import UsageError
 from edge.normals import picture_sha256
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.versions import write_bundle
 from tests.small_bundle import bad_part, good_part
 

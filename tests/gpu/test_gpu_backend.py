@@ -17,7 +17,7 @@ from edge.errors import EngineError, ModelError
 from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.loop import run_loop
-from edge.picture import read_picture
+from edge.picture_reader import read_picture
 from edge.samples import sample_bundle, sample_line
 from tests.fakes import BrightnessBackend, ListSink, ScriptedSupply, frame
 from tests.gpu.host_network import HostNetwork

@@ -33,7 +33,7 @@ _DISTINCT = 64
 class GeneratedPictures:
     """FrameSource protocol: `count` good parts as fast as they are taken; every 1000th is bright with a scratch."""
 
-    name, live = "generated", False
+    name, live, dropped = "generated", False, 0
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -48,6 +48,8 @@ class GeneratedPictures:
         index, self._reads = self._reads, self._reads + 1
         image = (self._bad if index % 1000 == 999 else self._good[index % _DISTINCT]).copy()
         return Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), self.name, image)
+
+    def interrupt(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -86,7 +88,7 @@ def run(directory: Path, frames: int, bundle: Path | None) -> dict:
     capture = Capture(lambda: GeneratedPictures(frames), settings.camera, settings.freshness, counters)
     recorder = Recorder(settings.record, info, counters, looking.preprocess.field_of_view)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        sinks = [tally, recorder, JsonLines(nowhere, lambda: None), watch]
+        sinks = [tally, recorder, JsonLines(nowhere, counters, lambda why: None), watch]
         run_loop(capture, looking, sinks, settings, counters, stop=threading.Event())
         capture.close()
         recorder.close()

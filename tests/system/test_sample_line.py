@@ -14,7 +14,8 @@ from edge.config import InspectionSettings, Settings
 from edge.datatypes import Decision, Frame
 from edge.latency import StageClock
 from edge.metrics import image_auroc
-from edge.picture import list_pictures, read_picture
+from edge.picture import list_pictures
+from edge.picture_reader import read_picture
 from edge.samples import sample_bundle, sample_data
 
 MEGABYTE = 1_000_000

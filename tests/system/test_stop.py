@@ -48,7 +48,7 @@ def assert_all_on_record(run, directory):
     assert "Traceback" not in run.errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_at_once_with_every_verdict_on_record(source, number, bundle_path, tmp_path):
     with running(*source, "--bundle", bundle_path, "--json", cwd=tmp_path) as run:
         run.wait_for_count(5)
@@ -103,12 +103,76 @@ def piped(command, into, cwd):
     )  # fmt: skip
 
 
-def test_a_reader_that_leaves_ends_the_run_cleanly(long_line, bundle_path, tmp_path):
-    result = piped(f"--camera {long_line} --fps 60 --bundle {bundle_path} --json", "head -1", tmp_path)
-    assert result.returncode == 0
+def test_a_reader_that_leaves_does_not_take_the_inspection_along(line, bundle_path, tmp_path):
+    result = piped(f"--camera {line} --fps 20 --bundle {bundle_path} --json", "head -1", tmp_path)
+    assert result.returncode == 5
     assert result.stdout.count("\n") == 1
+    assert "its reader has gone: inspection goes on, verdicts are recorded in records" in result.stderr
+    assert "verdicts not delivered" in result.stderr
     assert "Traceback" not in result.stderr and "BrokenPipe" not in result.stderr
-    assert 1 <= len(rows(tmp_path / "records")) < 600
+    assert len(rows(tmp_path / "records")) == 6
+
+
+def test_a_reader_that_leaves_ends_an_inspection_that_nothing_records(long_line, bundle_path, tmp_path):
+    result = piped(f"--camera {long_line} --fps 60 --bundle {bundle_path} --no-record --json", "head -1", tmp_path)
+    assert result.returncode == 5
+    assert "inspection ends, as verdicts are recorded nowhere" in result.stderr
+
+
+def shell(command, cwd):
+    """A command line of a shell, with its redirections."""
+    return subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m edge {command}"],
+        cwd=cwd, env=environment(), capture_output=True, text=True, timeout=WAIT_S,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">&-", 0, "6: "),
+        ("2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+        ("--json > /dev/full", 5, "No space left on device: inspection goes on, verdicts are recorded"),
+    ],
+)
+def test_streams_that_are_closed_or_full(line, bundle_path, tmp_path, streams, code, said):
+    result = shell(f"--camera {line} --bundle {bundle_path} {streams}", tmp_path)
+    assert result.returncode == code
+    assert said in result.stderr and "Traceback" not in result.stderr
+    # nothing that was printed went into the database instead
+    assert len(rows(tmp_path / "records")) == 6
+
+
+def test_verdicts_that_are_on_no_record_are_an_exit_code_of_their_own(line, bundle_path, tmp_path):
+    (tmp_path / "records").write_text("a file in place of the folder")
+    result = shell(f"--camera {line} --bundle {bundle_path}", tmp_path)
+    assert result.returncode == 5
+    assert "records     0 verdicts and 0 pictures in records; 6 verdicts NOT RECORDED" in result.stderr
+    assert "not a directory: records is a file" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_live_view_that_cannot_be_drawn_does_not_matter(line, bundle_path, tmp_path):
+    (tmp_path / "config.yaml").write_text("view:\n  live: on\n")
+    result = shell(f"--camera {line} --bundle {bundle_path} 2> /dev/full", tmp_path)
+    assert result.returncode == 0
+    assert len(rows(tmp_path / "records")) == 6
+
+
+def test_verdicts_for_a_closed_standard_output_are_refused(line, tmp_path):
+    result = shell(f"--camera {line} --json >&-", tmp_path)
+    assert result.returncode == 2
+    assert "standard output is closed" in result.stderr
+
+
+@pytest.mark.parametrize(("streams", "code"), [("> /dev/full", 1), (">&-", 2)])
+def test_other_commands_say_that_their_output_went_nowhere(line, bundle_path, tmp_path, streams, code):
+    edge("--camera", line, "--bundle", bundle_path, cwd=tmp_path)
+    result = shell(f"report {streams}", tmp_path)
+    assert result.returncode == code
+    assert result.stderr.startswith("edge-inspect: standard output ") and "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["report --json", "report", "--help"])

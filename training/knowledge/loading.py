@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import yaml
 
 from edge.errors import RuleError
+from edge.yaml_file import read_yaml
 from training.knowledge.checks import problems_of
 from training.knowledge.expression import Logic
 from training.knowledge.features import FEATURES, Scaling
@@ -29,21 +30,7 @@ _DISJUNCTIONS: tuple[Literal["max", "sum"], ...] = ("max", "sum")
 
 def load_rules(path: Path) -> RuleBook:
     """Read an expert's rules; an empty file is an empty book. Raises RuleError with every problem of the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RuleError(f"{path}: {error.strerror}", fix="check the path of the rules file") from error
-    except UnicodeDecodeError as error:
-        raise RuleError(f"{path}: not UTF-8 text ({error.reason})", fix="save the file as UTF-8") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else f"{path}"
-        raise RuleError(
-            f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})",
-            fix="compare with `edge-inspect rules show generic`; indent with spaces, two per level",
-        ) from error
+    root = read_yaml(path, RuleError, "the path of the rules file", "`edge-inspect rules show generic`").root
     if root is None or _is_null(root):
         return RuleBook()
     reader = _Reader()

@@ -206,3 +206,8 @@ def test_a_missing_file_a_directory_and_other_encodings_are_refused_by_name(tmp_
     with pytest.raises(RuleError, match="directory"):
         load_rules(tmp_path)
     assert "not UTF-8" in refused(tmp_path, b"product: \xff\n").message
+
+
+def test_numbers_that_are_not_clear_and_references_are_refused_as_in_the_settings(tmp_path):
+    assert "line 2: `010` is not clear" in refused(tmp_path, "picture:\n  area: [010, 20]\n").message
+    assert "refers to another place" in refused(tmp_path, "rules: &a\n  x: *a\n").message

@@ -1,0 +1,47 @@
+"""The end of the process: no thread is inside a native library when the interpreter goes away.
+
+The interpreter ends a daemon thread as soon as that asks for the interpreter's lock again. If the thread comes out of a
+C++ library just then, OpenCV's encoders or a driver's read, the C++ runtime refuses to be unwound and aborts the whole
+process (`terminate called without an active exception`, exit code 134). So where a thread is left, nothing is unwound:
+what can be flushed is flushed, and the process ends at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from contextlib import suppress
+from typing import NoReturn
+
+_FLUSH_S = 0.5
+
+
+class ProcessEnd:
+    """Ends the process with `code` if threads are still at work when everything else is done.
+
+    To be made before anything registers at `atexit`, which calls the first to come last. code: 1 until it is known.
+    """
+
+    def __init__(self) -> None:
+        self.code = 1
+        atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        if any(thread.daemon for thread in threading.enumerate()):
+            leave(self.code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now, with what was printed flushed, unless that does not return either."""
+    flushing = threading.Thread(target=_flush, name="last flush", daemon=True)
+    flushing.start()
+    flushing.join(_FLUSH_S)
+    os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()

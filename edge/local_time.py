@@ -1,0 +1,15 @@
+"""Times as people on the line read them: local, with the offset, so that the hour that comes twice is told apart."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def local_text(moment: datetime) -> str:
+    """2026-10-25 02:30:00+02:00; moment: with a time zone."""
+    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def local_iso(moment: datetime) -> str:
+    """The same for programs, with milliseconds: 2026-10-25T02:30:00.125+02:00."""
+    return moment.astimezone().isoformat(timespec="milliseconds")

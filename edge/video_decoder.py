@@ -1,0 +1,213 @@
+"""Compressed video through FFmpeg (PyAV), with what FFmpeg knows of damage and OpenCV does not pass on.
+
+A decoder fills what is missing from the pictures before, and every picture up to the next key frame is made of what it
+filled in. So a picture counts as whole only when neither the container, nor the transport, nor the decoder complained
+since a whole key frame. What cannot be known: damage that leaves a valid code (a changed bit of HEVC often does, one of
+H.264 rarely), and pictures that the sender left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import av
+import av.logging
+from av.container import InputContainer
+
+from edge.config import CameraSettings
+from edge.datatypes import U8, Fault, Frame, Reason
+from edge.errors import UndecodablePicture
+from edge.picture import bgr_from_buffer, decode_picture
+from edge.redact import redact
+
+# what nobody asked for must not reach the terminal: FFmpeg's lines hold addresses with their passwords
+logging.getLogger("libav").addHandler(logging.NullHandler())
+logging.getLogger("libav").propagate = False
+av.logging.set_level(av.logging.WARNING)
+av.logging.set_skip_repeated(False)
+
+# of the transports and containers, warnings that something is missing; their other warnings are about style
+_LOSS = re.compile(r"missed|max delay reached|corrupt|partial file|prematurely|truncat|dropped|bad cseq", re.IGNORECASE)
+# a decoder's errors all count, but for those about what it tells beside the picture
+_BESIDE_THE_PICTURE = re.compile(r"\bSEI\b|user data|VUI", re.IGNORECASE)
+_LONGEST_COMPLAINT = 100
+# no codec holds back more pictures than this to show them in their order
+MOST_REORDERED = 64
+
+
+@dataclass(frozen=True)
+class DecodedPicture:
+    """One picture of a stream. damage: why it is not whole, None when it is.
+
+    began_ns, came_ns: when its packet was asked for and when it came. stream_ns: when it came by the stream's own
+    time, from any origin. encoded: the picture's own bytes, where each is compressed for itself (MJPEG).
+    """
+
+    began_ns: int
+    came_ns: int
+    stream_ns: int | None
+    damage: str | None
+    encoded: bytes | None
+    _frame: Any
+    _settings: CameraSettings
+
+    def frame(self, index: int, captured_ns: int, utc: datetime, name: str) -> Frame:
+        """The picture as a Frame, pixels as stored: a rotation that the file asks for is not applied."""
+        image, why = None, self.damage
+        if why is None:
+            try:
+                image = self._bgr()
+            except UndecodablePicture as error:
+                why = str(error)
+        if image is None:
+            detail = f"the picture is not whole ({why}); pictures after it count again from the next key frame on"
+            return Frame(index, captured_ns, utc, name, None, Fault(Reason.UNDECODABLE, detail))
+        return Frame(index, captured_ns, utc, name, image, None, self.encoded)
+
+    def _bgr(self) -> U8:
+        if self.encoded is not None:
+            return decode_picture(self.encoded, self._settings.sensor_bits, self._settings.max_megapixels)
+        if self._frame.format.name.startswith("gray16"):
+            return bgr_from_buffer(self._frame.to_ndarray(format="gray16le"), self._settings.sensor_bits)
+        return bgr_from_buffer(self._frame.to_ndarray(format="bgr24"))
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    began_ns: int
+    came_ns: int
+    stream_ns: int | None
+
+
+class VideoDecoder:
+    """The pictures of the first video stream of an opened container, in the order they are shown; closes it.
+
+    broken_off: what the container says of its end, None while nothing is wrong with it.
+    """
+
+    def __init__(self, container: InputContainer, settings: CameraSettings) -> None:
+        self.broken_off: str | None = None
+        self._container = container
+        self._stream = container.streams.video[0]
+        self._settings = settings
+        self._context = self._stream.codec_context
+        # every picture for itself: FFmpeg would mend broken ones without a word
+        self._self_contained = self._context.name == "mjpeg"
+        # complaints come in the thread that decodes, and only so is known which picture they are about
+        self._context.thread_count = 1
+        self._context.copy_opaque = True
+        self._packets = container.demux(self._stream)
+        self._numbers = itertools.count()
+        self._arrivals: dict[int, _Arrival] = {}
+        self._ready: deque[DecodedPicture] = deque()
+        self._ended = False
+        self._damage: str | None = "the stream does not begin with a key frame"
+        self._damaged_at = -1
+        self._skipping = False
+        self.skipped = 0
+
+    @property
+    def frames_per_s(self) -> float | None:
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate else None
+
+    def read(self) -> DecodedPicture | None:
+        """The next picture; None at the end. Raises av.FFmpegError when the transport fails."""
+        while not self._ready and not self._ended:
+            self._advance()
+        return self._ready.popleft() if self._ready else None
+
+    def skip_to_key_frame(self) -> None:
+        """Leave out what has been decoded, and all packets up to the next key frame, counted in `skipped`."""
+        self.skipped += len(self._ready)
+        self._ready.clear()
+        self._skipping = not self._self_contained
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _advance(self) -> None:
+        """Take one packet, and what pictures it completes."""
+        began_ns = time.perf_counter_ns()
+        with av.logging.Capture() as said:
+            packet = next(self._packets, None)
+        arrival = _Arrival(began_ns, time.perf_counter_ns(), None if packet is None else _stream_ns(packet))
+        number = next(self._numbers)
+        losses = [_short(f"{source}: {text}") for _, source, text in said if _LOSS.search(text)]
+        if packet is not None and packet.is_corrupt:
+            losses.append("the packet is incomplete")
+        if packet is None or not packet.size:
+            self.broken_off = self.broken_off or next(iter(losses), None)
+            self._ended = packet is None
+        else:
+            # a complaint counts for the end when nothing whole comes after it
+            self.broken_off = next(iter(losses), None)
+            self._arrivals[number] = arrival
+        for loss in losses:
+            # a parser looks one packet ahead: the next one may be meant
+            self._note_damage(number + 1, loss)
+        if packet is not None:
+            self._take(packet, number)
+
+    def _take(self, packet: Any, number: int) -> None:
+        if self._self_contained:
+            if packet.size:
+                self._ready.append(self._picture(number, None, None, bytes(packet)))
+            return
+        if self._skipping and packet.size:
+            if not packet.is_keyframe:
+                self.skipped += 1
+                return
+            self._skipping = False
+            self._context.flush_buffers()
+            self._note_damage(number - 1, "pictures before it were left out")
+        self._decode(packet, number)
+
+    def _decode(self, packet: Any, number: int) -> None:
+        packet.opaque = number
+        frames: list[Any] = []
+        with av.logging.Capture() as said:
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                self._note_damage(number, error.strerror or str(error))
+        for level, source, text in said:
+            if level <= av.logging.ERROR and not _BESIDE_THE_PICTURE.search(text):
+                self._note_damage(number, f"{source}: {text}")
+        for frame in frames:
+            shown = number if frame.opaque is None else int(frame.opaque)
+            if frame.is_corrupt:
+                self._note_damage(max(shown, self._damaged_at), "the decoder filled in what is missing")
+            elif frame.key_frame and shown > self._damaged_at:
+                self._damage = None
+            self._ready.append(self._picture(shown, frame, self._damage, None))
+
+    def _picture(self, number: int, frame: Any, damage: str | None, encoded: bytes | None) -> DecodedPicture:
+        now_ns = time.perf_counter_ns()
+        came = self._arrivals.get(number, _Arrival(now_ns, now_ns, None))
+        for earlier in [known for known in self._arrivals if known < number - MOST_REORDERED]:
+            del self._arrivals[earlier]
+        return DecodedPicture(came.began_ns, came.came_ns, came.stream_ns, damage, encoded, frame, self._settings)
+
+    def _note_damage(self, number: int, complaint: str) -> None:
+        if self._damage is None or self._damaged_at < 0:
+            self._damage = _short(complaint)
+        self._damaged_at = max(self._damaged_at, number)
+
+
+def _stream_ns(packet: Any) -> int | None:
+    # in the order of sending; pictures are shown in another one where some are predicted from later ones
+    moment = packet.dts if packet.dts is not None else packet.pts
+    return None if moment is None else round(float(moment * packet.time_base) * 1e9)
+
+
+def _short(text: str) -> str:
+    text = redact(" ".join(text.split()))
+    return text if len(text) <= _LONGEST_COMPLAINT else text[: _LONGEST_COMPLAINT - 1] + "…"

@@ -1,0 +1,110 @@
+"""Video over the network (RTSP, and HTTP that is no MJPEG) through FFmpeg: whole pictures, and no old ones."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import av
+
+from edge.config import CameraSettings
+from edge.datatypes import Fault, Frame, Reason
+from edge.errors import CameraError
+from edge.redact import redact
+from edge.stream_clock import StreamClock, utc_at
+from edge.video_decoder import DecodedPicture, VideoDecoder
+
+log = logging.getLogger(__name__)
+
+# a packet that came sooner than this after it was asked for had been waiting
+WAITED_NS = 2_000_000
+# a later picture is decoded, since the next ones need it, but not shown
+MOST_LATE_NS = 400_000_000
+# so long a stream may take to catch up by decoding alone, before everything up to the next key frame is left out
+CATCHING_UP_NS = 1_000_000_000
+# what was read while the format was found out is old; a stream that never lets anyone wait is shown after this time
+JOINING_NS = 2_000_000_000
+OPTIONS = {
+    # UDP only where the camera offers nothing else: what TCP delivers is complete
+    "rtsp_flags": "prefer_tcp",
+    # do not keep what was read to find out the format: it is old when it is shown
+    "fflags": "nobuffer",
+}
+
+
+class VideoStream:
+    """A live stream."""
+
+    live = True
+
+    def __init__(self, decoder: VideoDecoder, name: str, settings: CameraSettings) -> None:
+        self.name = name
+        self._decoder = decoder
+        self._settings = settings
+        self._clock = StreamClock()
+        self._opened_ns = self._empty_ns = time.perf_counter_ns()
+        self._joined = False
+        self._late_since_ns: int | None = None
+        self._not_shown = 0
+        self._reads = 0
+
+    @property
+    def dropped(self) -> int:
+        """Pictures that were left out, on joining and to catch up."""
+        return self._not_shown + self._decoder.skipped
+
+    def read(self) -> Frame | None:
+        """The next picture; blocks for at most camera.read_timeout_ms. Raises CameraError.
+
+        When pictures come faster than they are decoded, or nobody looked for a while, one frame says so (stale), and
+        the next one is a picture of now.
+        """
+        while True:
+            picture = self._next()
+            captured_ns = self._captured_ns(picture)
+            now_ns = time.perf_counter_ns()
+            if not self._joined:
+                self._joined = self._empty_ns == picture.came_ns or now_ns - self._opened_ns > JOINING_NS
+            if self._joined and now_ns - captured_ns <= MOST_LATE_NS:
+                self._late_since_ns = None
+                return picture.frame(self._index(), captured_ns, utc_at(captured_ns), self.name)
+            self._not_shown += 1
+            if self._joined and (late := self._late(now_ns, now_ns - captured_ns)):
+                return Frame(self._index(), captured_ns, utc_at(captured_ns), self.name, None, late)
+
+    def _late(self, now_ns: int, late_ns: int) -> Fault | None:
+        """What is said of a late picture, once for each time the stream falls behind."""
+        if self._late_since_ns is None:
+            self._late_since_ns = now_ns
+            return Fault(Reason.STALE, f"the stream is {late_ns / 1e6:.0f} ms late; what waits is left out")
+        if now_ns - self._late_since_ns > CATCHING_UP_NS:
+            self._late_since_ns = now_ns
+            self._decoder.skip_to_key_frame()
+        return None
+
+    def interrupt(self) -> None:
+        """FFmpeg cannot be interrupted from outside; a read ends with its time-out."""
+
+    def close(self) -> None:
+        self._decoder.close()
+
+    def _next(self) -> DecodedPicture:
+        try:
+            picture = self._decoder.read()
+        except av.FFmpegError as error:
+            raise CameraError(
+                f"{self.name}: {redact(error.strerror or str(error))} (waited {self._settings.read_timeout_ms} ms)",
+                fix="check cable and power; a camera that is slow or triggered needs a larger camera.read_timeout_ms",
+            ) from error
+        if picture is None:
+            raise CameraError(f"{self.name}: the camera ended the stream", fix="the next attempt opens it again")
+        return picture
+
+    def _captured_ns(self, picture: DecodedPicture) -> int:
+        if picture.came_ns - picture.began_ns >= WAITED_NS:
+            self._empty_ns = picture.came_ns
+        return self._clock.stamp(self._empty_ns, picture.came_ns, picture.stream_ns)
+
+    def _index(self) -> int:
+        index, self._reads = self._reads, self._reads + 1
+        return index
