@@ -12,18 +12,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-# oneDNN in OpenVINO and torch; other kernels of torch; OpenCV. Left out of OpenCV and torch as oneDNN leaves them out
+# oneDNN in OpenVINO and torch; other kernels of torch; OpenCV. What OpenVINO makes of less than AVX2 cannot be told this
+# way: it then refuses the networks
 _NO_AVX512 = {"ATEN_CPU_CAPABILITY": "avx2", "OPENCV_CPU_DISABLE": "AVX512-SKX"}
 LEVELS: dict[str, dict[str, str]] = {
     "avx512-bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
     "avx512-vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
     "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", **_NO_AVX512},
-    "sse4": {
-        "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "ATEN_CPU_CAPABILITY": "default",
-        "OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,AVX,FP16",
-    },
 }
 
 

@@ -18,6 +18,7 @@ from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED, UNRECORDED
+from edge.cli.parts import supply_of
 from edge.cli.process_end import leave
 from edge.cli.readiness import readiness_watch, require_challenge
 from edge.cli.regions import region_of_interest
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         sinks.append(watch)
         try:
             finished = run_loop(
-                capture,
+                supply_of(capture, options.camera, settings, bundle, counters),
                 lineup,
                 sinks,
                 settings,

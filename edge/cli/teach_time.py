@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from edge.cli.make_bundle import recipe_of
 from edge.cli.optional import needs
-from edge.cli.pictures import reader_of
 from edge.cli.progress import say
 from edge.cli.sample_folder import SampleFolder
 from edge.config import Settings
