@@ -12,8 +12,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-# oneDNN in OpenVINO and torch; other kernels of torch; OpenCV. What OpenVINO makes of less than AVX2 cannot be told this
-# way: it then refuses the networks
+# oneDNN in OpenVINO and torch; other kernels of torch; OpenCV. What OpenVINO makes of less than AVX2 cannot be told so:
+# it then refuses the networks
 _NO_AVX512 = {"ATEN_CPU_CAPABILITY": "avx2", "OPENCV_CPU_DISABLE": "AVX512-SKX"}
 LEVELS: dict[str, dict[str, str]] = {
     "avx512-bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},

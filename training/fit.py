@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def fit(
     pace: Pace | None = None,
     progress: Progress = lambda done, total, shown: None,
     notice: Callable[[str], None] = lambda text: None,
+    doing: Callable[[str], AbstractContextManager[None]] = lambda text: nullcontext(),
     reader: PictureReader = PLAIN,
 ) -> Run:
     """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same arithmetic, same result.
@@ -43,7 +45,8 @@ def fit(
     for bad data, an option the method does not have, a loss that is not finite or too little memory.
     """
     started = time.monotonic()
-    made = prepare(data, run_directory, recipe, notice, reader)
+    with doing(f"reading the pictures of good parts in {data}"):
+        made = prepare(data, run_directory, recipe, notice, reader)
     learner, batches = made.learner, made.batches
     signature = made.signature(recipe)
     if not fresh and (finished := finished_run(run_directory, signature)) is not None:
@@ -56,7 +59,8 @@ def fit(
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
         notice(training.arithmetic.text())
     else:
-        training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
+        with doing("trying which numbers are fast here"):
+            training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
         notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
@@ -64,12 +68,13 @@ def fit(
     preset, crop_share = PRESETS[judged_by], (batches.crop / made.size) ** 2
     if recipe.smallest_defect is not None:
         preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
-    choice = choose_score(
-        learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
-        batches.crop,
-    )  # fmt: skip
-    draw_curves(training.curves.values, run_directory / CURVES)
-    draw_sheet(*choice.examples, run_directory / SHEET)
+    with doing(f"choosing how to score, of {len(made.candidates)} ways"):
+        choice = choose_score(
+            learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
+            batches.crop,
+        )  # fmt: skip
+        draw_curves(training.curves.values, run_directory / CURVES)
+        draw_sheet(*choice.examples, run_directory / SHEET)
     run = Run(
         method=recipe.method,
         variant=recipe.variant,

@@ -16,7 +16,7 @@ from edge.cli.deploy import calibrate, quantize
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.pictures import reader_of
-from edge.cli.progress import progress_bar, say
+from edge.cli.progress import progress_bar, say, working
 from edge.cli.regions import region_of_interest
 from edge.cli.specimens import held_out_images
 from edge.config import Settings
@@ -100,7 +100,7 @@ def fit(options: argparse.Namespace, settings: Settings, timing: Planned | None 
     with progress_bar(f"training {options.method} {options.variant}") as advance:
         run = training.fit(
             options.data, options.run_directory, recipe, fresh=options.fresh, budget=budget, pace=pace,
-            progress=advance, notice=say, reader=reader_of(options, settings),
+            progress=advance, notice=say, doing=working, reader=reader_of(options, settings),
         )  # fmt: skip
     say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
     for name, value in sorted(run.candidates.items(), key=lambda item: -item[1])[:_CANDIDATES_SHOWN]:
@@ -156,7 +156,8 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     if options.data is not None:
         parts = good_parts(unwritten, options.data, _COMPARED_PICTURES, reader_of(options, settings))
         shown = held_out_images(parts, _COMPARED_PICTURES)
-    model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
+    with working("writing the network as ONNX"):
+        model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
     write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
     compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"
     say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {options.out}, {compared}")

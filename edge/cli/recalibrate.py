@@ -21,7 +21,7 @@ from edge.cli.calibrated import TARGET, Deployed, Goal, Line, Made, deployed, no
 from edge.cli.good_parts import good_parts
 from edge.cli.new_samples import NewSamples, new_samples, sample_paths
 from edge.cli.optional import needs
-from edge.cli.progress import say
+from edge.cli.progress import say, working
 from edge.cli.quantised import Networks, Quantiser, networks_of
 from edge.cli.shadow_trial import passes_trial
 from edge.cli.signed_version import lacks_key, signer, wait_for_signature
@@ -162,7 +162,9 @@ def _old_against_new(
     bundle: ModelBundle, line: Line, old: Judge, new: Judge, options: argparse.Namespace
 ) -> GateReport:
     gating = needs("export.gate", "cpu")
-    replayed = needs("export.replay", "cpu").replay(line.specimens, old, new)
+    specimens = line.specimens
+    with working("judging good and defective parts with the old version and the new one"):
+        replayed = needs("export.replay", "cpu").replay(specimens, old, new)
     gate = line.settings.gate
     good = sum(not part.defective for part in replayed)
     share = gate.flip_share if gate.flip_share is not None else _by_chance(good, line.goal.budget) / good

@@ -17,7 +17,7 @@ from edge.cli.collect import Collection, Stopped, Taking, collect_files, collect
 from edge.cli.keyboard import Keyboard
 from edge.cli.make_bundle import on_the_processor, train_bundle
 from edge.cli.optional import needs, require
-from edge.cli.progress import details_in, say
+from edge.cli.progress import details_in, say, working
 from edge.cli.sample_folder import DETAILS, SampleFolder, folder_name, sample_folder
 from edge.cli.taught import finds, run_options, tell, would_help
 from edge.cli.teach_time import planned
@@ -92,7 +92,8 @@ def _collect(
 def _judged(collection: Collection, options: argparse.Namespace, keyboard: Keyboard) -> int:
     """Hold all samples against each other and leave the suspicious ones out; how many."""
     folder, count = collection.folder, len(collection.kept)
-    screening = collection.screener.screening()
+    with working("holding all samples against each other"):
+        screening = collection.screener.screening()
     suspicious = screening.rejected[len(collection.screener.turned_away) :]
     reasons = ", ".join(f"{number} {reason}" for reason, number in screening.counts().items())
     say(f"{count} samples; turned away: {reasons or 'none'}")
