@@ -150,12 +150,6 @@ class Training:
         """Optimiser steps of all stages that ran, run or are still to come."""
         return sum(steps for index, steps in enumerate(self._planned) if self._takes_place(index))
 
-    @property
-    def share(self) -> float:
-        """0..1, how many of its own steps the run has."""
-        own = sum(stage.steps for index, stage in enumerate(self.stages) if self._takes_place(index))
-        return self.steps / max(1, own)
-
     def run(self, save: Callable[[], None]) -> None:
         """To the end of the last stage; `save` is offered between steps and decides itself whether it is time.
 

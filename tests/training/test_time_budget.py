@@ -51,7 +51,7 @@ def run(machine, seconds, after_s=40.0, change=lambda step: None, step_s=1.0):
 
 def test_where_there_is_time_every_stage_gets_all_of_its_steps():
     training, _ = run(Machine(), seconds=2000)
-    assert training.steps == 1000 and training.share == 1.0
+    assert training.steps == 1000
 
 
 def test_short_time_is_shared_out_among_the_stages_as_their_own_steps_are():
@@ -62,7 +62,6 @@ def test_short_time_is_shared_out_among_the_stages_as_their_own_steps_are():
     assert told[-1][0] == training.steps == pytest.approx(200, abs=6)
     counts = {name: curve["total"][-1][0] for name, curve in training.curves.values.items()}
     assert counts["first"] == pytest.approx(80, abs=4)
-    assert training.share == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_machine_that_becomes_busy_gets_fewer_steps_and_the_time_is_kept():
