@@ -100,7 +100,8 @@ class LiveView:
             ("source", _text(self._title.source)),
             ("bundle", _text(f"{self._title.bundle} on {self._title.backend}   {counters.bundle_state}".strip())),
             ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
-            ("frames", _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
+            (counters.counted, _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
+            *((("trigger", _text(_trigger(counters))),) if counters.trigger_state else ()),
             ("verdicts", _counts(counters)),
             ("lost", _text(lost)),
             ("records", _records(counters)),
@@ -194,9 +195,10 @@ class PlainView:
             last = f"last {tally.last.decision} {tally.last.detail}, {_which(tally.last, tally, counters)}"
         alarms = "".join(f" | ALARM {alarm.what}" for alarm in counters.alarms.standing())
         return (
-            f"{counters.frames} frames, {tally.frames_per_second():.1f}/s: {counters.ok} OK{review}, {counters.ng} NG, "
-            f"{counters.invalid} INVALID, {counters.dropped} dropped | camera {counters.camera_state} | "
-            f"total p50 {p50:.1f} ms, p99 {p99:.1f} ms | records {counters.record_state} | {last}{alarms}"
+            f"{counters.frames} {counters.counted}, {tally.frames_per_second():.1f}/s: {counters.ok} OK{review}, "
+            f"{counters.ng} NG, {counters.invalid} INVALID, {counters.dropped} dropped | "
+            f"camera {counters.camera_state} | total p50 {p50:.1f} ms, p99 {p99:.1f} ms | "
+            f"records {counters.record_state} | {last}{alarms}"
         )
 
     def _work(self) -> None:
@@ -230,6 +232,11 @@ def _counts(counters: RunCounters) -> Text:
         "   ", (f"{counters.ng} NG", "bold red" if counters.ng else "dim"), "   ",
         (f"{counters.invalid} INVALID", "yellow" if counters.invalid else "dim"),
     )  # fmt: skip
+
+
+def _trigger(counters: RunCounters) -> str:
+    short = f"   {counters.short_stops} stops too short" if counters.short_stops else ""
+    return f"{counters.trigger_state}   {counters.between_parts} pictures between parts{short}"
 
 
 def _records(counters: RunCounters) -> Text:
