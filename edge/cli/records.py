@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import get_args
@@ -21,6 +22,7 @@ from edge.records import RecordStore, RunRecord, VerdictRecord
 from edge.replay import Outcome
 from edge.replay import replay as replay_verdict
 from edge.report import build_report, moment_from_text, report_table
+from edge.sinks.clock_watch import JUMP
 from edge.versions import kept_versions
 
 
@@ -71,6 +73,13 @@ def report(options: argparse.Namespace, settings: Settings) -> int:
     until = moment_from_text(options.until, now) if options.until else None
     with RecordStore(_directory(settings)) as store:
         summary = build_report(store, since, until, options.source, options.run)
+        newest = store.newest_utc()
+    if newest is not None and newest > now + JUMP:
+        print(
+            f"edge-inspect: the clock says {now:%Y-%m-%d %H:%M} UTC, which is before the newest record of "
+            f"{newest:%Y-%m-%d %H:%M}: it is wrong, or was wrong then, and a --since such as 8h counts from it",
+            file=sys.stderr,
+        )
     if options.json:
         print(json.dumps(summary.as_json(), indent=1))
     else:
