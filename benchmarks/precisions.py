@@ -85,7 +85,7 @@ def _call_ms(network: Network) -> float:
 
 
 def _percentiles(values: np.ndarray[Any, Any]) -> dict[str, float]:
-    return {f"p{level}": round(float(np.percentile(values, level)), 3) for level in (50, 90, 99)}
+    return {f"p{level}": round(float(np.percentile(values, level)), 3) for level in (10, 50, 90, 99)}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks.emulated import LEVELS, emulated_level
 from edge.bundle import write_atomically
 from edge.hardware import Processor, read_processor
 
@@ -25,13 +26,13 @@ PACKAGES = ("edge-inspect", "numpy", "opencv-python-headless", "openvino", "onnx
 
 def result_path(name: str) -> Path:
     """benchmarks/results/<this device>/<name>.json."""
-    return RESULTS / device_slug(read_processor()) / f"{name}.json"
+    return RESULTS / device_slug(read_processor(), emulated_level()) / f"{name}.json"
 
 
-def device_slug(processor: Processor) -> str:
-    """The folder name of a device: "AMD EPYC" with two cores → amd-epyc-2-cores."""
+def device_slug(processor: Processor, emulated: str | None = None) -> str:
+    """The folder name of a device: "AMD EPYC" with two cores → amd-epyc-2-cores; at a level: amd-epyc-2-cores-avx2."""
     plain = re.sub(r"\((?:r|tm)\)", "", processor.name.lower())
-    return re.sub(r"[^a-z0-9]+", "-", f"{plain} {processor.cores} cores").strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{plain} {processor.cores} cores {emulated or ''}").strip("-")
 
 
 def write_result(path: Path, command: str, values: Mapping[str, Any]) -> None:
@@ -47,12 +48,14 @@ def json_text(values: Mapping[str, Any]) -> str:
 
 def result_head(command: str) -> dict[str, Any]:
     """Device, date, commit, command and versions."""
-    processor = read_processor()
+    processor, level = read_processor(), emulated_level()
+    emulation = {} if level is None else {"emulated": {"level": level, "environment": LEVELS[level]}}
     return {
         "device": {
             "processor": processor.name,
             "cores": processor.cores,
             "features": list(processor.features),
+            **emulation,
             "system": f"{platform.system()} {platform.machine()}",
             # another program's work shows in the figures
             "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,

@@ -283,6 +283,11 @@ def _strangeness(look: Look, known: SampleStatistics) -> Rejected | None:
     )
 
 
+def shows_no_part(picture: U8, region: U8, known: SampleStatistics) -> bool:
+    """Whether little is left of what stands out from the background in the samples; region: what is inspected."""
+    return _empty(look_at("", picture, region), known) is not None
+
+
 def _empty(look: Look, known: SampleStatistics) -> Rejected | None:
     if known.presence > 0:
         presence = known.presence_of(look)

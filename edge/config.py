@@ -86,6 +86,11 @@ class FreshnessSettings(_Section):
         return self
 
 
+class TriggerSettings(_Section):
+    mode: Literal["frame", "part"] = "frame"
+    max_moving_ms: PositiveInt = 5000
+
+
 class RoiSettings(_Section):
     rectangle: list[int] | None = None
     polygon: list[list[int]] | None = None
@@ -178,6 +183,7 @@ class ViewSettings(_Section):
 class Settings(_Section):
     camera: CameraSettings = CameraSettings()
     freshness: FreshnessSettings = FreshnessSettings()
+    trigger: TriggerSettings = TriggerSettings()
     roi: RoiSettings = RoiSettings()
     align: AlignSettings = AlignSettings()
     inspection: InspectionSettings = InspectionSettings()

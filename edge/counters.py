@@ -16,6 +16,9 @@ class RunCounters:
     in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames). stalls: looks that brought
     nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has not answered for
     read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    counted: what a verdict is of, frames or parts. between_parts: pictures between parts, which have no verdict;
+    short_stops: parts that moved on before they could be judged; empty_places: rests without a part. trigger_state:
+    what is seen now, empty where every frame counts.
     record_run: the run's number in the records, None while it is not known.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
@@ -37,6 +40,12 @@ class RunCounters:
     reconnects: int = 0
     stalls: int = 0
     camera_state: str = "opening"
+    # the trigger
+    counted: str = "frames"
+    between_parts: int = 0
+    short_stops: int = 0
+    empty_places: int = 0
+    trigger_state: str = ""
     # the watching of the bundle
     switches: int = 0
     bundle_state: str = ""

@@ -41,6 +41,7 @@ class Reason(_Word):
     MODEL_ERROR = "model_error"
     DEADLINE_MISSED = "deadline_missed"
     PART_NOT_FOUND = "part_not_found"
+    PART_MOVING = "part_moving"
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def diagnose(
     the directory is there. root: the file system that tells about processor, GPU and cameras.
     """
     refuse_telemetry()
-    gpus = find_gpus(root)
+    gpus, processor = find_gpus(root), read_processor(root)
     return [
         python_finding(sys.version_info[:3]),
         packages_finding(),
@@ -67,7 +67,8 @@ def diagnose(
         *backend_findings(
             settings.inspection.backend, probe("openvino", _openvino), probe("onnxruntime", _onnxruntime)
         ),
-        processor_finding(read_processor(root)),
+        processor_finding(processor),
+        instructions_finding(processor),
         *gpu_findings(gpus, settings.inspection.backend, _gpu_parts() if gpus.names else {}),
         opencv_finding(jetson=jetson_release(root) is not None),
         *camera_findings(find_cameras(root)),
@@ -201,6 +202,30 @@ def _version(package: str) -> str | None:
 def processor_finding(processor: Processor) -> Finding:
     features = " ".join(processor.features) or "no vector instructions known to help"
     return Finding("processor", State.OK, f"{processor.name}, {processor.cores} cores, {features}")
+
+
+# how many times as long it takes without them: benchmarks/results/amd-epyc-2-cores/instructions.json, a test holds
+# them equal
+INT8_WITHOUT_AVX512, INT8_WITHOUT_VNNI, TRAINING_WITHOUT_BF16 = 1.8, 1.7, 1.3
+
+
+def instructions_finding(processor: Processor) -> Finding:
+    """Which vector instructions the processor lacks, and what that costs; it inspects without them, too."""
+    has = set(processor.features)
+    if has & {"asimd", "asimddp", "i8mm"}:
+        return Finding("instructions", State.OK, "ARM: what it lacks was not measured")
+    if "avx2" not in has:
+        fix = "measure before it goes to a line: edge-inspect benchmark; a processor with AVX2 is what was tried"
+        return Finding("instructions", State.WARN, "no AVX2: much slower than all that was measured", fix)
+    lacks = []
+    if "avx512f" not in has:
+        vnni = " at most (it has AVX-VNNI, which was not measured)" if "avx_vnni" in has else ""
+        lacks.append(f"no AVX-512: INT8 takes {INT8_WITHOUT_AVX512} times as long{vnni}")
+    elif "avx512_vnni" not in has:
+        lacks.append(f"no AVX-512 VNNI: INT8 takes {INT8_WITHOUT_VNNI} times as long")
+    if not has & {"avx512_bf16", "amx_bf16"}:
+        lacks.append(f"no bfloat16: training computes in float32 and takes {TRAINING_WITHOUT_BF16} times as long")
+    return Finding("instructions", State.OK, "; ".join(lacks) or "all that the networks can use")
 
 
 def gpu_findings(gpus: Gpus, wanted: str, parts: Mapping[str, Probe]) -> list[Finding]:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # instructions that decide how fast INT8 and FP32 networks run, in the spelling of /proc/cpuinfo
-RELEVANT_FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
+RELEVANT_FEATURES = (
+    "avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    "asimd", "asimddp", "i8mm", "bf16",
+)  # fmt: skip
 
 SYSTEM_ROOT = Path("/")
 

@@ -13,13 +13,17 @@ SAME_LEVELS = 0.8
 # share by which light flickers between two pictures
 _FLICKER = 0.07
 # how long, and in how many pictures, a part must not have moved
-_STILL_S, _STILL_PICTURES = 0.3, 3
+STILL_S, _STILL_PICTURES = 0.3, 3
+# what lasts shorter is a flicker of the light or a damaged picture, and no movement
+_BLINK_S = 0.1
 
 
 class PartWatch:
     """Look at every picture of one source, in order; says once of each part that it is there and lies still.
 
-    A part is new when something has moved since the last one.
+    A part is new when something has moved since the last one. moving_since_s: when the unrest began that has not come
+    to rest yet; None while all lies still. short_stops: how often something stopped, and moved on too soon. stopped_s:
+    when the last stop ended that may be one of them.
     """
 
     def __init__(self) -> None:
@@ -27,17 +31,30 @@ class PartWatch:
         self._still_since_s = 0.0
         self._still_pictures = 0
         self._moved = True
+        self.moving_since_s: float | None = None
+        self.short_stops = 0
+        self.stopped_s: float | None = None
 
     def is_new_and_still(self, picture: U8, at_s: float) -> bool:
         """picture: uint8 (H, W, 3) BGR. at_s: when it was taken, on a clock that only goes on."""
         small = shrunk(picture)
         previous, self._previous = self._previous, small
         if previous is None or levels_apart(small, previous) > SAME_LEVELS:
+            if self._moved and self._still_pictures >= _STILL_PICTURES:
+                self.stopped_s = at_s
+            elif self.stopped_s is not None and at_s - self.stopped_s >= _BLINK_S:
+                self.short_stops, self.stopped_s = self.short_stops + 1, None
             self._moved = True
             self._still_since_s, self._still_pictures = at_s, 1
+            if self.moving_since_s is None:
+                self.moving_since_s = at_s
             return False
         self._still_pictures += 1
-        still = self._still_pictures >= _STILL_PICTURES and at_s - self._still_since_s >= _STILL_S
+        if self._still_pictures >= _STILL_PICTURES:
+            self.stopped_s = None
+        still = self._still_pictures >= _STILL_PICTURES and at_s - self._still_since_s >= STILL_S
+        if still:
+            self.moving_since_s = None
         new, self._moved = still and self._moved, self._moved and not still
         return new
 

@@ -123,6 +123,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (run_id, number)
         )""",
     ),
+    (
+        # ages of verdicts up to last_verdict_id count from after_utc at the earliest, unless the clock was put right
+        """CREATE TABLE clock_jumps (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs(id),
+            before_utc TEXT NOT NULL,
+            after_utc TEXT NOT NULL,
+            last_verdict_id INTEGER NOT NULL,
+            put_right_utc TEXT
+        )""",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

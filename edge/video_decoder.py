@@ -152,7 +152,7 @@ class VideoDecoder:
         arrival = _Arrival(began_ns, time.perf_counter_ns(), None if packet is None else _stream_ns(packet))
         number = next(self._numbers)
         losses = [
-            _short(f"{source}: {text}")
+            _short(f"data was lost on the way, {source}: {text}")
             for level, source, text in said
             if level <= av.logging.WARNING and _LOSS.search(text)
         ]

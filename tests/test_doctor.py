@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from benchmarks.results_file import RESULTS
+from edge import doctor
 from edge.config import RecordSettings, Settings
 from edge.doctor import (
     backend_findings,
@@ -13,6 +15,7 @@ from edge.doctor import (
     diagnose,
     gpu_findings,
     installation_finding,
+    instructions_finding,
     opencv_finding,
     packages_finding,
     probe,
@@ -129,6 +132,36 @@ def test_two_opencv_packages_over_each_other_are_a_warning():
 def test_the_processor_is_never_a_problem():
     assert processor_finding(Processor("A", 1, ())).state is State.OK
     assert processor_finding(Processor("A", 4, ("avx2",))).value == "A, 4 cores, avx2"
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        (("avx2", "avx512f", "avx512_vnni", "avx512_bf16"), ["all that the networks can use"]),
+        (("avx2",), ["no AVX-512: INT8 takes", "no bfloat16: training computes in float32 and takes"]),
+        (("avx2", "avx_vnni"), ["at most (it has AVX-VNNI"]),
+        (("avx2", "avx512f"), ["no AVX-512 VNNI: INT8 takes", "no bfloat16"]),
+        (("asimd",), ["ARM: what it lacks was not measured"]),
+    ],
+)
+def test_what_a_processor_lacks_is_said_with_what_that_costs(features, words):
+    found = instructions_finding(Processor("A", 2, features))
+    assert found.state is State.OK
+    for word in words:
+        assert word in found.value
+
+
+def test_a_processor_that_is_older_than_all_that_was_tried_is_a_warning():
+    assert instructions_finding(Processor("A", 2, ())).state is State.WARN
+
+
+def test_the_costs_that_are_told_are_those_of_the_results_file():
+    measured = json.loads((RESULTS / "amd-epyc-2-cores" / "instructions.json").read_text())["levels"]
+    times = {level: values["ms"] for level, values in measured.items()}
+    whole = times["avx512-bf16"]
+    assert round(times["avx2"]["int8"] / whole["int8"], 1) == doctor.INT8_WITHOUT_AVX512
+    assert round(times["avx512"]["int8"] / whole["int8"], 1) == doctor.INT8_WITHOUT_VNNI
+    assert round(whole["step_float32"] / whole["step_bfloat16"], 1) == doctor.TRAINING_WITHOUT_BF16
 
 
 def test_a_gpu_is_optional_but_a_broken_one_is_a_warning():

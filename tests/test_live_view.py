@@ -145,3 +145,13 @@ def test_the_summary_names_what_was_not_saved():
     text = run_summary(RunTally(), counters, "r")
     assert "9 verdicts NOT RECORDED, 2 pictures skipped" in text
     assert "closed: 9 verdicts and 2 pictures not saved (x)" in text
+
+
+def test_a_view_that_cannot_be_drawn_says_so_instead_of_standing_still(monkeypatch):
+    from rich.console import Console
+
+    out = io.StringIO()
+    view = LiveView(TITLE, RunCounters(), RunTally(), 50, Console(file=out, force_terminal=True, width=100))
+    monkeypatch.setattr(view, "render", lambda: 1 / 0)
+    wait_for(lambda: "the view cannot be drawn: ZeroDivisionError" in out.getvalue())
+    view.close()

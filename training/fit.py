@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from edge.manifest import TrainingRecord
 from edge.picture_reader import PLAIN, PictureReader
 from training.defects import PRESETS
 from training.optimise import Progress, Training
+from training.pace import Pace, arithmetic_for
 from training.pictures import CURVES, SHEET, draw_curves, draw_sheet
 from training.preparation import Recipe as Recipe
 from training.preparation import pictures_from_fields as pictures_from_fields
 from training.preparation import prepare
 from training.run_files import Resumable, Run, finished_run, signature_sha256, store_run
 from training.selection import SELECTION_RULE, choose_score
+from training.time_budget import TimeBudget
 
 
 def fit(
@@ -28,40 +31,50 @@ def fit(
     recipe: Recipe,
     *,
     fresh: bool = False,
+    budget: TimeBudget | None = None,
+    pace: Pace | None = None,
     progress: Progress = lambda done, total, shown: None,
     notice: Callable[[str], None] = lambda text: None,
+    doing: Callable[[str], AbstractContextManager[None]] = lambda text: nullcontext(),
     reader: PictureReader = PLAIN,
 ) -> Run:
-    """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same machine, same result.
+    """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same arithmetic, same result.
 
     A run that was interrupted goes on from its last saved state, and one that is finished is given back, unless
-    `fresh`. Raises UsageError for bad data, an option the method does not have, a loss that is not finite or too little
-    memory.
+    `fresh`. budget: time that training keeps to. pace: of this machine, where it has been measured. Raises UsageError
+    for bad data, an option the method does not have, a loss that is not finite or too little memory.
     """
     started = time.monotonic()
-    made = prepare(data, run_directory, recipe, notice, reader)
+    with doing(f"reading the pictures of good parts in {data}"):
+        made = prepare(data, run_directory, recipe, notice, reader)
     learner, batches = made.learner, made.batches
     signature = made.signature(recipe)
     if not fresh and (finished := finished_run(run_directory, signature)) is not None:
         notice(f"the run in {run_directory} is finished (--fresh starts anew)")
         return finished
     run_directory.mkdir(parents=True, exist_ok=True)
-    training = Training(learner, made.stages, batches, made.held_out, progress, notice)
+    training = Training(learner, made.stages, batches, made.held_out, progress, notice, budget=budget)
     resumable = Resumable(run_directory, signature)
     if not fresh and resumable.restore(training):
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
+        notice(training.arithmetic.text())
+    else:
+        with doing("trying which numbers are fast here"):
+            training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
+        notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
     judged_by = recipe.defects or f"judging_{made.design.layout}"
     preset, crop_share = PRESETS[judged_by], (batches.crop / made.size) ** 2
     if recipe.smallest_defect is not None:
         preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
-    choice = choose_score(
-        learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
-        batches.crop,
-    )  # fmt: skip
-    draw_curves(training.curves.values, run_directory / CURVES)
-    draw_sheet(*choice.examples, run_directory / SHEET)
+    with doing(f"choosing how to score, of {len(made.candidates)} ways"):
+        choice = choose_score(
+            learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
+            batches.crop,
+        )  # fmt: skip
+        draw_curves(training.curves.values, run_directory / CURVES)
+        draw_sheet(*choice.examples, run_directory / SHEET)
     run = Run(
         method=recipe.method,
         variant=recipe.variant,
@@ -92,6 +105,7 @@ def fit(
         candidates=choice.auroc,
         curves=training.curves.values,
         seconds=round(time.monotonic() - started, 1),
+        arithmetic=training.arithmetic,
         signature_sha256=signature_sha256(signature),
     )
     store_run(run_directory, run, learner.network)

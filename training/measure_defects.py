@@ -20,6 +20,7 @@ import torch
 
 from edge.normals import read_normals
 from edge.preprocess import Preprocess
+from training.arithmetic import Arithmetic, of_gpu
 from training.defects import PRESETS, DefectGenerator
 from training.fit import pictures_from_fields
 from training.methods import find_method
@@ -57,8 +58,10 @@ def measure(data: Path, device: str, rounds: int, names: Sequence[str]) -> dict[
     learner = find_method(_METHOD, _VARIANT).learner(Design(_VARIANT)).to(device).train()
     optimiser = torch.optim.AdamW(learner.parameters(), stage.learning_rate)
 
+    arithmetic = of_gpu(torch.cuda.get_device_capability()) if device == "cuda" else Arithmetic()
+
     def step() -> None:
-        with torch.autocast(device, torch.bfloat16):
+        with arithmetic.autocast(device):
             loss = learner.losses(stage, Batch(clean, clean, torch.zeros_like(clean[:, :1])), 0.0)["total"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -5,32 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge.errors import UsageError
+from training.arithmetic import Arithmetic
 from training.augmentation import cropped, mirrored, vary, with_sensor_noise
 from training.defects import PRESETS, DefectGenerator
 from training.methods.base import Batch, Layout, Learner, Stage
+from training.optimiser import Optimiser, State
 from training.threads import one_thread
+from training.time_budget import TimeBudget
 
-_WEIGHT_DECAY = 1e-4
 _AVERAGE_DECAY = 0.99
-_LARGEST_GRADIENT = 5.0
-# in a row, before the run is given up
-_SKIPPED_STEPS = 10
 # validation per stage, and how many in a row may bring nothing before the stage ends
 _CHECKS, _PATIENCE = 10, 4
 _VALIDATION_PICTURES = 32
 # points kept of each loss curve of a stage
 _CURVE_POINTS = 500
+# steps between two looks at the time that is left
+_LOOK_EVERY = 5
 
 # done steps, all steps, what to show of the stage and its losses
 Progress = Callable[[int, int, str], None]
-State = dict[str, Any]
 
 
 @dataclass
@@ -117,7 +116,10 @@ class BatchSource:
 
 
 class Training:
-    """One run through a learner's stages, from wherever its state says."""
+    """One run through a learner's stages, from wherever its state says.
+
+    arithmetic: a state that is loaded brings its own. budget: stages get fewer steps when the time is short.
+    """
 
     def __init__(
         self,
@@ -127,9 +129,15 @@ class Training:
         held_out: Tensor,
         progress: Progress,
         notice: Callable[[str], None],
+        arithmetic: Arithmetic | None = None,
+        budget: TimeBudget | None = None,
     ) -> None:
         self.learner, self.stages, self.batches = learner, stages, batches
         self.curves = Curves()
+        self.arithmetic = arithmetic or Arithmetic()
+        self._budget = budget
+        # steps of each stage: its own, or what there is time for
+        self._planned = [stage.steps for stage in stages]
         self._held_out = held_out
         self._progress, self._notice = progress, notice
         self._halved = False
@@ -140,13 +148,14 @@ class Training:
     @property
     def steps(self) -> int:
         """Optimiser steps of all stages that ran, run or are still to come."""
-        return sum(stage.steps for index, stage in enumerate(self.stages) if self._takes_place(index))
+        return sum(steps for index, steps in enumerate(self._planned) if self._takes_place(index))
 
     def run(self, save: Callable[[], None]) -> None:
         """To the end of the last stage; `save` is offered between steps and decides itself whether it is time.
 
         Raises UsageError when a loss is not finite, or when half the batch does not fit into memory either.
         """
+        self.learner.to(memory_format=self.arithmetic.memory_format)  # type: ignore[call-overload]
         while self._stage_index < len(self.stages):
             stage = self.stages[self._stage_index]
             if self._tools is None and not self.learner.applies(stage):
@@ -155,7 +164,7 @@ class Training:
                 continue
             if self._tools is None:
                 self.learner.prepare(stage)
-                self._tools = _StageTools(self.learner, stage)
+                self._tools = _StageTools(self.learner, stage, self.arithmetic)
             self._run_stage(stage, self._tools, save)
             self._tools.hand_on(stage)
             self._tools = None
@@ -174,6 +183,9 @@ class Training:
             "step": self._step,
             "left_out": self._left_out,
             "halved": self._halved,
+            "arithmetic": asdict(self.arithmetic),
+            "planned": self._planned,
+            "spent_s": None if self._budget is None else self._budget.spent_s,
             "learner": self.learner.state_dict(),
             "tools": None if self._tools is None else self._tools.state(),
             "batches": self.batches.state(),
@@ -184,43 +196,62 @@ class Training:
     def load_state(self, state: State) -> None:
         self._stage_index, self._step, self._halved = state["stage"], state["step"], state["halved"]
         self._left_out = state["left_out"]
+        self.arithmetic, self._planned = Arithmetic(**state["arithmetic"]), state["planned"]
+        if self._budget is not None and state["spent_s"] is not None:
+            self._budget.spend(state["spent_s"])
         self.learner.load_state_dict(state["learner"])
         if state["tools"] is not None:
-            self._tools = _StageTools(self.learner, self.stages[self._stage_index])
+            self._tools = _StageTools(self.learner, self.stages[self._stage_index], self.arithmetic)
             self._tools.load_state(state["tools"])
         self.batches.load_state(state["batches"])
         torch.set_rng_state(state["torch"])
         self.curves.values = state["curves"]
 
     def _run_stage(self, stage: Stage, tools: _StageTools, save: Callable[[], None]) -> None:
-        learner, total = self.learner, self.steps
-        before = sum(self.stages[index].steps for index in range(self._stage_index) if self._takes_place(index))
-        interval = max(1, stage.steps // _CHECKS)
+        learner, index = self.learner, self._stage_index
         learner.train()
-        while self._step < stage.steps:
+        self._plan()
+        while self._step < self._planned[index]:
+            started = 0.0 if self._budget is None else self._budget.spent_s
             losses = self._try_step(stage, tools)
             self._step += 1
-            if self._step % max(1, stage.steps // _CURVE_POINTS) == 0 or self._step == stage.steps:
+            if self._budget is not None:
+                self._budget.note(stage, self._budget.spent_s - started)
+                if self._step % _LOOK_EVERY == 0:
+                    self._plan()
+            ends = self._step == self._planned[index]
+            if self._step % max(1, self._planned[index] // _CURVE_POINTS) == 0 or ends:
                 for name, value in losses.items():
                     self.curves.add(stage.name, name, self._step, value)
             shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            self._progress(before + self._step, total, f"{stage.name}  {shown}")
-            if stage.keep_best and (self._step % interval == 0 or self._step == stage.steps):
+            before = sum(self._planned[other] for other in range(index) if self._takes_place(other))
+            self._progress(before + self._step, self.steps, f"{stage.name}  {shown}")
+            if stage.keep_best and (self._step % max(1, self._planned[index] // _CHECKS) == 0 or ends):
                 validation = self._validation_loss(stage, tools)
                 self.curves.add(stage.name, "validation", self._step, validation)
                 if tools.enough(validation):
                     self._notice(
-                        f"{stage.name} ended after {self._step} of {stage.steps} steps: validation stood still"
+                        f"{stage.name} ended after {self._step} of {self._planned[index]} steps: validation stood still"
                     )
                     break
             save()
+
+    def _plan(self) -> None:
+        """Give the stage that runs, and those that come, as many steps as there is time for."""
+        if self._budget is None:
+            return
+        coming = [index for index in range(self._stage_index, len(self.stages)) if self._takes_place(index)]
+        share = self._budget.share_of([self.stages[index] for index in coming], self._step)
+        for index in coming:
+            self._planned[index] = max(1, round(share * self.stages[index].steps))
+        self._planned[self._stage_index] = max(self._step, self._planned[self._stage_index])
 
     def _try_step(self, stage: Stage, tools: _StageTools) -> dict[str, float]:
         while True:
             try:
                 return self._one_step(stage, tools)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if self._halved:
                     raise UsageError(
@@ -238,23 +269,25 @@ class Training:
         return max(2, stage.batch // 2) if self._halved else stage.batch
 
     def _one_step(self, stage: Stage, tools: _StageTools) -> dict[str, float]:
-        batch, share = self.batches.draw(stage, self._batch(stage)), self._step / stage.steps
+        batch = self.batches.draw(stage, self._batch(stage)).laid_out(self.arithmetic.memory_format)
+        planned = self._planned[self._stage_index]
+        share = self._step / planned
         device = batch.clean.device.type
         shown: dict[str, float] = {}
         if tools.adversary is not None:
-            with torch.autocast(device, torch.bfloat16):
+            with self.arithmetic.autocast(device):
                 losses = self.learner.adversary_losses(stage, batch, share)
-            tools.adversary.step(losses["total"])
+            tools.adversary.step(losses["total"], share)
             shown |= {f"adversary {name}": float(value.detach()) for name, value in losses.items()}
-        with torch.autocast(device, torch.bfloat16):
+        with self.arithmetic.autocast(device):
             losses = self.learner.losses(stage, batch, share)
         shown |= {name: float(value.detach()) for name, value in losses.items()}
         if not math.isfinite(shown["total"]):
             raise UsageError(
-                f"the loss became {shown['total']} at step {self._step} of {stage.steps} of {stage.name}",
+                f"the loss became {shown['total']} at step {self._step} of {planned} of {stage.name}",
                 fix="run again with another --seed; if it recurs, look for damaged pictures in the data",
             )
-        tools.main.step(losses["total"])
+        tools.main.step(losses["total"], share)
         tools.update_average()
         return shown
 
@@ -266,61 +299,25 @@ class Training:
         chosen = torch.arange(_VALIDATION_PICTURES) % self._held_out.shape[0]
         with one_thread():
             batch = source.defective(source.cut(self._held_out[chosen.to(self._held_out.device)]), stage)
+        batch = batch.laid_out(self.arithmetic.memory_format)
         self.learner.eval()
-        with tools.averaged_weights(), torch.no_grad(), torch.autocast(batch.clean.device.type, torch.bfloat16):
+        with tools.averaged_weights(), torch.no_grad(), self.arithmetic.autocast(batch.clean.device.type):
             value = float(self.learner.validation_loss(stage, batch))
         self.learner.train()
         return value
 
 
-class _Optimiser:
-    """AdamW with one warm-up and cosine decay over a stage; gradients are clipped, those not finite are left out."""
-
-    def __init__(self, groups: list[dict[str, Any]], stage: Stage, betas: tuple[float, float] = (0.9, 0.999)) -> None:
-        rates = [stage.learning_rate * group.get("scale", 1.0) for group in groups]
-        parameters = [{"params": group["params"], "lr": rate} for group, rate in zip(groups, rates, strict=True)]
-        self._parameters = [parameter for group in groups for parameter in group["params"]]
-        self._skipped = 0
-        self._adam = torch.optim.AdamW(parameters, stage.learning_rate, betas, weight_decay=_WEIGHT_DECAY)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._adam, rates, max(2, stage.steps), pct_start=0.1, cycle_momentum=False
-        )
-
-    def step(self, loss: Tensor) -> None:
-        self._adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, _LARGEST_GRADIENT))
-        self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
-        if self._skipped > _SKIPPED_STEPS:
-            raise UsageError(
-                f"the gradient was not finite {self._skipped} steps in a row",
-                fix="run again with another --seed; if it recurs, look for damaged pictures in the data",
-            )
-        # bfloat16 kernels of some processors return a NaN now and then; one would spoil every weight
-        if not self._skipped:
-            self._adam.step()
-        # one more call than steps would raise; the last step of a stage needs no next rate
-        if self._schedule.last_epoch < self._schedule.total_steps - 1:
-            self._schedule.step()
-
-    def state(self) -> State:
-        return {"adam": self._adam.state_dict(), "schedule": self._schedule.state_dict()}
-
-    def load_state(self, state: State) -> None:
-        self._adam.load_state_dict(state["adam"])
-        self._schedule.load_state_dict(state["schedule"])
-
-
 class _StageTools:
     """Optimisers, weight average and best weights of the stage that runs."""
 
-    def __init__(self, learner: Learner, stage: Stage) -> None:
+    def __init__(self, learner: Learner, stage: Stage, arithmetic: Arithmetic) -> None:
         learner.set_up(stage)
         self._learner = learner
-        self.main = _Optimiser(learner.parameter_groups(stage), stage)
+        scaled = arithmetic.needs_scaling
+        self.main = Optimiser(learner.parameter_groups(stage), stage, scaled=scaled)
         adversary = learner.adversary_parameters(stage)
         # the usual betas of adversaries: a long memory of gradients makes the two chase each other
-        self.adversary = _Optimiser([{"params": adversary}], stage, (0.5, 0.999)) if adversary else None
+        self.adversary = Optimiser([{"params": adversary}], stage, (0.5, 0.999), scaled) if adversary else None
         self._average = _weights(learner) if stage.averaged else None
         self._updates = 0
         self._best: dict[str, Tensor] | None = None
@@ -403,6 +400,6 @@ def _set_weights(learner: Learner, weights: dict[str, Tensor]) -> None:
         live[name].copy_(value)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
     words = str(error).lower()
     return "out of memory" in words or "not enough memory" in words or "can't allocate memory" in words

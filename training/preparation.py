@@ -37,7 +37,7 @@ class Recipe:
     layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
     of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter. field: side of
     the inspected field in pixels, None: the variant's own. defects: preset of artificial defects in place of the
-    method's.
+    method's. minutes: in which all must be done, None: as long as it takes.
     """
 
     method: str
@@ -52,13 +52,17 @@ class Recipe:
     align: AlignSettings = field(default_factory=AlignSettings)
     field: int | None = None
     defects: str | None = None
+    minutes: float | None = None
     rectangle: tuple[int, int, int, int] | None = None
     polygon: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything a run needs, on its device. held_out: (n, 3, s, s) in 0..1; held_out_parts: who they are."""
+    """Everything a run needs, on its device. held_out: (n, 3, s, s) in 0..1; held_out_parts: who they are.
+
+    build: makes learner and batches once more, on the same parts; takes the run's folder and who is told.
+    """
 
     design: Design
     size: int
@@ -72,6 +76,7 @@ class Prepared:
     weak: WeakAnomalies
     rules: Path | None
     align: AlignSpec | None
+    build: Callable[[Path, Callable[[str], None]], tuple[Learner, BatchSource]]
 
     def signature(self, recipe: Recipe) -> dict[str, Any]:
         """What makes two runs the same run."""
@@ -110,24 +115,28 @@ def prepare(
     design = Design(recipe.variant, layout, recipe.ablations)
     candidates = _candidates(method, side, layout, recipe.blend)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(recipe.seed)
-    learner = method.learner(design).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
     # what a field bends by would set straight lines of a crop rippling
     bend = plan.bend if side == plan.size else 0.0
-    batches = BatchSource(
-        pictures_from_fields(trained_on.fields).to(device), roi, bend, layout, recipe.seed,
-        _textures(data, plan.size, device, reader), plan.size,
+    seen, kept, parts_known = (
+        pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
     )  # fmt: skip
-    kept = pictures_from_fields(held_out.fields).to(device)
-    learner.attach(
-        TrainingData(
-            normals=batches.normals, held_out=kept, weak=pictures_from_fields(weak.fields).to(device),
-            kinds=weak.kinds, roi=roi, rules=rules, random=batches.random,
-            vary=batches.vary, set_bank=batches.set_bank, run_directory=run_directory, notice=notice,
-            crop=plan.size,
-        )
-    )  # fmt: skip
+    textures = _textures(data, plan.size, device, reader)
+
+    def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
+        torch.manual_seed(recipe.seed)
+        learner = method.learner(design).to(device)
+        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, plan.size)
+        learner.attach(
+            TrainingData(
+                normals=batches.normals, held_out=kept, weak=parts_known, kinds=weak.kinds, roi=roi, rules=rules,
+                random=batches.random, vary=batches.vary, set_bank=batches.set_bank, run_directory=directory,
+                notice=notice, crop=plan.size,
+            )
+        )  # fmt: skip
+        return learner, batches
+
+    learner, batches = build(run_directory, notice)
     stages = tuple(_with_defects(stage, recipe.defects) for stage in plan.stages if learner.applies(stage))
     if recipe.steps is not None:
         stages = _shortened(stages, recipe.steps)
@@ -144,6 +153,7 @@ def prepare(
         weak=weak,
         rules=rules,
         align=preprocess.align,
+        build=build,
     )
 
 

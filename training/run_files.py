@@ -17,11 +17,15 @@ from torch import nn
 from edge.errors import UsageError
 from edge.manifest import AlignSpec, ScoreSpec, TrainingRecord
 from edge.whole_file import write_whole
+from training.arithmetic import Arithmetic
 from training.methods import find_method
 from training.methods.base import Design, Layout
-from training.optimise import State, Training
+from training.optimise import Training
+from training.optimiser import State
 
 CHECKPOINT, RECORD, RESUME = "checkpoint.pt", "run.json", "resume.pt"
+# of the resume state; one of another format starts the run anew
+_FORMAT = 2
 # what an interruption costs, at most
 _SAVE_EVERY_S = 20.0
 
@@ -31,7 +35,7 @@ class Run:
     """A finished training run, as stored in run.json beside its checkpoint.
 
     candidates: AUROC of every score path considered. curves: stage → loss → [[step, value], ...].
-    signature_sha256: of what makes another run the same run.
+    signature_sha256: of what makes another run the same run. arithmetic: what it was trained in, None: not known.
     """
 
     method: str
@@ -50,6 +54,7 @@ class Run:
     curves: dict[str, dict[str, list[list[float]]]]
     seconds: float
     signature_sha256: str = ""
+    arithmetic: Arithmetic | None = None
 
     @property
     def design(self) -> Design:
@@ -75,6 +80,8 @@ def load_run(directory: Path) -> tuple[Run, nn.Module]:
         values["training"] = TrainingRecord.model_validate(values["training"])
         # runs from before alignment have none
         values["align"] = None if values.get("align") is None else AlignSpec.model_validate(values["align"])
+        arithmetic = values.get("arithmetic")
+        values["arithmetic"] = None if arithmetic is None else Arithmetic(**arithmetic)
         for name in ("rectangle", "ablations", "trained_on", "weak_on"):
             values[name] = None if values[name] is None else tuple(values[name])
         if values["polygon"] is not None:
@@ -125,7 +132,7 @@ class Resumable:
         # a damaged file, or one of another version of torch: the run starts anew
         except (OSError, RuntimeError, ValueError, EOFError, KeyError):
             return False
-        if kept.get("signature") != self._signature:
+        if kept.get("signature") != self._signature or kept.get("format") != _FORMAT:
             return False
         training.load_state(kept["training"])
         return True
@@ -135,6 +142,6 @@ class Resumable:
         if self._clock() - self._saved < _SAVE_EVERY_S:
             return
         buffer = io.BytesIO()
-        torch.save({"signature": self._signature, "training": training.state()}, buffer)
+        torch.save({"format": _FORMAT, "signature": self._signature, "training": training.state()}, buffer)
         write_whole(self._file, buffer.getvalue())
         self._saved = self._clock()

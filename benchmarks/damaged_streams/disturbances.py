@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 # what transports, drivers and senders do
 TRANSPORT_DAMAGES = ("cut", "cut_with_end", "zeroed", "empty", "other_size")
-# bytes inside the compressed data that are others, or gone without anyone saying so: a code that stays valid tells nobody
+# bytes in the compressed data that are others, or gone without anyone saying so: a code that stays valid tells nobody
 BYTE_DAMAGES = ("garbled", "shortened")
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.damaged_streams.mjpeg_camera PARTS.npy TRUTH.jsonl SEED SHARE DAMAGES
 
-Prints its port. SHARE of the pictures are damaged; DAMAGES: transport or bytes. Every connection sees a seed of its own.
+Prints its port. SHARE of the pictures are damaged; DAMAGES: transport or bytes. Each connection has a seed of its own.
 """
 
 from __future__ import annotations

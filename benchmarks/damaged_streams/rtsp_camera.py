@@ -38,7 +38,8 @@ PICTURES_PER_PART = 4
 SMALL_SHARE = 0.1
 PACKED = (
     "( appsrc name=pictures is-live=true format=time do-timestamp=true "
-    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay pt=96 config-interval=-1 ! identity name=pay0 )"
+    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay pt=96 config-interval=-1 "
+    "! identity name=pay0 )"
 )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from edge.camera_address import warn_if_others_can_read
 from edge.cli.parser import parse
 from edge.cli.process_end import ProcessEnd
+from edge.cli.progress import silence
 from edge.cli.standard_streams import StandardStreams, take_streams
 from edge.cli.stop_signals import stop_signals
 from edge.config import Settings, load_settings
@@ -153,7 +154,9 @@ def _run(options: argparse.Namespace) -> int:
     _choose_camera(options, settings)
     _prepare_capture(settings)
     module, function = _ROOMS[options.command]
-    code: int = getattr(importlib.import_module(f"edge.cli.{module}"), function)(options, settings)
+    command = getattr(importlib.import_module(f"edge.cli.{module}"), function)
+    with silence(getattr(options, "json", False)):
+        code: int = command(options, settings)
     return code
 
 

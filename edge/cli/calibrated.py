@@ -19,7 +19,7 @@ from edge.bundle import CPU, Calibration, calibration_key, sha256_of
 from edge.cli.engine_line import EngineLine
 from edge.cli.good_parts import GoodParts, spread
 from edge.cli.optional import needs
-from edge.cli.progress import say
+from edge.cli.progress import say, working
 from edge.cli.quantised import Networks
 from edge.cli.specimens import ALTERED, HELD_OUT, Specimens, ng_scores
 from edge.config import Settings
@@ -108,15 +108,17 @@ class Line:
     @property
     def specimens(self) -> Specimens:
         if self._specimens is None:
-            self._specimens = Specimens(self.parts, None, *self._size)
+            with working("drawing defects for the gate"):
+                self._specimens = Specimens(self.parts, None, *self._size)
         return self._specimens
 
     def made(self, precision: str, model: bytes) -> Made:
         """Open a network and fit its statistics, and thresholds on the same parts; `complete` judges the others."""
         bundle, threads = self.parts.bundle, self.settings.inspection.threads
-        network = open_network(self.backend, model, bundle.manifest, threads)
-        fitting = self._fitting(network)
-        network.close()
+        with working(f"{precision}: statistics of good parts"):
+            network = open_network(self.backend, model, bundle.manifest, threads)
+            fitting = self._fitting(network)
+            network.close()
         calibration = self._calibration(fitting, sha256_of(model))
         (opened,) = calibrated_backends(self.backend, model, bundle.manifest, bundle.preprocess, calibration, threads)
         return Made(precision, model, *self._running(opened, calibration, calibration.threshold), fitting)
@@ -140,11 +142,12 @@ class Line:
         if made.complete:
             return
         if made.fitting is not None and made.model is not None:
-            network = open_network(
-                self.backend, made.model, self.parts.bundle.manifest, self.settings.inspection.threads
-            )
-            made.fitting.judge(network, self._later(made.fitting))
-            network.close()
+            with working(f"{made.precision}: threshold of good parts"):
+                network = open_network(
+                    self.backend, made.model, self.parts.bundle.manifest, self.settings.inspection.threads
+                )
+                made.fitting.judge(network, self._later(made.fitting))
+                network.close()
             fitted = self._calibration(made.fitting, made.calibration.engine_sha256)
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
         made.judge.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
@@ -223,7 +226,9 @@ def _descended(line: Line, reference: Made, target: str, make: Callable[[Rung], 
         if rung == "fp32" and target == TARGET:
             return ladder.Attempt(reference, reference.calibration.engine_sha256, ())  # type: ignore[no-any-return]
         made = make(rung)
-        replayed = replaying.replay(line.specimens, reference.judge, made.judge)
+        specimens = line.specimens
+        with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
+            replayed = replaying.replay(specimens, reference.judge, made.judge)
         report = gating.gate_report(
             replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=target,
             rung=rung, defects=line.specimens.defects, created_utc=now_utc(),

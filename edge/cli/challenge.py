@@ -18,6 +18,7 @@ from edge.challenge import Challenge, Kind, Shown, challenged
 from edge.challenge_records import latest_challenges, save_challenge, trend_lines
 from edge.cli.inspect_line import live_bundle, make_inspector, opened_capture
 from edge.cli.pictures import reader_of
+from edge.cli.progress import working
 from edge.cli.readiness import RUN_IT, why_not_ready
 from edge.config import Settings
 from edge.counters import RunCounters
@@ -56,13 +57,15 @@ def challenge(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _judged(options: argparse.Namespace, settings: Settings, bundle: ModelBundle, pictures: Path | None) -> Challenge:
-    inspector = make_inspector(bundle, settings)
+    with working("loading the model, and making it ready for this processor"):
+        inspector = make_inspector(bundle, settings)
     seeded, area = settings.challenge.seeded_defects, settings.challenge.seeded_area_percent / 100
     # the capture's own name, in which an address has no password
     looks, sources = [], [] if pictures is None else [str(pictures)]
     parts = _picture_parts(pictures, reader_of(options, settings))
     if options.camera is not None:
-        capture = opened_capture(options.camera, settings, RunCounters())
+        with working("waiting for the camera to answer"):
+            capture = opened_capture(options.camera, settings, RunCounters())
         sources.append(capture.name)
         parts = chain(_camera_parts(capture, options.frames), parts)
     for shown in challenged(inspector, parts, seeded, area):

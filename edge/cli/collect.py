@@ -12,7 +12,7 @@ from edge.camera import open_source
 from edge.capture import Capture
 from edge.cli.keyboard import Keyboard, tell_keys
 from edge.cli.optional import needs
-from edge.cli.progress import say
+from edge.cli.progress import say, working
 from edge.cli.regions import region_of_interest
 from edge.cli.sample_folder import SampleFolder
 from edge.config import Settings
@@ -155,7 +155,10 @@ def collect_files(collection: Collection, camera: str, settings: Settings, takin
 
 def collect_live(collection: Collection, camera: str, settings: Settings, taking: Taking, keyboard: Keyboard) -> None:
     """Pictures of a live source until there are enough, or a person says so; raises Stopped."""
-    capture = Capture(lambda: open_source(camera, settings.camera), settings.camera, settings.freshness, RunCounters())
+    with working("waiting for the camera to answer"):
+        capture = Capture(
+            lambda: open_source(camera, settings.camera), settings.camera, settings.freshness, RunCounters()
+        )
     try:
         _Live(collection, taking, keyboard).run(_frames(capture))
     finally:

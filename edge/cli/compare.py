@@ -14,7 +14,7 @@ from edge.cli import make_bundle
 from edge.cli.optional import needs
 from edge.cli.parser import parse
 from edge.cli.pictures import reader_of
-from edge.cli.progress import progress_bar, say
+from edge.cli.progress import progress_bar, say, working
 from edge.config import Settings
 from edge.datatypes import U8
 from edge.errors import UsageError
@@ -43,7 +43,8 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
     needs("benchmarks.labelled", "train").list_test_pictures(options.data, reader_of(options, settings))
     methods = _methods(options.methods, options.variant)
     settings = make_bundle.on_the_processor(settings)
-    parts = list(read_normals(options.data, reader_of(options, settings)))
+    with working(f"reading the pictures of good parts in {options.data}"):
+        parts = list(read_normals(options.data, reader_of(options, settings)))
     bundles = {
         method: [_bundle_of(options, settings, method, seed, parts) for seed in options.seeds] for method in methods
     }
@@ -162,15 +163,16 @@ class _Bench:
         trial = self._trial(self._trained_on[fitting.seed])
         found = package.baselines_for(self._options.data, self._preprocess)
         for done, baseline in enumerate(found, 1):
-            observed, figures = package.evaluate_baseline(
-                baseline,
-                normals,
-                self._options.data,
-                self._preprocess,
-                fitting,
-                self._seen(None),
-                reader=self._reader,
-            )
+            with working(f"measuring without a network: {baseline.name}"):
+                observed, figures = package.evaluate_baseline(
+                    baseline,
+                    normals,
+                    self._options.data,
+                    self._preprocess,
+                    fitting,
+                    self._seen(None),
+                    reader=self._reader,
+                )
             say(f"measured without a network: {baseline.name} ({done}/{len(found)})")
             if baseline.needs_reference:
                 artificial: tuple[float, ...] = ()

@@ -15,7 +15,7 @@ from edge.cli.engine_line import EngineLine, build_options
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.pictures import reader_of
-from edge.cli.progress import say
+from edge.cli.progress import say, working
 from edge.cli.quantised import Quantiser, networks_of
 from edge.cli.regions import region_of_interest
 from edge.cli.signed_version import wait_for_signature
@@ -127,10 +127,14 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
     judges = []
     for name, backend, where in (("fp32", reference, CPU), (precision, inspection.backend, target)):
         calibration = bundle.calibration(name, target=where)
-        opened = open_backend(bundle, backend, name, inspection.threads, engines=inspection.engines_folder)
+        with working(f"loading the {name} model, and making it ready for this processor"):
+            opened = open_backend(bundle, backend, name, inspection.threads, engines=inspection.engines_folder)
         judges.append(replaying.Judge(opened, calibration.threshold))
-    specimens = Specimens(good_parts(bundle, options.data, HELD_OUT, reader_of(options, settings)), options.ng)
-    replayed = replaying.replay(specimens, *judges)
+    parts = good_parts(bundle, options.data, HELD_OUT, reader_of(options, settings))
+    with working("drawing defects for the gate"):
+        specimens = Specimens(parts, options.ng)
+    with working(f"gate: judging good and defective parts in fp32 and in {precision}"):
+        replayed = replaying.replay(specimens, *judges)
     report = gating.gate_report(
         replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=target, rung=precision,
         defects=specimens.defects, created_utc=now_utc(),

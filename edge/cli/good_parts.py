@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.bundle import ModelBundle
+from edge.cli.progress import working
 from edge.datatypes import F32, U8
 from edge.drift.measures import PictureMeasures, measure
 from edge.drift.reference import DRAWN_ON, reference_from_measures
@@ -140,8 +141,9 @@ def good_parts(
     when the line would judge less than half of them.
     """
     parts = GoodParts(bundle, reader, check)
-    for part in _first_held_out(read_normals(data, reader), parts, most_held_out):
-        parts.add(part.path, part.picture, part.sha256)
+    with working(f"reading the pictures of good parts in {data}"):
+        for part in _first_held_out(read_normals(data, reader), parts, most_held_out):
+            parts.add(part.path, part.picture, part.sha256)
     return parts
 
 

@@ -18,7 +18,9 @@ from edge.bundle_watch import BundleWatch
 from edge.camera import names_files, open_source
 from edge.capture import Capture
 from edge.cli import INTERRUPTED, UNRECORDED
+from edge.cli.parts import supply_of
 from edge.cli.process_end import leave
+from edge.cli.progress import working
 from edge.cli.readiness import readiness_watch, require_challenge
 from edge.cli.regions import region_of_interest
 from edge.cli.stop_signals import StopRequests, stop_requests
@@ -48,11 +50,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Inspect until the source ends, a limit is reached or a signal comes; 0, 130 after a signal, 5 when verdicts are
     neither on record nor delivered as they should be."""
     bundle = live_bundle(settings)
-    lineup = Lineup(make_inspectors(bundle, settings, inspectors_for(options, settings)))
+    with working("loading the model, and making it ready for this processor"):
+        lineup = Lineup(make_inspectors(bundle, settings, inspectors_for(options, settings)))
     inspector = lineup.inspectors[0]
     counters, tally = RunCounters(), RunTally()
     require_challenge(bundle, inspector.backend.engine_sha256, options.camera, settings)
-    capture = opened_capture(options.camera, settings, counters)
+    with working("waiting for the camera to answer"):
+        capture = opened_capture(options.camera, settings, counters)
     info = run_info(bundle, inspector, capture.name, settings)
     title = ViewTitle(info.source, bundle.manifest.product, f"{info.backend} {info.precision}")
     with stop_requests() as requests:
@@ -77,7 +81,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         sinks.append(watch)
         try:
             finished = run_loop(
-                capture,
+                supply_of(capture, options.camera, settings, bundle, counters),
                 lineup,
                 sinks,
                 settings,

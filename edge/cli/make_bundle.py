@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from edge.cli.deploy import calibrate, quantize
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.pictures import reader_of
-from edge.cli.progress import progress_bar, say
+from edge.cli.progress import progress_bar, say, working
 from edge.cli.regions import region_of_interest
 from edge.cli.specimens import held_out_images
 from edge.config import Settings
@@ -25,10 +26,13 @@ from edge.storable import storable
 from edge.versions import prepare_directory, write_bundle
 
 if TYPE_CHECKING:
+    from edge.cli.teach_time import Planned
     from training.preparation import Recipe
 
 _COMPARED_PICTURES = 8
 _CANDIDATES_SHOWN = 5
+# INT8, with its statistics and gate, takes at most as long as so many exports of the network
+_INT8_EXPORTS = 4.0
 
 
 def train(options: argparse.Namespace, settings: Settings) -> int:
@@ -43,10 +47,12 @@ def train_bundle(
     settings: Settings,
     told: Callable[[str], None] = lambda text: None,
     statistics: bytes | None = None,
+    timing: Planned | None = None,
 ) -> ModelBundle:
     """The options of `train` → a calibrated bundle; OUT changes once, at the end.
 
     told: each step begins. statistics: of the samples (calibration/sample_statistics.py), to hold later ones against.
+    timing: the time that all of it keeps to; INT8 is left out when too little of it is left.
     """
     target: Path = options.out
     settings = on_the_processor(settings)
@@ -59,9 +65,18 @@ def train_bundle(
     options.run_directory = options.run_directory or target.with_name(target.name + ".run")
     options.out = options.bundle = options.run_directory / "bundle"
     options.report, options.review, options.ng = False, None, None
+    took_s = 0.0
     for step, what in _STEPS.items():
+        if step is quantize and timing is not None and timing.budget.left_s < _INT8_EXPORTS * took_s:
+            told("no time is left to round it to INT8: it runs slower; edge-inspect quantize, then calibrate, add it")
+            continue
         told(what)
-        step(options, settings)
+        started = time.monotonic()
+        if step is fit:
+            fit(options, settings, timing)
+        else:
+            step(options, settings)
+        took_s = time.monotonic() - started
     made = load_bundle(options.out)
     parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
     if statistics is not None:
@@ -78,14 +93,15 @@ def on_the_processor(settings: Settings) -> Settings:
     return settings.model_copy(update={"inspection": settings.inspection.model_copy(update={"backend": "auto"})})
 
 
-def fit(options: argparse.Namespace, settings: Settings) -> int:
-    """Train the network and choose its score path."""
+def fit(options: argparse.Namespace, settings: Settings, timing: Planned | None = None) -> int:
+    """Train the network and choose its score path; timing: the time to keep to, and the pace of this machine."""
     training = needs("training.fit", "train")
     recipe = recipe_of(options, settings)
+    budget, pace = (None, None) if timing is None else (timing.budget, timing.pace)
     with progress_bar(f"training {options.method} {options.variant}") as advance:
         run = training.fit(
-            options.data, options.run_directory, recipe, fresh=options.fresh, progress=advance, notice=say,
-            reader=reader_of(options, settings),
+            options.data, options.run_directory, recipe, fresh=options.fresh, budget=budget, pace=pace,
+            progress=advance, notice=say, doing=working, reader=reader_of(options, settings),
         )  # fmt: skip
     say(f"trained on {run.training.n_train} good parts in {run.seconds:.0f} s, {run.training.n_heldout} held out")
     for name, value in sorted(run.candidates.items(), key=lambda item: -item[1])[:_CANDIDATES_SHOWN]:
@@ -112,6 +128,8 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         rectangle=rectangle,
         polygon=polygon,
         align=settings.align,
+        # a number of steps is kept whatever time it takes
+        minutes=vars(options).get("minutes") if options.steps is None else None,
     )
     return recipe
 
@@ -139,7 +157,8 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     if options.data is not None:
         parts = good_parts(unwritten, options.data, _COMPARED_PICTURES, reader_of(options, settings))
         shown = held_out_images(parts, _COMPARED_PICTURES)
-    model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
+    with working("writing the network as ONNX"):
+        model = needs("export.onnx_graph", "train").onnx_from_module(network, run.size, outputs, shown)
     write_bundle(options.out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
     compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"
     say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {options.out}, {compared}")

@@ -12,7 +12,7 @@ from edge.bundle import ModelBundle, load_bundle
 from edge.cli.inspect_line import bundle_path
 from edge.cli.optional import needs
 from edge.cli.pictures import reader_of
-from edge.cli.progress import progress_bar
+from edge.cli.progress import progress_bar, working
 from edge.cli.readiness import challenge_findings
 from edge.cli.tables import show
 from edge.config import Settings
@@ -48,11 +48,15 @@ def _measure(
     """What one precision says about the test pictures, and its metrics."""
     data, inspection, reader = options.data, settings.inspection, reader_of(options, settings)
     calibration = bundle.calibration(precision, target=target_of(inspection.backend))
-    backend = open_backend(bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder)
+    with working("loading the model, and making it ready for this processor"):
+        backend = open_backend(
+            bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder
+        )
     with progress_bar(f"inspecting {precision}") as advance:
         observed = accuracy.observe_bundle(bundle, backend, data, advance, reader=reader)
     budget = calibration.false_reject_budget
-    metrics = accuracy.bundle_figures(bundle, backend, observed, calibration.threshold, budget)
+    with working("working the figures out"):
+        metrics = accuracy.bundle_figures(bundle, backend, observed, calibration.threshold, budget)
     backend.close()
     return observed, {"data": data.name, "precision": precision, **metrics}
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any
 
+from edge.cli.progress import working
 from edge.errors import MissingDependency
 
 # what the modules behind each extra import, some of it only deep inside a function
@@ -20,7 +23,8 @@ def needs(module: str, extra: str) -> Any:
     """Import a module of the packages beside `edge`, naming the extra that brings what it lacks."""
     require(extra)
     try:
-        return importlib.import_module(module)
+        with working("loading the libraries") if module not in sys.modules else nullcontext():
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise _missing(str(error.name), extra) from error
 

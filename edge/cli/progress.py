@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TextIO
+
+_SAID_AFTER_S, _SAID_AGAIN_S = 1.0, 30.0
 
 
 @contextmanager
@@ -51,11 +54,52 @@ class _Lines:
             print(f"{self._title}: {done}/{total}, {left_s:.0f} s left{shown}", file=sys.stderr, flush=True)
 
 
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Say what is being done as soon as it takes a second, and every half minute how long it has taken.
+
+    Always on standard error, also while details go to a file: whoever waits must see that work goes on.
+    """
+    if _silent.get():
+        yield
+        return
+    stream, done = sys.stderr, threading.Event()
+    thread = threading.Thread(target=_tell_while, args=(text, stream, done), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _tell_while(text: str, stream: TextIO, done: threading.Event) -> None:
+    started = time.monotonic()
+    wait_s, shown = _SAID_AFTER_S, f"{text} ..."
+    # a stream that nobody reads any more must not end the work
+    with suppress(OSError, ValueError):
+        while not done.wait(wait_s):
+            print(shown, file=stream, flush=True)
+            wait_s = _SAID_AGAIN_S
+            shown = f"{text}: {time.monotonic() - started + wait_s:.0f} s so far ..."
+
+
+@contextmanager
+def silence(wanted: bool) -> Iterator[None]:
+    """Inside, `working` says nothing: what is printed is for a program."""
+    before = _silent.set(wanted)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
+
+
 def say(text: str) -> None:
     print(text, file=_details.get() or sys.stderr, flush=True)
 
 
 _details: ContextVar[TextIO | None] = ContextVar("details", default=None)
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edge.bundle import ModelBundle
 from edge.cli.good_parts import GoodParts
 from edge.cli.optional import needs
-from edge.cli.progress import progress_bar, say
+from edge.cli.progress import progress_bar, say, working
 from edge.cli.specimens import exhibits, range_images
 from edge.errors import BundleError
 
@@ -89,16 +89,19 @@ class Quantiser:
     @cached_property
     def _activations(self) -> tuple[Activations, int]:
         images = range_images(self._parts, self._most)
-        collected = needs("calibration.ranges", "export").collect_activations(self._model, images, self._threads)
+        with working("INT8: looking at what every layer makes of good parts"):
+            collected = needs("calibration.ranges", "export").collect_activations(self._model, images, self._threads)
         return collected, len(images)
 
     def chosen(self) -> Networks:
         """Try every estimator of ranges, and find the layers that INT8 hurts most."""
         manifest, threads = self._parts.bundle.manifest, self._threads
         activations, pictures = self._activations
-        shown = exhibits(self._parts)
+        with working("INT8: drawing defects to compare the ways of rounding with"):
+            shown = exhibits(self._parts)
         choose = needs("calibration.range_choice", "export").choose_ranges
-        choice = choose(self._model, manifest, activations, shown, threads)
+        with working("INT8: trying the ways of rounding"):
+            choice = choose(self._model, manifest, activations, shown, threads)
         say(f"ranges of {len(choice.ranges)} tensors on {pictures} parts: {choice.summary()}")
         with progress_bar("leaving layers out of INT8") as advance:
             sensitivity = needs("export.sensitivity", "export").find_sensitive_layers(

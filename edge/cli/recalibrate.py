@@ -22,7 +22,7 @@ from edge.cli.good_parts import good_parts
 from edge.cli.keyboard import Keyboard, at_terminal
 from edge.cli.new_samples import NewSamples, new_samples, sample_paths
 from edge.cli.optional import needs
-from edge.cli.progress import say
+from edge.cli.progress import say, working
 from edge.cli.quantised import Networks, Quantiser, networks_of
 from edge.cli.shadow_trial import passes_trial
 from edge.cli.signed_version import lacks_key, signer, wait_for_signature
@@ -213,7 +213,9 @@ def _old_against_new(
     bundle: ModelBundle, line: Line, old: Judge, new: Judge, live: Calibration, options: argparse.Namespace
 ) -> GateReport:
     gating = needs("export.gate", "cpu")
-    replayed = needs("export.replay", "cpu").replay(line.specimens, old, new)
+    specimens = line.specimens
+    with working("judging good and defective parts with the old version and the new one"):
+        replayed = needs("export.replay", "cpu").replay(specimens, old, new)
     gate = line.settings.gate
     good = sum(not part.defective for part in replayed)
     accepted = _accepted(live, line.goal, line.goal.budget)

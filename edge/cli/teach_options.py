@@ -35,7 +35,7 @@ def add_teach(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=positive,
         default=MINUTES,
-        help="time from the last sample to the bundle; training takes as many steps as fit (default: 8)",
+        help="time from the last sample to the bundle, also on a busy machine: training takes what fits (default: 8)",
     )
     parser.add_argument("--steps", type=positive_int, help="optimiser steps, whatever time they take")
     parser.add_argument("--method", choices=METHODS, default="isstad", help="default: isstad")
@@ -46,6 +46,7 @@ def add_teach(parser: argparse.ArgumentParser) -> None:
         "--smallest-defect", type=percent, metavar="PERCENT", help="smallest defect that matters, as for `train`"
     )
     parser.add_argument("--fresh", action="store_true", help="train anew, instead of going on where it was cut off")
+    parser.add_argument("--details", action="store_true", help="show the figures behind what the end says")
     parser.add_argument("--fps", type=positive, help="ask the camera for this rate")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
     add_false_reject(parser)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from edge.sinks.tally import RunTally
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
+
+log = logging.getLogger("edge.sinks")
 
 _STYLES = {
     Decision.OK: "bold white on green",
@@ -56,8 +59,9 @@ class LiveView:
         self._title = title
         self._counters = counters
         self._tally = tally
+        self._failed = False
         self._live = Live(
-            get_renderable=self.render,
+            get_renderable=self._render_safely,
             console=console or RichConsole(stderr=True),
             refresh_per_second=refresh_per_second,
             # what other parts print to standard output belongs to them, it may be JSON for a program
@@ -71,6 +75,16 @@ class LiveView:
 
     def close(self) -> None:
         self._live.stop()
+
+    def _render_safely(self) -> RenderableType:
+        """The drawing thread must not end: what it drew last would stand there as if it were still true."""
+        try:
+            return self.render()
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                log.exception("the view cannot be drawn, inspection continues; please report it")
+            return _text(f"the view cannot be drawn: {type(error).__name__}: {error}", "bold red")
 
     def render(self) -> RenderableType:
         """The picture of now, made from numbers only; called by the drawing thread."""
@@ -86,7 +100,8 @@ class LiveView:
             ("source", _text(self._title.source)),
             ("bundle", _text(f"{self._title.bundle} on {self._title.backend}   {counters.bundle_state}".strip())),
             ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
-            ("frames", _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
+            (counters.counted, _text(f"{counters.frames}   {tally.frames_per_second():.1f} per second")),
+            *((("trigger", _text(_trigger(counters))),) if counters.trigger_state else ()),
             ("verdicts", _counts(counters)),
             ("lost", _text(lost)),
             ("records", _records(counters)),
@@ -180,9 +195,10 @@ class PlainView:
             last = f"last {tally.last.decision} {tally.last.detail}, {_which(tally.last, tally, counters)}"
         alarms = "".join(f" | ALARM {alarm.what}" for alarm in counters.alarms.standing())
         return (
-            f"{counters.frames} frames, {tally.frames_per_second():.1f}/s: {counters.ok} OK{review}, {counters.ng} NG, "
-            f"{counters.invalid} INVALID, {counters.dropped} dropped | camera {counters.camera_state} | "
-            f"total p50 {p50:.1f} ms, p99 {p99:.1f} ms | records {counters.record_state} | {last}{alarms}"
+            f"{counters.frames} {counters.counted}, {tally.frames_per_second():.1f}/s: {counters.ok} OK{review}, "
+            f"{counters.ng} NG, {counters.invalid} INVALID, {counters.dropped} dropped | "
+            f"camera {counters.camera_state} | total p50 {p50:.1f} ms, p99 {p99:.1f} ms | "
+            f"records {counters.record_state} | {last}{alarms}"
         )
 
     def _work(self) -> None:
@@ -216,6 +232,11 @@ def _counts(counters: RunCounters) -> Text:
         "   ", (f"{counters.ng} NG", "bold red" if counters.ng else "dim"), "   ",
         (f"{counters.invalid} INVALID", "yellow" if counters.invalid else "dim"),
     )  # fmt: skip
+
+
+def _trigger(counters: RunCounters) -> str:
+    short = f"   {counters.short_stops} stops too short" if counters.short_stops else ""
+    return f"{counters.trigger_state}   {counters.between_parts} pictures between parts{short}"
 
 
 def _records(counters: RunCounters) -> Text:

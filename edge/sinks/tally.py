@@ -69,9 +69,10 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
     why = ", ".join(f"{name} {count}" for name, count in sorted(invalid.items(), key=lambda item: -item[1]))
     review = f" ({counters.review} for review)" if counters.review else ""
     lines = [
-        f"frames      {counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, {counters.invalid} INVALID"
-        + (f" ({why})" if why else ""),
+        f"{counters.counted:<12}{counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, "
+        f"{counters.invalid} INVALID" + (f" ({why})" if why else ""),
         *([f"            last INVALID: {tally.last_invalid}"] if tally.last_invalid else []),
+        *([_between(counters)] if counters.trigger_state else []),
         f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls"
         + (f", {counters.skipped} skipped after opening" if counters.skipped else ""),
     ]
@@ -104,3 +105,11 @@ def run_summary(tally: RunTally, counters: RunCounters, records: str | None) -> 
     if counters.undelivered:
         lines.append(f"json        {counters.undelivered} verdicts not delivered: standard output took no more")
     return "\n".join(lines)
+
+
+def _between(counters: RunCounters) -> str:
+    """What was seen and is no verdict, where parts are waited for."""
+    return (
+        f"trigger     {counters.between_parts} pictures between parts, {counters.short_stops} stops too short, "
+        f"{counters.empty_places} rests without a part"
+    )

@@ -1,9 +1,11 @@
 """Every result says what was measured where, when and how."""
 
 import json
+import sys
 
 import pytest
 
+from benchmarks.emulated import LEVELS, main
 from benchmarks.results_file import commit, device_slug, result_path, write_result
 from edge.hardware import Processor
 
@@ -43,6 +45,24 @@ def test_results_lie_in_a_folder_per_device():
     path = result_path("latency")
     assert path.name == "latency.json"
     assert path.parent.parent.name == "results"
+
+
+def test_an_emulated_processor_has_a_folder_of_its_own_and_every_file_says_how(tmp_path, monkeypatch):
+    for name, value in LEVELS["avx2"].items():
+        monkeypatch.setenv(name, value)
+    assert result_path("latency").parent.name.endswith("-avx2")
+    write_result(tmp_path / "speed.json", "python -m something", {})
+    emulated = json.loads((tmp_path / "speed.json").read_text())["device"]["emulated"]
+    assert emulated == {"level": "avx2", "environment": LEVELS["avx2"]}
+    assert emulated["environment"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+def test_a_command_runs_with_the_instructions_left_out(capfd):
+    show = "import os; print(os.environ['ONEDNN_MAX_CPU_ISA'], os.environ['ATEN_CPU_CAPABILITY'])"
+    assert main(["avx2", sys.executable, "-c", show]) == 0
+    assert capfd.readouterr().out == "AVX2 avx2\n"
+    assert main(["avx1024", "true"]) == 2
+    assert "avx2" in capfd.readouterr().err
 
 
 def test_outside_a_repository_there_is_no_commit(tmp_path):

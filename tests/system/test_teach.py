@@ -148,17 +148,19 @@ def test_a_sample_that_only_the_others_show_to_be_strange_is_set_aside(taught):
     place, result = taught
     assert re.search(r"000001\.png, from a-dim\.png, is suspicious: inconsistent: brightness", result.stderr)
     assert [path.name for path in (place / "teach" / "plate-7-2" / "quarantine").iterdir()] == ["000001.png"]
-    assert "8 held out; 1 left out" in result.stderr
+    assert "8 it has not seen set its limit; 1 left out" in result.stderr
 
 
-def test_the_end_says_what_was_made_what_it_promises_and_how_to_go_on(taught):
+def test_the_end_says_what_was_made_what_it_finds_what_would_help_and_how_to_go_on(taught):
     place, result = taught
-    card = result.stderr[result.stderr.index("plate 7/2 is ready: b") :]
-    assert "learned from  10 good parts in 4 steps, 8 held out" in card
-    assert "threshold 0." in card and "8 held-out good parts" in card
-    assert "image AUROC 0." in card
+    card = result.stderr[result.stderr.index("plate 7/2 is ") :]
+    assert "learned from  10 good parts; 8 it has not seen" in card
+    assert re.search(r"finds +of plain defects drawn on parts it has not seen: \d+ of 24 of 0\.5 %", card)
+    assert "8 parts can only show that it is below 31 %" in card
     assert "edge-inspect --camera parts --bundle b" in card
     # what an expert may ask for later is in a file instead
+    for word in ("AUROC", "Pareto", "threshold", "INT8 on"):
+        assert word not in card
     assert "ranges of" not in result.stderr
     assert "ranges of" in (place / "teach" / "plate-7-2" / "details.log").read_text()
 
@@ -166,10 +168,12 @@ def test_the_end_says_what_was_made_what_it_promises_and_how_to_go_on(taught):
 def test_the_same_command_again_takes_and_trains_nothing_twice_and_starts_if_asked(taught, tmp_path):
     place = shutil.copytree(taught[0], tmp_path / "place")
     command = ("teach", "--camera", "parts", "--product", "plate 7/2", "--out", "b", *SMALL)
-    again = edge(*command, "--start", cwd=place)
+    again = edge(*command, "--details", "--start", cwd=place)
     assert again.returncode == 0, again.stderr
     assert "going on with 18 samples" in again.stderr
     assert len(list((place / "teach" / "plate-7-2" / "train" / "good").iterdir())) == 18
+    # the figures are shown to whoever asks for them
+    assert "image AUROC 0." in again.stderr and "threshold 0." in again.stderr
     assert "is finished" in (place / "teach" / "plate-7-2" / "details.log").read_text()
     # it became the inspection of the same folder
     assert len(rows(place / "records")) == 21
@@ -206,7 +210,7 @@ def test_ctrl_c_keeps_the_samples_and_the_next_call_goes_on_with_them(tmp_path, 
     later = terminal(*command, "--interval", 0.02)
     later.wait_for("going on with 3 samples")
     later.wait_for("16 of 16")
-    later.wait_for("steps of isstad smoke, about")
+    later.wait_for("training: ready in")
     os.killpg(later.process.pid, signal.SIGINT)
     assert later.ended() == 130
     assert len(good(tmp_path)) == 16 and "16 samples are kept" in later.shown

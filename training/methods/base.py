@@ -78,6 +78,11 @@ class Batch:
     clean: Tensor
     masks: Tensor
 
+    def laid_out(self, memory_format: torch.memory_format) -> Batch:
+        """With both pictures in this order in memory."""
+        corrupted, clean = (each.contiguous(memory_format=memory_format) for each in (self.corrupted, self.clean))
+        return Batch(corrupted, clean, self.masks)
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -178,8 +183,8 @@ class Method(Protocol):
 
 
 def network_range(pictures: Tensor) -> Tensor:
-    """0..1 → -1..1."""
-    return (pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
+    """0..1 → -1..1, in the same order in memory."""
+    return pictures * 2 - 1
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -137,6 +137,7 @@ class Isstad:
     )  # fmt: skip
     variants: ClassVar[dict[str, Variant]] = {
         "smoke": Variant(64, _stages((40, 8, 3e-3), (100, 8, 3e-3))),
+        "mini": Variant(96, _stages((400, 8, 2e-3), (700, 8, 2e-3)), bend=0.04, free_field=192),
         "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04, free_field=256),
         "edge": Variant(256, _stages((1000, 8, 2e-3), (1500, 8, 2e-3)), bend=0.04),
         "tiny-vit": Variant(128, _stages((600, 16, 1e-3), (800, 16, 1e-3)), bend=0.04),
@@ -147,6 +148,7 @@ class Isstad:
     # or foreign part cannot; other layouts need a wide bottleneck, which repairs small places only
     _convolutional: ClassVar[dict[str, dict[Layout, tuple[tuple[int, ...], tuple[int, ...], int]]]] = {
         "smoke": {"aligned": ((16, 32, 48), (1, 1), 8), "free": ((16, 32), (1,), 32)},
+        "mini": {"aligned": ((16, 32, 48), (1, 2), 6), "free": ((16, 32, 48), (1, 1), 32)},
         "tiny": {"aligned": ((16, 32, 48, 64), (1, 1, 2), 4), "free": ((16, 32, 48), (1, 2), 32)},
         "edge": {
             "aligned": ((32, 64, 96, 128, 128), (1, 2, 2, 2), 4),

@@ -1,0 +1,72 @@
+"""What `teach` announces of its minutes is true, whatever the machine: fewer steps, a smaller network, or a refusal."""
+
+import re
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
+
+from edge.cli import teach, teach_time
+from edge.cli.parser import parse
+from edge.cli.sample_folder import sample_folder
+from edge.config import Settings
+from edge.errors import UsageError
+from tests.small_bundle import good_part
+from training import pace
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """What is planned on a machine where a step of the tiny network takes so long, one of a smaller a quarter."""
+    monkeypatch.setattr("export.onnx_graph.onnx_from_module", lambda *given: b"")
+
+    def decide(step_s, *options, samples=16):
+        def pace_of(made):
+            share = 1.0 if made.size == 128 else 0.25
+            return pace.Pace(step_s={stage.name: share * step_s for stage in made.stages})
+
+        monkeypatch.setattr(pace, "pace_of", pace_of)
+        told = []
+        monkeypatch.setattr(teach_time, "say", told.append)
+        with sample_folder(tmp_path / "plate") as folder:
+            for seed in range(len(folder.paths()), samples):
+                folder.store(good_part(seed))
+            given = parse(["teach", "--camera", "x", "--product", "plate", "--layout", "aligned", *options])
+            values = vars(given) | teach.NOT_ASKED | {"data": folder.root}
+            return teach_time.planned(folder, type(given)(**values), Settings()), told[-1]
+
+    return decide
+
+
+def test_where_all_steps_fit_all_are_taken_and_it_is_ready_sooner(plan):
+    made, told = plan(0.1)
+    assert (made.variant, made.all_steps) == ("tiny", 1300)
+    assert re.fullmatch(r"training: ready in about 2\.\d min; the network gets all of its 1300 steps", told)
+
+
+def test_on_a_slower_machine_the_minutes_stay_and_the_steps_become_fewer(plan):
+    made, told = plan(0.7)
+    assert made.variant == "tiny"
+    steps = int(re.search(r"about (\d+) of 1300 steps", told)[1])
+    assert steps == pytest.approx(480 / 0.7, rel=0.05)
+    assert told.startswith("training: ready in 8 min") and "--minutes 17 would allow all of them" in told
+
+
+def test_where_hardly_any_steps_fit_a_smaller_network_is_taken_and_the_minutes_stay(plan):
+    # 1,300 steps of this machine would take 171 minutes
+    made, told = plan(7.9)
+    assert made.variant == "mini"
+    assert told.startswith("training: ready in 8 min")
+
+
+def test_minutes_that_cannot_be_kept_are_refused_before_anything_is_trained(plan):
+    with pytest.raises(UsageError, match="8 min are too short here") as caught:
+        plan(300.0)
+    assert re.search(r"give --minutes \d+ or more", caught.value.fix)
+
+
+def test_a_run_that_was_cut_off_keeps_its_network(plan):
+    assert plan(7.9)[0].variant == "mini"
+    assert plan(0.1)[0].variant == "mini"
+    assert plan(0.1, "--minutes", "9")[0].variant == "tiny"
+    assert plan(0.1, "--fresh")[0].variant == "tiny"
