@@ -67,7 +67,9 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
         }
         print(json.dumps(answer, indent=1))
     else:
-        print(f"verdict {recorded.number} of {local_text(recorded.utc)}, {result.run.info.source}")
+        # a plain number is taken for a frame's by whoever reads names of earlier versions
+        row = f" (row {recorded.id} of the database)" if options.verdict.isdecimal() else ""
+        print(f"verdict {recorded.number}{row} of {local_text(recorded.utc)}, {result.run.info.source}")
         print(f"recorded  {recorded.decision}  {recorded.reason}  {recorded.detail}")
         if now is not None:
             print(f"now       {now.decision}  {now.reason}  {now.detail}")
