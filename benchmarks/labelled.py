@@ -18,7 +18,7 @@ from edge.errors import UsageError
 from edge.manifest import Manifest
 from edge.metrics import DefectChannel
 from edge.normals import picture_sha256
-from edge.picture import PICTURE_SUFFIXES, class_folders, list_pictures
+from edge.picture import class_folders, list_pictures
 from edge.picture_reader import PLAIN, PictureReader, read_picture
 from edge.verdict import FieldOfView
 
@@ -51,9 +51,7 @@ def list_test_pictures(data: Path, reader: PictureReader = PLAIN) -> list[Labell
     """
     root = data / "test"
     kinds = [folder.name for folder in class_folders(root)]
-    beside = [path for path in root.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES] if root.is_dir() else []
-    if beside:
-        reader.tell(f"{root}: {len(beside)} pictures beside the folders of classes are left out")
+    reader.tell_loose(root)
     pictures = [
         LabelledPicture(
             path,

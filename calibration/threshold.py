@@ -72,6 +72,11 @@ class PixelThreshold:
     largest_share: float
 
 
+def same_budget(one: float, other: float) -> bool:
+    """Whether two false-reject budgets are the same: bundles keep them with the precision of their format."""
+    return math.isclose(one, other, rel_tol=1e-5)
+
+
 def image_threshold(scores: F32, budget: float) -> Threshold:
     """The threshold on held-out scores (0..1) that rejects the share `budget` of good parts.
 

@@ -60,7 +60,7 @@ class Aligner:
         if quality < spec.min_quality:
             raise PartNotFound(
                 f"the part was not found: its match with the reference is {quality:.2f}, at least "
-                f"{spec.min_quality:.2f} is needed",
+                f"{spec.min_quality:.2f} is needed (align.min_quality)",
                 fix="look at the picture: is the part there, and the right one? If so, calibrate with `align` again",
             )
         if max(abs(shift[0]) / spec.width, abs(shift[1]) / spec.height) > spec.max_shift + 0.01:

@@ -15,16 +15,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from edge import __version__
 from edge.confined_file import read_confined
 from edge.errors import BundleError
+from edge.storable import storable
 from edge.whole_file import sync_directory
 
 HISTORY = "history.jsonl"
 _MAXIMUM_BYTES = 64_000_000
+
+
+def _as_text(value: Any) -> Any:
+    return storable(value) if isinstance(value, str) else value
+
+
+# folders, files and notes may have names that are no text
+_Text = Annotated[str, BeforeValidator(_as_text)]
 
 
 class SampleSet(BaseModel):
@@ -36,16 +46,17 @@ class SampleSet(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    folder: str
+    folder: _Text
     count: int
     sha256: str
     rejected: dict[str, int] = {}
-    quarantined: tuple[str, ...] = ()
+    quarantined: tuple[_Text, ...] = ()
 
 
 class HistoryEntry(BaseModel):
     """One change. before, after: hashes of the live manifest; before is None for the first. changed, gate: for people.
 
+    refused: nothing was changed, because the attempt came to nothing; before and after are then the live version.
     `changed` is found by comparing the two versions, `gate` is what the gate said, `note` what the command adds.
     """
 
@@ -53,14 +64,15 @@ class HistoryEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     utc: str
-    who: str
+    who: _Text
     action: str
     before: str | None
     after: str
-    changed: tuple[str, ...] = ()
+    changed: tuple[_Text, ...] = ()
     samples: SampleSet | None = None
-    gate: tuple[str, ...] = ()
-    note: str = ""
+    gate: tuple[_Text, ...] = ()
+    note: _Text = ""
+    refused: bool = False
     software: str = __version__
 
 

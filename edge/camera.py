@@ -22,6 +22,7 @@ from edge.picture_reader import PictureReader
 from edge.redact import redact
 from edge.samples import sample_line
 from edge.video_file import VideoFile
+from edge.watched_folder import WatchedFolder
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +73,11 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
     """Open what --camera names: SOURCES, tried in that order. Raises CameraError.
 
     Device, address and pipeline are live, and so is `demo`, which shows the shipped sample line as a camera would.
-    Files are not: nothing is skipped, and camera.fps paces them.
+    Files are not: nothing is skipped, and camera.fps paces them; with camera.watch a folder is waited at for more.
     """
     spec = address_to_open(spec.strip(), settings)
+    if settings.watch and not names_files(spec):
+        raise CameraError("--watch is for a folder of pictures", fix="give --camera a folder, or leave --watch out")
     if names_files(spec):
         return _open_files(spec.removeprefix("file://"), settings)
     if spec == "demo":
@@ -106,6 +109,12 @@ def _open_files(spec: str, settings: CameraSettings) -> FrameSource:
     if not spec:
         raise CameraError("the source is empty", fix=f"give {SOURCES}")
     try:
+        if settings.watch:
+            if not path.is_dir():
+                raise CameraError(
+                    f"{path}: no such folder to watch", fix="give --camera a folder, or leave --watch out"
+                )
+            return WatchedFolder(path, _reader(settings), settings.fps)
         if path.is_file():
             return _open_file(path, settings)
         if path.is_dir() or glob.has_magic(spec):

@@ -14,6 +14,7 @@ from edge.local_time import local_text
 from edge.private_files import make_folder
 from edge.records import DATABASE_NAME, RecordStore, explained, opened_for_writing, utc_text
 from edge.redact import redact
+from edge.storable import storable
 
 # another process may be recording: its commits take milliseconds
 _BUSY_S = 5.0
@@ -33,8 +34,8 @@ def save_challenge(directory: Path, challenge: Challenge) -> None:
                 "INSERT INTO challenges (utc, source, bundle_sha256, engine_sha256, threshold, passed, looks) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    utc_text(challenge.utc), challenge.source, challenge.bundle_sha256, challenge.engine_sha256,
-                    challenge.threshold, int(challenge.passed), looks,
+                    utc_text(challenge.utc), storable(challenge.source), challenge.bundle_sha256,
+                    challenge.engine_sha256, challenge.threshold, int(challenge.passed), looks,
                 ),
             )  # fmt: skip
         finally:

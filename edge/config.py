@@ -6,6 +6,7 @@ This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be s
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -55,6 +56,7 @@ class CameraSettings(_Section):
     max_megapixels: Positive = MAX_MEGAPIXELS
     max_file_mb: Positive = 256
     skip_first_frames: Annotated[int, Field(ge=0)] = 0
+    watch: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:
@@ -208,7 +210,8 @@ class Settings(_Section):
         """All settings as JSON for the records, without the secrets of the camera's address."""
         source = self.camera.source
         shown = self.camera.model_copy(update={"source": None if source is None else redact(source)})
-        return self.model_copy(update={"camera": shown}).model_dump_json()
+        # not by pydantic, which takes no names that are no text
+        return json.dumps(self.model_copy(update={"camera": shown}).model_dump())
 
 
 def load_settings(path: Path) -> Settings:

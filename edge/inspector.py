@@ -48,7 +48,11 @@ class Inspector:
         view = self.preprocess.field_of_view(frame.image.shape[0], frame.image.shape[1])
         if view is None:
             height, width = frame.image.shape[:2]
-            detail = f"the region of interest does not lie inside the frame of {width}x{height} px"
+            left, top, across, down = self.preprocess.rectangle or (0, 0, 0, 0)
+            detail = (
+                f"the region of interest does not lie inside the frame of {width}x{height} px: "
+                f"roi.rectangle of the bundle is {across}x{down} px from ({left}, {top})"
+            )
             return self.invalid(frame, Fault(Reason.WRONG_SIZE, detail), clock)
         try:
             anomaly_map = self.backend.score(frame.image, clock)

@@ -257,7 +257,8 @@ class _Loop:
         age_ms = (time.perf_counter_ns() - frame.captured_ns) / 1e6
         if age_ms <= self._max_age_ms:
             return None
-        return Fault(Reason.STALE, f"{age_ms:.0f} ms old at the start of inspection, {self._max_age_ms} allowed")
+        detail = f"{age_ms:.0f} ms old at the start of inspection; freshness.max_age_ms allows {self._max_age_ms}"
+        return Fault(Reason.STALE, detail)
 
     def _speak(self, frame: Frame, verdict: Verdict) -> None:
         """Count a verdict and hand it to every sink; the lock is held."""
@@ -383,7 +384,8 @@ def in_time(verdict: Verdict, deadline_ms: int | None) -> Verdict:
         verdict,
         decision=Decision.INVALID,
         reason=Reason.DEADLINE_MISSED,
-        detail=f"{verdict.decision} came {verdict.times.total:.0f} ms after the grab, {deadline_ms} allowed",
+        detail=f"{verdict.decision} came {verdict.times.total:.0f} ms after the grab; "
+        f"inspection.deadline_ms allows {deadline_ms}",
         score=None,
         regions=(),
         anomaly_map=None,

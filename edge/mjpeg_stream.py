@@ -48,6 +48,9 @@ class MjpegStream:
         part, captured_ns = self._newest_part()
         index, self._reads = self._reads, self._reads + 1
         stamp = index, captured_ns, utc_at(captured_ns), self.name
+        if part.missing_bytes:
+            detail = f"{part.missing_bytes} of the bytes that the camera announced for the picture did not come"
+            return Frame(*stamp, None, Fault(Reason.UNDECODABLE, detail))
         try:
             image = decode_picture(part.body, self._settings.sensor_bits, self._settings.max_megapixels)
         except UndecodablePicture as error:

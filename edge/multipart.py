@@ -25,11 +25,13 @@ class NotMultipart(ValueError):
 class Part:
     """One picture as it came, not looked at. headers: names in lower case.
 
-    since_ns, read_ns: what `feed` was told with the picture's first byte.
+    missing_bytes: how many fewer came than were announced. since_ns, read_ns: what `feed` was told with the picture's
+    first byte.
     """
 
     body: bytes
     headers: dict[str, str]
+    missing_bytes: int
     since_ns: int
     read_ns: int
 
@@ -76,8 +78,9 @@ class MultipartReader:
             if ends is None:
                 break
             end, next_part = ends
+            missing = max(0, (self._announced() or 0) - (next_part - self._start))
             came = self._came or (since_ns, read_ns)
-            parts.append(Part(bytes(self._buffer[self._start : end]), self._headers, *came))
+            parts.append(Part(bytes(self._buffer[self._start : end]), self._headers, missing, *came))
             del self._buffer[:next_part]
             self._start = self._came = None
         if len(self._buffer) > self._most_bytes:

@@ -49,7 +49,10 @@ def read_normals(data: Path, reader: PictureReader = PLAIN) -> Iterator[NormalPa
     """
     seen = set()
     turned_away = TurnedAway(reader.freshness)
-    paths = reader.pictures_in(normals_folder(data))
+    folder = normals_folder(data)
+    if folder != data:
+        reader.tell_loose(data)
+    paths = reader.pictures_in(folder)
     for path in paths:
         looked = reader.look(path)
         picture = required(path, looked)

@@ -17,6 +17,7 @@ from edge.datatypes import Fault, Frame, Reason
 from edge.errors import CameraError
 from edge.picture import UndecodablePicture, bgr_from_buffer, decode_picture
 from edge.redact import redact
+from edge.sensor_depth import SensorDepth
 from edge.stream_clock import StreamClock, utc_at
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class OpenCvCamera:
         self._capture = capture
         self._settings = settings
         self._compressed = _takes_bytes(capture)
+        self._depth = SensorDepth(settings.sensor_bits)
         self._reads = 0
 
     def read(self) -> Frame | None:
@@ -70,6 +72,9 @@ class OpenCvCamera:
             if not decoded or buffer is None:
                 raise UndecodablePicture("the camera sent a picture that OpenCV cannot decode")
             if not self._compressed:
+                notice = self._depth.see(buffer)
+                if notice is not None:
+                    log.warning("%s: %s", self.name, notice)
                 return Frame(*stamp, bgr_from_buffer(buffer, settings.sensor_bits))
             encoded = buffer.tobytes()
             return Frame(*stamp, decode_picture(encoded, settings.sensor_bits, settings.max_megapixels), None, encoded)

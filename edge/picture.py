@@ -145,7 +145,7 @@ def list_pictures(
             found = [Path(match) for match in glob.glob(str(folder_or_glob))]  # noqa: PTH207 - absolute patterns
         else:
             raise UsageError(f"{where}: no such folder", fix="give a folder or a pattern such as 'parts/*.png'")
-        reasons = {path: _no_picture(path, links_out) for path in found}
+        reasons = {path: not_a_picture(path, links_out) for path in found}
     except OSError as error:
         raise UsageError(f"{where}: {error.strerror or error}", fix="check the folder's permissions") from error
     pictures = [path for path, reason in reasons.items() if reason is None]
@@ -160,7 +160,7 @@ def list_pictures(
     return sorted(pictures, key=natural_key)
 
 
-def _no_picture(path: Path, links_out: bool) -> str | None:
+def not_a_picture(path: Path, links_out: bool) -> str | None:
     """Why a folder's entry is not taken for a picture, or None."""
     if path.name.startswith("."):
         return "hidden"
@@ -181,19 +181,20 @@ def _left_out(reasons: dict[Path, str]) -> str:
     names: dict[str, list[str]] = {}
     for path, reason in sorted(reasons.items(), key=lambda item: natural_key(item[0])):
         names.setdefault(reason, []).append(_named(path))
-    return ", ".join(f"{len(each)} {reason} ({_few(each)})" for reason, each in names.items())
+    return ", ".join(f"{len(each)} {reason} ({few(each)})" for reason, each in names.items())
 
 
 def _named(path: Path) -> str:
     """A folder's name says how many pictures are in it."""
     try:
-        inside = sum(_no_picture(entry, True) is None for entry in path.iterdir()) if path.is_dir() else 0
+        inside = sum(not_a_picture(entry, True) is None for entry in path.iterdir()) if path.is_dir() else 0
     except OSError:
         inside = 0
     return f"{path.name} with {inside} pictures" if inside else path.name
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
+    """The first names of many."""
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import CameraSettings, FreshnessSettings
 from edge.datatypes import U8, Fault, Reason
 from edge.errors import UndecodablePicture, UsageError
 from edge.freshness import FreshnessCheck
-from edge.picture import bgr_from_buffer, decode_buffer, list_pictures
-
-# 16-bit pictures after which a camera of fewer bits is believed
-_ENOUGH = 5
-_SENSOR_BITS = (10, 12, 14)
+from edge.picture import bgr_from_buffer, decode_buffer, few, list_pictures, not_a_picture
+from edge.sensor_depth import SensorDepth
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,18 @@ class PictureReader:
         self.freshness = freshness or FreshnessSettings()
         self._notice = notice
         self._told: set[str] = set()
-        self._deep = 0
-        self._largest = 0
+        self._depth = SensorDepth(self._camera.sensor_bits)
 
     def pictures_in(self, folder_or_glob: str | Path) -> list[Path]:
         """See `list_pictures`; what was left out is told."""
         return list_pictures(folder_or_glob, self.tell)
+
+    def tell_loose(self, folder: Path) -> None:
+        """Pictures that lie in a folder whose folders are read, and not it."""
+        entries = folder.iterdir() if folder.is_dir() else ()
+        loose = sorted(path.name for path in entries if not_a_picture(path, True) is None)
+        if loose:
+            self.tell(f"{folder}: left out: {len(loose)} beside the folders that are read ({few(loose)})")
 
     def tell(self, text: str) -> None:
         if text not in self._told:
@@ -89,39 +91,25 @@ class PictureReader:
         return None if self._check is None else self._check.fault(image)
 
     def fitting_sensor_bits(self) -> int | None:
-        """The bits that would hold every 16-bit picture so far, when camera.sensor_bits counts far more of them."""
-        fitting = next((bits for bits in _SENSOR_BITS if not self._largest >> bits), None)
-        return fitting if self._deep and fitting is not None and fitting < self._camera.sensor_bits else None
+        """The bits that hold every 16-bit picture so far, where camera.sensor_bits counts more of them."""
+        return self._depth.fitting_bits()
 
     def _bytes_of(self, path: Path) -> bytes:
-        limit = self._camera.max_file_mb * 1e6
         size = path.stat().st_size
-        if size > limit:
+        if size > self._camera.max_file_mb * 1e6:
             raise UndecodablePicture(
                 f"{size / 1e6:,.1f} MB; camera.max_file_mb ({self._camera.max_file_mb:g}) allows no more"
             )
         with path.open("rb") as file:
-            # a file may grow, and some have no size
-            encoded = file.read(int(limit) + 1)
-        if len(encoded) > limit:
-            raise UndecodablePicture(f"it is growing beyond camera.max_file_mb ({self._camera.max_file_mb:g})")
-        return encoded
+            # no more than that, if it grows meanwhile
+            return file.read(size)
 
     def _decoded(self, encoded: bytes) -> U8:
         buffer = decode_buffer(encoded, self._camera.max_megapixels)
-        if buffer.dtype == np.uint16:
-            self._note_depth(buffer)
+        notice = self._depth.see(buffer)
+        if notice is not None:
+            self.tell(notice)
         return bgr_from_buffer(buffer, self._camera.sensor_bits)
-
-    def _note_depth(self, buffer: NDArray[Any]) -> None:
-        self._deep += 1
-        self._largest = max(self._largest, int(buffer.max()))
-        bits = self.fitting_sensor_bits()
-        if self._deep == _ENOUGH and bits is not None:
-            self.tell(
-                f"the first {_ENOUGH} pictures of 16 bits reach grey value {self._largest} at most and are seen dark: "
-                f"camera.sensor_bits: {bits} fits them"
-            )
 
 
 def required(path: Path, looked: PictureLook) -> U8:

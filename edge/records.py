@@ -21,6 +21,7 @@ from edge.errors import ForeignRecords, RecordError
 from edge.picture_names import verdict_number
 from edge.private_files import make_file
 from edge.redact import redact
+from edge.storable import storable
 
 DATABASE_NAME = "verdicts.sqlite"
 IMAGES_NAME = "images"
@@ -189,11 +190,6 @@ class VerdictRecord:
 def utc_text(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds: one width, so that text order is time order."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
-
-
-def storable(text: str) -> str:
-    """Text that a database takes: what was undecodable in a file's name, a lone surrogate in Python, as `\\udce4`."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def migrate(connection: sqlite3.Connection) -> None:

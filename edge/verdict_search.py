@@ -12,6 +12,7 @@ from edge.local_time import local_iso, local_text
 from edge.picture_names import owner_of
 from edge.records import WHERE_NUMBERS_ARE, RecordStore, VerdictRecord
 from edge.report import Report, condition
+from edge.storable import storable
 
 _BLOCK = 1000
 
@@ -71,5 +72,5 @@ def verdict_json(store: RecordStore, verdict: VerdictRecord) -> dict[str, Any]:
         "score": verdict.score,
         "threshold": verdict.threshold,
         "regions": [vars(region).copy() for region in verdict.regions],
-        "picture": None if verdict.image is None else str(store.directory / verdict.image),
+        "picture": None if verdict.image is None else storable(str(store.directory / verdict.image)),
     }

@@ -47,6 +47,7 @@ log = logging.getLogger("edge.versions")
 # besides the live one
 KEPT_VERSIONS = 8
 _LOCK = "versions.lock"
+_MAKING_LOCK = "making.lock"
 # hex digits of a version's hash in file names and messages
 SHORT = 16
 _FEWEST_DIGITS = 4
@@ -114,6 +115,55 @@ def switch_version(base: ModelBundle, staged: ModelBundle, audit: Audit) -> Mode
         _refuse_overtaken(base)
         staged.verify()
         return _switch(staged, audit)
+
+
+def note_refusal(base: ModelBundle, audit: Audit) -> None:
+    """Keep in the history that a change was tried and refused; audit.note and audit.gate say why."""
+    with _alone(base.path):
+        # another command may have changed the bundle meanwhile, and its entry must stay the one that took effect
+        live = _live_sha256(base.path) or base.sha256
+        append_entry(base.path, audit.entry(live, live, ()).model_copy(update={"refused": True}))
+
+
+class StillLive:
+    """Whether a version is the live one, asked often while another is made from it."""
+
+    def __init__(self, base: ModelBundle) -> None:
+        self._base = base
+        self._seen: tuple[int, int, int] | None = None
+
+    def check(self) -> None:
+        """Raise BundleError as soon as another command has made another version live."""
+        try:
+            state = (self._base.path / MANIFEST).stat()
+        except OSError:
+            state = None
+        seen = None if state is None else (state.st_ino, state.st_mtime_ns, state.st_size)
+        if seen is None or seen != self._seen:
+            _refuse_overtaken(self._base)
+        self._seen = seen
+
+
+@contextlib.contextmanager
+def making_version(base: ModelBundle) -> Iterator[StillLive]:
+    """For commands that work for minutes on a new version: one at a time, and what a short one changes is noticed.
+
+    `threshold` and `rollback` are not held up: the line may need them. Raises BundleError.
+    """
+
+    def refuse() -> None:
+        raise BundleError(
+            f"{base.path}: another command is making a new version of this bundle",
+            fix="wait until it has ended, or stop it: of the two only the first could become live",
+        )
+
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(file_lock(base.path / _MAKING_LOCK, refuse))
+        except OSError as error:
+            fix = "use a copy in a directory this user may write"
+            raise BundleError(f"{base.path}: {error.strerror}", fix=fix) from error
+        yield StillLive(base)
 
 
 def roll_back(path: Path, to: str | None = None, audit: Audit | None = None) -> ModelBundle:

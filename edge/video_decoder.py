@@ -26,17 +26,27 @@ from edge.datatypes import U8, Fault, Frame, Reason
 from edge.errors import UndecodablePicture
 from edge.picture import bgr_from_buffer, decode_picture
 from edge.redact import redact
+from edge.split_pictures import PictureJoiner
 
 # what nobody asked for must not reach the terminal: FFmpeg's lines hold addresses with their passwords
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
-av.logging.set_level(av.logging.WARNING)
+# that a picture is missing between two others, FFmpeg tells only those who search for faults in it
+av.logging.set_level(av.logging.DEBUG)
 av.logging.set_skip_repeated(False)
 
 # of the transports and containers, warnings that something is missing; their other warnings are about style
-_LOSS = re.compile(r"missed|max delay reached|corrupt|partial file|prematurely|truncat|dropped|bad cseq", re.IGNORECASE)
+_LOSS = re.compile(
+    r"missed|jitter buffer full|max delay reached|corrupt|partial file|prematurely|truncat|dropped|bad cseq",
+    re.IGNORECASE,
+)
+_GAP = "Frame num gap"
 # a decoder's errors all count, but for those about what it tells beside the picture
 _BESIDE_THE_PICTURE = re.compile(r"\bSEI\b|user data|VUI", re.IGNORECASE)
+# H.264 and HEVC put a 3 between zeros; so many in a row are memory that was never filled, which decoders step over.
+# before a start code they may be padding
+_NEVER_FILLED = re.compile(rb"\0{64,}(?:[^\0\1]|$)")
+_WITHOUT_ZEROS = ("h264", "hevc")
 _LONGEST_COMPLAINT = 100
 # no codec holds back more pictures than this to show them in their order
 MOST_REORDERED = 64
@@ -104,6 +114,7 @@ class VideoDecoder:
         self._context.thread_count = 1
         self._context.copy_opaque = True
         self._packets = container.demux(self._stream)
+        self._joiner = PictureJoiner(self._context.name) if container.format.name == "rtsp" else None
         self._numbers = itertools.count()
         self._arrivals: dict[int, _Arrival] = {}
         self._ready: deque[DecodedPicture] = deque()
@@ -140,7 +151,11 @@ class VideoDecoder:
             packet = next(self._packets, None)
         arrival = _Arrival(began_ns, time.perf_counter_ns(), None if packet is None else _stream_ns(packet))
         number = next(self._numbers)
-        losses = [_short(f"{source}: {text}") for _, source, text in said if _LOSS.search(text)]
+        losses = [
+            _short(f"data was lost on the way, {source}: {text}")
+            for level, source, text in said
+            if level <= av.logging.WARNING and _LOSS.search(text)
+        ]
         if packet is not None and packet.is_corrupt:
             losses.append("the packet is incomplete")
         if packet is None or not packet.size:
@@ -168,10 +183,19 @@ class VideoDecoder:
             self._skipping = False
             self._context.flush_buffers()
             self._note_damage(number - 1, "pictures before it were left out")
-        self._decode(packet, number)
+        if self._joiner is None or not packet.size:
+            self._decode(packet, number)
+            return
+        for first, data in self._joiner.add(number, bytes(packet), packet.is_keyframe):
+            picture = av.Packet(data)
+            picture.pts, picture.dts, picture.time_base = packet.pts, packet.dts, packet.time_base
+            picture.stream = packet.stream
+            self._decode(picture, first)
 
     def _decode(self, packet: Any, number: int) -> None:
         packet.opaque = number
+        if packet.size and self._context.name in _WITHOUT_ZEROS and _NEVER_FILLED.search(packet):
+            self._note_damage(number, "a part of it is zero")
         frames: list[Any] = []
         with av.logging.Capture() as said:
             try:
@@ -179,8 +203,13 @@ class VideoDecoder:
             except av.FFmpegError as error:
                 self._note_damage(number, error.strerror or str(error))
         for level, source, text in said:
-            if level <= av.logging.ERROR and not _BESIDE_THE_PICTURE.search(text):
+            if _GAP in text:
+                self._note_damage(number, "a picture before it is missing")
+            elif level <= av.logging.ERROR and not _BESIDE_THE_PICTURE.search(text):
                 self._note_damage(number, f"{source}: {text}")
+        if packet.is_discard and packet.is_keyframe and number > self._damaged_at:
+            # a clip that was trimmed without coding it anew begins with pictures that are decoded and not shown
+            self._damage = None
         for frame in frames:
             shown = number if frame.opaque is None else int(frame.opaque)
             if frame.is_corrupt:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from edge.datatypes import F32, U8
+from edge.storable import storable
 from export.gate import GateReport
 from export.replay import Replayed
 
@@ -44,7 +45,7 @@ def gate_page(report: GateReport, replayed: Sequence[Replayed]) -> bytes:
         *(_figure(part, report.margin) for part in _changed_most(replayed)),
         "</html>",
     ]
-    return "\n".join(page).encode()
+    return storable("\n".join(page)).encode()
 
 
 def _table(report: GateReport) -> str:

@@ -10,7 +10,7 @@ from edge.cli.sample_folder import folder_name, sample_folder
 from edge.config import Settings
 from edge.datatypes import Fault, Reason
 from edge.errors import UsageError
-from tests.fakes import frame
+from tests.fakes import frame, write_picture
 from tests.small_bundle import good_part
 
 
@@ -152,3 +152,11 @@ def test_of_a_video_a_picture_is_taken_every_interval_of_its_own_time(collection
     collect_files(collection, video, Settings(), Taking(interval_s=0.25))
     assert (len(collection.kept), len(collection.turned_away)) == (3, 3)
     assert "line.avi, frame 9: duplicate: the same pixels as line.avi, frame 1" in capfd.readouterr().err
+
+
+def test_a_sample_of_any_kind_that_a_person_put_there_counts(tmp_path):
+    with sample_folder(tmp_path / "samples") as folder:
+        folder.store(good_part(1))
+        write_picture(folder.good / "7.jpg", good_part(2))
+        (folder.good / "notes.txt").write_text("x")
+        assert [path.name for path in folder.paths()] == ["000001.png", "7.jpg"]

@@ -93,6 +93,7 @@ def test_a_frame_smaller_than_the_region_is_invalid(tmp_path):
     path = make_bundle(tmp_path / "b", preprocess={"rectangle": [0, 0, 60, 40]}).path
     verdict = inspector_of(path).inspect(frame(good_part(1, 32, 32)))
     assert (verdict.decision, verdict.reason) == (Decision.INVALID, Reason.WRONG_SIZE)
+    assert "roi.rectangle of the bundle is 60x40 px from (0, 0)" in verdict.detail
 
 
 def test_a_map_of_half_the_side_with_a_polygon_finds_the_scratch_inside_it(tmp_path):

@@ -183,3 +183,12 @@ def test_a_pipe_among_pictures_is_not_waited_for(tmp_path):
     folder = parts_of(tmp_path / "parts", 2)
     os.mkfifo(folder / "pipe.png")
     assert len(frames_of(open_source(str(folder), CameraSettings()))) == 2
+
+
+def test_good_parts_beside_the_folder_that_is_read_are_told(tmp_path):
+    parts_of(tmp_path, 2)
+    (tmp_path / "train").mkdir()
+    parts_of(tmp_path / "train" / "good", 3)
+    said: list[str] = []
+    assert len(list(read_normals(tmp_path, PictureReader(notice=said.append)))) == 3
+    assert said == [f"{tmp_path}: left out: 2 beside the folders that are read (part0.png, part1.png)"]

@@ -9,11 +9,13 @@ import pytest
 
 pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
 
+from calibration.adjust import with_value
 from edge.bundle import load_bundle
 from edge.bundle_history import Audit, read_history
 from edge.cli import main, shadow_trial
 from edge.cli import specimens as specimens_room
-from edge.versions import commit_version, kept_versions
+from edge.cli.good_parts import GoodParts
+from edge.versions import commit_version, kept_versions, making_version, roll_back
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part, make_bundle
 from tests.system.command_line import assert_refused
@@ -126,6 +128,86 @@ def test_the_budget_of_the_live_version_stays(place, edge):
     result = edge("recalibrate", "new", "--bundle", "plate")
     assert result.returncode == 0, result.stderr
     assert load_bundle(place / "plate").calibration("int8").false_reject_budget == pytest.approx(0.02)
+
+
+@pytest.fixture
+def by_hand(place):
+    """The threshold of what runs, set by hand a little above the fitted one."""
+    live = load_bundle(place / "plate")
+    precision = live.precision("auto")
+    fitted = live.calibration(precision)
+    value = min(0.999, 1.02 * max(fitted.threshold, float(fitted.scores.max())))
+    parts = {f"calibration_{precision}": (f"calibration_{precision}.npz", with_value(fitted, value).to_bytes())}
+    commit_version(live, live.manifest, parts, Audit("threshold"))
+    return value
+
+
+def test_a_threshold_set_by_hand_stays_and_that_is_said(place, edge, by_hand):
+    result = edge("recalibrate", "new", "--bundle", "plate")
+    assert result.returncode == 0, result.stderr
+    assert f"the threshold {by_hand:.4f} was set by hand, and stays" in result.stderr
+    after = load_bundle(place / "plate")
+    calibration = after.calibration(after.precision("auto"))
+    assert (calibration.threshold, calibration.set_by_hand) == (pytest.approx(by_hand), True)
+
+
+def test_a_threshold_set_by_hand_is_fitted_anew_where_that_is_asked_for(place, edge, by_hand):
+    result = edge("recalibrate", "new", "--bundle", "plate", "--threshold", "refit")
+    assert result.returncode == 0, result.stderr
+    after = load_bundle(place / "plate")
+    calibration = after.calibration(after.precision("auto"))
+    assert not calibration.set_by_hand
+    assert calibration.threshold != pytest.approx(by_hand)
+
+
+def test_a_kept_threshold_that_rejects_most_new_parts_is_refused_with_what_to_do(place, edge):
+    live = load_bundle(place / "plate")
+    precision = live.precision("auto")
+    fitted = live.calibration(precision)
+    low = replace(fitted, threshold=1e-3, pixel_threshold=1e-3, set_by_hand=True, review_threshold=None)
+    parts = {f"calibration_{precision}": (f"calibration_{precision}.npz", low.to_bytes())}
+    before = commit_version(live, live.manifest, parts, Audit("threshold")).sha256
+    result = edge("recalibrate", "new", "--bundle", "plate", "--scene-changed")
+    refused(result, place / "plate", before, 2, "set by hand does not fit these parts", "--threshold refit")
+
+
+def test_a_refused_attempt_is_kept_in_the_history_and_changes_nothing(place, edge):
+    before = load_bundle(place / "plate").sha256
+    folder_of(place / "few", [dimmed(good_part(seed)) for seed in range(8)])
+    assert edge("recalibrate", "few", "--bundle", "plate").returncode == 2
+    entry = read_history(place / "plate")[-1]
+    assert (entry.action, entry.refused, entry.before, entry.after) == ("recalibrate", True, before, before)
+    assert "8 samples are too few" in entry.note
+    told = edge("history", "--bundle", "plate").stdout
+    assert f"REFUSED, {before[:16]} stayed" in told and "8 samples are too few" in told
+    # the way back is that of before
+    assert edge("rollback", "--bundle", "plate").returncode == 0
+    assert edge("rollback", "--bundle", "plate").returncode == 0
+    assert load_bundle(place / "plate").sha256 == before
+
+
+def test_a_bundle_that_is_changed_meanwhile_is_noticed_at_once(place, edge, monkeypatch):
+    added = []
+    real = GoodParts.add
+
+    def add(self, *arguments):
+        added.append(arguments)
+        if len(added) == 5:
+            roll_back(place / "plate")
+        real(self, *arguments)
+
+    monkeypatch.setattr(GoodParts, "add", add)
+    result = edge("recalibrate", "new", "--bundle", "plate")
+    assert_refused(result, 4, "has become live while this was made from", "run the command again")
+    assert len(added) == 5
+
+
+def test_a_second_command_that_makes_a_version_is_refused_at_its_start(place, edge):
+    with making_version(load_bundle(place / "plate")):
+        result = edge("recalibrate", "new", "--bundle", "plate")
+        assert_refused(result, 4, "another command is making a new version", "wait until it has ended")
+        # what the line may need at once is not held up
+        assert edge("rollback", "--bundle", "plate").returncode == 0
 
 
 def test_accepted_parts_of_the_records_can_teach(place, edge):

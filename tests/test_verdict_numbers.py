@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.counters import RunCounters
 from edge.datatypes import Decision
 from edge.errors import RecordError
 from edge.overlay import draw_overlay
@@ -37,7 +38,7 @@ def berlin(monkeypatch):
 def run_of(directory: Path, *decisions: Decision) -> list[dict]:
     """What JSON told of a run with these verdicts."""
     out, sink = io.StringIO(), recorder(directory)
-    told = JsonLines(out, lambda: None, lambda: sink.filed)
+    told = JsonLines(out, RunCounters(), lambda why: None, lambda: sink.filed)
     for index, decision in enumerate(decisions):
         taken, verdict = look(index, decision)
         sink.write(taken, verdict)
@@ -60,7 +61,7 @@ def test_json_names_the_verdict_its_time_its_picture_and_its_places(tmp_path, be
 
 def test_without_records_json_has_no_number():
     out = io.StringIO()
-    JsonLines(out, lambda: None).write(*look(0))
+    JsonLines(out, RunCounters(), lambda why: None).write(*look(0))
     assert json.loads(out.getvalue())["id"] is None
 
 

@@ -100,6 +100,7 @@ def load_weak(data: Path, preprocess: Preprocess, normals: Normals, reader: Pict
     root = data / "train" / "weak"
     fields, kinds, hashes = [], [], []
     good = set(normals.hashes)
+    reader.tell_loose(root)
     for folder in class_folders(root):
         for path in reader.pictures_in(folder):
             picture = reader.read(path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edge.datatypes import F32, U8
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs
+from edge.whole_file import write_whole
 
 CURVES, SHEET = "curves.png", "sheet.png"
 _TITLE_PX = 22
@@ -62,7 +63,8 @@ def draw_sheet(
             cells.append(("distance", _heat(output.emb_dist / farthest, picture)))
         cells.append((f"map, score {anomaly_map.score:.3f}", _heat(anomaly_map.values, picture)))
         rows.append(np.concatenate([_titled(name, image) for name, image in cells], 1))
-    cv2.imwrite(str(file), np.concatenate(rows))
+    # not imwrite: OpenCV crashes on the name of a folder that is no text
+    write_whole(file, cv2.imencode(file.suffix, np.concatenate(rows))[1].tobytes())
 
 
 def _bgr(picture: NDArray[Any]) -> U8:

@@ -6,7 +6,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PICTURE_DAMAGES = ("cut", "cut_with_end", "zeroed", "garbled", "shortened", "empty", "other_size")
+# what transports, drivers and senders do
+TRANSPORT_DAMAGES = ("cut", "cut_with_end", "zeroed", "empty", "other_size")
+# bytes in the compressed data that are others, or gone without anyone saying so: a code that stays valid tells nobody
+BYTE_DAMAGES = ("garbled", "shortened")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """An MJPEG camera over HTTP whose pictures break, stall, flood and change their size; it writes down what it sends.
 
-    python -m benchmarks.damaged_streams.mjpeg_camera PARTS.npy TRUTH.jsonl SEED SHARE [FPS]
+    python -m benchmarks.damaged_streams.mjpeg_camera PARTS.npy TRUTH.jsonl SEED SHARE DAMAGES
 
-Prints its port. SHARE of the pictures are damaged. Every connection sees a seed of its own.
+Prints its port. SHARE of the pictures are damaged; DAMAGES: transport or bytes. Each connection has a seed of its own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
 
-from benchmarks.damaged_streams.disturbances import PICTURE_DAMAGES, damaged, episodes
+from benchmarks.damaged_streams.disturbances import BYTE_DAMAGES, TRANSPORT_DAMAGES, damaged, episodes
 from benchmarks.damaged_streams.scene import Label, Picture, draw, load_parts
 
 QUALITY = 90
+FPS = 15
 FLOOD_FPS = 200
 PICTURES_PER_PART = 4
 
@@ -32,9 +34,9 @@ def jpeg(picture: Picture) -> bytes:
 class Camera(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, parts: Picture, truth: Path, seed: int, share: float, fps: float) -> None:
+    def __init__(self, parts: Picture, truth: Path, seed: int, share: float, damages: Sequence[str]) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
-        self.parts, self.share, self.fps, self.seed = parts, share, fps, seed
+        self.parts, self.share, self.seed, self.damages = parts, share, seed, damages
         self.truth = truth.open("a", buffering=1, encoding="utf-8")
         self.number = 0
         self.connections = 0
@@ -61,7 +63,7 @@ class _Connection(BaseHTTPRequestHandler):
                 while time.monotonic() < ends:
                     started = time.monotonic()
                     self._send(dice, announced)
-                    period = 1 / (FLOOD_FPS if episode.kind == "flood" else camera.fps)
+                    period = 1 / (FLOOD_FPS if episode.kind == "flood" else FPS)
                     time.sleep(max(0.0, period - (time.monotonic() - started)))
         except OSError:
             # the reader went away, or was too slow for too long
@@ -72,7 +74,7 @@ class _Connection(BaseHTTPRequestHandler):
         camera.number = number = camera.number % ((1 << 20) - 1) + 1
         part = number // PICTURES_PER_PART % len(camera.parts)
         label = Label(number, part, round(time.monotonic() * 1000) % (1 << 32))
-        kind = dice.choice(PICTURE_DAMAGES) if dice.random() < camera.share else "whole"
+        kind = dice.choice(camera.damages) if dice.random() < camera.share else "whole"
         body = jpeg(draw(camera.parts, label, shrunk=kind == "other_size"))
         length = len(body)
         if kind not in ("whole", "other_size"):
@@ -98,8 +100,9 @@ class _Connection(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    parts, truth, seed, share, *fps = sys.argv[1:]
-    camera = Camera(load_parts(Path(parts)), Path(truth), int(seed), float(share), float(fps[0]) if fps else 15.0)
+    parts, truth, seed, share, damages = sys.argv[1:]
+    kinds = BYTE_DAMAGES if damages == "bytes" else TRANSPORT_DAMAGES
+    camera = Camera(load_parts(Path(parts)), Path(truth), int(seed), float(share), kinds)
     print(camera.server_port, flush=True)
     camera.serve_forever()
 

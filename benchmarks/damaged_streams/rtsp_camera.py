@@ -3,9 +3,10 @@
 Run by a Python that has GStreamer's bindings (Debian: python3-gi, gir1.2-gst-rtsp-server-1.0, python3-numpy and the
 plugins base, good and ugly), from the repository's root:
 
-    /usr/bin/python3 -m benchmarks.damaged_streams.rtsp_camera PARTS.npy TRUTH.jsonl SEED SHARE [FPS]
+    /usr/bin/python3 -m benchmarks.damaged_streams.rtsp_camera PARTS.npy TRUTH.jsonl SEED SHARE DAMAGES
 
-Prints its port. SHARE of the compressed pictures are damaged before they are packed into RTP, or lose packets after it.
+Prints its port. SHARE of the pictures are damaged; DAMAGES: transport (RTP packets get lost, one by one or all of a
+picture) or bytes (the compressed picture is changed before it is packed).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,17 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 from benchmarks.damaged_streams.disturbances import damaged, episodes  # noqa: E402
 from benchmarks.damaged_streams.scene import Label, draw, load_parts  # noqa: E402
 
-DAMAGES = ("zeroed", "garbled", "shortened", "cut", "lost", "lost")
+TRANSPORT_DAMAGES = {"lost": 1.0, "lost_packets": 0.3}
+BYTE_DAMAGES = ("zeroed", "cut", "garbled", "shortened")
+FPS = 15
 KEY_FRAME_EVERY = 15
 FLOOD_FPS = 100
 PICTURES_PER_PART = 4
 SMALL_SHARE = 0.1
 PACKED = (
     "( appsrc name=pictures is-live=true format=time do-timestamp=true "
-    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    "caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay pt=96 config-interval=-1 "
+    "! identity name=pay0 )"
 )
 
 
@@ -44,7 +49,7 @@ class Encoder:
     def __init__(self, height: int, width: int) -> None:
         self._pipeline = Gst.parse_launch(
             f"appsrc name=raw format=time caps=video/x-raw,format=BGR,width={width},height={height},framerate=15/1 "
-            f"! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency qp-min=10 bitrate=4000 "
+            f"! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency pass=quant quantizer=15 "
             f"key-int-max={KEY_FRAME_EVERY} ! video/x-h264,stream-format=byte-stream,alignment=au,profile=high "
             "! appsink name=coded sync=false"
         )
@@ -68,27 +73,21 @@ class Encoder:
 class Camera:
     """Pictures for one client after the other, from a thread for each."""
 
-    def __init__(self, parts: Any, truth: Path, seed: int, share: float, fps: float) -> None:
-        self._parts, self._share, self._fps, self._seed = parts, share, fps, seed
+    def __init__(self, parts: Any, truth: Path, seed: int, share: float, damages: Sequence[str]) -> None:
+        self._parts, self._share, self._seed, self._damages = parts, share, seed, damages
         self._truth = truth.open("a", buffering=1, encoding="utf-8")
         self._number = self._clients = 0
 
     def serve(self, factory: Any, media: Any) -> None:
         self._clients += 1
         pictures = media.get_element().get_by_name("pictures")
-        pay = media.get_element().get_by_name("pay0")
+        packets = media.get_element().get_by_name("pay0")
         dice = random.Random(f"{self._seed} {self._clients}")
         gone = threading.Event()
         media.connect("unprepared", lambda *_: gone.set())
-        losing = threading.Event()
+        threading.Thread(target=self._show, args=(pictures, packets, dice, gone), daemon=True).start()
 
-        def lose(pad: Any, info: Any) -> Any:
-            return Gst.PadProbeReturn.DROP if losing.is_set() else Gst.PadProbeReturn.OK
-
-        pay.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST, lose)
-        threading.Thread(target=self._show, args=(pictures, losing, dice, gone), daemon=True).start()
-
-    def _show(self, pictures: Any, losing: threading.Event, dice: random.Random, gone: threading.Event) -> None:
+    def _show(self, pictures: Any, packets: Any, dice: random.Random, gone: threading.Event) -> None:
         encoder, small = None, None
         for episode in episodes(dice):
             if gone.is_set():
@@ -108,35 +107,37 @@ class Camera:
             ends = time.monotonic() + episode.seconds
             while time.monotonic() < ends and not gone.is_set():
                 started = time.monotonic()
-                if not self._push(pictures, losing, dice, encoder, small):
+                if not self._push(pictures, packets, dice, encoder, small):
                     return
-                period = 1 / (FLOOD_FPS if episode.kind == "flood" else self._fps)
+                period = 1 / (FLOOD_FPS if episode.kind == "flood" else FPS)
                 time.sleep(max(0.0, period - (time.monotonic() - started)))
 
-    def _push(self, pictures: Any, losing: threading.Event, dice: random.Random, encoder: Encoder, small: bool) -> bool:
+    def _push(self, pictures: Any, packets: Any, dice: random.Random, encoder: Encoder, small: bool) -> bool:
         self._number = number = self._number % ((1 << 20) - 1) + 1
         part = number // PICTURES_PER_PART % len(self._parts)
         label = Label(number, part, round(time.monotonic() * 1000) % (1 << 32))
         coded = encoder.encode(draw(self._parts, label, shrunk=small))
-        kind = dice.choice(DAMAGES) if dice.random() < self._share else "whole"
-        note = {"number": number, "part": part, "kind": kind, "small": small, "began": time.monotonic()}
-        if kind == "lost":
-            losing.set()
-        elif kind != "whole":
+        kind = dice.choice(self._damages) if dice.random() < self._share else "whole"
+        note = {"number": number, "part": part, "kind": "other_size" if small and kind == "whole" else kind}
+        note |= {"connection": self._clients, "began": time.monotonic()}
+        lost = TRANSPORT_DAMAGES.get(kind, 0.0)
+        packets.set_property("drop-probability", lost)
+        if kind != "whole" and not lost:
             coded = damaged(dice, coded, kind)
         answer = pictures.emit("push-buffer", Gst.Buffer.new_wrapped(coded))
-        if kind == "lost":
+        if lost:
+            # until all of its packets are through
             time.sleep(0.02)
-            losing.clear()
         note["sent"] = time.monotonic()
         self._truth.write(json.dumps(note) + "\n")
         return bool(answer == Gst.FlowReturn.OK)
 
 
 def main() -> None:
-    parts, truth, seed, share, *fps = sys.argv[1:]
+    parts, truth, seed, share, damages = sys.argv[1:]
     Gst.init(None)
-    camera = Camera(load_parts(Path(parts)), Path(truth), int(seed), float(share), float(fps[0]) if fps else 15.0)
+    kinds = BYTE_DAMAGES if damages == "bytes" else tuple(TRANSPORT_DAMAGES)
+    camera = Camera(load_parts(Path(parts)), Path(truth), int(seed), float(share), kinds)
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
     server.set_service("0")

@@ -4,13 +4,14 @@
     python -m benchmarks.damaged_streams.run --minutes 1 --cameras mjpeg --keep DIR
 
 What must hold: no picture that was not whole is judged OK or NG, none of a part other than the one shown, and every
-whole one is judged, told as INVALID or counted as dropped. Meanwhile the line is stopped, continued (SIGSTOP) and starved.
+whole one is judged, told as INVALID or counted as dropped. Meanwhile the line is stopped (SIGSTOP) and starved.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
 import signal
@@ -36,6 +37,8 @@ from edge.samples import sample_line
 GOOD, DEFECTIVE = 8, 4
 # from grab to verdict a picture ages further; a loaded machine takes this long to judge one
 JUDGED_WITHIN_MS = 400
+# FFmpeg reads a stream for as long before it says what is in it, and these pictures are no longer new
+JOINING_S = 2.0
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
@@ -69,7 +72,7 @@ def write_parts(path: Path) -> None:
     np.save(path, np.stack([chosen[index] for index in order]))
 
 
-def run(camera: str, seconds: float, seed: int, share: float, folder: Path, *, disturb: bool = True) -> Outcome:
+def run(camera: str, seconds: float, seed: int, share: float, damages: str, folder: Path) -> Outcome:
     """Run one camera against one line and compare what both wrote down."""
     parts, truth, verdicts = folder / "parts.npy", folder / f"{camera}-sent.jsonl", folder / f"{camera}-verdicts.jsonl"
     if not parts.exists():
@@ -80,7 +83,7 @@ def run(camera: str, seconds: float, seed: int, share: float, folder: Path, *, d
         else [SYSTEM_PYTHON, "-m", "benchmarks.damaged_streams.rtsp_camera"]
     )
     shown = subprocess.Popen(
-        [*program, str(parts), str(truth), str(seed), str(share)], cwd=ROOT, stdout=subprocess.PIPE
+        [*program, str(parts), str(truth), str(seed), str(share), damages], cwd=ROOT, stdout=subprocess.PIPE
     )
     try:
         assert shown.stdout is not None
@@ -102,7 +105,7 @@ def run(camera: str, seconds: float, seed: int, share: float, folder: Path, *, d
             stdout=subprocess.PIPE,
             text=True,
         )
-        stops = _disturb(line, random.Random(seed), seconds) if disturb else 0
+        stops = _disturb(line, random.Random(seed), seconds)
         said, _ = line.communicate(timeout=seconds + 120)
         counted = json.loads(said.splitlines()[-1])
     finally:
@@ -141,7 +144,11 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
     # the camera itself says which pictures it broke; a changed bit that changes nothing to be seen is none
     old = [note for note in judged if note["whole"] and note["age_ms"] > most_ms]
     wrong = [note for note in judged if note["whole"] and not note["as_expected"]]
-    whole = {number for number, note in sent.items() if note["kind"] == "whole"}
+    began: dict[int, float] = {}
+    for note in sent.values():
+        began.setdefault(note["connection"], note["began"])
+    heard = {number: note for number, note in sent.items() if _was_heard(note, began)}
+    whole = {number for number, note in heard.items() if note["kind"] == "whole"}
     seen = {note["number"] for note in judged}
     invalid = Counter(note["reason"] for note in told if note["decision"] == "INVALID")
     with_picture = sum(count for reason, count in invalid.items() if reason != "no_frame")
@@ -149,6 +156,7 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
     ages = sorted(note["age_ms"] for note in judged if note["whole"]) or [0]
     figures = {
         "sent": len(sent),
+        "sent_and_heard": len(heard),
         "sent_by_kind": dict(Counter(note["kind"] for note in sent.values())),
         "line_stopped": stops,
         "verdicts": len(told),
@@ -169,6 +177,12 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
     return Outcome(figures, [*not_whole, *old, *wrong])
 
 
+def _was_heard(note: dict[str, Any], began: dict[int, float]) -> bool:
+    """Not while the line was finding out the format, nor into a connection that it had already given up."""
+    joined: bool = note["began"] - began[note["connection"]] > JOINING_S
+    return joined and bool(note["began"] < began.get(note["connection"] + 1, math.inf))
+
+
 def _notes(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
 
@@ -179,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cameras", nargs="+", choices=("mjpeg", "rtsp"), default=["mjpeg", "rtsp"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=0.1, help="share of the pictures that are damaged")
+    parser.add_argument("--damages", choices=("transport", "bytes"), default="transport")
     parser.add_argument("--keep", type=Path, help="folder for what was sent and what was told")
     parser.add_argument("--result", type=Path, default=result_path("damaged-streams"))
     options = parser.parse_args(arguments)
@@ -190,14 +205,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"rtsp: left out, {missing}", file=sys.stderr)
             continue
         print(f"{camera}: {options.minutes:g} minutes", file=sys.stderr)
-        outcome = run(camera, 60 * options.minutes, options.seed, options.share, folder)
+        outcome = run(camera, 60 * options.minutes, options.seed, options.share, options.damages, folder)
         results[camera] = {"minutes": options.minutes, **outcome.figures}
         faults += outcome.faults
         print(json.dumps(results[camera], indent=1))
     write_result(
         options.result,
         f"python -m benchmarks.damaged_streams.run --minutes {options.minutes:g} --seed {options.seed} "
-        f"--share {options.share:g}",
+        f"--share {options.share:g} --damages {options.damages}",
         results,
     )
     for fault in faults[:20]:

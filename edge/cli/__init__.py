@@ -182,6 +182,8 @@ def settings_for(options: argparse.Namespace) -> Settings:
     override("inspection", "precision", "precision")
     override("inspection", "engines", "engines")
     override("record", "directory", "record_dir")
+    if getattr(options, "watch", False):
+        overrides["camera"]["watch"] = True
     if getattr(options, "uncalibrated", False):
         overrides["inspection"]["uncalibrated"] = True
     if getattr(options, "no_record", False):

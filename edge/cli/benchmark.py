@@ -29,6 +29,7 @@ from edge.inspector import Inspector
 from edge.redact import redact
 from edge.sinks.base import Sink
 from edge.sinks.recorder import Recorder
+from edge.storable import storable
 from edge.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
         if options.page:
             options.page.parent.mkdir(parents=True, exist_ok=True)
             picture = options.page.suffix == ".svg"
-            write_whole(options.page, (curves_picture(report) if picture else report_page(report)).encode())
+            write_whole(options.page, storable(curves_picture(report) if picture else report_page(report)).encode())
             say(f"distributions and timeline: {options.page}")
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", fix="give a file that can be written") from error

@@ -40,11 +40,15 @@ TARGET = CPU
 
 @dataclass(frozen=True)
 class Goal:
-    """What a threshold is for. budget, review: shares of good parts; ng: known defective ones, to show recall."""
+    """What a threshold is for. budget, review: shares of good parts; ng: known defective ones, to show recall.
+
+    kept: a threshold that a person set, which stays; None: thresholds are fitted for the budget.
+    """
 
     budget: float
     review: float | None
     ng: Path | None
+    kept: float | None = None
 
     def __post_init__(self) -> None:
         if self.review is not None and self.review <= self.budget:
@@ -151,7 +155,9 @@ class Line:
             say(line)
         if self.goal.ng is not None:
             tradeoff = needs("calibration.tradeoff", "cpu")
-            for line in tradeoff.tradeoff_lines(made.calibration.scores, made.calibration.ng_scores):
+            for line in tradeoff.tradeoff_lines(
+                made.calibration.scores, made.calibration.ng_scores, tradeoff.in_force(made.calibration)
+            ):
                 say(line)
 
     def _fitting(self, network: Network) -> Fitting:
@@ -166,8 +172,18 @@ class Line:
         return self.parts.fields(self._order[len(fitting.scores) :])
 
     def _calibration(self, fitting: Fitting, engine_sha256: str) -> Calibration:
-        goal = self.goal
-        return fitting.calibration(engine_sha256, self.parts.bundle.preprocess, goal.budget, goal.review, now_utc())
+        goal, preprocess = self.goal, self.parts.bundle.preprocess
+        fitted = fitting.calibration(engine_sha256, preprocess, goal.budget, goal.review, now_utc())
+        if goal.kept is None:
+            return fitted
+        try:
+            kept: Calibration = needs("calibration.adjust", "cpu").with_value(fitted, goal.kept)
+        except UsageError as error:
+            raise UsageError(
+                f"the threshold that was set by hand does not fit these parts: {error.message}",
+                fix=f"give --threshold refit: these parts ask for {fitted.threshold:.4f}",
+            ) from error
+        return kept
 
     def _running(self, opened: Backend, calibration: Calibration, threshold: float) -> tuple[Calibration, Judge]:
         self._open.append(opened)

@@ -27,7 +27,7 @@ from edge.errors import UsageError
 from edge.file_sources import PictureFiles
 from edge.inspector import Inspector
 from edge.overlay import draw_overlay
-from edge.picture import PICTURE_SUFFIXES, class_folders
+from edge.picture import class_folders
 from edge.picture_reader import PictureReader
 from edge.whole_file import write_whole
 
@@ -115,9 +115,8 @@ def _picture_parts(folder: Path | None, reader: PictureReader) -> Iterator[Part]
     if folder is None:
         return
     places = class_folders(folder)
-    beside = sum(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()) if places else 0
-    if beside:
-        reader.tell(f"{folder}: {beside} pictures beside its folders are left out")
+    if places:
+        reader.tell_loose(folder)
     for place in places or [folder]:
         kind: Kind = "golden" if not places or place.name.lower() == "good" else "defective"
         paths = reader.pictures_in(place)

@@ -19,6 +19,7 @@ from edge.config import Settings
 from edge.datatypes import U8
 from edge.errors import UsageError
 from edge.normals import NormalPart, read_normals
+from edge.storable import storable
 from edge.whole_file import write_whole
 
 PAGE, RESULT = "compare.html", "compare.json"
@@ -60,7 +61,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
     }
     write_whole(options.out / RESULT, (json.dumps(result, indent=1) + "\n").encode())
     html = page.comparison_page(options.data.name, options.variant, contenders, recommendation)
-    write_whole(options.out / PAGE, html.encode())
+    write_whole(options.out / PAGE, storable(html).encode())
     print(json.dumps(result, indent=1) if options.json else page.comparison_text(contenders, recommendation))
     say(f"tables, maps and curves: {options.out / PAGE}")
     return 0

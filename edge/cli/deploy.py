@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
 from edge.backends import GPU_BACKENDS, choose_backend, open_backend, target_of
-from edge.bundle import CPU, ModelBundle, load_bundle
+from edge.bundle import CPU, ModelBundle, calibrations, load_bundle
 from edge.bundle_history import Audit
 from edge.cli.calibrated import Goal, Line, deployed, now_utc, on_engines
 from edge.cli.engine_line import EngineLine, build_options
 from edge.cli.good_parts import good_parts
 from edge.cli.optional import needs
 from edge.cli.pictures import reader_of
-from edge.cli.progress import working
+from edge.cli.progress import say, working
 from edge.cli.quantised import Quantiser, networks_of
 from edge.cli.regions import region_of_interest
 from edge.cli.signed_version import wait_for_signature
 from edge.cli.specimens import HELD_OUT, Specimens
 from edge.config import AlignSettings, RoiSettings, Settings
+from edge.errors import BundleError
 from edge.manifest import Manifest, PreprocessSpec
 from edge.normals import aligned_to_parts
 from edge.picture_reader import PictureReader
 from edge.preprocess import Preprocess
 from edge.signature import is_signed
-from edge.versions import Parts, commit_version
+from edge.versions import Parts, StillLive, commit_version, making_version
 from edge.whole_file import write_whole
 
 
@@ -33,17 +35,37 @@ def quantize(options: argparse.Namespace, settings: Settings) -> int:
     """Ranges on good parts → INT8 ONNX for processors; what was chosen and why is kept in the bundle."""
     bundle = load_bundle(options.bundle)
     needs("calibration.ranges", "export")
-    parts = good_parts(bundle, options.data, reader=reader_of(options, settings))
-    networks = Quantiser(parts, settings.inspection.threads).chosen()
-    # what was found out about an older INT8 network does not hold for this one
-    manifest = bundle.manifest.model_copy(update={"deployments": {}})
-    _commit(bundle, manifest, networks.files(), Audit("quantize", note=f"on {options.data}"))
+    with making_version(bundle) as still_live:
+        parts = good_parts(bundle, options.data, reader=reader_of(options, settings), check=still_live.check)
+        networks = Quantiser(parts, settings.inspection.threads).chosen()
+        # what was found out about an older INT8 network does not hold for this one
+        manifest = bundle.manifest.model_copy(update={"deployments": {}})
+        _commit(bundle, manifest, networks.files(), Audit("quantize", note=f"on {options.data}"))
     return 0
 
 
 def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     """Statistics and threshold of both precisions, through the backend that will run, and the gate between them."""
     live = load_bundle(options.bundle)
+    _tell_hand_set(live)
+    with making_version(live) as still_live:
+        return _calibrated(live, still_live, options, settings)
+
+
+def _tell_hand_set(live: ModelBundle) -> None:
+    """Calibrating is asking for a fitted threshold; a person should still know what it takes the place of."""
+    for precision, target in calibrations(live.manifest):
+        # one that cannot be read is replaced, which is what calibrating is for
+        with contextlib.suppress(BundleError):
+            calibration = live.calibration(precision, target=target, uncalibrated=True)
+            if calibration.set_by_hand:
+                say(
+                    f"the threshold {calibration.threshold:.4f} of {precision} was set by hand; it is fitted anew, and "
+                    "`edge-inspect rollback` brings it back"
+                )
+
+
+def _calibrated(live: ModelBundle, still_live: StillLive, options: argparse.Namespace, settings: Settings) -> int:
     manifest = live.manifest
     rectangle, polygon = region_of_interest(settings.roi)
     if settings.roi != RoiSettings():
@@ -57,7 +79,8 @@ def calibrate(options: argparse.Namespace, settings: Settings) -> int:
     # engines are compared with FP32 on the processor, where nothing of theirs is
     backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
     goal = Goal(options.false_reject / 100, None if options.review is None else options.review / 100, options.ng)
-    line = Line(good_parts(bundle, options.data, reader=reader_of(options, settings)), backend, settings, goal)
+    shown = good_parts(bundle, options.data, reader=reader_of(options, settings), check=still_live.check)
+    line = Line(shown, backend, settings, goal)
     gate_said: tuple[str, ...] = ()
     try:
         networks = networks_of(bundle)

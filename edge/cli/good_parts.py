@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +61,16 @@ class Part:
 class GoodParts:
     """Parts to quantise, calibrate and compare with; held_out ones are those that the network was not trained on.
 
-    weight: 1 where the map is scored, at the network's side; None: everywhere. reader: what they were read with.
+    weight: 1 where the map is scored, at the network's side; None: everywhere. reader: what they were read with. check:
+    called for every picture, to end the work when it has become useless.
     """
 
-    def __init__(self, bundle: ModelBundle, reader: PictureReader = PLAIN) -> None:
+    def __init__(
+        self, bundle: ModelBundle, reader: PictureReader = PLAIN, check: Callable[[], None] = lambda: None
+    ) -> None:
         self.bundle = bundle
         self.reader = reader
+        self._check = check
         self.held_out: list[Part] = []
         self.trained: list[Part] = []
         self.weight: F32 | None = None
@@ -79,6 +83,7 @@ class GoodParts:
 
         Raises UsageError when the region of interest does not lie inside the picture, or the part is not found in it.
         """
+        self._check()
         require_region(self.bundle, path, picture)
         preprocess = self.bundle.preprocess
         try:
@@ -113,7 +118,9 @@ class GoodParts:
 
     def fields(self, parts: Iterable[Part]) -> Iterator[U8]:
         """Their network fields, one at a time; not to be changed."""
-        return (self._fields[part.field] for part in parts)
+        for part in parts:
+            self._check()
+            yield self._fields[part.field]
 
     def stacked(self, parts: Sequence[Part]) -> U8:
         """The same as one array (n, s, s, 3)."""
@@ -122,14 +129,18 @@ class GoodParts:
 
 
 def good_parts(
-    bundle: ModelBundle, data: Path, most_held_out: int | None = None, reader: PictureReader = PLAIN
+    bundle: ModelBundle,
+    data: Path,
+    most_held_out: int | None = None,
+    reader: PictureReader = PLAIN,
+    check: Callable[[], None] = lambda: None,
 ) -> GoodParts:
     """The pictures of a folder, in natural order; reading ends when most_held_out have been found.
 
     Raises UsageError naming a picture that cannot be read, or that does not hold the bundle's region of interest, and
     when the line would judge less than half of them.
     """
-    parts = GoodParts(bundle, reader)
+    parts = GoodParts(bundle, reader, check)
     with working(f"reading the pictures of good parts in {data}"):
         for part in _first_held_out(read_normals(data, reader), parts, most_held_out):
             parts.add(part.path, part.picture, part.sha256)

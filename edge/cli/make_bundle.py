@@ -22,6 +22,7 @@ from edge.cli.specimens import held_out_images
 from edge.config import Settings
 from edge.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
 from edge.normals import normals_folder
+from edge.storable import storable
 from edge.versions import prepare_directory, write_bundle
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     manifest = Manifest(
         method=run.method,
         variant=run.variant,
-        product=options.product or options.out.name,
+        product=storable(options.product or options.out.name),
         created_utc=_now_utc(),
         input=InputSpec(size=run.size),
         preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon, align=run.align),

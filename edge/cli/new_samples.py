@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -99,14 +99,15 @@ def _pictures(sample: str, reader: PictureReader) -> list[Path]:
 
 def new_samples(
     bundle: ModelBundle, paths: Sequence[Path], source: str, live: Calibration, settings: Settings,
-    options: argparse.Namespace,
+    options: argparse.Namespace, check: Callable[[], None],
 ) -> NewSamples:  # fmt: skip
     """Screen the pictures, have the network look at what is left, and refuse a set that cannot be trusted.
 
-    live: the calibration of the precision that runs. Raises UsageError; the contact sheet is written before that.
+    live: the calibration of the precision that runs. check: see GoodParts. Raises UsageError; the contact sheet is
+    written before that.
     """
     reader = reader_of(options, settings)
-    parts, screening, turned_away = _screened(bundle, paths, reader)
+    parts, screening, turned_away = _screened(bundle, paths, reader, check)
     turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
     if len(turned_away):
         say(turned_away.summary(len(paths)))
@@ -148,7 +149,7 @@ def new_samples(
 
 
 def _screened(
-    bundle: ModelBundle, paths: Sequence[Path], reader: PictureReader
+    bundle: ModelBundle, paths: Sequence[Path], reader: PictureReader, check: Callable[[], None]
 ) -> tuple[GoodParts, Screening, TurnedAway]:
     """Every picture is decoded once, on two threads; what is not refused at once leaves its network field."""
     samples = needs("calibration.samples", "cpu")
@@ -156,7 +157,7 @@ def _screened(
     if "samples" in bundle.manifest.files:
         reference = needs("calibration.sample_statistics", "cpu").statistics_from_bytes(bundle.read("samples"))
     screener = samples.Screener(reference, freshness=reader.freshness, rectangle=bundle.manifest.preprocess.rectangle)
-    parts, lost = GoodParts(bundle, reader), []
+    parts, lost = GoodParts(bundle, reader, check), []
     with progress_bar("looking at the samples") as advance:
         for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths, reader)):
             if isinstance(field, PartNotFound):

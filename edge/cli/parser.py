@@ -125,6 +125,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="camera number or device path, RTSP or HTTP URL, GStreamer pipeline, video file, "
         "folder or glob of pictures, or `demo` (default: camera.source of the settings)",
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="--camera is a folder: wait for more pictures instead of ending with it"
+    )
     _inspection(parser)
 
 

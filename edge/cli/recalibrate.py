@@ -19,6 +19,7 @@ from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.bundle_history import Audit
 from edge.cli.calibrated import TARGET, Deployed, Goal, Line, Made, deployed, now_utc
 from edge.cli.good_parts import good_parts
+from edge.cli.keyboard import Keyboard, at_terminal
 from edge.cli.new_samples import NewSamples, new_samples, sample_paths
 from edge.cli.optional import needs
 from edge.cli.progress import say, working
@@ -26,12 +27,22 @@ from edge.cli.quantised import Networks, Quantiser, networks_of
 from edge.cli.shadow_trial import passes_trial
 from edge.cli.signed_version import lacks_key, signer, wait_for_signature
 from edge.config import Settings
-from edge.errors import UsageError
+from edge.errors import BundleError, UsageError
 from edge.latency import StageClock
 from edge.manifest import Manifest
 from edge.promise import rejected
 from edge.samples import sample_bundle
-from edge.versions import SHORT, Parts, commit_version, differences, stage_version, switch_version
+from edge.versions import (
+    SHORT,
+    Parts,
+    StillLive,
+    commit_version,
+    differences,
+    making_version,
+    note_refusal,
+    stage_version,
+    switch_version,
+)
 
 if TYPE_CHECKING:
     from export.gate import GateReport
@@ -61,22 +72,39 @@ def recalibrate(options: argparse.Namespace, settings: Settings) -> int:
     precision = bundle.precision(settings.inspection.precision)
     live = bundle.calibration(precision)
     goal = _goal(options, live)
-    with _timed("samples"):
-        paths, source = sample_paths(options, settings, bundle)
-        samples = new_samples(bundle, paths, source, live, settings, options)
+    with making_version(bundle) as still_live:
+        with _timed("samples"):
+            paths, source = sample_paths(options, settings, bundle)
+        try:
+            return _recalibrated(bundle, precision, live, goal, (paths, source), still_live, settings, options)
+        except UsageError as error:
+            _keep_refusal(bundle, Audit("recalibrate", note=f"{source}: {error.message.splitlines()[0]}"))
+            raise
+
+
+def _recalibrated(
+    bundle: ModelBundle, precision: str, live: Calibration, goal: Goal, chosen: tuple[list[Path], str],
+    still_live: StillLive, settings: Settings, options: argparse.Namespace,
+) -> int:  # fmt: skip
+    with _timed("screening"):
+        samples = new_samples(bundle, *chosen, live, settings, options, still_live.check)
     line = Line(samples.parts, choose_backend(settings.inspection.backend), settings, goal, _SPECIMENS)
     try:
         renewed = _renewed(line, bundle, again=options.choose_again)
+        still_live.check()
         with _timed("old against new"):
-            old = _old_judge(bundle, precision, live, samples, settings)
-            report = _old_against_new(bundle, line, old, renewed.runs.judge, options)
+            old = _old_judge(bundle, precision, live, samples, goal, settings)
+            report = _old_against_new(bundle, line, old, renewed.runs.judge, live, options)
             old.backend.close()
     finally:
         line.close()
     for text in report.summary():
         say(text)
     if not report.passed:
+        _keep_refusal(bundle, Audit("recalibrate", samples.audit, tuple(report.summary())))
         say(f"refused: {bundle.path} stays as it is, at version {bundle.sha256[:SHORT]}")
+        if goal.kept is not None:
+            say(f"the threshold {goal.kept:.4f} that was set by hand was kept; --threshold refit fits it anew")
         return 1
     manifest, said = bundle.manifest, report.summary()
     if renewed.deployed is not None:
@@ -84,6 +112,14 @@ def recalibrate(options: argparse.Namespace, settings: Settings) -> int:
         manifest, said = manifest.model_copy(update={"deployments": deployments}), [*renewed.deployed.said, *said]
     audit = Audit("recalibrate", samples.audit, tuple(said))
     return _made_live(bundle, manifest, _parts(renewed, samples, report), audit, settings, options)
+
+
+def _keep_refusal(bundle: ModelBundle, audit: Audit) -> None:
+    """The refusal itself is what a person must see, also where the history cannot be written."""
+    try:
+        note_refusal(bundle, audit)
+    except BundleError as error:
+        say(f"the history does not have it: {error.message}")
 
 
 def _bundle_to_change(settings: Settings) -> ModelBundle:
@@ -102,9 +138,23 @@ def _goal(options: argparse.Namespace, live: Calibration) -> Goal:
     if review is None and live.review_threshold is not None:
         share = (rejected(live.scores, live.review_threshold) + 1) / (len(live.scores) + 1)
         review = share if share > budget else None
-    if live.set_by_hand:
-        say(f"the threshold {live.threshold:.4f} was set by hand; it is fitted anew, for a budget of {budget:.2%}")
-    return Goal(budget, review, options.ng)
+    return Goal(budget, review, options.ng, _kept(options, live))
+
+
+def _kept(options: argparse.Namespace, live: Calibration) -> float | None:
+    """A threshold that a person set is that person's to give up."""
+    if not live.set_by_hand:
+        return None
+    named = f"the threshold {live.threshold:.4f} was set by hand"
+    choice = options.threshold
+    if choice is None and options.false_reject is None and at_terminal():
+        wanted = Keyboard().ask(f"{named}. Keep it? No fits it anew.", "give --threshold")
+        choice = "keep" if wanted else "refit"
+    if choice == "refit" or (choice is None and options.false_reject is not None):
+        say(f"{named}; it is fitted anew, as asked")
+        return None
+    say(f"{named}, and stays; --threshold refit fits it anew")
+    return live.threshold
 
 
 @dataclass(frozen=True)
@@ -145,13 +195,14 @@ def _renewed(line: Line, bundle: ModelBundle, *, again: bool) -> _Renewed:
 
 
 def _old_judge(
-    bundle: ModelBundle, precision: str, live: Calibration, samples: NewSamples, settings: Settings
+    bundle: ModelBundle, precision: str, live: Calibration, samples: NewSamples, goal: Goal, settings: Settings
 ) -> Judge:
     """The live version, with its threshold raised to where it would keep the budget on the new samples.
 
     As it stands it might reject them all, and every defect with them: nothing could then be missed less.
     """
-    fitted = needs("calibration.threshold", "cpu").image_threshold(samples.live_scores, live.false_reject_budget)
+    share = _accepted(live, goal, live.false_reject_budget)
+    fitted = needs("calibration.threshold", "cpu").image_threshold(samples.live_scores, share)
     inspection = settings.inspection
     backend = open_backend(bundle, inspection.backend, precision, inspection.threads)
     judge: Judge = needs("export.replay", "cpu").Judge(backend, max(live.threshold, fitted.value))
@@ -159,7 +210,7 @@ def _old_judge(
 
 
 def _old_against_new(
-    bundle: ModelBundle, line: Line, old: Judge, new: Judge, options: argparse.Namespace
+    bundle: ModelBundle, line: Line, old: Judge, new: Judge, live: Calibration, options: argparse.Namespace
 ) -> GateReport:
     gating = needs("export.gate", "cpu")
     specimens = line.specimens
@@ -167,7 +218,8 @@ def _old_against_new(
         replayed = needs("export.replay", "cpu").replay(specimens, old, new)
     gate = line.settings.gate
     good = sum(not part.defective for part in replayed)
-    share = gate.flip_share if gate.flip_share is not None else _by_chance(good, line.goal.budget) / good
+    accepted = _accepted(live, line.goal, line.goal.budget)
+    share = gate.flip_share if gate.flip_share is not None else _by_chance(good, accepted) / good
     limits = gate.model_copy(update={"flip_share": share, "aupro_drop": min(1.0, _PIXEL_LEEWAY * gate.aupro_drop)})
     report: GateReport = gating.gate_report(
         replayed, old, new, limits, budget=line.goal.budget, target=TARGET, rung="new version",
@@ -177,6 +229,13 @@ def _old_against_new(
     if options.old is not None:
         exceeded += _old_parts_rejected(bundle, line, old, new, report, options)
     return replace(report, exceeded=tuple(exceeded))
+
+
+def _accepted(live: Calibration, goal: Goal, budget: float) -> float:
+    """The share of good parts that may be rejected: what the person accepted who set the threshold, else the budget."""
+    if goal.kept is None:
+        return budget
+    return max(budget, (rejected(live.scores, goal.kept) + 1) / (len(live.scores) + 1))
 
 
 def _by_chance(count: int, budget: float) -> int:

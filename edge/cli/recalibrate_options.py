@@ -30,6 +30,11 @@ def add_recalibrate(parser: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--false-reject", type=percent, metavar="PERCENT", help="false-reject budget (default: the live version's)"
     )
+    made.add_argument(
+        "--threshold",
+        choices=("keep", "refit"),
+        help="a threshold that was set by hand: keep it, or fit it anew (default: asks at a terminal, else keep)",
+    )
     made.add_argument("--review", type=percent, metavar="PERCENT", help="unsure band (default: as the live version's)")
     made.add_argument("--ng", type=Path, help="folder of known defective parts, to show recall; not fitted on")
     made.add_argument("--old", type=Path, help="earlier good parts that must still pass, unless --scene-changed")

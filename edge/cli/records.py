@@ -23,6 +23,7 @@ from edge.records import DATABASE_NAME, RecordStore, RunRecord, VerdictRecord
 from edge.replay import Outcome
 from edge.replay import replay as replay_verdict
 from edge.report import build_report, moment_from_text, report_table
+from edge.storable import path_of_stored, storable
 from edge.verdict_search import rejected_verdicts, verdict_json, verdict_line
 from edge.versions import kept_versions
 
@@ -34,7 +35,7 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
     """Judge a recorded picture again; 1 when the verdict or the score differs."""
 
     def inspector_of(run: RunRecord, recorded: VerdictRecord) -> Inspector:
-        path = Path(settings.inspection.bundle or run.info.bundle_path)
+        path = Path(settings.inspection.bundle or path_of_stored(run.info.bundle_path))
         bundle = _version_of(path, recorded.bundle_sha256)
         backend = options.backend or run.info.backend
         target = target_of(backend)
@@ -56,7 +57,7 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
         answer = {
             "id": recorded.number,
             "time": local_iso(recorded.utc),
-            "picture": None if recorded.image is None else str(store.directory / recorded.image),
+            "picture": None if recorded.image is None else storable(str(store.directory / recorded.image)),
             "outcome": result.outcome.value,
             "explanation": result.explanation,
             "recorded": {"decision": str(recorded.decision), "reason": str(recorded.reason), "score": recorded.score},

@@ -15,7 +15,7 @@ import cv2
 from edge.datatypes import U8
 from edge.errors import UsageError
 from edge.file_lock import file_lock
-from edge.picture import natural_key
+from edge.picture import natural_key, not_a_picture
 from edge.whole_file import write_whole
 
 SHEET, DETAILS = "rejected.png", "details.log"
@@ -69,7 +69,7 @@ class SampleFolder:
 
     def paths(self) -> list[Path]:
         """The samples kept, in the order they were taken."""
-        return sorted((path for path in self.good.iterdir() if path.suffix == ".png"), key=natural_key)
+        return sorted((path for path in self.good.iterdir() if not_a_picture(path, True) is None), key=natural_key)
 
     def next_path(self) -> Path:
         """The name that `store` gives to the next sample."""

@@ -154,7 +154,7 @@ def _trained(
         timing = planned(folder, training, settings)
         training.variant = timing.variant
     try:
-        log = (folder.root / DETAILS).open("a", encoding="utf-8")
+        log = (folder.root / DETAILS).open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{folder.root / DETAILS}: {error.strerror}", fix="mend its permissions") from error
     with log, details_in(log):

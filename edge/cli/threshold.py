@@ -50,7 +50,10 @@ def _changed(calibration: Calibration, options: argparse.Namespace) -> Calibrati
     if options.set is not None:
         made = adjust.with_value(made, options.set)
     if options.false_reject is not None:
-        made = adjust.with_budget(made, options.false_reject / 100)
+        budget = options.false_reject / 100
+        # what is in force for this budget stays, whichever version of the program fitted it
+        same = needs("calibration.threshold", "cpu").same_budget(budget, made.false_reject_budget)
+        made = made if same and not made.set_by_hand else adjust.with_budget(made, budget)
     if options.review is not None or options.no_review:
         made = adjust.with_review(made, None if options.no_review else options.review / 100)
     return calibration if made.to_bytes() == calibration.to_bytes() else made
@@ -84,7 +87,7 @@ def _tell(bundle: ModelBundle, calibrations: dict[str, Calibration], options: ar
         print(f"{precision}")
         for line in statement(calibration):
             print(f"  {line}")
-        for line in tradeoff.tradeoff_lines(calibration.scores, calibration.ng_scores):
+        for line in tradeoff.tradeoff_lines(calibration.scores, calibration.ng_scores, tradeoff.in_force(calibration)):
             print(line)
 
 
@@ -101,5 +104,5 @@ def _as_json(calibration: Calibration, tradeoff: Any) -> dict[str, Any]:
         "held_out": len(calibration.scores),
         "held_out_rejected": rejected(calibration.scores, calibration.threshold),
         "statement": statement(calibration),
-        "choices": [vars(choice) for choice in tradeoff.choices(calibration.scores)],
+        "choices": [vars(choice) for choice in tradeoff.choices(calibration.scores, tradeoff.in_force(calibration))],
     }

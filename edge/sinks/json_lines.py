@@ -10,6 +10,7 @@ from edge.counters import RunCounters
 from edge.datatypes import Frame, Verdict
 from edge.local_time import local_iso
 from edge.sinks.base import Filed
+from edge.storable import storable
 
 
 class JsonLines:
@@ -52,8 +53,9 @@ class JsonLines:
         return {
             "id": None if filed is None else filed.number,
             "time": local_iso(frame.utc),
-            **verdict.as_json(frame.source),
-            "picture": None if filed is None else filed.picture,
+            **verdict.as_json(storable(frame.source)),
+            "detail": storable(verdict.detail),
+            "picture": None if filed is None or filed.picture is None else storable(filed.picture),
         }
 
     def close(self) -> None: ...

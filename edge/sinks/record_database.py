@@ -25,11 +25,11 @@ from edge.records import (
     RunInfo,
     opened_for_writing,
     regions_text,
-    storable,
     utc_text,
 )
 from edge.sinks.pictures import StoredPicture, newest_run_on_disk
 from edge.sinks.set_aside import is_damaged, set_aside
+from edge.storable import storable
 
 _HEADER = b"SQLite format 3\0"
 LOCK_NAME = "writer.lock"

@@ -88,7 +88,7 @@ def test_hidden_folders_are_no_classes_and_nested_pictures_are_told(tmp_path):
     assert len(result.pictures) == before - 2
     assert {shown.kind for shown in result.pictures} == {"good", "scratch"}
     assert any(text.endswith("left out: 1 sub-folder (cam1 with 2 pictures)") for text in said)
-    assert any("1 pictures beside the folders of classes are left out" in text for text in said)
+    assert any("left out: 1 beside the folders that are read (loose.png)" in text for text in said)
 
 
 @pytest.mark.parametrize(

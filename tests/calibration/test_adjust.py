@@ -7,7 +7,7 @@ import pytest
 
 from calibration.adjust import with_budget, with_review, with_value
 from calibration.threshold import image_threshold
-from calibration.tradeoff import tradeoff_lines
+from calibration.tradeoff import choices, in_force, tradeoff_lines
 from edge.bundle import Calibration, calibration_from_bytes
 from edge.errors import UsageError
 from edge.promise import normals_for_bound, share_text, statement, upper_bound
@@ -118,6 +118,26 @@ def test_known_defective_parts_are_shown_and_move_nothing(calibration):
     assert all("of 3 NG" in line for line in table[1:])
     for with_recall, without in zip(table, plain, strict=True):
         assert with_recall.startswith(without.split("(extrapolated)")[0].rstrip()[:20])
+
+
+def test_the_table_has_the_threshold_in_force_for_its_budget_and_no_other(calibration):
+    # as another version of the program fitted it
+    older = replace(calibration, threshold=calibration.threshold - 0.01)
+    (row,) = [choice for choice in choices(older.scores, in_force(older)) if choice.in_force]
+    assert (row.budget, row.threshold) == (0.005, older.threshold)
+    table = tradeoff_lines(older.scores, older.ng_scores, in_force(older))
+    (line,) = [line for line in table if line.startswith("  0.50 % ")]
+    assert f"{older.threshold:.4f}" in line and line.endswith("<- in force")
+    assert f"threshold {older.threshold:.4f} for a false-reject budget of 0.50 %" in statement(older)[0]
+    assert len(table) == 7
+
+
+def test_a_budget_between_those_of_the_table_gets_its_own_row_and_a_hand_set_threshold_none(calibration):
+    other = replace(calibration, false_reject_budget=0.003)
+    found = choices(other.scores, in_force(other))
+    assert [choice.budget for choice in found if choice.in_force] == [0.003]
+    assert [choice.budget for choice in found] == sorted(choice.budget for choice in found)
+    assert in_force(with_value(calibration, float(calibration.scores.max()))) is None
 
 
 def test_every_field_survives_the_file(calibration):

@@ -50,6 +50,15 @@ def test_an_unsure_band_marks_parts_and_changes_no_decision(bundle_path, line, h
     assert not any(verdict["review"] for verdict in verdicts(edge_here(here, *run).stdout))
 
 
+def test_asking_for_the_budget_in_force_changes_nothing(bundle_path, here):
+    before = load_bundle(bundle_path)
+    budget = 100 * before.calibration("int8").false_reject_budget
+    asked = edge_here(here, "threshold", "--bundle", bundle_path, "--false-reject", budget)
+    assert asked.returncode == 0, asked.stderr
+    assert load_bundle(bundle_path).sha256 == before.sha256
+    assert asked.stdout.count("<- in force") == 2
+
+
 def test_what_makes_no_sense_is_refused_and_the_bundle_is_untouched(bundle_path, here):
     before = load_bundle(bundle_path).sha256
     for options, words in (
@@ -74,10 +83,13 @@ def test_calibrating_with_known_defective_parts_shows_what_thresholds_find_of_th
         folder.mkdir()
         for seed in range(count):
             write_picture(folder / f"{seed}.png", part(500 + seed))
+    by_hand = ("--set", 0.99, "--precision", "fp32")
+    assert edge_here(here, "threshold", "--bundle", bundle_path, *by_hand).returncode == 0
     arguments = ("calibrate", "--bundle", bundle_path, "--data", good)
     seen = edge_here(here, *arguments, "--ng", ng, "--review", 20)
     assert seen.returncode == 0, seen.stderr
     assert "3 of 3 NG (100%" in seen.stderr
+    assert "the threshold 0.9900 of fp32 was set by hand; it is fitted anew" in seen.stderr
     calibration = load_bundle(bundle_path).calibration("fp32")
     assert (len(calibration.scores), len(calibration.ng_scores)) == (12, 3)
     assert calibration.review_threshold < calibration.threshold
