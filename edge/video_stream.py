@@ -94,8 +94,9 @@ class VideoStream:
         try:
             picture = self._decoder.read()
         except av.FFmpegError as error:
+            said = redact(error.strerror or str(error))
             raise CameraError(
-                f"{self.name}: {redact(error.strerror or str(error))} (waited {self._settings.read_timeout_ms} ms)",
+                f"{self.name}: nothing came for {self._settings.read_timeout_ms} ms, or the connection broke ({said})",
                 fix="check cable and power; a camera that is slow or triggered needs a larger camera.read_timeout_ms",
             ) from error
         if picture is None:
