@@ -60,7 +60,7 @@ class CameraSettings(_Section):
 
     @property
     def lost_after_ms(self) -> int:
-        """A camera that sends nothing for so long is opened again; until then it may be slow, or wait for its trigger."""
+        """A camera that sends nothing for so long is opened again; until then it may be slow, or wait for a trigger."""
         return 5 * self.read_timeout_ms
 
     @model_validator(mode="after")
