@@ -155,7 +155,7 @@ def build_report(
     Raises UsageError for an empty range or an unknown source, RecordError for an unknown run.
     """
     if since is not None and until is not None and since >= until:
-        raise UsageError(f"--since {utc_text(since)} is not before --until {utc_text(until)}", fix="swap them")
+        raise UsageError(f"--since {local_text(since)} is not before --until {local_text(until)}", fix="swap them")
     runs = [store.run(run_id)] if run_id is not None else store.runs()
     source = None if source is None else redact(source)
     known_sources = {run.info.source for run in runs}
