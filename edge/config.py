@@ -64,6 +64,11 @@ class CameraSettings(_Section):
     skip_first_frames: Annotated[int, Field(ge=0)] = 0
     watch: bool = False
 
+    @property
+    def lost_after_ms(self) -> int:
+        """A camera that sends nothing for so long is opened again; until then it may be slow, or wait for a trigger."""
+        return 5 * self.read_timeout_ms
+
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:
         if self.reopen_first_ms > self.reopen_max_ms:

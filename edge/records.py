@@ -324,6 +324,11 @@ class RecordStore:
             for row in rows
         ]
 
+    def newest_utc(self) -> datetime | None:
+        """The latest time of a verdict; None when there are none."""
+        ((utc,),) = self.query("SELECT max(utc) FROM verdicts")
+        return None if utc is None else datetime.fromisoformat(utc)
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; raises RecordError when the database cannot answer."""
         with explained(self.directory / DATABASE_NAME):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from edge.alarms import CLOCK
+from edge.cli import main
 from edge.clock_records import ClockJump, clock_jumps
 from edge.counters import RunCounters
 from edge.datatypes import Decision
@@ -235,6 +236,13 @@ def test_a_jump_in_the_last_moment_of_a_run_is_on_record(line):
     line.sink.close()
     line.run(1)
     assert line.kept() == (6, 6)
+
+
+def test_a_report_by_a_clock_before_the_newest_record_says_so(tmp_path, capsys):
+    line = Line(tmp_path, datetime.now(timezone.utc) + DAY)
+    line.run(1)
+    assert main(["report", "--since", "8h", "--record-dir", str(tmp_path)]) == 0
+    assert "which is before the newest record" in capsys.readouterr().err
 
 
 def test_a_report_says_what_a_jump_does_to_its_range(line):

@@ -95,6 +95,14 @@ def test_without_a_terminal_a_line_comes_every_few_seconds_even_without_frames()
     )
 
 
+def test_a_line_that_cannot_be_made_does_not_end_the_lines(monkeypatch):
+    out = io.StringIO()
+    view = PlainView(RunCounters(), RunTally(), out, every_s=0.01)
+    monkeypatch.setattr(view, "line", lambda: 1 / 0)
+    wait_for(lambda: out.getvalue().count("the state of the run cannot be told: ZeroDivisionError") >= 2)
+    view.close()
+
+
 def test_each_verdict_is_one_json_line():
     out = io.StringIO()
     sink = JsonLines(out, RunCounters(), pytest.fail)

@@ -204,7 +204,12 @@ class PlainView:
     def _work(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
-                print(self.line(), file=self._stream, flush=True)
+                line = self.line()
+            # the next line may be told again
+            except Exception as error:  # noqa: BLE001
+                line = f"the state of the run cannot be told: {type(error).__name__}: {error}"
+            try:
+                print(line, file=self._stream, flush=True)
             except (OSError, ValueError):
                 # nobody reads any more; the inspection is not the reader's
                 return

@@ -1,4 +1,4 @@
-"""Pictures as PNG files at a camera's pace: OpenCV and Pillow take two to four times as long (picture-formats.json)."""
+"""Pictures as PNG files at a camera's pace: OpenCV takes two to four times as long (picture-formats.json)."""
 
 from __future__ import annotations
 

@@ -21,22 +21,27 @@ class SpareRoom:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / NAME
+        self._taken = False
 
     def keep(self) -> None:
-        """Take the room, where there is plenty and it is not taken yet."""
+        """Take the room, once, and again after it was given: where there is plenty."""
+        if self._taken:
+            return
         with suppress(OSError):
             usage = shutil.disk_usage(self._path.parent)
             size = min(SIZE_BYTES, usage.total // _SHARE)
-            if self._path.exists() or usage.free < _PLENTY * size:
+            if not self._path.exists() and usage.free < _PLENTY * size:
                 return
             make_file(self._path)
             try:
                 self._fill(size)
+                self._taken = True
             except OSError:
                 self._path.unlink()
 
     def give(self) -> bool:
         """Free the room; False when there was none."""
+        self._taken = False
         try:
             self._path.unlink()
         except OSError:
