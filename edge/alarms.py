@@ -35,9 +35,9 @@ class Alarm:
 
     def text(self) -> str:
         """One line, times in the local zone."""
-        since = f"{self.since.astimezone():%H:%M}"
+        since = f"{self.since.astimezone():%H:%M%z}"
         if self.ended is not None:
-            return f"over at {self.ended.astimezone():%H:%M}: {self.what}, since {since}"
+            return f"over at {self.ended.astimezone():%H:%M%z}: {self.what}, since {since}"
         return f"{self.what} since {since}: {self.advice}"
 
 

@@ -44,11 +44,13 @@ def address_to_open(spec: str, settings: CameraSettings) -> str:
 def _refuse_unclear(address: str) -> None:
     """A sign of a password that has another meaning would make its tail the name of a host, and that be looked up."""
     _, _, rest = _parts(address)
-    if "@" in rest:
-        raise CameraError(
-            f"{redact(address)}: an @ after the first /, ? or #: it is not clear where the password ends",
-            fix=f"{_ENCODE}; an @ in the path is %40, too",
-        )
+    # no camera knows a #: what follows it would not even be sent
+    for sign, code in (("@", "%40"), ("#", "%23")):
+        if sign in rest:
+            raise CameraError(
+                f"{redact(address)}: a {sign} after the host, or in a password: it is not clear where that ends",
+                fix=f"{_ENCODE}; {sign} in path and query is {code}, too",
+            )
     try:
         parts = urlsplit(address)
         _ = parts.hostname, parts.port

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 # a driver that repeats its last picture without waiting would otherwise spin; no camera line runs at 200 frames/s
 FROZEN_PAUSE_S = 0.005
 JOIN_TIMEOUT_S = 0.5
+_SILENT = "the camera sends no picture; a slow or triggered one needs a larger camera.read_timeout_ms"
 
 
 class FrameSupply(Protocol):
@@ -91,7 +92,7 @@ class Capture:
         # between the threads
         self._slot = NewestFrameSlot(keep_all=not self.live)
         self._losses: deque[_Loss] = deque()
-        self._trouble = "the driver has not returned a picture"
+        self._trouble = _SILENT
         self._grabbing_done = threading.Event()
         # touched by the taking side
         self._next_index = 0
@@ -130,7 +131,8 @@ class Capture:
             frame = self._next_frame(0.0, due_ns)
         if frame is not None:
             self._in_outage = False
-            self._last_look_ns = max(self._last_look_ns, frame.captured_ns)
+            # of looking, not of the picture: one that is old has come all the same
+            self._last_look_ns = time.perf_counter_ns()
             index, self._next_index = self._next_index, self._next_index + 1
             return replace(frame, index=index)
         if not self.live or time.perf_counter_ns() < due_ns or self._stop.is_set():
@@ -186,6 +188,8 @@ class Capture:
         # whatever a driver binding throws, capture goes on: it is told by a verdict and the source is opened again
         except Exception as error:  # noqa: BLE001
             problem = _text(error)
+        if self._stop.is_set():
+            return False
         if self.live:
             self._reopen(problem)
             return True
@@ -208,7 +212,7 @@ class Capture:
             self._bear_frozen(frame.captured_ns)
             return
         self._frozen_since_ns = None
-        self._trouble = "the driver has not returned a picture"
+        self._trouble = _SILENT
         if self._counters.camera_state != "running":
             self._counters.camera_state = "running"
         if self._reopening:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import ConfigError
 from edge.redact import redact
@@ -39,11 +39,17 @@ def at_home(path: str) -> str:
     return found
 
 
+def _camera_name(value: Any) -> Any:
+    """A camera's number is a name, too."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 PathText = Annotated[str, AfterValidator(at_home)]
+SourceText = Annotated[str, BeforeValidator(_camera_name), AfterValidator(at_home)]
 
 
 class CameraSettings(_Section):
-    source: PathText | None = None
+    source: SourceText | None = None
     password_file: PathText | None = None
     open_timeout_ms: PositiveInt = 5000
     read_timeout_ms: PositiveInt = 2000
@@ -57,6 +63,11 @@ class CameraSettings(_Section):
     max_file_mb: Positive = 256
     skip_first_frames: Annotated[int, Field(ge=0)] = 0
     watch: bool = False
+
+    @property
+    def lost_after_ms(self) -> int:
+        """A camera that sends nothing for so long is opened again; until then it may be slow, or wait for a trigger."""
+        return 5 * self.read_timeout_ms
 
     @model_validator(mode="after")
     def _consistent(self) -> CameraSettings:

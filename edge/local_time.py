@@ -13,3 +13,11 @@ def local_text(moment: datetime) -> str:
 def local_iso(moment: datetime) -> str:
     """The same for programs, with milliseconds: 2026-10-25T02:30:00.125+02:00."""
     return moment.astimezone().isoformat(timespec="milliseconds")
+
+
+def local_from_text(written: str) -> str:
+    """Of a time in ISO 8601 that a file holds; what is none, as somebody else may have written it, as it is."""
+    try:
+        return local_text(datetime.fromisoformat(written))
+    except ValueError:
+        return written

@@ -44,7 +44,7 @@ class MjpegStream:
         self._ending = threading.Event()
 
     def read(self) -> Frame | None:
-        """The newest picture, waiting for one at most camera.read_timeout_ms; raises CameraError."""
+        """The newest picture, waiting for one at most camera.lost_after_ms; raises CameraError."""
         part, captured_ns = self._newest_part()
         index, self._reads = self._reads, self._reads + 1
         stamp = index, captured_ns, utc_at(captured_ns), self.name
@@ -83,14 +83,14 @@ class MjpegStream:
                 newest = part, self._clock.stamp(part.since_ns, part.read_ns, _stream_ns(part))
 
     def _wait_for_bytes(self) -> None:
-        deadline_ns = time.perf_counter_ns() + self._settings.read_timeout_ms * 1_000_000
+        deadline_ns = time.perf_counter_ns() + self._settings.lost_after_ms * 1_000_000
         while not self._stream.readable(POLL_S):
             self._empty_ns = time.perf_counter_ns()
             if self._ending.is_set():
                 raise CameraError(f"{self.name}: no longer read", fix="nothing: the inspection ends")
             if self._empty_ns > deadline_ns:
                 raise CameraError(
-                    f"{self.name}: nothing came for {self._settings.read_timeout_ms} ms",
+                    f"{self.name}: nothing came for {self._settings.lost_after_ms} ms",
                     fix="check cable and power; a slow or triggered camera needs a larger camera.read_timeout_ms",
                 )
 

@@ -52,8 +52,8 @@ class MultipartReader:
     next boundary; up to that boundary otherwise."""
 
     def __init__(self, boundary: bytes, most_bytes: int) -> None:
-        # a stream that names no boundary has lines of dashes before its headers all the same
         self._delimiter = b"--" + boundary
+        self._believed = False
         self._most_bytes = most_bytes
         self._buffer = bytearray()
         # of the part that is coming: where its picture starts, None before its headers are whole
@@ -91,6 +91,8 @@ class MultipartReader:
         """Skip to the next boundary and read what follows it up to the empty line; False when more must come."""
         if self._start is not None:
             return True
+        if not self._believed and not self._believe_first_line():
+            return False
         start = self._buffer.find(self._delimiter)
         if start < 0:
             # what cannot be the beginning of a boundary is padding, or the end of a part that was longer than announced
@@ -106,13 +108,28 @@ class MultipartReader:
         self._start = self._searched = end + gap
         return True
 
+    def _believe_first_line(self) -> bool:
+        """Take the boundary from the stream's first line: some cameras announce another one, or none."""
+        del self._buffer[: len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))]
+        line, end, _ = self._buffer.partition(b"\n")
+        if not end and len(line) < MOST_HEADER_BYTES:
+            return False
+        line = line.rstrip()
+        if line.startswith(b"--") and line != b"--":
+            self._delimiter = bytes(line)
+        elif self._delimiter not in self._buffer:
+            raise NotMultipart("it does not begin with a boundary")
+        self._believed = True
+        return True
+
     def _ends(self) -> tuple[int, int] | None:
         """Where the picture ends and where the search for the next boundary begins; None when more must come."""
         assert self._start is not None
         buffer, start, announced = self._buffer, self._start, self._announced()
         boundary = buffer.find(self._delimiter, max(start, self._searched - len(self._delimiter)))
         if boundary >= 0:
-            return boundary, boundary
+            # the line break before it belongs to the boundary
+            return boundary - 2 * buffer.endswith(b"\r\n", start, boundary), boundary
         searched, self._searched = self._searched, len(buffer)
         if not buffer.startswith(START, start):
             whole = announced is not None and len(buffer) - start >= announced

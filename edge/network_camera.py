@@ -37,7 +37,7 @@ def open_stream(url: str, settings: CameraSettings) -> MjpegStream | VideoStream
                 f"{name}: the address gives one picture ({stream.content_type}), not a stream",
                 fix="look up the address of the camera's MJPEG or RTSP stream in its manual",
             )
-    timeouts = settings.open_timeout_ms / 1000, settings.read_timeout_ms / 1000
+    timeouts = settings.open_timeout_ms / 1000, settings.lost_after_ms / 1000
     fix = with_proxy_advice("check address, user and password, and try the same address in a player such as VLC", url)
     try:
         container = av.open(url, timeout=timeouts, options={**OPTIONS, "protocol_whitelist": PROTOCOLS})

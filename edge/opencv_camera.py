@@ -50,9 +50,9 @@ class OpenCvCamera:
         self._reads = 0
 
     def read(self) -> Frame | None:
-        """The next picture; blocks until the driver has one, at most its read time-out. Raises CameraError."""
+        """The next picture; blocks until the driver has one, about camera.lost_after_ms at most. Raises CameraError."""
         try:
-            grabbed = self._capture.grab()
+            grabbed = self._grabbed()
             captured_ns = self._stamp()
             if not grabbed:
                 raise CameraError(
@@ -86,6 +86,16 @@ class OpenCvCamera:
 
     def close(self) -> None:
         self._capture.release()
+
+    def _grabbed(self) -> bool:
+        """Whether a picture is there; a camera that is slow or waits for its trigger is asked again, not lost."""
+        began_ns = time.perf_counter_ns()
+        while not self._capture.grab():
+            asked_ms = (time.perf_counter_ns() - began_ns) / 1e6
+            # a driver that says no at once has lost its device
+            if asked_ms < 0.9 * self._settings.read_timeout_ms or asked_ms > self._settings.lost_after_ms:
+                return False
+        return True
 
     def _stamp(self) -> int:
         """When the picture was taken; now, where neither driver nor pipeline says so."""

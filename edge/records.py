@@ -123,6 +123,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (run_id, number)
         )""",
     ),
+    (
+        # ages of verdicts up to last_verdict_id count from after_utc at the earliest, unless the clock was put right
+        """CREATE TABLE clock_jumps (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs(id),
+            before_utc TEXT NOT NULL,
+            after_utc TEXT NOT NULL,
+            last_verdict_id INTEGER NOT NULL,
+            put_right_utc TEXT
+        )""",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -312,6 +323,11 @@ class RecordStore:
             )
             for row in rows
         ]
+
+    def newest_utc(self) -> datetime | None:
+        """The latest time of a verdict; None when there are none."""
+        ((utc,),) = self.query("SELECT max(utc) FROM verdicts")
+        return None if utc is None else datetime.fromisoformat(utc)
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; raises RecordError when the database cannot answer."""

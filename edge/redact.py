@@ -21,14 +21,20 @@ _HARMLESS = re.compile(
 )
 # hidden wherever they stand, also in plain text
 _SECRET = r"[\w-]*(?:pass|pwd|pw|passphrase|token|secret|key|auth|user|usr|login|sig|cred)[\w-]*"
+_SECRET_KEY = re.compile(_SECRET, re.IGNORECASE)
 
-# up to the last @ of the line: a password may hold @, /, #, ? and blanks, and too much hidden is better than too little
-_USER_INFO = re.compile(r"://[^\n]*@|\b[\w.%+-]+:(?!//)\S*@")
-# a password before a host that was forgotten; else a port would stand there
-_NO_HOST = re.compile(r"://(?!\[)[^\s/?#:@]*:(?!\d*(?:[\s:/?#;&,'\")!]|$))[^\s/?#]*")
-# what follows the host of an address, or the ? of something that was meant to be one
-_AFTER_HOST = re.compile(r"(?P<host>://[^\n/?#;&]*)(?P<rest>[/?#;&][^\n]*)|(?P<query>\?(?=[\w.%-]+=)[^\n]*)")
-_AFTER_HOST_IN_PIPELINE = re.compile(r"(?P<host>://[^\s\"'/?#;&]*)(?P<rest>[/?#;&][^\s\"']*)")
+# what was meant to be an address, without its scheme
+_USER_INFO = re.compile(r"^[\w.%+-]+:[^\n]*@|\b[\w.%+-]+:\S*@")
+_QUERY = re.compile(r"(?P<rest>\?(?=[\w.%-]+=)[^\n]*)")
+# an address ends with its line: a password may hold blanks, and too much hidden is better than too little
+_ADDRESS = re.compile(r"(?<=\w)(?P<sign>:/{1,2})(?P<whole>[^\n]*)")
+_ADDRESS_IN_PIPELINE = re.compile(r"(?P<sign>://)(?P<whole>[^\s\"']*)")
+# as far as the next property, and once these are hidden, as far as the end
+_USER_INFO_OF_PROPERTY = re.compile(r"://(?:(?!\s+[\w.%-]+\s*=)[^\n])*@")
+_USER_INFO_IN_PIPELINE = re.compile(r"://[^\n]*@")
+_IP = re.compile(r"\d+\.\d+\.\d+\.\d+(?![\w.])|\[[0-9a-fA-F:.]+\]")
+# a colon that is not that of a port, nor one of a sentence
+_PASSWORD = re.compile(r":(?!\d*(?:[\s:,;'\")!]|$))")
 # before a blank a separator is one of a sentence
 _PIECE = re.compile(r"([/?#&;](?!\s))")
 _IN_TEXT = re.compile(rf"(?i)\b({_SECRET}\s*=\s*)(\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s&;,\"']+)")
@@ -44,30 +50,64 @@ def redact(text: str) -> str:
     text: one address, one pipeline, or a message that names some; give the arguments of a command one by one. What has
     been redacted already stays as it is.
     """
-    text = _USER_INFO.sub(lambda found: f"{'://' if found[0].startswith('://') else ''}{HIDDEN}@", text)
-    text = _NO_HOST.sub(f"://{HIDDEN}", text)
     if " ! " in text:
-        text = _AFTER_HOST_IN_PIPELINE.sub(_without_values, _without_properties(text))
+        text = _without_properties(_USER_INFO_OF_PROPERTY.sub(f"://{HIDDEN}@", text))
+        text = _USER_INFO_IN_PIPELINE.sub(f"://{HIDDEN}@", text)
+        text = _ADDRESS_IN_PIPELINE.sub(_without_secrets, text)
+    elif _ADDRESS.search(text):
+        text = _ADDRESS.sub(_without_secrets, text)
     else:
-        text = _AFTER_HOST.sub(_without_values, text)
+        text = _QUERY.sub(lambda found: _without_values(found["rest"]), _USER_INFO.sub(f"{HIDDEN}@", text))
     return _IN_TEXT.sub(lambda found: found[0] if found[2].startswith(HIDDEN) else f"{found[1]}{HIDDEN}", text)
 
 
-def _without_values(found: re.Match[str]) -> str:
+def _without_secrets(found: re.Match[str]) -> str:
+    """One address, from its :// on, or :/, a slip of the finger.
+
+    Where an @ may end a password or stand in a path, both are hidden.
+    """
+    authority, rest = _divided(found["whole"])
+    start = found["sign"]
+    _, at, last = found["whole"].rpartition("@")
+    has_user = "@" in authority or _PASSWORD.search(_IP.sub("", authority)) is not None
+    if not at:
+        return f"{start}{HIDDEN if has_user else authority}{_without_values(rest)}"
+    if not has_user:
+        # the @ is of the path, unless what looks like host and port begins a user and a password
+        shown = authority if ":" not in authority or _IP.match(authority) else HIDDEN
+        return f"{start}{shown}{_without_values(rest)}"
+    if "@" in authority and "@" in rest and not _IP.match(last):
+        return f"{start}{HIDDEN}@{HIDDEN}"
+    host, rest = _divided(last)
+    return f"{start}{HIDDEN}@{host}{_without_values(rest)}"
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """What stands before the first sign that ends an authority, and the rest."""
+    end = _PIECE.search(text)
+    return (text, "") if end is None else (text[: end.start()], text[end.start() :])
+
+
+def _without_values(rest: str) -> str:
     """Path and query of an address; words stay in the path alone, and up to the first value that is hidden."""
-    shown, hiding = [], False
-    pieces = _PIECE.split(found["rest"] or found["query"])
+    shown: list[str] = []
+    hiding = False
+    pieces = _PIECE.split(rest)
     for mark, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        if "@" in piece:
+            return "".join([*shown, mark, HIDDEN])
         hiding = hiding or mark in "?#"
         key, sign, value = piece.partition("=")
         if piece.startswith(HIDDEN) or value.startswith(HIDDEN) or not piece:
             hiding = True
         elif sign and not _HARMLESS.fullmatch(key):
-            piece, hiding = f"{key}={HIDDEN}", True
+            # after a hidden value the key may be a piece of it
+            known = not any(HIDDEN in each for each in shown) or _SECRET_KEY.fullmatch(key)
+            piece, hiding = f"{key}={HIDDEN}" if known else HIDDEN, True
         elif not sign and hiding:
             piece = HIDDEN
         shown.append(mark + piece)
-    return (found["host"] or "") + "".join(shown)
+    return "".join(shown)
 
 
 def _without_properties(pipeline: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.alarm_records import AlarmRecord, alarm_values, recorded_alarms
+from edge.clock_records import ClockJump, clock_jumps
 from edge.datatypes import STAGES
 from edge.errors import UsageError
 from edge.local_time import local_text
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 _PERCENTILES = (50, 90, 95, 99)
+_WHAT_A_JUMP_DOES = (
+    "--since and --until go by the time that was recorded, so verdicts recorded while the clock was wrong are counted "
+    "where their time says; --run counts a run whole, and numbers keep the order of recording"
+)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -51,6 +56,7 @@ class Report:
     """decisions and reasons: how many verdicts each. inspected = OK + NG; latency is empty when it is 0.
 
     review: OK parts in the unsure band, of those inspected. chosen_runs: those that were asked for; None: all.
+    clock_jumps: those that touch the range.
     """
 
     since: datetime | None
@@ -67,6 +73,7 @@ class Report:
     latency: dict[str, Latency]
     alarms: tuple[AlarmRecord, ...]
     chosen_runs: tuple[int, ...] | None
+    clock_jumps: tuple[ClockJump, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The object that `report --json` prints; times in UTC, latencies in milliseconds."""
@@ -99,6 +106,16 @@ class Report:
                 "high_95": self.defect_rate.high,
             },
             "alarms": [{"id": entry.id, "run": entry.run_id, **alarm_values(entry.alarm)} for entry in self.alarms],
+            "clock_jumps": [
+                {
+                    "run": jump.run_id,
+                    "before": moment(jump.before),
+                    "after": moment(jump.after),
+                    "last_verdict_id": jump.last_verdict_id,
+                    "put_right": moment(jump.put_right),
+                }
+                for jump in self.clock_jumps
+            ],
             "latency_ms": {stage: vars(latency).copy() for stage, latency in self.latency.items()},
         }
 
@@ -138,7 +155,7 @@ def build_report(
     Raises UsageError for an empty range or an unknown source, RecordError for an unknown run.
     """
     if since is not None and until is not None and since >= until:
-        raise UsageError(f"--since {utc_text(since)} is not before --until {utc_text(until)}", fix="swap them")
+        raise UsageError(f"--since {local_text(since)} is not before --until {local_text(until)}", fix="swap them")
     runs = [store.run(run_id)] if run_id is not None else store.runs()
     source = None if source is None else redact(source)
     known_sources = {run.info.source for run in runs}
@@ -175,6 +192,7 @@ def build_report(
         latency=_latency(store, where, values),
         alarms=_alarms(store, since, until, tuple(chosen)),
         chosen_runs=asked_for,
+        clock_jumps=tuple(jump for jump in clock_jumps(store, tuple(chosen)) if jump.touches(since, until)),
     )
 
 
@@ -269,5 +287,7 @@ def report_table(report: Report) -> Group:
     for stage, level in report.latency.items():
         latency.add_row(stage, *(f"{value:.2f}" for value in vars(level).values()), end_section=stage == STAGES[-2])
     parts: list[RenderableType] = [head, Text(), counts, Text(), rates]
+    for jump in report.clock_jumps:
+        parts.append(Text(f"\n{jump.text()}: {_WHAT_A_JUMP_DOES}", "yellow"))
     parts += [Text(), alarms] if report.alarms else []
     return Group(*parts, Text(), latency) if report.latency else Group(*parts)

@@ -56,7 +56,7 @@ class VideoStream:
         return self._not_shown + self._decoder.skipped
 
     def read(self) -> Frame | None:
-        """The next picture; blocks for at most camera.read_timeout_ms. Raises CameraError.
+        """The next picture; blocks for at most camera.lost_after_ms. Raises CameraError.
 
         When pictures come faster than they are decoded, or nobody looked for a while, one frame says so (stale), and
         the next one is a picture of now.
@@ -94,8 +94,9 @@ class VideoStream:
         try:
             picture = self._decoder.read()
         except av.FFmpegError as error:
+            said = redact(error.strerror or str(error))
             raise CameraError(
-                f"{self.name}: {redact(error.strerror or str(error))} (waited {self._settings.read_timeout_ms} ms)",
+                f"{self.name}: nothing came for {self._settings.lost_after_ms} ms, or the connection broke ({said})",
                 fix="check cable and power; a camera that is slow or triggered needs a larger camera.read_timeout_ms",
             ) from error
         if picture is None:

@@ -10,14 +10,17 @@ from pathlib import Path
 PART_END = ".part"
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
     """Temporary file, fsync, rename: the name never shows half a file. The name itself lasts after sync_directory.
 
+    mode: of the file, whatever the umask is; None: as the umask has it.
     Raises OSError; nothing is left behind then.
     """
     part = path.with_name(path.name + PART_END)
     try:
         with part.open("wb") as file:
+            if mode is not None:
+                part.chmod(mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

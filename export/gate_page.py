@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from edge.datatypes import F32, U8
+from edge.local_time import local_from_text
 from edge.storable import storable
 from export.gate import GateReport
 from export.replay import Replayed
@@ -58,7 +59,7 @@ def _table(report: GateReport) -> str:
     )
     limits = ", ".join(f"{name} {value}" for name, value in report.limits.items())
     rows = [
-        ("when", report.created_utc),
+        ("when", local_from_text(report.created_utc)),
         ("reference", f"FP32 on {reference}"),
         ("candidate", candidate),
         ("good parts", f"{report.normals}: {report.new_rejects} newly rejected ({report.flips_allowed} allowed), "

@@ -78,6 +78,7 @@ def recorder(
     utc_now=None,
     run: RunInfo = RUN,
     patient: bool = False,
+    steady_s=time.monotonic,
     **settings,
 ) -> Recorder:
     """A recorder that commits often; utc_now defaults to just after the fake pictures."""
@@ -88,6 +89,7 @@ def recorder(
         counters or RunCounters(),
         Preprocess(32).field_of_view,
         patient=patient,
+        steady_s=steady_s,
         utc_now=utc_now or (lambda: START + timedelta(hours=1)),
     )
 

@@ -331,6 +331,23 @@ def test_a_failed_grab_is_a_lost_camera():
         OpenCvCamera(Driver((False, (False, None))), "cam", CameraSettings()).read()
 
 
+def test_a_camera_that_waits_for_its_trigger_is_asked_again_one_that_is_gone_is_not():
+    class Waiting(Driver):
+        asked = 0
+
+        def grab(self):
+            self.asked += 1
+            time.sleep(0.02)
+            return super().grab()
+
+    waiting = Waiting((False, (False, None)), (False, (False, None)), (True, (True, picture(1))))
+    assert (OpenCvCamera(waiting, "cam", CameraSettings(read_timeout_ms=20)).read().image == picture(1)).all()
+    gone = Waiting((False, (False, None)), (True, (True, picture(1))))
+    with pytest.raises(CameraError, match="gave no picture"):
+        OpenCvCamera(gone, "cam", CameraSettings(read_timeout_ms=10_000)).read()
+    assert gone.asked == 1
+
+
 def test_an_opencv_exception_is_a_lost_camera_without_credentials():
     driver = Driver(cv2.error("cannot read rtsp://admin:s3cret@cam/1"))
     with pytest.raises(CameraError) as caught:

@@ -40,6 +40,8 @@ def no_network(monkeypatch):
         "rtsp://admin:pa?s3cret@10.0.0.9/1",
         "rtsp://admin:p@s3cret/x@10.0.0.9/1",
         "http://admin:pa/s3cret@10.0.0.9/video",
+        "http://10.0.0.9/video?pwd=p@s3cret",
+        "http://10.0.0.9/video?pwd=p#s3cret",
         "rtspsrc location=rtsp://admin:pa/s3cret@10.0.0.9/1 ! decodebin ! appsink",
     ],
 )

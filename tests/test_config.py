@@ -240,6 +240,12 @@ challenge: {pictures: ~/golden}
     assert found == [str(tmp_path / name) for name in names]
 
 
+def test_a_camera_is_named_by_its_number_too(tmp_path):
+    assert _load(tmp_path, "camera: {source: 0}\n").camera.source == "0"
+    assert _load(tmp_path, "camera: {source: demo}\n").camera.source == "demo"
+    assert "camera.source" in _refused(tmp_path, "camera: {source: yes}\n").message
+
+
 def test_the_home_of_another_user_is_found_and_of_nobody_refused(tmp_path):
     assert _load(tmp_path, "record: {directory: ~root/records}\n").record.directory == str(
         Path("~root").expanduser() / "records"

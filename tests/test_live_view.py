@@ -95,6 +95,14 @@ def test_without_a_terminal_a_line_comes_every_few_seconds_even_without_frames()
     )
 
 
+def test_a_line_that_cannot_be_made_does_not_end_the_lines(monkeypatch):
+    out = io.StringIO()
+    view = PlainView(RunCounters(), RunTally(), out, every_s=0.01)
+    monkeypatch.setattr(view, "line", lambda: 1 / 0)
+    wait_for(lambda: out.getvalue().count("the state of the run cannot be told: ZeroDivisionError") >= 2)
+    view.close()
+
+
 def test_each_verdict_is_one_json_line():
     out = io.StringIO()
     sink = JsonLines(out, RunCounters(), pytest.fail)
@@ -145,3 +153,13 @@ def test_the_summary_names_what_was_not_saved():
     text = run_summary(RunTally(), counters, "r")
     assert "9 verdicts NOT RECORDED, 2 pictures skipped" in text
     assert "closed: 9 verdicts and 2 pictures not saved (x)" in text
+
+
+def test_a_view_that_cannot_be_drawn_says_so_instead_of_standing_still(monkeypatch):
+    from rich.console import Console
+
+    out = io.StringIO()
+    view = LiveView(TITLE, RunCounters(), RunTally(), 50, Console(file=out, force_terminal=True, width=100))
+    monkeypatch.setattr(view, "render", lambda: 1 / 0)
+    wait_for(lambda: "the view cannot be drawn: ZeroDivisionError" in out.getvalue())
+    view.close()

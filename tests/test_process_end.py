@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.system.command_line import WAIT_S, environment
+
 # the garbage of the interpreter's own end takes half a second, in which the encoder's thread asks for its lock
 ENDING = """
 import sys, threading, time
@@ -33,7 +35,12 @@ sys.exit(main())
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["history", "--bundle", "nowhere"], 4)])
 def test_a_thread_inside_a_native_library_does_not_abort_the_process(arguments, code, tmp_path):
     ended = subprocess.run(
-        [sys.executable, "-c", ENDING, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", ENDING, *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
     )
     assert ended.returncode == code, ended.stderr
     assert "terminate called" not in ended.stderr

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import cv2
@@ -28,16 +29,23 @@ from tests.records_fakes import RUN, START, image_files, inspector, look, record
 NG, OK, INVALID = Decision.NG, Decision.OK, Decision.INVALID
 
 
+@contextmanager
+def disk(directory, size):
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", directory], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 2 MB of its own; skipped where this user may not mount one."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", directory], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    yield directory
-    subprocess.run(["umount", "-l", directory], check=True)
+    with disk(tmp_path / "disk", "2m") as directory:
+        yield directory
 
 
 def test_every_verdict_is_kept_in_order_with_its_values(tmp_path):
@@ -286,15 +294,15 @@ def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(smal
     with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-    for i in range(1, 400):
-        sink.write(*look(i, NG if i % 100 == 0 else OK))
+    for i in range(1, 2000):
+        sink.write(*look(i, NG if i % 500 == 0 else OK))
     wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free, make room; "))
     assert counters.record_state.endswith("verdicts waiting")
     filler.unlink()
-    wait_for(lambda: counters.recorded == 400)
+    wait_for(lambda: counters.recorded == 2000)
     wait_for(lambda: counters.images_stored == 3)
     sink.close()
-    assert [row.frame_index for row in stored(small_disk)] == list(range(400))
+    assert [row.frame_index for row in stored(small_disk)] == list(range(2000))
 
 
 def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):
@@ -302,13 +310,53 @@ def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):
     sink = recorder(small_disk, counters)
     wait_for(lambda: counters.record_state == "recording")
     # the reserve of a disk of 2 MB is 0.1 MB
-    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 90_000))
+    with (small_disk / "filler").open("wb", buffering=0) as filler:
+        # the recorder writes meanwhile
+        while shutil.disk_usage(small_disk).free > 90_000:
+            filler.write(bytes(4096))
     sink.write(*look(0, NG))
     wait_for(lambda: counters.recorded == 1)
     wait_for(lambda: counters.record_state.startswith("disk full"))
     assert counters.record_state.endswith("0 MB free, make room; 1 pictures waiting, verdicts are recorded")
     sink.close()
     assert counters.record_state.startswith("closed: 0 verdicts and 1 pictures not saved (disk full")
+
+
+def test_pictures_leave_room_for_the_verdicts_of_many_hours(tmp_path):
+    with disk(tmp_path / "disk", "12m") as directory:
+        counters = RunCounters()
+        sink = recorder(directory, counters, queue_frames=8)
+        for index in range(60):
+            sink.write(*look(index, NG, size=(400, 500)))
+            wait_for(lambda count=index + 1: counters.recorded >= count)
+        assert counters.record_state.startswith("disk full")
+        for index in range(60, 3060):
+            sink.write(*look(index, OK, size=(4, 4)))
+            if index % 20 == 0:
+                wait_for(lambda count=index: counters.recorded >= count)
+        wait_for(lambda: counters.recorded == 3060)
+        sink.close()
+        assert counters.records_lost == 0
+        assert len(stored(directory)) == 3060
+        assert 8 < counters.images_stored < 40
+
+
+def test_verdicts_are_recorded_on_a_disk_that_another_program_has_filled(tmp_path, caplog):
+    with disk(tmp_path / "disk", "12m") as directory:
+        counters = RunCounters()
+        sink = recorder(directory, counters)
+        sink.write(*look(0))
+        wait_for(lambda: counters.recorded == 1 and (directory / "spare-room").exists())
+        with pytest.raises(OSError, match="No space left"), (directory / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        for index in range(1, 300):
+            sink.write(*look(index, OK, size=(4, 4)))
+        wait_for(lambda: counters.recorded == 300)
+        sink.close()
+        assert len(stored(directory)) == 300
+        assert "verdicts now take the room that was kept back for them" in caplog.text
+        assert not (directory / "spare-room").exists()
 
 
 def test_a_read_only_disk_is_named_and_recording_resumes_by_itself(small_disk):

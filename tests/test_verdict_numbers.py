@@ -14,6 +14,7 @@ import pytest
 from edge.counters import RunCounters
 from edge.datatypes import Decision
 from edge.errors import RecordError
+from edge.local_time import local_from_text
 from edge.overlay import draw_overlay
 from edge.picture_names import owner_of, picture_place
 from edge.records import DATABASE_NAME, RecordStore
@@ -154,6 +155,11 @@ def test_report_and_replay_take_the_number_through_the_command_line(tmp_path, mo
     assert "bundles/fake" in edge_here(capsys, "replay", told["id"]).stderr
     os.chdir("/")
     assert "bundles/fake" in edge_here(capsys, "replay", told["picture"]).stderr
+
+
+def test_times_in_files_are_shown_in_local_time_and_what_is_no_time_as_it_is(berlin):
+    assert local_from_text("2026-03-14T08:00:00+00:00") == "2026-03-14 09:00:00+01:00"
+    assert local_from_text("yesterday") == "yesterday"
 
 
 def test_the_overlay_shows_number_and_local_time(berlin, monkeypatch):

@@ -39,6 +39,8 @@ GOOD, DEFECTIVE = 8, 4
 JUDGED_WITHIN_MS = 400
 # FFmpeg reads a stream for as long before it says what is in it, and these pictures are no longer new
 JOINING_S = 2.0
+# so late before the end of the line, pictures may still be on the way to it
+ON_THE_WAY_S = 0.5
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
@@ -147,7 +149,8 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
     began: dict[int, float] = {}
     for note in sent.values():
         began.setdefault(note["connection"], note["began"])
-    heard = {number: note for number, note in sent.items() if _was_heard(note, began)}
+    ended = max((note["told"] for note in told), default=0.0) - ON_THE_WAY_S
+    heard = {number: note for number, note in sent.items() if note["began"] < ended and _was_heard(note, began)}
     whole = {number for number, note in heard.items() if note["kind"] == "whole"}
     seen = {note["number"] for note in judged}
     invalid = Counter(note["reason"] for note in told if note["decision"] == "INVALID")

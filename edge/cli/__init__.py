@@ -127,7 +127,8 @@ def _take_the_process(options: argparse.Namespace, streams: StandardStreams) -> 
 @contextmanager
 def _stops_like_ctrl_c() -> Iterator[None]:
     """A service manager's stop, and a terminal that closes, are a Ctrl-C to every command."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in stop_signals()}
+    others = [number for number in stop_signals() if number != signal.SIGINT]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in others}
     try:
         yield
     finally:

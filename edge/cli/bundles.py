@@ -9,6 +9,7 @@ from edge.bundle import CPU, Calibration, ModelBundle, calibrations, load_bundle
 from edge.cli.progress import say
 from edge.config import Settings
 from edge.errors import EdgeInspectError, UsageError
+from edge.local_time import local_from_text
 from edge.manifest import ResidualSpec, ScoreSpec
 from edge.promise import statement
 from edge.signature import is_signed, key_id, make_keys, require_signature, sign, signature_of
@@ -68,7 +69,7 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
     region = manifest.preprocess
     yield "region", f"rectangle {region.rectangle or 'whole frame'}, polygon {region.polygon or 'none'}"
     yield "score", _score(manifest.score)
-    yield "made", f"{manifest.created_utc}, by {training.software}"
+    yield "made", f"{local_from_text(manifest.created_utc)}, by {training.software}"
     yield (
         "training",
         f"{training.steps} steps on {training.n_train} good parts, {training.n_heldout} held out, "
@@ -102,7 +103,7 @@ def _calibration(opened: ModelBundle, precision: str, target: str) -> Iterator[t
     except EdgeInspectError as error:
         yield name, f"NOT USABLE: {error.message}"
         return
-    yield name, f"calibrated {calibration.created_utc}"
+    yield name, f"calibrated {local_from_text(calibration.created_utc)}"
     for line in statement(calibration):
         yield "", line
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from edge.bundle import load_bundle
 from edge.bundle_history import HistoryEntry, read_history, took_effect
 from edge.cli.progress import say
 from edge.config import Settings
-from edge.local_time import local_text
+from edge.local_time import local_from_text
 from edge.signature import is_signed
 from edge.versions import SHORT, Version, kept_versions, roll_back
 
@@ -55,14 +54,6 @@ def _as_json(
     }
 
 
-def _local(utc: str) -> str:
-    try:
-        return local_text(datetime.fromisoformat(utc))
-    except ValueError:
-        # what somebody else wrote
-        return utc
-
-
 def _described(live: str, entries: list[HistoryEntry], happened: list[bool], versions: list[Version]) -> Iterator[str]:
     if not entries:
         yield "no changes on record: the bundle was made before there was a history, or copied without it"
@@ -71,7 +62,7 @@ def _described(live: str, entries: list[HistoryEntry], happened: list[bool], ver
         what = f"{start} {entry.after[:SHORT]}{'' if done else '  NOT MADE'}"
         if entry.refused:
             what = f"REFUSED, {entry.after[:SHORT]} stayed"
-        yield f"{_local(entry.utc)}  {entry.action} by {entry.who}: {what}"
+        yield f"{local_from_text(entry.utc)}  {entry.action} by {entry.who}: {what}"
         if not done and not entry.refused:
             yield "    prepared only: a candidate that was not switched to, or the process or the power ended first"
         samples = entry.samples
@@ -88,4 +79,4 @@ def _described(live: str, entries: list[HistoryEntry], happened: list[bool], ver
     yield "kept versions, the live one first:"
     for version in versions:
         mark = "live  " if version.live else "      "
-        yield f"  {mark}{version.bundle.sha256[:SHORT]}  live last {_local(version.last_utc)}"
+        yield f"  {mark}{version.bundle.sha256[:SHORT]}  live last {local_from_text(version.last_utc)}"

@@ -30,11 +30,13 @@ class ProcessEnd:
 
     def _leave(self) -> None:
         if any(thread.daemon for thread in threading.enumerate()):
-            leave(self.code)
+            # newer interpreters start no thread this late; and whoever blocks standard output has been left before
+            _flush()
+            os._exit(self.code)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process now, with what was printed flushed, unless that does not return either."""
+    """End the process now, past a thread that does not return; what was printed is flushed if that returns."""
     flushing = threading.Thread(target=_flush, name="last flush", daemon=True)
     flushing.start()
     flushing.join(_FLUSH_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import get_args
@@ -23,6 +24,7 @@ from edge.records import DATABASE_NAME, RecordStore, RunRecord, VerdictRecord
 from edge.replay import Outcome
 from edge.replay import replay as replay_verdict
 from edge.report import build_report, moment_from_text, report_table
+from edge.sinks.clock_watch import JUMP
 from edge.storable import path_of_stored, storable
 from edge.verdict_search import rejected_verdicts, verdict_json, verdict_line
 from edge.versions import kept_versions
@@ -65,7 +67,9 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
         }
         print(json.dumps(answer, indent=1))
     else:
-        print(f"verdict {recorded.number} of {local_text(recorded.utc)}, {result.run.info.source}")
+        # a plain number is taken for a frame's by whoever reads names of earlier versions
+        row = f" (row {recorded.id} of the database)" if options.verdict.isdecimal() else ""
+        print(f"verdict {recorded.number}{row} of {local_text(recorded.utc)}, {result.run.info.source}")
         print(f"recorded  {recorded.decision}  {recorded.reason}  {recorded.detail}")
         if now is not None:
             print(f"now       {now.decision}  {now.reason}  {now.detail}")
@@ -82,6 +86,13 @@ def report(options: argparse.Namespace, settings: Settings) -> int:
         summary = build_report(store, since, until, options.source, options.run)
         rejected = rejected_verdicts(store, summary) if options.ng else ()
         outlook = disk_outlook(store, settings.record, now)
+        newest = store.newest_utc()
+        if newest is not None and newest > now + JUMP:
+            print(
+                f"edge-inspect: the clock says {local_text(now)}, which is before the newest record of "
+                f"{local_text(newest)}: it is wrong, or was wrong then, and a --since such as 8h counts from it",
+                file=sys.stderr,
+            )
         if options.json:
             disk = {"disk": None if outlook is None else outlook.as_json()}
             listed = {"ng": [verdict_json(store, each) for each in rejected]} if options.ng else {}

@@ -98,7 +98,7 @@ class LineWatch:
         self._looks.close(_CLOSE_S)
 
     def _stopped(self, error: Exception) -> None:
-        self._counters.drift_state = f"stopped by an error: {error}"
+        self._counters.drift_state = f"failed, see the log: {error}"
 
 
 class _Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from edge.sinks.tally import RunTally
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
+
+log = logging.getLogger("edge.sinks")
 
 _STYLES = {
     Decision.OK: "bold white on green",
@@ -56,8 +59,9 @@ class LiveView:
         self._title = title
         self._counters = counters
         self._tally = tally
+        self._failed = False
         self._live = Live(
-            get_renderable=self.render,
+            get_renderable=self._render_safely,
             console=console or RichConsole(stderr=True),
             refresh_per_second=refresh_per_second,
             # what other parts print to standard output belongs to them, it may be JSON for a program
@@ -71,6 +75,16 @@ class LiveView:
 
     def close(self) -> None:
         self._live.stop()
+
+    def _render_safely(self) -> RenderableType:
+        """The drawing thread must not end: what it drew last would stand there as if it were still true."""
+        try:
+            return self.render()
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                log.exception("the view cannot be drawn, inspection continues; please report it")
+            return _text(f"the view cannot be drawn: {type(error).__name__}: {error}", "bold red")
 
     def render(self) -> RenderableType:
         """The picture of now, made from numbers only; called by the drawing thread."""
@@ -190,7 +204,12 @@ class PlainView:
     def _work(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
-                print(self.line(), file=self._stream, flush=True)
+                line = self.line()
+            # the next line may be told again
+            except Exception as error:  # noqa: BLE001
+                line = f"the state of the run cannot be told: {type(error).__name__}: {error}"
+            try:
+                print(line, file=self._stream, flush=True)
             except (OSError, ValueError):
                 # nobody reads any more; the inspection is not the reader's
                 return

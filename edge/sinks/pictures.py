@@ -18,7 +18,9 @@ from edge.datatypes import U8, Frame, Verdict
 from edge.overlay import draw_overlay
 from edge.picture import original_suffix
 from edge.picture_names import owner_of, picture_place, verdict_number
+from edge.private_files import FILE_MODE, make_folder
 from edge.records import IMAGES_NAME
+from edge.sinks.png import png_bytes
 from edge.verdict import FieldOfView
 from edge.whole_file import PART_END, sync_directory, write_whole
 
@@ -28,7 +30,8 @@ _OVERLAY_END = ".overlay.jpg"
 # full colour resolution: with the usual halving, coloured letters and thin boxes smear
 _OVERLAY_FORMAT = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 
-# pictures leave this much free, at most a twentieth of the disk, so that rows still fit when pictures no longer do
+# pictures leave this much free, at most a quarter of the disk, so that rows still fit when pictures no longer do: the
+# database's log grows by a megabyte before it is taken in, the database by about a megabyte for a thousand rows
 RESERVE_BYTES = 32_000_000
 
 FieldOfViewOf = Callable[[int, int], "FieldOfView | None"]
@@ -42,6 +45,10 @@ class StoredPicture:
     image_sha256: str
     overlay: str
     size_bytes: int
+
+
+class NoRoomForPictures(OSError):
+    """What is left of the disk is for verdicts."""
 
 
 class PictureFiles:
@@ -62,15 +69,14 @@ class PictureFiles:
         after `sync_names`. Raises OSError, and leaves nothing behind.
         """
         assert frame.image is not None
-        self._refuse_nearly_full_disk()
-        place = self._directory / image_place(frame, verdict, run_id)
         image = frame.original
         if image is None or original_suffix(image) is None:
-            # no parameters: OpenCV's default is the fastest; naming any level switches its filters and is slower
-            image = _encoded(".png", frame.image, ())
+            image = png_bytes(frame.image)
         number = verdict_number(run_id, frame.index)
         drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]), number)
-        overlay = _encoded(".jpg", drawing, _OVERLAY_FORMAT)
+        overlay = _jpeg(drawing)
+        self._leave_room(len(image) + len(overlay))
+        place = self._directory / image_place(frame, verdict, run_id)
         day = place.parent
         self._make_directory(day)
         image_path, again = place, 1
@@ -79,8 +85,8 @@ class PictureFiles:
             image_path = place.with_name(f"{place.stem}-{again}{place.suffix}")
         overlay_path = _overlay_of(image_path)
         try:
-            write_whole(image_path, image)
-            write_whole(overlay_path, overlay)
+            write_whole(image_path, image, FILE_MODE)
+            write_whole(overlay_path, overlay, FILE_MODE)
         except OSError:
             _unlink(image_path)
             raise
@@ -126,14 +132,14 @@ class PictureFiles:
                 day.rmdir()
         yield removed
 
-    def _refuse_nearly_full_disk(self) -> None:
+    def _leave_room(self, wanted_bytes: int) -> None:
         usage = shutil.disk_usage(self._directory)
-        if usage.free < min(RESERVE_BYTES, usage.total // 20):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
+        if usage.free - wanted_bytes < min(RESERVE_BYTES, usage.total // 4):
+            raise NoRoomForPictures(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
 
     def _make_directory(self, day: Path) -> None:
         if not day.is_dir():
-            day.mkdir(parents=True, exist_ok=True)
+            make_folder(day)
             self._unsynced.update((day.parent, self._directory))
 
 
@@ -150,10 +156,10 @@ def newest_run_on_disk(directory: Path) -> int:
     return max((int(owner.run) for owner in owners if owner is not None and not owner.by_key), default=0)
 
 
-def _encoded(kind: str, image: U8, parameters: tuple[int, ...]) -> bytes:
-    done, data = cv2.imencode(kind, image, parameters)
+def _jpeg(drawing: U8) -> bytes:
+    done, data = cv2.imencode(".jpg", drawing, _OVERLAY_FORMAT)
     if not done:
-        raise ValueError(f"OpenCV cannot encode {image.shape} as {kind}")
+        raise ValueError(f"OpenCV cannot encode {drawing.shape} as JPEG")
     return bytes(np.asarray(data).data)
 
 

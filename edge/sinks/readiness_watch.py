@@ -64,7 +64,7 @@ class ReadinessWatch:
         self._looks.close(_CLOSE_S)
 
     def _stopped(self, error: Exception) -> None:
-        self._counters.ready_state = f"unknown: stopped by an error: {error}"
+        self._counters.ready_state = f"unknown, see the log: {error}"
 
     def _take(self, look: _Look) -> None:
         why, alarm = self._why_not(look.bundle_sha256, look.engine_sha256), self._alarm

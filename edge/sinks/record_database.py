@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,6 +114,8 @@ class RecordDatabase:
         try:
             # after a long report held the log, give its space back
             self._connection.execute("PRAGMA journal_size_limit = 16000000")
+            # a small log: it must find room on a disk that is nearly full
+            self._connection.execute("PRAGMA wal_autocheckpoint = 256")
             self.identity = self._identity()
             self._close_interrupted_runs()
             self.run_key = secrets.token_hex(4)
@@ -187,12 +189,39 @@ class RecordDatabase:
         with self._transaction():
             self._connection.executemany(sql, [(image,) for image in images])
 
+    def newest_times(self) -> list[datetime]:
+        """Of the verdict recorded last and of the latest one by its own time; of neither when there is none."""
+        rows = self._connection.execute(
+            "SELECT utc FROM (SELECT utc FROM verdicts ORDER BY id DESC LIMIT 1) UNION SELECT max(utc) FROM verdicts"
+        )
+        return [datetime.fromisoformat(utc) for (utc,) in rows if utc is not None]
+
+    def save_clock_jump(self, before: datetime, after: datetime, waiting_rows: int) -> None:
+        """The clock jumped after everything that is recorded and the rows that still wait."""
+        self._insert(
+            "INSERT INTO clock_jumps (run_id, before_utc, after_utc, last_verdict_id) "
+            "VALUES (?, ?, ?, (SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'verdicts') + ?)",
+            (self.run_id, utc_text(before), utc_text(after), waiting_rows),
+        )
+
+    def put_clock_right(self, now: datetime) -> None:
+        """The jumps of this run are undone."""
+        sql = "UPDATE clock_jumps SET put_right_utc = ? WHERE run_id = ? AND put_right_utc IS NULL"
+        self._connection.execute(sql, (utc_text(now), self.run_id))
+
+    def counted_from(self) -> Callable[[int], str]:
+        """id → when its age begins at the earliest, after jumps of the clock; empty, before all times, without one."""
+        sql = "SELECT last_verdict_id, after_utc FROM clock_jumps WHERE put_right_utc IS NULL"
+        jumps = self._connection.execute(sql).fetchall()
+        return lambda verdict_id: max((after for last, after in jumps if verdict_id <= last), default="")
+
     def delete_verdicts(self, before_utc: str, limit: int) -> int:
         """Delete the oldest verdicts that are older and neither have a picture nor wait for one; their number."""
+        counted_from = self.counted_from()
         oldest = "SELECT id, utc, image IS NOT NULL OR image_state = 'waiting' FROM verdicts ORDER BY id LIMIT ?"
         last = None
         for row_id, utc, has_picture in self._connection.execute(oldest, (limit,)).fetchall():
-            if utc >= before_utc or has_picture:
+            if max(utc, counted_from(row_id)) >= before_utc or has_picture:
                 break
             last = row_id
         if last is None:

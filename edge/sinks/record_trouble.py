@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.counters import RunCounters
 from edge.errors import EdgeInspectError
+from edge.sinks.pictures import NoRoomForPictures
 from edge.sinks.set_aside import is_damaged
 
 logger = logging.getLogger("edge.records")
@@ -37,6 +38,8 @@ def trouble_of(error: Exception, directory: Path) -> Trouble:
         return Trouble("refused", error.message)
     number = error.errno if isinstance(error, OSError) else None
     free_mb = _free_mb(directory)
+    if isinstance(error, NoRoomForPictures):
+        return Trouble("disk full", f"disk full but for verdicts: {directory} has {free_mb} MB free, make room")
     if number in _FULL or "disk is full" in text or ("disk I/O error" in text and free_mb == 0):
         return Trouble("disk full", f"disk full: {directory} has {free_mb} MB free, make room")
     if number == errno.EROFS or "readonly database" in text or _is_read_only(directory):

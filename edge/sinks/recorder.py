@@ -23,12 +23,17 @@ from edge.errors import RecordError
 from edge.picture_names import verdict_number
 from edge.records import RunInfo
 from edge.sinks.base import Filed
+from edge.sinks.clock_guard import ClockGuard
+from edge.sinks.clock_watch import ClockWatch, steady_s
 from edge.sinks.pictures import FieldOfViewOf, PictureFiles, StoredPicture, image_place
+from edge.sinks.record_alarms import RecordAlarms
 from edge.sinks.record_database import ImageValues, RecordDatabase, row_values
+from edge.sinks.record_drain import wait_until_written
 from edge.sinks.record_queue import Entry, RecordQueue
 from edge.sinks.record_trouble import RecordState, Trouble, trouble_of
 from edge.sinks.repeats import RepeatedPicture
 from edge.sinks.retention import Retention
+from edge.sinks.spare_room import SpareRoom
 
 logger = logging.getLogger("edge.records")
 
@@ -44,10 +49,6 @@ _CLOSE_RETRY_NS = 500 * _MS
 _CLOSE_S = 1.0
 # how long a verdict may wait for its picture's place in the queue, where frames wait too; a stop must not feel it
 _PATIENCE_S = 0.4
-_DRAIN_POLL_S = 0.01
-# a stop waits for a disk or a lock that does nothing; a large picture on a slow, busy machine takes a few seconds
-_STILL_S = 15.0
-_TELL_FIRST_S, _TELL_EVERY_S = 0.5, 2.0
 _FIRST_TRY_S = 1.0
 
 
@@ -81,6 +82,7 @@ class Recorder:
         patient: bool = False,
         utc_now: Callable[[], datetime] = _utc_now,
         now_ns: Callable[[], int] = time.perf_counter_ns,
+        steady_s: Callable[[], float] = steady_s,
     ) -> None:
         if settings.directory is None:
             raise ValueError("record.directory is null: there is nothing to record into")
@@ -93,6 +95,7 @@ class Recorder:
         self._now_ns = now_ns
         self._queue = RecordQueue(settings.queue_verdicts, settings.queue_frames, counters)
         self._files = PictureFiles(self.directory, field_of_view)
+        self._spare_room = SpareRoom(self.directory)
         self._commit_ns = settings.commit_every_ms * _MS
         self._ok_seen = 0
         self.filed: Filed | None = None
@@ -105,6 +108,10 @@ class Recorder:
         # below: the writer thread only
         self._database: RecordDatabase | None = None
         self._retention: Retention | None = None
+        self._record_alarms = RecordAlarms(counters, utc_now, self.note)
+        self._clock = ClockGuard(
+            ClockWatch(utc_now, steady_s), self._record_alarms, waiting_rows=lambda: self._queue.waiting()[0]
+        )
         self._sweep: Iterator[int] | None = None
         self._attached: list[Entry] = []
         self._attached_since_ns = 0
@@ -140,27 +147,9 @@ class Recorder:
         Ends when everything is written, when the disk is full or refuses, when nothing was written for some seconds, or
         when `give_up` is set. tell: called every two seconds with what is left.
         """
-        left, moved_s = self._queue.waiting(), time.monotonic()
-        told_s = moved_s + _TELL_FIRST_S - _TELL_EVERY_S
-        while self._thread.is_alive() and not self._state.refused:
-            # `close` has time for a commit
-            if left[0] <= _ROWS_PER_COMMIT and not left[1] and not self._state.passing:
-                return
-            now_s = time.monotonic()
-            if give_up.is_set():
-                self._end_reason = "given up, as asked"
-                return
-            if now_s - moved_s > _STILL_S:
-                self._end_reason = f"nothing could be written for {_STILL_S:.0f} s"
-                return
-            if now_s - told_s >= _TELL_EVERY_S:
-                told_s = now_s
-                tell(self._state.left(*left))
-            # no wait on the event: its lock is not to be held when a signal sets it in this thread
-            time.sleep(_DRAIN_POLL_S)
-            before, left = left, self._queue.waiting()
-            if left != before:
-                moved_s = now_s
+        self._end_reason = wait_until_written(
+            self._queue, self._state, self._thread, give_up, tell, spare_rows=_ROWS_PER_COMMIT
+        )
 
     def close(self) -> None:
         """Save what waits; returns within about a second, and logs what could not be saved."""
@@ -229,7 +218,7 @@ class Recorder:
         if commit is not None and now >= commit:
             self._commit(self._database)
         elif now >= self._housekeeping_ns:
-            self._keep_house()
+            self._keep_house(self._database)
         elif now >= self._picture_retry_ns:
             self._store_next_picture(self._database)
 
@@ -245,7 +234,11 @@ class Recorder:
         try:
             known = database.other_runs()
             self._sweep = self._files.sweep(lambda run, image: run in known and not database.knows_image(image))
-            self._retention = Retention(self._settings, database, self._files, self._utc_now, self._pictures_removed)
+            self._retention = Retention(
+                self._settings, database, self._files, self._clock.utc_now, self._pictures_removed
+            )
+            self._clock.compare(database)
+            self._clock.look(database)
         except sqlite3.Error as error:
             database.close()
             self._rows_refused(error)
@@ -265,6 +258,8 @@ class Recorder:
         alarms = list(self._alarms)
         try:
             database.require_header()
+            # before any row that was stamped after a jump: this may be the last that is written
+            self._clock.look(database)
             self._files.sync_names()
             new = [(entry.row, image) for entry, image in zip(rows, images, strict=True)]
             ids = database.save(new, attached, alarms)
@@ -318,16 +313,7 @@ class Recorder:
     def _tell_replaced(self, kept: Path) -> None:
         what = f"the record database was damaged, or none of ours: it is kept as {kept.name}, and a new one begun"
         advice = "find out what damaged it, such as a failing disk; `sqlite3 FILE .recover` may get its verdicts back"
-        self._tell(RECORDS, what, advice)
-
-    def _tell(self, kind: str, what: str, advice: str, size: float = 0.0, unit: str = "") -> Alarm:
-        """Raise an alarm about the recording itself: on the board, in the log and on record."""
-        now, frame = self._utc_now(), max(0, self._counters.frames - 1)
-        alarm = Alarm(self._counters.alarms.new_number(), kind, what, advice, size, unit, now, now, frame)
-        self._counters.alarms.put(alarm)
-        self.note(alarm)
-        logger.warning("%s; %s", what, advice)
-        return alarm
+        self._record_alarms.begin(RECORDS, what, advice)
 
     def _store_next_picture(self, database: RecordDatabase) -> None:
         entry = self._queue.next_picture()
@@ -358,14 +344,16 @@ class Recorder:
             self._attached_since_ns = self._now_ns()
         self._attached += [entry for entry in entries if entry.row_id is not None]
 
-    def _keep_house(self) -> None:
+    def _keep_house(self, database: RecordDatabase) -> None:
         for picture in self._queue.take_discarded():
             self._remove_files(picture)
         more = False
+        self._spare_room.keep()
         try:
             if self._sweep is not None:
                 more = next(self._sweep, None) is not None
                 self._sweep = self._sweep if more else None
+            self._clock.look(database)
             if self._retention is not None and self._retention.step():
                 more = True
         except sqlite3.Error as error:
@@ -383,6 +371,9 @@ class Recorder:
     def _rows_refused(self, error: Exception) -> None:
         self._state.rows = trouble_of(error, self.directory)
         self._row_retry_ns = self._now_ns() + _ROW_RETRY_NS
+        if self._state.rows.kind == "disk full" and self._spare_room.give():
+            logger.warning("%s; verdicts now take the room that was kept back for them", self._state.rows.text)
+            self._row_retry_ns = self._now_ns()
         # the connection outlives these two; after anything else only a fresh one is to be trusted
         if self._state.rows.kind not in ("disk full", "locked"):
             self._leave_database()

@@ -17,7 +17,8 @@ _VERDICTS_PER_STEP = 500
 class Retention:
     """Keep pictures and verdicts within the limits of the settings; oldest first, by verdict id.
 
-    By id and not by clock: a box without a battery starts in 1970 until the network tells it the time.
+    By id and not by clock: a box without a battery starts in 1970 until the network tells it the time. Where the clock
+    jumped, the age of what was recorded before counts from the jump on; the limit in MB does not ask for the time.
     on_removed is told the pictures whose files are gone. image_bytes: their present total, which the recorder adds to.
     """
 
@@ -46,8 +47,9 @@ class Retention:
         limit_mb = self._settings.max_image_mb
         surplus = self.image_bytes - limit_mb * 1_000_000 if limit_mb is not None else 0.0
         gone: dict[str, int] = {}
-        for _, image, size, utc in self._database.oldest_images(_PICTURES_PER_STEP):
-            if surplus <= 0 and utc >= cutoff:
+        counted_from = self._database.counted_from()
+        for row_id, image, size, utc in self._database.oldest_images(_PICTURES_PER_STEP):
+            if surplus <= 0 and max(utc, counted_from(row_id)) >= cutoff:
                 break
             gone[image] = gone.get(image, 0) + size
             surplus -= size

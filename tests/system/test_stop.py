@@ -145,15 +145,6 @@ def test_streams_that_are_closed_or_full(line, bundle_path, tmp_path, streams, c
     assert len(rows(tmp_path / "records")) == 6
 
 
-def test_verdicts_that_are_on_no_record_are_an_exit_code_of_their_own(line, bundle_path, tmp_path):
-    (tmp_path / "records").write_text("a file in place of the folder")
-    result = shell(f"--camera {line} --bundle {bundle_path}", tmp_path)
-    assert result.returncode == 5
-    assert "records     0 verdicts and 0 pictures in records; 6 verdicts NOT RECORDED" in result.stderr
-    assert "not a directory: records is a file" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_a_live_view_that_cannot_be_drawn_does_not_matter(line, bundle_path, tmp_path):
     (tmp_path / "config.yaml").write_text("view:\n  live: on\n")
     result = shell(f"--camera {line} --bundle {bundle_path} 2> /dev/full", tmp_path)
