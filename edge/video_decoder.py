@@ -161,10 +161,12 @@ class VideoDecoder:
         if packet is None or not packet.size:
             self.broken_off = self.broken_off or next(iter(losses), None)
             self._ended = packet is None
+            self._count_unshown(number if packet is None else -1)
         else:
             # a complaint counts for the end when nothing whole comes after it
             self.broken_off = next(iter(losses), None)
-            self._arrivals[number] = arrival
+            if not packet.is_discard:
+                self._arrivals[number] = arrival
         for loss in losses:
             # a parser looks one packet ahead: the next one may be meant
             self._note_damage(number + 1, loss)
@@ -178,6 +180,7 @@ class VideoDecoder:
             return
         if self._skipping and packet.size:
             if not packet.is_keyframe:
+                self._arrivals.pop(number, None)
                 self.skipped += 1
                 return
             self._skipping = False
@@ -202,6 +205,7 @@ class VideoDecoder:
                 frames = packet.decode()
             except av.FFmpegError as error:
                 self._note_damage(number, error.strerror or str(error))
+                self._ready.append(self._picture(number, None, self._damage, None))
         for level, source, text in said:
             if _GAP in text:
                 self._note_damage(number, "a picture before it is missing")
@@ -220,10 +224,15 @@ class VideoDecoder:
 
     def _picture(self, number: int, frame: Any, damage: str | None, encoded: bytes | None) -> DecodedPicture:
         now_ns = time.perf_counter_ns()
-        came = self._arrivals.get(number, _Arrival(now_ns, now_ns, None))
-        for earlier in [known for known in self._arrivals if known < number - MOST_REORDERED]:
-            del self._arrivals[earlier]
+        came = self._arrivals.pop(number, _Arrival(now_ns, now_ns, None))
+        self._count_unshown(number - MOST_REORDERED)
         return DecodedPicture(came.began_ns, came.came_ns, came.stream_ns, damage, encoded, frame, self._settings)
+
+    def _count_unshown(self, before: int) -> None:
+        """A packet of which a decoder made nothing, without a word, is a picture that was left out."""
+        for number in [known for known in self._arrivals if known < before]:
+            del self._arrivals[number]
+            self.skipped += 1
 
     def _note_damage(self, number: int, complaint: str) -> None:
         if self._damage is None or self._damaged_at < 0:

@@ -30,7 +30,6 @@ class VideoFile:
     """
 
     live = False
-    dropped = 0
 
     def __init__(self, path: Path, settings: CameraSettings) -> None:
         self.name = str(path)
@@ -60,6 +59,11 @@ class VideoFile:
             return None
         fault = Fault(Reason.UNDECODABLE, f"the video breaks off after {self._reads} frames ({complaint})")
         return Frame(*self._stamp(), None, fault)
+
+    @property
+    def dropped(self) -> int:
+        """Pictures of which the decoder made nothing."""
+        return self._decoder.skipped
 
     def interrupt(self) -> None:
         """Let a read that waits for its pace end at once; from another thread."""

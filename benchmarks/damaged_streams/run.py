@@ -38,7 +38,7 @@ GOOD, DEFECTIVE = 8, 4
 # from grab to verdict a picture ages further; a loaded machine takes this long to judge one
 JUDGED_WITHIN_MS = 400
 # FFmpeg reads a stream for as long before it says what is in it, and these pictures are no longer new
-JOINING_S = 2.0
+JOINING_S = 3.0
 # so late before the end of the line, pictures may still be on the way to it
 ON_THE_WAY_S = 0.5
 SYSTEM_PYTHON = "/usr/bin/python3"
