@@ -7,12 +7,17 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
 from edge.cli import teach, teach_time
+from edge.cli.make_bundle import train_bundle
 from edge.cli.parser import parse
 from edge.cli.sample_folder import sample_folder
+from edge.cli.taught import finds
+from edge.cli.teach_time import Planned
 from edge.config import Settings
 from edge.errors import UsageError
+from tests.fakes import write_picture
 from tests.small_bundle import good_part
 from training import pace
+from training.time_budget import TimeBudget
 
 
 @pytest.fixture
@@ -70,3 +75,23 @@ def test_a_run_that_was_cut_off_keeps_its_network(plan):
     assert plan(0.1)[0].variant == "mini"
     assert plan(0.1, "--minutes", "9")[0].variant == "tiny"
     assert plan(0.1, "--fresh")[0].variant == "tiny"
+
+
+def test_where_no_time_is_left_the_network_stays_in_fp32_and_the_bundle_still_judges(tmp_path):
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
+    (tmp_path / "parts" / "train" / "good").mkdir(parents=True)
+    for seed in range(18):
+        write_picture(tmp_path / "parts" / "train" / "good" / f"{seed:02}.png", good_part(seed))
+    words = ["teach", "--camera", "x", "--product", "plate", "--method", "kist", "--variant", "smoke"]
+    given = parse([*words, "--out", str(tmp_path / "b")])
+    data = {"data": tmp_path / "parts", "run_directory": tmp_path / "run"}
+    training = type(given)(**(vars(given) | teach.NOT_ASKED | data))
+    late = TimeBudget(0.0, {}, after_s=1.0)
+    told = []
+    bundle = train_bundle(training, Settings(), told.append, None, Planned("smoke", late, pace.Pace(), 60, 1.0))
+    assert bundle.precision("auto") == "fp32"
+    # it looks at the time every five steps
+    assert bundle.manifest.training.steps == 5
+    assert any("no time is left to round it to INT8" in text for text in told)
+    found = finds(bundle, tmp_path / "parts", Settings())
+    assert found.auroc is None and found.share(8.0) >= 0.0
