@@ -8,7 +8,7 @@ from datetime import datetime
 
 from edge.datatypes import Decision
 
-_NAME = re.compile(r"(?P<run>\d+)-(?P<frame>\d{6,})-\d{6}[+-]\d{4}-(?:OK|NG|INVALID)(?:-\d+)?\.")
+_NAME = re.compile(r"(?P<run>\d{1,18})-(?P<frame>\d{6,18})-\d{6}[+-]\d{4}-(?:OK|NG|INVALID)(?:-\d+)?\.")
 # up to version 1 of the names: time in UTC, key of the run
 _EARLIER_NAME = re.compile(r"\d{6}-(?P<run>[0-9a-f]{8})-(?P<frame>\d{9})-(?:OK|NG|INVALID)(?:-\d+)?\.")
 

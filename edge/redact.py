@@ -24,7 +24,9 @@ _SECRET = r"[\w-]*(?:pass|pwd|pw|passphrase|token|secret|key|auth|user|usr|login
 _SECRET_KEY = re.compile(_SECRET, re.IGNORECASE)
 
 # what was meant to be an address, without its scheme
-_USER_INFO = re.compile(r"^[\w.%+-]+:[^\n]*@|\b[\w.%+-]+:\S*@")
+_WHOLE_USER_INFO = re.compile(r"[\w.%+-]+:[^\n]*@")
+_USER = re.compile(r"(?<![\w.%+-])[\w.%+-]+:")
+_WORD = re.compile(r"\S+")
 _QUERY = re.compile(r"(?P<rest>\?(?=[\w.%-]+=)[^\n]*)")
 # an address ends with its line: a password may hold blanks, and too much hidden is better than too little
 _ADDRESS = re.compile(r"(?<=\w)(?P<sign>:/{1,2})(?P<whole>[^\n]*)")
@@ -57,8 +59,17 @@ def redact(text: str) -> str:
     elif _ADDRESS.search(text):
         text = _ADDRESS.sub(_without_secrets, text)
     else:
-        text = _QUERY.sub(lambda found: _without_values(found["rest"]), _USER_INFO.sub(f"{HIDDEN}@", text))
+        whole = _WHOLE_USER_INFO.match(text)
+        text = text if whole is None else f"{HIDDEN}@{text[whole.end() :]}"
+        text = _QUERY.sub(lambda found: _without_values(found["rest"]), _WORD.sub(_without_user_info, text))
     return _IN_TEXT.sub(lambda found: found[0] if found[2].startswith(HIDDEN) else f"{found[1]}{HIDDEN}", text)
+
+
+def _without_user_info(found: re.Match[str]) -> str:
+    """A word of a text, without the user and the password that stand in it before an @."""
+    head, at, host = found[0].rpartition("@")
+    user = _USER.search(head)
+    return found[0] if not at or user is None else f"{head[: user.start()]}{HIDDEN}@{host}"
 
 
 def _without_secrets(found: re.Match[str]) -> str:

@@ -34,13 +34,13 @@ def _of_frame(store: RecordStore, run_id: int, frame_index: int) -> list[Verdict
 
 def _of_picture(store: RecordStore, name: str) -> list[VerdictRecord]:
     """By what the name says, so that a copy will do; else by the rows that name it."""
-    file = Path(name).name
+    file = storable(Path(name).name)
     owner = owner_of(file)
     if owner is not None:
         runs = store.query(f"SELECT id FROM runs WHERE {'key' if owner.by_key else 'id'} = ?", (owner.run,))
         return _of_frame(store, runs[0][0], owner.frame_index) if runs else []
-    named = "(image LIKE '%/' || ?1 OR overlay LIKE '%/' || ?1)"
-    return store.verdicts(f"WHERE image IS NOT NULL AND {named} ORDER BY id LIMIT 1", (file,))
+    named = " OR ".join(f"substr({column}, -length(?1)) = ?1" for column in ("image", "overlay"))
+    return store.verdicts(f"WHERE image IS NOT NULL AND ({named}) ORDER BY id LIMIT 1", (f"/{file}",))
 
 
 def rejected_verdicts(store: RecordStore, report: Report) -> Iterator[VerdictRecord]:

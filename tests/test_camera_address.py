@@ -103,13 +103,17 @@ def test_a_useless_password_file_is_refused_by_its_name(tmp_path, content):
         address_to_open("rtsp://admin@10.0.0.9/1", CameraSettings(password_file=str(tmp_path / "password")))
 
 
-def test_the_camera_of_the_settings_is_inspected_and_its_secret_is_in_no_record(tmp_path, monkeypatch, capsys, line):
+def test_the_camera_of_the_settings_is_inspected_and_its_secret_is_not_shown(
+    tmp_path, monkeypatch, capsys, caplog, line
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(f"camera: {{source: '{line}'}}\n")
     assert edge_here(capsys, "--no-record", "--once").returncode == 0
     (tmp_path / "config.yaml").write_text("camera: {source: 'rtsp://admin:s3cret@127.0.0.1:9/1'}\n")
+    (tmp_path / "config.yaml").chmod(0o644)
     refused = edge_here(capsys, "run")
     assert refused.returncode == 3
+    assert "config.yaml may hold a password, and every user can read it" in caplog.text
     assert "127.0.0.1:9" in refused.stderr and "s3cret" not in refused.stderr
 
 

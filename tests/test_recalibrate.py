@@ -200,6 +200,7 @@ def test_a_bundle_that_is_changed_meanwhile_is_noticed_at_once(place, edge, monk
     result = edge("recalibrate", "new", "--bundle", "plate")
     assert_refused(result, 4, "has become live while this was made from", "run the command again")
     assert len(added) == 5
+    assert read_history(place / "plate")[-1].refused
 
 
 def test_a_second_command_that_makes_a_version_is_refused_at_its_start(place, edge):

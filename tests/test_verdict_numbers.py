@@ -82,9 +82,18 @@ def test_number_picture_overlay_and_row_id_find_the_same_verdict(tmp_path):
         assert (found.run_id, found.frame_index, found.number) == (2, 2, "2-000002")
         for name in ("2-2", told["picture"], str(tmp_path / found.overlay), Path(told["picture"]).name, str(found.id)):
             assert find_verdict(store, name) == found
-        for absent in ("2-9", "9-000001", "nothing.png", "9-000001-090000+0100-NG.png"):
+        for absent in ("\udcfc.png", "2-9", "9-000001", "nothing.png", "9-000001-090000+0100-NG.png"):
             with pytest.raises(RecordError, match="no verdict"):
                 find_verdict(store, absent)
+
+
+def test_names_that_are_no_pictures_of_the_store_are_refused_in_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_of(tmp_path / "records", NG)
+    for name in ("%.png", "1-000000-090000+0100-NG", "9" * 30, "1-" + "9" * 30, "0", "-1", "three"):
+        refused = edge_here(capsys, "replay", name)
+        assert refused.returncode == 2, refused.stderr
+        assert "fix: " in refused.stderr
 
 
 def test_a_copied_picture_is_found_by_what_its_name_says(tmp_path):

@@ -137,7 +137,7 @@ def seeds(text: str) -> list[int]:
 def verdict_name(text: str) -> str:
     """A verdict's number, row id or picture."""
     # the name of a picture has an end
-    if not re.fullmatch(r"[1-9]\d*(-\d+)?", text) and "." not in text:
+    if not re.fullmatch(r"[1-9]\d{0,17}(-\d{1,18})?", text) and "." not in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, a number such as 12-004711, or a picture")
     return text
 

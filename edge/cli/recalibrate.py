@@ -77,7 +77,7 @@ def recalibrate(options: argparse.Namespace, settings: Settings) -> int:
             paths, source = sample_paths(options, settings, bundle)
         try:
             return _recalibrated(bundle, precision, live, goal, (paths, source), still_live, settings, options)
-        except UsageError as error:
+        except (UsageError, BundleError) as error:
             _keep_refusal(bundle, Audit("recalibrate", note=f"{source}: {error.message.splitlines()[0]}"))
             raise
 
