@@ -44,12 +44,12 @@ def address_to_open(spec: str, settings: CameraSettings) -> str:
 def _refuse_unclear(address: str) -> None:
     """A sign of a password that has another meaning would make its tail the name of a host, and that be looked up."""
     _, _, rest = _parts(address)
-    # no camera knows a #: what follows it would not even be sent
-    for sign, code in (("@", "%40"), ("#", "%23")):
+    # no camera knows a #: what follows it would not even be sent; nor can a request hold a blank
+    for sign, name, code in (("@", "an @", "%40"), ("#", "a #", "%23"), (" ", "a blank", "%20")):
         if sign in rest:
             raise CameraError(
-                f"{redact(address)}: a {sign} after the host, or in a password: it is not clear where that ends",
-                fix=f"{_ENCODE}; {sign} in path and query is {code}, too",
+                f"{redact(address)}: {name} after the host, or in a password: it is not clear where that ends",
+                fix=f"{_ENCODE}; {name} in path and query is {code}, too",
             )
     try:
         parts = urlsplit(address)

@@ -240,7 +240,7 @@ class Capture:
         self._counters.camera_state = "lost"
         self._reopening = True
         self._trouble = problem
-        log.warning("%s: lost, opening it again: %s", self.name, problem)
+        log.warning("opening the camera again: %s", problem)
         self._dropped_before += self._source.dropped
         self._close_source()
         while not self._stop.wait(self._backoff_ms / 1000):

@@ -27,6 +27,8 @@ JOINING_NS = 2_000_000_000
 OPTIONS = {
     # UDP only where the camera offers nothing else: what TCP delivers is complete
     "rtsp_flags": "prefer_tcp",
+    # what is lost of the sound is no damage of the picture
+    "allowed_media_types": "video",
     # servers leave packets out over TCP, too, when a reader is slow; FFmpeg counts them only where it may reorder them
     "reorder_queue_size": "2",
     # do not keep what was read to find out the format: it is old when it is shown

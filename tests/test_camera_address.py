@@ -42,6 +42,7 @@ def no_network(monkeypatch):
         "http://admin:pa/s3cret@10.0.0.9/video",
         "http://10.0.0.9/video?pwd=p@s3cret",
         "http://10.0.0.9/video?pwd=p#s3cret",
+        "http://10.0.0.9/video?pwd=p s3cret",
         "rtspsrc location=rtsp://admin:pa/s3cret@10.0.0.9/1 ! decodebin ! appsink",
     ],
 )
@@ -127,6 +128,8 @@ def test_no_camera_at_all_says_where_one_can_be_named(tmp_path, monkeypatch, cap
         refused = edge_here(capsys, *command.split())
         assert refused.returncode == 2
         assert "neither --camera nor camera.source" in refused.stderr
+        # the advice itself is not taken for a secret
+        assert "rtsp://USER@HOST/PATH" in refused.stderr
 
 
 def test_old_records_are_shown_without_the_secrets_that_they_hold(tmp_path, monkeypatch, capsys, line):

@@ -94,7 +94,8 @@ def _answer(arguments: list[str], streams: StandardStreams | None) -> int:
                 sys.stdout.flush()
         return code
     except EdgeInspectError as error:
-        print(f"edge-inspect: {redact(str(error))}", file=sys.stderr)
+        # the fix is ours, and shows how an address is written
+        print(f"edge-inspect: {redact(error.message)}\n  fix: {error.fix}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("edge-inspect: interrupted", file=sys.stderr)
