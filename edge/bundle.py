@@ -176,7 +176,7 @@ class ModelBundle:
         return self.manifest.files[key].sha256
 
     def precision(self, wanted: str, target: str = CPU) -> str:
-        """The precision to run: the one wanted; for `auto` what passed the gate on this target, else INT8 if there is one.
+        """The precision to run: the one wanted; for `auto` what passed the gate on this target, else INT8 where it is.
 
         A precision that the gate refused runs only when it is asked for by name, and with a warning. Raises BundleError
         for `auto` on a GPU that nothing was calibrated for.
