@@ -14,14 +14,12 @@ from edge.config import CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError, UsageError
 from edge.file_sources import PacedPictures, PictureFiles
-from edge.network_camera import open_stream
 from edge.opencv_camera import open_device, open_pipeline
 from edge.picture import PICTURE_SUFFIXES, list_pictures
 from edge.picture_header import is_picture_file
 from edge.picture_reader import PictureReader
 from edge.redact import redact
 from edge.samples import sample_line
-from edge.video_file import VideoFile
 from edge.watched_folder import WatchedFolder
 
 log = logging.getLogger(__name__)
@@ -39,7 +37,8 @@ class FrameSource(Protocol):
     """A camera, a stream or a pile of files.
 
     name: safe to show and store (credentials removed). live: time does not wait for the reader; frames may be dropped.
-    dropped: pictures so far that the source left out for newer ones.
+    dropped: pictures so far that the source left out for newer ones. recorded_fps: pictures a second of a recording,
+    None for everything else.
     """
 
     name: str
@@ -47,6 +46,9 @@ class FrameSource(Protocol):
 
     @property
     def dropped(self) -> int: ...
+
+    @property
+    def recorded_fps(self) -> float | None: ...
 
     def read(self) -> Frame | None:
         """The next frame, or None at the end of a file source.
@@ -88,6 +90,8 @@ def open_source(spec: str, settings: CameraSettings) -> FrameSource:
         return open_pipeline(spec, settings)
     if spec.startswith("/dev/"):
         return open_device(spec, settings)
+    from edge.network_camera import open_stream
+
     return open_stream(spec, settings)
 
 
@@ -132,6 +136,9 @@ def _open_file(path: Path, settings: CameraSettings) -> FrameSource:
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_picture_file(path)):
         return PictureFiles([path], settings.fps, _reader(settings), name=str(path))
+    # with FFmpeg, which folders, devices and the demo do without
+    from edge.video_file import VideoFile
+
     return VideoFile(path, settings)
 
 

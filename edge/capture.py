@@ -23,7 +23,6 @@ from edge.errors import EdgeInspectError
 from edge.frame_slot import NewestFrameSlot
 from edge.freshness import FreshnessCheck
 from edge.redact import redact
-from edge.video_file import VideoFile
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class Capture:
         self._dropped_before = 0
         self.name, self.live = self._source.name, self._source.live
         # of a recording, whose pictures come as fast as they are read
-        self.recorded_fps = self._source.recorded_fps if isinstance(self._source, VideoFile) else None
+        self.recorded_fps = self._source.recorded_fps
         self._check = FreshnessCheck(freshness, self.live)
         self._frozen_since_ns: int | None = None
         self._reopening = False

@@ -42,6 +42,7 @@ class PictureFiles:
 
     live = False
     dropped = 0
+    recorded_fps = None
 
     def __init__(self, paths: Sequence[Path], fps: float | None, reader: PictureReader, name: str) -> None:
         self.name = name
@@ -80,6 +81,7 @@ class PacedPictures:
 
     live = True
     dropped = 0
+    recorded_fps = None
 
     def __init__(self, paths: Sequence[Path], fps: float, reader: PictureReader, name: str) -> None:
         self.name = name

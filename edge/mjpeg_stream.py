@@ -31,6 +31,7 @@ class MjpegStream:
     """
 
     live = True
+    recorded_fps = None
 
     def __init__(self, stream: HttpStream, boundary: bytes, name: str, settings: CameraSettings) -> None:
         self.name = name

@@ -37,6 +37,7 @@ class OpenCvCamera:
     live = True
     # pictures that a driver throws away are not known here
     dropped = 0
+    recorded_fps = None
 
     def __init__(
         self, capture: cv2.VideoCapture, name: str, settings: CameraSettings, *, pipeline: bool = False

@@ -40,6 +40,7 @@ class VideoStream:
     """A live stream."""
 
     live = True
+    recorded_fps = None
 
     def __init__(self, decoder: VideoDecoder, name: str, settings: CameraSettings) -> None:
         self.name = name

@@ -53,6 +53,7 @@ class WatchedFolder:
 
     live = False
     dropped = 0
+    recorded_fps = None
 
     def __init__(
         self,

@@ -144,6 +144,7 @@ class ScriptedSource:
         self.name = "scripted"
         self.live = live
         self.dropped = 0
+        self.recorded_fps = None
         self.closed = False
         steps = list(script)
         self._events = [step for step in steps if isinstance(step, threading.Event)]

@@ -55,6 +55,7 @@ class TriggeredPictures:
 
     live = True
     dropped = 0
+    recorded_fps = None
 
     def __init__(self, pictures: Sequence[U8], trigger: Trigger, moments: Moments, name: str) -> None:
         self.name = name

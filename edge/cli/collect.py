@@ -21,7 +21,6 @@ from edge.datatypes import U8, Frame, Reason
 from edge.errors import UsageError
 from edge.part_watch import PartWatch
 from edge.picture_reader import PictureReader
-from edge.video_file import VideoFile
 
 if TYPE_CHECKING:
     from calibration.samples import Rejected, Screener
@@ -126,7 +125,7 @@ def collect_files(collection: Collection, camera: str, settings: Settings, takin
     """Every picture of a folder; of a video each time a part lies still, or every interval."""
     source = open_source(camera, settings.camera)
     watch, next_s = PartWatch(), 0.0
-    frames_per_s = source.recorded_fps if isinstance(source, VideoFile) else None
+    frames_per_s = source.recorded_fps
     looked_at = 0
     try:
         while not collection.full and (frame := source.read()) is not None:

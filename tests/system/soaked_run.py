@@ -33,7 +33,7 @@ _DISTINCT = 64
 class GeneratedPictures:
     """FrameSource protocol: `count` good parts as fast as they are taken; every 1000th is bright with a scratch."""
 
-    name, live, dropped = "generated", False, 0
+    name, live, dropped, recorded_fps = "generated", False, 0, None
 
     def __init__(self, count: int) -> None:
         self._count = count
