@@ -21,11 +21,11 @@ REMEMBERED_SPACINGS = 32
 FEWEST_SPACINGS = 8
 # clocks of cameras and of this machine drift apart; so much of a delay is forgotten with every second
 DRIFT = 0.002
-# no queue is this long: a stream that falls further behind has a time that is not real
-LONGEST_LAG_NS = 30_000_000_000
-# the first seconds of a stream tell whether its time passes as quickly as the clock does
+# whether a stream's time passes as quickly as the clock does is asked of spans of this length; so many in a row decide,
+# since one in which something stood still, and the next in which it caught up, tell nothing
 TRIAL_NS = 2_000_000_000
 TRIAL_TOLERANCE = 0.1
+TRIALS = 3
 
 
 class StreamClock:
@@ -38,7 +38,8 @@ class StreamClock:
         # of the stream's own time: the smallest offset to the clock seen so far, with its drift
         self._offset_ns: float | None = None
         self._previous: tuple[int, int] = (0, 0)
-        self._first: tuple[int, int] | None = None
+        self._trial_began: tuple[int, int] | None = None
+        self._in_a_row = (True, 0)
         self.trusts_stream_time: bool | None = None
 
     def stamp(self, since_ns: int, arrived_ns: int, stream_ns: int | None = None) -> int:
@@ -81,8 +82,6 @@ class StreamClock:
     def _lag_ns(self, arrived_ns: int, stream_ns: int) -> int:
         """How much later than the quickest picture so far this one came, by the stream's own time."""
         self._try_stream_time(arrived_ns, stream_ns)
-        if self.trusts_stream_time is False:
-            return 0
         offset = float(arrived_ns - stream_ns)
         (before_ns, stream_before_ns), self._previous = self._previous, (arrived_ns, stream_ns)
         if self._offset_ns is None:
@@ -92,20 +91,23 @@ class StreamClock:
             self._offset_ns += offset - (before_ns - stream_before_ns)
         else:
             self._offset_ns = min(self._offset_ns + DRIFT * (arrived_ns - before_ns), offset)
-        lag = round(offset - self._offset_ns)
-        if lag > LONGEST_LAG_NS:
-            self.trusts_stream_time = False
-            return 0
-        return lag
+        return round(offset - self._offset_ns)
 
     def _try_stream_time(self, arrived_ns: int, stream_ns: int) -> None:
-        if self.trusts_stream_time is not None:
+        if self._trial_began is None or stream_ns < self._trial_began[1]:
+            self._trial_began = arrived_ns, stream_ns
+        passed, by_stream = arrived_ns - self._trial_began[0], stream_ns - self._trial_began[1]
+        if passed < TRIAL_NS:
             return
-        if self._first is None or stream_ns < self._first[1]:
-            self._first = arrived_ns, stream_ns
-        passed, by_stream = arrived_ns - self._first[0], stream_ns - self._first[1]
-        if passed >= TRIAL_NS and self._behind_since_ns is None:
-            self.trusts_stream_time = abs(by_stream / passed - 1) <= TRIAL_TOLERANCE
+        self._trial_began = arrived_ns, stream_ns
+        keeps_time = abs(by_stream / passed - 1) <= TRIAL_TOLERANCE
+        before, count = self._in_a_row
+        self._in_a_row = keeps_time, count + 1 if keeps_time is before else 1
+        if self._in_a_row[1] >= TRIALS:
+            if self.trusts_stream_time is False and keeps_time:
+                # what was measured by a time that was not real is no mark
+                self._offset_ns = None
+            self.trusts_stream_time = keeps_time
 
 
 def utc_at(moment_ns: int) -> datetime:

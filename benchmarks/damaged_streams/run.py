@@ -30,13 +30,13 @@ import numpy as np
 from benchmarks.damaged_streams.line import expected_scores
 from benchmarks.damaged_streams.scene import PART_HEIGHT, WIDTH
 from benchmarks.results_file import ROOT, result_path, write_result
-from edge.config import FreshnessSettings
+from edge.config import InspectionSettings
 from edge.picture_reader import read_picture
 from edge.samples import sample_line
 
 GOOD, DEFECTIVE = 8, 4
-# from grab to verdict a picture ages further; a loaded machine takes this long to judge one
-JUDGED_WITHIN_MS = 400
+# a verdict later than the deadline after the grab is INVALID; a sender that is starved too takes up to this long before
+SENT_WITHIN_MS = 500
 # FFmpeg reads a stream for as long before it says what is in it, and these pictures are no longer new
 JOINING_S = 3.0
 # so late before the end of the line, pictures may still be on the way to it
@@ -141,7 +141,7 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
     sent = {note["number"]: note for note in _notes(truth)}
     told = _notes(verdicts)
     judged = [note for note in told if note["decision"] != "INVALID"]
-    most_ms = FreshnessSettings().max_age_ms + JUDGED_WITHIN_MS
+    most_ms = (InspectionSettings().deadline_ms or 0) + SENT_WITHIN_MS
     not_whole = [note for note in judged if not note["whole"]]
     # the camera itself says which pictures it broke; a changed bit that changes nothing to be seen is none
     old = [note for note in judged if note["whole"] and note["age_ms"] > most_ms]
