@@ -41,6 +41,10 @@ _LOSS = re.compile(
     re.IGNORECASE,
 )
 _GAP = "Frame num gap"
+# of a decoder's warnings, those about data it could not use; HEVC's says no more when half of a picture is missing
+_UNUSABLE = re.compile(
+    r"skipping|invalid|undecodable|missing|conceal|corrupt|damaged|truncated|incorrect", re.IGNORECASE
+)
 # a decoder's errors all count, but for those about what it tells beside the picture
 _BESIDE_THE_PICTURE = re.compile(r"\bSEI\b|user data|VUI", re.IGNORECASE)
 # H.264 and HEVC put a 3 between zeros; so many in a row are memory that was never filled, which decoders step over.
@@ -113,6 +117,8 @@ class VideoDecoder:
         # complaints come in the thread that decodes, and only so is known which picture they are about
         self._context.thread_count = 1
         self._context.copy_opaque = True
+        # a sender may add check sums to HEVC; who does not ask for them is not told
+        self._context.options = {"err_detect": "crccheck"}
         self._packets = container.demux(self._stream)
         self._joiner = PictureJoiner(self._context.name) if container.format.name == "rtsp" else None
         self._numbers = itertools.count()
@@ -209,7 +215,7 @@ class VideoDecoder:
         for level, source, text in said:
             if _GAP in text:
                 self._note_damage(number, "a picture before it is missing")
-            elif level <= av.logging.ERROR and not _BESIDE_THE_PICTURE.search(text):
+            elif _is_complaint(level, text):
                 self._note_damage(number, f"{source}: {text}")
         if packet.is_discard and packet.is_keyframe and number > self._damaged_at:
             # a clip that was trimmed without coding it anew begins with pictures that are decoded and not shown
@@ -238,6 +244,13 @@ class VideoDecoder:
         if self._damage is None or self._damaged_at < 0:
             self._damage = _short(complaint)
         self._damaged_at = max(self._damaged_at, number)
+
+
+def _is_complaint(level: int, text: str) -> bool:
+    """Whether a decoder's line is about the picture itself, and bad news."""
+    if _BESIDE_THE_PICTURE.search(text):
+        return False
+    return level <= av.logging.ERROR or (level <= av.logging.WARNING and _UNUSABLE.search(text) is not None)
 
 
 def _stream_ns(packet: Any) -> int | None:

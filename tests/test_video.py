@@ -66,6 +66,17 @@ def test_what_is_made_of_a_damaged_picture_counts_again_from_the_next_key_frame_
     assert set(numbers[13:-10]) == {None}
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_changed_bit_of_an_hevc_picture_is_noticed_where_the_sender_adds_check_sums(tmp_path, seed):
+    packets, _ = videos.encoded(30, "libx265", **{"x265-params": "log-level=0:hash=1"})
+    broken = bytearray(packets[13])
+    broken[len(broken) // 2 + seed] ^= 4
+    packets[13] = bytes(broken)
+    (tmp_path / "v.hevc").write_bytes(b"".join(packets))
+    numbers = seen(tmp_path / "v.hevc")
+    assert 13 not in numbers and set(numbers[14:-10]) == {None} and numbers[-10:] == list(range(20, 30))
+
+
 @pytest.mark.parametrize("lost", [3, 14])
 def test_a_missing_picture_is_noticed_by_those_that_need_it(tmp_path, lost):
     packets, _ = videos.encoded(30)
