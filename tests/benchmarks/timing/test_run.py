@@ -94,7 +94,7 @@ def test_a_camera_with_its_own_pace_has_no_grab_time():
 class Slowly:
     """A source that shows a frame every few milliseconds."""
 
-    live, name = True, "slowly"
+    live, name, dropped, recorded_fps = True, "slowly", 0, None
 
     def __init__(self, source):
         self._source = source
@@ -102,6 +102,8 @@ class Slowly:
     def read(self):
         time.sleep(0.005)
         return self._source.read()
+
+    def interrupt(self): ...
 
     def close(self):
         self._source.close()
