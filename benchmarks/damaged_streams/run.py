@@ -1,7 +1,7 @@
 """Cameras that break in every way, against the line, for as long as asked; what came of every picture that was sent.
 
-    python -m benchmarks.damaged_streams.run --minutes 60
-    python -m benchmarks.damaged_streams.run --minutes 1 --cameras mjpeg --keep DIR
+    python -m benchmarks.damaged_streams.run mjpeg --minutes 60
+    python -m benchmarks.damaged_streams.run rtsp --minutes 1 --keep DIR
 
 What must hold: no picture that was not whole is judged OK or NG, none of a part other than the one shown, and every
 whole one is judged, told as INVALID or counted as dropped. Meanwhile the line is stopped (SIGSTOP) and starved.
@@ -192,37 +192,31 @@ def _notes(path: Path) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long each camera runs (both at once)")
-    parser.add_argument("--cameras", nargs="+", choices=("mjpeg", "rtsp"), default=["mjpeg", "rtsp"])
+    parser.add_argument("camera", choices=("mjpeg", "rtsp"))
+    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=0.1, help="share of the pictures that are damaged")
     parser.add_argument("--damages", choices=("transport", "bytes"), default="transport")
     parser.add_argument("--keep", type=Path, help="folder for what was sent and what was told")
-    parser.add_argument("--result", type=Path, default=result_path("damaged-streams"))
     options = parser.parse_args(arguments)
+    if options.camera == "rtsp" and (missing := gstreamer_missing()):
+        print(f"the RTSP camera cannot run: {missing}", file=sys.stderr)
+        return 2
     folder = options.keep or Path(tempfile.mkdtemp(prefix="damaged-streams-"))
     folder.mkdir(parents=True, exist_ok=True)
-    results, faults = {}, []
-    for camera in options.cameras:
-        if camera == "rtsp" and (missing := gstreamer_missing()):
-            print(f"rtsp: left out, {missing}", file=sys.stderr)
-            continue
-        print(f"{camera}: {options.minutes:g} minutes", file=sys.stderr)
-        outcome = run(camera, 60 * options.minutes, options.seed, options.share, options.damages, folder)
-        results[camera] = {"minutes": options.minutes, **outcome.figures}
-        faults += outcome.faults
-        print(json.dumps(results[camera], indent=1))
+    outcome = run(options.camera, 60 * options.minutes, options.seed, options.share, options.damages, folder)
+    print(json.dumps(outcome.figures, indent=1))
     write_result(
-        options.result,
-        f"python -m benchmarks.damaged_streams.run --minutes {options.minutes:g} --seed {options.seed} "
-        f"--share {options.share:g} --damages {options.damages}",
-        results,
+        result_path(f"damaged-streams-{options.camera}"),
+        f"python -m benchmarks.damaged_streams.run {options.camera} --minutes {options.minutes:g} "
+        f"--seed {options.seed} --share {options.share:g} --damages {options.damages}",
+        {"minutes": options.minutes, **outcome.figures},
     )
-    for fault in faults[:20]:
+    for fault in outcome.faults[:20]:
         print(f"FAULT {json.dumps(fault)}")
     if options.keep is None:
         shutil.rmtree(folder)
-    return 1 if faults else 0
+    return 1 if outcome.faults else 0
 
 
 if __name__ == "__main__":
