@@ -180,9 +180,12 @@ def test_statistics_of_another_region_are_refused(line, bundle_path, tmp_path):
     refused_bundle(line, bundle_path, tmp_path, "another preprocessing", "edge-inspect calibrate")
 
 
-def test_a_bundle_without_int8_says_how_to_run_it(line, bundle_path, tmp_path):
+def test_a_bundle_without_int8_runs_by_itself_and_says_how_when_int8_is_asked_for(line, bundle_path, tmp_path):
     change_manifest(bundle_path, lambda values: values["files"].pop("model_int8"))
-    refused_bundle(line, bundle_path, tmp_path, "the bundle has no model_int8", "--precision fp32")
+    result = edge("--camera", line, "--bundle", bundle_path, "--precision", "int8", cwd=tmp_path)
+    assert_refused(result, 4, "the bundle has no model_int8", "--precision fp32")
+    assert not (tmp_path / "records").exists()
+    assert edge("--camera", line, "--bundle", bundle_path, cwd=tmp_path).returncode == 0
 
 
 # --- records
