@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edge.backends.openvino_core import openvino_core
 from edge.config import RecordSettings, Settings
 from edge.cuda_device import read_cuda_device
 from edge.errors import EdgeInspectError, MissingDependency
@@ -139,7 +140,7 @@ def probe(module: str, describe: Callable[[Any], str] | None = None) -> Probe:
 
 
 def _openvino(openvino: Any) -> str:
-    return f"{openvino.__version__.split('-')[0]}, devices: {', '.join(openvino.Core().available_devices)}"
+    return f"{openvino.__version__.split('-')[0]}, devices: {', '.join(openvino_core().available_devices)}"
 
 
 def _onnxruntime(onnxruntime: Any) -> str:

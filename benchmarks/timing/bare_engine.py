@@ -16,6 +16,7 @@ import numpy as np
 
 from edge.backends import CPU_BACKENDS, usable_cores
 from edge.backends.cpu import open_network
+from edge.backends.openvino_core import openvino_core
 from edge.bundle import ModelBundle
 from edge.errors import UsageError
 
@@ -154,9 +155,7 @@ class _Threads:
 
 
 def _compiled(model: bytes, side: int, threads: int | None, streams: int | None, hint: str) -> Any:
-    import openvino
-
-    graph = openvino.Core().read_model(io.BytesIO(model))
+    graph = openvino_core().read_model(io.BytesIO(model))
     graph.reshape([1, 3, side, side])
     # the same arithmetic as the product's, which rounds nothing to bfloat16
     config: dict[str, Any] = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "f32"}
@@ -164,7 +163,7 @@ def _compiled(model: bytes, side: int, threads: int | None, streams: int | None,
         config["NUM_STREAMS"] = streams
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
-    return openvino.Core().compile_model(graph, "CPU", config)
+    return openvino_core().compile_model(graph, "CPU", config)
 
 
 def _noise(side: int, seed: int) -> Any:

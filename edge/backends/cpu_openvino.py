@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from edge.backends.cpu import not_finite
+from edge.backends.openvino_core import openvino_core
 from edge.bundle import Calibration
 from edge.datatypes import F32, U8, AnomalyMap
 from edge.errors import BundleError, ModelError
@@ -137,16 +138,12 @@ class OpenVinoBackend:
 
 
 def _read(model: bytes, side: int) -> Any:
-    import openvino
-
-    graph = openvino.Core().read_model(io.BytesIO(model))
+    graph = openvino_core().read_model(io.BytesIO(model))
     graph.reshape([1, 3, side, side])
     return graph
 
 
 def _compiled(graph: Any, threads: int | None, streams: int) -> Any:
-    import openvino
-
     config: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": streams,
@@ -155,7 +152,7 @@ def _compiled(graph: Any, threads: int | None, streams: int) -> Any:
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
-    return openvino.Core().compile_model(graph, "CPU", config)
+    return openvino_core().compile_model(graph, "CPU", config)
 
 
 def _shared_input(request: Any, port: Any, buffer: Any) -> Any:

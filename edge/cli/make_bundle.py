@@ -98,6 +98,8 @@ def fit(options: argparse.Namespace, settings: Settings, timing: Planned | None 
     training = needs("training.fit", "train")
     recipe = recipe_of(options, settings)
     budget, pace = (None, None) if timing is None else (timing.budget, timing.pace)
+    if getattr(options, "numbers", None) is not None:
+        pace = training.Pace(needs("training.arithmetic", "train").Arithmetic(options.numbers, why="asked for"))
     with progress_bar(f"training {options.method} {options.variant}") as advance:
         run = training.fit(
             options.data, options.run_directory, recipe, fresh=options.fresh, budget=budget, pace=pace,

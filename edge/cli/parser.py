@@ -177,6 +177,11 @@ def _training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=whole_number, default=0)
     parser.add_argument(
+        "--numbers",
+        choices=("float32", "bfloat16"),
+        help="compute in these; the same seed and numbers give the same network (default: timed, the quicker ones)",
+    )
+    parser.add_argument(
         "--layout",
         choices=("aligned", "free"),
         help="do parts always lie the same way, or vary (textures)? default: found out from the good parts",

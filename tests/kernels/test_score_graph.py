@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge.backends.openvino_core import openvino_core
 from edge.errors import BundleError
 from edge.kernels import reference
 from edge.kernels.cpu import KERNEL_TOLERANCE, NormalStatistics, mean_in_bins
@@ -63,7 +64,7 @@ def run(model, inputs) -> np.ndarray:
 
 def compiled(model):
     # as the backend compiles it: bfloat16, where a processor has it, is not what is tested
-    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def flat(side: int) -> NormalStatistics:

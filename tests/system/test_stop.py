@@ -191,7 +191,7 @@ def test_a_reader_that_reads_nothing_does_not_keep_the_run_from_ending(bundle_pa
     _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 130
     assert time.monotonic() - asked < STOP_S
-    told = errors.split("frames      ")[1].split(":")[0]
+    told = errors.split("parts       ")[1].split(":")[0]
     assert len(rows(tmp_path / "records")) == int(told)
     os.close(output)
 

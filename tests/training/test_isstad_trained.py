@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 pytest.importorskip("onnx", reason="onnx is not installed: nothing can be exported")
 
 from calibration.ranges import collect_ranges  # noqa: E402
+from edge.backends.openvino_core import openvino_core  # noqa: E402
 from edge.kernels.cpu import NetworkOutputs  # noqa: E402
 from edge.kernels.statistics import cross_fitted_paths, residual_errors  # noqa: E402
 from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec  # noqa: E402
@@ -124,10 +125,10 @@ def test_the_exported_transformer_computes_what_torch_computes():
 
 
 def test_eight_bits_run_in_openvino_and_tell_defects_as_well(exported, inspected):
-    openvino = pytest.importorskip("openvino", reason="openvino is not installed: nothing to run INT8 with")
+    pytest.importorskip("openvino", reason="openvino is not installed: nothing to run INT8 with")
     images, _, labels = inspected
     quantised = quantized_for_cpu(exported, collect_ranges(exported, images[:HELD_OUT]))
-    core = openvino.Core()
+    core = openvino_core()
     compiled = core.compile_model(core.read_model(quantised), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     outputs = []
     for image in images:

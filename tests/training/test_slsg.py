@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
+from edge.backends.openvino_core import openvino_core  # noqa: E402
 from edge.kernels.reference import top_k_mean  # noqa: E402
 from tests.training.aligned_part import LABEL, SIDE, part, parts  # noqa: E402
 from tests.training.cost import GMAC_LIMIT, multiply_adds  # noqa: E402
@@ -195,7 +196,7 @@ def test_the_second_stage_pairs_each_normal_with_an_altered_partner():
 def test_the_exported_graph_needs_neither_topk_nor_gather_and_runs_in_int8(trained):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed: nothing can be exported")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
-    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    pytest.importorskip("openvino", reason="openvino is not installed")
     from calibration.ranges import collect_ranges
     from export.onnx_graph import onnx_from_module
     from export.qdq import quantized_for_cpu
@@ -206,7 +207,7 @@ def test_the_exported_graph_needs_neither_topk_nor_gather_and_runs_in_int8(train
     images = list((parts(8, first=100) * 2 - 1).numpy())
     quantized = quantized_for_cpu(exported, collect_ranges(exported, images))
     mixed = part(200, kind=0, label=1)
-    core = openvino.Core()
+    core = openvino_core()
     outputs = []
     for model in (exported, quantized):
         compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

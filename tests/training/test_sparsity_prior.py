@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
+from edge.backends.openvino_core import openvino_core  # noqa: E402
 from edge.kernels.cpu import planes_from_field  # noqa: E402
 from edge.preprocess import Preprocess  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
@@ -263,8 +264,8 @@ def graphs(trained):
 
 
 def run_openvino(model, pictures):
-    openvino = pytest.importorskip("openvino", reason="openvino is not installed: INT8 cannot be run")
-    core = openvino.Core()
+    pytest.importorskip("openvino", reason="openvino is not installed: INT8 cannot be run")
+    core = openvino_core()
     compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     results = [compiled(picture[None].numpy() * 2 - 1) for picture in pictures]
     return tuple(np.concatenate([result[name] for result in results]) for name in METHOD.outputs)
