@@ -5,6 +5,9 @@ import pytest
 
 # a shell lets what it starts in the background ignore Ctrl-C, and so would the programs that the tests start and stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    # and nohup lets it ignore a terminal that closes
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
