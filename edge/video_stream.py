@@ -22,8 +22,8 @@ WAITED_NS = 2_000_000
 MOST_LATE_NS = 400_000_000
 # so long a stream may take to catch up by decoding alone, before everything up to the next key frame is left out
 CATCHING_UP_NS = 1_000_000_000
-# what was read while the format was found out is old; a stream that never lets anyone wait is shown after this time
-JOINING_NS = 2_000_000_000
+# what was read while the format was found out is old; who never had to wait for a picture is shown them after so many
+JOINING_PICTURES = 200
 OPTIONS = {
     # UDP only where the camera offers nothing else: what TCP delivers is complete
     "rtsp_flags": "prefer_tcp",
@@ -47,8 +47,9 @@ class VideoStream:
         self._decoder = decoder
         self._settings = settings
         self._clock = StreamClock()
-        self._opened_ns = self._empty_ns = time.perf_counter_ns()
+        self._empty_ns = time.perf_counter_ns()
         self._joined = False
+        self._before_ns: int | None = None
         self._late_since_ns: int | None = None
         self._not_shown = 0
         self._reads = 0
@@ -68,14 +69,23 @@ class VideoStream:
             picture = self._next()
             captured_ns = self._captured_ns(picture)
             now_ns = time.perf_counter_ns()
-            if not self._joined:
-                self._joined = self._empty_ns == picture.came_ns or now_ns - self._opened_ns > JOINING_NS
+            self._joined = self._joined or self._is_of_now(picture)
             if self._joined and now_ns - captured_ns <= MOST_LATE_NS:
                 self._late_since_ns = None
                 return picture.frame(self._index(), captured_ns, utc_at(captured_ns), self.name)
             self._not_shown += 1
             if self._joined and (late := self._late(now_ns, now_ns - captured_ns)):
                 return Frame(self._index(), captured_ns, utc_at(captured_ns), self.name, None, late)
+
+    def _is_of_now(self, picture: DecodedPicture) -> bool:
+        """Whether the reader had to wait for it about as long as the stream's time went on: nothing else waits."""
+        before_ns, self._before_ns = self._before_ns, picture.stream_ns
+        waited_ns = picture.came_ns - picture.began_ns
+        if self._not_shown >= JOINING_PICTURES:
+            return True
+        if picture.stream_ns is None:
+            return waited_ns >= WAITED_NS
+        return before_ns is not None and waited_ns >= max(WAITED_NS, (picture.stream_ns - before_ns) // 2)
 
     def _late(self, now_ns: int, late_ns: int) -> Fault | None:
         """What is said of a late picture, once for each time the stream falls behind."""

@@ -24,7 +24,7 @@ class Picture:
     def __init__(self, number, read_ms, stream_ms, waited):
         self.number = number
         self.came_ns = read_ms * MS
-        self.began_ns = self.came_ns - (10 * MS if waited else 0)
+        self.began_ns = self.came_ns - (40 * MS if waited else 3 * MS)
         self.stream_ns = stream_ms * MS
 
     def frame(self, index, captured_ns, utc, name):
@@ -79,13 +79,13 @@ WAITING = tuple((5950 + count, 3000 + 50 * count, False) for count in range(40))
 
 
 def test_what_was_read_while_joining_is_left_out_and_counted(stream):
-    camera, _ = stream(*[(1000, 50 * count, False) for count in range(5)], (1050, 300, True))
+    camera, _ = stream(*[(1000, 50 * count, False) for count in range(5)], (1050, 250, True))
     assert (camera.read().image == picture(5)).all() and camera.dropped == 5
 
 
 def test_a_late_stream_says_so_once_and_then_shows_now(stream):
     camera, decoder = stream(*STEADY, *WAITING, (6000, 6000, True))
-    assert all(camera.read().fault is None for _ in STEADY)
+    assert all(camera.read().fault is None for _ in STEADY[1:])
     late = camera.read()
     assert late.image is None and late.fault.reason is Reason.STALE
     # but for what clocks may drift apart in that time
@@ -94,14 +94,14 @@ def test_a_late_stream_says_so_once_and_then_shows_now(stream):
     )
     assert late.captured_ns == pytest.approx(3000 * MS, abs=10 * MS)
     assert (camera.read().image == picture(180)).all()
-    assert camera.dropped == 40 and decoder.asked_to_skip == 0
+    assert camera.dropped == 41 and decoder.asked_to_skip == 0
 
 
 def test_a_stream_that_does_not_catch_up_by_decoding_is_taken_up_at_its_next_key_frame(stream):
     # each picture takes as long to decode as there is until the next
     slow = tuple((6000 + 50 * count, 3000 + 50 * count, False) for count in range(30))
     camera, decoder = stream(*STEADY, *slow, (7600, 7600, True))
-    for _ in STEADY:
+    for _ in STEADY[1:]:
         camera.read()
     assert camera.read().fault.reason is Reason.STALE
     assert (camera.read().image == picture(170)).all()
@@ -110,7 +110,7 @@ def test_a_stream_that_does_not_catch_up_by_decoding_is_taken_up_at_its_next_key
 
 def test_a_picture_was_taken_as_much_before_its_arrival_as_it_is_late(stream):
     camera, _ = stream(*STEADY, (3200, 3000, True))
-    for _ in STEADY:
+    for _ in STEADY[1:]:
         camera.read()
     assert camera.read().captured_ns == pytest.approx(3000 * MS, abs=10 * MS)
 
