@@ -7,6 +7,7 @@ header lines, an empty line, the picture.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from email.message import Message
 
@@ -15,6 +16,8 @@ from edge.jpeg import END, START, jpeg_layout
 
 # headers of a part are a few short lines; more than this is no multipart stream
 MOST_HEADER_BYTES = 16 * 1024
+# RFC 2046 allows 70 characters; with dashes, blanks and line breaks
+LONGEST_BOUNDARY = 128
 
 
 class NotMultipart(ValueError):
@@ -52,7 +55,7 @@ class MultipartReader:
     next boundary; up to that boundary otherwise."""
 
     def __init__(self, boundary: bytes, most_bytes: int) -> None:
-        self._delimiter = b"--" + boundary
+        self._delimiter = _line(b"--" + boundary)
         self._believed = False
         self._most_bytes = most_bytes
         self._buffer = bytearray()
@@ -93,18 +96,19 @@ class MultipartReader:
             return True
         if not self._believed and not self._believe_first_line():
             return False
-        start = self._buffer.find(self._delimiter)
-        if start < 0:
+        line = self._delimiter.search(self._buffer)
+        if line is None:
             # what cannot be the beginning of a boundary is padding, or the end of a part that was longer than announced
-            del self._buffer[: max(0, len(self._buffer) - len(self._delimiter))]
+            del self._buffer[: max(0, len(self._buffer) - LONGEST_BOUNDARY)]
             return False
-        del self._buffer[:start]
+        after = line.end() - line.start()
+        del self._buffer[: line.start()]
         end, gap = _blank_line(self._buffer)
         if end < 0:
             if len(self._buffer) > MOST_HEADER_BYTES:
                 raise NotMultipart(f"no picture within {len(self._buffer)} bytes after a boundary")
             return False
-        self._headers = _headers(bytes(self._buffer[len(self._delimiter) : end]))
+        self._headers = _headers(bytes(self._buffer[after:end]))
         self._start = self._searched = end + gap
         return True
 
@@ -116,8 +120,8 @@ class MultipartReader:
             return False
         line = line.rstrip()
         if line.startswith(b"--") and line != b"--":
-            self._delimiter = bytes(line)
-        elif self._delimiter not in self._buffer:
+            self._delimiter = _line(bytes(line))
+        elif self._delimiter.search(self._buffer) is None:
             raise NotMultipart("it does not begin with a boundary")
         self._believed = True
         return True
@@ -126,8 +130,9 @@ class MultipartReader:
         """Where the picture ends and where the search for the next boundary begins; None when more must come."""
         assert self._start is not None
         buffer, start, announced = self._buffer, self._start, self._announced()
-        boundary = buffer.find(self._delimiter, max(start, self._searched - len(self._delimiter)))
-        if boundary >= 0:
+        line = self._delimiter.search(buffer, max(start, self._searched - LONGEST_BOUNDARY))
+        if line is not None:
+            boundary = line.start()
             # the line break before it belongs to the boundary
             return boundary - 2 * buffer.endswith(b"\r\n", start, boundary), boundary
         searched, self._searched = self._searched, len(buffer)
@@ -147,6 +152,11 @@ class MultipartReader:
     def _announced(self) -> int | None:
         text = self._headers.get("content-length", "")
         return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def _line(delimiter: bytes) -> re.Pattern[bytes]:
+    """A boundary as a line of its own, or right behind a JPEG: a short one stands in many pictures by chance."""
+    return re.compile(rb"(?:(?<=\n)|(?<=\xff\xd9)|\A)" + re.escape(delimiter) + rb"(?:--)?[ \t]*(?=\r?\n)")
 
 
 def _blank_line(buffer: bytearray) -> tuple[int, int]:

@@ -69,6 +69,14 @@ def test_the_boundary_that_is_used_counts_not_the_one_that_was_announced(announc
     assert [part.body for part in parts_of(b"\r\n" + stream(bodies), size, boundary=announced)] == bodies
 
 
+@pytest.mark.parametrize("size", [50, MOST])
+@pytest.mark.parametrize("inside", [b"--f", b"\n--f", b"--f--", b"--fx\r\n"])
+def test_a_short_boundary_that_stands_in_a_picture_by_chance_ends_nothing(size, inside):
+    body = jpeg(1)[:-2] + b"\xff\xfe\x00\x14" + inside.ljust(18, b".") + b"\xff\xd9"
+    head = b"--f\r\nContent-Type: image/jpeg\r\n\r\n"
+    assert [part.body for part in parts_of(stream([body] * 3, head), size, boundary=b"f")] == [body] * 3
+
+
 def test_a_picture_may_contain_dashes():
     body = jpeg(1)[:-2] + b"\xff\xfe\x00\x0a--------" + b"\xff\xd9"
     assert [part.body for part in parts_of(stream([body, body]), 50)] == [body, body]
