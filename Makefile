@@ -38,19 +38,19 @@ lint: $(VENV)/.dev
 check: lint test
 
 kernels: $(VENV)/.runtime
-	$(BIN)/python -m edge.kernels.build
+	$(BIN)/python -m edge.kernels.cuda.build
 
 # what cannot be installed (without a network, a toolkit or a driver) is told by the check itself
 gpu-check: $(VENV)/.test
 	-$(PIP) install --editable '.[gpu]'
-	$(BIN)/python -m benchmarks.gpu_check
+	$(BIN)/python -m benchmarks.gpu.gpu_check
 
 sample-bundle: $(VENV)/.test
 	$(BIN)/edge-inspect train --data edge/samples/aliens --out edge/samples/aliens/bundle \
 		--run-dir runs/sample --variant edge --seed 0 --smallest-defect 0.5 --product 'toy alien'
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache edge/kernels/*.fatbin edge/kernels/kernels.lock
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache edge/kernels/cuda/*.fatbin edge/kernels/cuda/kernels.lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # the stamps: an environment is touched again only when pyproject.toml changes

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.emulated import LEVELS, emulated_level
-from edge.bundle import write_atomically
-from edge.hardware import Processor, read_processor
+from edge.bundles.bundle import write_atomically
+from edge.core.hardware import Processor, read_processor
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"

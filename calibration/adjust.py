@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from calibration.threshold import image_threshold, review_threshold
-from edge.bundle import Calibration
-from edge.errors import UsageError
-from edge.promise import rejected, share_text, upper_bound
+from edge.bundles.bundle import Calibration
+from edge.bundles.threshold_report import rejected, share_text, upper_bound
+from edge.core.errors import UsageError
 
 _SHOW = "see `edge-inspect threshold --bundle BUNDLE --show` for what other thresholds promise"
 

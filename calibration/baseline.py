@@ -9,15 +9,15 @@ import numpy as np
 
 from calibration.threshold import DEFAULT_BUDGET, image_threshold, pixel_threshold, review_threshold
 from edge.backends.cpu import Network
-from edge.bundle import Calibration
-from edge.datatypes import F32, U8, AnomalyMap
-from edge.errors import UsageError
+from edge.bundles.bundle import Calibration
+from edge.core.datatypes import F32, U8, AnomalyMap
+from edge.core.errors import UsageError
+from edge.core.manifest import Manifest
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, ResidualTerms, planes_from_field
 from edge.kernels.statistics import MOST_IN_STATISTICS, cross_fitted_paths, normal_statistics
-from edge.manifest import Manifest
-from edge.preprocess import Preprocess
+from edge.preprocessing.preprocess import Preprocess
 
-MINIMUM_NORMALS = 5
+MINIMUM_NORMAL_SAMPLES = 5
 
 
 class Fitting:
@@ -40,9 +40,9 @@ class Fitting:
         self._spec, self._side = spec, side
         self._terms = ResidualTerms(spec.residual, manifest.input.size, spec.map_scale)
         first = [self._looked_at(network, field) for field in islice(normals, MOST_IN_STATISTICS)]
-        if len(first) < MINIMUM_NORMALS:
+        if len(first) < MINIMUM_NORMAL_SAMPLES:
             raise UsageError(
-                f"{len(first)} normals are too few to calibrate on; at least {MINIMUM_NORMALS} are needed",
+                f"{len(first)} normals are too few to calibrate on; at least {MINIMUM_NORMAL_SAMPLES} are needed",
                 fix="add pictures of good parts that the model was not trained on",
             )
         errors, outputs = np.stack([error for error, _ in first]), [output for _, output in first]

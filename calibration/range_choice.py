@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from calibration.ranges import Activations, Ranges, entropy_ranges, max_ranges, percentile_ranges
-from edge.manifest import Manifest
-from export.exhibits import Exhibits, show
+from edge.core.manifest import Manifest
+from export.evaluation_set import EvaluationSet, show
 from export.qdq import quantized_for_cpu
 
 ESTIMATORS: dict[str, Callable[[Activations], Ranges]] = {
@@ -24,7 +24,7 @@ RULE = (
 )
 _EQUAL_PRECISION = 0.005
 # with fewer held-out normals than this there is nothing to choose by
-MINIMUM_NORMALS = 5
+MINIMUM_NORMAL_SAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,29 @@ class RangeChoice:
     def summary(self) -> str:
         """One line for a person."""
         if not self.precision:
-            return f"{self.estimator}, untried: fewer than {MINIMUM_NORMALS} held-out good parts"
+            return f"{self.estimator}, untried: fewer than {MINIMUM_NORMAL_SAMPLES} held-out good parts"
         tried = ", ".join(f"{name} {value:.4f}" for name, value in self.precision.items())
         return f"{self.estimator} (average precision of artificial defects: {tried}; FP32 {self.precision_fp32:.4f})"
 
 
 def choose_ranges(
-    model_fp32: bytes, manifest: Manifest, activations: Activations, exhibits: Exhibits, threads: int | None = None
+    model_fp32: bytes,
+    manifest: Manifest,
+    activations: Activations,
+    evaluation_set: EvaluationSet,
+    threads: int | None = None,
 ) -> RangeChoice:
     """Quantise with each estimator's ranges, judge, and take the best; `max` when too few normals were held out."""
-    if len(exhibits.normals) < MINIMUM_NORMALS or not len(exhibits.altered):
+    if len(evaluation_set.normals) < MINIMUM_NORMAL_SAMPLES or not len(evaluation_set.altered):
         return RangeChoice("max", max_ranges(activations), {}, {}, None)
-    exact = show(model_fp32, manifest, exhibits, threads)
+    exact = show(model_fp32, manifest, evaluation_set, threads)
     ranges = {name: estimate(activations) for name, estimate in ESTIMATORS.items()}
     shown = {
-        name: show(quantized_for_cpu(model_fp32, found), manifest, exhibits, threads) for name, found in ranges.items()
+        name: show(quantized_for_cpu(model_fp32, found), manifest, evaluation_set, threads)
+        for name, found in ranges.items()
     }
-    precision = {name: maps.precision(exhibits) for name, maps in shown.items()}
+    precision = {name: maps.precision(evaluation_set) for name, maps in shown.items()}
     damage = {name: maps.difference(exact) for name, maps in shown.items()}
     limit = max(precision.values()) - _EQUAL_PRECISION
     best = min((name for name in ranges if precision[name] >= limit), key=lambda name: damage[name])
-    return RangeChoice(best, ranges[best], precision, damage, exact.precision(exhibits))
+    return RangeChoice(best, ranges[best], precision, damage, exact.precision(evaluation_set))

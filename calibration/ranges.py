@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge.datatypes import F32
+from edge.core.datatypes import F32
 from export.graph import graph_from_onnx
 from export.operators import quantizable_tensors
 
@@ -158,7 +158,7 @@ def _divergence(reference: np.ndarray, other: np.ndarray) -> float:
     return float(np.sum(p[there] * np.log(p[there] / np.maximum(q[there], 1e-6 * p[there]))))
 
 
-def ranges_to_bytes(ranges: Ranges) -> bytes:
+def ranges_to_bytes(ranges: Mapping[str, tuple[float, float]]) -> bytes:
     return json.dumps(ranges, indent=0).encode()
 
 

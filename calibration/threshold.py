@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.datatypes import F32
-from edge.promise import upper_bound
+from edge.bundles.threshold_report import upper_bound
+from edge.core.datatypes import F32
 
 DEFAULT_BUDGET = 0.005
 PIXEL_QUANTILE = 0.999

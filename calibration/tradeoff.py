@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calibration.threshold import image_threshold, same_budget
-from edge.bundle import Calibration
-from edge.datatypes import F32
-from edge.promise import recall_text, share_text
+from edge.bundles.bundle import Calibration
+from edge.bundles.threshold_report import recall_text, share_text
+from edge.core.datatypes import F32
 
 BUDGETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 

@@ -1,13 +1,13 @@
-"""ONNX → TensorRT engine, on one code path for every version (edge/tensorrt_versions.py has the differences)."""
+"""ONNX → TensorRT engine, on one code path for every version (tensorrt_versions.py has the differences)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from edge.cuda_device import CudaDevice, read_cuda_device
-from edge.engine_cache import BuildOptions, CachedEngine, EngineCache, engine_key
-from edge.errors import EngineError
-from edge.tensorrt_versions import TensorRt
+from edge.backends.gpu.cuda_device import CudaDevice, read_cuda_device
+from edge.backends.gpu.engine_cache import BuildOptions, CachedEngine, EngineCache, engine_key
+from edge.backends.gpu.tensorrt_versions import TensorRt
+from edge.core.errors import EngineError
 
 _MEGABYTE = 1 << 20
 _ANOTHER = "try `--precision fp16` or `--precision fp32`, or another TensorRT; the bundle is untouched"

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from edge.config import GateSettings
-from edge.datatypes import F32, AnomalyMap
-from edge.errors import UsageError
+from edge.core.config import GateSettings
+from edge.core.datatypes import F32, AnomalyMap
+from edge.core.errors import UsageError
 from edge.metrics import aupro, image_auroc, region_overlaps
-from export.exhibits import Mask, at_side
-from export.replay import Judge, Replayed
+from export.evaluation_set import Mask, at_side
+from export.paired_scores import Replayed, ScoredModel
 
 # shares are compared after arithmetic: 0.71 - 0.705 is a little more than 0.005
 _ROUNDING = 1e-9
@@ -84,8 +84,8 @@ class GateReport:
 
 def gate_report(
     replayed: Sequence[Replayed],
-    reference: Judge,
-    candidate: Judge,
+    reference: ScoredModel,
+    candidate: ScoredModel,
     limits: GateSettings,
     *,
     budget: float,
@@ -96,7 +96,7 @@ def gate_report(
 ) -> GateReport:
     """Compare, and hold against the limits; budget: the false-reject budget of the calibration.
 
-    defects: what the defective specimens are, for the record. Raises UsageError without good parts.
+    defects: what the defective gate_samples are, for the record. Raises UsageError without good parts.
     """
     normals = [part for part in replayed if not part.defective]
     defective = [part for part in replayed if part.defective]

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge.datatypes import F32, U8
-from edge.local_time import local_from_text
-from edge.storable import storable
+from edge.core.datatypes import F32, U8
+from edge.core.files.storable import storable
+from edge.core.local_time import local_from_text
 from export.gate import GateReport
-from export.replay import Replayed
+from export.paired_scores import Replayed
 
 _SHOWN = 12
 _PLOT_PX = 360

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.datatypes import F32
-from edge.errors import UsageError
+from edge.core.datatypes import F32
+from edge.core.errors import UsageError
 from export.operators import operator_report
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from edge.errors import UsageError
+from edge.core.errors import UsageError
 from export.graph import Graph, attribute, graph_from_onnx, input_convolutions, output_convolutions
 
 Target = Literal["cpu", "tensorrt", "tensorrt-rtx"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.errors import UsageError
+from edge.core.errors import UsageError
 from export.graph import Graph, graph_from_onnx
 from export.operators import MOVING, Target, int8_nodes, is_fused
 
@@ -21,8 +21,8 @@ _SMALLEST_STEP = 1e-12
 class _Scheme:
     """How one target wants its numbers.
 
-    signed: activations are symmetric int8, else uint8 with a zero point. weight_peak: the largest quantised weight.
-    bias: quantised to 32 bits, else left in floating point. everywhere: a pair on all that passes between INT8 nodes,
+    signed: activations are symmetric int8, else uint8 with a zero point. weight_peak: the largest quantized weight.
+    bias: quantized to 32 bits, else left in floating point. everywhere: a pair on all that passes between INT8 nodes,
     else only where arithmetic reads: before convolutions and on the by-pass of a sum. shared: the parts of a Concat,
     and the summands of an Add, have one scale.
     """
@@ -38,7 +38,7 @@ class _Scheme:
 # seven bits, because processors without VNNI add two products in 16 bits and would saturate: the same bundle must score
 # the same on every machine
 _CPU = _Scheme("cpu", signed=False, weight_peak=64, bias=True, everywhere=True, shared=False)
-# the parser of TensorRT for RTX refuses a quantised bias; TensorRT moves pairs over Resize, MaxPool and Concat itself
+# the parser of TensorRT for RTX refuses a quantized bias; TensorRT moves pairs over Resize, MaxPool and Concat itself
 _TENSORRT = _Scheme("tensorrt", signed=True, weight_peak=127, bias=False, everywhere=False, shared=True)
 
 
@@ -58,7 +58,7 @@ def quantized_for_tensorrt(
     """INT8 for TensorRT and TensorRT for RTX: symmetric signed activations, weights of eight bits per channel.
 
     Pairs stand where TensorRT fuses them: before each convolution (after a Resize), and on one side of a sum, so that
-    the other convolution adds it in its own epilogue. What is not quantised stays FP32 here (export/half.py casts it).
+    the other convolution adds it in its own epilogue. What is not quantized stays FP32 here (export/fp16.py casts it).
     """
     return _Quantizer(model_fp32, ranges, floating, _TENSORRT).model()
 

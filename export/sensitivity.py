@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.manifest import Manifest
-from export.exhibits import Exhibits, show
+from edge.core.manifest import Manifest
+from export.evaluation_set import EvaluationSet, show
 from export.graph import graph_from_onnx, multiplications
 from export.operators import int8_nodes
 from export.qdq import quantized_for_cpu
@@ -33,7 +33,7 @@ class Sensitivity:
     """damage: mean difference of INT8 and FP32 maps, as a share of the mean FP32 map.
 
     floating: the convolutions left in floating point, damage_after: with them, cost: their share of multiplications.
-    without: damage with that layer alone left floating. exhibits: how many parts of either kind were looked at.
+    without: damage with that layer alone left floating. evaluation_set: how many parts of either kind were looked at.
     """
 
     damage: float
@@ -41,7 +41,7 @@ class Sensitivity:
     floating: tuple[str, ...]
     cost: float
     without: dict[str, float]
-    exhibits: int
+    evaluation_set: int
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,16 +60,16 @@ def find_sensitive_layers(
     model_fp32: bytes,
     manifest: Manifest,
     ranges: Mapping[str, tuple[float, float]],
-    exhibits: Exhibits,
+    evaluation_set: EvaluationSet,
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Sensitivity:
-    """Leave each quantised convolution floating in turn, then those together that are worth it."""
+    """Leave each quantized convolution floating in turn, then those together that are worth it."""
     graph = graph_from_onnx(model_fp32)
     macs = multiplications(graph)
     layers = [node.name for node in graph.nodes if node.op_type == "Conv" and node.name in int8_nodes(graph, "cpu")]
     count = int(np.clip(INSPECTIONS // (2 * max(1, len(layers))), _FEWEST, _MOST))
-    few = exhibits.few(count)
+    few = evaluation_set.few(count)
     if not layers or len(few.normals) < 2:
         return Sensitivity(0.0, 0.0, (), 0.0, {}, len(few.normals))
     exact = show(model_fp32, manifest, few, threads)

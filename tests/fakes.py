@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.datatypes import U8, AnomalyMap, Fault, Frame, Verdict
-from edge.inspector import Inspector
-from edge.latency import StageClock
-from edge.preprocess import Preprocess
+from edge.core.datatypes import U8, AnomalyMap, Fault, Frame, Verdict
+from edge.core.latency import StageClock
+from edge.inspection.inspector import Inspector
+from edge.preprocessing.preprocess import Preprocess
 
 WAIT_S = 10.0
 

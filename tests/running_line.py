@@ -3,13 +3,13 @@
 import threading
 import time
 
-from edge.bundle import load_bundle
-from edge.bundle_watch import BundleWatch
-from edge.config import FreshnessSettings, InspectionSettings, Settings
-from edge.counters import RunCounters
-from edge.lineup import Lineup
-from edge.loop import run_loop
-from edge.signature import require_signature, trusted_bundle
+from edge.bundles.bundle import load_bundle
+from edge.bundles.signature import require_signature, trusted_bundle
+from edge.core.config import FreshnessSettings, InspectionSettings, Settings
+from edge.core.counters import RunCounters
+from edge.inspection.hot_swap import HotSwap
+from edge.inspection.inspector_pool import InspectorPool
+from edge.inspection.loop import run_loop
 from tests.fakes import WAIT_S, ListSink, ScriptedSupply, frame
 from tests.small_bundle import bad_part, good_part
 
@@ -51,10 +51,10 @@ class RunningLine:
             if public_key is not None:
                 require_signature(version, public_key)
 
-        self.lineup = Lineup(open_inspectors(bundle, threads))
-        self.watch = BundleWatch(
+        self.pool = InspectorPool(open_inspectors(bundle, threads))
+        self.watch = HotSwap(
             bundle,
-            self.lineup,
+            self.pool,
             self.counters,
             load=lambda: trusted_bundle(path, public_key),
             trust=trust,
@@ -67,7 +67,7 @@ class RunningLine:
         sinks = [self.sink, self.watch]
         self._thread = threading.Thread(
             target=run_loop,
-            args=(self.supply, self.lineup, sinks, settings, self.counters),
+            args=(self.supply, self.pool, sinks, settings, self.counters),
             kwargs={"stop": self._stop},
             daemon=True,
         )
@@ -88,7 +88,7 @@ class RunningLine:
         assert not self._thread.is_alive()
         self.watch.close()
         assert not self.watch.busy
-        self.lineup.close_retired()
-        for inspector in self.lineup.inspectors:
+        self.pool.close_retired()
+        for inspector in self.pool.inspectors:
             inspector.backend.close()
         return self.sink.verdicts

@@ -7,9 +7,9 @@ import numpy as np
 from calibration.baseline import calibrate
 from calibration.ranges import collect_ranges, ranges_to_bytes
 from edge.backends.cpu import open_network
-from edge.bundle import ModelBundle, load_bundle
-from edge.kernels.cpu import planes_from_field
-from edge.manifest import (
+from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.bundles.versions import write_bundle
+from edge.core.manifest import (
     FileEntry,
     ImageScoreSpec,
     InputSpec,
@@ -20,8 +20,8 @@ from edge.manifest import (
     SmoothSpec,
     TrainingRecord,
 )
-from edge.preprocess import Preprocess
-from edge.versions import write_bundle
+from edge.kernels.cpu import planes_from_field
+from edge.preprocessing.preprocess import Preprocess
 from export.qdq import quantized_for_cpu
 from tests.fakes import write_picture
 

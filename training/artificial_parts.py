@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.datatypes import U8
-from edge.preprocess import Preprocess
+from edge.core.datatypes import U8
+from edge.preprocessing.preprocess import Preprocess
 from training.defects import PRESETS, DefectGenerator
 
 # defects are drawn at this side, then carried over to the picture: all detectors see the same, at their own size

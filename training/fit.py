@@ -11,18 +11,18 @@ from pathlib import Path
 import torch
 
 from edge import __version__
-from edge.manifest import TrainingRecord
-from edge.picture_reader import PLAIN, PictureReader
+from edge.capture.images.image_reader import PLAIN, ImageReader
+from edge.core.manifest import TrainingRecord
 from training.defects import PRESETS
-from training.optimise import Progress, Training
-from training.pace import Pace, arithmetic_for
-from training.pictures import CURVES, SHEET, draw_curves, draw_sheet
-from training.preparation import Recipe as Recipe
-from training.preparation import pictures_from_fields as pictures_from_fields
-from training.preparation import prepare
-from training.run_files import Resumable, Run, finished_run, signature_sha256, store_run
+from training.optimisation.stages import Progress, Training
+from training.optimisation.step_budget import Pace, arithmetic_for
+from training.optimisation.time_budget import TimeBudget
+from training.run.preparation import Recipe as Recipe
+from training.run.preparation import pictures_from_fields as pictures_from_fields
+from training.run.preparation import prepare
+from training.run.report_plots import CURVES, SHEET, draw_curves, draw_sheet
+from training.run.run_files import Resumable, Run, finished_run, signature_sha256, store_run
 from training.selection import SELECTION_RULE, choose_score
-from training.time_budget import TimeBudget
 
 
 def fit(
@@ -36,7 +36,7 @@ def fit(
     progress: Progress = lambda done, total, shown: None,
     notice: Callable[[str], None] = lambda text: None,
     doing: Callable[[str], AbstractContextManager[None]] = lambda text: nullcontext(),
-    reader: PictureReader = PLAIN,
+    reader: ImageReader = PLAIN,
 ) -> Run:
     """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same arithmetic, same result.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge.manifest import ResidualSpec
+from edge.core.manifest import ResidualSpec
 
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 GMS_C = 0.0026

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge.datatypes import F32
+from edge.core.datatypes import F32
+from edge.core.manifest import ResidualSpec, ScoreSpec
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs
 from edge.kernels.statistics import cross_fitted_paths, residual_errors
-from edge.manifest import ResidualSpec, ScoreSpec
 from edge.metrics import image_auroc
-from training.augmentation import crop_places, cut
+from training.data.augmentation import crop_places, cut
 from training.defects import DefectGenerator, DefectPreset
 
 SELECTION_RULE = (

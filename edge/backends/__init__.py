@@ -10,12 +10,12 @@ from pathlib import Path
 
 from edge.backends.aligning import AligningBackend
 from edge.backends.base import Backend
-from edge.bundle import CPU, Calibration, ModelBundle
-from edge.errors import MissingDependency
-from edge.manifest import Manifest
-from edge.preprocess import Preprocess
-from edge.telemetry import refuse_telemetry
-from edge.tensorrt_versions import PRODUCTS, Product, open_tensorrt
+from edge.backends.gpu.tensorrt_versions import PRODUCTS, Product, open_tensorrt
+from edge.backends.telemetry import refuse_telemetry
+from edge.bundles.bundle import CPU, Calibration, ModelBundle
+from edge.core.errors import MissingDependency
+from edge.core.manifest import Manifest
+from edge.preprocessing.preprocess import Preprocess
 
 # in the order `auto` tries them; the modules import their runtime only when a network is opened
 CPU_BACKENDS = ("openvino", "onnxruntime")
@@ -79,7 +79,7 @@ def target_of(name: str) -> str:
 
 
 def _gpu_backend(bundle: ModelBundle, product: Product, precision: str, engines: Path | None, maps: bool) -> Backend:
-    from edge.backends.gpu_tensorrt import calibrated_gpu_backend
+    from edge.backends.gpu.gpu_tensorrt import calibrated_gpu_backend
 
     calibration = bundle.calibration(precision, target=product)
     return calibrated_gpu_backend(bundle, product, calibration, engines, -1.0 if maps else calibration.threshold)

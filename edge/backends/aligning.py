@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge.backends.base import Backend, KeptWarm
-from edge.datatypes import U8, AnomalyMap
-from edge.latency import StageClock
-from edge.preprocess import Preprocess
+from edge.core.datatypes import U8, AnomalyMap
+from edge.core.latency import StageClock
+from edge.preprocessing.preprocess import Preprocess
 
 
 class AligningBackend:

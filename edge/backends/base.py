@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from edge.datatypes import U8, AnomalyMap
-from edge.latency import StageClock
+from edge.core.datatypes import U8, AnomalyMap
+from edge.core.errors import ModelError
+from edge.core.latency import StageClock
 
 
 class Backend(Protocol):
@@ -34,3 +35,10 @@ class KeptWarm(Protocol):
 
     def keep_warm(self) -> None:
         """Returns soon, and never raises for what the device does; called by the thread that scores."""
+
+
+def not_finite() -> ModelError:
+    return ModelError(
+        "the network returned numbers that are not finite",
+        fix="check the bundle with `edge-inspect doctor`; try `--precision fp32`",
+    )

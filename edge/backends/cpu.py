@@ -7,13 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.bundle import Calibration
-from edge.datatypes import F32, U8, AnomalyMap
-from edge.errors import ModelError
+from edge.backends.base import not_finite
+from edge.bundles.bundle import Calibration
+from edge.core.datatypes import F32, U8, AnomalyMap
+from edge.core.latency import StageClock
+from edge.core.manifest import Manifest
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, planes_from_field
-from edge.latency import StageClock
-from edge.manifest import Manifest
-from edge.preprocess import Preprocess
+from edge.preprocessing.preprocess import Preprocess
 
 
 class Network(Protocol):
@@ -34,17 +34,10 @@ def open_network(name: str, model: bytes, manifest: Manifest, threads: int | Non
         from edge.backends.cpu_openvino import OpenVinoNetwork
 
         return OpenVinoNetwork(model, manifest, threads)
-    assert name == "onnxruntime", "engines are opened by edge/backends/gpu_tensorrt.py"
+    assert name == "onnxruntime", "engines are opened by edge/backends/gpu/gpu_tensorrt.py"
     from edge.backends.cpu_onnxruntime import OnnxRuntimeNetwork
 
     return OnnxRuntimeNetwork(model, manifest, threads)
-
-
-def not_finite() -> ModelError:
-    return ModelError(
-        "the network returned numbers that are not finite",
-        fix="check the bundle with `edge-inspect doctor`; try `--precision fp32`",
-    )
 
 
 class CpuBackend:

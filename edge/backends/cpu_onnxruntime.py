@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.errors import BundleError, ModelError
+from edge.core.errors import BundleError, ModelError
+from edge.core.manifest import Manifest
 from edge.kernels.cpu import NetworkOutputs
-from edge.manifest import Manifest
 
 
 class OnnxRuntimeNetwork:

@@ -9,16 +9,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.backends.cpu import not_finite
+from edge.backends.base import not_finite
 from edge.backends.openvino_core import openvino_core
-from edge.bundle import Calibration
-from edge.datatypes import F32, U8, AnomalyMap
-from edge.errors import BundleError, ModelError
+from edge.bundles.bundle import Calibration
+from edge.core.datatypes import F32, U8, AnomalyMap
+from edge.core.errors import BundleError, ModelError
+from edge.core.latency import StageClock
+from edge.core.manifest import Manifest
 from edge.kernels.cpu import NetworkOutputs, area_above, at_map_side, map_from_blend, mean_in_bins
 from edge.kernels.score_graph import BLENDED, FIELD, LARGEST, SMOOTHED, with_score
-from edge.latency import StageClock
-from edge.manifest import Manifest
-from edge.preprocess import Preprocess
+from edge.preprocessing.preprocess import Preprocess
 
 _DAMAGED = "make the bundle anew with `edge-inspect train`, or update openvino"
 

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.camera_address import warn_if_others_can_read
+from edge.capture.camera_address import warn_if_others_can_read
 from edge.cli.parser import parse
 from edge.cli.process_end import ProcessEnd
-from edge.cli.progress import silence
 from edge.cli.standard_streams import StandardStreams, take_streams
 from edge.cli.stop_signals import stop_signals
-from edge.config import Settings, load_settings
-from edge.errors import EdgeInspectError, UsageError
-from edge.installation import check_siblings
-from edge.redact import redact
+from edge.core.config import Settings, load_settings
+from edge.core.errors import EdgeInspectError, UsageError
+from edge.core.progress import silence
+from edge.core.redact import redact
+from edge.system.installation import check_siblings
 
 INTERRUPTED = 130
 # verdicts were given that are not on record, or that the reader of --json did not get
@@ -35,29 +35,29 @@ _WITH_CAMERA = {"run", "teach"}
 
 # command → module of edge.cli and its function, imported only when asked for: start-up time counts on the line
 _ROOMS = {
-    "run": ("inspect_line", "run"),
-    "demo": ("inspect_line", "run"),
-    "teach": ("teach", "teach"),
-    "train": ("make_bundle", "train"),
-    "fit": ("make_bundle", "fit"),
-    "export": ("engines", "export"),
-    "quantize": ("deploy", "quantize"),
-    "calibrate": ("deploy", "calibrate"),
-    "recalibrate": ("recalibrate", "recalibrate"),
-    "gate": ("deploy", "gate"),
-    "threshold": ("threshold", "threshold"),
-    "defects": ("defects", "defects"),
-    "history": ("history", "history"),
-    "rollback": ("history", "rollback"),
-    "bundle": ("bundles", "bundle"),
-    "evaluate": ("measure", "evaluate"),
-    "rules": ("rules", "rules"),
-    "compare": ("compare", "compare"),
-    "benchmark": ("benchmark", "benchmark"),
-    "doctor": ("measure", "doctor"),
-    "challenge": ("challenge", "challenge"),
-    "replay": ("records", "replay"),
-    "report": ("records", "report"),
+    "run": ("line.run", "run"),
+    "demo": ("line.run", "run"),
+    "teach": ("teach.command", "teach"),
+    "train": ("making.train", "train"),
+    "fit": ("making.train", "fit"),
+    "export": ("making.export", "export"),
+    "quantize": ("making.calibrate", "quantize"),
+    "calibrate": ("making.calibrate", "calibrate"),
+    "recalibrate": ("making.recalibrate", "recalibrate"),
+    "gate": ("making.calibrate", "gate"),
+    "threshold": ("bundles.threshold", "threshold"),
+    "defects": ("making.defects", "defects"),
+    "history": ("bundles.history", "history"),
+    "rollback": ("bundles.history", "rollback"),
+    "bundle": ("bundles.bundle", "bundle"),
+    "evaluate": ("measuring.evaluate", "evaluate"),
+    "rules": ("making.rules", "rules"),
+    "compare": ("measuring.compare", "compare"),
+    "benchmark": ("measuring.benchmark", "benchmark"),
+    "doctor": ("measuring.evaluate", "doctor"),
+    "challenge": ("line.challenge", "challenge"),
+    "replay": ("line.records", "replay"),
+    "report": ("line.records", "report"),
 }
 
 
@@ -209,6 +209,6 @@ def _choose_camera(options: argparse.Namespace, settings: Settings) -> None:
 
 def _prepare_capture(settings: Settings) -> None:
     # before anything imports cv2, which reads its time-out when it is loaded
-    from edge.capture_environment import prepare_capture_environment
+    from edge.capture.opencv_environment import prepare_capture_environment
 
     prepare_capture_environment(settings.camera)

@@ -6,8 +6,8 @@ import queue
 import sys
 import threading
 
-from edge.cli.progress import say
-from edge.errors import UsageError
+from edge.core.errors import UsageError
+from edge.core.progress import say
 
 
 def at_terminal() -> bool:

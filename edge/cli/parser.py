@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge import __version__
-from edge.cli.benchmark_options import add_benchmark
-from edge.cli.challenge_options import add_challenge
-from edge.cli.history_options import add_history, add_rollback
+from edge.cli.bundles.history_options import add_history, add_rollback
+from edge.cli.bundles.threshold_options import add_threshold
+from edge.cli.line.challenge_options import add_challenge
+from edge.cli.making.recalibrate_options import add_recalibrate
+from edge.cli.measuring.benchmark_options import add_benchmark
 from edge.cli.options import (
     BACKENDS,
     CPU_BACKENDS,
@@ -35,11 +37,9 @@ from edge.cli.options import (
     verdict_name,
     whole_number,
 )
-from edge.cli.recalibrate_options import add_recalibrate
-from edge.cli.teach_options import add_teach
-from edge.cli.threshold_options import add_threshold
-from edge.config import at_home
-from edge.errors import UsageError
+from edge.cli.teach.options import add_teach
+from edge.core.config import at_home
+from edge.core.errors import UsageError
 
 TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 BLENDS = ("product", "wsum", "max", "noisy_or", "gate")

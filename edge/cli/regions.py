@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.config import RoiSettings
+from edge.core.config import RoiSettings
 
 Rectangle = tuple[int, int, int, int]
 Polygon = tuple[tuple[int, int], ...]

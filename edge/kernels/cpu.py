@@ -1,6 +1,6 @@
 """The score path on a CPU: the same formulas as reference.py in float32, with buffers made once.
 
-Bound against the definition: KERNEL_TOLERANCE for the map and the score, checked by tests/kernels/test_cpu.py.
+Bound against the definition: KERNEL_TOLERANCE for the map and the score, checked by tests/edge/kernels/test_cpu.py.
 Pictures stay in the network's range -1..1; the factors of two are folded into the constants.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge.datatypes import F32, U8, AnomalyMap
+from edge.core.datatypes import F32, U8, AnomalyMap
+from edge.core.manifest import ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels import reference
-from edge.manifest import ResidualSpec, ScoreSpec, SmoothSpec
 
 KERNEL_TOLERANCE = 1e-4
 

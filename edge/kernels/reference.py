@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.manifest import BlendSpec, NormSpec, ResidualSpec, SmoothSpec
+from edge.core.manifest import BlendSpec, NormSpec, ResidualSpec, SmoothSpec
 
 F64 = NDArray[np.float64]
 # the blend and the embedding also serve the float32 path: they are element-wise and carry no state

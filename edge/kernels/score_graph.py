@@ -1,6 +1,6 @@
 """The score path as part of an OpenVINO network: reference.py's formulas up to the blended map, in float32.
 
-Bound against the definition: KERNEL_TOLERANCE, checked by tests/kernels/test_score_graph.py. Planes lie on the first
+Bound against the definition: KERNEL_TOLERANCE, checked by test_score_graph.py. Planes lie on the first
 axis, (n, m, m): that is the memory order in which picking one is free and element-wise work vectorises. OpenVINO is
 imported only when a graph is built.
 """
@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.errors import BundleError
+from edge.core.errors import BundleError
+from edge.core.manifest import BlendSpec, ScoreSpec
 from edge.kernels import reference
 from edge.kernels.cpu import NormalStatistics
-from edge.manifest import BlendSpec, ScoreSpec
 
 FIELD, BLENDED, SMOOTHED, LARGEST = "field", "blended", "smoothed", "largest"
 # up to here sums of shifted planes and a selection cost less inside the graph than calls after it

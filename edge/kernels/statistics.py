@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge.datatypes import F32
+from edge.core.datatypes import F32
+from edge.core.manifest import ScoreSpec
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics, ResidualTerms
-from edge.manifest import ScoreSpec
 
 # the spread over all places counts as much as this many normals: a per-pixel spread from eight pictures
 # is so uncertain that one ordinary ninth part would score as a defect

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edge.errors import UsageError
+from edge.core.errors import UsageError
 from edge.metrics.samples import split_classes
 
 Figure = Callable[[ArrayLike, ArrayLike], float]

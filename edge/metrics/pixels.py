@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import UsageError
+from edge.core.errors import UsageError
 from edge.metrics.ranks import Ranks, rank
 from edge.metrics.samples import F64, ROUNDING, Maps, check_classes, check_rate, checked_images
 

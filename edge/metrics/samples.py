@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge.errors import UsageError
+from edge.core.errors import UsageError
 
 Maps = Sequence[NDArray[Any]]
 F64 = NDArray[np.float64]

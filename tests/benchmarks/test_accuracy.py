@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import evaluate, map_agreement, metrics_text, observe_bundle, precision_differences
-from benchmarks.labelled import list_test_pictures
+from benchmarks.quality.accuracy import evaluate, map_agreement, metrics_text, observe_bundle, precision_differences
+from benchmarks.quality.labelled import list_test_pictures
 from edge.backends import open_backend
-from edge.bundle import load_bundle
-from edge.errors import UsageError
-from edge.normals import picture_sha256
-from edge.picture_reader import read_picture
-from edge.versions import write_bundle
+from edge.bundles.bundle import load_bundle
+from edge.bundles.versions import write_bundle
+from edge.capture.images.image_reader import read_image
+from edge.core.errors import UsageError
+from edge.preprocessing.normal_samples import image_sha256
 from tests.small_bundle import bad_part, good_part
 
 
@@ -138,7 +138,7 @@ def knowing(bundle_path, **fields):
 
 
 def hashes(*paths):
-    return tuple(picture_sha256(read_picture(path)) for path in paths)
+    return tuple(image_sha256(read_image(path)) for path in paths)
 
 
 def test_defective_pictures_seen_in_training_are_left_out(bundle_path, tmp_path):
@@ -149,7 +149,7 @@ def test_defective_pictures_seen_in_training_are_left_out(bundle_path, tmp_path)
     weak = data / "train" / "weak" / "scratch"
     weak.mkdir(parents=True)
     # another name and another format: it is the same part
-    cv2.imwrite(str(weak / "known.bmp"), read_picture(scratches / "0.png"))
+    cv2.imwrite(str(weak / "known.bmp"), read_image(scratches / "0.png"))
     knowing(bundle_path, weak_on=hashes(scratches / "0.png"), trained_on=hashes(scratches / "1.png"))
     metrics = evaluated(bundle_path, data)
     assert (metrics["n_good"], metrics["n_defective"], metrics["n_left_out"]) == (6, 5, 2)
@@ -205,7 +205,7 @@ def test_both_good_and_bad_parts_are_needed(tmp_path, missing):
 
 
 def test_a_result_file_carries_both_precisions_and_every_seed(bundle_path, tmp_path):
-    from benchmarks.accuracy_table import main
+    from benchmarks.quality.accuracy_table import main
 
     out = tmp_path / "result.json"
     data = labelled_folder(tmp_path / "data")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.accuracy_table import METRICS, PRECISIONS, model_name, with_earlier_seeds
-from edge.bundle import ModelBundle
-from edge.errors import UsageError
+from benchmarks.quality.accuracy_table import METRICS, PRECISIONS, model_name, with_earlier_seeds
+from edge.bundles.bundle import ModelBundle
+from edge.core.errors import UsageError
 from tests.small_bundle import manifest
 
 

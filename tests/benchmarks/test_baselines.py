@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.baseline_table import main
-from benchmarks.baselines import baselines_for, evaluate_baseline
-from benchmarks.baselines.alignment import alignment_of, moved
-from benchmarks.baselines.base import Fitting, MapBaseline
-from benchmarks.baselines.models import EigenImages, VariationModel
-from benchmarks.baselines.template import GoldenTemplate, tolerant_difference
-from benchmarks.baselines.trivial import TrivialStatistic
-from benchmarks.labelled import SeenPictures
-from edge.errors import UsageError
-from edge.normals import picture_sha256
-from edge.preprocess import Preprocess
+from benchmarks.quality.baseline_table import main
+from benchmarks.quality.baselines import baselines_for, evaluate_baseline
+from benchmarks.quality.baselines.alignment import alignment_of, moved
+from benchmarks.quality.baselines.base import Fitting, MapBaseline
+from benchmarks.quality.baselines.models import EigenImages, VariationModel
+from benchmarks.quality.baselines.template import GoldenTemplate, tolerant_difference
+from benchmarks.quality.baselines.trivial import TrivialStatistic
+from benchmarks.quality.labelled import SeenPictures
+from edge.core.errors import UsageError
+from edge.preprocessing.normal_samples import image_sha256
+from edge.preprocessing.preprocess import Preprocess
 from tests.benchmarks.test_accuracy import labelled_folder
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
@@ -169,7 +169,7 @@ def test_good_test_pictures_among_the_normals_are_a_leak(data):
     baseline = TrivialStatistic("brightness", "both", SMALL)
     normals = [*(good_part(number) for number in range(24)), leaked]
     with pytest.raises(UsageError, match=r"good/3\.png"):
-        evaluate_baseline(baseline, normals, data, SMALL, FITTING, SeenPictures(map(picture_sha256, normals)))
+        evaluate_baseline(baseline, normals, data, SMALL, FITTING, SeenPictures(map(image_sha256, normals)))
 
 
 def test_too_few_good_parts_are_refused():

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.comparison import NETWORK, TRIVIAL, Contender, artificial_auroc, lead_interval, recommend
-from benchmarks.comparison_page import comparison_page, comparison_text, shown_pictures
-from benchmarks.labelled import EVALUATION_SIDE, LabelledPicture, Truth
-from benchmarks.observation import Observation, Reading, figures_of_merit
-from edge.errors import UsageError
+from benchmarks.quality.comparison import NETWORK, TRIVIAL, Contender, artificial_auroc, lead_interval, recommend
+from benchmarks.quality.comparison_page import comparison_page, comparison_text, shown_pictures
+from benchmarks.quality.labelled import EVALUATION_SIDE, LabelledPicture, Truth
+from benchmarks.quality.predictions import Observation, Reading, figures_of_merit
+from edge.core.errors import UsageError
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 

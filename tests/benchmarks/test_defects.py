@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.defects import main
+from benchmarks.studies.defects import main
 
 pytest.importorskip("torch", reason="torch is not installed: no defects can be drawn")
 
@@ -20,7 +20,7 @@ def test_each_preset_has_its_time_and_its_share_of_a_step(tmp_path, capsys):
         row = figures["presets"][name]
         assert row["share_of_step"] == pytest.approx(row["ms_per_picture"] * 16 / figures["step_ms"], abs=0.01)
         assert name in told
-    assert result["command"].startswith("python -m benchmarks.defects --rounds 1")
+    assert result["command"].startswith("python -m benchmarks.studies.defects --rounds 1")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):

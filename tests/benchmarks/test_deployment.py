@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import deployment
-from edge.manifest import Deployment
-from edge.versions import write_bundle
+from benchmarks.studies import deployment
+from edge.bundles.versions import write_bundle
+from edge.core.manifest import Deployment
 from tests.small_bundle import make_bundle
 
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.alignment import framed, moved
-from benchmarks.alignment import main as alignment_main
-from benchmarks.drift import CASES, main
-from tests.drift.parts import plate
+from benchmarks.studies.alignment import framed, moved
+from benchmarks.studies.alignment import main as alignment_main
+from benchmarks.studies.drift import CASES, main
+from tests.edge.monitoring.drift.parts import plate
 
 
 @pytest.fixture

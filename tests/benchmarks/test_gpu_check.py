@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import gpu_check
-from benchmarks.gpu_check import Outcome, Step, gpu_slug, planned, run_step, summary
-from edge.cuda_device import CudaDevice
-from edge.errors import MissingDependency
-from edge.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from benchmarks.gpu import gpu_check
+from benchmarks.gpu.gpu_check import Outcome, Step, gpu_slug, planned, run_step, summary
+from edge.backends.gpu.cuda_device import CudaDevice
+from edge.core.errors import MissingDependency
+from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
 
 ADA = CudaDevice("NVIDIA RTX 4090", "8.9", "560.1", "12.6")
 HOPPER = CudaDevice("NVIDIA H200", "9.0", "580.1", "13.0")
@@ -59,13 +59,13 @@ def test_on_a_gpu_that_rtx_does_not_list_every_way_to_an_engine_is_tried(tmp_pat
 
 
 def test_planned_commands_are_ones_that_our_programs_understand(tmp_path):
-    from benchmarks import gpu_line
+    from benchmarks.gpu import gpu_line
     from edge.cli.parser import parse
 
     for step in planned(HOPPER, tmp_path, 10, 100, pytest=True, sanitizer="compute-sanitizer"):
         words = list(step.command)
-        if "benchmarks.gpu_line" in words:
-            given = words[words.index("benchmarks.gpu_line") + 1 :]
+        if "benchmarks.gpu.gpu_line" in words:
+            given = words[words.index("benchmarks.gpu.gpu_line") + 1 :]
             assert given[given.index("--network") + 1] in gpu_line.NETWORKS
         if "edge" in words:
             assert parse(words[words.index("edge") + 1 :]).command == "calibrate"
@@ -130,7 +130,7 @@ def test_the_folder_of_a_gpu_is_its_name():
 
 def test_the_torch_maps_that_kernels_are_compared_with_are_the_definition():
     torch = pytest.importorskip("torch", reason="torch is not installed: there is nothing to compare with")
-    from benchmarks.torch_maps import torch_maps
+    from benchmarks.gpu.torch_score_path import torch_maps
     from edge.kernels import reference
 
     side = 16

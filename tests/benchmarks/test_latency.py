@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import latency
+from benchmarks.studies import latency
 
 PERCENTILES = {"p50", "p90", "p95", "p99", "p99.9", "max", "mean"}
 
@@ -30,7 +30,7 @@ def test_every_part_is_reported(result, capsys):
     assert [(run["pictures"], run["verdicts"]) for run in result["folder"]] == [("png", 6), ("jpg", 6)]
     assert result["memory"]["verdicts"] == 12
     assert len(result["first_verdict"]["seconds"]) == 1
-    assert result["command"].startswith("python -m benchmarks.latency --bundle")
+    assert result["command"].startswith("python -m benchmarks.studies.latency --bundle")
 
 
 def test_a_count_of_zero_leaves_its_part_out(bundle_path, capsys):

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.labelled import LabelledPicture, TruthReader, list_test_pictures
-from benchmarks.mask_files import mask_path
-from benchmarks.observation import Reading, observe
-from edge.config import FreshnessSettings
-from edge.errors import UsageError
-from edge.picture_reader import PictureReader
-from edge.preprocess import Preprocess
-from edge.verdict import FieldOfView
+from benchmarks.quality.labelled import LabelledPicture, TruthReader, list_test_pictures
+from benchmarks.quality.mask_files import mask_path
+from benchmarks.quality.predictions import Reading, observe
+from edge.capture.images.image_reader import ImageReader
+from edge.core.config import FreshnessSettings
+from edge.core.errors import UsageError
+from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.regions import FieldOfView
 from tests.benchmarks.test_accuracy import labelled_folder
 from tests.fakes import picture, write_picture
 
@@ -43,7 +43,7 @@ MASKS = {
 def truth_of(data, mask, reader=None):
     picture_file = LabelledPicture(data / "a.png", "scratch", mask, None)
     view = FieldOfView(0, 0, 64, 48)
-    return TruthReader(data, reader or PictureReader()).truth(picture_file, np.zeros((48, 64, 3), np.uint8), view)
+    return TruthReader(data, reader or ImageReader()).truth(picture_file, np.zeros((48, 64, 3), np.uint8), view)
 
 
 @pytest.mark.parametrize("kind", MASKS)
@@ -64,8 +64,8 @@ def test_a_mask_is_found_by_its_picture_s_name_whatever_its_suffix(tmp_path, nam
 
 def observed(data, freshness=None):
     said: list[str] = []
-    reader = PictureReader(freshness=freshness, notice=said.append)
-    from benchmarks.labelled import SeenPictures
+    reader = ImageReader(freshness=freshness, notice=said.append)
+    from benchmarks.quality.labelled import SeenPictures
 
     def score(image, reference):
         return Reading(float(image.mean()), cv2.resize(image[:, :, 0].astype(np.float32), (16, 16)))

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.method_table import main, method_page
+from benchmarks.quality.method_table import main, method_page
 
 
 def network(data_set, model, auroc, std=0.0, seeds=1):

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import peers
+from benchmarks.studies import third_party as peers
 from edge.backends import installed
-from edge.errors import MissingDependency
+from edge.core.errors import MissingDependency
 
 PICTURES = [np.full((4, 4, 3), level, np.uint8) for level in range(5)]
 

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import picture_formats
+from benchmarks.studies import picture_formats
 
 
 def test_every_format_is_timed_and_held_to_be_lossless(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import precisions
+from benchmarks.studies import precisions
 from tests.small_bundle import make_bundle
 
 pytest.importorskip("openvino", reason="openvino is not installed")

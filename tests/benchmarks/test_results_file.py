@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.emulated import LEVELS, main
 from benchmarks.results_file import commit, device_slug, result_path, write_result
-from edge.hardware import Processor
+from edge.core.hardware import Processor
 
 
 @pytest.mark.parametrize(

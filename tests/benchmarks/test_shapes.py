@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from benchmarks import shapes
-from benchmarks.shapes import Sketch, block, candidates, dense, measure, page, table
+from benchmarks.studies import shapes
+from benchmarks.studies.shapes import Sketch, block, candidates, dense, measure, page, table
 
 
 def output_of(sketch, picture):

@@ -1,11 +1,11 @@
-"""`python -m benchmarks.teach`: what it refuses is told as `teach` tells it."""
+"""`python -m benchmarks.studies.teach`: what it refuses is told as `teach` tells it."""
 
 import pytest
 
 pytest.importorskip("resource", reason="no processor times of children on this system")
 pytest.importorskip("torch", reason="torch is not installed: nothing can be taught")
 
-from benchmarks.teach import main
+from benchmarks.studies.teach import main
 from tests.fakes import write_picture
 from tests.small_bundle import good_part
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.weak_split import main
+from benchmarks.quality.weak_split import main
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from calibration.adjust import with_budget, with_review, with_value
 from calibration.threshold import image_threshold
 from calibration.tradeoff import choices, in_force, tradeoff_lines
-from edge.bundle import Calibration, calibration_from_bytes
-from edge.errors import UsageError
-from edge.promise import normals_for_bound, share_text, statement, upper_bound
+from edge.bundles.bundle import Calibration, calibration_from_bytes
+from edge.bundles.threshold_report import normals_for_bound, share_text, statement, upper_bound
+from edge.core.errors import UsageError
 
 SIDE = 2
 

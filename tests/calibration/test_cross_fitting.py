@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from calibration.threshold import image_threshold
+from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs
 from edge.kernels.statistics import cross_fitted_paths, normal_statistics
-from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 
 SIDE = 12
 SPEC = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=SmoothSpec(radius=1), image_score=ImageScoreSpec(k=4))

@@ -7,7 +7,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: there is no network t
 
 from calibration import baseline
 from edge.backends.cpu import open_network
-from edge.preprocess import Preprocess
+from edge.preprocessing.preprocess import Preprocess
 from tests.small_bundle import SIZE, blur_network, good_part, manifest
 
 

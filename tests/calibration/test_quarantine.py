@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from calibration.quarantine import opinions, outlier_limit
+from calibration.samples.quarantine import opinions, outlier_limit
 from edge.backends.cpu import open_network
-from edge.bundle import load_bundle
+from edge.bundles.bundle import load_bundle
 from tests.small_bundle import bad_part, good_part
 
 
 @pytest.fixture
 def looked_at(bundle_path):
-    """Opinions on pictures, by the bundle's INT8 network."""
+    """SuspicionScores on pictures, by the bundle's INT8 network."""
     bundle = load_bundle(bundle_path)
     network = open_network("openvino", bundle.read("model_int8"), bundle.manifest, 1)
 

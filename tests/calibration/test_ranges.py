@@ -17,7 +17,7 @@ from calibration.ranges import (
     ranges_to_bytes,
     with_foreign_patches,
 )
-from export.exhibits import Exhibits
+from export.evaluation_set import EvaluationSet
 from tests.export.graphs import pictures as noise
 from tests.export.graphs import residual_network
 from tests.small_bundle import SIZE, blur_network, good_field, manifest
@@ -87,19 +87,19 @@ def test_a_tensor_that_is_always_zero_has_a_range():
     assert max_ranges(seen)["x"] == percentile_ranges(seen, 0.99)["x"] == entropy_ranges(seen)["x"] == (0.0, 0.0)
 
 
-def exhibits(normals=6):
+def evaluation_set(normals=6):
     fields = [good_field(seed) for seed in range(40, 40 + normals)]
     altered = [field.copy() for field in fields]
     mask = np.zeros((SIZE, SIZE), np.bool_)
     mask[10:13, 8:24] = True
     for field in altered:
         field[:, mask] = -1
-    return Exhibits(fields, altered, [mask] * normals, None, "scratches")
+    return EvaluationSet(fields, altered, [mask] * normals, None, "scratches")
 
 
 def test_every_estimator_is_tried_and_the_best_is_taken():
     seen = collect_activations(blur_network(), [good_field(seed) for seed in range(8)])
-    choice = choose_ranges(blur_network(), manifest(), seen, exhibits())
+    choice = choose_ranges(blur_network(), manifest(), seen, evaluation_set())
     assert list(choice.precision) == list(ESTIMATORS)
     # among those as good as the best, the nearest to FP32
     equals = [name for name, value in choice.precision.items() if value >= max(choice.precision.values()) - 0.005]
@@ -111,12 +111,12 @@ def test_every_estimator_is_tried_and_the_best_is_taken():
 def test_ranges_that_cut_the_picture_short_are_not_taken(monkeypatch):
     seen = collect_activations(blur_network(), [good_field(seed) for seed in range(8)])
     monkeypatch.setitem(ESTIMATORS, "max", lambda activations: dict.fromkeys(activations.extremes, (-0.01, 0.01)))
-    choice = choose_ranges(blur_network(), manifest(), seen, exhibits())
+    choice = choose_ranges(blur_network(), manifest(), seen, evaluation_set())
     assert choice.estimator != "max"
     assert choice.precision["max"] < choice.precision[choice.estimator] - 0.01
 
 
 def test_without_enough_held_out_parts_nothing_is_chosen():
     seen = collect_activations(blur_network(), [good_field(0)])
-    choice = choose_ranges(blur_network(), manifest(), seen, exhibits(3))
+    choice = choose_ranges(blur_network(), manifest(), seen, evaluation_set(3))
     assert (choice.estimator, choice.precision) == ("max", {})

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.sample_sheet import rejection_sheet
-from calibration.sample_statistics import statistics_from_bytes
-from calibration.samples import Reason, Sample, Screener, read_samples, screen
-from edge.errors import UsageError
+from calibration.samples.contact_sheet import rejection_sheet
+from calibration.samples.screening import Reason, Sample, Screener, read_samples, screen
+from calibration.samples.statistics import statistics_from_bytes
+from edge.core.errors import UsageError
 from tests.fakes import write_picture
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.thresholds import DISTRIBUTIONS, draw_scores, population, rate_above, simulated
+from benchmarks.studies.thresholds import DISTRIBUTIONS, draw_scores, population, rate_above, simulated
 from calibration.threshold import image_threshold, pixel_threshold, review_threshold
 
 BUDGET = 0.05

@@ -10,12 +10,12 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be written")
 
 from calibration.ranges import collect_ranges  # noqa: E402
-from edge.engine_cache import BuildOptions, EngineCache, engine_key  # noqa: E402
-from edge.errors import EngineError, MissingDependency  # noqa: E402
-from edge.tensorrt_runtime import LoadedEngine  # noqa: E402
-from edge.tensorrt_versions import RTX_TARGETS, WeaklyTypedTensorRt, open_tensorrt, tensorrt_from_module  # noqa: E402
+from edge.backends.gpu.engine_cache import BuildOptions, EngineCache, engine_key  # noqa: E402
+from edge.backends.gpu.tensorrt_runtime import LoadedEngine  # noqa: E402
+from edge.backends.gpu.tensorrt_versions import RTX_TARGETS, WeaklyTypedTensorRt, open_tensorrt, tensorrt_from_module  # noqa: E402
+from edge.core.errors import EngineError, MissingDependency  # noqa: E402
 from export.engine import cached_engine, engine_from_onnx  # noqa: E402
-from export.ladder import RUNGS, graph_of_rung  # noqa: E402
+from export.precision_fallback import CANDIDATE_PRECISIONS, graph_of_precision  # noqa: E402
 from tests.small_bundle import blur_network  # noqa: E402
 
 needs_rtx = pytest.mark.skipif(
@@ -83,11 +83,11 @@ def method_names():
 
 @needs_rtx
 @pytest.mark.engines
-@pytest.mark.parametrize("rung", [rung for rung in RUNGS["tensorrt-rtx"] if rung != "fp32"])
+@pytest.mark.parametrize("rung", [rung for rung in CANDIDATE_PRECISIONS["tensorrt-rtx"] if rung != "fp32"])
 @pytest.mark.parametrize("method", method_names())
 def test_every_method_builds_for_turing_ampere_ada_and_blackwell(rtx, method_graph, method, rung):
     model, side = method_graph(method)
-    graph = graph_of_rung(rung, "tensorrt-rtx", model, collect_ranges(model, pictures(side)))
+    graph = graph_of_precision(rung, "tensorrt-rtx", model, collect_ranges(model, pictures(side)))
     assert len(engine_from_onnx(rtx, graph, ALL)) > 10_000
 
 

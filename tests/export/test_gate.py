@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from edge.config import GateSettings
-from edge.datatypes import AnomalyMap
-from edge.errors import ModelError, UsageError
+from edge.core.config import GateSettings
+from edge.core.datatypes import AnomalyMap
+from edge.core.errors import ModelError, UsageError
 from export.gate import gate_report
 from export.gate_page import gate_page
-from export.replay import Judge, Specimen, replay
+from export.paired_scores import GateSample, ScoredModel, replay
 
 SIDE = 16
 MASK = np.zeros((SIDE, SIDE), np.bool_)
@@ -36,17 +36,17 @@ class Told:
         pass
 
 
-def specimens(good=(10, 12, 14, 16), bad=(60, 70, 80)):
+def gate_samples(good=(10, 12, 14, 16), bad=(60, 70, 80)):
     frame = lambda score: np.full((20, 30, 3), score, np.uint8)  # noqa: E731
     return [
-        *(Specimen(f"good {score}", frame(score), False) for score in good),
-        *(Specimen(f"bad {score}", frame(score), True, MASK) for score in bad),
+        *(GateSample(f"good {score}", frame(score), False) for score in good),
+        *(GateSample(f"bad {score}", frame(score), True, MASK) for score in bad),
     ]
 
 
 def judged(candidate, parts=None, budget=0.005, **limits):
-    judges = Judge(Told("exact"), 0.5), Judge(candidate, 0.5)
-    replayed = replay(specimens() if parts is None else parts, *judges)
+    judges = ScoredModel(Told("exact"), 0.5), ScoredModel(candidate, 0.5)
+    replayed = replay(gate_samples() if parts is None else parts, *judges)
     report = gate_report(
         replayed, *judges, GateSettings(**limits), budget=budget, target="cpu", rung="int8", defects="scratches",
         created_utc="2026-01-01T00:00:00+00:00",
@@ -77,7 +77,7 @@ def test_the_false_reject_budget_allows_its_share_of_flips_and_the_limit_overrid
 
 
 def test_a_good_part_that_is_no_longer_rejected_is_counted_and_not_held_against_it():
-    calm, parts = Told("calm", lambda score: min(score, 0.48)), specimens(good=(10, 12, 55), bad=(99,))
+    calm, parts = Told("calm", lambda score: min(score, 0.48)), gate_samples(good=(10, 12, 55), bad=(99,))
     report, _ = judged(calm, parts, auroc_drop=1.0, aupro_drop=1.0, missed_share=1.0)
     assert (report.fewer_rejects, report.new_rejects, report.missed) == (1, 0, 1)
     assert report.passed
@@ -94,9 +94,11 @@ def test_a_falling_auroc_is_refused_beyond_its_limit():
 
 
 def test_one_pair_of_few_that_changes_places_proves_nothing():
-    report, _ = judged(Told("other", lambda score: 0.59 if score == 0.55 else score), specimens(bad=(55, 57, 90, 95)))
+    report, _ = judged(
+        Told("other", lambda score: 0.59 if score == 0.55 else score), gate_samples(bad=(55, 57, 90, 95))
+    )
     assert report.auroc_drop_proven == 0
-    mixed = specimens(good=(10, 12, 14, 16, 18, 20, 22, 49), bad=(48, 52, 60, 70, 80, 90))
+    mixed = gate_samples(good=(10, 12, 14, 16, 18, 20, 22, 49), bad=(48, 52, 60, 70, 80, 90))
     report, _ = judged(Told("other", lambda score: 0.53 if score == 0.52 else 0.47 if score == 0.48 else score), mixed)
     assert report.auroc[0] - report.auroc[1] < 0.005
     swapped, _ = judged(Told("other", lambda score: 0.48 if score == 0.52 else score), mixed, missed_share=1.0)
@@ -106,7 +108,7 @@ def test_one_pair_of_few_that_changes_places_proves_nothing():
 
 
 def test_defective_parts_that_are_newly_missed_are_limited_and_those_newly_found_deducted():
-    parts = specimens(bad=(48, 52, 60, 70))
+    parts = gate_samples(bad=(48, 52, 60, 70))
     dull = Told("dull", lambda score: 0.49 if score == 0.52 else score)
     assert "1 more defective parts missed, 0 allowed" in judged(dull, parts)[0].exceeded
     assert judged(dull, parts, missed_share=0.25)[0].passed
@@ -127,7 +129,7 @@ def test_one_map_of_many_that_loses_its_defect_proves_nothing():
             found = super().score(image, clock)
             return found if found.score != 0.66 else AnomalyMap(np.roll(found.values, 8, axis=0), found.score, 0)
 
-    many = specimens(bad=tuple(range(60, 90)))
+    many = gate_samples(bad=tuple(range(60, 90)))
     report, _ = judged(Forgetful("forgetful"), many)
     assert report.aupro[0] - report.aupro[1] > 0.01
     assert report.aupro_drop_proven <= 0.01
@@ -144,16 +146,16 @@ def test_score_shifts_are_told_in_margins():
 
 
 def test_without_defects_or_masks_nothing_is_said_about_finding_them():
-    report, _ = judged(Told("same"), specimens(bad=()))
+    report, _ = judged(Told("same"), gate_samples(bad=()))
     assert (report.auroc, report.aupro, report.passed) == (None, None, True)
-    unmasked = [*specimens(bad=()), Specimen("bad", np.full((20, 30, 3), 90, np.uint8), True)]
+    unmasked = [*gate_samples(bad=()), GateSample("bad", np.full((20, 30, 3), 90, np.uint8), True)]
     report, _ = judged(Told("same"), unmasked)
     assert (report.auroc, report.aupro) == ((1.0, 1.0), None)
 
 
 def test_without_good_parts_there_is_no_gate():
     with pytest.raises(UsageError, match="no good parts"):
-        judged(Told("same"), specimens(good=()))
+        judged(Told("same"), gate_samples(good=()))
 
 
 def test_a_network_that_fails_fails_the_replay():
@@ -165,14 +167,14 @@ def test_a_network_that_fails_fails_the_replay():
 
 
 def test_a_judge_remembers_what_it_saw_and_keeps_it_for_another_threshold():
-    reference, asked = Judge(Told("exact"), 0.5), []
+    reference, asked = ScoredModel(Told("exact"), 0.5), []
     for threshold in (0.5, 0.65):
-        candidate = Judge(Told("counting", lambda score: asked.append(score) or score), threshold)
-        replay(specimens(), reference, candidate)
+        candidate = ScoredModel(Told("counting", lambda score: asked.append(score) or score), threshold)
+        replay(gate_samples(), reference, candidate)
         reference.backend = None
-        again = replay((), reference, Judge(None, 0.65, candidate.sights))
+        again = replay((), reference, ScoredModel(None, 0.65, candidate.sights))
         assert [part.candidate_excess > 0 for part in again] == [False] * 5 + [True] * 2
-    assert len(asked) == 2 * len(specimens())
+    assert len(asked) == 2 * len(gate_samples())
 
 
 def test_the_report_is_json_and_says_whether_it_passed():
@@ -195,7 +197,7 @@ def test_the_page_shows_the_parts_that_flipped_first_and_runs_and_fetches_nothin
 
 
 def test_names_of_files_cannot_break_the_page():
-    parts = [Specimen("<b>&'.png", np.full((20, 30, 3), 10, np.uint8), False)]
+    parts = [GateSample("<b>&'.png", np.full((20, 30, 3), 10, np.uint8), False)]
     page = gate_page(*judged(Told("same"), parts)).decode()
     assert "<b>" not in page
     assert "&lt;b&gt;&amp;&#x27;.png" in page

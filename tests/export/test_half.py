@@ -6,8 +6,8 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can be cast")
 
 from calibration.ranges import collect_ranges  # noqa: E402
+from export.fp16 import halved  # noqa: E402
 from export.graph import graph_from_onnx  # noqa: E402
-from export.half import halved  # noqa: E402
 from export.operators import int8_nodes  # noqa: E402
 from export.qdq import quantized_for_tensorrt  # noqa: E402
 from tests.export.graphs import pictures, residual_network, run  # noqa: E402

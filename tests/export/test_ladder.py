@@ -5,8 +5,8 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can be made")
 
 from calibration.ranges import collect_ranges  # noqa: E402
-from edge.errors import BundleError, ModelError  # noqa: E402
-from export.ladder import RUNGS, Attempt, descend, graph_of_rung  # noqa: E402
+from edge.core.errors import BundleError, ModelError  # noqa: E402
+from export.precision_fallback import CANDIDATE_PRECISIONS, Attempt, descend, graph_of_precision  # noqa: E402
 from tests.export.graphs import SAME, onnx_graph, pictures, residual_network, weight  # noqa: E402
 
 HASH = "a" * 64
@@ -25,13 +25,15 @@ def attempts(**exceeded):
 
 
 def test_the_first_rung_that_passes_is_taken():
-    descent = descend(RUNGS["tensorrt"], attempts())
+    descent = descend(CANDIDATE_PRECISIONS["tensorrt"], attempts())
     assert (descent.rung, descent.made) == ("int8", "INT8")
     assert [step.rung for step in descent.tried] == ["int8"]
 
 
 def test_each_refusal_is_recorded_on_the_way_down():
-    descent = descend(RUNGS["tensorrt"], attempts(int8=("too many flips",), int8_float_ends=("AUROC falls",)))
+    descent = descend(
+        CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=("too many flips",), int8_float_ends=("AUROC falls",))
+    )
     assert descent.rung == "fp16"
     assert [(step.rung, step.exceeded) for step in descent.tried] == [
         ("int8", ("too many flips",)), ("int8_float_ends", ("AUROC falls",)), ("fp16", ()),
@@ -40,7 +42,7 @@ def test_each_refusal_is_recorded_on_the_way_down():
 
 def test_a_rung_that_cannot_be_built_or_run_counts_as_refused():
     broken = BundleError("the parser refuses it", fix="none"), ModelError("not finite", fix="none")
-    descent = descend(RUNGS["tensorrt"], attempts(int8=broken[0], int8_float_ends=broken[1]))
+    descent = descend(CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=broken[0], int8_float_ends=broken[1]))
     assert descent.rung == "fp16"
     assert descent.tried[0].exceeded == ("the parser refuses it",)
     assert descent.tried[0].engine_sha256 is None
@@ -48,7 +50,10 @@ def test_a_rung_that_cannot_be_built_or_run_counts_as_refused():
 
 def test_below_the_last_rung_there_is_nothing():
     with pytest.raises(BundleError, match=r"no precision passes the gate .*fp32: out of memory"):
-        descend(RUNGS["cpu"], attempts(int8=("a",), int8_float_ends=("b",), fp32=BundleError("out of memory", fix="")))
+        descend(
+            CANDIDATE_PRECISIONS["cpu"],
+            attempts(int8=("a",), int8_float_ends=("b",), fp32=BundleError("out of memory", fix="")),
+        )
 
 
 def staged_network():
@@ -75,7 +80,9 @@ def test_the_graph_of_each_rung():
     model = staged_network()
     ranges = collect_ranges(model, pictures())
     made = {
-        (target, rung): kinds(graph_of_rung(rung, target, model, ranges)) for target in RUNGS for rung in RUNGS[target]
+        (target, rung): kinds(graph_of_precision(rung, target, model, ranges))
+        for target in CANDIDATE_PRECISIONS
+        for rung in CANDIDATE_PRECISIONS[target]
     }
     assert made["cpu", "int8"] == {"first": "fp32", "wide": "int8", "down": "int8", "deep": "int8", "last": "fp32"}
     # "wide" writes planes of half the side
@@ -91,5 +98,5 @@ def test_the_graph_of_each_rung():
 def test_layers_the_sensitivity_pass_chose_float_on_every_rung():
     model = residual_network()
     ranges = collect_ranges(model, pictures())
-    assert kinds(graph_of_rung("int8", "cpu", model, ranges, ["two"]))["two"] == "fp32"
-    assert kinds(graph_of_rung("int8", "tensorrt", model, ranges, ["two"]))["two"] == "fp16"
+    assert kinds(graph_of_precision("int8", "cpu", model, ranges, ["two"]))["two"] == "fp32"
+    assert kinds(graph_of_precision("int8", "tensorrt", model, ranges, ["two"]))["two"] == "fp16"

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: nothing can be exported")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
 
-from edge.errors import UsageError  # noqa: E402
+from edge.core.errors import UsageError  # noqa: E402
 from export import onnx_graph  # noqa: E402
 from export.onnx_graph import OPSET, onnx_from_module  # noqa: E402
 from training.networks.blocks import EdgeTrunk  # noqa: E402

@@ -5,7 +5,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can be read")
 
-from edge.errors import UsageError  # noqa: E402
+from edge.core.errors import UsageError  # noqa: E402
 from export.graph import end_stages, graph_from_onnx, input_convolutions, multiplications, output_convolutions  # noqa: E402
 from export.operators import TARGETS, int8_nodes, is_fused, operator_report  # noqa: E402
 from tests.export.graphs import SAME, onnx_graph, residual_network, weight  # noqa: E402

@@ -1,12 +1,12 @@
-"""The INT8 artefact: what is quantised on which target, how finely, where the pairs stand, and what is left alone."""
+"""The INT8 artefact: what is quantized on which target, how finely, where the pairs stand, and what is left alone."""
 
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantized")
 
 from calibration.ranges import collect_ranges  # noqa: E402
-from edge.errors import UsageError  # noqa: E402
+from edge.core.errors import UsageError  # noqa: E402
 from export.qdq import quantized_for_cpu, quantized_for_tensorrt  # noqa: E402
 from tests.export.graphs import pictures, residual_network, run  # noqa: E402
 

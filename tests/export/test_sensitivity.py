@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
+pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantized")
 
 from calibration.ranges import collect_ranges
 from export import sensitivity
-from export.exhibits import Exhibits
+from export.evaluation_set import EvaluationSet
 from export.sensitivity import find_sensitive_layers
 from tests.export.graphs import SAME, SIDE, onnx_graph, pictures
 from tests.small_bundle import manifest
@@ -37,9 +37,9 @@ def fragile_network():
 def found():
     normals = [picture * 0.5 for picture in pictures(6)]
     altered = [-picture for picture in normals]
-    exhibits = Exhibits(normals, altered, [np.ones((SIDE, SIDE), np.bool_)] * 6, None, "negatives")
+    evaluation_set = EvaluationSet(normals, altered, [np.ones((SIDE, SIDE), np.bool_)] * 6, None, "negatives")
     ranges = collect_ranges(fragile_network(), normals)
-    return find_sensitive_layers(fragile_network(), manifest(SIDE), ranges, exhibits)
+    return find_sensitive_layers(fragile_network(), manifest(SIDE), ranges, evaluation_set)
 
 
 def test_the_layer_that_reads_what_rounding_erased_is_left_floating(found):
@@ -58,8 +58,8 @@ def test_every_quantised_convolution_was_tried_and_the_gain_is_stated(found):
 def test_a_network_that_bears_int8_is_not_searched(monkeypatch, found):
     monkeypatch.setattr(sensitivity, "TOLERABLE", 2 * found.damage)
     normals = [picture * 0.5 for picture in pictures(4)]
-    exhibits = Exhibits(normals, normals, [np.ones((SIDE, SIDE), np.bool_)] * 4, None, "none")
+    evaluation_set = EvaluationSet(normals, normals, [np.ones((SIDE, SIDE), np.bool_)] * 4, None, "none")
     ranges = collect_ranges(fragile_network(), normals)
-    calm = find_sensitive_layers(fragile_network(), manifest(SIDE), ranges, exhibits)
+    calm = find_sensitive_layers(fragile_network(), manifest(SIDE), ranges, evaluation_set)
     assert (calm.floating, calm.without) == ((), {})
     assert calm.damage == calm.damage_after

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from edge.tensorrt_versions import RTX_TARGETS
-from tests.tensorrt_names.in_source import Use, problem, uses_on
-from tests.tensorrt_names.record import RELEASES, RTX, TABLE, describe, names_of
+from edge.backends.gpu.tensorrt_versions import RTX_TARGETS
+from tests.edge.backends.tensorrt_names.in_source import Use, problem, uses_on
+from tests.edge.backends.tensorrt_names.record import RELEASES, RTX, TABLE, describe, names_of
 
 TABLES = json.loads(TABLE.read_text())
 

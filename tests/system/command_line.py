@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.cli import main
-from edge.records import DATABASE_NAME
+from edge.records.store import DATABASE_NAME
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # generous: two busy cores must never turn a slow start into a failure
 WAIT_S = 60.0
 

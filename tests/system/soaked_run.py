@@ -1,6 +1,6 @@
 """A long run in miniature, as a process of its own: run with DIRECTORY FRAMES [BUNDLE]; prints what it saw as JSON.
 
-A file source of generated pictures, the real capture, loop, tally and recorder; the brightness model, or BUNDLE's
+A file source of generated pictures, the real capture, loop, statistics and recorder; the brightness model, or BUNDLE's
 network. memory_kb: resident memory at 50 moments of the run, as (frames, KB).
 """
 
@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.capture import Capture
-from edge.config import Settings
-from edge.counters import RunCounters
-from edge.datatypes import Frame
-from edge.loop import run_loop
-from edge.records import RunInfo
-from edge.sinks.json_lines import JsonLines
-from edge.sinks.recorder import Recorder
-from edge.sinks.tally import RunTally, run_summary
+from edge.capture.capture import Capture
+from edge.core.config import Settings
+from edge.core.counters import RunCounters
+from edge.core.datatypes import Frame
+from edge.inspection.loop import run_loop
+from edge.monitoring.json_lines import JsonLines
+from edge.monitoring.run_statistics import RunStatistics, run_summary
+from edge.records.store import RunInfo
+from edge.records.writer.recorder import Recorder
+from tests.edge.records.records_fakes import RUN
 from tests.fakes import inspector
-from tests.records_fakes import RUN
 from tests.small_bundle import good_part
 
 _DISTINCT = 64
@@ -75,11 +75,11 @@ class MemoryWatch:
 
 def run(directory: Path, frames: int, bundle: Path | None) -> dict:
     settings = Settings.model_validate({"record": {"directory": str(directory)}})
-    counters, watch, tally = RunCounters(), MemoryWatch(every=frames // 50), RunTally()
+    counters, watch, statistics = RunCounters(), MemoryWatch(every=frames // 50), RunStatistics()
     looking, info = inspector(), RUN
     if bundle is not None:
-        from edge.bundle import load_bundle
-        from edge.cli.inspect_line import make_inspector, run_info
+        from edge.bundles.bundle import load_bundle
+        from edge.cli.line.run import make_inspector, run_info
 
         loaded = load_bundle(bundle)
         looking = make_inspector(loaded, settings)
@@ -88,7 +88,7 @@ def run(directory: Path, frames: int, bundle: Path | None) -> dict:
     capture = Capture(lambda: GeneratedPictures(frames), settings.camera, settings.freshness, counters)
     recorder = Recorder(settings.record, info, counters, looking.preprocess.field_of_view)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        sinks = [tally, recorder, JsonLines(nowhere, counters, lambda why: None), watch]
+        sinks = [statistics, recorder, JsonLines(nowhere, counters, lambda why: None), watch]
         run_loop(capture, looking, sinks, settings, counters, stop=threading.Event())
         capture.close()
         recorder.close()
@@ -96,7 +96,7 @@ def run(directory: Path, frames: int, bundle: Path | None) -> dict:
         "counters": {name: value for name, value in vars(counters).items() if name != "alarms"},
         "consecutive": watch.consecutive,
         "memory_kb": watch.samples,
-        "summary": run_summary(tally, counters, str(directory)),
+        "summary": run_summary(statistics, counters, str(directory)),
     }
 
 

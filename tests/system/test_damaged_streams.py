@@ -1,8 +1,8 @@
-"""The short form of `python -m benchmarks.damaged_streams.run`: cameras that break in every way, against the line."""
+"""The short form of benchmarks.studies.damaged_streams.run: cameras that break in every way, against the line."""
 
 import pytest
 
-from benchmarks.damaged_streams import run
+from benchmarks.studies.damaged_streams import run
 
 SECONDS = 14
 

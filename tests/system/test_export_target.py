@@ -5,8 +5,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from edge.bundle import load_bundle
-from edge.versions import write_bundle
+from edge.bundles.bundle import load_bundle
+from edge.bundles.versions import write_bundle
 from tests.system.command_line import assert_refused, edge
 
 needs_rtx = pytest.mark.skipif(

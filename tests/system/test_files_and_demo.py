@@ -5,12 +5,12 @@ import threading
 import cv2
 import numpy as np
 
-from edge.camera import open_demo, open_source
-from edge.capture import Capture
-from edge.config import CameraSettings, Settings
-from edge.counters import RunCounters
-from edge.datatypes import Decision
-from edge.loop import run_loop
+from edge.capture.capture import Capture
+from edge.capture.sources import open_demo, open_source
+from edge.core.config import CameraSettings, Settings
+from edge.core.counters import RunCounters
+from edge.core.datatypes import Decision
+from edge.inspection.loop import run_loop
 from tests.fakes import BrightnessBackend, ListSink, inspector, picture, write_picture
 
 

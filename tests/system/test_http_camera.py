@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge.camera import open_source
-from edge.capture import Capture
-from edge.config import Settings
-from edge.counters import RunCounters
-from edge.datatypes import Decision
-from edge.loop import run_loop
+from edge.capture.capture import Capture
+from edge.capture.sources import open_source
+from edge.core.config import Settings
+from edge.core.counters import RunCounters
+from edge.core.datatypes import Decision
+from edge.inspection.loop import run_loop
 from tests.fakes import WAIT_S, ListSink, MjpegCamera, eventually, inspector
 
 SETTINGS = Settings.model_validate(

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from edge.datatypes import Decision
-from edge.records import DATABASE_NAME, RecordStore
-from tests.records_fakes import look, recorder
-
-ROOT = Path(__file__).resolve().parents[2]
+from edge.core.datatypes import Decision
+from edge.records.store import DATABASE_NAME, RecordStore
+from tests.edge.records.records_fakes import look, recorder
+from tests.paths import ROOT
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from edge.datatypes import Decision
-from tests.records_fakes import look, recorder
+from edge.core.datatypes import Decision
+from tests.edge.records.records_fakes import look, recorder
 
 sink = recorder(Path(sys.argv[1]), commit_every_ms=200)
 kinds = (Decision.NG, Decision.OK, Decision.OK, Decision.INVALID)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.bundle import load_bundle
+from edge.bundles.bundle import load_bundle
 from tests.fakes import write_picture
 from tests.small_bundle import good_part
 from tests.system.command_line import assert_refused, decisions, edge, rows, verdicts

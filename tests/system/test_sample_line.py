@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from edge.backends import CPU_BACKENDS, open_backend
-from edge.bundle import load_bundle
-from edge.cli.inspect_line import make_inspector
-from edge.config import InspectionSettings, Settings
-from edge.datatypes import Decision, Frame
-from edge.latency import StageClock
+from edge.bundles.bundle import load_bundle
+from edge.capture.images.image_io import list_pictures
+from edge.capture.images.image_reader import read_image
+from edge.cli.line.run import make_inspector
+from edge.core.config import InspectionSettings, Settings
+from edge.core.datatypes import Decision, Frame
+from edge.core.latency import StageClock
 from edge.metrics import image_auroc
-from edge.picture import list_pictures
-from edge.picture_reader import read_picture
 from edge.samples import sample_bundle, sample_data
 
 MEGABYTE = 1_000_000
@@ -33,7 +33,7 @@ def inspector_with(backend, precision):
 def judged(inspector, paths):
     verdicts = []
     for index, path in enumerate(paths):
-        frame = Frame(index, 0, datetime(2026, 1, 1, tzinfo=timezone.utc), path.name, read_picture(path))
+        frame = Frame(index, 0, datetime(2026, 1, 1, tzinfo=timezone.utc), path.name, read_image(path))
         verdicts.append(inspector.inspect(frame))
     return verdicts
 
@@ -84,6 +84,6 @@ def test_some_defects_are_found_and_their_place_is_told():
 
 def test_a_second_look_gives_the_same_score_to_the_last_bit():
     bundle = load_bundle(sample_bundle())
-    picture = read_picture(list_pictures(sample_data() / "test" / "anomaly")[0])
+    picture = read_image(list_pictures(sample_data() / "test" / "anomaly")[0])
     scores = {open_backend(bundle, "openvino").score(picture, StageClock(0)).score for _ in range(2)}
     assert len(scores) == 1

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.sample_statistics import statistics_from_bytes
-from edge.bundle import load_bundle
+from calibration.samples.statistics import statistics_from_bytes
+from edge.bundles.bundle import load_bundle
 from edge.cli import main
 from tests.fakes import MjpegCamera, eventually, write_picture
 from tests.small_bundle import bad_part, good_part

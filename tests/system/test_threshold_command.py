@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from edge.bundle import load_bundle
-from edge.bundle_history import read_history
-from edge.versions import write_bundle
+from edge.bundles.bundle import load_bundle
+from edge.bundles.history import read_history
+from edge.bundles.versions import write_bundle
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 from tests.system.command_line import assert_refused, decisions, edge_here, verdicts

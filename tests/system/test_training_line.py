@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from edge.bundle import load_bundle
+from edge.bundles.bundle import load_bundle
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 from tests.system.command_line import WAIT_S, assert_refused, edge, environment, verdicts

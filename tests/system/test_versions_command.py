@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from edge.bundle import load_bundle
-from edge.bundle_history import Audit
-from edge.versions import KEPT_VERSIONS, commit_version
+from edge.bundles.bundle import load_bundle
+from edge.bundles.history import Audit
+from edge.bundles.versions import KEPT_VERSIONS, commit_version
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 from tests.system.command_line import assert_refused, edge, rows, running

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edge.preprocess import Preprocess
+from edge.preprocessing.preprocess import Preprocess
 from tests.small_bundle import good_part
 from training.artificial_parts import artificial_parts
 

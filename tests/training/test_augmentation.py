@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from training.augmentation import vary, vary_labelled  # noqa: E402
+from training.data.augmentation import vary, vary_labelled  # noqa: E402
 
 
 def seeded(seed=0):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edge.bundle import load_bundle
+from edge.bundles.bundle import load_bundle
 from edge.cli import main
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part

@@ -8,16 +8,16 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 
 from dataclasses import replace  # noqa: E402
 
-from edge.errors import UsageError  # noqa: E402
-from training.augmentation import crop_places, cropped, cut  # noqa: E402
+from edge.core.errors import UsageError  # noqa: E402
+from training.data.augmentation import crop_places, cropped, cut  # noqa: E402
 from training.defects import PRESETS, DefectGenerator  # noqa: E402
 from training.fit import Recipe, fit  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Design, Stage  # noqa: E402
 from training.methods.kist import around  # noqa: E402
-from training.optimise import BatchSource  # noqa: E402
-from training.preparation import by_place  # noqa: E402
-from training.run_files import load_run  # noqa: E402
+from training.optimisation.stages import BatchSource  # noqa: E402
+from training.run.preparation import by_place  # noqa: E402
+from training.run.run_files import load_run  # noqa: E402
 from training.selection import draw_in_squares  # noqa: E402
 
 SIDE, CROP = 96, 64

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from edge.errors import RuleError, UsageError
-from edge.preprocess import Preprocess
+from edge.core.errors import RuleError, UsageError
+from edge.preprocessing.preprocess import Preprocess
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
-from training.dataset import layout_of, load_normals, load_textures, load_weak, split_held_out
+from training.data.dataset import layout_of, load_normals, load_textures, load_weak, split_held_out
 from training.fit import Recipe, fit
 
 FIELD = Preprocess(32)

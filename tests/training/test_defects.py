@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: no defects can be drawn")
 
 from training.defects import OPERATORS, PRESETS, DefectGenerator, DefectPreset  # noqa: E402
-from training.defects.dice import Dice  # noqa: E402
 from training.defects.noise import gradient_noise  # noqa: E402
+from training.defects.random_source import RandomSource  # noqa: E402
 
 WITHOUT_BANK = sorted(set(OPERATORS) - {"transplant"})
 
@@ -250,7 +250,7 @@ def test_a_swapped_component_is_that_of_another_picture():
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 96), (33, 65)])
 def test_gradient_noise_has_both_signs_and_no_spikes(height, width):
-    noise = gradient_noise(Dice(torch.Generator().manual_seed(17), "cpu"), 5, (height, width), 2, 3)
+    noise = gradient_noise(RandomSource(torch.Generator().manual_seed(17), "cpu"), 5, (height, width), 2, 3)
     assert noise.shape == (5, 1, height, width)
     assert float(noise.amin((1, 2, 3)).max()) < -0.1 and float(noise.amax((1, 2, 3)).min()) > 0.1
     assert float(noise.abs().max()) <= 1.5

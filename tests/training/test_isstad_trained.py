@@ -10,11 +10,11 @@ pytest.importorskip("onnx", reason="onnx is not installed: nothing can be export
 
 from calibration.ranges import collect_ranges  # noqa: E402
 from edge.backends.openvino_core import openvino_core  # noqa: E402
+from edge.core.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec  # noqa: E402
 from edge.kernels.cpu import NetworkOutputs  # noqa: E402
 from edge.kernels.statistics import cross_fitted_paths, residual_errors  # noqa: E402
-from edge.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec  # noqa: E402
 from edge.metrics import image_auroc  # noqa: E402
-from edge.preprocess import Preprocess  # noqa: E402
+from edge.preprocessing.preprocess import Preprocess  # noqa: E402
 from export.onnx_graph import onnx_from_module  # noqa: E402
 from export.qdq import quantized_for_cpu  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
@@ -22,7 +22,7 @@ from tests.training.test_isstad import METHOD, small_transformer  # noqa: E402
 from training.defects import PRESETS, DefectGenerator  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
 from training.methods.base import Design, TrainingData  # noqa: E402
-from training.optimise import BatchSource, Training  # noqa: E402
+from training.optimisation.stages import BatchSource, Training  # noqa: E402
 from training.selection import run_network  # noqa: E402
 
 PLAN = METHOD.variants["smoke"]
@@ -127,9 +127,9 @@ def test_the_exported_transformer_computes_what_torch_computes():
 def test_eight_bits_run_in_openvino_and_tell_defects_as_well(exported, inspected):
     pytest.importorskip("openvino", reason="openvino is not installed: nothing to run INT8 with")
     images, _, labels = inspected
-    quantised = quantized_for_cpu(exported, collect_ranges(exported, images[:HELD_OUT]))
+    quantized = quantized_for_cpu(exported, collect_ranges(exported, images[:HELD_OUT]))
     core = openvino_core()
-    compiled = core.compile_model(core.read_model(quantised), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(core.read_model(quantized), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     outputs = []
     for image in images:
         recon, seg_logit = (np.array(compiled(image[None])[name][0]) for name in OUTPUTS)

@@ -44,7 +44,7 @@ def test_the_full_variant_has_the_size_of_large_reconstructors_and_sees_high_fre
 
 
 def test_the_network_on_high_frequencies_quantises():
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantised")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantized")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
     import onnxruntime
 

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from edge.core.manifest import ResidualSpec  # noqa: E402
 from edge.kernels.cpu import ResidualTerms  # noqa: E402
-from edge.manifest import ResidualSpec  # noqa: E402
 from training.losses import (  # noqa: E402
     bernoulli_kl,
     box_mean,

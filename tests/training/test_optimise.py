@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from edge.errors import UsageError  # noqa: E402
+from edge.core.errors import UsageError  # noqa: E402
 from training.methods.base import Learner, Stage, network_range  # noqa: E402
-from training.optimise import BatchSource, Training  # noqa: E402
-from training.run_files import Resumable  # noqa: E402
+from training.optimisation.stages import BatchSource, Training  # noqa: E402
+from training.run.run_files import Resumable  # noqa: E402
 
 SIDE = 16
 FIRST = Stage("first", 6, 4, 1e-2, keep_best=True)

@@ -10,12 +10,12 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 from tests.fakes import write_picture  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
 from training import fit as fitting  # noqa: E402
-from training.arithmetic import Arithmetic, of_gpu, quickest  # noqa: E402
 from training.fit import Recipe, fit  # noqa: E402
-from training.optimise import Training  # noqa: E402
-from training.pace import Pace, arithmetic_for, pace_of  # noqa: E402
-from training.preparation import prepare  # noqa: E402
-from training.run_files import RECORD, Resumable, load_run  # noqa: E402
+from training.optimisation.arithmetic import Arithmetic, of_gpu, quickest  # noqa: E402
+from training.optimisation.stages import Training  # noqa: E402
+from training.optimisation.step_budget import Pace, arithmetic_for, pace_of  # noqa: E402
+from training.run.preparation import prepare  # noqa: E402
+from training.run.run_files import RECORD, Resumable, load_run  # noqa: E402
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_run_that_goes_on_keeps_its_numbers(parts, tmp_path, number):
 
 
 def test_the_time_of_a_step_is_the_usual_one_and_not_that_of_the_first(parts, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.pace.arithmetic_for", lambda made, clock: Arithmetic())
+    monkeypatch.setattr("training.optimisation.step_budget.arithmetic_for", lambda made, clock: Arithmetic())
     made = prepare(parts, tmp_path / "run", Recipe("kist", "smoke", 0, steps=40))
     moments = iter([0.0, 90.0, 90.5, 91.0, 99.0])
     pace = pace_of(made, clock=lambda: next(moments))

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from edge.errors import UsageError  # noqa: E402
+from edge.core.errors import UsageError  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Design, seeded  # noqa: E402
 from training.networks import efficientnet_lite  # noqa: E402

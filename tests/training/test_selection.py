@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no score path can be chosen")
 
-from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec  # noqa: E402
-from edge.preprocess import Preprocess  # noqa: E402
+from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec  # noqa: E402
+from edge.preprocessing.preprocess import Preprocess  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
 from training.defects import DefectPreset  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402

@@ -9,13 +9,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
 from edge.metrics import image_auroc, pixel_average_precision  # noqa: E402
-from tests.training.knowledge.plates import bad_plate, good_plate  # noqa: E402
+from tests.training.rules.plates import bad_plate, good_plate  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
 from training.methods.base import Batch, Design, Stage, TrainingData  # noqa: E402
 from training.methods.kist import Kist, KistLearner  # noqa: E402
 from training.methods.kist_labels import WeakLabels  # noqa: E402
-from training.optimise import BatchSource, Training  # noqa: E402
-from training.run_files import Resumable  # noqa: E402
+from training.optimisation.stages import BatchSource, Training  # noqa: E402
+from training.run.run_files import Resumable  # noqa: E402
 
 # scratches are defects, glints are not: the residual cannot tell, the rules can
 RIGHT = """rules:

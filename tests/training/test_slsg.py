@@ -15,7 +15,7 @@ from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design, TrainingData, seeded  # noqa: E402
 from training.methods.slsg import balanced_l1, compactness_loss, hidden_cells  # noqa: E402
 from training.networks.slsg_network import Shape, SlsgNetwork  # noqa: E402
-from training.optimise import BatchSource, Training  # noqa: E402
+from training.optimisation.stages import BatchSource, Training  # noqa: E402
 
 METHOD = METHODS["slsg"]
 

@@ -11,14 +11,14 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 
 from edge.backends.openvino_core import openvino_core  # noqa: E402
 from edge.kernels.cpu import planes_from_field  # noqa: E402
-from edge.preprocess import Preprocess  # noqa: E402
+from edge.preprocessing.preprocess import Preprocess  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
 from tests.training.cost import GMAC_LIMIT, multiply_adds  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design, TrainingData  # noqa: E402
 from training.methods.sparsity_prior import area_prior  # noqa: E402
-from training.optimise import BatchSource, Training  # noqa: E402
+from training.optimisation.stages import BatchSource, Training  # noqa: E402
 
 METHOD = METHODS["sparsity_prior"]
 SIDE = METHOD.variants["smoke"].size

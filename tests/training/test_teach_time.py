@@ -6,18 +6,19 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from edge.cli import teach, teach_time
-from edge.cli.make_bundle import train_bundle
+from edge.cli.making.train import train_bundle
 from edge.cli.parser import parse
-from edge.cli.sample_folder import sample_folder
-from edge.cli.taught import finds
-from edge.cli.teach_time import Planned
-from edge.config import Settings
-from edge.errors import UsageError
+from edge.cli.teach import command as teach
+from edge.cli.teach import time_plan as teach_time
+from edge.cli.teach.sample_folder import sample_folder
+from edge.cli.teach.summary import finds
+from edge.cli.teach.time_plan import Planned
+from edge.core.config import Settings
+from edge.core.errors import UsageError
 from tests.fakes import write_picture
 from tests.small_bundle import good_part
-from training import pace
-from training.time_budget import TimeBudget
+from training.optimisation import step_budget as pace
+from training.optimisation.time_budget import TimeBudget
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
 from tests.training.test_optimise import FIRST, SECOND, SmallLearner, pictures  # noqa: E402
-from training.optimise import BatchSource, Training  # noqa: E402
-from training.optimiser import rate_at  # noqa: E402
-from training.time_budget import TimeBudget  # noqa: E402
+from training.optimisation.optimiser import rate_at  # noqa: E402
+from training.optimisation.stages import BatchSource, Training  # noqa: E402
+from training.optimisation.time_budget import TimeBudget  # noqa: E402
 
 LONG = (replace(FIRST, steps=400, keep_best=False), replace(SECOND, steps=600))
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.defects.dice import Dice
 from training.defects.operators import OPERATORS
 from training.defects.presets import DefectPreset
+from training.defects.random_source import RandomSource
 from training.defects.scene import Bank, Batch, Scene, grouped
 from training.threads import one_thread
 
@@ -72,7 +72,7 @@ class DefectGenerator:
         if self._bank is not None and self._bank.pictures.shape[2:] != images.shape[2:]:
             sizes = "the bank's pictures are {}x{} px, these are {}x{} px"
             raise ValueError(sizes.format(*self._bank.pictures.shape[2:], *images.shape[2:]))
-        batch = Batch(images, Dice(self.random, images.device), roi, self._textures, self._bank)
+        batch = Batch(images, RandomSource(self.random, images.device), roi, self._textures, self._bank)
         area = float(images.shape[2] * images.shape[3] if roi is None else (roi > 0).sum())
         wanted = torch.rand(images.shape[0], generator=self.random) >= self.preset.clean_share
         pending = wanted.nonzero().flatten().tolist()
@@ -111,7 +111,7 @@ class DefectGenerator:
         if not any(weights.values()):
             return scene.images, [""] * scene.count
         names = list(weights)
-        choices = scene.dice.choose(scene.count, list(weights.values()))
+        choices = scene.rng.choose(scene.count, list(weights.values()))
         altered = torch.empty_like(scene.images)
         for position, members in grouped(choices).items():
             index = torch.tensor(members, device=altered.device)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.defects.components import Anatomy
+from training.defects.logical_components import Anatomy
 
 # by how much (of 0..1) a place must change to be seen, over how many pixels of 128, and how much of the picture must
 _VISIBLE, _WINDOW, _SMALLEST = 0.08, 3, 5e-4

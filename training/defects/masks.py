@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.defects.dice import per_picture
 from training.defects.noise import gradient_noise
+from training.defects.random_source import per_picture
 from training.defects.scene import Draw, Scene, mix
 
 _POLYGON_CORNERS = 8
@@ -21,9 +21,9 @@ def perlin(low: int, high: int, threshold: float, turned: bool = False) -> Draw:
     """Gradient noise above a threshold, 2^low..2^high cells per axis."""
 
     def draw(scene: Scene) -> Tensor:
-        noise = gradient_noise(scene.dice, scene.count, scene.size, low, high)
+        noise = gradient_noise(scene.rng, scene.count, scene.size, low, high)
         if turned:
-            angle = scene.dice.uniform(-math.pi / 2, math.pi / 2, scene.count)
+            angle = scene.rng.uniform(-math.pi / 2, math.pi / 2, scene.count)
             zero = torch.zeros_like(angle)
             turn = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero], 1).view(-1, 2, 3)
             grid = functional.affine_grid(turn, list(noise.shape), align_corners=False)
@@ -35,12 +35,12 @@ def perlin(low: int, high: int, threshold: float, turned: bool = False) -> Draw:
 
 def _axes(scene: Scene) -> tuple[Tensor, Tensor]:
     low = scene.side * _SMALLEST_AXIS
-    half = scene.dice.log_uniform(low, low * _AXIS_RANGE, 2, scene.count)
+    half = scene.rng.log_uniform(low, low * _AXIS_RANGE, 2, scene.count)
     return half[0], half[1]
 
 
 def _turned_frame(scene: Scene, place: Draw) -> tuple[Tensor, Tensor]:
-    return scene.frame(place(scene), scene.dice.uniform(0, math.pi, scene.count), *_axes(scene))
+    return scene.frame(place(scene), scene.rng.uniform(0, math.pi, scene.count), *_axes(scene))
 
 
 def ellipse(scene: Scene, place: Draw = Scene.anywhere) -> Tensor:
@@ -55,9 +55,9 @@ def rectangle(scene: Scene, place: Draw = Scene.anywhere) -> Tensor:
 
 def upright_rectangle(scene: Scene) -> Tensor:
     """CutPaste's patch: 2 to 15 % of the picture, sides up to 1 : 3, not turned."""
-    dice, (height, width) = scene.dice, scene.size
-    area = dice.uniform(0.02, 0.15, scene.count) * (height * width)
-    aspect = dice.log_uniform(1 / 3, 3, scene.count)
+    rng, (height, width) = scene.rng, scene.size
+    area = rng.uniform(0.02, 0.15, scene.count) * (height * width)
+    aspect = rng.log_uniform(1 / 3, 3, scene.count)
     u, v = scene.frame(
         scene.anywhere(), torch.zeros_like(area), (area / aspect).sqrt() / 2, (area * aspect).sqrt() / 2
     )  # fmt: skip
@@ -66,32 +66,32 @@ def upright_rectangle(scene: Scene) -> Tensor:
 
 def scar(scene: Scene) -> Tensor:
     """A long thin bent stroke."""
-    dice, k = scene.dice, scene.count
-    half_height = dice.uniform(0.004, 0.02, k) * scene.side
-    half_width = dice.uniform(0.04, 0.25, k) * scene.side
-    u, v = scene.frame(scene.anywhere(), dice.uniform(0, math.pi, k), half_height, half_width)
-    bend = per_picture(dice.uniform(-6, 6, k))
+    rng, k = scene.rng, scene.count
+    half_height = rng.uniform(0.004, 0.02, k) * scene.side
+    half_width = rng.uniform(0.04, 0.25, k) * scene.side
+    u, v = scene.frame(scene.anywhere(), rng.uniform(0, math.pi, k), half_height, half_width)
+    bend = per_picture(rng.uniform(-6, 6, k))
     return ((u.abs() < 1) & ((v - bend * (u * u - 0.5)).abs() < 1)).float()
 
 
 def cut(scene: Scene) -> Tensor:
     """Everything beyond a wavy line: a part broken or left off."""
-    dice, k, (height, width) = scene.dice, scene.count, scene.size
-    angle = dice.uniform(0, 2 * math.pi, k)
+    rng, k, (height, width) = scene.rng, scene.count, scene.size
+    angle = rng.uniform(0, 2 * math.pi, k)
     y = torch.arange(height, device=angle.device).view(1, 1, -1, 1) / height - 0.5
     x = torch.arange(width, device=angle.device).view(1, 1, 1, -1) / width - 0.5
-    wave = gradient_noise(dice, k, scene.size, 1, 3).mul_(0.1)
+    wave = gradient_noise(rng, k, scene.size, 1, 3).mul_(0.1)
     beyond = x * per_picture(angle.cos()) + y * per_picture(angle.sin()) + wave
-    return (beyond > per_picture(dice.uniform(0.1, 0.45, k))).float()
+    return (beyond > per_picture(rng.uniform(0.1, 0.45, k))).float()
 
 
 def polygon(scene: Scene, place: Draw = Scene.anywhere) -> Tensor:
     """3 to 8 corners at random angles and radii; even-odd rule."""
-    dice, k = scene.dice, scene.count
+    rng, k = scene.rng, scene.count
     u, v = _turned_frame(scene, place)
-    corners = dice.integers(3, _POLYGON_CORNERS, k)
-    angle = dice.uniform(0, 2 * math.pi, k, _POLYGON_CORNERS).sort(1).values
-    radius = dice.uniform(0.5, 1.4, k, _POLYGON_CORNERS)
+    corners = rng.integers(3, _POLYGON_CORNERS, k)
+    angle = rng.uniform(0, 2 * math.pi, k, _POLYGON_CORNERS).sort(1).values
+    radius = rng.uniform(0.5, 1.4, k, _POLYGON_CORNERS)
     # corners left over repeat the last one: edges of no length cross nothing
     index = torch.minimum(torch.arange(_POLYGON_CORNERS, device=angle.device), corners[:, None] - 1)
     px = (radius * angle.cos()).gather(1, index)
@@ -110,7 +110,7 @@ def union(shape: Draw, most: int) -> Draw:
 
     def draw(scene: Scene) -> Tensor:
         mask = shape(scene)
-        number = scene.dice.integers(1, most, scene.count)
+        number = scene.rng.integers(1, most, scene.count)
         for more in range(2, most + 1):
             mask = torch.maximum(mask, shape(scene) * per_picture((number >= more).float()))
         return mask

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.datatypes import F32, U8
+from edge.core.datatypes import F32, U8
 from training.defects.generator import AT_ONCE, DefectGenerator
 from training.defects.presets import PRESETS
 

@@ -8,35 +8,35 @@ import torch
 from torch import Tensor
 
 from training.defects import masks, sources, structure, surface
-from training.defects.dice import Dice, per_picture
+from training.defects.random_source import RandomSource, per_picture
 from training.defects.scene import Draw, Scene, mix
 
 # how much of the picture shines through, (k,)
-Blend = Callable[[Dice, int], Tensor]
+Blend = Callable[[RandomSource, int], Tensor]
 
 
-def opaque(dice: Dice, count: int) -> Tensor:
-    return torch.zeros(count, device=dice.device)
+def opaque(rng: RandomSource, count: int) -> Tensor:
+    return torch.zeros(count, device=rng.device)
 
 
 def up_to(most: float, share: float = 1.0) -> Blend:
     """Uniform in 0..most for this share of the pictures, else nothing shines through."""
 
-    def draw(dice: Dice, count: int) -> Tensor:
-        return dice.uniform(0, most, count) * dice.chance(share, count)
+    def draw(rng: RandomSource, count: int) -> Tensor:
+        return rng.uniform(0, most, count) * rng.chance(share, count)
 
     return draw
 
 
-def slsg_texture_blend(dice: Dice, count: int) -> Tensor:
-    return torch.where(dice.chance(0.25, count) > 0, 0.75, dice.uniform(0, 0.9, count))
+def slsg_texture_blend(rng: RandomSource, count: int) -> Tensor:
+    return torch.where(rng.chance(0.25, count) > 0, 0.75, rng.uniform(0, 0.9, count))
 
 
 def paste(mask: Draw, source: Draw, blend: Blend = opaque) -> Draw:
     """The source inside the mask: (1 - M) I + M ((1 - b) A + b I)."""
 
     def draw(scene: Scene) -> Tensor:
-        weight = mask(scene) * per_picture(1 - blend(scene.dice, scene.count))
+        weight = mask(scene) * per_picture(1 - blend(scene.rng, scene.count))
         return torch.lerp(scene.images, source(scene), weight)
 
     return draw
@@ -44,22 +44,22 @@ def paste(mask: Draw, source: Draw, blend: Blend = opaque) -> Draw:
 
 def small_rectangles(scene: Scene) -> Tensor:
     """1 to 100 small rectangles, each a lightly recoloured copy of what it covers."""
-    dice, k, most = scene.dice, scene.count, 100
-    number = dice.integers(1, most, k)
-    present = (torch.arange(most, device=dice.device) < number[:, None]).float()
-    rows = _spans(dice, scene.size[0], scene.side, k, most) * present[..., None]
-    columns = _spans(dice, scene.size[1], scene.side, k, most)
+    rng, k, most = scene.rng, scene.count, 100
+    number = rng.integers(1, most, k)
+    present = (torch.arange(most, device=rng.device) < number[:, None]).float()
+    rows = _spans(rng, scene.size[0], scene.side, k, most) * present[..., None]
+    columns = _spans(rng, scene.size[1], scene.side, k, most)
     covered = rows.mT @ columns  # how many rectangles lie over each pixel
-    gain = dice.uniform(-0.4, 0.4, k, 3, most) + dice.uniform(-0.25, 0.25, k, 1, most)
+    gain = rng.uniform(-0.4, 0.4, k, 3, most) + rng.uniform(-0.25, 0.25, k, 1, most)
     total = (rows[:, None] * gain[..., None]).mT @ columns[:, None]
     return scene.images * (1 + total / covered[:, None].clamp(min=1))
 
 
-def _spans(dice: Dice, length: int, side: int, count: int, most: int) -> Tensor:
+def _spans(rng: RandomSource, length: int, side: int, count: int, most: int) -> Tensor:
     """1 where a span of 3.5 to 16 % of the side covers a row or column, (count, most, length)."""
-    start = dice.uniform(-0.05, 1, count, most, 1) * length
-    extent = dice.uniform(0.035, 0.16, count, most, 1) * side
-    place = torch.arange(length, device=dice.device)
+    start = rng.uniform(-0.05, 1, count, most, 1) * length
+    extent = rng.uniform(0.035, 0.16, count, most, 1) * side
+    place = torch.arange(length, device=rng.device)
     return ((place >= start) & (place < start + extent)).float()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.defects.dice import Dice, per_picture
+from training.defects.random_source import RandomSource, per_picture
 
 # places are chosen among 16 x 16 cells; a pixel this far from the background's colour belongs to the part
 CELLS = 16
@@ -31,7 +31,7 @@ class Bank:
 
 
 @dataclass(frozen=True)
-class Survey:
+class ImageStatistics:
     """What is where, per picture: background colour (k, 3, 1, 1), and per cell (k, 1, c, c) the foreground's share,
     the standard deviation and the mean of brightness."""
 
@@ -40,8 +40,8 @@ class Survey:
     contrast: Tensor
     brightness: Tensor
 
-    def take(self, members: Tensor) -> Survey:
-        return Survey(*(values.index_select(0, members) for values in vars(self).values()))
+    def take(self, members: Tensor) -> ImageStatistics:
+        return ImageStatistics(*(values.index_select(0, members) for values in vars(self).values()))
 
 
 @dataclass
@@ -49,13 +49,13 @@ class Batch:
     """The whole batch with everything that operators may draw from."""
 
     images: Tensor
-    dice: Dice
+    rng: RandomSource
     roi: Tensor | None
     textures: Tensor | None
     bank: Bank | None
 
     @cached_property
-    def survey(self) -> Survey:
+    def image_statistics(self) -> ImageStatistics:
         border = border_samples(self.images)  # (k, 3, 4, samples)
         background = border.flatten(2).median(2).values[:, :, None, None]
         # every second pixel of every second row says as much about cells
@@ -65,7 +65,7 @@ class Batch:
         features = torch.cat([luma, luma * luma, _foreground(some, background)], 1)
         cells = cell_means(features, min(CELLS, *some.shape[2:]))
         mean, square, cover = cells[:, :1], cells[:, 1:2], cells[:, 2:]
-        return Survey(background, cover, (square - mean * mean).clamp(min=0).sqrt(), mean)
+        return ImageStatistics(background, cover, (square - mean * mean).clamp(min=0).sqrt(), mean)
 
     @cached_property
     def grey(self) -> Tensor | None:
@@ -114,17 +114,17 @@ class Scene:
         return self.batch.images.index_select(0, self.members)
 
     @cached_property
-    def survey(self) -> Survey:
-        return self.batch.survey.take(self.members)
+    def image_statistics(self) -> ImageStatistics:
+        return self.batch.image_statistics.take(self.members)
 
     @cached_property
     def foreground(self) -> Tensor:
         """(k, 1, h, w), 1 where the picture is unlike its border."""
-        return _foreground(self.images, self.survey.background)
+        return _foreground(self.images, self.image_statistics.background)
 
     @property
-    def dice(self) -> Dice:
-        return self.batch.dice
+    def rng(self) -> RandomSource:
+        return self.batch.rng
 
     @property
     def count(self) -> int:
@@ -144,22 +144,22 @@ class Scene:
     def partners(self) -> Tensor:
         """Another picture of the batch for each, (k, 3, h, w); the same one only where there is no other."""
         others = self.batch.images.shape[0]
-        step = self.dice.integers(1, max(1, others - 1), self.count)
+        step = self.rng.integers(1, max(1, others - 1), self.count)
         return self.batch.images.index_select(0, (self.members + step) % others)
 
     def anywhere(self) -> Tensor:
         """(k, 2) places (y, x) in pixels, uniform over the region of interest."""
         if self.batch.inside is None:
-            return self.dice.uniform(0, 1, self.count, 2) * torch.tensor(self.size, device=self.dice.device)
+            return self.rng.uniform(0, 1, self.count, 2) * torch.tensor(self.size, device=self.rng.device)
         return self._places(self.batch.inside, 1)[:, 0]
 
     def on_part(self) -> Tensor:
         """Places mostly on the foreground; anywhere where there is none."""
-        return self._places(self.survey.cover.square() + 0.003, 1)[:, 0]
+        return self._places(self.image_statistics.cover.square() + 0.003, 1)[:, 0]
 
     def on_rim(self) -> Tensor:
         """Places where foreground and background meet."""
-        cover = self.survey.cover
+        cover = self.image_statistics.cover
         return self._places(cover * (1 - cover) + 1e-3, 1)[:, 0]
 
     def on_structure(self) -> Tensor:
@@ -168,7 +168,7 @@ class Scene:
 
     def many_on_structure(self, number: int) -> Tensor:
         """(k, number, 2) such places."""
-        return self._places(self.survey.contrast.pow(1.5).clamp(min=1e-4), number)
+        return self._places(self.image_statistics.contrast.pow(1.5).clamp(min=1e-4), number)
 
     def _places(self, weight: Tensor, number: int) -> Tensor:
         """(k, number, 2): cells drawn by weight (k or 1, 1, c, c), and a uniform place inside each."""
@@ -176,10 +176,10 @@ class Scene:
             weight = weight * self.batch.inside + 1e-9
         cells = weight.shape[-1]
         below = weight.flatten(1).expand(self.count, -1).cumsum(1)
-        drawn = self.dice.uniform(0, 1, self.count, number) * below[:, -1:]
+        drawn = self.rng.uniform(0, 1, self.count, number) * below[:, -1:]
         cell = torch.searchsorted(below, drawn).clamp_(max=cells * cells - 1)
-        place = torch.stack([cell // cells, cell % cells], 2) + self.dice.uniform(0, 1, self.count, number, 2)
-        return place * torch.tensor([side / cells for side in self.size], device=self.dice.device)
+        place = torch.stack([cell // cells, cell % cells], 2) + self.rng.uniform(0, 1, self.count, number, 2)
+        return place * torch.tensor([side / cells for side in self.size], device=self.rng.device)
 
     def at(self, cells: Tensor, places: Tensor) -> Tensor:
         """The value of a map of cells (k, c, g, g) at places (k, 2): (k, c, 1, 1)."""
@@ -206,7 +206,7 @@ def mix(choices: Sequence[tuple[float, Draw]]) -> Draw:
 
     def draw(scene: Scene) -> Tensor:
         drawn: Tensor | None = None
-        for position, members in grouped(scene.dice.choose(scene.count, [weight for weight, _ in choices])).items():
+        for position, members in grouped(scene.rng.choose(scene.count, [weight for weight, _ in choices])).items():
             if len(members) == scene.count:
                 return choices[position][1](scene)
             part = choices[position][1](scene.take(members))

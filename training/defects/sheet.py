@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from edge.datatypes import U8
+from edge.core.datatypes import U8
 from training.defects.generator import Drawn
 
 _CAPTION_PX, _GAP_PX = 18, 6

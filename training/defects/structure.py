@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.defects.dice import per_picture
 from training.defects.noise import grain
+from training.defects.random_source import per_picture
 from training.defects.scene import Scene, box_blur, cell_means, shifted
 from training.defects.surface import blob
 
@@ -22,7 +22,7 @@ _BOXES, _BOX_CELLS = 40, 32
 
 def _extreme(scene: Scene, reach: float) -> Tensor:
     """Each pixel the brightest, or for half the pictures the darkest, of its neighbourhood of `reach` sides."""
-    sign = per_picture(scene.dice.sign(scene.count))
+    sign = per_picture(scene.rng.sign(scene.count))
     coarse = max(1, min(4, scene.side // 24))
     width = max(1, round(reach * scene.side / coarse)) * 2 + 1
     # rows, then columns, on a coarse grid: a plain maximum filter this wide costs more than the rest together
@@ -48,18 +48,18 @@ def spot(scene: Scene) -> Tensor:
     """An island where there is none, as bright as its surround is dark: spilled copper, holes, splashes."""
     places = scene.anywhere()
     alpha = blob(scene, places, 0.015, 0.07, (0.1, 0.3))
-    return torch.lerp(scene.images, 1 - scene.at(scene.survey.brightness, places), alpha)
+    return torch.lerp(scene.images, 1 - scene.at(scene.image_statistics.brightness, places), alpha)
 
 
 def bridge(scene: Scene) -> Tensor:
     """A bar that joins what is apart, or cuts what belongs together: shorts and opens, necks, splits."""
-    dice, k = scene.dice, scene.count
-    half_width = dice.log_uniform(0.03, 0.11, k) * scene.side
-    half_height = dice.uniform(0.008, 0.025, k) * scene.side
+    rng, k = scene.rng, scene.count
+    half_width = rng.log_uniform(0.03, 0.11, k) * scene.side
+    half_height = rng.uniform(0.008, 0.025, k) * scene.side
     # along rows, columns or diagonals, as structure mostly runs, give or take a little
-    angle = dice.integers(0, 3, k) * (math.pi / 4) + dice.uniform(-0.2, 0.2, k)
+    angle = rng.integers(0, 3, k) * (math.pi / 4) + rng.uniform(-0.2, 0.2, k)
     u, v = scene.frame(scene.on_structure(), angle, half_height, half_width)
-    flare = (u * u) * per_picture(dice.uniform(-0.2, 0.4, k))
+    flare = (u * u) * per_picture(rng.uniform(-0.2, 0.4, k))
     alpha = (1 + flare - v.abs()).mul_(3).clamp_(0, 1) * (6 - 6 * u.abs()).clamp_(0, 1)
     return torch.lerp(scene.images, _extreme(scene, 0.1), alpha)
 
@@ -78,20 +78,20 @@ class _Boxes:
 
 def _find_components(scene: Scene) -> _Boxes:
     """Of random boxes the ones that differ most from their surround while that is even."""
-    dice, k = scene.dice, scene.count
+    rng, k = scene.rng, scene.count
     cells = min(_BOX_CELLS, scene.side)
     small = cell_means(scene.images, cells)
     values = torch.cat([small, (small * small).mean(1, keepdim=True)], 1)  # (k, 4, c, c)
     middle = scene.many_on_structure(_BOXES)
     scale = torch.tensor(scene.size, device=middle.device).float()
-    middle, half = middle / scale, dice.log_uniform(0.03, 0.2, k, _BOXES, 2)
+    middle, half = middle / scale, rng.log_uniform(0.03, 0.2, k, _BOXES, 2)
     inner, outer = _means(values, middle, half), _means(values, middle, half + 1.5 / cells)
     ratio = (half.prod(2) / (half + 1.5 / cells).prod(2))[:, None]
     ring = (outer - ratio * inner) / (1 - ratio)  # (k, 4, boxes)
     uneven = _variance(ring)
     differs = _variance(inner) + (inner[:, :3] - ring[:, :3]).square().mean(1)
     cut_off = ((middle - half < 0) | (middle + half > 1)).any(2)
-    merit = (differs + 1e-5).log() - (uneven + 1e-3).log() - 4 * cut_off + dice.uniform(0, 2, k, _BOXES)
+    merit = (differs + 1e-5).log() - (uneven + 1e-3).log() - 4 * cut_off + rng.uniform(0, 2, k, _BOXES)
     best = merit.argmax(1).view(-1, 1, 1)
     centre, size = (t.gather(1, best.expand(-1, 1, 2))[:, 0] for t in (middle, half))
     colour = ring[:, :3].gather(2, best.expand(-1, 3, 1))
@@ -132,7 +132,7 @@ def missing_component(scene: Scene) -> Tensor:
     """A component covered by its surround: a copy of the place beside it, or the colour around it."""
     boxes = _find_components(scene)
     found = boxes.shift.abs().sum(1) > 0
-    plain = grain(scene.dice, scene.count, scene.size, 1).mul_(0.012).add(boxes.colour)
+    plain = grain(scene.rng, scene.count, scene.size, 1).mul_(0.012).add(boxes.colour)
     beside = shifted(scene.images, boxes.shift[:, 0], boxes.shift[:, 1])
     return torch.lerp(
         scene.images, torch.where(per_picture(found), beside, plain), _box_mask(scene, boxes.centre, boxes.half)
@@ -157,15 +157,15 @@ def misplaced_component(scene: Scene) -> Tensor:
 
 def transplant(scene: Scene) -> Tensor:
     """A real defect from the bank, at its own place or moved, with a feathered edge, as bright as its new surround."""
-    bank, dice, k = scene.batch.bank, scene.dice, scene.count
+    bank, rng, k = scene.batch.bank, scene.rng, scene.count
     assert bank is not None, "the generator draws no transplants without a bank"
-    chosen = dice.integers(0, bank.pictures.shape[0] - 1, k)
+    chosen = rng.integers(0, bank.pictures.shape[0] - 1, k)
     picture, mask = bank.pictures.index_select(0, chosen), bank.masks.index_select(0, chosen)
     height, width = scene.size
     total = mask.sum((1, 2, 3)).clamp(min=1)
     y, x = torch.arange(height, device=mask.device), torch.arange(width, device=mask.device)
     middle = torch.stack([(mask.sum(3) * y).sum((1, 2)) / total, (mask.sum(2) * x).sum((1, 2)) / total], 1)
-    move = ((scene.on_part() - middle) * dice.chance(0.5, k)[:, None]).round().long()
+    move = ((scene.on_part() - middle) * rng.chance(0.5, k)[:, None]).round().long()
     picture, mask = (shifted(t, move[:, 0], move[:, 1]) for t in (picture, mask))
     # what was moved out on one side must not come in on the other
     rows = ((y - move[:, :1] >= 0) & (y - move[:, :1] < height)).float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.errors import UsageError
+from edge.core.errors import UsageError
 from training.methods.base import Method
 from training.methods.isstad import Isstad
 from training.methods.kist import Kist

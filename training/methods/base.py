@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from edge.manifest import NormSpec, ScoreSpec
-from training.dataset import Layout as Layout
+from edge.core.manifest import NormSpec, ScoreSpec
+from training.data.dataset import Layout as Layout
 
 OutputName = Literal["recon", "seg_logit", "emb_dist"]
 
@@ -43,7 +43,7 @@ class Stage:
 class Variant:
     """One size of a method: network side in pixels and its stages, for a CPU unless it is `full`.
 
-    bend: how far good parts may be bent, as a share of the side (training/augmentation.py).
+    bend: how far good parts may be bent, as a share of the side (training/data/augmentation.py).
     free_field: side of the field of parts with a free layout, of which training then sees crops of `size`: the network
     costs no more to train, and meets defects at twice the size. 0: the network knows the whole field, and no other.
     """

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from edge.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.augmentation import cropped, mirrored, vary_labelled, with_sensor_noise
-from training.knowledge import RuleBook, load_rules
+from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from training.data.augmentation import cropped, mirrored, vary_labelled, with_sensor_noise
+from training.labelling import RuleBook, load_rules
 from training.losses import error_map, gradient_loss, reconstruction_loss, suppression
 from training.methods.base import (
     Batch,

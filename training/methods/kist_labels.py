@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge.datatypes import F32, U8
+from edge.core.datatypes import F32, U8
+from edge.core.manifest import NormSpec, ResidualSpec, ScoreSpec
 from edge.kernels.cpu import NormalStatistics
 from edge.kernels.statistics import cross_fitted_statistics, normal_statistics, residual_errors
-from edge.manifest import NormSpec, ResidualSpec, ScoreSpec
 from edge.metrics import image_auroc
-from training.knowledge import (
+from training.labelling import (
     RuleBook,
     fit_reference,
     inspected_mask,
@@ -23,7 +23,7 @@ from training.knowledge import (
     pseudo_labels,
     with_weak_parts,
 )
-from training.knowledge.labels import ANOMALOUS, NORMAL
+from training.labelling.pseudo_labels import ANOMALOUS, NORMAL
 from training.methods.base import TrainingData
 from training.selection import run_network
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge.manifest import BlendSpec, ImageScoreSpec, ScoreSpec, SmoothSpec
-from training.augmentation import with_sensor_noise
-from training.defects.components import Anatomy, anatomy_of
+from edge.core.manifest import BlendSpec, ImageScoreSpec, ScoreSpec, SmoothSpec
+from training.data.augmentation import with_sensor_noise
 from training.defects.logical import LogicalDefects
+from training.defects.logical_components import Anatomy, anatomy_of
 from training.losses import focal_loss, luma, ssim_map
 from training.methods.base import (
     Batch,

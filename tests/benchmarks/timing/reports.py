@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.timing.cadence import BACK_TO_BACK
-from benchmarks.timing.interleaved import JUDGED, Stopwatch
-from benchmarks.timing.report import latency_report
-from benchmarks.timing.run import Measured, Plan
-from benchmarks.timing.source import Moments
-from benchmarks.timing.usage import ProcessUsage
-from edge.config import Settings
-from edge.counters import RunCounters
+from benchmarks.timing.measure.cadence import BACK_TO_BACK
+from benchmarks.timing.measure.interleaved import JUDGED, Stopwatch
+from benchmarks.timing.measure.run import Measured, Plan
+from benchmarks.timing.measure.source import Moments
+from benchmarks.timing.measure.usage import ProcessUsage
+from benchmarks.timing.report.report import latency_report
+from edge.core.config import Settings
+from edge.core.counters import RunCounters
 
 STATE = {"clocks_mhz": [2000], "temperatures_c": {}, "load_average": [0.1], "gpus": [], "gpu_clock_mhz": None}
 FACTS = {

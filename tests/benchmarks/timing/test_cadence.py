@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.timing.cadence import (
+from benchmarks.timing.measure.cadence import (
     LONGEST_GAP_S,
     Cadence,
     ClosedTrigger,
@@ -13,10 +13,10 @@ from benchmarks.timing.cadence import (
     cadence_from_records,
     cadence_from_text,
 )
-from edge.datatypes import Decision
-from edge.errors import RecordError, UsageError
-from edge.records import DATABASE_NAME
-from tests.records_fakes import look, recorder
+from edge.core.datatypes import Decision
+from edge.core.errors import RecordError, UsageError
+from edge.records.store import DATABASE_NAME
+from tests.edge.records.records_fakes import look, recorder
 
 
 def recorded_run(directory, *looks):

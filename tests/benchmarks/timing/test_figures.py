@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.timing.figures import block_bootstrap, deadline_misses, histogram, percentiles, slope
+from benchmarks.timing.report.figures import block_bootstrap, deadline_misses, histogram, percentiles, slope
 
 
 def test_percentiles_are_those_of_all_values():

@@ -1,6 +1,6 @@
 """What a machine tells of itself, read from a file system that a test made."""
 
-from benchmarks.timing.machine import machine_facts, machine_state
+from benchmarks.timing.measure.machine import machine_facts, machine_state
 
 
 def written(root, files):

@@ -3,16 +3,14 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.timing.page import curves_picture, report_page
-from benchmarks.timing.svg import Chart, Scale
+from benchmarks.timing.report.page import curves_picture, report_page
+from benchmarks.timing.report.svg import Chart, Scale
 from tests.benchmarks.timing.reports import noisy, report
-
-ROOT = Path(__file__).parents[3]
+from tests.paths import ROOT
 
 
 def test_the_page_shows_stages_distribution_and_outliers_and_needs_nothing_else():
@@ -73,8 +71,8 @@ def test_measuring_and_showing_need_neither_torch_nor_a_plotting_library():
     code = (
         "import sys\n"
         "for name in ('torch', 'matplotlib', 'onnx', 'openvino', 'onnxruntime'): sys.modules[name] = None\n"
-        "import benchmarks.timing.run, benchmarks.timing.report, benchmarks.timing.page, benchmarks.timing.table\n"
-        "import benchmarks.timing.curves, benchmarks.timing.throughput, benchmarks.timing.regression\n"
+        "from benchmarks.timing.measure import curves, run, throughput\n"
+        "from benchmarks.timing.report import page, regression, report, table\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr

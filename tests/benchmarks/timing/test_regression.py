@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.timing.regression import compare_reports, explanation
-from edge.errors import UsageError
+from benchmarks.timing.report.regression import compare_reports, explanation
+from edge.core.errors import UsageError
 from tests.benchmarks.timing.reports import noisy, report
 
 

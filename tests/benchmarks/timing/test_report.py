@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.timing.interleaved import LATE, UNFIT
-from benchmarks.timing.report import MOST_SAMPLES, latency_report
-from edge.errors import UsageError
+from benchmarks.timing.measure.interleaved import LATE, UNFIT
+from benchmarks.timing.report.report import MOST_SAMPLES, latency_report
+from edge.core.errors import UsageError
 from tests.benchmarks.timing.reports import measured, stopwatch
 
 

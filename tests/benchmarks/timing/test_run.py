@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.timing.cadence import BACK_TO_BACK, cadence_from_text
-from benchmarks.timing.report import latency_report
-from benchmarks.timing.run import Plan, measure
-from edge.config import FreshnessSettings, InspectionSettings, Settings
+from benchmarks.timing.measure.cadence import BACK_TO_BACK, cadence_from_text
+from benchmarks.timing.measure.run import Plan, measure
+from benchmarks.timing.report.report import latency_report
+from edge.core.config import FreshnessSettings, InspectionSettings, Settings
 from tests.fakes import BrightnessBackend, BrokenBackend, ScriptedSource, frame, inspector, picture
 
 # generous limits: a busy machine must not turn a slow frame into an INVALID one

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.timing.throughput import measure_throughput
-from edge.config import Settings
+from benchmarks.timing.measure.throughput import measure_throughput
+from edge.core.config import Settings
 from tests.fakes import BrightnessBackend, inspector, picture
 
 

@@ -1,0 +1,247 @@
+"""Everything about the GPU on this machine, in one go: `make gpu-check`, or `python -m benchmarks.gpu.gpu_check`.
+
+Builds the kernels, runs the GPU tests and compute-sanitizer where it is installed, measures kernels, engines of every
+product and precision and stand-ins, and writes benchmarks/results/<gpu>/<date>.json with a summary beside it. Each step
+is a process of its own: one that fails, or breaks the device, is written down with its words, and the next one runs.
+Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.stub_networks import STAND_INS
+from benchmarks.results_file import RESULTS, ROOT, write_result
+from edge.backends.gpu.cuda_device import CudaDevice, read_cuda_device
+from edge.backends.gpu.cuda_session import open_pycuda
+from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS
+from edge.core.errors import EdgeInspectError
+from edge.core.files.atomic_file import write_atomic
+from edge.samples import sample_bundle, sample_data
+
+SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
+PRECISIONS = ("int8", "fp16", "fp32")
+FRAMES, LONG_RUN = 2000, 100_000
+_STEP_TIMEOUT_S = 3600
+_KEPT_WORDS = 4000
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command; its standard output is JSON where `figures`."""
+
+    name: str
+    command: tuple[str, ...]
+    figures: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a step: skipped says why it did not run; words are the end of what it printed."""
+
+    step: str
+    command: str
+    seconds: float
+    exit_code: int | None
+    words: str
+    values: dict[str, Any] | None = None
+    skipped: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.skipped is None and self.exit_code != 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"failed": self.failed, **vars(self)}
+
+
+def planned(
+    device: CudaDevice, work: Path, frames: int, long_run: int, pytest: bool, sanitizer: str | None
+) -> list[Step | Outcome]:
+    """The steps of this machine, in order; an outcome where it is known already."""
+    python, engines = sys.executable, str(work / "engines")
+    steps: list[Step | Outcome] = [Step("build the kernels", (python, "-m", "edge.kernels.cuda.build"))]
+    tests = (python, "-m", "pytest", "-q", "-m", "gpu", "tests")
+    if pytest:
+        steps.append(Step("GPU tests", tests))
+    else:
+        steps.append(_skipped("GPU tests", "pytest or the tests are not here"))
+    line = (python, "-m", "benchmarks.gpu.gpu_line", "--engines", engines, "--network")
+    for tool in SANITIZERS:
+        if sanitizer is None:
+            steps.append(_skipped(f"compute-sanitizer {tool}", "compute-sanitizer is not installed"))
+        else:
+            checked = (sanitizer, "--tool", tool, "--error-exitcode", "9", *line, "copy", "--frames", "20")
+            steps.append(Step(f"compute-sanitizer {tool}", checked))
+    steps.append(Step("kernels", (python, "-m", "benchmarks.gpu.kernels"), figures=True))
+    for stand_in in STAND_INS:
+        steps.append(Step(f"line with {stand_in}", (*line, stand_in, "--frames", str(frames)), figures=True))
+    for product in PRODUCTS:
+        for variant, targets in _targets(product, device).items():
+            for precision in PRECISIONS:
+                command = (*line, f"{product}-{precision}", "--frames", str(frames), *targets)
+                steps.append(Step(f"line with {product} {precision}{variant}", command, figures=True))
+            place = work / f"bundle-{len(steps)}"
+            steps.append(Step(f"gate on {product}{variant}", _gate(product, targets, place)))
+    steps.append(Step("long run", (*line, "copy", "--frames", str(long_run)), figures=True))
+    return steps
+
+
+def _targets(product: str, device: CudaDevice) -> dict[str, tuple[str, ...]]:
+    """What engines to try, by words for the step's name. Where RTX does not list the GPU, each way is tried."""
+    capability = int(device.compute_capability.replace(".", ""))
+    if product != "tensorrt-rtx" or capability in RTX_TARGETS:
+        return {"": ()}
+    tried = {f", built for {each // 10}.{each % 10}": ("--compute-capability", str(each)) for each in (80, capability)}
+    return {", built for the default list": (), **tried}
+
+
+def _gate(product: str, targets: tuple[str, ...], place: Path) -> tuple[str, ...]:
+    """Calibrate a copy of the shipped bundle on the engine, down the ladder, with the gate between."""
+    bundle = shutil.copytree(sample_bundle(), place)
+    parts = ("--bundle", str(bundle), "--data", str(sample_data()))
+    return (sys.executable, "-m", "edge", "calibrate", *parts, "--backend", product, *targets)
+
+
+def _skipped(step: str, why: str) -> Outcome:
+    return Outcome(step, "", 0.0, None, "", skipped=why)
+
+
+def run_step(step: Step) -> Outcome:
+    """Run it, whatever comes of it."""
+    started = time.perf_counter()
+    try:
+        done = subprocess.run(
+            step.command, capture_output=True, text=True, timeout=_STEP_TIMEOUT_S, cwd=ROOT, env=_offline()
+        )
+        code, output, errors = done.returncode, done.stdout, done.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        code, output, errors = -1, "", str(error)
+    values = None
+    if step.figures and code == 0:
+        try:
+            values = json.loads(output)
+        except ValueError:
+            code, errors = -1, f"{errors}\nits figures are not JSON"
+    words = errors if step.figures else f"{output}\n{errors}"
+    seconds = round(time.perf_counter() - started, 1)
+    command = " ".join(step.command).replace(sys.executable, "python")
+    return Outcome(step.name, command, seconds, code, words.strip()[-_KEPT_WORDS:], values)
+
+
+def _offline() -> dict[str, str]:
+    return {**os.environ, "PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def summary(device: CudaDevice, outcomes: Sequence[Outcome]) -> str:
+    """For a person, failures included; Markdown."""
+    lines = [
+        f"# {device.name}",
+        "",
+        f"Compute capability {device.compute_capability}, driver {device.driver}, CUDA {device.cuda}.",
+        "",
+        "| step | outcome | seconds |",
+        "|---|---|---|",
+    ]
+    for outcome in outcomes:
+        state = f"skipped: {outcome.skipped}" if outcome.skipped else "FAILED" if outcome.failed else "passed"
+        lines.append(f"| {outcome.step} | {state} | {outcome.seconds:.0f} |")
+    for outcome in outcomes:
+        if outcome.values is not None:
+            lines += ["", f"## {outcome.step}", "", *_figures(outcome.values)]
+    failures = [outcome for outcome in outcomes if outcome.failed]
+    for outcome in failures:
+        lines += ["", f"## FAILED: {outcome.step}", "", f"`{outcome.command}` ended with {outcome.exit_code}:", ""]
+        lines += ["```", outcome.words, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _figures(values: dict[str, Any]) -> list[str]:
+    """The figures that the aims are about, a line each."""
+    lines = []
+    for name, row in values.get("maps", {}).items():
+        eager, compiled = (row.get(f"{way}_ms") for way in ("eager", "compiled"))
+        lines.append(
+            f"* residual and reduction `{name}`: {row['kernels_ms']} ms, {row['share_of_copy']:.0%} of the copy's rate"
+            + (f", {eager / row['kernels_ms']:.1f} times as fast as torch" if eager else "")
+            + (f", {compiled / row['kernels_ms']:.1f} times as torch.compile" if compiled else "")
+            + (f"; maps differ by {row['map_difference']:.2g}" if "map_difference" in row else "")
+        )
+    for name, spent in values.get("frame_in_graph_us", {}).items():
+        lines.append(f"* kernels of one frame inside the graph, `{name}`: {spent} µs")
+    if "verdict_ms" in values:
+        verdict, bare = values["verdict_ms"], values["bare_network_ms"]
+        lines.append(
+            f"* frame to verdict: p50 {verdict['p50']} ms, p99 {verdict['p99']} ms; network alone {bare['p50']} ms"
+        )
+        without = values["without_graph"]["verdict_ms"]
+        lines.append(f"* without the CUDA graph: p50 {without['p50']} ms, p99 {without['p99']} ms")
+        lines.append(f"* overhead over the network alone: {values['overhead_over_bare_us']} µs")
+        lines.append(f"* nodes of the CUDA graph: {values['graph_nodes'] or 'no graph'}")
+        memory = values["memory"]
+        lines.append(f"* device memory lost over {memory['frames']} frames: {memory['lost_bytes']} bytes")
+    if "against_processor" in values:
+        found = values["against_processor"]
+        lines.append(
+            f"* against the processor: {found['other_decisions']} of {found['pictures']} decide otherwise, scores "
+            f"differ by {found['largest_score_difference_in_thresholds']:.2%} of the threshold at most"
+        )
+    return lines
+
+
+def gpu_slug(device: CudaDevice) -> str:
+    """The folder of a GPU's results: "NVIDIA H200" → nvidia-h200."""
+    return re.sub(r"[^a-z0-9]+", "-", device.name.lower()).strip("-")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: every step that could run passed; 1: some failed; 2: this machine has no CUDA, and nothing was run."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.gpu_check", description=__doc__)
+    parser.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each line (default: {FRAMES})")
+    parser.add_argument("--long-run", type=int, default=LONG_RUN, help=f"frames of the long run (default: {LONG_RUN})")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
+    options = parser.parse_args(given)
+    try:
+        device = read_cuda_device()
+        open_pycuda()
+    except EdgeInspectError as error:
+        print(f"gpu-check: nothing was run, this machine cannot run CUDA: {error}", file=sys.stderr)
+        return 2
+    sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
+    have_tests = (ROOT / "tests" / "gpu").is_dir() and shutil.which(
+        "pytest", path=str(Path(sys.executable).parent)
+    ) is not None
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+        steps = planned(device, Path(folder), options.frames, options.long_run, have_tests, sanitizer)
+        for number, step in enumerate(steps, start=1):
+            outcome = run_step(step) if isinstance(step, Step) else step
+            outcomes.append(outcome)
+            state = "skipped" if outcome.skipped else "FAILED" if outcome.failed else "passed"
+            print(f"[{number}/{len(steps)}] {outcome.step}: {state}, {outcome.seconds} s", file=sys.stderr, flush=True)
+    target = options.results / gpu_slug(device) / f"{datetime.now(timezone.utc):%Y-%m-%d}.json"
+    values = {"gpu": vars(device), "steps": [outcome.as_dict() for outcome in outcomes]}
+    write_result(target, " ".join(["python -m benchmarks.gpu.gpu_check", *given]), values)
+    text = summary(device, outcomes)
+    write_atomic(target.with_suffix(".md"), text.encode())
+    print(text)
+    print(f"written: {target}", file=sys.stderr)
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

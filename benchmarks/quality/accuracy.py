@@ -1,0 +1,159 @@
+"""How well a bundle separates good from bad parts of an MVTec-style folder, through the backend that will run.
+
+Nothing is chosen here: threshold and score path come with the bundle. Definitions: docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality.labelled import SeenPictures
+from benchmarks.quality.predictions import Observation, Progress, Reading, figures_of_merit, observe
+from edge.backends.base import Backend
+from edge.bundles.bundle import ModelBundle
+from edge.capture.images.image_reader import PLAIN, ImageReader
+from edge.core.datatypes import U8
+from edge.core.errors import PartNotFound
+from edge.core.latency import StageClock
+from edge.preprocessing.regions import HIGHEST_SCORE, values_in_view
+
+# what a comparison of precisions subtracts
+COMPARED = (
+    "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05",
+    "fpr_at_95", "fpr_at_99", "recall_at_fpr_05", "recall", "false_reject_rate",
+)  # fmt: skip
+
+
+def evaluate(
+    bundle: ModelBundle,
+    backend: Backend,
+    data: Path,
+    *,
+    threshold: float,
+    budget: float,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Metrics as a JSON-able dict; the pixel metrics are None where a defective picture lacks its mask."""
+    observed = observe_bundle(bundle, backend, data, progress)
+    return bundle_figures(bundle, backend, observed, threshold, budget)
+
+
+def reading_of(bundle: ModelBundle, backend: Backend, image: U8) -> Reading:
+    """Score and map as they lie over the view; a part that is not found is never passed: it has the highest score."""
+    view = bundle.preprocess.field_of_view(*image.shape[:2])
+    assert view is not None, "pictures are checked before"
+    try:
+        anomaly_map = backend.score(image, StageClock(0))
+    except PartNotFound:
+        side = bundle.manifest.map_side
+        return Reading(HIGHEST_SCORE, np.zeros((side, side), np.float32))
+    return Reading(anomaly_map.score, values_in_view(anomaly_map, view))
+
+
+def observe_bundle(
+    bundle: ModelBundle,
+    backend: Backend,
+    data: Path,
+    progress: Progress = lambda done, total: None,
+    seen: SeenPictures | None = None,
+    reader: ImageReader = PLAIN,
+) -> Observation:
+    """What the backend says about test pictures; seen: what must not be counted, None for what the bundle has seen."""
+
+    def detector(image: U8, _: U8 | None) -> Reading:
+        return reading_of(bundle, backend, image)
+
+    return observe(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress, reader)
+
+
+def bundle_figures(
+    bundle: ModelBundle, backend: Backend, observed: Observation, threshold: float, budget: float
+) -> dict[str, Any]:
+    """The figures of merit, with what was measured and how its weights and score path were chosen."""
+    return {
+        **figures_of_merit(observed, threshold, budget),
+        "selection": bundle.manifest.training.selection,
+        "backend": backend.name,
+        "engine_sha256": backend.engine_sha256,
+        "bundle_sha256": bundle.sha256,
+    }
+
+
+def precision_differences(int8: dict[str, Any], fp32: dict[str, Any]) -> dict[str, float | None]:
+    """INT8 minus FP32, figure by figure; None where a figure does not exist."""
+    return {name: None if int8[name] is None else int8[name] - fp32[name] for name in COMPARED}
+
+
+def map_agreement(one: Observation, other: Observation) -> dict[str, float | None]:
+    """How alike two observations of the same pictures are: correlation over all map pixels, and largest differences.
+
+    The correlation is None where one of the maps is the same everywhere.
+    """
+    pairs = [(a, b) for a, b in zip(one.maps, other.maps, strict=True) if a is not None and b is not None]
+    sums = np.zeros(5)
+    largest = 0.0
+    for a, b in pairs:
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        sums += [x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()]
+        largest = max(largest, float(np.abs(x - y).max()))
+    count = sum(a.size for a, _ in pairs)
+    mean_x, mean_y, square_x, square_y, product = sums / count
+    spread = (square_x - mean_x**2) * (square_y - mean_y**2)
+    return {
+        "map_pearson": float((product - mean_x * mean_y) / np.sqrt(spread)) if spread > 0 else None,
+        "map_max_abs_difference": largest,
+        "score_max_abs_difference": float(np.abs(one.scores - other.scores).max()),
+    }
+
+
+def metrics_text(metrics: dict[str, Any]) -> str:
+    """The metrics for a person."""
+    low, high = metrics["false_reject_interval_95"]
+    auroc_low, auroc_high = metrics["image_auroc_interval_95"]
+    left_out = f", {metrics['n_left_out']} left out because training saw them" if metrics["n_left_out"] else ""
+    left_out += f", {metrics['n_invalid']} left out because the line would not judge them" * bool(metrics["n_invalid"])
+    lines = [
+        f"{metrics['data']}: {metrics['n_good']} good, {metrics['n_defective']} defective parts{left_out}; "
+        f"{metrics['precision']} on {metrics['backend']}",
+        f"image AUROC {metrics['image_auroc']:.4f} (95 % interval {auroc_low:.3f} to {auroc_high:.3f}), "
+        f"AP {metrics['image_ap']:.4f}",
+    ]
+    if metrics["pixel_auroc"] is not None:
+        lines.append(
+            f"pixel AUROC {metrics['pixel_auroc']:.4f}, AP {metrics['pixel_ap']:.4f}; "
+            f"AUPRO at 0.3 {metrics['aupro_30']:.4f}, at 0.05 {metrics['aupro_05']:.4f}"
+        )
+    if metrics["au_spro"] is not None:
+        lines.append(f"AU-sPRO at 0.05 {metrics['au_spro']['0.05']:.4f}, at 0.3 {metrics['au_spro']['0.3']:.4f}")
+    lines += [
+        f"false rejects to find 95 % of defects: {metrics['fpr_at_95']:.1%}; 99 %: {metrics['fpr_at_99']:.1%}",
+        f"at the bundle's threshold {metrics['threshold']:.4f}: {metrics['recall']:.1%} of defects found, "
+        f"{metrics['false_reject_rate']:.1%} of good parts rejected (95 % interval {low:.1%} to {high:.1%}, "
+        f"budget {metrics['false_reject_budget']:.1%})",
+        "found by kind: " + ", ".join(f"{k} {v['found']}/{v['of']}" for k, v in metrics["recall_by_kind"].items()),
+        "image AUROC by kind: " + ", ".join(f"{k} {v:.3f}" for k, v in metrics["image_auroc_by_kind"].items()),
+    ]
+    for name, words in (("seen", "kinds with labelled examples in training"), ("unseen", "kinds without")):
+        if metrics[f"image_auroc_{name}_kinds"] is not None:
+            lines.append(f"image AUROC of {words}: {metrics[f'image_auroc_{name}_kinds']:.4f}")
+    lines.append(f"chosen without test pictures: {metrics['selection']}")
+    return "\n".join(lines)
+
+
+def differences_text(compared: dict[str, Any]) -> str:
+    """Both precisions side by side, for a person."""
+    lines = [f"{'INT8':>31} {'FP32':>9} {'INT8-FP32':>10}"]
+    for name, difference in compared["int8_minus_fp32"].items():
+        if difference is not None:
+            int8, fp32 = compared["int8"][name], compared["fp32"][name]
+            lines.append(f"{name:<21} {int8:>9.4f} {fp32:>9.4f} {difference:>+10.4f}")
+    agreement = compared["agreement"]
+    pearson = agreement["map_pearson"]
+    lines.append(
+        f"maps: correlation {'–' if pearson is None else f'{pearson:.5f}'}, largest difference "
+        f"{agreement['map_max_abs_difference']:.4f}; scores: {agreement['score_max_abs_difference']:.4f}"
+    )
+    return "\n".join(lines)

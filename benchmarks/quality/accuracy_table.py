@@ -1,0 +1,138 @@
+"""Accuracy of bundles in both precisions, written as a result file: `python -m benchmarks.quality.accuracy_table`.
+
+    python -m benchmarks.quality.accuracy_table --name aws_aliens --data DIR --bundle B [B …]
+
+Several bundles are seeds of one training; mean and standard deviation over them stand beside each seed's own figures.
+With --add, seeds of an earlier result of the same model stay, but for those that are measured anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.accuracy import evaluate
+from benchmarks.results_file import commit, result_path, write_result
+from edge.backends import open_backend
+from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.core.errors import EdgeInspectError, UsageError
+
+METRICS = (
+    "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "fpr_at_95", "fpr_at_99", "recall",
+    "false_reject_rate",
+)  # fmt: skip
+PRECISIONS = ("fp32", "int8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate and write; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.accuracy_table", description=__doc__)
+    parser.add_argument("--name", required=True, help="data set, names the result file")
+    parser.add_argument("--data", type=Path, required=True, help="folder in MVTec layout")
+    parser.add_argument("--bundle", type=Path, nargs="+", required=True, help="one bundle per seed")
+    parser.add_argument("--add", action="store_true", help="to the seeds that the result file has")
+    parser.add_argument("--backend", default="openvino", choices=("openvino", "onnxruntime"))
+    parser.add_argument("--out", type=Path, help="result file (default: the results folder of this device)")
+    options = parser.parse_args(arguments)
+    try:
+        return _measure(options)
+    except EdgeInspectError as error:
+        print(f"benchmarks.quality.accuracy_table: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _measure(options: argparse.Namespace) -> int:
+    bundles = [load_bundle(path) for path in options.bundle]
+    values = accuracy_values(options.name, options.data, bundles, options.backend)
+    out = options.out or result_path("-".join(["accuracy", options.name, *values["model"].split()]))
+    if options.add and out.is_file():
+        values = with_earlier_seeds(values, json.loads(out.read_text()))
+    names = " ".join(path.name for path in options.bundle)
+    command = (
+        f"python -m benchmarks.quality.accuracy_table --name {options.name} --data {options.data.name} --bundle {names}"
+    )
+    command += " --add" if options.add else ""
+    write_result(out, command, values)
+    print(table(values))
+    return 0
+
+
+def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: str) -> dict[str, Any]:
+    """What the result file holds below its head."""
+    seeds = []
+    for bundle in bundles:
+        training = bundle.manifest.training
+        entry: dict[str, Any] = {"seed": training.seed, "steps": training.steps, "trained_by": training.software}
+        entry["commit"] = commit()
+        for precision in PRECISIONS:
+            calibration = bundle.calibration(precision)
+            opened = open_backend(bundle, backend, precision)
+            print(f"{name}: {bundle.path.name}, {precision}", file=sys.stderr)
+            entry[precision] = evaluate(
+                bundle, opened, data, threshold=calibration.threshold, budget=calibration.false_reject_budget
+            )
+            opened.close()
+        seeds.append(entry)
+    return {
+        "data_set": name,
+        "model": model_name(bundles[0]),
+        "selection": "nothing was chosen on test pictures; " + bundles[0].manifest.training.selection,
+        "over_seeds": {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS},
+        "seeds": seeds,
+    }
+
+
+def with_earlier_seeds(values: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """`values` joined by the seeds of an earlier result that it does not have; each says its commit.
+
+    Raises UsageError when the earlier result is of another model or data set.
+    """
+    for key in ("data_set", "model"):
+        if earlier[key] != values[key]:
+            raise UsageError(
+                f"the result file is of {key.replace('_', ' ')} {earlier[key]!r}, not {values[key]!r}",
+                fix="leave out --add, or name another file with --out",
+            )
+    measured = {seed["seed"] for seed in values["seeds"]}
+    kept = [{"commit": earlier["commit"], **seed} for seed in earlier["seeds"] if seed["seed"] not in measured]
+    seeds = sorted([*kept, *values["seeds"]], key=lambda seed: int(seed["seed"]))
+    summary = {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS}
+    return {**values, "over_seeds": summary, "seeds": seeds}
+
+
+def model_name(bundle: ModelBundle) -> str:
+    """Method, variant, side of the field, and what was left out of the method: "slsg tiny 128px without-graph"."""
+    manifest = bundle.manifest
+    left_out = [f"without-{name}" for name in manifest.training.ablations]
+    weak = [f"weak-{manifest.training.n_weak}"] if manifest.training.n_weak else []
+    side = f"{manifest.input.size}px"
+    return " ".join([manifest.method, manifest.variant, side, *left_out, *weak])
+
+
+def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of each metric; None where a metric does not exist, 0 for a single seed."""
+    summary: dict[str, Any] = {}
+    for metric in METRICS:
+        values = [result[metric] for result in results if result[metric] is not None]
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        summary[metric] = {"mean": statistics.fmean(values), "std": deviation} if values else None
+    return summary
+
+
+def table(values: dict[str, Any]) -> str:
+    """The metrics of both precisions side by side, in Markdown."""
+    lines = [f"{values['data_set']}, {values['model']}, {len(values['seeds'])} seed(s)", ""]
+    lines += ["| metric | " + " | ".join(PRECISIONS) + " |", "|---|" + "---|" * len(PRECISIONS)]
+    for metric in METRICS:
+        cells = [values["over_seeds"][precision][metric] for precision in PRECISIONS]
+        shown = ["–" if cell is None else f"{cell['mean']:.4f} ± {cell['std']:.4f}" for cell in cells]
+        lines.append(f"| {metric} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""Networks calibrated through the backend that will run, and the one of them that is deployed: the ladder and its gate.
+
+First and later calibrations are this: `train`, `calibrate` and `recalibrate` differ in where the good parts come from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from calibration.adjust import with_value
+from calibration.baseline import Fitting
+from calibration.pipeline.engine_calibration import EngineSession
+from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
+from calibration.pipeline.quantizer import Networks
+from calibration.pipeline.sample_cache import NormalSamples, spread
+from calibration.tradeoff import in_force, tradeoff_lines
+from edge.backends import calibrated_backends
+from edge.backends.base import Backend
+from edge.backends.cpu import Network, open_network
+from edge.bundles.bundle import Calibration, calibration_key, sha256_of
+from edge.bundles.threshold_report import statement
+from edge.core.config import Settings
+from edge.core.datatypes import U8
+from edge.core.errors import UsageError
+from edge.core.manifest import Deployment
+from edge.core.progress import say, working
+from edge.kernels.statistics import MOST_IN_STATISTICS
+from export.gate import GateReport, gate_report
+from export.gate_page import gate_page
+from export.operators import Target
+from export.paired_scores import ScoredModel, replay
+from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, descend
+
+TARGET: Target = "cpu"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a threshold is for. budget, review: shares of good parts; ng: known defective ones, to show recall.
+
+    kept: a threshold that a person set, which stays; None: thresholds are fitted for the budget.
+    """
+
+    budget: float
+    review: float | None
+    ng: Path | None
+    kept: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.review is not None and self.review <= self.budget:
+            raise UsageError(
+                f"--review {100 * self.review:g} is not above --false-reject {100 * self.budget:g}: "
+                "the unsure band lies below the threshold, so more good parts are in it or above",
+                fix="give a larger share to --review, for example ten times that of --false-reject",
+            )
+
+
+@dataclass
+class CalibratedNetwork:
+    """One network, calibrated and running; model: its ONNX, None for an engine, which no bundle holds.
+
+    complete: thresholds are of all held-out parts; before, the judge's is of those in the statistics, so that networks
+    are compared by the same parts. fitting: what goes on to the others then; None where they have been judged.
+    """
+
+    precision: str
+    model: bytes | None
+    calibration: Calibration
+    judge: ScoredModel
+    fitting: Fitting | None = None
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What the ladder came to. files: INT8 with its calibration and the reports, for the bundle. made: what runs."""
+
+    deployment: Deployment
+    files: dict[str, tuple[str, bytes]]
+    made: CalibratedNetwork
+    said: tuple[str, ...]
+
+
+class CalibrationSession:
+    """What every network of one bundle is calibrated and compared with; `close` it at the end.
+
+    gate_samples: good and altered parts that the gate replays, at most so many of each.
+    """
+
+    def __init__(
+        self,
+        parts: NormalSamples,
+        backend: str,
+        settings: Settings,
+        goal: Goal,
+        gate_samples: tuple[int, int] = (HELD_OUT, ALTERED),
+    ) -> None:
+        self.parts, self.backend, self.settings, self.goal = parts, backend, settings, goal
+        self._size = gate_samples
+        self._order = spread(parts.held_out, MOST_IN_STATISTICS)
+        self._open: list[Backend] = []
+        self._specimens: GateSamples | None = None
+
+    @property
+    def gate_samples(self) -> GateSamples:
+        if self._specimens is None:
+            with working("drawing defects for the gate"):
+                self._specimens = GateSamples(self.parts, None, *self._size)
+        return self._specimens
+
+    def made(self, precision: str, model: bytes) -> CalibratedNetwork:
+        """Open a network and fit its statistics, and thresholds on the same parts; `complete` judges the others."""
+        bundle, threads = self.parts.bundle, self.settings.inspection.threads
+        with working(f"{precision}: statistics of good parts"):
+            network = open_network(self.backend, model, bundle.manifest, threads)
+            fitting = self._fitting(network)
+            network.close()
+        calibration = self._calibration(fitting, sha256_of(model))
+        (opened,) = calibrated_backends(self.backend, model, bundle.manifest, bundle.preprocess, calibration, threads)
+        return CalibratedNetwork(precision, model, *self._running(opened, calibration, calibration.threshold), fitting)
+
+    def made_engine(self, engines: EngineSession, rung: CandidatePrecision) -> CalibratedNetwork:
+        """Build, calibrate and open an engine; raises EngineError when TensorRT refuses it."""
+        thresholds = []
+
+        def calibrated(network: Network, engine_sha256: str) -> Calibration:
+            fitting = self._fitting(network)
+            thresholds.append(self._calibration(fitting, engine_sha256).threshold)
+            fitting.judge(network, self._later(fitting))
+            return self._calibration(fitting, engine_sha256)
+
+        opened, calibration = engines.calibrated(rung, calibrated)
+        precision = PRECISIONS[rung]
+        return CalibratedNetwork(precision, None, *self._running(opened, calibration, thresholds[-1]))
+
+    def complete(self, made: CalibratedNetwork) -> None:
+        """Thresholds from all held-out parts, told in words; nothing happens where that is done."""
+        if made.complete:
+            return
+        if made.fitting is not None and made.model is not None:
+            with working(f"{made.precision}: threshold of good parts"):
+                network = open_network(
+                    self.backend, made.model, self.parts.bundle.manifest, self.settings.inspection.threads
+                )
+                made.fitting.judge(network, self._later(made.fitting))
+                network.close()
+            fitted = self._calibration(made.fitting, made.calibration.engine_sha256)
+            made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
+        made.judge.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
+        for line in (f"{made.precision} on {made.judge.backend.name}:", *statement(made.calibration)):
+            say(line)
+        if self.goal.ng is not None:
+            for line in tradeoff_lines(made.calibration.scores, made.calibration.ng_scores, in_force(made.calibration)):
+                say(line)
+
+    def _fitting(self, network: Network) -> Fitting:
+        parts = self.parts
+        trained = parts.fields(spread(parts.trained, MOST_IN_STATISTICS))
+        fitting: Fitting = Fitting(network, parts.bundle.manifest, parts.fields(self._order), parts.weight, trained)
+        return fitting
+
+    def _later(self, fitting: Fitting) -> Iterator[U8]:
+        return self.parts.fields(self._order[len(fitting.scores) :])
+
+    def _calibration(self, fitting: Fitting, engine_sha256: str) -> Calibration:
+        goal, preprocess = self.goal, self.parts.bundle.preprocess
+        fitted = fitting.calibration(engine_sha256, preprocess, goal.budget, goal.review, now_utc())
+        if goal.kept is None:
+            return fitted
+        try:
+            kept: Calibration = with_value(fitted, goal.kept)
+        except UsageError as error:
+            raise UsageError(
+                f"the threshold that was set by hand does not fit these parts: {error.message}",
+                fix=f"give --threshold refit: these parts ask for {fitted.threshold:.4f}",
+            ) from error
+        return kept
+
+    def _running(self, opened: Backend, calibration: Calibration, threshold: float) -> tuple[Calibration, ScoredModel]:
+        self._open.append(opened)
+        judge = ScoredModel(opened, threshold)
+        return replace(calibration, ng_scores=ng_scores(opened, self.parts, self.goal.ng)), judge
+
+    def close(self, made: CalibratedNetwork | None = None) -> None:
+        """Everything that was opened, or one of them."""
+        for opened in [made.judge.backend] if made is not None else list(self._open):
+            opened.close()
+            self._open.remove(opened)
+
+
+def deployed(line: CalibrationSession, networks: Networks, reference: CalibratedNetwork) -> Deployed:
+    """Go down the processor's ladder, each rung compared with the FP32 reference.
+
+    What passes is complete, but for the reference: the caller decides whether it is the last word. When no INT8 rung
+    passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
+    """
+
+    def make(rung: CandidatePrecision) -> CalibratedNetwork:
+        assert networks.int8 is not None
+        return line.made("int8", networks.int8 if rung == "int8" else networks.with_floating_ends())
+
+    return _descended(line, reference, TARGET, make)
+
+
+def on_engines(line: CalibrationSession, engines: EngineSession, reference: CalibratedNetwork) -> Deployed:
+    """Go down the ladder of a GPU, each engine compared with FP32 on the processor, FP32 too."""
+    return _descended(line, reference, engines.product, lambda rung: line.made_engine(engines, rung))
+
+
+def _descended(
+    line: CalibrationSession,
+    reference: CalibratedNetwork,
+    target: Target,
+    make: Callable[[CandidatePrecision], CalibratedNetwork],
+) -> Deployed:
+    reports: list[GateReport] = []
+    files: dict[str, tuple[str, bytes]] = {}
+
+    def attempt(rung: CandidatePrecision) -> Attempt[CalibratedNetwork]:
+        if rung == "fp32" and target == TARGET:
+            return Attempt(reference, reference.calibration.engine_sha256, ())
+        made = make(rung)
+        gate_samples = line.gate_samples
+        with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
+            replayed = replay(gate_samples, reference.judge, made.judge)
+        report = gate_report(
+            replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=target,
+            rung=rung, defects=line.gate_samples.defects, created_utc=now_utc(),
+        )  # fmt: skip
+        for text in report.summary():
+            say(text)
+        if report.passed:
+            line.complete(made)
+        else:
+            line.close(made)
+        reports.append(report)
+        if made.model is not None:
+            files[f"model_{made.precision}"] = (f"model_{made.precision}.onnx", made.model)
+        key, suffix = calibration_key(made.precision, target), "" if target == TARGET else f"_{target}"
+        said = json.dumps([entry.as_dict() for entry in reports], indent=1).encode()
+        page = gate_page(report, replayed)
+        files[key] = (f"{key}.npz", made.calibration.to_bytes())
+        files[f"gate_{target}"] = (f"gate{suffix}.json", said)
+        files[f"gate_page_{target}"] = (f"gate{suffix}.html", page)
+        return Attempt(made, made.calibration.engine_sha256, report.exceeded)
+
+    descent = descend(CANDIDATE_PRECISIONS[target], attempt)
+    say(f"deployed on {target}: {descent.rung}")
+    backend = descent.made.judge.backend.name
+    deployment = Deployment(precision=PRECISIONS[descent.rung], backend=backend, tried=descent.tried)
+    return Deployed(deployment, files, descent.made, tuple(text for report in reports for text in report.summary()))
+
+
+def now_utc() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,191 @@
+"""Good parts, and the same with artificial defects, for the commands that quantise and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.pipeline.sample_cache import NormalSamples, require_region, spread
+from calibration.ranges import with_foreign_patches
+from edge.backends.base import Backend
+from edge.bundles.bundle import ModelBundle
+from edge.capture.images.image_reader import ImageReader, required
+from edge.core.datatypes import F32, U8
+from edge.core.errors import PartNotFound, UsageError
+from edge.core.latency import StageClock
+from edge.kernels.cpu import planes_from_field
+from edge.preprocessing.regions import HIGHEST_SCORE
+from export.evaluation_set import EvaluationSet
+from export.paired_scores import GateSample
+
+# parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
+HELD_OUT, ALTERED, _EXHIBITED = 64, 192, 32
+_SEED = 20
+
+
+@dataclass(frozen=True)
+class Altered:
+    """Network fields with artificial defects, uint8 (n, s, s, 3) BGR, and their masks (n, s, s), none empty.
+
+    origins: which of the good ones each was. source: what drew the defects.
+    """
+
+    fields: U8
+    masks: NDArray[np.bool_]
+    origins: NDArray[np.int64]
+    source: str
+
+
+def range_images(parts: NormalSamples, maximum: int) -> list[F32]:
+    """Network inputs to collect ranges on: parts trained on, the others where there are none; spread over all.
+
+    For a network that says where defects are, half as many with artificial defects come on top: on good parts alone
+    its loudest activations never occur, and INT8 would cut them off.
+    """
+    known = parts.trained or parts.held_out
+    if not known:
+        raise UsageError("there are no good parts to take ranges on", fix="give pictures of good parts")
+    chosen = np.unique(np.linspace(0, len(known) - 1, min(maximum, len(known))).round().astype(int))
+    seen = parts.stacked([known[int(index)] for index in chosen])
+    images = [_image(field) for field in seen]
+    if set(parts.bundle.manifest.outputs) != {"recon"}:
+        images += [_image(field) for field in draw_defects(seen[::2], None, seen[::2].shape[0]).fields]
+    return images
+
+
+def held_out_images(parts: NormalSamples, maximum: int) -> list[F32]:
+    """Network inputs of parts that the network was not trained on."""
+    return [_image(field) for field in parts.fields(parts.held_out[:maximum])]
+
+
+def evaluation_set(parts: NormalSamples) -> EvaluationSet:
+    """Held-out parts, plain and with artificial defects, as the network sees them."""
+    fields = parts.stacked(spread(parts.held_out, _EXHIBITED)[:_EXHIBITED])
+    altered = draw_defects(fields, parts.weight, _EXHIBITED)
+    made: EvaluationSet = EvaluationSet(
+        normals=[_image(field) for field in fields],
+        altered=[_image(field) for field in altered.fields],
+        masks=list(altered.masks),
+        weight=parts.weight,
+        source=altered.source,
+    )
+    return made
+
+
+class GateSamples:
+    """Parts to replay, made anew each time they are asked for: frames of a line may be too large to keep.
+
+    Good ones are held out, at most `held_out`; defective ones come from the folder `ng`, or about `altered` artificial
+    defects are drawn on good ones.
+    """
+
+    def __init__(self, parts: NormalSamples, ng: Path | None, held_out: int = HELD_OUT, altered: int = ALTERED) -> None:
+        self._bundle = parts.bundle
+        self._parts = spread(parts.held_out, held_out)[:held_out]
+        if not self._parts:
+            raise UsageError(
+                "there are no good parts that the network has not seen",
+                fix="add pictures of good parts it was not trained on",
+            )
+        self._reader = parts.reader
+        self._ng = None if ng is None else judged_pictures(ng, self._reader)
+        if ng is None:
+            self._altered = draw_defects(parts.stacked(self._parts), parts.weight, altered)
+        self.defects = f"parts of {ng}" if ng is not None else self._altered.source
+
+    def __iter__(self) -> Iterator[GateSample]:
+        for part in self._parts:
+            yield GateSample(part.path.name, self._reader.read(part.path), False)
+        if self._ng is not None:
+            for path in self._ng:
+                frame = self._reader.read(path)
+                require_region(self._bundle, path, frame)
+                yield GateSample(path.name, frame, True)
+            return
+        altered = self._altered
+        for number, (field, mask, origin) in enumerate(
+            zip(altered.fields, altered.masks, altered.origins, strict=True)
+        ):
+            path = self._parts[int(origin)].path
+            frame = _pasted(self._bundle, self._reader.read(path), field, mask)
+            yield GateSample(f"{path.name}, artificial defect {number + 1}", frame, True, mask)
+
+
+def judged_pictures(folder: Path, reader: ImageReader) -> list[Path]:
+    """The pictures of defective parts that the line would judge; how many it would not is told by the reader."""
+    looks = [(path, reader.look(path)) for path in reader.pictures_in(folder)]
+    for path, looked in looks:
+        required(path, looked)
+    faults = [looked.fault for _, looked in looks if looked.fault is not None]
+    if faults:
+        reader.tell(f"{folder}: {len(faults)} of {len(looks)} left out, INVALID on the line: {faults[0].detail}")
+    return [path for path, looked in looks if looked.fault is None]
+
+
+def ng_scores(backend: Backend, parts: NormalSamples, folder: Path | None) -> F32:
+    """The image scores of known defective parts; none without a folder."""
+    scores = []
+    for path in [] if folder is None else judged_pictures(folder, parts.reader):
+        frame = parts.reader.read(path)
+        require_region(parts.bundle, path, frame)
+        try:
+            scores.append(backend.score(frame, StageClock(0)).score)
+        except PartNotFound:
+            # INVALID on the line, and never passed: no threshold changes that
+            scores.append(HIGHEST_SCORE)
+    return np.array(scores, np.float32)
+
+
+def draw_defects(fields: U8, weight: F32 | None, count: int) -> Altered:
+    """At least `count` defects, each field in turn as often as another; repeatable.
+
+    With torch those of the `surface` preset (training/defects), without it foreign patches.
+    """
+    origins = np.tile(np.arange(len(fields)), max(1, -(-count // max(1, len(fields)))))
+    if not len(fields):
+        return Altered(fields, np.zeros(fields.shape[:3], np.bool_), origins, "no parts")
+    if find_spec("torch") is None:
+        drawn, masks = _foreign_patches(fields[origins])
+        source = "artificial defects (foreign patches)"
+    else:
+        from training.defects.on_fields import defective_fields
+
+        drawn, masks = defective_fields(fields[origins], weight, _SEED)
+        source = "artificial defects (surface)"
+    if weight is not None:
+        masks &= weight > 0
+    there = masks.any((1, 2))
+    return Altered(drawn[there], masks[there], origins[there], source)
+
+
+def _foreign_patches(fields: U8) -> tuple[U8, NDArray[np.bool_]]:
+    images = [_image(field) for field in fields]
+    patched = with_foreign_patches(images, _SEED)[len(images) :]
+    planes = ((np.stack(patched) + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+    drawn = np.ascontiguousarray(planes.transpose(0, 2, 3, 1)[..., ::-1])
+    masks: NDArray[np.bool_] = np.abs(drawn.astype(np.int16) - fields.astype(np.int16)).max(3) > 12
+    return drawn, masks
+
+
+def _pasted(bundle: ModelBundle, frame: U8, field: U8, mask: NDArray[np.bool_]) -> U8:
+    """The frame with what was altered in its network field."""
+    view = bundle.preprocess.field_of_view(*frame.shape[:2])
+    assert view is not None, "the parts were checked"
+    size = (view.width, view.height)
+    where = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    result: U8 = frame.copy()
+    span = result[view.y : view.y + view.height, view.x : view.x + view.width]
+    # the field shows the part in its place
+    span[:] = bundle.preprocess.placed(frame).view
+    span[where] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)[where]
+    return result
+
+
+def _image(field: U8) -> F32:
+    return planes_from_field(field, np.empty((3, *field.shape[:2]), np.float32))

@@ -1,0 +1,257 @@
+"""New pictures of good parts for a bundle: found, screened, and looked at by the network before they may teach it."""
+
+from __future__ import annotations
+
+import argparse
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from calibration.pipeline.sample_cache import NormalSamples, Part, spread
+from calibration.samples.contact_sheet import rejection_sheet
+from calibration.samples.quarantine import SuspicionScores, opinions
+from calibration.samples.screening import Reason, Rejected, Sample, Screener, Screening, read_samples
+from calibration.samples.statistics import SampleStatistics, statistics_from_bytes
+from edge.backends import choose_backend
+from edge.backends.cpu import open_network
+from edge.bundles.bundle import Calibration, ModelBundle, sha256_of
+from edge.bundles.history import SampleSet
+from edge.capture.images.image_reader import ImageReader, read_image
+from edge.capture.images.rejected_images import RejectedImages
+from edge.cli.image_readers import reader_of
+from edge.core.config import Settings
+from edge.core.datatypes import F32, U8
+from edge.core.errors import PartNotFound, UsageError
+from edge.core.files.atomic_file import write_atomic
+from edge.core.progress import progress_bar, say
+from edge.kernels.statistics import MOST_IN_STATISTICS
+from edge.preprocessing.normal_samples import image_sha256, normal_samples_folder
+from edge.records.report import moment_from_text
+from edge.records.store import RecordStore
+
+FEWEST = 20
+# of what could be read: with more suspicious samples than this, the suspicion falls on all of them
+_MOST_SUSPICIOUS = 0.2
+# the live version rejects more than this share: the scene changed, or these are not good parts
+_MOST_REJECTED = 0.5
+_READERS, _DECODED_AHEAD = 2, 8
+_SHOWN_ACCEPTED, _NAMED = 5, 8
+
+
+@dataclass(frozen=True)
+class NewSamples:
+    """The samples that may be used, and what became of the others.
+
+    parts: those accepted. live_scores: what the live version said of their held-out ones. statistics: what they look
+    like, for the next time. audit: for the history.
+    """
+
+    parts: NormalSamples
+    live_scores: F32
+    statistics: SampleStatistics | None
+    audit: SampleSet
+
+
+def sample_paths(options: argparse.Namespace, settings: Settings, bundle: ModelBundle) -> tuple[list[Path], str]:
+    """The pictures that the command line names, and in words where they are from."""
+    if options.from_records == bool(options.samples):
+        raise UsageError(
+            "recalibrate takes new pictures of good parts from folders or from the records",
+            fix="give folders or patterns, or --from-records, not both",
+        )
+    if not options.from_records:
+        if options.since or options.until:
+            raise UsageError("--since and --until choose among the records", fix="add --from-records")
+        reader = reader_of(options, settings)
+        found = [path for sample in options.samples for path in _pictures(sample, reader)]
+        return list(dict.fromkeys(found)), ", ".join(options.samples)
+    if settings.record.directory is None:
+        raise UsageError("record.directory is null: there are no records", fix="give --record-dir, or folders")
+    now = datetime.now(timezone.utc)
+    since, until = (moment_from_text(text, now) if text else None for text in (options.since, options.until))
+    directory = Path(settings.record.directory)
+    with RecordStore(directory) as store:
+        found = store.accepted_pictures(bundle.path, since, until)
+    if not found:
+        raise UsageError(
+            f"{directory}: no stored picture of a part that {bundle.path} accepted in that time",
+            fix="widen --since and --until, or set record.keep_ok_every: OK pictures are kept only then",
+        )
+    return found, f"records {directory}, {options.since or 'the beginning'} to {options.until or 'now'}"
+
+
+def _pictures(sample: str, reader: ImageReader) -> list[Path]:
+    path = Path(sample)
+    if path.is_file():
+        return [path]
+    return reader.pictures_in(normal_samples_folder(path) if path.is_dir() else sample)
+
+
+def new_samples(
+    bundle: ModelBundle, paths: Sequence[Path], source: str, live: Calibration, settings: Settings,
+    options: argparse.Namespace, check: Callable[[], None],
+) -> NewSamples:  # fmt: skip
+    """Screen the pictures, have the network look at what is left, and refuse a set that cannot be trusted.
+
+    live: the calibration of the precision that runs. check: see NormalSamples. Raises UsageError; the contact sheet is
+    written before that.
+    """
+    reader = reader_of(options, settings)
+    parts, screening, turned_away = _screened(bundle, paths, reader, check)
+    turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
+    if len(turned_away):
+        say(turned_away.summary(len(paths)))
+    say(f"{len(paths)} pictures of {source}: {screening.summary()}")
+    rejected = [each for each in screening.rejected if not (options.keep_suspicious and each.reason.suspicion)]
+    gone = {each.name for each in rejected}
+    parts.keep(path for path in paths if str(path) not in gone)
+    _refuse_too_few(parts, screening.summary(), rejected)
+    order = spread(parts.held_out, MOST_IN_STATISTICS)
+    opinions = _opinions(parts, order, live, settings)
+    unlike = [] if options.keep_suspicious else _unlike(order, opinions)
+    _show(options.sheet, rejected + unlike, [part.path for part in order if str(part.path) not in gone])
+    suspicious = [each for each in rejected if each.reason.suspicion] + unlike
+    against = np.count_nonzero(opinions.live > live.threshold)
+    say(f"the live version rejects {against} of the {len(order)}; {len(unlike)} are unlike the others")
+    if against > _MOST_REJECTED * len(order) and not options.scene_changed:
+        raise UsageError(
+            f"the live version rejects {against} of {len(order)} samples ({against / len(order):.0%}): they are not "
+            "what it knows as good parts",
+            fix="if the scene changed (light, focus, position) and every one of them is good, repeat with "
+            "--scene-changed; if not, leave out the defective ones, and those of other products",
+        )
+    readable = len(order) + sum(each.reason.suspicion for each in rejected)
+    _refuse_mostly_suspicious(suspicious, readable, options.sheet)
+    names = {each.name for each in unlike}
+    kept = np.array([str(part.path) not in names for part in order], np.bool_)
+    parts.keep(part.path for part in (*order, *parts.trained) if str(part.path) not in names)
+    _refuse_too_few(parts, f"{screening.summary()}, {len(unlike)} in quarantine", rejected + unlike)
+    counts: dict[str, int] = {}
+    for each in screening.rejected:
+        if each in rejected and not each.reason.suspicion:
+            counts[str(each.reason)] = counts.get(str(each.reason), 0) + 1
+    used = sorted(part.sha256 for part in (*parts.held_out, *parts.trained))
+    audit = SampleSet(
+        folder=source, count=len(used), sha256=sha256_of("\n".join(used).encode()), rejected=counts,
+        quarantined=tuple(Path(each.name).name for each in suspicious),
+    )  # fmt: skip
+    return NewSamples(parts, opinions.live[kept], screening.statistics, audit)
+
+
+def _screened(
+    bundle: ModelBundle, paths: Sequence[Path], reader: ImageReader, check: Callable[[], None]
+) -> tuple[NormalSamples, Screening, RejectedImages]:
+    """Every picture is decoded once, on two threads; what is not refused at once leaves its network field."""
+    reference = None
+    if "samples" in bundle.manifest.files:
+        reference = statistics_from_bytes(bundle.read("samples"))
+    screener = Screener(reference, freshness=reader.freshness, rectangle=bundle.manifest.preprocess.rectangle)
+    parts, lost = NormalSamples(bundle, reader, check), []
+    with progress_bar("looking at the samples") as advance:
+        for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths, reader)):
+            if isinstance(field, PartNotFound):
+                lost.append(Rejected(str(path), Reason.EMPTY, f"part not found: {field.message}"))
+            elif screener.add(sample) is None and sample.picture is not None:
+                parts.add(path, sample.picture, sha256, field)
+            advance(number + 1, len(paths))
+    screening = screener.screening()
+    return parts, replace(screening, rejected=(*screening.rejected, *lost)), screener.invalid
+
+
+def _decoded(
+    bundle: ModelBundle, paths: Sequence[Path], reader: ImageReader
+) -> Iterator[tuple[Path, Sample, str, U8 | PartNotFound | None]]:
+    """Pictures in their order, with the hash of their pixels and their network field, or why there is none.
+
+    A few are decoded ahead.
+    """
+    preprocess = bundle.preprocess
+
+    def read(path: Path) -> tuple[Path, Sample, str, U8 | PartNotFound | None]:
+        (sample,) = read_samples([path], reader)
+        picture = sample.picture
+        if picture is None:
+            return path, sample, "", None
+        inside = preprocess.field_of_view(*picture.shape[:2]) is not None
+        try:
+            field = preprocess.field(picture) if inside else None
+        except PartNotFound as error:
+            return path, sample, "", error
+        return path, sample, image_sha256(picture), field
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        coming = iter(paths)
+        ahead = deque(pool.submit(read, path) for path in islice(coming, _DECODED_AHEAD))
+        while ahead:
+            done = ahead.popleft()
+            ahead.extend(pool.submit(read, path) for path in islice(coming, 1))
+            yield done.result()
+
+
+def _opinions(parts: NormalSamples, order: Sequence[Part], live: Calibration, settings: Settings) -> SuspicionScores:
+    bundle = parts.bundle
+    precision = bundle.precision(settings.inspection.precision)
+    name = choose_backend(settings.inspection.backend)
+    network = open_network(name, bundle.read(f"model_{precision}"), bundle.manifest, settings.inspection.threads)
+    made: SuspicionScores = opinions(network, bundle.manifest, parts.fields(order), live, parts.weight)
+    network.close()
+    return made
+
+
+def _unlike(order: Sequence[Part], opinions: SuspicionScores) -> list[Rejected]:
+    usual = float(np.median(opinions.among))
+    return [
+        Rejected(
+            str(order[number].path),
+            Reason.INCONSISTENT,
+            f"the network finds it unlike the others: {opinions.among[number]:.3f}; {usual:.3f} is usual here, "
+            f"up to {opinions.limit:.3f} would pass; the live version scores it {opinions.live[number]:.3f}",
+        )
+        for number in opinions.suspicious
+    ]
+
+
+def _show(sheet: Path, rejected: Sequence[Rejected], accepted: Iterable[Path]) -> None:
+    """The contact sheet, when there is anything to look at."""
+    if not rejected:
+        return
+    few = [str(path) for path in islice(accepted, _SHOWN_ACCEPTED)]
+
+    def picture_of(name: str) -> U8 | None:
+        try:
+            return read_image(Path(name))
+        except UsageError:
+            return None
+
+    drawn = rejection_sheet(rejected, few, picture_of)
+    write_atomic(sheet, np.asarray(cv2.imencode(".png", drawn)[1]).tobytes())
+    say(f"what was turned away, and why: {sheet}")
+
+
+def _refuse_too_few(parts: NormalSamples, summary: str, rejected: Sequence[Rejected]) -> None:
+    count = len(parts.held_out)
+    if count >= FEWEST:
+        return
+    trained = f"; {len(parts.trained)} more were used in training and cannot give a threshold" if parts.trained else ""
+    why = "".join(f"\n  {Path(each.name).name}: {each}" for each in rejected[:_NAMED])
+    raise UsageError(
+        f"{count} samples are too few to recalibrate on, at least {FEWEST} are needed ({summary}){trained}{why}",
+        fix="take more pictures of different good parts, as the line sees them",
+    )
+
+
+def _refuse_mostly_suspicious(suspicious: Sequence[Rejected], readable: int, sheet: Path) -> None:
+    if len(suspicious) <= _MOST_SUSPICIOUS * readable:
+        return
+    why = "".join(f"\n  {Path(each.name).name}: {each}" for each in suspicious[:_NAMED])
+    raise UsageError(
+        f"{len(suspicious)} of {readable} samples are suspicious, {_MOST_SUSPICIOUS:.0%} at most may be{why}",
+        fix=f"look at {sheet}; remove what is defective or of another product, or repeat with --keep-suspicious",
+    )

@@ -1,0 +1,172 @@
+"""Pictures of good parts as one bundle sees them: each is decoded once, and its network field kept in a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundles.bundle import ModelBundle
+from edge.capture.images.image_reader import PLAIN, ImageReader
+from edge.core.datatypes import F32, U8
+from edge.core.errors import PartNotFound, UsageError
+from edge.core.progress import working
+from edge.monitoring.drift.measures import PictureMeasures, measure
+from edge.monitoring.drift.reference import DRAWN_ON, reference_from_measures
+from edge.preprocessing.normal_samples import NormalSample, read_normal_samples
+
+# fields up to this total stay in memory, more go to the temporary directory
+_IN_MEMORY_BYTES = 32_000_000
+# multiples of it, modulo 1, lie evenly however many are taken
+_GOLDEN = 0.6180339887498949
+
+
+class FieldFile:
+    """Network fields, uint8 (size, size, 3) BGR, in a temporary file that ends with this object."""
+
+    def __init__(self, size: int) -> None:
+        self._shape = (size, size, 3)
+        self._bytes = size * size * 3
+        self._count = 0
+        # kept open as long as the object lives, and gone with the process however it ends
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, field: U8) -> int:
+        """Keep a field; its number."""
+        self._file.seek(self._count * self._bytes)
+        self._file.write(np.ascontiguousarray(field).tobytes())
+        self._count += 1
+        return self._count - 1
+
+    def __getitem__(self, number: int) -> U8:
+        self._file.seek(number * self._bytes)
+        return np.frombuffer(self._file.read(self._bytes), np.uint8).reshape(self._shape)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One picture; field: its number in the file of fields. sha256 is of its size and pixels."""
+
+    path: Path
+    sha256: str
+    field: int
+
+
+class NormalSamples:
+    """Parts to quantise, calibrate and compare with; held_out ones are those that the network was not trained on.
+
+    weight: 1 where the map is scored, at the network's side; None: everywhere. reader: what they were read with. check:
+    called for every picture, to end the work when it has become useless.
+    """
+
+    def __init__(
+        self, bundle: ModelBundle, reader: ImageReader = PLAIN, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.bundle = bundle
+        self.reader = reader
+        self._check = check
+        self.held_out: list[Part] = []
+        self.trained: list[Part] = []
+        self.weight: F32 | None = None
+        self._trained_on = set(bundle.manifest.trained_on)
+        self._measures: dict[Path, PictureMeasures] = {}
+        self._fields = FieldFile(bundle.manifest.input.size)
+
+    def add(self, path: Path, picture: U8, sha256: str, field: U8 | None = None) -> None:
+        """field: the picture's network field, where it has been made already.
+
+        Raises UsageError when the region of interest does not lie inside the picture, or the part is not found in it.
+        """
+        self._check()
+        require_region(self.bundle, path, picture)
+        preprocess = self.bundle.preprocess
+        try:
+            field = preprocess.field(picture) if field is None else field
+        except PartNotFound as error:
+            fix = "remove the picture, or calibrate with `align` again"
+            raise UsageError(f"{path}: {error.message}", fix=fix) from error
+        if not len(self._fields):
+            self.weight = preprocess.weight(*picture.shape[:2])
+        view = preprocess.field_of_view(*picture.shape[:2])
+        assert view is not None, "required above"
+        self._measures[path] = measure(picture, view)
+        part = Part(path, sha256, self._fields.append(field))
+        (self.trained if sha256 in self._trained_on else self.held_out).append(part)
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Forget all other parts."""
+        wanted = set(paths)
+        self.held_out = [part for part in self.held_out if part.path in wanted]
+        self.trained = [part for part in self.trained if part.path in wanted]
+
+    def drift_file(self) -> dict[str, tuple[str, bytes]]:
+        """What runs are compared with, as a bundle's file; nothing when the parts are too few.
+
+        Pictures measure the same whether the network was trained on them or not, so that all parts count.
+        """
+        paths = [part.path for part in (*self.held_out, *self.trained)]
+        pictures = [self.reader.read(path) for path in paths[:DRAWN_ON]]
+        measures = [self._measures[path] for path in paths]
+        reference = reference_from_measures(measures, pictures, self.bundle.preprocess)
+        return {} if reference is None else {"drift": ("drift.npz", reference.to_bytes())}
+
+    def fields(self, parts: Iterable[Part]) -> Iterator[U8]:
+        """Their network fields, one at a time; not to be changed."""
+        for part in parts:
+            self._check()
+            yield self._fields[part.field]
+
+    def stacked(self, parts: Sequence[Part]) -> U8:
+        """The same as one array (n, s, s, 3)."""
+        side = self.bundle.manifest.input.size
+        return np.stack(list(self.fields(parts))) if parts else np.zeros((0, side, side, 3), np.uint8)
+
+
+def normal_samples(
+    bundle: ModelBundle,
+    data: Path,
+    most_held_out: int | None = None,
+    reader: ImageReader = PLAIN,
+    check: Callable[[], None] = lambda: None,
+) -> NormalSamples:
+    """The pictures of a folder, in natural order; reading ends when most_held_out have been found.
+
+    Raises UsageError naming a picture that cannot be read, or that does not hold the bundle's region of interest, and
+    when the line would judge less than half of them.
+    """
+    parts = NormalSamples(bundle, reader, check)
+    with working(f"reading the pictures of good parts in {data}"):
+        for part in _first_held_out(read_normal_samples(data, reader), parts, most_held_out):
+            parts.add(part.path, part.picture, part.sha256)
+    return parts
+
+
+def _first_held_out(normals: Iterator[NormalSample], parts: NormalSamples, most: int | None) -> Iterator[NormalSample]:
+    while most is None or len(parts.held_out) < most:
+        part = next(normals, None)
+        if part is None:
+            return
+        yield part
+
+
+def spread(parts: Sequence[Part], fewest: int) -> list[Part]:
+    """All of them, in an order whose first `fewest` or more lie evenly among all; few enough stay as they are."""
+    if len(parts) <= fewest:
+        return list(parts)
+    return [parts[int(index)] for index in np.argsort((np.arange(len(parts)) * _GOLDEN) % 1, kind="stable")]
+
+
+def require_region(bundle: ModelBundle, path: Path, picture: U8) -> None:
+    """Raises UsageError when the bundle's region of interest does not lie inside the picture."""
+    height, width = picture.shape[:2]
+    if bundle.preprocess.field_of_view(height, width) is None:
+        raise UsageError(
+            f"{path} is {width}x{height} px; the region {bundle.preprocess.rectangle} does not lie inside",
+            fix="change roi.rectangle, or remove the picture",
+        )

@@ -1,0 +1,137 @@
+"""Which of the new samples the network itself finds unlike the others, so that a few defects among them do no harm.
+
+What is usual is taken from the samples themselves, and robustly: the residual's median and median deviation at every
+place. A defect lies somewhere else on every part, so it moves neither, even where many parts have one; light, focus or
+a shift that all samples share moves both, and raises no suspicion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.backends.cpu import Network
+from edge.bundles.bundle import Calibration
+from edge.core.datatypes import F32, U8
+from edge.core.manifest import Manifest, NormSpec
+from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics, ResidualTerms, planes_from_field
+from edge.kernels.statistics import MOST_IN_STATISTICS, PRIOR_NORMALS
+
+# median deviation → standard deviation of a normal distribution
+_TO_SIGMA = 1.4826
+# evidence of good parts has an exponential tail at worst: one of 1,000 lies this many upper median deviations out.
+# Good parts in quarantine would lower the threshold, so the limit is far; few samples know their spread badly
+_FAR, _FAR_OF_FEW = 6.0, 4.0
+# a spread of evidence below this share of its median is no spread but luck
+_LEAST_SPREAD = 0.1
+_LARGEST_SCORE = 1 - 1e-6
+# how much further out evidence goes on growing than that of the line
+_WIDE = 10.0
+
+
+@dataclass(frozen=True)
+class SuspicionScores:
+    """What the network makes of each sample, in their order.
+
+    live: scores under the live version's statistics. among: scores under what is usual among the samples. limit: of
+    `among`; a score above it is suspicious.
+    """
+
+    live: F32
+    among: F32
+    limit: float
+
+    @property
+    def suspicious(self) -> NDArray[np.int64]:
+        """Numbers of the suspicious samples, the worst first."""
+        above = np.flatnonzero(self.among > self.limit)
+        return above[np.argsort(-self.among[above], kind="stable")]
+
+
+def opinions(
+    network: Network, manifest: Manifest, fields: Iterable[U8], live: Calibration, weight: F32 | None = None
+) -> SuspicionScores:
+    """Run every network field, uint8 (s, s, 3) BGR, once. What is usual comes from the first MOST_IN_STATISTICS."""
+    spec, side = manifest.score, manifest.map_side
+    terms = ResidualTerms(spec.residual, manifest.input.size, spec.map_scale) if spec.residual.used else None
+
+    def looked_at(field: U8) -> tuple[F32 | None, NetworkOutputs]:
+        planes_from_field(field, network.image)
+        result = network.run()
+        error = None
+        if terms is not None:
+            assert result.recon is not None, "the manifest guarantees `recon` when the residual has weight"
+            error = np.array(terms.error(network.image, result.recon), np.float32)
+        return error, result
+
+    coming = iter(fields)
+    first = [(error, _copied(output)) for error, output in map(looked_at, islice(coming, MOST_IN_STATISTICS))]
+    errors = np.stack([np.zeros((side, side), np.float32) if error is None else error for error, _ in first])
+    usual = robust_statistics(errors, [output for _, output in first])
+    size = manifest.input.size
+    paths = [
+        CpuScorePath(spec, size, live.statistics, weight=weight),
+        CpuScorePath(spec.model_copy(update={"norm": _unbounded(spec.norm)}), size, usual, weight=weight),
+    ]
+    scores = [[path.score_error(error, output).score for path in paths] for error, output in first]
+    for error, output in map(looked_at, coming):
+        scores.append([path.score_error(error, output).score for path in paths])
+    live_scores, among = np.array(scores, np.float32).T
+    return SuspicionScores(live_scores, among, outlier_limit(among))
+
+
+def _unbounded(norm: NormSpec) -> NormSpec:
+    """Evidence that tells a defect from a worse one: the line's is the same for all that are far out."""
+    return norm.model_copy(update={"tau": _WIDE * norm.tau, "z_max": _WIDE**2 * norm.z_max})
+
+
+def robust_statistics(errors: F32, outputs: list[NetworkOutputs]) -> NormalStatistics:
+    """Median and spread of errors (n, m, m) at every place, smoothed and shrunk as those of good parts are."""
+    count, side, _ = errors.shape
+    centre = np.median(errors, 0)
+    spread = np.median(np.abs(errors - centre), 0) * _TO_SIGMA
+    window = (side // 16 | 1, side // 16 | 1)
+    mean, local = (
+        np.asarray(cv2.boxFilter(plane, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
+        for plane in (centre, spread**2)
+    )
+    everywhere = (float(np.median(np.abs(errors - np.median(errors)))) * _TO_SIGMA) ** 2
+    variance = (count * local + PRIOR_NORMALS * everywhere) / np.float32(count + PRIOR_NORMALS)
+    inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
+    distances = [output.emb_dist for output in outputs if output.emb_dist is not None]
+    if not distances:
+        return NormalStatistics(mean, inv_std)
+    stacked = np.stack(distances)
+    usual = float(np.median(stacked))
+    return NormalStatistics(mean, inv_std, usual, 1 / max(_TO_SIGMA * float(np.median(np.abs(stacked - usual))), 1e-6))
+
+
+def outlier_limit(scores: F32) -> float:
+    """The score above which a sample is unlike the others; from the half of them with the higher scores.
+
+    On the scale -log(1 - score), in which evidence adds up. What lies above is left out and the limit found again,
+    until nothing more does: defects among the samples would widen what is usual.
+    """
+    evidence = np.sort(-np.log1p(-np.minimum(scores.astype(np.float64), _LARGEST_SCORE)))
+    count = 0
+    while count != len(evidence):
+        count = len(evidence)
+        middle = float(np.median(evidence))
+        spread = max(_TO_SIGMA * float(np.median(evidence[evidence >= middle] - middle)), _LEAST_SPREAD * middle)
+        limit = middle + _FAR * (1 + _FAR_OF_FEW / count) * spread
+        evidence = evidence[evidence <= limit]
+    return -math.expm1(-limit)
+
+
+def _copied(outputs: NetworkOutputs) -> NetworkOutputs:
+    """Copies of the small outputs, views that the next run overwrites; the reconstruction is in the error already."""
+    return NetworkOutputs(
+        seg_logit=None if outputs.seg_logit is None else outputs.seg_logit.copy(),
+        emb_dist=None if outputs.emb_dist is None else outputs.emb_dist.copy(),
+    )

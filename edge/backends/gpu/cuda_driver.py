@@ -1,0 +1,107 @@
+"""What pycuda lacks of the CUDA driver API, by ctypes: graphs, and two calls about the primary context.
+
+Handles are passed as c_void_p throughout: ctypes would cut a plain int down to 32 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ctypes import byref, c_char_p, c_int, c_size_t, c_ubyte, c_ulonglong, c_void_p
+from typing import Any
+
+from edge.backends.gpu.cuda_device import open_driver
+
+# of this thread alone: other threads and libraries may allocate while a stream is recorded here
+_CAPTURE_THREAD_LOCAL = 1
+_NO_FLAGS = 0
+
+
+class DriverError(Exception):
+    """A call of the driver that failed; says which, and with what."""
+
+
+class CudaDriver:
+    """The calls, checked. library: the driver, opened here when None."""
+
+    def __init__(self, library: Any | None = None) -> None:
+        self._cuda: Any = open_driver() if library is None else library
+
+    def capture(self, stream: int, enqueue: Callable[[], None]) -> CudaGraph:
+        """Record what `enqueue` puts on the stream, instead of running it; raises what it raises, or DriverError.
+
+        What it needs must be allocated and loaded before: a recording thread can do neither.
+        """
+        self.call("cuStreamBeginCapture_v2", c_void_p(stream), c_int(_CAPTURE_THREAD_LOCAL))
+        recorded = c_void_p()
+        try:
+            enqueue()
+        except BaseException:
+            # ended nevertheless, or the stream would stay in recording; that this fails too adds nothing
+            self._cuda.cuStreamEndCapture(c_void_p(stream), byref(recorded))
+            self._forget(recorded)
+            raise
+        self.call("cuStreamEndCapture", c_void_p(stream), byref(recorded))
+        try:
+            return self._executable(recorded)
+        finally:
+            # the executable graph keeps nothing of the recording
+            self._forget(recorded)
+
+    def _executable(self, recorded: c_void_p) -> CudaGraph:
+        nodes = c_size_t()
+        self.call("cuGraphGetNodes", recorded, None, byref(nodes))
+        executable = c_void_p()
+        self.call("cuGraphInstantiateWithFlags", byref(executable), recorded, c_ulonglong(_NO_FLAGS))
+        return CudaGraph(self, executable, nodes.value)
+
+    def _forget(self, recorded: c_void_p) -> None:
+        if recorded:
+            self._cuda.cuGraphDestroy(recorded)
+
+    def copy_on_device(self, target: int, source: int, size_bytes: int, stream: int) -> None:
+        """Enqueue a copy within the device."""
+        self.call("cuMemcpyDtoDAsync_v2", c_void_p(target), c_void_p(source), c_size_t(size_bytes), c_void_p(stream))
+
+    def fill_zero(self, target: int, size_bytes: int, stream: int) -> None:
+        """Enqueue zeros into memory of the device."""
+        self.call("cuMemsetD8Async", c_void_p(target), c_ubyte(0), c_size_t(size_bytes), c_void_p(stream))
+
+    def pop_current(self) -> None:
+        """Take the context on top of this thread's stack off it."""
+        popped = c_void_p()
+        self.call("cuCtxPopCurrent_v2", byref(popped))
+
+    def reset_primary_context(self, ordinal: int) -> None:
+        """Destroy a primary context and all that is in it, whoever holds it: the one way out of a broken one."""
+        device = c_int()
+        self.call("cuDeviceGet", byref(device), c_int(ordinal))
+        self.call("cuDevicePrimaryCtxReset_v2", device)
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Raises DriverError unless the driver answers with 0."""
+        status = getattr(self._cuda, name)(*arguments)
+        if status != 0:
+            raise DriverError(f"{name} failed: {self._error_name(status)}")
+
+    def _error_name(self, status: int) -> str:
+        name = c_char_p()
+        known = self._cuda.cuGetErrorName(c_int(status), byref(name)) == 0 and name.value
+        return f"{name.value.decode()} ({status})" if known and name.value else f"error {status}"
+
+
+class CudaGraph:
+    """A recording that can be replayed with one launch. nodes: copies and kernels in it."""
+
+    def __init__(self, driver: CudaDriver, executable: c_void_p, nodes: int) -> None:
+        self._driver = driver
+        self._executable = executable
+        self.nodes = nodes
+
+    def launch(self, stream: int) -> None:
+        self._driver.call("cuGraphLaunch", self._executable, c_void_p(stream))
+
+    def close(self) -> None:
+        """Free it; not while it runs. Its context must be current. Harmless the second time."""
+        executable, self._executable = self._executable, c_void_p()
+        if executable:
+            self._driver.call("cuGraphExecDestroy", executable)

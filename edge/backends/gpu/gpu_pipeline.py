@@ -1,0 +1,204 @@
+"""Everything between a frame and its score on the GPU: buffers taken once, one CUDA graph, one launch per frame.
+
+upload → preprocess → network → residual and reduction → fetch, recorded when the size of the frames changes. What comes
+back by itself is the score and the area; a map is fetched when its score asks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.backends.gpu.cuda_driver import CudaGraph, DriverError
+from edge.backends.gpu.cuda_session import CudaSession
+from edge.backends.gpu.device_network import PICTURE, DeviceNetwork, FailuresReported, with_context_closed
+from edge.core.datatypes import F32, U8, AnomalyMap
+from edge.core.errors import ModelError
+from edge.kernels.cuda.launch import ScoreKernels
+from edge.kernels.cuda.plan import FrameResult
+from edge.preprocessing.preprocess import Preprocess
+
+_NO_MAP: F32 = np.empty((0, 0), np.float32)
+
+log = logging.getLogger("edge.backends")
+
+
+class GpuPipeline:
+    """One bundle on one GPU, for up to `most` frames of one size at once. It owns session, network and kernels.
+
+    maps_above: scores above it bring their map along; below, its values stay on the device.
+    """
+
+    def __init__(
+        self,
+        session: CudaSession,
+        network: DeviceNetwork,
+        kernels: ScoreKernels,
+        preprocess: Preprocess,
+        maps_above: float,
+        most: int = 1,
+        *,
+        graph: bool = True,
+    ) -> None:
+        """Takes all memory and runs once; graph: False launches each frame step by step.
+
+        Raises ModelError or EngineError, and then everything is freed.
+        """
+        self.engine_sha256 = network.engine_sha256
+        self.most = most
+        self.graph_nodes: int | None = None
+        self._session, self._network, self._kernels = session, network, kernels
+        self._preprocess, self._maps_above = preprocess, maps_above
+        self._wants_graph = graph
+        self._graph: CudaGraph | None = None
+        # (pictures, height and width of the region, height and width of the frame) that is recorded
+        self._recorded: tuple[int, ...] | None = None
+        self._ran_before = False
+        try:
+            self._take_memory()
+            side = preprocess.size
+            self._prepare((1, side, side, side, side))
+            self.run()
+        except BaseException as error:
+            self.close(error)
+            raise
+
+    def _take_memory(self) -> None:
+        session, most, kernels = self._session, self.most, self._kernels
+        with FailuresReported(session), session.current():
+            self._addresses = {
+                name: session.device_memory(most * tensor.bytes) for name, tensor in self._network.tensors.items()
+            }
+            self._outputs = {name: address for name, address in self._addresses.items() if name != PICTURE}
+            self._maps = session.pinned((most, *kernels.map_shape), kernels.map_type)
+            self._map_address = session.device_memory(self._maps.nbytes)
+            self._results: NDArray[np.uint8] = session.pinned((most, kernels.result_bytes), np.uint8)
+            self._result_address = session.device_memory(self._results.nbytes)
+            self._frames: NDArray[np.uint8] = session.pinned((0,), np.uint8)
+            self._frame_address = session.device_memory(0)
+
+    # per frame: stage, run, maps
+
+    def stage(self, images: Sequence[U8]) -> None:
+        """Copy the inspected part of 1 to `most` frames (H, W, 3) of one size where the upload finds it."""
+        height, width = images[0].shape[:2]
+        view = self._preprocess.field_of_view(height, width)
+        assert view is not None, "the inspector refuses frames that the region does not fit"
+        shape = (len(images), view.height, view.width, height, width)
+        if shape != self._recorded:
+            self._prepare(shape)
+        rows, columns = slice(view.y, view.y + view.height), slice(view.x, view.x + view.width)
+        for staged, image in zip(self._staged, images, strict=True):
+            np.copyto(staged, image[rows, columns])
+
+    def run(self) -> list[FrameResult]:
+        """Score what is staged: one launch, one wait."""
+        session = self._session
+        with FailuresReported(session), session.current():
+            if self._graph is None:
+                self._enqueue()
+            else:
+                self._graph.launch(session.stream)
+            session.synchronize()
+            return [self._kernels.read(result) for result in self._results[: self._count]]
+
+    def maps(self, scores: Sequence[FrameResult]) -> list[AnomalyMap]:
+        """The results of the last run as anomaly maps; those above `maps_above`, or not a number, with their values."""
+        wanted = [place for place, each in enumerate(scores) if not each.score <= self._maps_above]
+        session = self._session
+        if wanted:
+            with FailuresReported(session), session.current():
+                for place in wanted:
+                    session.fetch(self._maps[place], self._map_address + place * self._maps[0].nbytes)
+                session.synchronize()
+        return [
+            AnomalyMap(self._maps[place].astype(np.float32) if place in wanted else _NO_MAP, each.score, each.area_px)
+            for place, each in enumerate(scores)
+        ]
+
+    # when the size changes
+
+    def _prepare(self, shape: tuple[int, ...]) -> None:
+        count, height, width, frame_height, frame_width = shape
+        session = self._session
+        with FailuresReported(session), session.current():
+            self._forget_graph()
+            self._make_room(count * height * width * 3)
+            self._count, self._height, self._width = count, height, width
+            self._upload = self._frames[: count * height * width * 3]
+            self._staged = self._upload.reshape(count, height, width, 3)
+            self._kernels.set_weight(self._preprocess.weight(frame_height, frame_width))
+            # what runs for the first time takes memory and loads code, which no recording can hold
+            self._enqueue()
+            session.synchronize()
+            if not self._ran_before:
+                self._network.first_run_done()
+                self._ran_before = True
+            if self._wants_graph:
+                self._record()
+            self._recorded = shape
+
+    def _make_room(self, size_bytes: int) -> None:
+        if self._frames.nbytes < size_bytes:
+            session, old, old_address = self._session, self._frames, self._frame_address
+            self._frames, self._frame_address = (
+                session.pinned((size_bytes,), np.uint8),
+                session.device_memory(size_bytes),
+            )
+            session.free_pinned(old)
+            session.free(old_address)
+            self._frames.fill(0)
+
+    def _record(self) -> None:
+        session = self._session
+        if not self._network.can_be_captured(session.stream):
+            log.warning("this engine cannot be recorded into a CUDA graph: each frame is launched step by step")
+            return
+        try:
+            self._graph = session.capture(self._enqueue)
+        except (DriverError, ModelError) as error:
+            # slower, but right; a device that is lost says so again in the next call
+            log.warning("no CUDA graph, each frame is launched step by step: %s", error)
+            return
+        self.graph_nodes = self._graph.nodes
+
+    def _enqueue(self) -> None:
+        """A frame's whole way, on the stream."""
+        session, kernels, count = self._session, self._kernels, self._count
+        stream = session.pycuda_stream
+        session.upload(self._frame_address, self._upload)
+        pictures = self._addresses[PICTURE]
+        kernels.preprocess(stream, self._frame_address, pictures, count, self._height, self._width)
+        batch = self._network.largest_batch
+        for start in range(0, count, batch):
+            addresses = {
+                name: address + start * self._network.tensors[name].bytes for name, address in self._addresses.items()
+            }
+            self._network.enqueue(session.stream, addresses, min(batch, count - start))
+        kernels.score(stream, pictures, self._outputs, self._map_address, self._result_address, count)
+        session.fetch(self._results[:count], self._result_address)
+
+    def _forget_graph(self) -> None:
+        self._recorded, self.graph_nodes = None, None
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.close()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Free everything, from whichever thread, whatever state the GPU is in; harmless the second time.
+
+        error: what it is closed for, see with_context_closed.
+        """
+        session = self._session
+        try:
+            if session.is_open:
+                with session.current():
+                    self._forget_graph()
+                    self._kernels.close()
+        except session.failures as failure:
+            log.warning("the GPU's graph could not be freed: %s", failure)
+        finally:
+            with_context_closed(session, self._network, error)

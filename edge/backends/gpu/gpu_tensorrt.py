@@ -1,0 +1,170 @@
+"""A bundle on a GPU: its engine from the cache, its kernels, and the backend over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.backends.aligning import AligningBackend
+from edge.backends.base import Backend
+from edge.backends.gpu.cuda_device import CudaDevice, read_cuda_device
+from edge.backends.gpu.cuda_driver import CudaDriver
+from edge.backends.gpu.cuda_session import CudaSession, open_pycuda
+from edge.backends.gpu.device_network import (
+    PICTURE,
+    DeviceNetwork,
+    FailuresReported,
+    FetchedNetwork,
+    TensorRtNetwork,
+    with_context_closed,
+)
+from edge.backends.gpu.engine_cache import CachedEngine, EngineCache, engines_folder
+from edge.backends.gpu.gpu_backend import GpuBackend
+from edge.backends.gpu.gpu_pipeline import GpuPipeline
+from edge.backends.gpu.tensorrt_versions import Product, TensorRt, open_tensorrt
+from edge.bundles.bundle import Calibration, ModelBundle
+from edge.core.errors import EngineError
+from edge.core.manifest import Manifest
+from edge.kernels.cuda.build import kernel_image
+from edge.kernels.cuda.launch import CudaModule, ScoreKernels
+from edge.kernels.cuda.plan import ScorePlan
+from edge.preprocessing.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class EngineStore:
+    """One TensorRT, the engines kept for it, and the GPU that they must be for; None: TensorRT for RTX, for any."""
+
+    tensorrt: TensorRt
+    cache: EngineCache
+    device: CudaDevice | None
+
+    def kept(self, sha256: str) -> CachedEngine:
+        """The engine of this hash; raises EngineError when it is not here, or not for this machine."""
+        return self.cache.kept(sha256, self.tensorrt, self.device)
+
+
+def open_engines(product: Product, bundle: Path, engines: Path | None) -> EngineStore:
+    """The engines of a bundle; engines: another folder than the one beside it. Raises MissingDependency."""
+    tensorrt = open_tensorrt(product)
+    device = None if product == "tensorrt-rtx" else read_cuda_device()
+    return EngineStore(tensorrt, EngineCache(engines or engines_folder(bundle)), device)
+
+
+def calibrated_gpu_backend(
+    bundle: ModelBundle,
+    product: Product,
+    calibration: Calibration,
+    engines: Path | None,
+    maps_above: float,
+    most: int = 1,
+) -> Backend:
+    """The engine that a calibration was measured with, behind the Backend protocol; the rest as in GpuPipeline."""
+    store = open_engines(product, bundle.path, engines)
+    cached = store.kept(calibration.engine_sha256)
+    return engine_backend(store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most)
+
+
+def engine_backend(
+    store: EngineStore,
+    cached: CachedEngine,
+    manifest: Manifest,
+    preprocess: Preprocess,
+    calibration: Calibration,
+    maps_above: float,
+    most: int = 1,
+) -> Backend:
+    """A backend over one engine; raises MissingDependency, EngineError or ModelError when it cannot run."""
+
+    def network(session: CudaSession) -> DeviceNetwork:
+        return TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
+
+    def kernels(session: CudaSession, opened: DeviceNetwork) -> ScoreKernels:
+        return open_kernels(session, opened, manifest, calibration, most)
+
+    inside = preprocess.of_placed_views
+    backend = GpuBackend(
+        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, inside, maps_above, most)
+    )
+    return backend if preprocess.align is None else AligningBackend(backend, preprocess)
+
+
+def open_session() -> CudaSession:
+    return CudaSession(open_pycuda(), CudaDriver())
+
+
+def open_kernels(
+    session: CudaSession, network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int
+) -> ScoreKernels:
+    """The project's kernels for a bundle, for up to `most` frames at once; compiled first where they are not.
+
+    Raises MissingDependency where they are neither compiled nor can be.
+    """
+    image = kernel_image(read_cuda_device().compute_capability)
+    return ScoreKernels(
+        CudaModule(image), score_plan(network, manifest, calibration, most), session, calibration.statistics
+    )
+
+
+def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int) -> ScorePlan:
+    """What the kernels must know of a bundle and its network; raises EngineError for outputs of different types."""
+    tensors = network.tensors
+    halves = {tensors[name].half for name in manifest.outputs}
+    if len(halves) > 1:
+        raise EngineError(
+            "some outputs of the engine are FP16 and some FP32", fix="build it again: edge-inspect export --target"
+        )
+    side = manifest.input.size
+    emb_shape = (1, 1)
+    if "emb_dist" in tensors:
+        _, *places = tensors["emb_dist"].shape
+        emb_shape = (places[0], places[1])
+    return ScorePlan(
+        spec=manifest.score,
+        field=(side, side),
+        outputs=manifest.outputs,
+        batch=most,
+        input_type="f16" if tensors[PICTURE].half else "f32",
+        output_type="f16" if True in halves else "f32",
+        emb_shape=emb_shape,
+        emb_mean=calibration.emb_mean,
+        emb_inv_std=calibration.emb_inv_std,
+        pixel_threshold=calibration.pixel_threshold,
+    )
+
+
+def open_pipeline(
+    session_of: Callable[[], CudaSession],
+    network_of: Callable[[CudaSession], DeviceNetwork],
+    kernels_of: Callable[[CudaSession, DeviceNetwork], ScoreKernels],
+    preprocess: Preprocess,
+    maps_above: float,
+    most: int = 1,
+    *,
+    graph: bool = True,
+) -> GpuPipeline:
+    """Open session, network and kernels, in this order; what is open is closed when the next cannot be opened."""
+    session = session_of()
+    network = None
+    try:
+        with FailuresReported(session), session.current():
+            network = network_of(session)
+            kernels = kernels_of(session, network)
+    except BaseException as error:
+        with_context_closed(session, network, error)
+        raise
+    return GpuPipeline(session, network, kernels, preprocess, maps_above, most, graph=graph)
+
+
+def fetched_network(store: EngineStore, cached: CachedEngine, manifest: Manifest) -> FetchedNetwork:
+    """An engine as the network that calibration measures: its outputs come back to the host."""
+    session = open_session()
+    network = None
+    try:
+        with FailuresReported(session), session.current():
+            network = TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
+        return FetchedNetwork(store.tensorrt.product, session, network, manifest)
+    except BaseException as error:
+        with_context_closed(session, network, error)
+        raise

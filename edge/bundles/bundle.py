@@ -1,0 +1,298 @@
+"""A model bundle on disk, as it is read: every file verified by the hash that manifest.json gives it.
+
+manifest.json is the one commit point; `edge/bundles/versions.py` writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.bundles.format import MAXIMUM_MANIFEST_BYTES, manifest_from_bytes
+from edge.bundles.onnx_check import OnnxFileError, check_self_contained
+from edge.core.datatypes import F32
+from edge.core.errors import BundleError, CalibrationMismatch
+from edge.core.files.atomic_file import sync_directory, write_atomic
+from edge.core.files.safe_file import read_safe
+from edge.core.files.safe_npz import NpzError, read_npz
+from edge.core.manifest import Manifest
+from edge.kernels.cpu import NormalStatistics
+from edge.monitoring.drift.reference import DriftReference, reference_from_bytes
+from edge.preprocessing.preprocess import Preprocess
+
+log = logging.getLogger("edge.bundles.bundle")
+
+# the target of what runs on a processor, whichever backend runs it; the others are products of TensorRT
+CPU = "cpu"
+MANIFEST = "manifest.json"
+_RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics and thresholds, fitted through one engine on normals it was not trained on.
+
+    mean, inv_std: float32 (map side, map side). threshold: image score above which a part is NG. pixel_threshold: for
+    the map.
+    false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
+    extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
+
+    The others are absent in older files. tail_low, tail_high: 90 % interval of the rate at an extrapolated threshold.
+    review_threshold: from here up to the threshold a part is OK, and marked for review. pixel_share: of all good parts'
+    area above pixel_threshold; pixel_share_largest: of one part's. set_by_hand: a person chose the threshold.
+    ng_scores: of known defective parts, to show what a threshold finds; nothing is fitted on them.
+    """
+
+    engine_sha256: str
+    preprocess_sha256: str
+    mean: F32
+    inv_std: F32
+    threshold: float
+    pixel_threshold: float
+    false_reject_budget: float
+    false_reject_bound: float
+    extrapolated: bool
+    scores: F32
+    created_utc: str
+    emb_mean: float = 0.0
+    emb_inv_std: float = 1.0
+    tail_low: float | None = None
+    tail_high: float | None = None
+    review_threshold: float | None = None
+    pixel_share: float | None = None
+    pixel_share_largest: float | None = None
+    set_by_hand: bool = False
+    ng_scores: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def statistics(self) -> NormalStatistics:
+        return NormalStatistics(self.mean, self.inv_std, self.emb_mean, self.emb_inv_std)
+
+    def to_bytes(self) -> bytes:
+        """The npz file, without pickled objects."""
+        buffer = io.BytesIO()
+        values = {name: getattr(self, name) for name in _CALIBRATION_FIELDS}
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
+        np.savez_compressed(buffer, **arrays)
+        return buffer.getvalue()
+
+
+_CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
+# what calibrations of earlier versions do not have
+_LATER_FIELDS = (
+    "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand", "ng_scores",
+)  # fmt: skip
+
+
+def calibration_from_bytes(data: bytes, map_side: int) -> Calibration:
+    """Read an npz file; raises BundleError when fields are missing, misshapen, of another kind or not finite."""
+    limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
+    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2}
+    limits |= {"scores": _MAXIMUM_SCORES_BYTES, "ng_scores": _MAXIMUM_SCORES_BYTES}
+    try:
+        values = read_npz(data, limits, may_lack=_LATER_FIELDS)
+        for name, value in values.items():
+            _check_field(name, value, map_side)
+        fields: dict[str, Any] = {
+            name: value.astype(np.float32) if value.ndim else value.item() for name, value in values.items()
+        }
+        return Calibration(**fields)
+    except (NpzError, ValueError) as error:
+        raise BundleError(f"the calibration cannot be read: {error}", fix=_RECALIBRATE) from error
+
+
+_MAXIMUM_SCALAR_BYTES, _MAXIMUM_SCORES_BYTES = 4096, 80_000_000
+_TEXTS = ("engine_sha256", "preprocess_sha256", "created_utc")
+
+
+def _check_field(name: str, value: np.ndarray[Any, Any], map_side: int) -> None:
+    """Raises NpzError when a field is not of the kind and shape that Calibration says."""
+    kind = "U" if name in _TEXTS else "b" if name in ("extrapolated", "set_by_hand") else "f"
+    shape: tuple[int, ...] = (map_side, map_side) if name in ("mean", "inv_std") else ()
+    if name == "scores":
+        shape = (value.size,) if value.size else (1,)
+    if name == "ng_scores":
+        shape = (value.size,)
+    if value.dtype.kind != kind or value.shape != shape:
+        raise NpzError(f"{name} should be {shape} of kind {kind!r}, is {value.shape} {value.dtype}")
+    # .item() raises ValueError where the bytes are no characters
+    if kind == "U" and not (value.item().isascii() and value.item().isprintable()):
+        raise NpzError(f"{name} is not plain text")
+    if kind == "f" and not np.isfinite(value.astype(np.float32)).all():
+        raise NpzError(f"{name} has numbers that are not finite")
+
+
+_RECALIBRATE = "run `edge-inspect calibrate --bundle BUNDLE --data NORMALS`"
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A verified bundle. Its hash is that of manifest.json, which names every file by content."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    @property
+    def preprocess(self) -> Preprocess:
+        roi = self.manifest.preprocess
+        return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon, roi.align)
+
+    def read(self, key: str) -> bytes:
+        """The content of one file, verified; raises BundleError when it is missing, altered or not self-contained."""
+        entry = self.manifest.files.get(key)
+        if entry is None:
+            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_missing_fix(key))
+        file = self.path / entry.name
+        data = _read(self.path, entry.name, entry.bytes)
+        found = hashlib.sha256(data).hexdigest()
+        if found != entry.sha256:
+            state = f"{len(data)} of {entry.bytes} bytes" if len(data) != entry.bytes else "same size, other content"
+            raise BundleError(
+                f"{file} is damaged ({state}): sha256 {found[:12]}…, the manifest says {entry.sha256[:12]}…",
+                fix=_RETRAIN,
+            )
+        if key.startswith("model_"):
+            try:
+                check_self_contained(data)
+            except OnnxFileError as error:
+                raise BundleError(f"{file} is not a network that may be run: {error}", fix=_RETRAIN) from error
+        return data
+
+    def engine_sha256(self, precision: str, target: str = CPU) -> str:
+        """What names the network of this precision: the hash of its ONNX file; of an engine, the one calibrated for."""
+        if target != CPU:
+            return self.calibration(precision, target=target).engine_sha256
+        key = f"model_{precision}"
+        if key not in self.manifest.files:
+            raise BundleError(f"{self.path}: the bundle has no {key}", fix=_missing_fix(key))
+        return self.manifest.files[key].sha256
+
+    def precision(self, wanted: str, target: str = CPU) -> str:
+        """The precision to run: the one wanted; for `auto` what passed the gate on this target, else INT8 where it is.
+
+        A precision that the gate refused runs only when it is asked for by name, and with a warning. Raises BundleError
+        for `auto` on a GPU that nothing was calibrated for.
+        """
+        deployed = self.manifest.deployments.get(target)
+        if wanted == "auto" and deployed is None and target != CPU:
+            raise BundleError(f"{self.path}: nothing was calibrated for {target}", fix=_calibrate_for(target))
+        if wanted == "auto":
+            rounded = "int8" if "model_int8" in self.manifest.files else "fp32"
+            return rounded if deployed is None else deployed.precision
+        if deployed is not None and deployed.precision != wanted == "int8":
+            log.warning("%s: the gate refused int8 (see gate.html); it runs because it was asked for", self.path)
+        return wanted
+
+    def calibration(self, precision: str, *, target: str = CPU, uncalibrated: bool = False) -> Calibration:
+        """Statistics for the network of this precision on a target.
+
+        Raises CalibrationMismatch when they were measured on another engine or another preprocessing; `uncalibrated`
+        lets the other engine pass. Engines for a GPU are no part of the bundle: that the one of this calibration runs
+        is up to who looks for it.
+        """
+        data = self.read(calibration_key(precision, target))
+        calibration = calibration_from_bytes(data, self.manifest.map_side)
+        if target == CPU:
+            self._require_engine(precision, calibration, uncalibrated)
+        if calibration.preprocess_sha256 != self.preprocess.sha256:
+            raise CalibrationMismatch(
+                f"{self.path}: statistics were measured with another preprocessing (size, region, alignment)",
+                fix=_RECALIBRATE,
+            )
+        return calibration
+
+    def drift_reference(self) -> DriftReference | None:
+        """What pictures of good parts measure; None for a bundle that was calibrated without."""
+        return reference_from_bytes(self.read("drift")) if "drift" in self.manifest.files else None
+
+    def _require_engine(self, precision: str, calibration: Calibration, uncalibrated: bool) -> None:
+        engine = self.engine_sha256(precision)
+        if calibration.engine_sha256 != engine and not uncalibrated:
+            raise CalibrationMismatch(
+                f"{self.path}: statistics were measured on engine {calibration.engine_sha256[:12]}…, "
+                f"the bundle's {precision} engine is {engine[:12]}…",
+                fix=f"{_RECALIBRATE}; --uncalibrated runs it nevertheless, and every verdict says so",
+            )
+
+    def verify(self) -> None:
+        """Read every file and check its hash."""
+        for key in self.manifest.files:
+            self.read(key)
+
+
+def calibration_key(precision: str, target: str = CPU) -> str:
+    """What a calibration is called in the manifest."""
+    return f"calibration_{precision}" if target == CPU else f"calibration_{target}_{precision}"
+
+
+def calibrations(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """(precision, target) of every calibration that a bundle has."""
+    for key in sorted(manifest.files):
+        if key.startswith("calibration_"):
+            target, _, precision = key.removeprefix("calibration_").rpartition("_")
+            yield precision, target or CPU
+
+
+def _missing_fix(key: str) -> str:
+    target, _, _ = key.removeprefix("calibration_").rpartition("_")
+    if key.startswith("calibration_") and target:
+        return _calibrate_for(target)
+    return _MISSING_PART.get(key, _RETRAIN)
+
+
+def _calibrate_for(target: str) -> str:
+    return f"on this machine, run `edge-inspect calibrate --bundle BUNDLE --data NORMALS --backend {target}`"
+
+
+_MISSING_PART = {
+    "ranges": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
+    "quantization": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
+    "model_int8": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
+    "calibration_int8": _RECALIBRATE,
+    "calibration_fp32": _RECALIBRATE,
+}
+
+
+def load_bundle(path: Path) -> ModelBundle:
+    """Read and check the manifest; files are verified when they are read."""
+    if not path.is_dir():
+        raise BundleError(
+            f"{path}: no such bundle directory", fix="check --bundle, or make one with `edge-inspect train`"
+        )
+    return bundle_of_manifest(path, MANIFEST)
+
+
+def bundle_of_manifest(path: Path, name: str) -> ModelBundle:
+    """The version of the bundle at `path` that this manifest file of it describes; raises BundleError."""
+    data = _read(path, name, MAXIMUM_MANIFEST_BYTES)
+    return ModelBundle(path, manifest_from_bytes(path / name, data), sha256_of(data))
+
+
+def _read(path: Path, name: str, limit_bytes: int) -> bytes:
+    try:
+        return read_safe(path, name, limit_bytes)
+    except (OSError, RuntimeError) as error:
+        # older Pythons raise RuntimeError for a link that leads to itself
+        raise BundleError(f"{path / name}: {getattr(error, 'strerror', error)}", fix=_RETRAIN) from error
+
+
+def sha256_of(data: bytes) -> str:
+    """The hash that names a file or a network."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_atomically(file: Path, data: bytes) -> None:
+    """After a power cut the file is the old or the new one; raises BundleError."""
+    try:
+        write_atomic(file, data)
+        sync_directory(file.parent)
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror}", fix="free some space or choose a writable directory") from error

@@ -1,0 +1,175 @@
+"""Who made a bundle: an Ed25519 signature of manifest.json, which names every other file by its hash.
+
+The signature lies beside the manifest, named after its hash: a bundle that is calibrated anew has none until
+it is signed again, and one that is rolled back has its old one back.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.bundles.bundle import ModelBundle, load_bundle, write_atomically
+from edge.core.errors import BundleError, MissingDependency, UsageError
+from edge.core.files.safe_file import read_safe
+
+_ALGORITHM = "ed25519"
+_CONTEXT = b"edge-inspect bundle manifest "
+_MAXIMUM_BYTES = 4096
+_SIGN = "sign it with `edge-inspect bundle sign --bundle BUNDLE --key PRIVATE_KEY`"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature that fits the manifest. key_id: first 16 hex digits of the public key's hash, which names the key."""
+
+    key_id: str
+
+
+def make_keys(private: Path) -> Path:
+    """Write a new key pair, PEM without passphrase: `private`, for this user alone, and beside it .pub, its path."""
+    serialization, ed25519 = _cryptography()
+    public = private.with_name(private.name + ".pub")
+    key = ed25519.Ed25519PrivateKey.generate()
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        # never over another key: what it signed could not be signed again
+        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secret)
+        public.write_bytes(_public_pem(key.public_key()))
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}", fix="choose a new file for --key") from error
+    return public
+
+
+def sign(bundle: ModelBundle, private: Path) -> Signature:
+    """Sign the manifest as it is now, after every file was checked."""
+    bundle.verify()
+    serialization, ed25519 = _cryptography()
+    key = _load(private, lambda data: serialization.load_pem_private_key(data, password=None))
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise UsageError(f"{private}: not an Ed25519 private key", fix="make one with `edge-inspect bundle keygen`")
+    public = _raw(key.public_key())
+    values = {
+        "algorithm": _ALGORITHM,
+        "manifest_sha256": bundle.sha256,
+        "public_key": base64.b64encode(public).decode(),
+        "signature": base64.b64encode(key.sign(_CONTEXT + bundle.sha256.encode())).decode(),
+    }
+    write_atomically(bundle.path / _name(bundle), json.dumps(values, indent=1).encode())
+    return Signature(_key_id(public))
+
+
+def signature_of(bundle: ModelBundle) -> Signature | None:
+    """The signature of this very manifest, checked; None when there is none. Raises BundleError when it is wrong.
+
+    It says that whoever has the named key signed this; whether to trust that key is for `require_signature`.
+    """
+    if not is_signed(bundle):
+        return None
+    file = bundle.path / _name(bundle)
+    try:
+        values = json.loads(read_safe(bundle.path, file.name, _MAXIMUM_BYTES))
+        public, signature = (base64.b64decode(values[name], validate=True) for name in ("public_key", "signature"))
+        fits = values["algorithm"] == _ALGORITHM and values["manifest_sha256"] == bundle.sha256
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleError(f"{file}: not a signature ({error})", fix=_SIGN) from error
+    if not fits or not _verifies(public, signature, _CONTEXT + bundle.sha256.encode()):
+        raise BundleError(f"{file}: the signature does not fit the manifest", fix=_SIGN)
+    return Signature(_key_id(public))
+
+
+def is_signed(bundle: ModelBundle) -> bool:
+    """Whether a signature of this manifest is there; it may still be wrong."""
+    return (bundle.path / _name(bundle)).exists()
+
+
+def require_signature(bundle: ModelBundle, public_key: Path) -> Signature:
+    """The bundle's signature, by the key in this PEM file; raises BundleError when it has none, or another's."""
+    trusted = key_id(public_key)
+    signature = signature_of(bundle)
+    if signature is None:
+        raise BundleError(f"{bundle.path}: the bundle is not signed in its present version", fix=_SIGN)
+    if signature.key_id != trusted:
+        raise BundleError(
+            f"{bundle.path}: signed by key {signature.key_id}, not by {trusted} of {public_key}",
+            fix="take the bundle from where it was signed, or give the right public key",
+        )
+    return signature
+
+
+def trusted_bundle(path: Path, signed_by: Path | None) -> ModelBundle:
+    """A bundle to run; where the settings name a public key, only one that is signed by it."""
+    bundle = load_bundle(path)
+    if signed_by is not None:
+        require_signature(bundle, signed_by)
+    return bundle
+
+
+def key_id(public_key: Path) -> str:
+    """The name of a public key in a PEM file."""
+    serialization, ed25519 = _cryptography()
+    key = _load(public_key, serialization.load_pem_public_key)
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise UsageError(f"{public_key}: not an Ed25519 public key", fix="give the .pub file of `bundle keygen`")
+    return _key_id(_raw(key))
+
+
+def _name(bundle: ModelBundle) -> str:
+    return f"manifest.{bundle.sha256[:16]}.signature"
+
+
+def _key_id(public: bytes) -> str:
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+def _verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+    _, ed25519 = _cryptography()
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _raw(key: Any) -> bytes:
+    serialization, _ = _cryptography()
+    raw: bytes = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return raw
+
+
+def _public_pem(key: Any) -> bytes:
+    serialization, _ = _cryptography()
+    pem: bytes = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return pem
+
+
+def _load(file: Path, read: Any) -> Any:
+    try:
+        return read(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}", fix="check the path of the key") from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{file}: not a PEM key that can be read ({error})", fix="check the path of the key"
+        ) from error
+
+
+def _cryptography() -> tuple[Any, Any]:
+    try:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError as error:
+        raise MissingDependency(
+            "signatures need the package cryptography, which is not installed", fix="pip install 'edge-inspect[sign]'"
+        ) from error
+    return serialization, ed25519

@@ -1,0 +1,90 @@
+"""A candidate on trial: ask a running edge-inspect for it, wait, and tell what came out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from edge.bundles.bundle import ModelBundle
+from edge.bundles.candidate import (
+    Candidate,
+    ShadowReport,
+    read_reports,
+    shadow_folder,
+    withdraw_candidate,
+    write_candidate,
+)
+from edge.core.errors import UsageError
+from edge.core.progress import progress_bar, say
+
+# a running edge-inspect looks four times a second, and then loads the candidate
+_TAKEN_UP_S = 30.0
+# one that is alive reports every second
+_SILENT_S = 30.0
+_LOOK_EVERY_S = 0.5
+_NAMED = 8
+
+
+def passes_trial(live: ModelBundle, staged: ModelBundle, frames: int, limit: float) -> bool:
+    """Whether no more than the share `limit` of frames was judged differently, in every process that tried it.
+
+    Raises UsageError when no edge-inspect takes the candidate up, or one stops before the end.
+    """
+    path, version = live.path, staged.sha256
+    write_candidate(path, Candidate(version=version, frames=frames))
+    try:
+        reports = _finished(path, version, frames)
+    finally:
+        withdraw_candidate(path)
+    compared, disagreed = (sum(getattr(report, name) for report in reports) for name in ("compared", "disagreed"))
+    say(
+        f"trial: {compared} frames judged by both, {disagreed} differently: "
+        f"{sum(report.new_rejects for report in reports)} rejected by the new version only, "
+        f"{sum(report.fewer_rejects for report in reports)} by the live one only"
+    )
+    for report in reports:
+        for said in report.disagreements[:_NAMED]:
+            where = f", {shadow_folder(path, version) / said.picture}" if said.picture else ""
+            say(f"  frame {said.frame_index} of {said.utc}: {said.live.decision} to {said.candidate.decision}{where}")
+    if disagreed <= limit * compared:
+        return True
+    say(f"that is more than the {limit:.1%} allowed (--shadow-limit)")
+    return False
+
+
+def _finished(path: Path, version: str, frames: int) -> list[ShadowReport]:
+    """The reports, once all processes that took the candidate up are through."""
+    began = changed = time.monotonic()
+    seen: list[ShadowReport] = []
+    with progress_bar("beside the live version") as advance:
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            now = time.monotonic()
+            reports = read_reports(path, version)
+            _refuse_failed(reports)
+            if not reports and now - began > _TAKEN_UP_S:
+                raise UsageError(
+                    f"no running edge-inspect took the candidate up within {_TAKEN_UP_S:.0f} s",
+                    fix=f"start one with --bundle {path}, or leave --shadow out",
+                )
+            if reports and all(report.state == "finished" for report in reports):
+                return reports
+            changed = now if reports != seen else changed
+            if reports and now - changed > _SILENT_S:
+                raise UsageError(
+                    f"no frame was compared for {_SILENT_S:.0f} s, after {sum(report.compared for report in reports)}",
+                    fix="see whether the line is moving and edge-inspect is running, then repeat",
+                )
+            seen = reports
+            if reports:
+                slowest = min(reports, key=lambda report: report.compared)
+                advance(min(slowest.compared, frames), frames, f"{slowest.disagreed} disagreements")
+
+
+def _refuse_failed(reports: list[ShadowReport]) -> None:
+    for report in reports:
+        if report.state in ("refused", "ended"):
+            raise UsageError(
+                f"the trial {'was refused' if report.state == 'refused' else 'ended early'}: {report.reason}",
+                fix="mend that, then repeat; the live version goes on as before",
+            )

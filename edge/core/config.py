@@ -1,0 +1,319 @@
+"""config.yaml → typed settings, strictly: an unknown key is an error with its line and the nearest valid name.
+
+This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be set before cv2 is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)  # fmt: skip
+
+from edge.core.errors import ConfigError
+from edge.core.files.yaml_file import read_yaml, shortened
+from edge.core.redact import redact
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Positive = Annotated[float, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[int, Field(ge=0, le=255)]
+# where pictures are decoded without settings at hand
+MAX_MEGAPIXELS = 50.0
+
+
+def at_home(path: str) -> str:
+    """The path with `~` and `~user` replaced by that user's home; raises ValueError when there is no such user."""
+    found = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises RuntimeError
+    if found.startswith("~"):
+        raise ValueError(f"{path}: no home of such a user is known; write ./{path} for a folder of that name")
+    return found
+
+
+def _camera_name(value: Any) -> Any:
+    """A camera's number is a name, too."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+PathText = Annotated[str, AfterValidator(at_home)]
+SourceText = Annotated[str, BeforeValidator(_camera_name), AfterValidator(at_home)]
+
+
+class CameraSettings(_Section):
+    source: SourceText | None = None
+    password_file: PathText | None = None
+    open_timeout_ms: PositiveInt = 5000
+    read_timeout_ms: PositiveInt = 2000
+    reopen_first_ms: PositiveInt = 250
+    reopen_max_ms: PositiveInt = 5000
+    width_px: PositiveInt | None = None
+    height_px: PositiveInt | None = None
+    fps: Positive | None = None
+    sensor_bits: Literal[10, 12, 14, 16] = 16
+    max_megapixels: Positive = MAX_MEGAPIXELS
+    max_file_mb: Positive = 256
+    skip_first_frames: Annotated[int, Field(ge=0)] = 0
+    watch: bool = False
+
+    @property
+    def lost_after_ms(self) -> int:
+        """A camera that sends nothing for so long is opened again; until then it may be slow, or wait for a trigger."""
+        return 5 * self.read_timeout_ms
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CameraSettings:
+        if self.reopen_first_ms > self.reopen_max_ms:
+            raise ValueError(f"reopen_first_ms ({self.reopen_first_ms}) is above reopen_max_ms ({self.reopen_max_ms})")
+        if (self.width_px is None) != (self.height_px is None):
+            raise ValueError("width_px and height_px go together: give both or neither")
+        return self
+
+
+class FreshnessSettings(_Section):
+    max_age_ms: PositiveInt = 500
+    max_identical_frames: Annotated[int, Field(ge=0)] = 2
+    black_level: Level = 8
+    black_share: Share = 0.001
+    saturated_level: Level = 250
+    saturated_share: Share = 0.98
+    expected_width_px: PositiveInt | None = None
+    expected_height_px: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FreshnessSettings:
+        if self.black_level >= self.saturated_level:
+            raise ValueError(f"black_level ({self.black_level}) must be below saturated_level ({self.saturated_level})")
+        if (self.expected_width_px is None) != (self.expected_height_px is None):
+            raise ValueError("expected_width_px and expected_height_px go together: give both or neither")
+        return self
+
+
+class TriggerSettings(_Section):
+    mode: Literal["frame", "part"] = "frame"
+    max_moving_ms: PositiveInt = 5000
+
+
+class RoiSettings(_Section):
+    rectangle: list[int] | None = None
+    polygon: list[list[int]] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RoiSettings:
+        if self.rectangle is not None:
+            if len(self.rectangle) != 4:
+                raise ValueError(f"rectangle needs [x, y, width, height], got {len(self.rectangle)} numbers")
+            x, y, width, height = self.rectangle
+            if x < 0 or y < 0 or width <= 0 or height <= 0:
+                raise ValueError(f"rectangle {self.rectangle}: x and y must be >= 0, width and height > 0")
+        if self.polygon is not None and (len(self.polygon) < 3 or any(len(corner) != 2 for corner in self.polygon)):
+            raise ValueError("polygon needs three or more [x, y] corners")
+        return self
+
+
+class AlignSettings(_Section):
+    mode: Literal["none", "phase", "template", "ecc"] | None = None
+    max_shift: Annotated[float, Field(gt=0, le=0.5)] = 0.15
+    max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 10.0
+    max_scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    min_quality: Share | None = None
+
+
+class InspectionSettings(_Section):
+    bundle: PathText | None = None
+    signed_by: PathText | None = None
+    backend: Literal["auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"] = "auto"
+    precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
+    engines: PathText | None = None
+    uncalibrated: bool = False
+    threads: PositiveInt | None = None
+    deadline_ms: PositiveInt | None = 1000
+
+    @property
+    def engines_folder(self) -> Path | None:
+        return None if self.engines is None else Path(self.engines)
+
+
+class GateSettings(_Section):
+    flip_share: Share | None = None
+    missed_share: Share = 0.05
+    auroc_drop: Share = 0.005
+    aupro_drop: Share = 0.01
+
+
+class DriftSettings(_Section):
+    watch: bool = True
+    false_alarm_every: Annotated[int, Field(ge=1000)] = 1_000_000
+    learn_from: Annotated[int, Field(ge=16, le=10_000)] = 100
+
+
+class BurstSettings(_Section):
+    rejects: PositiveInt | None = 8
+    of: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BurstSettings:
+        if self.rejects is not None and self.rejects > self.of:
+            raise ValueError(f"rejects ({self.rejects}) is above of ({self.of})")
+        return self
+
+
+class RecordSettings(_Section):
+    directory: PathText | None = "records"
+    commit_every_ms: Annotated[int, Field(ge=10, le=1000)] = 500
+    keep_ok_every: Annotated[int, Field(ge=0)] = 0
+    max_image_age_days: Positive | None = 30
+    max_image_mb: Positive | None = 10000
+    max_verdict_age_days: Positive | None = 365
+    queue_frames: PositiveInt = 64
+    queue_verdicts: PositiveInt = 100000
+
+
+class ChallengeSettings(_Section):
+    require: Literal["warn", "refuse"] | None = None
+    max_age_hours: Positive = 12
+    pictures: PathText | None = None
+    # the second names are those of version 0.1, which settings files may still use
+    synthetic_defects: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=6, validation_alias=AliasChoices("synthetic_defects", "seeded_defects")
+    )
+    synthetic_area_percent: Annotated[float, Field(gt=0, le=25)] = Field(
+        default=2.0, validation_alias=AliasChoices("synthetic_area_percent", "seeded_area_percent")
+    )
+
+
+class ViewSettings(_Section):
+    # YAML 1.1 reads a bare on/off as a boolean
+    live: Literal["auto", "on", "off"] | bool = "auto"
+    refresh_per_second: Positive = 4
+
+
+class Settings(_Section):
+    camera: CameraSettings = CameraSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    trigger: TriggerSettings = TriggerSettings()
+    roi: RoiSettings = RoiSettings()
+    align: AlignSettings = AlignSettings()
+    inspection: InspectionSettings = InspectionSettings()
+    gate: GateSettings = GateSettings()
+    drift: DriftSettings = DriftSettings()
+    burst: BurstSettings = BurstSettings()
+    record: RecordSettings = RecordSettings()
+    challenge: ChallengeSettings = ChallengeSettings()
+    view: ViewSettings = ViewSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.challenge.require is not None and self.record.directory is None:
+            raise ValueError("challenge.require needs record.directory: challenges are kept in the records")
+        deadline = self.inspection.deadline_ms
+        if deadline is not None and deadline < self.freshness.max_age_ms:
+            raise ValueError(
+                f"inspection.deadline_ms ({deadline}) is below freshness.max_age_ms ({self.freshness.max_age_ms}): "
+                "a frame could be fresh enough to start and already too late"
+            )
+        return self
+
+    def record_json(self) -> str:
+        """All settings as JSON for the records, without the secrets of the camera's address."""
+        source = self.camera.source
+        shown = self.camera.model_copy(update={"source": None if source is None else redact(source)})
+        # not by pydantic, which takes no names that are no text
+        return json.dumps(self.model_copy(update={"camera": shown}).model_dump())
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a configuration file; raises ConfigError naming the line, the value and the nearest valid key."""
+    file = read_yaml(path, ConfigError, "the path given to --config", "the documented config.yaml")
+    root, values = file.root, file.values()
+    if values is None:
+        return Settings()
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected sections such as `camera:`, got {type(values).__name__}", fix=_KEYS_FIX)
+    _refuse_repeated_keys(path, root)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise _explained(path, root, error) from error
+
+
+_KEYS_FIX = "compare with the documented config.yaml, which lists every key"
+
+
+def _refuse_repeated_keys(path: Path, root: yaml.Node | None) -> None:
+    """YAML would silently take the last of two; here the reader may have seen the first."""
+    sections = [value for _, value in root.value] if isinstance(root, yaml.MappingNode) else []
+    for node in (root, *sections):
+        seen: dict[str, int] = {}
+        for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            line = name.start_mark.line + 1
+            if name.value in seen:
+                raise ConfigError(
+                    f"{path}, line {line}: {name.value} is already given in line {seen[name.value]}",
+                    fix="keep one of the two lines",
+                )
+            seen[name.value] = line
+
+
+def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> ConfigError:
+    """One message for the first problem; the others are counted, since they often follow from it."""
+    problems = error.errors()
+    first = problems[0]
+    keys = tuple(first["loc"])
+    where = f"{path}, line {_line_of(root, keys)}: {'.'.join(str(key) for key in keys) or 'settings'}"
+    more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(str(keys[-1]), _valid_keys(keys[:-1]), n=1, cutoff=0.5)
+        fix = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {', '.join(_valid_keys(keys[:-1]))}"
+        return ConfigError(f"{where}: unknown key{more}", fix=fix)
+    if first["type"] == "model_type":
+        keys_here = ", ".join(_valid_keys(keys))
+        return ConfigError(
+            f"{where}: expected keys below it, got {shortened(repr(first['input']))}{more}",
+            fix=f"give keys below it, or leave it out; valid here: {keys_here}",
+        )
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return ConfigError(f"{where}: {reason}{more}", fix="change one of the values named")
+    return ConfigError(f"{where}: {reason}, got {shortened(repr(first['input']))}{more}", fix=_KEYS_FIX)
+
+
+def _valid_keys(section: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for key in section:
+        annotation = model.model_fields[str(key)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)
+
+
+def _line_of(node: yaml.Node | None, keys: tuple[Any, ...]) -> int:
+    """The line of the key, or of the innermost of its parents that is written in the file."""
+    line = 1
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for name, value in node.value:
+            if name.value == str(key):
+                line, node = name.start_mark.line + 1, value
+                break
+        else:
+            break
+    return line

@@ -1,0 +1,63 @@
+"""What one run counts; read by the terminal view, the summary and the records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge.core.alarms import AlarmBoard
+
+
+@dataclass
+class RunCounters:
+    """Counts since the start. Every number has one writer at a time, so no lock is needed; any thread may read.
+
+    undelivered: verdicts that the reader of `--json` did not get.
+    late_results: verdicts that came after the watchdog had spoken for their frame, and were discarded. review: OK parts
+    in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames). stalls: looks that brought
+    nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has not answered for
+    read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    counted: what a verdict is of, frames or parts. between_parts: pictures between parts, which have no verdict;
+    short_stops: parts that moved on before they could be judged; empty_places: rests without a part. trigger_state:
+    what is seen now, empty where every frame counts.
+    record_run: the run's number in the records, None while it is not known.
+    switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
+    ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
+    """
+
+    # the inspection loop
+    frames: int = 0
+    ok: int = 0
+    review: int = 0
+    ng: int = 0
+    invalid: int = 0
+    late_results: int = 0
+    sink_errors: int = 0
+    undelivered: int = 0
+    # capture: the grab thread, but for stalls, which the taking side counts
+    grabbed: int = 0
+    dropped: int = 0
+    skipped: int = 0
+    reconnects: int = 0
+    stalls: int = 0
+    camera_state: str = "opening"
+    # the trigger
+    counted: str = "frames"
+    between_parts: int = 0
+    short_stops: int = 0
+    empty_places: int = 0
+    trigger_state: str = ""
+    # the watching of the bundle
+    switches: int = 0
+    bundle_state: str = ""
+    # the record writer
+    recorded: int = 0
+    images_stored: int = 0
+    images_skipped: int = 0
+    records_lost: int = 0
+    record_state: str = "off"
+    record_run: int | None = None
+    # the readiness watch
+    ready_state: str = ""
+    # the line watch
+    drift_state: str = "off"
+    alarms: AlarmBoard = field(default_factory=AlarmBoard)

@@ -1,0 +1,210 @@
+"""manifest.json of a bundle, as types: what the network takes and gives, and how a score is made of it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FORMAT_VERSION = 1
+
+Weight = Annotated[float, Field(ge=0)]
+Precision = Literal["int8", "fp16", "fp32"]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+# the runtimes' own limit for one message, and what int32 coordinates of a picture can be
+MAXIMUM_FILE_BYTES = 2**31 - 1
+Place = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+Offset = Annotated[int, Field(ge=0, le=1_000_000)]
+Extent = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class InputSpec(_Part):
+    """Network input `image` (n, 3, size, size) float32 in -1..1, RGB."""
+
+    size: Annotated[int, Field(ge=16, le=4096)]
+    channel_order: Literal["rgb"] = "rgb"
+    range: tuple[float, float] = (-1.0, 1.0)
+
+
+class AlignSpec(_Part):
+    """A reference that parts are aligned to: the inspected view of good parts, reduced, grey, bytes by rows in base64.
+
+    max_shift: share of the view's sides. max_scale: share of the part's size. min_quality: of the match, 0..1.
+    """
+
+    mode: Literal["phase", "template", "ecc"]
+    width: Annotated[int, Field(ge=16, le=256)]
+    height: Annotated[int, Field(ge=16, le=256)]
+    reference: Annotated[str, Field(max_length=100_000)]
+    max_shift: Annotated[float, Field(gt=0, le=0.5)]
+    max_angle_deg: Annotated[float, Field(ge=0, le=45)]
+    max_scale: Annotated[float, Field(ge=0, le=0.5)]
+    min_quality: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AlignSpec:
+        try:
+            size = len(base64.b64decode(self.reference, validate=True))
+        except ValueError as error:
+            raise ValueError("the reference is not base64") from error
+        if size != self.width * self.height:
+            raise ValueError(f"the reference has {size} bytes, {self.width}x{self.height} are said")
+        return self
+
+
+class PreprocessSpec(_Part):
+    """Region of interest in frame pixels: (x, y, width, height) and polygon corners; and what parts are aligned to."""
+
+    rectangle: tuple[Offset, Offset, Extent, Extent] | None = None
+    polygon: Annotated[tuple[tuple[Place, Place], ...], Field(min_length=3, max_length=10_000)] | None = None
+    align: AlignSpec | None = None
+
+
+class ResidualSpec(_Part):
+    """Weights of the error terms of picture against reconstruction (edge/kernels/README.md)."""
+
+    w_l1: Weight = 0.0
+    w_l2: Weight = 0.0
+    w_ssim: Weight = 0.0
+    w_gms: Weight = 0.0
+    w_col: Weight = 0.0
+
+    @property
+    def used(self) -> bool:
+        return any((self.w_l1, self.w_l2, self.w_ssim, self.w_gms, self.w_col))
+
+
+class NormSpec(_Part):
+    """z = clamp((error - mean) * inv_std, 0, z_max); evidence r = 1 - exp(-z / tau)."""
+
+    kind: Literal["pixel", "global"] = "pixel"
+    z_max: Annotated[float, Field(gt=0)] = 20.0
+    tau: Annotated[float, Field(gt=0)] = 3.0
+
+
+class BlendSpec(_Part):
+    """How residual evidence r, probability p and embedding evidence q become one map.
+
+    product: r^alpha * p^beta. wsum: alpha r + (1 - alpha) p. max. noisy_or: 1 - (1-r)(1-p)(1-q).
+    gate: p (1 + alpha r) / (1 + alpha).
+    With a single kind of evidence every mode is that evidence.
+    """
+
+    mode: Literal["product", "wsum", "max", "noisy_or", "gate"] = "product"
+    alpha: Weight = 1.0
+    beta: Weight = 1.0
+
+
+class SmoothSpec(_Part):
+    """box: `radius` is half the side without the centre (10 → 21x21). gaussian: `radius` is sigma in pixels."""
+
+    kind: Literal["none", "box", "gaussian"] = "box"
+    radius: Annotated[int, Field(ge=0, le=64)] = 10
+
+
+class ImageScoreSpec(_Part):
+    """Mean of the k largest smoothed values, from a histogram of 1024 bins over 0..1."""
+
+    kind: Literal["topk_mean"] = "topk_mean"
+    k: Annotated[int, Field(gt=0)] = 100
+
+
+class ScoreSpec(_Part):
+    """The whole score path of one bundle; methods differ only here and in the network's outputs.
+
+    map_scale: picture and reconstruction are averaged over so many pixels each way before they are compared; the map
+    has that much less a side. Smoothing radius and k count map pixels.
+    """
+
+    map_scale: Literal[1, 2] = 1
+    residual: ResidualSpec = ResidualSpec()
+    norm: NormSpec = NormSpec()
+    blend: BlendSpec = BlendSpec()
+    smooth: SmoothSpec = SmoothSpec()
+    image_score: ImageScoreSpec = ImageScoreSpec()
+
+
+class FileEntry(_Part):
+    """One file of the bundle, by name and content."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200)]
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0, le=MAXIMUM_FILE_BYTES)]
+
+
+class TrainingRecord(_Part):
+    """Where the weights come from; `selection` says on what the kept weights and the score terms were chosen."""
+
+    software: str
+    seed: int
+    steps: int
+    n_train: int
+    n_heldout: int
+    n_weak: int = 0
+    layout: Literal["aligned", "free"] = "aligned"
+    ablations: tuple[str, ...] = ()
+    data_sha256: Sha256
+    selection: str
+
+
+class TriedPrecision(_Part):
+    """One precision that the ladder tried; exceeded: the gate's limits it does not keep, none: it is deployed."""
+
+    rung: str
+    engine_sha256: Sha256 | None
+    exceeded: tuple[str, ...] = ()
+
+
+class Deployment(_Part):
+    """What runs on one target, and what was tried before it."""
+
+    precision: Precision
+    backend: str
+    tried: tuple[TriedPrecision, ...]
+
+
+class Manifest(_Part):
+    """The bundle's one commit point: a file that is not named here is not part of the bundle."""
+
+    format_version: Literal[1] = 1
+    method: Literal["kist", "sparsity_prior", "isstad", "slsg"]
+    variant: str
+    product: str
+    created_utc: str
+    input: InputSpec
+    preprocess: PreprocessSpec = PreprocessSpec()
+    outputs: tuple[Literal["recon", "seg_logit", "emb_dist"], ...]
+    score: ScoreSpec
+    training: TrainingRecord
+    # pixel hashes (edge/preprocessing/normal_samples.py) of the good parts trained on: calibration must not use them
+    trained_on: tuple[Sha256, ...] = ()
+    # the same of the parts known to be defective that training saw: evaluation must not use them
+    weak_on: tuple[Sha256, ...] = ()
+    # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
+    deployments: dict[str, Deployment] = {}
+    # keys: model_fp32, model_int8, ranges, quantization, drift; for a processor calibration_fp32, calibration_int8,
+    # gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt,
+    # gate_page_tensorrt
+    files: dict[str, FileEntry]
+
+    @property
+    def map_side(self) -> int:
+        """Side of the anomaly map, and of the statistics, in pixels."""
+        return self.input.size // self.score.map_scale
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if self.score.residual.used and "recon" not in self.outputs:
+            raise ValueError("the score weighs a residual, but the network has no `recon` output")
+        if not self.score.residual.used and self.outputs == ("recon",):
+            raise ValueError("the network gives only `recon`, but every residual weight is zero")
+        if self.input.size % self.score.map_scale:
+            raise ValueError(f"map_scale {self.score.map_scale} does not divide the input size {self.input.size}")
+        if "model_fp32" not in self.files:
+            raise ValueError("`files` lacks model_fp32")
+        return self

@@ -1,0 +1,237 @@
+"""A running inspection follows its bundle: a version that becomes live is loaded beside the old one, then takes over.
+
+A thread looks at the manifest a few times a second (one `stat`), loads and tries what it finds there on the last frame
+seen, and only then puts it into the pool, which the loop asks between two frames. What cannot be used (damaged, not
+signed, of another region) is refused with a message, and the version before goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from edge.bundles.bundle import MANIFEST, ModelBundle
+from edge.bundles.candidate import CANDIDATE, Candidate, ShadowReport, read_candidate, shadow_folder, write_report
+from edge.bundles.versions import SHORT, find_version
+from edge.core.counters import RunCounters
+from edge.core.datatypes import Frame, Verdict
+from edge.core.errors import BundleError, EdgeInspectError, PartNotFound
+from edge.core.latency import StageClock
+from edge.inspection.inspector import Inspector
+from edge.inspection.inspector_pool import InspectorPool
+from edge.inspection.shadow import Trial
+
+log = logging.getLogger("edge.inspection.hot_swap")
+
+LOOK_EVERY_S = 0.25
+# what was refused may become usable without a new manifest: it is signed, or the rest of a copy arrives
+TRY_AGAIN_S = 2.0
+_REPORT_EVERY_S = 1.0
+_CLOSE_S = 0.3
+# the first run of a network allocates; the frame that gets it must not pay for that
+_TRIES = 3
+
+_Stamp = tuple[int, int, int] | None
+
+
+class HotSwap:
+    """Keep a pool at the bundle's live version; also a sink, because it tries new versions on the line's own frames.
+
+    live: the version that the pool holds. load: the bundle's live version, trusted, or BundleError. trust: raises
+    BundleError for a version that must not run. open_inspectors: as many inspectors as the pool has, or one.
+    counters.bundle_state says what is going on.
+    """
+
+    def __init__(
+        self,
+        live: ModelBundle,
+        pool: InspectorPool,
+        counters: RunCounters,
+        *,
+        load: Callable[[], ModelBundle],
+        trust: Callable[[ModelBundle], None],
+        open_inspectors: Callable[[ModelBundle, int], Sequence[Inspector]],
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._path = live.path
+        self._live = live
+        self._pool = pool
+        self._counters = counters
+        self._load, self._trust, self._open = load, trust, open_inspectors
+        self._look_every_s = look_every_s
+        self._frame: Frame | None = None
+        self._trial: Trial | None = None
+        self._stop = threading.Event()
+        # None: whatever became live since `live` was loaded is looked at once
+        self._manifest_seen: _Stamp = None
+        self._candidate_seen: _Stamp = None
+        self._try_again_s = 0.0
+        self._refusal = ""
+        self._reported_s = 0.0
+        self._thread = threading.Thread(target=self._work, name="bundle", daemon=True)
+        self._thread.start()
+
+    def write(self, frame: Frame, verdict: Verdict) -> None:
+        """Remember the frame, and show it to the candidate if there is one; returns at once."""
+        if frame.image is not None and frame.fault is None:
+            self._frame = frame
+        trial = self._trial
+        if trial is not None:
+            trial.offer(frame, verdict)
+
+    def close(self) -> None:
+        """End the watching; a trial that runs says that it ended. The pool stays open, for who made it."""
+        self._stop.set()
+        self._thread.join(_CLOSE_S)
+
+    @property
+    def busy(self) -> bool:
+        """After `close`: a version is still being loaded, and its thread must not meet the interpreter's end."""
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._look_every_s):
+            try:
+                self._pool.close_retired()
+                self._follow_live()
+                self._follow_candidate()
+                self._follow_trial()
+            # nothing that a bundle holds may end the watching: the next version may be a good one
+            except Exception:
+                log.exception("watching %s failed, and goes on", self._path)
+        self._end_trial("ended", "edge-inspect stopped")
+
+    def _follow_live(self) -> None:
+        stamp = _stamp(self._path / MANIFEST)
+        if stamp == self._manifest_seen and (not self._refusal or time.monotonic() < self._try_again_s):
+            return
+        self._manifest_seen = stamp
+        self._try_again_s = time.monotonic() + TRY_AGAIN_S
+        try:
+            bundle = self._load()
+            if bundle.sha256 != self._live.sha256:
+                self._switch_to(bundle)
+            self._refusal = ""
+        except EdgeInspectError as error:
+            self._refuse(error)
+
+    def _switch_to(self, bundle: ModelBundle) -> None:
+        inspectors = self._opened(bundle, len(self._pool.inspectors))
+        self._end_trial("ended", f"version {bundle.sha256[:SHORT]} became live")
+        self._pool.replace(inspectors)
+        before, self._live = self._live, bundle
+        self._counters.switches += 1
+        self._counters.bundle_state = f"version {bundle.sha256[:SHORT]}"
+        log.warning("now version %s, before it %s", bundle.sha256[:SHORT], before.sha256[:SHORT])
+
+    def _refuse(self, error: EdgeInspectError) -> None:
+        if error.message == self._refusal:
+            return
+        self._refusal = error.message
+        log.error("the new version is refused, %s goes on: %s", self._live.sha256[:SHORT], error)
+        self._counters.bundle_state = f"version {self._live.sha256[:SHORT]}; the new one is REFUSED: {error.message}"
+
+    def _opened(self, bundle: ModelBundle, count: int) -> Sequence[Inspector]:
+        """Loaded, and tried on the last frame that the line saw."""
+        if bundle.preprocess != self._live.preprocess:
+            raise BundleError(
+                f"version {bundle.sha256[:SHORT]} has another region of interest, alignment or picture size",
+                fix="restart edge-inspect to use it",
+            )
+        inspectors = self._open(bundle, count)
+        try:
+            self._try(inspectors)
+        except BaseException:
+            # it is tried again every few seconds, and would take memory each time
+            for inspector in inspectors:
+                inspector.backend.close()
+            raise
+        return inspectors
+
+    def _try(self, inspectors: Sequence[Inspector]) -> None:
+        frame = self._frame
+        if frame is None or frame.image is None or not _fits(inspectors[0], frame):
+            return
+        for inspector in inspectors:
+            for _ in range(_TRIES):
+                # a frame without a part tries nothing, and says nothing against the version
+                with suppress(PartNotFound):
+                    inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
+
+    def _follow_candidate(self) -> None:
+        stamp = _stamp(self._path / CANDIDATE)
+        if stamp == self._candidate_seen:
+            return
+        self._candidate_seen = stamp
+        self._end_trial("ended", "another candidate came, or this one was withdrawn")
+        candidate = None
+        try:
+            candidate = read_candidate(self._path)
+            if candidate is not None and candidate.version != self._live.sha256:
+                self._trial = self._trial_of(candidate)
+                write_report(self._path, self._trial.report())
+        except EdgeInspectError as error:
+            log.error("the candidate is refused: %s", error)
+            if candidate is not None:
+                self._report(
+                    ShadowReport(
+                        version=candidate.version, against=self._live.sha256, state="refused",
+                        frames=candidate.frames, reason=error.message,
+                    )
+                )  # fmt: skip
+
+    def _trial_of(self, candidate: Candidate) -> Trial:
+        version = find_version(self._path, candidate.version)
+        self._trust(version)
+        (inspector,) = self._opened(version, 1)
+        log.warning("candidate %s runs beside %s", version.sha256[:SHORT], self._live.sha256[:SHORT])
+        return Trial(inspector, candidate, self._live.sha256)
+
+    def _follow_trial(self) -> None:
+        trial = self._trial
+        if trial is None:
+            return
+        if trial.done:
+            self._end_trial("finished", "")
+        elif time.monotonic() >= self._reported_s + _REPORT_EVERY_S:
+            self._reported_s = time.monotonic()
+            trial.store_pictures(shadow_folder(self._path, trial.version))
+            self._report(trial.report())
+
+    def _end_trial(self, state: str, reason: str) -> None:
+        trial, self._trial = self._trial, None
+        if trial is None:
+            return
+        trial.store_pictures(shadow_folder(self._path, trial.version))
+        report = trial.report("finished" if state == "finished" else "ended", reason)
+        if not trial.close():
+            log.error("the candidate %s hangs and is left behind", trial.version[:SHORT])
+        self._report(report)
+
+    def _report(self, report: ShadowReport) -> None:
+        state = f"version {self._live.sha256[:SHORT]}"
+        if report.state == "running":
+            beside = f"{report.compared} of {report.frames} frames, {report.disagreed} disagreements"
+            state = f"{state}, beside it {report.version[:SHORT]}: {beside}"
+        self._counters.bundle_state = state
+        try:
+            write_report(self._path, report)
+        except BundleError as error:
+            log.warning("the trial cannot be reported: %s", error)
+
+
+def _fits(inspector: Inspector, frame: Frame) -> bool:
+    assert frame.image is not None
+    return inspector.preprocess.field_of_view(*frame.image.shape[:2]) is not None
+
+
+def _stamp(file: Path) -> _Stamp:
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns

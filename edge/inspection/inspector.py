@@ -1,0 +1,111 @@
+"""Frame → Verdict. No I/O and no threads, so that a replay is the same computation as the line."""
+
+from __future__ import annotations
+
+from edge.backends.base import Backend, KeptWarm
+from edge.core.datatypes import Decision, Fault, Frame, Reason, Verdict
+from edge.core.errors import ModelError, PartNotFound
+from edge.core.latency import StageClock
+from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.regions import defect_regions
+
+# no defect is so large: of a map above the pixel threshold
+_UNLIKE_SHARE = 0.5
+
+
+class Inspector:
+    """Judge frames with one backend and the thresholds that were fitted on it.
+
+    threshold is compared with the image score, pixel_threshold with the map; both are in score units. caveat: what
+    every verdict's detail ends with, for a backend that is not the one they were fitted on. review_threshold: parts
+    above it are marked for review where they are not NG; None: no unsure band.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        preprocess: Preprocess,
+        threshold: float,
+        pixel_threshold: float,
+        bundle_sha256: str,
+        caveat: str = "",
+        review_threshold: float | None = None,
+    ) -> None:
+        self.backend = backend
+        self.preprocess = preprocess
+        self.threshold = threshold
+        self.pixel_threshold = pixel_threshold
+        self.review_threshold = review_threshold
+        self.bundle_sha256 = bundle_sha256
+        self._caveat = f"; {caveat}" if caveat else ""
+
+    def inspect(self, frame: Frame) -> Verdict:
+        """Judge one frame; a fault, a frame that the ROI does not fit, or a failing model gives INVALID."""
+        clock = StageClock(frame.captured_ns)
+        if frame.fault is not None or frame.image is None:
+            assert frame.fault is not None
+            return self.invalid(frame, frame.fault, clock)
+        view = self.preprocess.field_of_view(frame.image.shape[0], frame.image.shape[1])
+        if view is None:
+            height, width = frame.image.shape[:2]
+            left, top, across, down = self.preprocess.rectangle or (0, 0, 0, 0)
+            detail = (
+                f"the region of interest does not lie inside the frame of {width}x{height} px: "
+                f"roi.rectangle of the bundle is {across}x{down} px from ({left}, {top})"
+            )
+            return self.invalid(frame, Fault(Reason.WRONG_SIZE, detail), clock)
+        try:
+            anomaly_map = self.backend.score(frame.image, clock)
+        except PartNotFound as error:
+            return self.invalid(frame, Fault(Reason.PART_NOT_FOUND, error.message), clock)
+        except ModelError as error:
+            return self.invalid(frame, Fault(Reason.MODEL_ERROR, error.message), clock)
+        score, from_here = anomaly_map.score, self.review_threshold
+        defective = score > self.threshold
+        unsure = not defective and from_here is not None and score > from_here
+        regions = defect_regions(anomaly_map, self.pixel_threshold, view) if defective or unsure else ()
+        clock.lap("decide")
+        sign = ">" if defective else "<="
+        why = f", > review threshold {from_here:.4g}" if unsure else ""
+        share = anomaly_map.area_px / max(1, anomaly_map.values.size)
+        if defective and share > _UNLIKE_SHARE:
+            why += (
+                f"; {share:.0%} of the picture is unlike anything taught: an empty place, another part, other light, "
+                "or a camera that has just been opened (camera.skip_first_frames)?"
+            )
+        return Verdict(
+            frame_index=frame.index,
+            decision=Decision.NG if defective else Decision.OK,
+            reason=Reason.ABOVE_THRESHOLD if defective else Reason.BELOW_THRESHOLD,
+            detail=f"score {score:.4g} {sign} threshold {self.threshold:.4g}{why}{self._caveat}",
+            score=score,
+            threshold=self.threshold,
+            regions=regions,
+            times=clock.times(),
+            bundle_sha256=self.bundle_sha256,
+            engine_sha256=self.backend.engine_sha256,
+            anomaly_map=anomaly_map if anomaly_map.values.size else None,
+            review=unsure,
+        )
+
+    def rest(self) -> None:
+        """Called while no frame comes; what the backend does then, if anything."""
+        if isinstance(self.backend, KeptWarm):
+            self.backend.keep_warm()
+
+    def invalid(self, frame: Frame, fault: Fault, clock: StageClock | None = None) -> Verdict:
+        """The verdict on a frame that was not, or not in time, inspected."""
+        clock = clock or StageClock(frame.captured_ns)
+        clock.lap("decide")
+        return Verdict(
+            frame_index=frame.index,
+            decision=Decision.INVALID,
+            reason=fault.reason,
+            detail=fault.detail + self._caveat,
+            score=None,
+            threshold=self.threshold,
+            regions=(),
+            times=clock.times(),
+            bundle_sha256=self.bundle_sha256,
+            engine_sha256=self.backend.engine_sha256,
+        )

@@ -1,0 +1,59 @@
+"""Which inspectors judge now: all of one bundle version, and replaced by another's between two frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from edge.inspection.inspector import Inspector
+
+
+class InspectorPool:
+    """The inspectors of the live version, one for each inspection thread, and how to replace them.
+
+    A frame is judged from beginning to end by the inspectors that were there when it was taken. Nothing is loaded
+    here: replacing is one assignment, so no frame waits for it.
+    """
+
+    def __init__(self, inspectors: Sequence[Inspector]) -> None:
+        self._current = tuple(inspectors)
+        self._lock = threading.Lock()
+        self._users: dict[tuple[Inspector, ...], int] = {}
+        self._retired: list[tuple[Inspector, ...]] = []
+
+    @property
+    def inspectors(self) -> tuple[Inspector, ...]:
+        """Those that the next frame gets."""
+        return self._current
+
+    def enter(self) -> tuple[Inspector, ...]:
+        """The inspectors for one frame; they stay usable until `leave`, whatever is switched meanwhile."""
+        with self._lock:
+            inspectors = self._current
+            self._users[inspectors] = self._users.get(inspectors, 0) + 1
+        return inspectors
+
+    def leave(self, inspectors: tuple[Inspector, ...]) -> None:
+        """The frame is done."""
+        with self._lock:
+            self._users[inspectors] -= 1
+
+    def replace(self, inspectors: Sequence[Inspector]) -> None:
+        """From the next frame on these judge; as many as before."""
+        following = tuple(inspectors)
+        if len(following) != len(self._current):
+            raise ValueError(f"{len(following)} inspectors for {len(self._current)} threads")
+        with self._lock:
+            self._retired.append(self._current)
+            self._current = following
+
+    def close_retired(self) -> None:
+        """Close those that were replaced and that no frame is with any more."""
+        with self._lock:
+            idle = [inspectors for inspectors in self._retired if not self._users.get(inspectors)]
+            self._retired = [inspectors for inspectors in self._retired if inspectors not in idle]
+            for inspectors in idle:
+                self._users.pop(inspectors, None)
+        for inspectors in idle:
+            for inspector in inspectors:
+                inspector.backend.close()

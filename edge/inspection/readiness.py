@@ -1,0 +1,90 @@
+"""Whether a line is ready: what `challenge.require` asks for, and what the records say of the newest challenge."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge.backends import target_of
+from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.capture.sources import names_files
+from edge.core.alarms import Alarm
+from edge.core.config import Settings
+from edge.core.counters import RunCounters
+from edge.core.errors import BundleError, ChallengeError, RecordError
+from edge.inspection.challenge_records import latest_challenges, not_ready
+from edge.monitoring.readiness_monitor import ReadinessMonitor
+from edge.system.findings import Finding, State
+
+log = logging.getLogger("edge.inspection.challenge")
+
+RUN_IT = "put a golden part under the camera and run `edge-inspect challenge --camera CAMERA`"
+# the camera is taken while the line runs
+RUN_IT_BESIDE = "run `edge-inspect challenge --data FOLDER` beside it, or stop it and challenge it through its camera"
+
+
+def require_challenge(bundle: ModelBundle, engine_sha256: str, camera: str, settings: Settings) -> None:
+    """Raise ChallengeError, or warn, as the settings say, when the newest challenge does not let a line start.
+
+    Files and the demo are no line.
+    """
+    if not _asked_for(camera, settings):
+        return
+    why = why_not_ready(bundle.sha256, engine_sha256, settings)
+    if why is None:
+        return
+    if settings.challenge.require == "refuse":
+        raise ChallengeError(f"the line is not ready: {why}", fix=RUN_IT)
+    log.warning("the line is NOT READY: %s; %s", why, RUN_IT)
+
+
+def readiness_monitor(
+    camera: str, settings: Settings, counters: RunCounters, on_alarm: Callable[[Alarm], None]
+) -> ReadinessMonitor | None:
+    """The same while the line runs, as an alarm; None where no challenge is asked for."""
+    if not _asked_for(camera, settings):
+        return None
+
+    def why_not(bundle_sha256: str, engine_sha256: str) -> str | None:
+        try:
+            return why_not_ready(bundle_sha256, engine_sha256, settings)
+        except RecordError as error:
+            return error.message
+
+    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, on_alarm)
+
+
+def _asked_for(camera: str, settings: Settings) -> bool:
+    return settings.challenge.require is not None and not names_files(camera) and camera.strip() != "demo"
+
+
+def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
+    """For `doctor`: whether a line that needs a challenge may start; nothing where none is needed."""
+    wanted = settings.challenge.require
+    if wanted is None:
+        return []
+    try:
+        bundle = load_bundle(bundle_path)
+        target = target_of(settings.inspection.backend)
+        engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
+        why = why_not_ready(bundle.sha256, engine, settings)
+    except BundleError:
+        # told by the finding about the bundle
+        return []
+    except RecordError as error:
+        return [Finding("challenge", State.FAIL, error.message, error.fix)]
+    if why is None:
+        return [Finding("challenge", State.OK, "passed; the line is ready")]
+    state = State.FAIL if wanted == "refuse" else State.WARN
+    return [Finding("challenge", state, f"the line is not ready: {why}", RUN_IT)]
+
+
+def why_not_ready(bundle_sha256: str, engine_sha256: str, settings: Settings) -> str | None:
+    """Why a line with this bundle and engine is not ready; None when it is."""
+    if settings.record.directory is None:
+        return "records are off, and challenges are kept there"
+    newest = latest_challenges(Path(settings.record.directory), 1)
+    now = datetime.now(timezone.utc)
+    return not_ready(newest, bundle_sha256, engine_sha256, settings.challenge.max_age_hours, now)

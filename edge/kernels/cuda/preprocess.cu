@@ -1,0 +1,101 @@
+// Frames → the network's input, in one launch: region, box mean, bilinear, colour order, -1..1. The bytes equal those of
+// edge/preprocessing/preprocess.py. A thread makes one pixel of the target; windows of neighbours overlap, and meet in the cache.
+
+#include "block.h"
+
+namespace {
+
+constexpr int PREPROCESS_COLUMNS = 32, PREPROCESS_ROWS = 8;
+static_assert(PREPROCESS_COLUMNS * PREPROCESS_ROWS == THREADS);
+
+struct Places {
+    Neighbours columns[PREPROCESS_COLUMNS], rows[PREPROCESS_ROWS];
+};
+
+// double precision is slow on most GPUs: each place is found once for a block, not for every pixel
+__device__ __forceinline__ void find_places(Places& places, const PreprocessParameters& p) {
+    int thread = static_cast<int>(threadIdx.y) * PREPROCESS_COLUMNS + static_cast<int>(threadIdx.x);
+    if (thread < PREPROCESS_COLUMNS) {
+        int column = static_cast<int>(blockIdx.x) * PREPROCESS_COLUMNS + thread;
+        places.columns[thread] = neighbours(column, p.scale_x, p.width, true);
+    } else if (thread < PREPROCESS_COLUMNS + PREPROCESS_ROWS) {
+        int row = static_cast<int>(blockIdx.y) * PREPROCESS_ROWS + thread - PREPROCESS_COLUMNS;
+        places.rows[thread - PREPROCESS_COLUMNS] = neighbours(row, p.scale_y, p.height, false);
+    }
+    __syncthreads();
+}
+
+// sums of the four boxes around the four neighbours, of one channel
+struct BoxSums {
+    int top_left, top_right, bottom_left, bottom_right;
+};
+
+template <int CHANNELS>
+__device__ __forceinline__ void add_boxes(
+    const std::uint8_t* frame, const PreprocessParameters& p, Neighbours y, Neighbours x, BoxSums (&sums)[CHANNELS]
+) {
+    int half_height = p.box_height / 2, half_width = p.box_width / 2;
+    for (int row = y.first - half_height; row <= y.second + half_height; row++) {
+        const std::uint8_t* line = frame + reflected(row, p.height) * p.row_stride;
+        int left[CHANNELS] = {}, right[CHANNELS] = {};
+        for (int column = x.first - half_width; column <= x.second + half_width; column++) {
+            const std::uint8_t* pixel = line + reflected(column, p.width) * CHANNELS;
+            for (int c = 0; c < CHANNELS; c++) {
+                if (column <= x.first + half_width) left[c] += pixel[c];
+                if (column >= x.second - half_width) right[c] += pixel[c];
+            }
+        }
+        for (int c = 0; c < CHANNELS; c++) {
+            if (row <= y.first + half_height) sums[c].top_left += left[c], sums[c].top_right += right[c];
+            if (row >= y.second - half_height) sums[c].bottom_left += left[c], sums[c].bottom_right += right[c];
+        }
+    }
+}
+
+template <class Element, bool SPACE_TO_DEPTH>
+__device__ __forceinline__ void write_pixel(
+    const PreprocessParameters& p, int frame, int row, int column, int channel, std::uint8_t level
+) {
+    std::int64_t area = static_cast<std::int64_t>(p.rows) * p.columns;
+    std::int64_t place = (frame * std::int64_t{3} + channel) * area + static_cast<std::int64_t>(row) * p.columns + column;
+    if (p.bytes != nullptr) p.bytes[place] = level;
+    if (SPACE_TO_DEPTH) {
+        std::int64_t plane = (frame * std::int64_t{3} + channel) * 4 + (row % 2) * 2 + column % 2;
+        place = plane * (area / 4) + static_cast<std::int64_t>(row / 2) * (p.columns / 2) + column / 2;
+    }
+    static_cast<Element*>(p.pictures)[place] = element_of<Element>(value_of(level));
+}
+
+template <class Element, bool SPACE_TO_DEPTH, int CHANNELS>
+__device__ __forceinline__ void make_pixel(const PreprocessParameters& p, const Places& places) {
+    int column = static_cast<int>(blockIdx.x) * PREPROCESS_COLUMNS + static_cast<int>(threadIdx.x);
+    int row = static_cast<int>(blockIdx.y) * PREPROCESS_ROWS + static_cast<int>(threadIdx.y);
+    int frame = static_cast<int>(blockIdx.z);
+    if (row >= p.rows || column >= p.columns) return;
+    Neighbours y = places.rows[threadIdx.y], x = places.columns[threadIdx.x];
+    BoxSums sums[CHANNELS] = {};
+    add_boxes<CHANNELS>(p.frames + frame * p.frame_stride, p, y, x, sums);
+    for (int c = 0; c < 3; c++) {
+        // the last is red; grey is all three
+        const BoxSums& s = sums[CHANNELS == 3 ? 2 - c : 0];
+        float inverse = p.inverse_box_area;
+        std::uint8_t level = bilinear(
+            box_mean(s.top_left, inverse), box_mean(s.top_right, inverse), box_mean(s.bottom_left, inverse),
+            box_mean(s.bottom_right, inverse), y, x
+        );
+        write_pixel<Element, SPACE_TO_DEPTH>(p, frame, row, column, c, level);
+    }
+}
+
+template <class Element, bool SPACE_TO_DEPTH>
+__device__ __forceinline__ void preprocess(const PreprocessParameters& p) {
+    SHARED(Places, places);
+    find_places(places, p);
+    if (p.channels == 3) {
+        make_pixel<Element, SPACE_TO_DEPTH, 3>(p, places);
+    } else {
+        make_pixel<Element, SPACE_TO_DEPTH, 1>(p, places);
+    }
+}
+
+}  // namespace

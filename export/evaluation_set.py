@@ -1,0 +1,101 @@
+"""Good parts, and the same with artificial defects: what choices about a graph are made on, never test pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.backends.cpu import Network
+from edge.backends.cpu_onnxruntime import OnnxRuntimeNetwork
+from edge.core.datatypes import F32, AnomalyMap
+from edge.core.manifest import Manifest
+from edge.kernels.cpu import NetworkOutputs
+from edge.kernels.statistics import cross_fitted_paths, residual_errors
+from edge.metrics import average_precision, pixel_average_precision
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """normals: held-out good parts, altered: good parts with artificial defects; float32 (3, s, s) in -1..1.
+
+    masks: where each altered one was altered, (s, s). weight: 1 where the map is scored, (s, s); None: everywhere.
+    source: what drew the defects, for the record.
+    """
+
+    normals: Sequence[F32]
+    altered: Sequence[F32]
+    masks: Sequence[Mask]
+    weight: F32 | None
+    source: str
+
+    def few(self, count: int) -> EvaluationSet:
+        """At most `count` of either kind."""
+        return EvaluationSet(self.normals[:count], self.altered[:count], self.masks[:count], self.weight, self.source)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one network made of the evaluation_set: maps of the normals, then of the altered parts."""
+
+    maps: list[AnomalyMap]
+    normals: int
+
+    @property
+    def values(self) -> F32:
+        return np.stack([anomaly_map.values for anomaly_map in self.maps])
+
+    def difference(self, exact: Shown) -> float:
+        """Mean difference of the maps from exact ones, as a share of the mean exact map."""
+        return float(np.abs(self.values - exact.values).mean() / max(float(exact.values.mean()), 1e-9))
+
+    def precision(self, evaluation_set: EvaluationSet) -> float:
+        """Average precision of telling altered parts from normal ones, and altered pixels from others; their mean."""
+        labels = np.arange(len(self.maps)) >= self.normals
+        scores = np.array([anomaly_map.score for anomaly_map in self.maps])
+        side = self.maps[0].values.shape[0]
+        masks = [np.zeros((side, side), np.bool_)] * self.normals + [
+            at_side(mask, side) for mask in evaluation_set.masks
+        ]
+        maps = [anomaly_map.values for anomaly_map in self.maps]
+        return (average_precision(labels, scores) + pixel_average_precision(masks, maps)) / 2
+
+
+def show(model: bytes, manifest: Manifest, evaluation_set: EvaluationSet, threads: int | None = None) -> Shown:
+    """Maps of all evaluation_set by one graph, with statistics of its own, fitted as calibration does it."""
+    network = OnnxRuntimeNetwork(model, manifest, threads)
+    images = [*evaluation_set.normals, *evaluation_set.altered]
+    outputs = [_outputs(network, image) for image in images]
+    network.close()
+    spec, count = manifest.score, len(evaluation_set.normals)
+    errors = residual_errors(spec, images, outputs)
+    paths = cross_fitted_paths(spec, errors[:count], outputs[:count], evaluation_set.weight)
+    used = spec.residual.used
+    maps = [
+        paths[index % count].score_error(error if used else None, output)
+        for index, (error, output) in enumerate(zip(errors, outputs, strict=True))
+    ]
+    return Shown(maps, count)
+
+
+def at_side(mask: Mask, side: int) -> Mask:
+    """A mask at the map's side: a place counts when half of it does."""
+    small: Any = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small >= 0.5)
+
+
+def _outputs(network: Network, image: F32) -> NetworkOutputs:
+    network.image[:] = image
+    given = network.run()
+    return NetworkOutputs(
+        **{
+            name: None if (plane := getattr(given, name)) is None else plane.copy()
+            for name in ("recon", "seg_logit", "emb_dist")
+        }
+    )

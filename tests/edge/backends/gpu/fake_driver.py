@@ -1,0 +1,146 @@
+"""libcuda of the fake GPU, as ctypes calls it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tests.edge.backends.gpu.fake_cuda import FakeGpu
+
+UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED = 900, 901, 1, 719
+_NAMES = {
+    UNSUPPORTED: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+    INVALIDATED: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+    INVALID: b"CUDA_ERROR_INVALID_VALUE",
+    LAUNCH_FAILED: b"CUDA_ERROR_LAUNCH_FAILED",
+}
+Work = Callable[[], None]
+
+
+class Error(Exception):
+    """pycuda.driver.Error."""
+
+
+class OutOfMemory(Error):
+    """pycuda.driver.MemoryError."""
+
+
+class LaunchError(Error):
+    """pycuda.driver.LaunchError."""
+
+
+class LogicError(Error):
+    """pycuda.driver.LogicError."""
+
+
+def copy_bytes(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
+    target[:] = source
+
+
+class FakeLibrary:
+    """libcuda, called through ctypes: handles come as c_void_p, results go where byref points."""
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        self._gpu = gpu
+
+    def _answer(self, name: str, work: Callable[[], int]) -> int:
+        try:
+            self._gpu.require(name, recordable=True)
+            return work()
+        except LaunchError:
+            return LAUNCH_FAILED
+        except (LogicError, KeyError):
+            return INVALID
+
+    def cuStreamBeginCapture_v2(self, stream: Any, mode: Any) -> int:
+        def begin() -> int:
+            found = self._gpu.streams[stream.value]
+            if found.recording is not None or mode.value != 1:
+                return INVALID
+            found.recording, found.recorder, found.spoiled = [], threading.get_ident(), False
+            return 0
+
+        return self._answer("cuStreamBeginCapture_v2", begin)
+
+    def cuStreamEndCapture(self, stream: Any, graph: Any) -> int:
+        def end() -> int:
+            found = self._gpu.streams[stream.value]
+            recorded, found.recording = found.recording, None
+            if recorded is None or found.recorder != threading.get_ident():
+                return INVALID
+            if found.spoiled:
+                graph._obj.value = None
+                return INVALIDATED
+            graph._obj.value = self._gpu.handle()
+            self._gpu.graphs[graph._obj.value] = recorded
+            return 0
+
+        return self._answer("cuStreamEndCapture", end)
+
+    def cuGraphGetNodes(self, graph: Any, nodes: Any, count: Any) -> int:
+        assert nodes is None
+        count._obj.value = len(self._gpu.graphs[graph.value])
+        return 0
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        def instantiate() -> int:
+            executable._obj.value = self._gpu.handle()
+            self._gpu.executables[executable._obj.value] = list(self._gpu.graphs[graph.value])
+            return 0
+
+        return self._answer("cuGraphInstantiateWithFlags", instantiate)
+
+    def cuGraphLaunch(self, executable: Any, stream: Any) -> int:
+        def launch() -> int:
+            found = self._gpu.streams[stream.value]
+            works = self._gpu.executables[executable.value]
+            (found.pending if found.recording is None else found.recording).extend(works)
+            return 0
+
+        return self._answer("cuGraphLaunch", launch)
+
+    def cuGraphExecDestroy(self, executable: Any) -> int:
+        return self._destroy("cuGraphExecDestroy", self._gpu.executables, executable)
+
+    def cuGraphDestroy(self, graph: Any) -> int:
+        return self._destroy("cuGraphDestroy", self._gpu.graphs, graph)
+
+    def _destroy(self, name: str, where: dict[int, list[Work]], handle: Any) -> int:
+        def destroy() -> int:
+            del where[handle.value]
+            return 0
+
+        return self._answer(name, destroy)
+
+    def cuGetErrorName(self, status: Any, name: Any) -> int:
+        name._obj.value = _NAMES.get(status.value)
+        return 0 if name._obj.value else INVALID
+
+    def cuMemcpyDtoDAsync_v2(self, target: Any, source: Any, size: Any, stream: Any) -> int:
+        given, taken, size_bytes = target.value, source.value, size.value
+        view = self._gpu.view
+        self._gpu.enqueue(stream.value, lambda: copy_bytes(view(given, size_bytes), view(taken, size_bytes)))
+        return 0
+
+    def cuMemsetD8Async(self, target: Any, value: Any, size: Any, stream: Any) -> int:
+        given, size_bytes = target.value, size.value
+        self._gpu.enqueue(stream.value, lambda: self._gpu.view(given, size_bytes).fill(value.value))
+        return 0
+
+    def cuDeviceGet(self, device: Any, ordinal: Any) -> int:
+        device._obj.value = ordinal.value
+        return 0
+
+    def cuCtxPopCurrent_v2(self, popped: Any) -> int:
+        if not self._gpu.stack:
+            return INVALID
+        self._gpu.stack.pop()
+        return 0
+
+    def cuDevicePrimaryCtxReset_v2(self, device: Any) -> int:
+        self._gpu.reset()
+        return 0

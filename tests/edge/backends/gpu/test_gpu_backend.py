@@ -1,0 +1,458 @@
+"""The whole GPU backend on a fake GPU: the same verdicts as on the CPU, one launch per frame, nothing left behind."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge.backends.aligning import AligningBackend
+from edge.backends.base import KeptWarm
+from edge.backends.gpu.gpu_backend import KEEP_WARM_S, REOPEN_FIRST_S, REOPEN_MAX_S
+from edge.bundles.bundle import load_bundle
+from edge.capture.images.image_reader import read_image
+from edge.core.config import Settings
+from edge.core.counters import RunCounters
+from edge.core.datatypes import Decision, Reason
+from edge.core.errors import EngineError, ModelError
+from edge.core.latency import StageClock
+from edge.inspection.inspector import Inspector
+from edge.inspection.loop import run_loop
+from edge.samples import sample_bundle, sample_line
+from tests.edge.backends.gpu.host_network import HostNetwork
+from tests.fakes import BrightnessBackend, ListSink, ScriptedSupply, frame
+from tests.small_bundle import bad_part, good_part, make_bundle
+
+PARTS = [good_part(900 + seed) for seed in range(3)] + [bad_part(950 + seed) for seed in range(3)]
+
+
+def score(backend, image):
+    return backend.score(image, StageClock(0))
+
+
+def inspector_of(line, backend):
+    calibration = line.calibration
+    return Inspector(backend, line.bundle.preprocess, calibration.threshold, calibration.pixel_threshold, "b" * 64)
+
+
+def place(region):
+    return region.x, region.y, region.width, region.height
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"preprocess": {"rectangle": (8, 4, 40, 36)}},
+        {"preprocess": {"polygon": ((4, 4), (60, 6), (32, 44))}},
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_verdicts_and_regions_are_those_of_the_cpu_and_scores_within_two_percent(line_of, tmp_path, precision, changes):
+    line = line_of(make_bundle(tmp_path / "made", **changes), precision=precision)
+    ours, theirs = (inspector_of(line, backend) for backend in (line.backend(), line.cpu_backend()))
+    decisions = set()
+    for index, part in enumerate(PARTS):
+        mine, reference = (judge.inspect(frame(index, part)) for judge in (ours, theirs))
+        assert mine.decision is reference.decision
+        assert [place(region) for region in mine.regions] == [place(region) for region in reference.regions]
+        assert mine.score == pytest.approx(reference.score, abs=0.02 * line.calibration.threshold)
+        decisions.add(mine.decision)
+    assert decisions == {Decision.OK, Decision.NG}
+    ours.backend.close()
+
+
+def test_the_shipped_bundle_decides_on_shipped_pictures_as_on_the_processor(line_of):
+    line = line_of(load_bundle(sample_bundle()))
+    ours, theirs = (inspector_of(line, backend) for backend in (line.backend(), line.cpu_backend()))
+    pictures = list(dict.fromkeys(sample_line()))
+    decisions = set()
+    for index, path in enumerate((*pictures[:2], *pictures[-2:])):
+        mine, reference = (judge.inspect(frame(index, read_image(path))) for judge in (ours, theirs))
+        assert mine.decision is reference.decision
+        assert [place(region) for region in mine.regions] == [place(region) for region in reference.regions]
+        assert mine.score == pytest.approx(reference.score, abs=0.02 * line.calibration.threshold)
+        decisions.add(mine.decision)
+    assert decisions == {Decision.OK, Decision.NG}
+    ours.backend.close()
+
+
+def test_a_frame_is_one_launch_and_one_wait_and_takes_no_memory(line_of, gpu):
+    line = line_of(maps_above=1.0)
+    backend = line.backend()
+    score(backend, PARTS[0])
+    before = gpu.counts.copy()
+    taken = dict(gpu.device), dict(gpu.pinned)
+    for part in PARTS:
+        score(backend, part)
+    spent = gpu.counts - before
+    assert spent == {"cuGraphLaunch": len(PARTS), "synchronize": len(PARTS)}
+    assert (dict(gpu.device), dict(gpu.pinned)) == taken
+    backend.close()
+
+
+def test_a_map_comes_along_only_where_its_score_exceeds_what_was_asked_for(line_of, gpu):
+    line = line_of()
+    line.maps_above = line.calibration.threshold
+    backend = line.backend()
+    assert score(backend, PARTS[0]).values.size == 0
+    before = gpu.counts["synchronize"]
+    found = score(backend, PARTS[-1])
+    assert found.values.shape == line.kernels[0].map_shape
+    assert gpu.counts["synchronize"] - before == 2
+    kept = found.values.copy()
+    score(backend, PARTS[0])
+    assert np.array_equal(found.values, kept)
+    backend.close()
+
+
+def test_an_inconspicuous_verdict_has_no_map_and_a_rejected_one_has(line_of):
+    line = line_of()
+    line.maps_above = line.calibration.threshold
+    inspector = inspector_of(line, line.backend())
+    assert inspector.inspect(frame(0, PARTS[0])).anomaly_map is None
+    assert inspector.inspect(frame(1, PARTS[-1])).anomaly_map is not None
+    inspector.backend.close()
+
+
+def test_another_frame_size_is_recorded_anew_and_the_same_size_is_not(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    reference = line.cpu_backend()
+    sizes = [(48, 64), (48, 64), (33, 101), (48, 64), (200, 7)]
+    recorded = []
+    for height, width in sizes:
+        before = gpu.counts["cuStreamBeginCapture_v2"]
+        part = bad_part(1, max(height, 8), max(width, 7))
+        mine = score(backend, part)
+        assert mine.score == pytest.approx(score(reference, part).score, abs=2e-3)
+        recorded.append(gpu.counts["cuStreamBeginCapture_v2"] - before)
+    assert recorded == [1, 0, 1, 1, 1]
+    assert len(gpu.executables) == 1 and gpu.graphs == {}
+    backend.close()
+
+
+def test_room_for_frames_grows_and_is_not_given_back_and_taken_again(line_of, gpu):
+    backend = line_of().backend()
+    score(backend, good_part(1, 96, 128))
+    before = gpu.counts["mem_alloc"]
+    for height, width in ((48, 64), (96, 128), (20, 30)):
+        score(backend, good_part(1, height, width))
+    assert gpu.counts["mem_alloc"] == before
+    backend.close()
+
+
+@pytest.mark.parametrize("largest_batch", [1, 2, 4])
+def test_pictures_judged_together_score_as_each_alone(line_of, gpu, largest_batch):
+    line = line_of(most=3, largest_batch=largest_batch)
+    backend = line.backend()
+    alone = [score(backend, part) for part in PARTS[1:5]]
+    before = gpu.counts["cuGraphLaunch"]
+    together = backend.score_many(PARTS[1:5], StageClock(0))
+    # three, then the one that is left over
+    assert gpu.counts["cuGraphLaunch"] - before == 2
+    for one, other in zip(alone, together, strict=True):
+        assert (one.score, one.area_px) == (other.score, other.area_px)
+        assert one.values == pytest.approx(other.values, abs=1e-6)
+    backend.close()
+
+
+def test_what_the_first_run_compiled_is_kept_once(line_of):
+    line = line_of()
+    backend = line.backend()
+    score(backend, PARTS[0])
+    assert line.networks[0].first_runs == 1
+    backend.close()
+
+
+@pytest.mark.parametrize("spoil", ["not recordable", "driver refuses"])
+def test_an_engine_that_no_graph_can_hold_runs_step_by_step(line_of, gpu, monkeypatch, caplog, spoil):
+    line = line_of()
+    if spoil == "driver refuses":
+        monkeypatch.setattr(gpu.library, "cuGraphInstantiateWithFlags", lambda *arguments: 801)
+    else:
+        monkeypatch.setattr(HostNetwork, "can_be_captured", lambda self, stream: False)
+    backend = line.backend()
+    assert score(backend, PARTS[-1]).score == pytest.approx(score(line.cpu_backend(), PARTS[-1]).score, abs=2e-3)
+    assert gpu.counts["cuGraphLaunch"] == 0 and gpu.graphs == {}
+    assert "step by step" in caplog.text
+    backend.close()
+
+
+def test_a_picture_that_gives_no_number_is_an_error_of_that_frame_alone(line_of, monkeypatch):
+    line = line_of()
+    backend = line.backend()
+    score(backend, PARTS[0])
+    read = line.kernels[0].read
+    monkeypatch.setattr(line.kernels[0], "read", lambda result: replace(read(result), score=float("nan")))
+    with pytest.raises(ModelError, match="not finite"):
+        score(backend, PARTS[0])
+    monkeypatch.undo()
+    assert score(backend, PARTS[0]).score < line.calibration.threshold
+    assert len(line.pipelines) == 1
+    backend.close()
+
+
+# --- lost, out of memory, closed
+
+
+def test_a_lost_device_is_an_error_then_waits_longer_each_time_and_comes_back(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    whole = score(backend, PARTS[-1]).score
+    gpu.lose()
+    gpu.absent = True
+    with pytest.raises(ModelError, match="CUDA_ERROR_LAUNCH_FAILED"):
+        score(backend, PARTS[-1])
+    assert gpu.counts["reset"] == 1 and gpu.live() == {}
+    wait_s = REOPEN_FIRST_S
+    for _ in range(9):
+        with pytest.raises(ModelError, match=r"opened again in"):
+            score(backend, PARTS[-1])
+        line.now_s += wait_s
+        with pytest.raises(ModelError, match=r"cannot be opened again: .*no CUDA-capable device"):
+            score(backend, PARTS[-1])
+        wait_s = min(2 * wait_s, REOPEN_MAX_S)
+    assert wait_s == REOPEN_MAX_S
+    gpu.absent = False
+    line.now_s += wait_s
+    assert score(backend, PARTS[-1]).score == whole
+    backend.close()
+
+
+def test_a_device_lost_while_it_computes_is_reset_and_opened_again_while_no_frame_comes(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    whole = score(backend, PARTS[-1]).score
+    gpu.lose(after_launches=2)
+    assert score(backend, PARTS[-1]).score == whole
+    with pytest.raises(ModelError):
+        score(backend, PARTS[-1])
+    backend.keep_warm()
+    assert len(line.pipelines) == 1
+    line.now_s += REOPEN_FIRST_S
+    backend.keep_warm()
+    assert len(line.pipelines) == 2
+    assert score(backend, PARTS[-1]).score == whole
+    backend.close()
+
+
+def test_a_broken_context_is_reset_when_the_last_that_holds_it_lets_go(line_of, gpu):
+    line = line_of()
+    backend, beside = line.backend(), line.backend()
+    whole = score(backend, PARTS[-1]).score
+    gpu.lose()
+    with pytest.raises(ModelError, match="CUDA_ERROR_LAUNCH_FAILED"):
+        score(backend, PARTS[-1])
+    line.now_s += REOPEN_FIRST_S
+    with pytest.raises(ModelError, match=r"cannot be opened again: .*others have not let go of it yet"):
+        score(backend, PARTS[-1])
+    assert gpu.counts["reset"] == 0
+    beside.close()
+    assert gpu.counts["reset"] == 1
+    line.now_s += 2 * REOPEN_FIRST_S
+    assert score(backend, PARTS[-1]).score == whole
+    backend.close()
+
+
+def test_out_of_memory_for_a_larger_frame_frees_everything_and_smaller_ones_go_on(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    small = score(backend, PARTS[-1]).score
+    gpu.memory_bytes = 1_000_000
+    with pytest.raises(ModelError, match="out of memory") as refusal:
+        score(backend, good_part(1, 800, 800))
+    assert "nvidia-smi" in refusal.value.fix
+    assert gpu.live() == {} and gpu.counts["reset"] == 0
+    line.now_s += REOPEN_FIRST_S
+    assert score(backend, PARTS[-1]).score == small
+    backend.close()
+
+
+@pytest.mark.parametrize("memory_bytes", [10, 5_000, 20_000])
+def test_a_gpu_too_small_at_the_start_is_told_and_nothing_stays(line_of, gpu, memory_bytes):
+    gpu.memory_bytes = memory_bytes
+    with pytest.raises(ModelError, match="out of memory"):
+        line_of().backend()
+
+
+def test_an_engine_that_refuses_to_run_is_closed_with_all_the_rest(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    line.networks[0].refuses = True
+    with pytest.raises(ModelError, match="refuses to run"):
+        score(backend, good_part(1, 30, 30))
+    assert line.networks[0].closed == 1
+    backend.close()
+
+
+def test_closing_twice_and_from_another_thread_frees_once(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    scored = threading.Thread(target=score, args=(backend, PARTS[0]))
+    scored.start()
+    scored.join()
+    backend.close()
+    assert gpu.live() == {}
+    backend.close()
+    assert line.networks[0].closed == 1
+    with pytest.raises(ModelError, match="closed"):
+        score(backend, PARTS[0])
+
+
+def test_opening_again_and_again_leaves_nothing(line_of, gpu):
+    line = line_of()
+    for _ in range(10):
+        line.pipeline().close()
+    assert gpu.live() == {}
+
+
+# --- in the loop
+
+
+def test_keeping_warm_replays_after_a_second_of_rest_and_not_before(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    before = gpu.counts["cuGraphLaunch"]
+    backend.keep_warm()
+    assert gpu.counts["cuGraphLaunch"] == before
+    line.now_s += KEEP_WARM_S
+    for _ in range(3):
+        backend.keep_warm()
+    assert gpu.counts["cuGraphLaunch"] == before + 1
+    backend.close()
+
+
+def test_in_the_loop_a_lost_device_is_invalid_and_recovers_and_idle_keeps_it_warm(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    images = [PARTS[0], PARTS[-1]] * 3
+
+    def looks():
+        for index, image in enumerate(images):
+            if index == 2:
+                gpu.lose()
+            if index == 4:
+                line.now_s += REOPEN_FIRST_S
+            yield index, image
+
+    script = looks()
+
+    def next_frame():
+        index, image = next(script)
+        return frame(index, image)
+
+    sink = ListSink()
+    supply = ScriptedSupply([next_frame] * len(images), live=True)
+    run_loop(supply, inspector_of(line, backend), [sink], Settings(), RunCounters(), stop=threading.Event())
+    decisions = [verdict.decision for verdict in sink.verdicts]
+    assert decisions == [
+        Decision.OK, Decision.NG, Decision.INVALID, Decision.INVALID, Decision.OK, Decision.NG,
+    ]  # fmt: skip
+    assert {verdict.reason for verdict in sink.verdicts[2:4]} == {Reason.MODEL_ERROR}
+    backend.close()
+
+
+def test_the_loop_keeps_a_backend_warm_while_no_frame_comes(line_of, gpu):
+    line = line_of()
+    backend = line.backend()
+    line.now_s += KEEP_WARM_S
+    before = gpu.counts["cuGraphLaunch"]
+    quiet = ScriptedSupply([], live=True, endless=True)
+    run_loop(
+        quiet,
+        inspector_of(line, backend),
+        [ListSink()],
+        Settings(),
+        RunCounters(),
+        stop=threading.Event(),
+        duration_s=0.25,
+    )  # fmt: skip
+    assert gpu.counts["cuGraphLaunch"] == before + 1
+    backend.close()
+
+
+def test_at_the_start_what_is_missing_is_told_as_it_is(line_of):
+    line = line_of()
+
+    def missing():
+        raise EngineError("no engine", fix="build it")
+
+    line.pipeline = missing
+    with pytest.raises(EngineError, match="no engine"):
+        line.backend()
+
+
+def test_a_backend_that_hangs_between_frames_does_not_silence_the_line(line_of):
+    line = line_of()
+    backend = line.backend()
+    hanging, released = threading.Event(), threading.Event()
+
+    def hang():
+        hanging.set()
+        assert released.wait(10)
+
+    backend.keep_warm = hang
+    sink = ListSink()
+    supply = ScriptedSupply([], live=True, endless=True)
+    settings = Settings.model_validate(
+        {"inspection": {"deadline_ms": 60}, "freshness": {"max_age_ms": 50}},
+    )
+    stop = threading.Event()
+    running = threading.Thread(
+        target=run_loop,
+        args=(supply, inspector_of(line, backend), [sink], settings, RunCounters()),
+        kwargs={"stop": stop},
+    )
+    running.start()
+    assert hanging.wait(10)
+    assert sink.wait_until(lambda verdicts: len(verdicts) >= 2)
+    released.set()
+    stop.set()
+    running.join()
+    assert sink.verdicts[0].reason is Reason.DEADLINE_MISSED
+    assert "busy between frames" in sink.verdicts[0].detail
+    backend.close()
+
+
+def test_a_backend_that_fails_between_frames_is_reported_and_the_line_goes_on(line_of, caplog):
+    line = line_of()
+    backend = line.backend()
+
+    def fail():
+        raise RuntimeError("nobody foresaw this")
+
+    backend.keep_warm = fail
+    sink = ListSink()
+    quiet_first = ScriptedSupply([frame(0, PARTS[0])], live=True, endless=True)
+    run_loop(
+        quiet_first, inspector_of(line, backend), [sink], Settings(), RunCounters(),
+        stop=threading.Event(), duration_s=0.3,
+    )  # fmt: skip
+    assert sink.reasons == ["below_threshold"]
+    assert "nobody foresaw this" in caplog.text
+    backend.close()
+
+
+def test_an_unforeseen_failure_gives_the_device_up_too(line_of, gpu, monkeypatch):
+    line = line_of()
+    backend = line.backend()
+    monkeypatch.setattr(line.kernels[0], "read", lambda result: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score(backend, PARTS[0])
+    assert gpu.live() == {}
+    line.now_s += REOPEN_FIRST_S
+    assert score(backend, PARTS[0]).score < line.calibration.threshold
+    backend.close()
+
+
+def test_behind_an_alignment_a_backend_is_kept_warm_too(line_of, gpu):
+    line = line_of()
+    aligning = AligningBackend(line.backend(), line.bundle.preprocess)
+    assert isinstance(aligning, KeptWarm)
+    line.now_s += KEEP_WARM_S
+    before = gpu.counts["cuGraphLaunch"]
+    aligning.keep_warm()
+    assert gpu.counts["cuGraphLaunch"] == before + 1
+    AligningBackend(BrightnessBackend(), line.bundle.preprocess).keep_warm()
+    aligning.close()

@@ -1,0 +1,58 @@
+"""The end of `teach` says what was learned, honestly and in words, and what would make it better."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from edge.bundles.bundle import load_bundle
+from edge.cli.teach.summary import Finds, finds, would_help
+from edge.core.config import Settings
+from edge.samples import sample_bundle, sample_data
+
+
+@pytest.mark.parametrize(
+    ("small", "middling", "large", "auroc", "words"),
+    [
+        (20, 24, 24, 0.95, ""),
+        (20, 24, 24, None, ""),
+        (20, 24, 24, 0.588, "finds large, plain defects only; faint ones pass"),
+        (2, 8, 20, 0.9, "finds large, plain defects only; faint ones pass"),
+        (0, 2, 8, 0.588, "finds hardly any defects"),
+    ],
+)
+def test_what_is_poor_about_a_bundle_is_said_in_a_few_words(small, middling, large, auroc, words):
+    assert Finds({0.5: (small, 24), 2.0: (middling, 24), 8.0: (large, 24)}, auroc).little == words
+
+
+def test_the_counts_are_told_by_the_size_of_the_defect():
+    found = Finds({0.5: (13, 24), 2.0: (23, 24), 8.0: (24, 24)}, 0.6)
+    assert "13 of 24 of 0.5 %, 23 of 24 of 2 %, 24 of 24 of 8 % of the picture" in found.text()
+
+
+def test_defects_are_drawn_on_parts_that_the_network_has_not_seen():
+    bundle = load_bundle(sample_bundle())
+    found = finds(bundle, sample_data(), Settings())
+    assert [drawn for _, drawn in found.found.values()] == [24, 24, 24]
+    assert found.share(8.0) > 0.9
+    assert found.share(0.5) <= found.share(8.0)
+
+
+def made(tmp_path, samples, steps, layout):
+    record = SimpleNamespace(steps=steps, layout=layout)
+    folder = SimpleNamespace(root=tmp_path, paths=lambda: [None] * samples)
+    return SimpleNamespace(manifest=SimpleNamespace(training=record)), folder
+
+
+def test_what_would_help_names_parts_time_and_position_where_they_lack(tmp_path):
+    bundle, folder = made(tmp_path, 30, 200, "free")
+    tips = would_help(bundle, folder, all_steps=1300, all_minutes=20.0)
+    assert [tip.split(":")[0] for tip in tips] == [
+        "more parts", "more time", "a steadier position", "another method"
+    ]  # fmt: skip
+    assert "60 or more (30 now)" in tips[0]
+    assert "--minutes 23 (it had 200 of 1300 steps)" in tips[1]
+
+
+def test_what_was_enough_is_no_advice(tmp_path):
+    bundle, folder = made(tmp_path, 80, 1300, "aligned")
+    assert [tip.split(":")[0] for tip in would_help(bundle, folder, 1300, 5.0)] == ["another method"]

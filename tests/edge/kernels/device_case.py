@@ -1,0 +1,144 @@
+"""One batch through the kernels, and the same through device_reference: pictures, outputs and statistics made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge.core.manifest import ResidualSpec, ScoreSpec
+from edge.kernels.cpu import NetworkOutputs, NormalStatistics
+from edge.kernels.cuda.launch import ScoreKernels
+from edge.kernels.cuda.plan import FrameResult, ScorePlan
+from tests.edge.kernels import device_reference
+from tests.edge.kernels.emulation import EmulatedModule, HostMemory
+
+ALL_TERMS = ResidualSpec(w_l1=0.1, w_l2=0.2, w_ssim=0.3, w_gms=0.3, w_col=0.1)
+DTYPES = {"f16": np.float16, "f32": np.float32}
+PIXEL_THRESHOLD = 0.3
+EMB_MEAN, EMB_INV_STD = 1.5, 0.8
+
+
+@dataclass
+class Case:
+    """What goes in. levels: uint8 (n, 3, h, w). given: the network's outputs (n, c, h, w), in its own type."""
+
+    plan: ScorePlan
+    levels: np.ndarray
+    given: dict[str, np.ndarray]
+    statistics: NormalStatistics
+    weight: np.ndarray | None = None
+    pictures: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        as_shares = np.stack([device_reference.picture_of_bytes(each) for each in self.levels])
+        self.pictures = as_shares.astype(DTYPES[self.plan.input_type])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What comes out, frame by frame; steps: of the last slice."""
+
+    steps: np.ndarray
+    maps: np.ndarray
+    masks: np.ndarray
+    results: list[FrameResult]
+
+
+def smooth_levels(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Pictures whose neighbours are alike, uint8 (n, 3, h, w)."""
+    steps = np.cumsum(np.random.default_rng(seed).normal(0, 0.1, (frames, 3, height, width)), axis=3)
+    return ((np.tanh(steps) + 1) * 127.5).astype(np.uint8)
+
+
+def made_up(
+    shape: tuple[int, int],
+    spec: ScoreSpec,
+    outputs: tuple[str, ...] = ("recon",),
+    frames: int = 1,
+    element: str = "f32",
+    picture_type: str = "u8",
+    seed: int = 0,
+    **more: int,
+) -> Case:
+    random = np.random.default_rng(seed)
+    plan = ScorePlan(
+        spec, shape, outputs, frames, element, element, picture_type, emb_shape=(5, 7),
+        emb_mean=EMB_MEAN, emb_inv_std=EMB_INV_STD, pixel_threshold=PIXEL_THRESHOLD, **more,
+    )  # fmt: skip
+    levels = smooth_levels(frames, *shape, seed)
+    picture = np.stack([device_reference.picture_of_bytes(each) for each in levels])
+    values = {
+        "recon": np.clip(picture + random.normal(0, 0.1, picture.shape), -1, 1),
+        "seg_logit": random.normal(0, 3, (frames, 1, *shape)),
+        "emb_dist": random.gamma(2, 1, (frames, 1, 5, 7)),
+    }
+    given = {name: values[name].astype(DTYPES[element]) for name in outputs}
+    mean = np.full(plan.map_shape, 0.02, np.float32)
+    inv_std = random.uniform(10, 40, plan.map_shape).astype(np.float32)
+    return Case(plan, levels, given, NormalStatistics(mean, inv_std, EMB_MEAN, EMB_INV_STD))
+
+
+def computed(case: Case, module: EmulatedModule, memory: HostMemory | None = None) -> Found:
+    """By the kernels: residual and reduction, and preprocessing where the residual compares with its bytes."""
+    memory = memory or HostMemory()
+    plan, frames = case.plan, len(case.levels)
+    kernels = ScoreKernels(module, plan, memory, case.statistics)
+    kernels.set_weight(case.weight)
+    shape, map_shape = plan.field, plan.map_shape
+    bgr = np.ascontiguousarray(case.levels.transpose(0, 2, 3, 1)[..., ::-1])
+    from_bytes = plan.picture_type == "u8"
+    pictures = memory.device_memory(case.pictures.nbytes) if from_bytes else memory.put(case.pictures)
+    maps = memory.device_memory(frames * map_shape[0] * map_shape[1] * 4)
+    masks = memory.device_memory(frames * plan.mask_bytes)
+    results = memory.device_memory(frames * plan.result_bytes)
+    addresses = {name: memory.put(values) for name, values in case.given.items()}
+
+    if from_bytes:
+        kernels.preprocess(None, memory.put(bgr), pictures, frames, *shape)
+    kernels.score(None, pictures, addresses, maps, results, frames, masks)
+
+    memory.check()
+    assert np.array_equal(memory.fetch(pictures, case.pictures.shape, case.pictures.dtype), case.pictures)
+    fetched = memory.fetch(results, (frames, plan.result_bytes), np.uint8)
+    packed = memory.fetch(masks, (frames, map_shape[0], -(-map_shape[1] // 8)), np.uint8)
+    return Found(
+        steps=kernels_steps(kernels, memory, frames),
+        maps=memory.fetch(maps, (frames, *map_shape), np.float32),
+        masks=np.unpackbits(packed, axis=2, bitorder="little")[:, :, : map_shape[1]],
+        results=[kernels.read(each) for each in fetched],
+    )
+
+
+def kernels_steps(kernels: ScoreKernels, memory: HostMemory, frames: int) -> np.ndarray:
+    """Blended evidence of the last slice, as it lies in the workspace."""
+    plan = kernels.plan
+    frames = (frames - 1) % plan.slice_frames + 1
+    whole = memory.fetch(kernels.workspace, (plan.workspace.bytes,), np.uint8)
+    size = 2 * frames * plan.map_shape[0] * plan.map_shape[1]
+    begin = plan.workspace.blended
+    return whole[begin : begin + size].view(np.uint16).reshape(frames, *plan.map_shape)
+
+
+def expected(case: Case) -> tuple[list[np.ndarray], list[device_reference.Reduced]]:
+    """By device_reference: blended evidence, and what becomes of it."""
+    plan = case.plan
+    steps = []
+    for index, levels in enumerate(case.levels):
+        as_bytes = device_reference.picture_of_bytes(levels)
+        picture = as_bytes if plan.picture_type == "u8" else case.pictures[index].astype(np.float32)
+        planes = {name: values[index].astype(np.float32) for name, values in case.given.items()}
+        outputs = NetworkOutputs(**{name: each if name == "recon" else each[0] for name, each in planes.items()})
+        weight = case.weight
+        steps.append(device_reference.evidence(picture, outputs, plan.spec, case.statistics, weight))
+    return steps, [device_reference.reduced(each, plan.spec, plan.pixel_threshold) for each in steps]
+
+
+def assert_equal_to_the_last_bit(case: Case, found: Found) -> None:
+    steps, reduced = expected(case)
+    assert np.array_equal(found.steps, steps[-len(found.steps) :])
+    for index, each in enumerate(reduced):
+        assert np.array_equal(found.maps[index], each.values)
+        assert np.array_equal(found.masks[index], each.values > np.float32(case.plan.pixel_threshold))
+        result = found.results[index]
+        assert (result.score, result.area_px, result.peak) == (each.score, each.area_px, each.peak)

@@ -1,0 +1,46 @@
+"""`python -m tests.edge.kernels.emulation.sanitized LIBRARY MISSING`: awkward sizes through kernels with sanitizers.
+
+MISSING: bytes by which all memory is too small. To be run with the address sanitizer loaded first; a finding ends it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from edge.core.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from tests.edge.kernels.device_case import ALL_TERMS, assert_equal_to_the_last_bit, computed, made_up
+from tests.edge.kernels.emulation import EmulatedModule, HostMemory
+
+SIZES = ((1, 1), (1, 257), (63, 32), (255, 255), (256, 256))
+SMOOTHINGS = (
+    SmoothSpec(kind="box", radius=16),
+    SmoothSpec(kind="box", radius=20),
+    SmoothSpec(kind="gaussian", radius=4),
+)
+BLEND = BlendSpec(mode="product", alpha=0.5)
+
+
+def main() -> None:
+    module, missing_bytes = EmulatedModule(library=Path(sys.argv[1])), int(sys.argv[2])
+    for index, shape in enumerate(SIZES):
+        case = made_up(shape, spec(SMOOTHINGS[index % 3], 1), ("recon", "seg_logit", "emb_dist"), 2, "f16")
+        assert_equal_to_the_last_bit(case, computed(case, module, HostMemory(exact=True, missing_bytes=missing_bytes)))
+    for shape in ((2, 2), (62, 130)):
+        for outputs in (("recon", "seg_logit"), ("seg_logit", "emb_dist")):
+            residual = ALL_TERMS if "recon" in outputs else ResidualSpec()
+            chosen = spec(SMOOTHINGS[0], 2).model_copy(update={"residual": residual})
+            case = made_up(shape, chosen, outputs, 2, "f32")
+            memory = HostMemory(exact=True, missing_bytes=missing_bytes)
+            assert_equal_to_the_last_bit(case, computed(case, module, memory))
+    print("sound:", *sorted(set(module.launched)))
+
+
+def spec(smooth: SmoothSpec, map_scale: int) -> ScoreSpec:
+    return ScoreSpec(
+        map_scale=map_scale, residual=ALL_TERMS, blend=BLEND, smooth=smooth, image_score=ImageScoreSpec(k=40)
+    )
+
+
+if __name__ == "__main__":
+    main()

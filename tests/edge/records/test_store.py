@@ -1,0 +1,130 @@
+"""Reading a store: ids, listings, and every schema version that ever was."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from edge.core.datatypes import Decision
+from edge.core.errors import RecordError
+from edge.records.store import DATABASE_NAME, MIGRATIONS, SCHEMA_VERSION, RecordStore
+from tests.edge.records.records_fakes import START, look, recorder
+
+
+def version_1_store(directory):
+    """A file as the first version of the schema left it, with one run and one verdict."""
+    connection = sqlite3.connect(directory / DATABASE_NAME)
+    for statement in MIGRATIONS[0]:
+        connection.execute(statement)
+    connection.execute("PRAGMA user_version = 1")
+    run = ("abcd1234", START.isoformat(), "cam", "b", "bb", "ee", "fake", "int8", 2.0, 2.0, "pp", "0.0.9", "{}", "box")
+    connection.execute(
+        "INSERT INTO runs (key, started_utc, source, bundle_path, bundle_sha256, engine_sha256, backend, precision, "
+        f"threshold, pixel_threshold, preprocess_sha256, software, config, host) VALUES ({', '.join('?' * 14)})",
+        run,
+    )
+    connection.execute(
+        "INSERT INTO verdicts (run_id, frame_index, utc, captured_ns, decision, reason, detail, score, threshold, "
+        "wait_ms, preprocess_ms, infer_ms, residual_ms, decide_ms, total_ms, regions, bundle_sha256, engine_sha256, "
+        "image_state) "
+        "VALUES (1, 5, ?, 9, 'NG', 'above_threshold', 'd', 3.5, 2.0, 1, 1, 1, 1, 1, 5, '[[1, 2, 3, 4, 5, 6.5]]', 'bb', "
+        "'ee', 'expired')",
+        (START.isoformat(timespec="microseconds"),),
+    )
+    connection.commit()
+    connection.close()
+
+
+def version_of(directory) -> int:
+    connection = sqlite3.connect(directory / DATABASE_NAME)
+    try:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def test_a_version_1_store_is_upgraded_for_reading_and_keeps_its_verdicts(tmp_path):
+    version_1_store(tmp_path)
+    with RecordStore(tmp_path) as store:
+        verdict = store.verdict(1)
+    assert version_of(tmp_path) == SCHEMA_VERSION == 5
+    assert (verdict.frame_index, verdict.score, verdict.regions[0].peak, verdict.utc) == (5, 3.5, 6.5, START)
+
+
+def test_a_version_1_store_is_continued_by_a_recorder(tmp_path):
+    version_1_store(tmp_path)
+    sink = recorder(tmp_path)
+    sink.write(*look(0))
+    sink.close()
+    assert version_of(tmp_path) == SCHEMA_VERSION
+    with RecordStore(tmp_path) as store:
+        assert [verdict.id for verdict in store.latest(10)] == [2, 1]
+        assert store.run(1).interrupted
+
+
+def test_an_upgraded_store_has_the_schema_of_a_fresh_one(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    version_1_store(old)
+    recorder(old).close()
+    recorder(new).close()
+    schemas = []
+    for directory in (old, new):
+        with RecordStore(directory) as store:
+            schemas.append(store.query("SELECT type, name, sql FROM sqlite_master ORDER BY name"))
+    assert schemas[0] == schemas[1]
+
+
+def test_a_newer_version_is_refused_with_what_to_do(tmp_path):
+    version_1_store(tmp_path)
+    connection = sqlite3.connect(tmp_path / DATABASE_NAME)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(RecordError, match="schema version 99, this software knows versions up to 5") as refusal:
+        RecordStore(tmp_path)
+    assert "newer" in refusal.value.fix
+
+
+def test_a_missing_store_is_named(tmp_path):
+    with pytest.raises(RecordError, match=r"no records at .*verdicts\.sqlite"):
+        RecordStore(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / DATABASE_NAME).write_text("hello " * 1000)
+    with pytest.raises(RecordError, match="not a database"):
+        RecordStore(tmp_path)
+
+
+def test_an_unknown_id_is_answered_with_those_that_exist(tmp_path):
+    sink = recorder(tmp_path)
+    for i in range(3):
+        sink.write(*look(i))
+    sink.close()
+    with RecordStore(tmp_path) as store, pytest.raises(RecordError, match="the store holds ids 1 to 3"):
+        store.verdict(4)
+
+
+def test_the_latest_verdicts_can_be_listed_by_decision_and_page(tmp_path):
+    sink = recorder(tmp_path)
+    for i in range(6):
+        sink.write(*look(i, Decision.NG if i % 2 else Decision.OK))
+    sink.close()
+    with RecordStore(tmp_path) as store:
+        assert [v.id for v in store.latest(2)] == [6, 5]
+        assert [v.id for v in store.latest(2, Decision.NG, before_id=6)] == [4, 2]
+        plan = store.query("EXPLAIN QUERY PLAN SELECT id FROM verdicts WHERE decision <> 'OK' AND decision = 'NG'")
+    assert "verdicts_not_ok" in plan[0][3]
+
+
+def test_a_store_can_be_read_while_it_is_written(tmp_path):
+    sink = recorder(tmp_path)
+    sink.write(*look(0))
+    sink.close()
+    sink = recorder(tmp_path)
+    with RecordStore(tmp_path) as store:
+        assert store.verdict(1).frame_index == 0
+        sink.write(*look(1))
+        sink.close()
+        assert store.verdict(2).frame_index == 1

@@ -1,0 +1,178 @@
+"""An MVTec-style folder → network fields: good parts split into trained-on and held out, weak anomalies, textures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from edge.capture.images.image_io import class_folders
+from edge.capture.images.image_reader import PLAIN, ImageReader
+from edge.core.datatypes import F32, U8
+from edge.core.errors import PartNotFound, UsageError
+from edge.preprocessing.normal_samples import held_out_split, image_sha256, normal_samples_folder, read_normal_samples
+from edge.preprocessing.preprocess import Preprocess
+
+Layout = Literal["aligned", "free"]
+
+MINIMUM_NORMAL_SAMPLES = 16
+# mean correlation of good parts with the mean of the others from which on they count as lying the same way
+_ALIGNED_CORRELATION = 0.75
+# side at which alignment is judged: what matters is where things are, not their texture
+_ALIGNMENT_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Normals:
+    """Fields uint8 (n, s, s, 3) BGR of good parts; hashes name each picture by its pixels, in the same order.
+
+    weight: (s, s), 1 inside the region's polygon as it lies in the first picture, 0 outside; None without a polygon.
+    """
+
+    fields: U8
+    hashes: tuple[str, ...]
+    weight: F32 | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256("".join(sorted(self.hashes)).encode()).hexdigest()
+
+    def take(self, indexes: np.ndarray) -> Normals:
+        return Normals(self.fields[indexes], tuple(self.hashes[index] for index in indexes), self.weight)
+
+
+@dataclass(frozen=True)
+class WeakAnomalies:
+    """Fields uint8 (n, s, s, 3) BGR of parts known to be defective, without masks; kinds name each one's folder."""
+
+    fields: U8
+    kinds: tuple[str, ...]
+    hashes: tuple[str, ...]
+
+
+def load_normals(
+    data: Path, preprocess: Preprocess, notice: Callable[[str], None] = lambda text: None, reader: ImageReader = PLAIN
+) -> Normals:
+    """Read every good part.
+
+    Raises UsageError for an unreadable picture, too few, a region that does not fit, or a test picture among them.
+    """
+    fields: list[U8] = []
+    hashes: list[str] = []
+    sizes: set[tuple[int, int]] = set()
+    weight = None
+    leaks = _test_hashes(data, reader)
+    for part in read_normal_samples(data, reader):
+        if part.sha256 in leaks:
+            raise UsageError(
+                f"{part.path} is the same picture as {leaks[part.sha256]}: a test picture among the good parts",
+                fix="remove one of the two; figures measured on pictures that were trained on mean nothing",
+            )
+        if not fields:
+            weight = preprocess.weight(*part.picture.shape[:2])
+        fields.append(_field(part.path, part.picture, preprocess))
+        hashes.append(part.sha256)
+        sizes.add((part.picture.shape[1], part.picture.shape[0]))
+    if len(fields) < MINIMUM_NORMAL_SAMPLES:
+        raise UsageError(
+            f"{normal_samples_folder(data)}: {len(fields)} different good parts, "
+            f"at least {MINIMUM_NORMAL_SAMPLES} are needed",
+            fix="take more pictures of good parts; 40 or more are better",
+        )
+    if len(sizes) > 1:
+        small, large = min(sizes), max(sizes)
+        notice(
+            f"the good parts have {len(sizes)} sizes, from {small[0]}x{small[1]} to {large[0]}x{large[1]} px: "
+            "each is stretched to the network's square"
+        )
+    return Normals(np.stack(fields), tuple(hashes), weight)
+
+
+def load_weak(data: Path, preprocess: Preprocess, normals: Normals, reader: ImageReader = PLAIN) -> WeakAnomalies:
+    """Every picture of train/weak/<kind>/; none when there is no such folder.
+
+    Raises UsageError when the folder is there but empty, or a picture is among the good parts too.
+    """
+    root = data / "train" / "weak"
+    fields, kinds, hashes = [], [], []
+    good = set(normals.hashes)
+    reader.tell_loose(root)
+    for folder in class_folders(root):
+        for path in reader.pictures_in(folder):
+            picture = reader.read(path)
+            sha256 = image_sha256(picture)
+            if sha256 in good:
+                raise UsageError(
+                    f"{path} is also among the good parts",
+                    fix="decide which it is, and remove it from the other folder",
+                )
+            if sha256 not in hashes:
+                fields.append(_field(path, picture, preprocess))
+                kinds.append(folder.name)
+                hashes.append(sha256)
+    if root.is_dir() and not fields:
+        raise UsageError(
+            f"{root} holds no pictures in folders of their own",
+            fix="put pictures of defective parts into train/weak/<kind of defect>/, or remove the folder",
+        )
+    side = preprocess.size
+    stacked = np.stack(fields) if fields else np.zeros((0, side, side, 3), np.uint8)
+    return WeakAnomalies(stacked, tuple(kinds), tuple(hashes))
+
+
+def load_textures(data: Path, side: int, reader: ImageReader = PLAIN) -> U8 | None:
+    """Fields uint8 (n, side, side, 3) BGR of textures/, cropped to the middle square; None without that folder."""
+    root = data / "textures"
+    if not root.is_dir():
+        return None
+    fields = []
+    for path in reader.pictures_in(root):
+        picture = reader.read(path)
+        short = min(picture.shape[:2])
+        top, left = (picture.shape[0] - short) // 2, (picture.shape[1] - short) // 2
+        square = picture[top : top + short, left : left + short]
+        fields.append(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA))
+    return np.stack(fields).astype(np.uint8)
+
+
+def split_held_out(normals: Normals, seed: int) -> tuple[Normals, Normals]:
+    """(trained on, held out), as edge/preprocessing/normal_samples.py splits them."""
+    trained, held_out = held_out_split(len(normals.hashes), seed)
+    return normals.take(trained), normals.take(held_out)
+
+
+def layout_of(normals: Normals) -> tuple[Layout, float]:
+    """Whether good parts always lie the same way, and their mean correlation with the mean of the others, coarsely."""
+    side = (_ALIGNMENT_SIDE, _ALIGNMENT_SIDE)
+    grey = [cv2.cvtColor(cv2.resize(f, side, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY) for f in normals.fields]
+    parts = np.stack(grey).reshape(len(grey), -1).astype(np.float64)
+    others = (parts.sum(0) - parts) / (len(parts) - 1)
+    parts -= parts.mean(1, keepdims=True)
+    others -= others.mean(1, keepdims=True)
+    scale = np.sqrt((parts**2).sum(1) * (others**2).sum(1))
+    correlation = float(np.mean((parts * others).sum(1) / np.maximum(scale, 1e-9)))
+    return ("aligned" if correlation >= _ALIGNED_CORRELATION else "free"), correlation
+
+
+def _field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
+    height, width = picture.shape[:2]
+    if preprocess.field_of_view(height, width) is None:
+        raise UsageError(
+            f"{path} is {width}x{height} px; the region {preprocess.rectangle} does not lie inside",
+            fix="change roi.rectangle, or remove the picture",
+        )
+    try:
+        return preprocess.field(picture)
+    except PartNotFound as error:
+        raise UsageError(f"{path}: {error.message}", fix="remove the picture, or use align mode none") from error
+
+
+def _test_hashes(data: Path, reader: ImageReader) -> dict[str, Path]:
+    """Pixel hash → path of every picture below test/."""
+    paths = (path for folder in class_folders(data / "test") for path in reader.pictures_in(folder))
+    return {image_sha256(reader.read(path)): path for path in paths}

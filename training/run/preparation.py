@@ -1,0 +1,264 @@
+"""From a recipe and good parts to what trains: the learner, its stages, its batches, and who is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge import __version__
+from edge.capture.images.image_reader import PLAIN, ImageReader
+from edge.core.config import AlignSettings
+from edge.core.errors import UsageError
+from edge.core.manifest import AlignSpec, NormSpec, ScoreSpec
+from edge.preprocessing.normal_samples import aligned_to_parts
+from edge.preprocessing.preprocess import Preprocess
+from training.data.dataset import (
+    Normals,
+    WeakAnomalies,
+    layout_of,
+    load_normals,
+    load_textures,
+    load_weak,
+    split_held_out,
+)
+from training.defects import PRESETS
+from training.labelling import rules_path
+from training.methods import find_method
+from training.methods.base import Design, Layout, Learner, Method, Stage, TrainingData, Variant
+from training.optimisation.stages import BatchSource
+
+# what networks of every method divide the side by, and maps of half the side too
+FIELD_STEP = 32
+Blend = Literal["product", "wsum", "max", "noisy_or", "gate"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and how; everything here is part of what makes two runs the same run.
+
+    layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
+    of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter. field: side of
+    the inspected field in pixels, None: the variant's own. defects: preset of artificial defects in place of the
+    method's. minutes: in which all must be done, None: as long as it takes.
+    """
+
+    method: str
+    variant: str
+    seed: int
+    layout: Layout | None = None
+    ablations: frozenset[str] = frozenset()
+    blend: Blend | None = None
+    steps: int | None = None
+    smallest_defect: float | None = None
+    rules: str | None = None
+    align: AlignSettings = field(default_factory=AlignSettings)
+    field: int | None = None
+    defects: str | None = None
+    minutes: float | None = None
+    rectangle: tuple[int, int, int, int] | None = None
+    polygon: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run needs, on its device. held_out: (n, 3, s, s) in 0..1; held_out_parts: who they are.
+
+    build: makes learner and batches once more, on the same parts; takes the run's folder and who is told.
+    """
+
+    design: Design
+    size: int
+    candidates: dict[str, ScoreSpec]
+    learner: Learner
+    stages: tuple[Stage, ...]
+    batches: BatchSource
+    held_out: Tensor
+    held_out_parts: Normals
+    trained_on: Normals
+    weak: WeakAnomalies
+    rules: Path | None
+    align: AlignSpec | None
+    build: Callable[[Path, Callable[[str], None]], tuple[Learner, BatchSource]]
+
+    def signature(self, recipe: Recipe) -> dict[str, Any]:
+        """What makes two runs the same run."""
+        values = asdict(recipe) | {"layout": self.design.layout, "ablations": sorted(recipe.ablations)}
+        values["align"] = recipe.align.model_dump()
+        values["rules"] = None if self.rules is None else self.rules.read_text(encoding="utf-8")
+        return {
+            "recipe": values,
+            "stages": [asdict(stage) for stage in self.stages],
+            "normals": self.trained_on.hashes,
+            "weak": self.weak.hashes,
+            "software": __version__,
+        }
+
+
+def prepare(
+    data: Path, run_directory: Path, recipe: Recipe, notice: Callable[[str], None] = lambda text: None,
+    reader: ImageReader = PLAIN,
+) -> Prepared:  # fmt: skip
+    """Read the parts and build the learner; raises UsageError for bad data or an option the method does not have."""
+    method = find_method(recipe.method, recipe.variant)
+    _check_options(method, recipe)
+    plan = method.variants[recipe.variant]
+    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
+    preprocess = aligned_to_parts(preprocess, data, recipe.align, reader)
+    normals = load_normals(data, preprocess, notice, reader)
+    layout = recipe.layout or _seen_layout(normals, notice)
+    side = _field_side(plan, recipe, layout)
+    if side > plan.size:
+        notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
+        preprocess = replace(preprocess, size=side)
+        normals = load_normals(data, preprocess, reader=reader)
+    weak = load_weak(data, preprocess, normals, reader)
+    rules = _rules(data, recipe, weak, notice)
+    trained_on, held_out = split_held_out(normals, recipe.seed)
+    design = Design(recipe.variant, layout, recipe.ablations)
+    candidates = _candidates(method, side, layout, recipe.blend)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
+    # what a field bends by would set straight lines of a crop rippling
+    bend = plan.bend if side == plan.size else 0.0
+    seen, kept, parts_known = (
+        pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
+    )  # fmt: skip
+    textures = _textures(data, plan.size, device, reader)
+
+    def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
+        torch.manual_seed(recipe.seed)
+        learner = method.learner(design).to(device)
+        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, plan.size)
+        learner.attach(
+            TrainingData(
+                normals=batches.normals, held_out=kept, weak=parts_known, kinds=weak.kinds, roi=roi, rules=rules,
+                random=batches.random, vary=batches.vary, set_bank=batches.set_bank, run_directory=directory,
+                notice=notice, crop=plan.size,
+            )
+        )  # fmt: skip
+        return learner, batches
+
+    learner, batches = build(run_directory, notice)
+    stages = tuple(_with_defects(stage, recipe.defects) for stage in plan.stages if learner.applies(stage))
+    if recipe.steps is not None:
+        stages = _shortened(stages, recipe.steps)
+    return Prepared(
+        design=design,
+        size=side,
+        candidates=candidates,
+        learner=learner,
+        stages=stages,
+        batches=batches,
+        held_out=kept,
+        held_out_parts=held_out,
+        trained_on=trained_on,
+        weak=weak,
+        rules=rules,
+        align=preprocess.align,
+        build=build,
+    )
+
+
+def pictures_from_fields(fields: np.ndarray) -> Tensor:
+    """uint8 (n, s, s, 3) BGR → float32 (n, 3, s, s) RGB in 0..1."""
+    planes = np.ascontiguousarray(fields[..., ::-1].transpose(0, 3, 1, 2))
+    return torch.from_numpy(planes).float() / 255
+
+
+def _check_options(method: Method, recipe: Recipe) -> None:
+    if recipe.defects is not None and recipe.defects not in PRESETS:
+        raise UsageError(f"unknown artificial defects {recipe.defects!r}", fix=f"choose one of: {', '.join(PRESETS)}")
+    unknown = sorted(recipe.ablations - set(method.ablations))
+    if unknown:
+        raise UsageError(
+            f"{method.name} has no part {unknown[0]!r} that could be left out",
+            fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
+        )
+
+
+def _field_side(plan: Variant, recipe: Recipe, layout: Layout) -> int:
+    """Side of the inspected field: larger than what training sees where the network does not know places.
+
+    A polygon would lie elsewhere in every crop, so that its field is never cut.
+    """
+    may_be_cut = plan.free_field > 0 and layout == "free" and recipe.polygon is None
+    wanted = (plan.free_field if may_be_cut else plan.size) if recipe.field is None else recipe.field
+    if wanted == plan.size:
+        return wanted
+    if not may_be_cut:
+        raise UsageError(
+            f"{recipe.method} {recipe.variant} inspects a field of {plan.size} px here, and no other",
+            fix="leave --field out; a larger field needs kist or isstad, --layout free, and no polygon",
+        )
+    if wanted < plan.size or wanted % FIELD_STEP:
+        raise UsageError(
+            f"a field of {wanted} px does not fit the network",
+            fix=f"give --field a multiple of {FIELD_STEP}, at least {plan.size}",
+        )
+    return wanted
+
+
+def _with_defects(stage: Stage, preset: str | None) -> Stage:
+    """The stage with these artificial defects in place of its own; rounds of self-training need theirs."""
+    if preset is None or stage.preset in (None, "self_training"):
+        return stage
+    return replace(stage, preset=preset, free_preset=None)
+
+
+def _shortened(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
+    """The stages with `steps` in all, shared out as the variant does; at least one each."""
+    total = sum(stage.steps for stage in stages)
+    counts = [max(1, round(stage.steps * steps / total)) for stage in stages]
+    return tuple(replace(stage, steps=count) for stage, count in zip(stages, counts, strict=True))
+
+
+def _seen_layout(normals: Normals, notice: Callable[[str], None]) -> Layout:
+    layout, correlation = layout_of(normals)
+    meaning = "always lie the same way" if layout == "aligned" else "vary in layout, or are a texture"
+    notice(f"layout: {layout} (correlation {correlation:.2f}: the parts {meaning}; --layout decides otherwise)")
+    return layout
+
+
+def _textures(data: Path, side: int, device: str, reader: ImageReader) -> Tensor | None:
+    textures = load_textures(data, side, reader)
+    return None if textures is None else pictures_from_fields(textures).to(device)
+
+
+def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[str], None]) -> Path | None:
+    """The rules given, or the data folder's own; a notice when nothing can come of them."""
+    own = data / "rules.yaml"
+    rules = (own if own.is_file() else None) if recipe.rules is None else rules_path(recipe.rules)
+    if rules is not None and not weak.hashes and recipe.method == "kist":
+        notice(f"{rules} has no effect: rules judge parts known to be defective, and train/weak/ holds none")
+    return rules
+
+
+def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) -> dict[str, ScoreSpec]:
+    candidates = method.score_candidates(size, layout)
+    if layout == "free":
+        candidates |= by_place(candidates)
+    if blend is None:
+        return candidates
+    chosen = {name: spec for name, spec in candidates.items() if spec.blend.mode == blend}
+    if not chosen:
+        modes = ", ".join(sorted({spec.blend.mode for spec in candidates.values()}))
+        raise UsageError(f"{method.name} has no score path that blends by {blend}", fix=f"choose one of: {modes}")
+    return chosen
+
+
+def by_place(candidates: dict[str, ScoreSpec]) -> dict[str, ScoreSpec]:
+    """Those that weigh a residual, with statistics for each place.
+
+    Pictures of textures end somewhere too: at the edge of a part, or of its lighting, good parts differ more.
+    """
+    return {
+        f"{name}, by place": spec.model_copy(update={"norm": NormSpec(kind="pixel")})
+        for name, spec in candidates.items()
+        if spec.residual.used and spec.norm.kind == "global"
+    }
