@@ -25,10 +25,17 @@ _COLUMNS = {
 }
 _HEAD = """# Accuracy
 
-Written by `python -m benchmarks.quality.method_table` from the files named below; each has the device, date, commit and
-command. Definitions: [evaluation.md](evaluation.md). Nothing was chosen on test pictures; mean ± standard deviation
-over seeds, where there are several. INT8 through OpenVINO; the files have FP32 beside it. Networks first, then what
-needs none.
+Compare the methods on public data before you choose one; [methods.md](methods.md) says what each is. Your own
+parts decide:
+
+```
+edge-inspect compare --data labelled/ --variant tiny --out comparison/
+```
+
+`python -m benchmarks.quality.method_table` writes this page from the files named below. Each file has the device, date,
+commit and command. [evaluation.md](evaluation.md) defines the figures. Nothing was chosen on test pictures. Where
+there are several seeds, a figure is mean ± standard deviation over them. All figures are INT8 through OpenVINO; the
+files have FP32 beside it. Networks come first, then detectors without a network (in italics).
 """
 
 

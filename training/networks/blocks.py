@@ -46,8 +46,8 @@ class EdgeTrunk(nn.Module):
     """Reconstruct (n, 3, s, s) in -1..1 through an information bottleneck; s is a multiple of `stride`.
 
     Half the side from the first layer on, because narrow full-resolution layers are what costs on a CPU
-    (ARCHITECTURE.md, shapes). There are no skip connections: what the bottleneck cannot carry must show up in the
-    residual.
+    (docs/methods.md, network shapes). There are no skip connections: what the bottleneck cannot carry must show up in
+    the residual.
     """
 
     def __init__(self, widths: tuple[int, ...], bottleneck: int) -> None:
