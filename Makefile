@@ -1,6 +1,6 @@
 # make demo    an inspection line from shipped pictures, in a terminal, for 20 seconds
-# make test    the tests
-# make check   the tests, and everything else a change must pass
+# make check   everything a change must pass: linter, format, types, tests
+# make test    the tests alone
 # make kernels compile the GPU's kernels for every supported GPU; needs nvcc, but no GPU
 # make gpu-check   everything about the GPU on a machine with CUDA: tests, kernels, engines; figures and failures into a file
 # make sample-bundle   train the shipped bundle again from the shipped good parts (about a quarter of an hour on two cores)
