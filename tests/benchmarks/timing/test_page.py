@@ -71,8 +71,8 @@ def test_measuring_and_showing_need_neither_torch_nor_a_plotting_library():
     code = (
         "import sys\n"
         "for name in ('torch', 'matplotlib', 'onnx', 'openvino', 'onnxruntime'): sys.modules[name] = None\n"
-        "from benchmarks.timing.measure import curves, run, throughput\n"
-        "from benchmarks.timing.report import page, regression, report, table\n"
+        "from benchmarks.timing.measure import run, throughput\n"
+        "from benchmarks.timing.report import curves, page, regression, report, table\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
