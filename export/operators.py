@@ -1,6 +1,6 @@
 """The operator policy: what runs in INT8 on each target, what stays in floating point, and what is refused.
 
-Why each line is as it is: docs/export.md. The quantiser asks here what to quantise, so the report cannot disagree
+docs/models/export.md says why. The quantiser asks here what to quantise, so the report cannot disagree
 with the graph.
 """
 

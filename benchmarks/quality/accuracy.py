@@ -1,6 +1,6 @@
 """How well a bundle separates good from bad parts of an MVTec-style folder, through the backend that will run.
 
-Nothing is chosen here: threshold and score path come with the bundle. Definitions: docs/evaluation.md.
+Nothing is chosen here: threshold and score path come with the bundle. Definitions: docs/figures/evaluation.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Detectors side by side on one data set, and which of them to use. The rule and its reasons: docs/evaluation.md."""
+"""Detectors side by side on one data set, and which of them to use (docs/figures/evaluation.md says why)."""
 
 from __future__ import annotations
 

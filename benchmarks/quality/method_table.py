@@ -1,4 +1,4 @@
-"""Every accuracy result of a device as one page: `python -m benchmarks.quality.method_table [--out docs/accuracy.md]`.
+"""Every accuracy result of a device as one page: `python -m benchmarks.quality.method_table`.
 
 Reads accuracy-*.json and baselines-*.json; measures nothing.
 """
@@ -25,7 +25,7 @@ _COLUMNS = {
 }
 _HEAD = """# Accuracy
 
-Compare the methods on public data before you choose one; [methods.md](methods.md) says what each is. Your own
+Compare the methods on public data before you choose one; [methods.md](../models/methods.md) says what each is. Your own
 parts decide:
 
 ```
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the page; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.method_table", description=__doc__)
     parser.add_argument("--results", type=Path, default=result_path("x").parent, help="folder of result files")
-    parser.add_argument("--out", type=Path, default=Path("docs/accuracy.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/figures/accuracy.md"))
     options = parser.parse_args(arguments)
     page = method_page(options.results)
     write_atomic(options.out, page.encode())

@@ -1,4 +1,4 @@
-"""What a detector says about every labelled test picture, and its figures of merit. Definitions: docs/evaluation.md."""
+"""What a detector says about every labelled test picture, and its figures (docs/figures/evaluation.md)."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="processor threads (default: all cores)")
     parser.add_argument("--group", help="only groups whose name holds this")
     parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    parser.add_argument("--page", type=Path, help="with --out: write docs/shapes.md from it")
+    parser.add_argument("--page", type=Path, help="with --out: write docs/figures/shapes.md from it")
     options = parser.parse_args(given)
     if options.page is not None and options.out is None:
         parser.error("--page is written from the result file: give --out")

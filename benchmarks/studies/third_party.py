@@ -157,7 +157,9 @@ def _ours(bundle: ModelBundle) -> Iterator[Contenders]:
 def _anomalib(pictures: Sequence[U8], work: Path) -> Contenders:
     """anomalib's inferencers, each handed the picture as its documentation does: uint8 RGB."""
     if not installed("anomalib"):
-        raise MissingDependency("anomalib is not installed", fix="see docs/benchmark.md, Others on the same pictures")
+        raise MissingDependency(
+            "anomalib is not installed", fix="see docs/figures/benchmark.md, Others on the same pictures"
+        )
     from anomalib.deploy import OpenVINOInferencer
     from anomalib.models import Draem, EfficientAd
 

@@ -3,7 +3,7 @@
 Everywhere: a label or mask value other than 0 means anomalous, a score at or above a threshold means flagged, and every
 distinct score is a threshold. Scores must be finite, and both classes present: UsageError otherwise.
 Masks and maps are sequences of (h, w) arrays, image by image; sizes may differ from image to image. They are read one
-by one, and more than once, so a sequence that loads lazily keeps memory low. Definitions in words: docs/evaluation.md.
+by one, and more than once, so a sequence that loads lazily keeps memory low. docs/figures/evaluation.md defines all.
 """
 
 from edge.metrics.images import (

@@ -50,4 +50,4 @@ def test_a_benchmark_app_that_fails_is_told_with_its_last_words():
 @pytest.mark.skipif(installed("anomalib"), reason="anomalib is installed here")
 def test_without_anomalib_the_fix_is_named(capsys):
     assert peers.main(["--rounds", "2"]) == 2
-    assert "docs/benchmark.md" in capsys.readouterr().err
+    assert "docs/figures/benchmark.md" in capsys.readouterr().err

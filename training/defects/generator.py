@@ -35,7 +35,7 @@ class DefectGenerator:
     """Draw defects of one preset.
 
     Images are (n, 3, h, w) float32 in 0..1; masks are (n, 1, h, w) float32, 1 where the picture was visibly altered.
-    `random` holds the whole state: a run that restores it draws the same defects. Recipes: docs/methods.md.
+    `random` holds the whole state: a run that restores it draws the same defects. Recipes: docs/models/methods.md.
     """
 
     def __init__(self, preset: DefectPreset, seed: int, device: str = "cpu", textures: Tensor | None = None) -> None:

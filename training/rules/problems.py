@@ -47,7 +47,7 @@ def rule_error(path: Path, problems: Iterable[Problem]) -> RuleError:
     more = [f"  and {left} more"] if left > 0 else []
     return RuleError(
         "\n".join([f"{path}: {len(ordered)} problems", *shown, *more]),
-        fix="mend these lines; docs/rules.md explains every word",
+        fix="mend these lines; docs/models/rules.md explains every word",
     )
 
 

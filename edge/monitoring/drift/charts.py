@@ -4,7 +4,7 @@ Parts come in blocks. After each, every block of the last MOST_BLOCKS is tried a
 from there on is compared with the mean of all parts before it, those of the calibration and those of the run. Its
 Student t, with the uncertainty of both means in it, is turned into a standard normal number, and the largest of these
 raises the alarm when it passes a limit. A change that has not been seen yet is thereby never part of what it is
-compared with, however young the run. docs/drift.md derives the limit and says what is promised.
+compared with, however young the run. docs/line/drift.md derives the limit and says what is promised.
 """
 
 from __future__ import annotations

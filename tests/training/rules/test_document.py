@@ -1,4 +1,4 @@
-"""docs/rules.md against the program: its examples load, and its table is the catalogue of features."""
+"""docs/models/rules.md against the program: its examples load, and its table is the catalogue of features."""
 
 import re
 
@@ -8,7 +8,7 @@ from tests.paths import ROOT
 from training.labelling import load_rules
 from training.rules.features import FEATURES
 
-TEXT = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "models" / "rules.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 
 
