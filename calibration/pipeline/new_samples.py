@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from calibration.pipeline.sample_cache import NormalSamples, Part, spread
@@ -32,6 +31,7 @@ from edge.core.errors import PartNotFound, UsageError
 from edge.core.files.atomic_file import write_atomic
 from edge.core.progress import progress_bar, say
 from edge.kernels.statistics import MOST_IN_STATISTICS
+from edge.pages.pictures import picture_bytes
 from edge.preprocessing.normal_samples import image_sha256, normal_samples_folder
 from edge.records.report import moment_from_text
 from edge.records.store import RecordStore
@@ -231,7 +231,7 @@ def _show(sheet: Path, rejected: Sequence[Rejected], accepted: Iterable[Path]) -
             return None
 
     drawn = rejection_sheet(rejected, few, picture_of)
-    write_atomic(sheet, np.asarray(cv2.imencode(".png", drawn)[1]).tobytes())
+    write_atomic(sheet, picture_bytes(drawn))
     say(f"what was turned away, and why: {sheet}")
 
 

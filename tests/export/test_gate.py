@@ -200,4 +200,4 @@ def test_names_of_files_cannot_break_the_page():
     parts = [GateSample("<b>&'.png", np.full((20, 30, 3), 10, np.uint8), False)]
     page = gate_page(*judged(Told("same"), parts)).decode()
     assert "<b>" not in page
-    assert "&lt;b&gt;&amp;&#x27;.png" in page
+    assert "&lt;b&gt;&amp;&#39;.png" in page

@@ -33,7 +33,7 @@ def test_the_sheet_shows_normal_defective_and_outline_side_by_side():
     mask[..., 8:16, 8:16] = 1
     defective[..., 8:16, 8:16] = 1.0
     sheet = contact_sheet(normal, Drawn(defective, mask, ["stain"]))
-    row = sheet[-32 - 6 : -6]
+    row = sheet[-32 - 6 : -6, 6:]
     assert (row[12, 12], row[12, 32 + 12], row[2, 2]) == (pytest.approx(128), pytest.approx(255), pytest.approx(128))
     outline = red_pixels(row)
     assert outline[:, 1].min() == 64 + 8 and outline[:, 1].max() == 64 + 15
@@ -64,7 +64,7 @@ def test_defects_stay_inside_the_polygon_of_the_settings(parts, tmp_path):
     arguments = ["--data", str(parts), "--size", "64", "--count", "1", "--out", str(out)]
     for seed in range(4):
         assert main(["defects", "--config", str(tmp_path / "line.yaml"), *arguments, "--seed", str(seed)]) == 0
-        columns = red_pixels(cv2.imread(str(out)))[:, 1] - 2 * 64
+        columns = red_pixels(cv2.imread(str(out)))[:, 1] - (6 + 2 * 64)
         assert len(columns) and columns.max() <= 32
 
 

@@ -6,7 +6,6 @@ import argparse
 import collections
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from edge.cli.image_readers import reader_of
@@ -15,6 +14,7 @@ from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
 from edge.core.progress import say
+from edge.pages.pictures import picture_bytes
 from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.preprocess import Preprocess
 from edge.system.extras import needs
@@ -48,8 +48,7 @@ def defects(options: argparse.Namespace, settings: Settings) -> int:
     preset = replace(room.PRESETS[options.preset], clean_share=0.0)
     drawn = room.DefectGenerator(preset, options.seed).draw(pictures, roi)
     sheet = needs("training.defects.sheet", "train").contact_sheet(pictures, drawn)
-    _, encoded = cv2.imencode(".png", sheet)
-    write_atomic(options.out, encoded.tobytes())
+    write_atomic(options.out, picture_bytes(sheet))
     counts = collections.Counter(name or "none fitted" for name in drawn.operators)
     say(", ".join(f"{name} {count}" for name, count in counts.most_common()))
     say(f"{options.count} artificial defects of {options.preset}: {options.out}")

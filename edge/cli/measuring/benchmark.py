@@ -25,7 +25,6 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import U8, Frame
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.core.files.storable import storable
 from edge.core.progress import progress_bar, say
 from edge.core.redact import redact
 from edge.inspection.inspector import Inspector
@@ -283,8 +282,8 @@ def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
             write_result(options.out, shlex.join(["edge-inspect", *map(redact, sys.argv[1:])]), report)
         if options.page:
             options.page.parent.mkdir(parents=True, exist_ok=True)
-            picture = options.page.suffix == ".svg"
-            write_atomic(options.page, storable(curves_picture(report) if picture else report_page(report)).encode())
+            draw = curves_picture if options.page.suffix == ".svg" else report_page
+            write_atomic(options.page, draw(report).encode())
             say(f"distributions and timeline: {options.page}")
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", fix="give a file that can be written") from error

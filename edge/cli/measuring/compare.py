@@ -17,7 +17,6 @@ from edge.core.config import Settings
 from edge.core.datatypes import U8
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.core.files.storable import storable
 from edge.core.progress import progress_bar, say, working
 from edge.preprocessing.normal_samples import NormalSample, read_normal_samples
 from edge.system.extras import needs
@@ -61,7 +60,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
     }
     write_atomic(options.out / RESULT, (json.dumps(result, indent=1) + "\n").encode())
     html = page.comparison_page(options.data.name, options.variant, contenders, recommendation)
-    write_atomic(options.out / PAGE, storable(html).encode())
+    write_atomic(options.out / PAGE, html.encode())
     print(json.dumps(result, indent=1) if options.json else page.comparison_text(contenders, recommendation))
     say(f"tables, maps and curves: {options.out / PAGE}")
     return 0

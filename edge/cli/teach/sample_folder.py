@@ -17,6 +17,7 @@ from edge.core.datatypes import U8
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
 from edge.core.files.file_lock import file_lock
+from edge.pages.pictures import picture_bytes
 
 SHEET, DETAILS = "rejected.png", "details.log"
 _QUARANTINE, _PLAN = "quarantine", "plan.json"
@@ -98,8 +99,7 @@ class SampleFolder:
 
     def write_sheet(self, sheet: U8) -> Path:
         """Raises UsageError."""
-        _, encoded = cv2.imencode(".png", sheet)
-        self._write(self.root / SHEET, encoded.tobytes())
+        self._write(self.root / SHEET, picture_bytes(sheet))
         return self.root / SHEET
 
     def plan(self) -> dict[str, Any]:

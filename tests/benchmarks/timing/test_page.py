@@ -5,10 +5,7 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
-import pytest
-
 from benchmarks.timing.report.page import curves_picture, report_page
-from benchmarks.timing.report.svg import Chart, Scale
 from tests.benchmarks.timing.reports import noisy, report
 from tests.paths import ROOT
 
@@ -51,20 +48,6 @@ def test_a_network_that_cannot_be_stretched_has_no_curve():
 def test_names_from_outside_are_escaped():
     page = report_page(report(noisy(6, 0), noisy(5, 1), cadence="<script>alert(1)</script>"))
     assert "<script>" not in page
-
-
-@pytest.mark.parametrize(("low", "high", "log"), [(0.5, 20.0, False), (0.5, 2000.0, True), (3.0, 4.0, True)])
-def test_a_scale_puts_its_ends_at_its_ends_and_has_ticks_between(low, high, log):
-    scale = Scale(low, high, 10, 110, log)
-    assert (scale(low), scale(high)) == (pytest.approx(10), pytest.approx(110))
-    assert scale.ticks()
-    assert all(low <= tick <= high * 1.001 for tick in scale.ticks())
-
-
-def test_a_chart_of_one_value_can_be_drawn():
-    chart = Chart((5.0, 5.0), (2.0, 2.0), "s", "ms", log_x=True, log_y=True)
-    chart.line([5.0], [2.0], "red")
-    assert "nan" not in chart.text
 
 
 def test_measuring_and_showing_need_neither_torch_nor_a_plotting_library():
