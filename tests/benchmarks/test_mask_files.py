@@ -46,20 +46,22 @@ def truth_of(data, mask, reader=None):
     return TruthReader(data, reader or ImageReader()).truth(picture_file, np.zeros((48, 64, 3), np.uint8), view)
 
 
-@pytest.mark.parametrize("kind", MASKS)
-def test_a_mask_marks_the_same_place_however_it_is_written(tmp_path, kind):
+def test_a_mask_marks_the_same_place_however_it_is_written(tmp_path, subtests):
     MASKS["black and white"](tmp_path / "plain.png")
-    MASKS[kind](tmp_path / "mask.png")
     expected = truth_of(tmp_path, tmp_path / "plain.png").mask
     assert 0 < expected.mean() < 0.1
-    np.testing.assert_array_equal(truth_of(tmp_path, tmp_path / "mask.png").mask, expected)
+    for kind in MASKS:
+        with subtests.test(kind=kind):
+            MASKS[kind](tmp_path / "mask.png")
+            np.testing.assert_array_equal(truth_of(tmp_path, tmp_path / "mask.png").mask, expected)
 
 
-@pytest.mark.parametrize("name", ["7_mask.png", "7_mask.PNG", "7_mask.bmp", "7.jpg", "7_mask.TIF", "7.png"])
-def test_a_mask_is_found_by_its_picture_s_name_whatever_its_suffix(tmp_path, name):
-    (tmp_path / name).write_bytes(b"x")
-    assert mask_path(tmp_path, "7") == tmp_path / name
-    assert mask_path(tmp_path, "8") is None
+def test_a_mask_is_found_by_its_picture_s_name_whatever_its_suffix(tmp_path):
+    for name in ["7_mask.png", "7_mask.PNG", "7_mask.bmp", "7.jpg", "7_mask.TIF", "7.png"]:
+        (tmp_path / name).write_bytes(b"x")
+        assert mask_path(tmp_path, "7") == tmp_path / name, name
+        assert mask_path(tmp_path, "8") is None, name
+        (tmp_path / name).unlink()
 
 
 def observed(data, freshness=None):

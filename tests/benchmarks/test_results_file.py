@@ -3,23 +3,18 @@
 import json
 import sys
 
-import pytest
-
 from benchmarks.emulated import LEVELS, main
 from benchmarks.results_file import commit, device_slug, result_path, write_result
 from edge.core.hardware import Processor
 
 
-@pytest.mark.parametrize(
-    ("name", "slug"),
-    [
+def test_a_device_has_a_folder_name():
+    for name, slug in [
         ("AMD EPYC", "amd-epyc-2-cores"),
         ("Intel(R) Core(TM) i5-8500T CPU @ 2.10GHz", "intel-core-i5-8500t-cpu-2-10ghz-2-cores"),
         ("NVIDIA Jetson Orin Nano Developer Kit", "nvidia-jetson-orin-nano-developer-kit-2-cores"),
-    ],
-)
-def test_a_device_has_a_folder_name(name, slug):
-    assert device_slug(Processor(name, 2, ())) == slug
+    ]:
+        assert device_slug(Processor(name, 2, ())) == slug, name
 
 
 def test_a_result_carries_device_date_commit_and_command(tmp_path):

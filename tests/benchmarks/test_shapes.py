@@ -15,19 +15,18 @@ def output_of(sketch, picture):
     return onnxruntime.InferenceSession(sketch.model()).run(None, {"image": picture})[0]
 
 
-@pytest.mark.parametrize(
-    ("sketch", "side"),
-    [
+def test_a_sketch_runs_and_has_the_side_it_says(subtests):
+    sketches = [
         (Sketch(32).conv(4, 3, 2), 16),
         (Sketch(32).conv(4, 6, 2), 16),
         (Sketch(32).conv(4, 2, 2), 16),
         (Sketch(32).conv(4, 4, 4).enlarge(), 16),
         (Sketch(32).space_to_depth().conv(8).depth_to_space(), 32),
         (Sketch(32).conv(4, 7).skip(lambda body: body.conv(4, groups=4)), 32),
-    ],
-)
-def test_a_sketch_runs_and_has_the_side_it_says(sketch, side):
-    assert output_of(sketch, np.zeros((1, 3, 32, 32), np.float32)).shape == (1, 1, side, side)
+    ]
+    for number, (sketch, side) in enumerate(sketches):
+        with subtests.test(number=number):
+            assert output_of(sketch, np.zeros((1, 3, 32, 32), np.float32)).shape == (1, 1, side, side)
 
 
 def test_multiply_adds_are_those_of_a_convolution():

@@ -1,5 +1,7 @@
 """Thresholds keep what they state, over many draws of normals and whatever the distribution of their scores."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -23,27 +25,27 @@ def populations():
 # what lies within the data: no assumption on the distribution
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize("count", [39, 200, 777])
-def test_the_share_of_good_parts_rejected_is_the_budget_on_average(populations, distribution, count):
-    random = np.random.default_rng(count)
-    rates = [
-        rate_above(populations[distribution], image_threshold(drawn, BUDGET).value)
-        for drawn in scores(random, (DRAWS, count), distribution)
-    ]
-    # split conformal: the mean over draws is at most the budget, and above budget - 1 / (n + 1); 4 standard errors
-    error = 4 * np.std(rates) / np.sqrt(DRAWS)
-    assert BUDGET - 1 / (count + 1) - error < np.mean(rates) < BUDGET + error
+def test_the_share_of_good_parts_rejected_is_the_budget_on_average(populations):
+    for case in product(DISTRIBUTIONS, [39, 200, 777]):
+        distribution, count = case
+        random = np.random.default_rng(count)
+        rates = [
+            rate_above(populations[distribution], image_threshold(drawn, BUDGET).value)
+            for drawn in scores(random, (DRAWS, count), distribution)
+        ]
+        # split conformal: the mean over draws is at most the budget, and above budget - 1 / (n + 1); 4 standard errors
+        error = 4 * np.std(rates) / np.sqrt(DRAWS)
+        assert BUDGET - 1 / (count + 1) - error < np.mean(rates) < BUDGET + error, case
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize(("count", "budget"), [(39, BUDGET), (200, BUDGET), (1000, SMALL)])
-def test_the_bound_holds_in_95_of_100_draws_and_is_no_wider_than_it_must_be(populations, distribution, count, budget):
-    random = np.random.default_rng(count + 1)
-    fitted = [image_threshold(drawn, budget) for drawn in scores(random, (DRAWS, count), distribution)]
-    held = np.mean([rate_above(populations[distribution], each.value) <= each.bound for each in fitted])
-    # exact for continuous scores: neither less nor more; 4 standard errors
-    assert held == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / DRAWS))
+def test_the_bound_holds_in_95_of_100_draws_and_is_no_wider_than_it_must_be(populations):
+    for case in product(DISTRIBUTIONS, [(39, BUDGET), (200, BUDGET), (1000, SMALL)]):
+        distribution, (count, budget) = case
+        random = np.random.default_rng(count + 1)
+        fitted = [image_threshold(drawn, budget) for drawn in scores(random, (DRAWS, count), distribution)]
+        held = np.mean([rate_above(populations[distribution], each.value) <= each.bound for each in fitted])
+        # exact for continuous scores: neither less nor more; 4 standard errors
+        assert held == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / DRAWS)), case
 
 
 def test_the_bound_is_that_of_clopper_and_pearson():
@@ -68,27 +70,27 @@ def test_scores_that_repeat_make_the_rate_smaller_never_larger():
 # beyond the data: an extrapolation, with its interval
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize("count", [8, 24, 120])
-def test_the_interval_of_an_extrapolation_covers_the_rate_about_as_often_as_it_says(populations, distribution, count):
-    random = np.random.default_rng(count + 2)
-    above = 0
-    for drawn in scores(random, (100, count), distribution):
-        found = image_threshold(drawn, SMALL)
-        above += rate_above(populations[distribution], found.value) > found.tail.rate_high
-    # 5 of 100 where the model holds, more for a heavier tail than it expects
-    assert above <= (25 if distribution == "wide lognormal" else 13)
+def test_the_interval_of_an_extrapolation_covers_the_rate_about_as_often_as_it_says(populations):
+    for case in product(DISTRIBUTIONS, [8, 24, 120]):
+        distribution, count = case
+        random = np.random.default_rng(count + 2)
+        above = 0
+        for drawn in scores(random, (100, count), distribution):
+            found = image_threshold(drawn, SMALL)
+            above += rate_above(populations[distribution], found.value) > found.tail.rate_high
+        # 5 of 100 where the model holds, more for a heavier tail than it expects
+        assert above <= (25 if distribution == "wide lognormal" else 13), case
 
 
-@pytest.mark.parametrize("count", [24, 120])
-def test_an_extrapolated_threshold_rejects_about_what_was_asked(populations, count):
-    random = np.random.default_rng(4)
-    for distribution in ("gamma", "exponential", "lognormal"):
-        rates = [
-            rate_above(populations[distribution], image_threshold(drawn, SMALL).value)
-            for drawn in scores(random, (100, count), distribution)
-        ]
-        assert SMALL / 4 < np.median(rates) < 3 * SMALL
+def test_an_extrapolated_threshold_rejects_about_what_was_asked(populations):
+    for count in [24, 120]:
+        random = np.random.default_rng(4)
+        for distribution in ("gamma", "exponential", "lognormal"):
+            rates = [
+                rate_above(populations[distribution], image_threshold(drawn, SMALL).value)
+                for drawn in scores(random, (100, count), distribution)
+            ]
+            assert SMALL / 4 < np.median(rates) < 3 * SMALL, count
 
 
 def test_the_benchmark_reports_a_case_as_it_came_out(populations):
@@ -114,15 +116,15 @@ def test_the_same_scores_give_the_same_extrapolation():
     assert image_threshold(drawn, SMALL) == image_threshold(drawn[::-1], SMALL)
 
 
-@pytest.mark.parametrize("count", [5, 6, 8, 13, 39, 60, 150])
-def test_an_extrapolated_threshold_is_never_below_the_largest_score(count):
-    random = np.random.default_rng(count)
-    for _ in range(20):
-        held_out = scores(random, count)
-        threshold = image_threshold(held_out, SMALL)
-        assert threshold.extrapolated
-        assert threshold.value >= held_out.max() * (1 - 1e-6)
-        assert threshold.value <= 1
+def test_an_extrapolated_threshold_is_never_below_the_largest_score():
+    for count in [5, 6, 8, 13, 39, 60, 150]:
+        random = np.random.default_rng(count)
+        for _ in range(20):
+            held_out = scores(random, count)
+            threshold = image_threshold(held_out, SMALL)
+            assert threshold.extrapolated, count
+            assert threshold.value >= held_out.max() * (1 - 1e-6), count
+            assert threshold.value <= 1, count
 
 
 def test_enough_normals_need_no_extrapolation():
@@ -140,10 +142,10 @@ def test_a_smaller_budget_never_lowers_the_threshold():
     assert values == sorted(values)
 
 
-@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
-def test_equal_scores_give_their_own_value(level):
-    threshold = image_threshold(np.full(12, level, np.float32), SMALL)
-    assert threshold.value == pytest.approx(level, abs=1e-5)
+def test_equal_scores_give_their_own_value():
+    for level in [0.0, 0.3, 1.0]:
+        threshold = image_threshold(np.full(12, level, np.float32), SMALL)
+        assert threshold.value == pytest.approx(level, abs=1e-5), level
 
 
 # the unsure band, and the map

@@ -2,6 +2,7 @@
 
 import hashlib
 from importlib.util import find_spec
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,12 +84,14 @@ def method_names():
 
 @needs_rtx
 @pytest.mark.engines
-@pytest.mark.parametrize("rung", [rung for rung in CANDIDATE_PRECISIONS["tensorrt-rtx"] if rung != "fp32"])
-@pytest.mark.parametrize("method", method_names())
-def test_every_method_builds_for_turing_ampere_ada_and_blackwell(rtx, method_graph, method, rung):
-    model, side = method_graph(method)
-    graph = graph_of_precision(rung, "tensorrt-rtx", model, collect_ranges(model, pictures(side)))
-    assert len(engine_from_onnx(rtx, graph, ALL)) > 10_000
+def test_every_method_builds_for_turing_ampere_ada_and_blackwell(rtx, method_graph, subtests):
+    for rung, method in product(
+        [rung for rung in CANDIDATE_PRECISIONS["tensorrt-rtx"] if rung != "fp32"], method_names()
+    ):
+        with subtests.test(rung=rung, method=method):
+            model, side = method_graph(method)
+            graph = graph_of_precision(rung, "tensorrt-rtx", model, collect_ranges(model, pictures(side)))
+            assert len(engine_from_onnx(rtx, graph, ALL)) > 10_000
 
 
 @needs_rtx
@@ -185,24 +188,19 @@ class FakeBindings(SimpleNamespace):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("kinds", "flags"), [("q", {"int8"}), ("h", {"fp16"}), ("fqh", {"int8", "fp16"}), ("f", set())]
-)
-def test_8_6_permits_what_the_graph_asks_for_and_no_more(kinds, flags):
+def test_8_6_permits_what_the_graph_asks_for_and_no_more():
     def layer(kind):
-        dtype = "half" if kind == "h" else "float"
-        return SimpleNamespace(
-            type="quantize" if kind == "q" else "convolution",
-            num_outputs=1,
-            get_output=lambda index: SimpleNamespace(dtype=dtype),
-        )
+        output = SimpleNamespace(dtype="half" if kind == "h" else "float")
+        kind = "quantize" if kind == "q" else "convolution"
+        return SimpleNamespace(type=kind, num_outputs=1, get_output=lambda index: output)
 
     tensorrt = tensorrt_from_module("tensorrt", FakeBindings("8.6.2.3"))
-    set_flags = set()
-    network = SimpleNamespace(num_layers=len(kinds), get_layer=lambda index: layer(kinds[index]))
-    tensorrt.configure(SimpleNamespace(set_flag=set_flags.add), network)
-    assert isinstance(tensorrt, WeaklyTypedTensorRt)
-    assert set_flags == flags
+    for kinds, flags in [("q", {"int8"}), ("h", {"fp16"}), ("fqh", {"int8", "fp16"}), ("f", set())]:
+        set_flags, layers = set(), [layer(kind) for kind in kinds]
+        network = SimpleNamespace(num_layers=len(kinds), get_layer=layers.__getitem__)
+        tensorrt.configure(SimpleNamespace(set_flag=set_flags.add), network)
+        assert isinstance(tensorrt, WeaklyTypedTensorRt), kinds
+        assert set_flags == flags, kinds
 
 
 def test_the_version_chooses_the_typing_and_an_old_one_is_refused():

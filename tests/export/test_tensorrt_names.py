@@ -16,11 +16,11 @@ from tests.edge.backends.tensorrt_names.record import RELEASES, RTX, TABLE, desc
 TABLES = json.loads(TABLE.read_text())
 
 
-@pytest.mark.parametrize("version", TABLES)
-def test_what_our_source_asks_of_this_version_is_there(version):
-    uses = uses_on(version)
-    assert len(uses) > 30
-    assert [found for use in uses if (found := problem(use, TABLES[version]))] == []
+def test_what_our_source_asks_of_this_version_is_there():
+    for version in TABLES:
+        uses = uses_on(version)
+        assert len(uses) > 30, version
+        assert [found for use in uses if (found := problem(use, TABLES[version]))] == [], version
 
 
 def test_each_version_is_asked_for_what_is_its_own():
@@ -39,17 +39,14 @@ def test_each_version_is_asked_for_what_is_its_own():
     assert ("IBuilderConfig", "set_compute_capability") in names("rtx 1.7.1.116")
 
 
-@pytest.mark.parametrize(
-    ("use", "words"),
-    [
+def test_a_name_that_tensorrt_11_lacks_would_be_found():
+    for use, words in [
         (Use("BuilderFlag", "INT8", (), None, "here"), "here: BuilderFlag has no INT8"),
         (Use("IInt8Calibrator", None, (), None, "here"), "here: no class IInt8Calibrator"),
         (Use("Runtime", "deserialize_cuda_engine", ("blob",), None, "here"), "takes no blob"),
         (Use("Builder", "create_network", (), "engine", "here"), "engine holds a INetworkDefinition"),
-    ],
-)
-def test_a_name_that_tensorrt_11_lacks_would_be_found(use, words):
-    assert words in (problem(use, TABLES["11.4.0.106"]) or "")
+    ]:
+        assert words in (problem(use, TABLES["11.4.0.106"]) or ""), words
 
 
 def test_the_default_targets_are_known_to_rtx():

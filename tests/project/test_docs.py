@@ -2,26 +2,19 @@
 
 import re
 import shlex
-from pathlib import Path
-
-import pytest
 
 from edge.cli.parser import parse
-from edge.core.errors import UsageError
 from tests.paths import ROOT
 
 PACKAGES = ("edge", "training", "export", "calibration", "benchmarks", "tests")
 FOLDERS = (*PACKAGES, "docs")
-DOCS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
+PATHS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
+DOCS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PATHS}
 # a document speaks of the project alone: not of the place where somebody wrote it, nor of mirrors used there
 FORBIDDEN = (
     "/work/", "shared/", "/home/", "/root/", "/tmp/bash",
     "pypi.org", "pythonhosted.org", "download.pytorch.org", "deb.debian.org", "proxy.golang.org", "/opt/",
 )  # fmt: skip
-
-
-def _name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
 
 
 def _code_blocks(text: str) -> list[str]:
@@ -45,35 +38,33 @@ def test_commands_are_found_in_code_blocks_only():
     assert commands(text) == [["run", "--a", "b c"], ["doctor"]]
 
 
-@pytest.mark.parametrize("path", DOCS, ids=_name)
-def test_every_command_parses(path):
-    for arguments in commands(path.read_text(encoding="utf-8")):
-        try:
-            parse(arguments)
-        except UsageError as error:
-            pytest.fail(f"{_name(path)}: edge-inspect {' '.join(arguments)}: {error}")
-        except SystemExit as stop:
-            # --help and --version end with 0
-            assert not stop.code
+def test_every_command_parses(subtests):
+    for path, text in DOCS.items():
+        for arguments in commands(text):
+            with subtests.test(document=path, command=" ".join(arguments)):
+                try:
+                    parse(arguments)
+                except SystemExit as stop:
+                    # --help and --version end with 0
+                    assert not stop.code
 
 
-@pytest.mark.parametrize("path", DOCS, ids=_name)
-def test_every_relative_link_leads_somewhere(path):
-    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    targets = re.findall(r"\]\(\s*<?([^)\s>]+)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
-    for target in targets:
-        if re.match(r"[a-z]+:|#", target):
-            continue
-        assert (path.parent / target.split("#")[0]).exists(), f"{_name(path)} links to {target}"
+def test_every_relative_link_leads_somewhere():
+    lost = []
+    for path, text in DOCS.items():
+        prose = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+        targets = re.findall(r"\]\(\s*<?([^)\s>]+)", prose) + re.findall(r"(?:src|href)=\"([^\"]+)\"", prose)
+        files = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+        lost += [(path, name) for name in files if not (ROOT / path).parent.joinpath(name).exists()]
+    assert not lost
 
 
-@pytest.mark.parametrize("path", DOCS, ids=_name)
-def test_every_result_file_named_exists(path):
-    for name in re.findall(r"benchmarks/results/[\w./*-]*\w", path.read_text(encoding="utf-8")):
-        assert list(ROOT.glob(name)), f"{_name(path)} names {name}"
+def test_every_result_file_named_exists():
+    pattern = re.compile(r"benchmarks/results/[\w./*-]*\w")
+    named = [(path, name) for path, text in DOCS.items() for name in pattern.findall(text)]
+    assert named
+    assert not [(path, name) for path, name in named if not list(ROOT.glob(name))]
 
 
-@pytest.mark.parametrize("path", DOCS, ids=_name)
-def test_a_document_speaks_of_the_project_alone(path):
-    text = path.read_text(encoding="utf-8")
-    assert not [word for word in FORBIDDEN if word in text]
+def test_a_document_speaks_of_the_project_alone():
+    assert not [(path, word) for path, text in DOCS.items() for word in FORBIDDEN if word in text]

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.fakes import write_picture
+from tests.fakes import MjpegCamera, write_picture
 from tests.small_bundle import bad_part, good_part
 
 
@@ -12,11 +12,28 @@ def here(capsys, monkeypatch, tmp_path):
 
 
 @pytest.fixture
+def camera():
+    camera = MjpegCamera()
+    yield camera
+    camera.kill()
+
+
+def parts_in(folder, count, digits, first=0):
+    """A folder of parts; every third has a scratch."""
+    folder.mkdir()
+    for number in range(count):
+        part = bad_part if number % 3 == 2 else good_part
+        write_picture(folder / f"part{number:0{digits}d}.png", part(first + number))
+    return folder
+
+
+@pytest.fixture
 def line(tmp_path):
     """A folder of six parts; the third and the sixth have a scratch."""
-    folder = tmp_path / "line"
-    folder.mkdir()
-    for number in range(6):
-        part = bad_part if number % 3 == 2 else good_part
-        write_picture(folder / f"part{number}.png", part(100 + number))
-    return folder
+    return parts_in(tmp_path / "line", 6, digits=1, first=100)
+
+
+@pytest.fixture
+def moving_line(tmp_path):
+    """Parts for a paced source, so that the run goes on until it is stopped; the last has a scratch."""
+    return parts_in(tmp_path / "parts", 300, digits=3)

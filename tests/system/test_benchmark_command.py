@@ -73,9 +73,8 @@ def test_a_regression_is_exit_code_1(bundle_path, parts, tmp_path):
     assert json.loads(allowed.stdout)["regressed"] is False
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "word"),
-    [
+def test_what_cannot_be_is_refused(tmp_path, subtests):
+    for arguments, code, word in [
         (("--cadence", "soon"), 2, "no cadence"),
         (("--cadence", "2/s", "--cadence-from", "records"), 2, "not allowed with"),
         (("--soak", "1h", "--frames", "5"), 2, "--soak"),
@@ -86,10 +85,9 @@ def test_a_regression_is_exit_code_1(bundle_path, parts, tmp_path):
         (("--source", "nowhere"), 3, "nowhere"),
         (("--cadence-from", "nowhere"), 2, "no records"),
         (("--compare", "a.json", "b.json"), 2, "a.json"),
-    ],
-)
-def test_what_cannot_be_is_refused(arguments, code, word, tmp_path):
-    assert_refused(edge("benchmark", *arguments, cwd=tmp_path), code, word)
+    ]:
+        with subtests.test(arguments=arguments):
+            assert_refused(edge("benchmark", *arguments, cwd=tmp_path), code, word)
 
 
 def test_a_camera_is_timed_as_it_comes_and_its_password_is_kept_secret(bundle_path, tmp_path):

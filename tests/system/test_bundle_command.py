@@ -57,17 +57,15 @@ def test_a_line_that_wants_signatures_runs_what_its_key_signed_and_nothing_else(
     assert "which you trust" in checked.stdout, checked.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_what_is_left_out_is_asked_for(tmp_path, subtests):
+    for arguments, words in [
         (["show"], ["--bundle BUNDLE"]),
         (["sign", "--bundle", "b"], ["--bundle BUNDLE --key PRIVATE_KEY"]),
         (["keygen"], ["--key KEY"]),
         (["eat"], ["'eat'"]),
-    ],
-)
-def test_what_is_left_out_is_asked_for(tmp_path, arguments, words):
-    assert_refused(edge("bundle", *arguments, cwd=tmp_path), 2, *words)
+    ]:
+        with subtests.test(arguments=arguments):
+            assert_refused(edge("bundle", *arguments, cwd=tmp_path), 2, *words)
 
 
 def test_verify_names_what_is_damaged(bundle_path, tmp_path):

@@ -68,9 +68,8 @@ def test_a_cpu_runtime_takes_the_bundle_as_it_is(bundle_path, tmp_path, target):
     assert f"{target} runs the int8 network of {bundle_path} as it is" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
+def test_what_cannot_be_exported_is_refused(bundle_path, tmp_path, subtests):
+    for arguments, code, words in [
         ([], 2, ["--run-dir RUN --out BUNDLE", "--bundle BUNDLE --target TARGET"]),
         (["--run-dir", "run"], 2, ["--run-dir RUN --out BUNDLE"]),
         (["--bundle", "plate"], 2, ["what shall run the bundle?", "tensorrt-rtx"]),
@@ -78,10 +77,9 @@ def test_a_cpu_runtime_takes_the_bundle_as_it_is(bundle_path, tmp_path, target):
         (["--bundle", "plate", "--target", "cuda"], 2, ["'cuda'", "tensorrt-rtx"]),
         (["--bundle", "plate", "--target", "tensorrt-rtx", "--compute-capability", "ada"], 2, ["such as 8.6"]),
         (["--bundle", "plate", "--target", "openvino", "--precision", "fp16"], 2, ["int8 or fp32 network, not fp16"]),
-    ],
-)
-def test_what_cannot_be_exported_is_refused(bundle_path, tmp_path, arguments, code, words):
-    assert_refused(edge("export", *arguments, cwd=bundle_path.parent), code, *words)
+    ]:
+        with subtests.test(arguments=arguments):
+            assert_refused(edge("export", *arguments, cwd=bundle_path.parent), code, *words)
 
 
 @pytest.mark.skipif(find_spec("tensorrt") is not None, reason="tensorrt is installed here")

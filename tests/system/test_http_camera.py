@@ -3,15 +3,13 @@
 import threading
 from contextlib import contextmanager
 
-import pytest
-
 from edge.capture.capture import Capture
 from edge.capture.sources import open_source
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
 from edge.inspection.loop import run_loop
-from tests.fakes import WAIT_S, ListSink, MjpegCamera, eventually, inspector
+from tests.fakes import WAIT_S, ListSink, eventually, inspector
 
 SETTINGS = Settings.model_validate(
     {
@@ -22,13 +20,6 @@ SETTINGS = Settings.model_validate(
 )
 # camera and line share this process: on busy cores the camera itself may pause for longer than 300 ms
 PATIENT = SETTINGS.model_copy(update={"camera": SETTINGS.camera.model_copy(update={"read_timeout_ms": 10_000})})
-
-
-@pytest.fixture
-def camera():
-    camera = MjpegCamera()
-    yield camera
-    camera.kill()
 
 
 class Line:

@@ -1,12 +1,12 @@
 """What cannot work is refused with one message that says what to do, and nothing is changed or lost."""
 
 import hashlib
-import json
 from dataclasses import replace
 
 import pytest
 
 from edge.bundles.bundle import load_bundle
+from tests.bundle_edits import edit_manifest
 from tests.fakes import write_picture
 from tests.small_bundle import good_part
 from tests.system.command_line import assert_refused, decisions, edge, rows, verdicts
@@ -14,9 +14,8 @@ from tests.system.command_line import assert_refused, decisions, edge, rows, ver
 # --- the command line
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_a_wrong_command_line_is_explained(tmp_path, subtests):
+    for arguments, words in [
         (["frobnicate"], ["unknown command 'frobnicate'", "--help"]),
         (["repotr"], ["unknown command 'repotr'", "did you mean `report`?"]),
         ([], ["--camera"]),
@@ -30,29 +29,26 @@ from tests.system.command_line import assert_refused, decisions, edge, rows, ver
         (["calibrate", "--bundle", "b", "--data", "d", "--false-reject", "100"], ["100 is not between 0 and 100"]),
         (["replay", "three"], ["'three' is not a whole number"]),
         (["train", "--data", "d"], ["--out"]),
-    ],
-)
-def test_a_wrong_command_line_is_explained(tmp_path, arguments, words):
-    assert_refused(edge(*arguments, cwd=tmp_path), 2, *words)
+    ]:
+        with subtests.test(arguments=arguments):
+            assert_refused(edge(*arguments, cwd=tmp_path), 2, *words)
 
 
 # --- settings
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
+def test_settings_that_cannot_be_meant_are_refused_with_their_line(line, tmp_path, subtests):
+    for text, words in [
         ("camera:\n  open_timeout: 9\n", ["line 2", "camera.open_timeout", "did you mean `open_timeout_ms`?"]),
         ("record:\n  keep_ok_every: often\n", ["line 2", "record.keep_ok_every", "'often'"]),
         ("inspection: {deadline_ms: 100}\n", ["deadline_ms (100) is below freshness.max_age_ms (500)"]),
         ("camera:\n  fps: 5\n  fps: 6\n", ["line 3", "fps is already given in line 2"]),
         ("camera: [\n", ["not valid YAML"]),
         ("camera:\n\tfps: 5\n", ["line 2", "not valid YAML"]),
-    ],
-)
-def test_settings_that_cannot_be_meant_are_refused_with_their_line(line, tmp_path, text, words):
-    (tmp_path / "line.yaml").write_text(text)
-    assert_refused(edge("--camera", line, "--config", "line.yaml", cwd=tmp_path), 2, "line.yaml", *words)
+    ]:
+        with subtests.test(text=text):
+            (tmp_path / "line.yaml").write_text(text)
+            assert_refused(edge("--camera", line, "--config", "line.yaml", cwd=tmp_path), 2, "line.yaml", *words)
 
 
 def test_a_missing_settings_file_is_not_replaced_by_defaults(line, tmp_path):
@@ -69,9 +65,10 @@ def test_a_region_that_the_bundle_was_not_calibrated_for_is_refused(line, bundle
 # --- cameras
 
 
-@pytest.mark.parametrize(
-    ("camera", "words"),
-    [
+def test_a_camera_that_is_not_there_is_code_3(bundle_path, tmp_path, subtests):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("not a film")
+    for camera, words in [
         ("7", ["/dev/video7: no such camera", "--camera"]),
         ("/dev/video99", ["/dev/video99: no such camera"]),
         ("http://127.0.0.1:9/stream", ["127.0.0.1:9 does not answer", "Connection refused"]),
@@ -81,32 +78,20 @@ def test_a_region_that_the_bundle_was_not_calibrated_for_is_refused(line, bundle
         ("notes.txt", ["notes.txt", "cannot be opened as a video"]),
         ("videotestsrc ! appsink", ["GStreamer"]),
         ("", ["the source is empty"]),
-    ],
-)
-def test_a_camera_that_is_not_there_is_code_3(bundle_path, tmp_path, camera, words):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("not a film")
-    result = edge("--camera", camera, "--bundle", bundle_path, cwd=tmp_path)
-    assert_refused(result, 3, *words)
-    assert not (tmp_path / "records").exists()
+    ]:
+        with subtests.test(camera=camera):
+            assert_refused(edge("--camera", camera, "--bundle", bundle_path, cwd=tmp_path), 3, *words)
+            assert not (tmp_path / "records").exists()
 
 
 # --- bundles
-
-
-def change_manifest(path, change):
-    """Edit manifest.json in place, as a careless hand would."""
-    file = path / "manifest.json"
-    values = json.loads(file.read_text())
-    change(values)
-    file.write_text(json.dumps(values))
 
 
 def store_part(path, key, data):
     """Replace a file of the bundle and its entry in the manifest, so that every hash is right again."""
     bundle = load_bundle(path)
     (path / bundle.manifest.files[key].name).write_bytes(data)
-    change_manifest(
+    edit_manifest(
         path,
         lambda values: values["files"][key].update(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),
     )
@@ -163,7 +148,7 @@ def test_a_cut_off_network_with_right_hashes_never_reaches_a_runtime(line, bundl
 
 @pytest.mark.parametrize(("version", "fix"), [(2, "update edge-inspect"), (0, "edge-inspect train")])
 def test_a_bundle_of_another_format_is_code_4(line, bundle_path, tmp_path, version, fix):
-    change_manifest(bundle_path, lambda values: values.update(format_version=version))
+    edit_manifest(bundle_path, lambda values: values.update(format_version=version))
     refused_bundle(line, bundle_path, tmp_path, f"bundle format {version}", "reads format 1", fix)
 
 
@@ -171,17 +156,17 @@ def test_statistics_of_another_engine_are_refused(line, bundle_path, tmp_path):
     def swap(values):
         values["files"]["calibration_int8"] = values["files"]["calibration_fp32"]
 
-    change_manifest(bundle_path, swap)
+    edit_manifest(bundle_path, swap)
     refused_bundle(line, bundle_path, tmp_path, "statistics were measured on engine", "edge-inspect calibrate")
 
 
 def test_statistics_of_another_region_are_refused(line, bundle_path, tmp_path):
-    change_manifest(bundle_path, lambda values: values["preprocess"].update(rectangle=[0, 0, 32, 32]))
+    edit_manifest(bundle_path, lambda values: values["preprocess"].update(rectangle=[0, 0, 32, 32]))
     refused_bundle(line, bundle_path, tmp_path, "another preprocessing", "edge-inspect calibrate")
 
 
 def test_a_bundle_without_int8_runs_by_itself_and_says_how_when_int8_is_asked_for(line, bundle_path, tmp_path):
-    change_manifest(bundle_path, lambda values: values["files"].pop("model_int8"))
+    edit_manifest(bundle_path, lambda values: values["files"].pop("model_int8"))
     result = edge("--camera", line, "--bundle", bundle_path, "--precision", "int8", cwd=tmp_path)
     assert_refused(result, 4, "the bundle has no model_int8", "--precision fp32")
     assert not (tmp_path / "records").exists()
@@ -222,7 +207,7 @@ def test_what_cannot_be_replayed_says_why(recorded, bundle_path, tmp_path):
     assert_refused(edge("replay", 99, cwd=tmp_path), 2, "no verdict 99", "ids 1 to 6")
     assert_refused(edge("replay", 1, cwd=tmp_path), 2, "its picture was not kept")
     assert_refused(edge("replay", 6, cwd=tmp_path), 2, "cannot be read: No such file")
-    change_manifest(bundle_path, lambda values: values.update(product="another"))
+    edit_manifest(bundle_path, lambda values: values.update(product="another"))
     for kept in bundle_path.glob("manifest.*.json"):
         kept.unlink()
     assert_refused(edge("replay", 3, cwd=tmp_path), 4, "was made by bundle", "--bundle")

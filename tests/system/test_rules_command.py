@@ -55,15 +55,13 @@ def test_wrong_rules_are_code_2_with_every_problem(tmp_path):
     assert_refused(result, 2, "rules.yaml: 2 problems", "line 2", "did you mean `grey`?", "line 3", "up to 1")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_what_cannot_be_checked_is_explained(tmp_path, subtests):
+    for arguments, words in [
         (["check"], ["needs a rules file or the name of a starter", "rules list"]),
         (["show", "elvp"], ["no rules named `elvp`", "did you mean `elpv`?"]),
         (["check", "absent.yaml"], ["absent.yaml: no such file", "generic"]),
         (["chekc"], ["chekc", "--help"]),
         (["check", "elpv", "--data", "nowhere"], ["nowhere: no such folder"]),
-    ],
-)
-def test_what_cannot_be_checked_is_explained(tmp_path, arguments, words):
-    assert_refused(edge("rules", *arguments, cwd=tmp_path), 2, *words)
+    ]:
+        with subtests.test(arguments=arguments):
+            assert_refused(edge("rules", *arguments, cwd=tmp_path), 2, *words)

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from tests.fakes import MjpegCamera
 from tests.system.command_line import WAIT_S, edge, environment, rows, running
 
 # a second is promised; two busy cores and a process that must be scheduled get three
@@ -24,13 +23,6 @@ def long_line(line):
         for number in range(6):
             os.link(line / f"part{number}.png", line / f"part{number + 6 * turn}.png")
     return line
-
-
-@pytest.fixture
-def camera():
-    camera = MjpegCamera()
-    yield camera
-    camera.kill()
 
 
 @pytest.fixture(params=["stream", "folder"])

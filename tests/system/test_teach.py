@@ -216,9 +216,13 @@ def test_ctrl_c_keeps_the_samples_and_the_next_call_goes_on_with_them(tmp_path, 
     assert len(good(tmp_path)) == 16 and "16 samples are kept" in later.shown
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
+def test_what_cannot_be_taught_is_refused_with_the_next_step(tmp_path, monkeypatch, capfd, subtests):
+    monkeypatch.chdir(tmp_path)
+    parts_in(tmp_path / "few", 5)
+    for name, picture in (("same", good_part(0)), ("black", np.zeros((48, 64, 3), np.uint8))):
+        for number in range(20):
+            write_picture(parts_in(tmp_path / name, 0) / f"{number}.png", picture)
+    cases = [
         (["--camera", "http://127.0.0.1:9/x"], 2, ["no terminal", "--auto", "--interval SECONDS"]),
         (["--camera", "http://127.0.0.1:9/x", "--auto"], 3, ["127.0.0.1:9"]),
         (["--camera", "nowhere/"], 3, ["no such file, folder or camera"]),
@@ -230,23 +234,17 @@ def test_ctrl_c_keeps_the_samples_and_the_next_call_goes_on_with_them(tmp_path, 
         (["--camera", "few", "--product", "a\x1b[2Jb"], 2, ["signs that cannot be shown"]),
         (["--camera", "few", "--out", "few"], 4, ["few exists and is not a bundle"]),
         (["--camera", "few", "--samples", "few/part0.png"], 2, ["few/part0.png", "--samples"]),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] == "--camera" else "",
-)
-def test_what_cannot_be_taught_is_refused_with_the_next_step(tmp_path, monkeypatch, capfd, arguments, code, words):
-    monkeypatch.chdir(tmp_path)
-    parts_in(tmp_path / "few", 5)
-    for name, picture in (("same", good_part(0)), ("black", np.zeros((48, 64, 3), np.uint8))):
-        for number in range(20):
-            write_picture(parts_in(tmp_path / name, 0) / f"{number}.png", picture)
-    if "--product" not in arguments:
-        arguments = [*arguments, "--product", "plate"]
-    assert main(["teach", *arguments]) == code
-    told = capfd.readouterr().err
-    assert "\x1b" not in told
-    assert re.search(r"^  fix: \S", told, re.MULTILINE), told
-    for word in words:
-        assert word in told
+    ]
+    for number, (arguments, code, words) in enumerate(cases):
+        with subtests.test(arguments=arguments):
+            if "--product" not in arguments:
+                # a product for each case: teaching goes on with the samples of its product
+                arguments = [*arguments, "--product", f"plate {number}"]
+            assert main(["teach", *arguments]) == code
+            told = capfd.readouterr().err
+            assert "\x1b" not in told
+            assert re.search(r"^  fix: \S", told, re.MULTILINE), told
+            assert not [word for word in words if word not in told], told
 
 
 def test_two_products_mixed_are_refused_and_shown_on_a_sheet(tmp_path):

@@ -2,9 +2,6 @@
 
 import re
 
-import pytest
-
-from tests.fakes import MjpegCamera
 from tests.system.command_line import rows, running
 
 SETTINGS = """
@@ -12,13 +9,6 @@ camera: {open_timeout_ms: 2000, read_timeout_ms: 300, reopen_first_ms: 20, reope
 freshness: {max_age_ms: 5000}
 inspection: {deadline_ms: 10000}
 """
-
-
-@pytest.fixture
-def camera():
-    camera = MjpegCamera()
-    yield camera
-    camera.kill()
 
 
 def inspected(verdict):

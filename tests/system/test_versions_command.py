@@ -2,34 +2,16 @@
 
 import json
 import signal
-from dataclasses import replace
-
-import pytest
 
 from edge.bundles.bundle import load_bundle
 from edge.bundles.history import Audit
-from edge.bundles.versions import KEPT_VERSIONS, commit_version
+from edge.bundles.versions import KEPT_VERSIONS
+from tests.bundle_edits import commit_threshold
 from tests.fakes import write_picture
-from tests.small_bundle import bad_part, good_part
+from tests.small_bundle import good_part
 from tests.system.command_line import assert_refused, edge, rows, running
 
-
-@pytest.fixture
-def moving_line(tmp_path):
-    """Parts for a paced source, so that the run goes on until it is stopped; the last has a scratch."""
-    folder = tmp_path / "parts"
-    folder.mkdir()
-    for number in range(300):
-        part = bad_part if number % 3 == 2 else good_part
-        write_picture(folder / f"part{number:03d}.png", part(number))
-    return folder
-
-
-def with_threshold(path, threshold):
-    bundle = load_bundle(path)
-    calibration = replace(bundle.calibration("int8"), threshold=threshold)
-    parts = {"calibration_int8": ("calibration_int8.npz", calibration.to_bytes())}
-    return commit_version(bundle, bundle.manifest, parts, Audit("threshold", note="tried by hand"))
+HAND = Audit("threshold", note="tried by hand")
 
 
 def test_a_running_line_follows_its_bundle_and_every_verdict_can_be_replayed(moving_line, bundle_path, tmp_path):
@@ -37,7 +19,7 @@ def test_a_running_line_follows_its_bundle_and_every_verdict_can_be_replayed(mov
     command = ("--camera", moving_line, "--fps", 40, "--bundle", bundle_path, "--json")
     with running(*command, cwd=tmp_path) as line:
         line.wait_for_count(10)
-        after = with_threshold(bundle_path, 0.0)
+        after = commit_threshold(load_bundle(bundle_path), 0.0, HAND)
         line.wait_for(lambda told: told[-1]["bundle_sha256"] == after.sha256)
         assert edge("rollback", "--bundle", bundle_path, cwd=tmp_path).returncode == 0
         line.wait_for(lambda told: told[-1]["bundle_sha256"] == before.sha256 and len(told) > 20)
@@ -56,7 +38,7 @@ def test_a_running_line_follows_its_bundle_and_every_verdict_can_be_replayed(mov
 
 def test_the_history_says_what_happened_and_where_one_can_go_back_to(bundle_path, tmp_path):
     before = load_bundle(bundle_path)
-    after = with_threshold(bundle_path, 0.75)
+    after = commit_threshold(load_bundle(bundle_path), 0.75, HAND)
     result = edge("history", "--bundle", bundle_path, cwd=tmp_path)
     assert result.returncode == 0
     for words in ("threshold by", "tried by hand", "to threshold 0.7500", f"live  {after.sha256[:16]}"):
@@ -70,7 +52,7 @@ def test_the_history_says_what_happened_and_where_one_can_go_back_to(bundle_path
 def test_going_back_to_a_version_that_is_not_kept_names_those_that_are(bundle_path, tmp_path):
     first = load_bundle(bundle_path).sha256
     for step in range(KEPT_VERSIONS + 1):
-        kept = with_threshold(bundle_path, 0.5 + step / 100)
+        kept = commit_threshold(load_bundle(bundle_path), 0.5 + step / 100, HAND)
     result = edge("rollback", "--bundle", bundle_path, "--to", first[:8], cwd=tmp_path)
     assert_refused(result, 4, f"no version {first[:8]} is kept", kept.sha256[:16])
     assert load_bundle(bundle_path).sha256 == kept.sha256

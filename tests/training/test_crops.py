@@ -129,20 +129,19 @@ def test_parts_that_lie_the_same_way_are_looked_at_whole(tmp_path, crops_in_smok
     assert fit(data, tmp_path / "run", Recipe("isstad", "smoke", 0, layout="aligned", steps=2)).size == 64
 
 
-@pytest.mark.parametrize(
-    ("recipe", "said"),
-    [
+def test_a_field_or_preset_that_cannot_be_is_refused_before_training(tmp_path, subtests):
+    data = write_plates(tmp_path / "data")
+    for recipe, said in [
         (Recipe("isstad", "tiny", 0, layout="aligned", field=256), "a field of 128 px here, and no other"),
         (Recipe("slsg", "tiny", 0, layout="free", field=256), "a field of 128 px here, and no other"),
         (Recipe("isstad", "tiny", 0, layout="free", field=200), "does not fit the network"),
         (Recipe("isstad", "tiny", 0, layout="free", field=64), "does not fit the network"),
         (Recipe("isstad", "tiny", 0, layout="free", defects="rust"), "unknown artificial defects 'rust'"),
-    ],
-)
-def test_a_field_or_preset_that_cannot_be_is_refused_before_training(tmp_path, recipe, said):
-    with pytest.raises(UsageError, match=said) as refused:
-        fit(write_plates(tmp_path / "data"), tmp_path / "run", recipe)
-    assert refused.value.fix
+    ]:
+        with subtests.test(said=said):
+            with pytest.raises(UsageError, match=said) as refused:
+                fit(data, tmp_path / "run", recipe)
+            assert refused.value.fix
 
 
 def test_free_layouts_may_have_statistics_by_place_where_a_residual_counts():

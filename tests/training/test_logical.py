@@ -53,25 +53,26 @@ def test_the_silhouette_is_high_for_what_lies_apart_and_zero_for_a_cut_through_o
     assert mean_silhouette(distances, torch.tensor([0, 1, 0, 1, 0, 1]).numpy()) < 0.0
 
 
-@pytest.mark.parametrize("name", OPERATORS)
-def test_every_operator_alters_what_its_mask_says_and_little_else(anatomy, name):
-    batch = parts(6, first=20)
-    kinds = anatomy.kind_of(batch)
-    defects, drawn = LogicalDefects(anatomy, random(1)), []
-    for attempt in range(60):
-        index = attempt % len(batch)
-        altered = OPERATORS[name](defects, Scene(batch[index], index, batch, kinds))
-        if altered is not None and float(altered[1].mean()) > 5e-4:
-            drawn.append((batch[index], *altered))
-    assert len(drawn) >= 10
-    for before, after, mask in drawn:
-        assert after.shape == before.shape
-        assert torch.isfinite(after).all()
-        assert -1e-3 <= float(after.min()) <= float(after.max()) <= 1 + 1e-3
-        change = (after - before).abs().amax(0, keepdim=True)
-        # a mismatch marks the smaller side of a contradiction, which may not be the side that was pasted
-        if name != "mismatch":
-            assert float(change[mask > 0].mean()) > 4 * float(change[mask == 0].mean())
+def test_every_operator_alters_what_its_mask_says_and_little_else(anatomy, subtests):
+    for name in OPERATORS:
+        with subtests.test(name=name):
+            batch = parts(6, first=20)
+            kinds = anatomy.kind_of(batch)
+            defects, drawn = LogicalDefects(anatomy, random(1)), []
+            for attempt in range(60):
+                index = attempt % len(batch)
+                altered = OPERATORS[name](defects, Scene(batch[index], index, batch, kinds))
+                if altered is not None and float(altered[1].mean()) > 5e-4:
+                    drawn.append((batch[index], *altered))
+            assert len(drawn) >= 10
+            for before, after, mask in drawn:
+                assert after.shape == before.shape
+                assert torch.isfinite(after).all()
+                assert -1e-3 <= float(after.min()) <= float(after.max()) <= 1 + 1e-3
+                change = (after - before).abs().amax(0, keepdim=True)
+                # a mismatch marks the smaller side of a contradiction, which may not be the side that was pasted
+                if name != "mismatch":
+                    assert float(change[mask > 0].mean()) > 4 * float(change[mask == 0].mean())
 
 
 def test_a_label_of_the_other_kind_is_marked_where_it_lies(anatomy):

@@ -31,14 +31,14 @@ def two_pictures():
     return first, (first + 0.1 * torch.rand(first.shape, generator=random)).clamp(0, 1)
 
 
-@pytest.mark.parametrize("term", ["w_l1", "w_l2", "w_col", "w_gms", "w_ssim"])
-def test_the_residual_error_is_the_deployed_one(term):
-    first, second = two_pictures()
-    spec = ResidualSpec(**{term: 2.0})
-    deployed = ResidualTerms(spec, SIDE).error((first[0] * 2 - 1).numpy(), (second[0] * 2 - 1).numpy())
-    error = residual_error(first, second, spec)[0, 0].numpy()
-    assert error[INSIDE].max() > 1e-4
-    assert np.abs(error - deployed)[INSIDE].max() < 1e-4
+def test_the_residual_error_is_the_deployed_one():
+    for term in ["w_l1", "w_l2", "w_col", "w_gms", "w_ssim"]:
+        first, second = two_pictures()
+        spec = ResidualSpec(**{term: 2.0})
+        deployed = ResidualTerms(spec, SIDE).error((first[0] * 2 - 1).numpy(), (second[0] * 2 - 1).numpy())
+        error = residual_error(first, second, spec)[0, 0].numpy()
+        assert error[INSIDE].max() > 1e-4, term
+        assert np.abs(error - deployed)[INSIDE].max() < 1e-4, term
 
 
 def test_residual_terms_add_up_by_their_weights():
@@ -48,9 +48,8 @@ def test_residual_terms_add_up_by_their_weights():
     assert torch.allclose(both, apart[0] + apart[1])
 
 
-@pytest.mark.parametrize(
-    ("expected", "found", "divergence"),
-    [
+def test_the_bernoulli_divergence_by_hand():
+    for case in [
         (0.5, 0.25, 0.5 * math.log(4 / 3)),
         (0.02, 0.02, 0.0),
         (0.02, 0.01, 0.02 * math.log(2) + 0.98 * math.log(0.98 / 0.99)),
@@ -58,10 +57,10 @@ def test_residual_terms_add_up_by_their_weights():
         (1.0, 0.5, math.log(2)),
         # found counts as 1e-4 at least
         (0.02, 0.0, 0.02 * math.log(200) + 0.98 * math.log(0.98 / 0.9999)),
-    ],
-)
-def test_the_bernoulli_divergence_by_hand(expected, found, divergence):
-    assert float(bernoulli_kl(torch.tensor(expected), torch.tensor(found))) == pytest.approx(divergence, abs=1e-6)
+    ]:
+        expected, found, divergence = case
+        computed = float(bernoulli_kl(torch.tensor(expected), torch.tensor(found)))
+        assert computed == pytest.approx(divergence, abs=1e-6), case
 
 
 def test_an_area_inside_the_expected_range_costs_nothing():
@@ -74,11 +73,11 @@ def test_an_area_outside_costs_its_divergence_to_the_nearer_end():
     assert float(sparsity_loss(area, 0.01, 0.05)) == pytest.approx(float(ends.mean()))
 
 
-@pytest.mark.parametrize(("area", "sign"), [(0.0, -1), (0.001, -1), (0.3, 1)])
-def test_the_area_is_drawn_towards_the_expected_range_even_from_nothing(area, sign):
-    found = torch.tensor([area], requires_grad=True)
-    sparsity_loss(found, 0.01, 0.05).backward()
-    assert float(found.grad) * sign > 0
+def test_the_area_is_drawn_towards_the_expected_range_even_from_nothing():
+    for area, sign in [(0.0, -1), (0.001, -1), (0.3, 1)]:
+        found = torch.tensor([area], requires_grad=True)
+        sparsity_loss(found, 0.01, 0.05).backward()
+        assert float(found.grad) * sign > 0, area
 
 
 def test_focal_loss_is_cross_entropy_that_forgets_what_is_known():

@@ -59,43 +59,43 @@ def attention(graph, inputs, output):
     return graph.dense * places**2 * (graph.key[0].out_channels + output.shape[1])
 
 
-@pytest.mark.parametrize("variant", METHOD.variants)
-def test_a_variant_has_both_outputs_and_the_small_ones_stay_within_two_gmac(variant):
-    size = METHOD.variants[variant].size
-    network = METHOD.learner(Design(variant)).network.eval()
-    with torch.no_grad():
-        outputs = network(torch.zeros(1, 3, size, size))
-    grid = size // {"smoke": 8, "pretrained": 8}.get(variant, 16)
-    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
-        "seg_logit": (1, 1, size, size),
-        "emb_dist": (1, 1, grid, grid),
-    }
-    assert float(outputs["emb_dist"].min()) >= 0
-    if variant != "full":
-        assert multiply_adds(network, size, attention, type(network.graph)) / 1e9 <= GMAC_LIMIT
+def test_a_variant_has_both_outputs_and_the_small_ones_stay_within_two_gmac():
+    for variant in METHOD.variants:
+        size = METHOD.variants[variant].size
+        network = METHOD.learner(Design(variant)).network.eval()
+        with torch.no_grad():
+            outputs = network(torch.zeros(1, 3, size, size))
+        grid = size // {"smoke": 8, "pretrained": 8}.get(variant, 16)
+        assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+            "seg_logit": (1, 1, size, size),
+            "emb_dist": (1, 1, grid, grid),
+        }, variant
+        assert float(outputs["emb_dist"].min()) >= 0, variant
+        if variant != "full":
+            assert multiply_adds(network, size, attention, type(network.graph)) / 1e9 <= GMAC_LIMIT, variant
 
 
-@pytest.mark.parametrize("without", METHOD.ablations)
-def test_every_part_can_be_left_out(without):
-    learner, source = attached({without})
-    stage = METHOD.variants["smoke"].stages[1]
-    learner.prepare(stage)
-    losses = learner.losses(stage, source.draw(stage, 4), 0.0)
-    assert torch.isfinite(losses["total"])
-    assert ("compactness" in losses) == (without != "compactness")
+def test_every_part_can_be_left_out():
+    for without in METHOD.ablations:
+        learner, source = attached({without})
+        stage = METHOD.variants["smoke"].stages[1]
+        learner.prepare(stage)
+        losses = learner.losses(stage, source.draw(stage, 4), 0.0)
+        assert torch.isfinite(losses["total"]), without
+        assert ("compactness" in losses) == (without != "compactness"), without
 
 
-@pytest.mark.parametrize(("ablations", "reaches"), [((), True), (("dense",), True), (("graph",), False)])
-def test_only_the_graph_carries_a_change_beyond_the_receptive_field(ablations, reaches):
-    torch.manual_seed(0)
-    shape = Shape(128, (8, 16), (8,), 8)
-    network = SlsgNetwork(shape, aligned=True, ablations=frozenset(ablations)).eval()
-    before = torch.rand(1, 3, 128, 128, generator=seeded(0)) * 2 - 1
-    after = before.clone()
-    after[:, :, 4:12, 4:12] = 1.0
-    with torch.no_grad():
-        changed = (network(after)["seg_logit"] - network(before)["seg_logit"])[0, 0, 96:, :16].abs().max()
-    assert bool(changed > 0) == reaches
+def test_only_the_graph_carries_a_change_beyond_the_receptive_field():
+    for ablations, reaches in [((), True), (("dense",), True), (("graph",), False)]:
+        torch.manual_seed(0)
+        shape = Shape(128, (8, 16), (8,), 8)
+        network = SlsgNetwork(shape, aligned=True, ablations=frozenset(ablations)).eval()
+        before = torch.rand(1, 3, 128, 128, generator=seeded(0)) * 2 - 1
+        after = before.clone()
+        after[:, :, 4:12, 4:12] = 1.0
+        with torch.no_grad():
+            changed = (network(after)["seg_logit"] - network(before)["seg_logit"])[0, 0, 96:, :16].abs().max()
+        assert bool(changed > 0) == reaches, ablations
 
 
 def test_permuted_quadrants_of_a_normal_raise_its_score(trained):

@@ -1,7 +1,6 @@
 """Figures say what the times say: all of them, with the worst."""
 
 import numpy as np
-import pytest
 
 from benchmarks.timing.report.figures import block_bootstrap, deadline_misses, histogram, percentiles, slope
 
@@ -22,9 +21,9 @@ def test_one_value_a_thousand_times_as_long_is_the_maximum_and_has_its_bin():
     assert bins[-1][0] < 1000.0 <= bins[-1][1]
 
 
-@pytest.mark.parametrize("values", [[3.0], [3.0, 3.0], [0.0, 3.0]])
-def test_a_histogram_holds_every_value_also_of_degenerate_runs(values):
-    assert sum(count for _, _, count in histogram(np.array(values))) == len(values)
+def test_a_histogram_holds_every_value_also_of_degenerate_runs():
+    for values in [[3.0], [3.0, 3.0], [0.0, 3.0]]:
+        assert sum(count for _, _, count in histogram(np.array(values))) == len(values), values
 
 
 def test_frames_that_were_never_looked_at_are_missed_deadlines():

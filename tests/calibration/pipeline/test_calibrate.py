@@ -15,7 +15,7 @@ from calibration.pipeline.sample_cache import normal_samples  # noqa: E402
 from edge.bundles.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.bundles.versions import write_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
-from tests.small_bundle import SIZE, blur_network, good_part, make_bundle, manifest, parts_folder  # noqa: E402
+from tests.small_bundle import SIZE, blur_network, copying, good_part, make_bundle, manifest, parts_folder  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -83,22 +83,12 @@ def test_a_signed_bundle_stays_live_and_signed_until_the_new_version_is_signed(
     assert load_bundle(bundle_path).sha256 == signed
 
 
-def copying_network():
-    """As an INT8 network gone wrong: it returns the picture itself, so that no defect leaves a residual."""
-    model = onnx.load_model_from_string(blur_network())
-    for tensor in model.graph.initializer:
-        if tensor.name in ("w1", "w2"):
-            centre = np.zeros((3, 3, 3, 3), np.float32)
-            centre[range(3), range(3), 1, 1] = 1
-            tensor.CopyFrom(onnx.numpy_helper.from_array(centre, tensor.name))
-    return model.SerializeToString()
-
-
 @pytest.fixture
 def ruined(bundle_path, data):
     """A bundle whose INT8 network finds nothing."""
     assert run("quantize", "--bundle", bundle_path, "--data", data) == 0
-    write_bundle(bundle_path, load_bundle(bundle_path).manifest, {"model_int8": ("model_int8.onnx", copying_network())})
+    model = copying(blur_network(), "w1", "w2")
+    write_bundle(bundle_path, load_bundle(bundle_path).manifest, {"model_int8": ("model_int8.onnx", model)})
     return bundle_path
 
 
@@ -121,7 +111,10 @@ def test_a_refused_network_is_replaced_by_one_with_floating_ends(ruined, data, c
 
 def test_when_no_int8_network_passes_auto_runs_fp32(ruined, data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("calibration.pipeline.quantizer.Networks.with_floating_ends", lambda networks: copying_network())
+        patch.setattr(
+            "calibration.pipeline.quantizer.Networks.with_floating_ends",
+            lambda networks: copying(blur_network(), "w1", "w2"),
+        )
         assert run("calibrate", "--bundle", ruined, "--data", data) == 0
     bundle = load_bundle(ruined)
     assert bundle.precision("auto") == "fp32"

@@ -286,19 +286,17 @@ def test_unreadable_pictures_are_counted_and_too_many_of_them_refused(place, edg
     refused(result, place / "plate", before, 2, "15 samples are too few", "10 unreadable")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_wrong_command_lines_say_what_is_wanted(place, edge, subtests):
+    before = load_bundle(place / "plate").sha256
+    for arguments, words in [
         ((), "recalibrate takes new pictures"),
         (("new", "--from-records"), "recalibrate takes new pictures"),
         (("new", "--since", "8h"), "--since and --until choose among the records"),
         (("nowhere",), "nowhere: no such folder"),
         (("--from-records", "--record-dir", "nothing"), "no records at"),
-    ],
-)
-def test_wrong_command_lines_say_what_is_wanted(place, edge, arguments, words):
-    before = load_bundle(place / "plate").sha256
-    refused(edge("recalibrate", *arguments, "--bundle", "plate"), place / "plate", before, 2, words)
+    ]:
+        with subtests.test(arguments=arguments):
+            refused(edge("recalibrate", *arguments, "--bundle", "plate"), place / "plate", before, 2, words)
 
 
 def test_the_bundle_that_comes_with_the_program_is_not_changed(place, edge):

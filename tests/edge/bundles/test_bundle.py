@@ -1,6 +1,5 @@
 """Bundles on disk: what is refused, what survives, what can be taken back."""
 
-import json
 import shutil
 
 import numpy as np
@@ -9,12 +8,7 @@ import pytest
 from edge.bundles.bundle import MANIFEST, load_bundle, write_atomically
 from edge.bundles.versions import roll_back, write_bundle
 from edge.core.errors import BundleError, CalibrationMismatch
-
-
-def edit_manifest(path, change):
-    values = json.loads((path / MANIFEST).read_text())
-    change(values)
-    (path / MANIFEST).write_text(json.dumps(values))
+from tests.bundle_edits import edit_manifest
 
 
 def test_a_bundle_reads_back_what_was_written(bundle_path):

@@ -1,7 +1,6 @@
 """A bundle from elsewhere: nothing in it is executed, leads out of its folder, or takes more memory than it may."""
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -16,15 +15,10 @@ from edge.bundles.onnx_check import OnnxFileError, check_self_contained
 from edge.core.errors import BundleError
 from edge.core.files import safe_file as confined_file
 from edge.core.files.safe_npz import NpzError, read_npz
+from tests.bundle_edits import edit_manifest
 from tests.fuzz.bundle_fuzz import fuzz
 from tests.paths import ROOT
 from tests.small_bundle import blur_network
-
-
-def edit_manifest(path, change):
-    values = json.loads((path / MANIFEST).read_text())
-    change(values)
-    (path / MANIFEST).write_text(json.dumps(values))
 
 
 def name_file(path, key, file, data):
@@ -72,11 +66,12 @@ def test_the_fuzzing_would_see_another_error_and_a_hang(bundle_path):
 # --- places
 
 
-@pytest.mark.parametrize("name", ["../plate/model_fp32.onnx", "/etc/passwd", "..", ".hidden", "a/b", "", "x\n"])
-def test_a_name_that_is_no_plain_name_is_refused(bundle_path, name):
-    edit_manifest(bundle_path, lambda values: values["files"]["ranges"].update(name=name))
-    with pytest.raises(BundleError, match=r"files\.ranges\.name"):
-        load_bundle(bundle_path)
+def test_a_name_that_is_no_plain_name_is_refused(bundle_path, subtests):
+    for name in ["../plate/model_fp32.onnx", "/etc/passwd", "..", ".hidden", "a/b", "", "x\n"]:
+        with subtests.test(name=name):
+            edit_manifest(bundle_path, lambda values, name=name: values["files"]["ranges"].update(name=name))
+            with pytest.raises(BundleError, match=r"files\.ranges\.name"):
+                load_bundle(bundle_path)
 
 
 def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(bundle_path, tmp_path):
@@ -124,51 +119,48 @@ def test_an_array_that_would_unpack_to_more_than_it_may_have_is_not_unpacked(tmp
         read_npz(file.read_bytes(), {"mean": 4096})
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
+def test_a_header_that_promises_what_is_not_there_takes_no_memory_and_runs_nothing(tmp_path, subtests):
+    for header in [
         "{'descr': '<f4', 'fortran_order': False, 'shape': (999999999, 999999999), }",
         "{'descr': '|O', 'fortran_order': False, 'shape': (), }",
         "{'descr': '<f3', 'fortran_order': False, 'shape': (), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
         "__import__('os').abort()",
         "(" * 900,
-    ],
-)
-def test_a_header_that_promises_what_is_not_there_takes_no_memory_and_runs_nothing(tmp_path, header):
-    text = header.encode() + b"\n"
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("mean.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"\0" * 8)
-    with pytest.raises(NpzError):
-        read_npz((tmp_path / "a.npz").read_bytes(), {"mean": 4096})
+    ]:
+        with subtests.test(header=header):
+            text = header.encode() + b"\n"
+            with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+                archive.writestr("mean.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"\0" * 8)
+            with pytest.raises(NpzError):
+                read_npz((tmp_path / "a.npz").read_bytes(), {"mean": 4096})
 
 
-@pytest.mark.parametrize("value", [np.float64(0.25), np.arange(6.0).reshape(2, 3), np.array("text"), np.array(True)])
-def test_what_numpy_writes_is_read_back(tmp_path, value):
-    np.savez(tmp_path / "a.npz", value=value, column=np.asfortranarray(np.arange(6.0).reshape(2, 3)))
-    read = read_npz((tmp_path / "a.npz").read_bytes(), {"value": 4096, "column": 4096})
-    np.testing.assert_array_equal(read["value"], value)
-    np.testing.assert_array_equal(read["column"], np.arange(6.0).reshape(2, 3))
+def test_what_numpy_writes_is_read_back(tmp_path, subtests):
+    for value in [np.float64(0.25), np.arange(6.0).reshape(2, 3), np.array("text"), np.array(True)]:
+        with subtests.test(value=value):
+            np.savez(tmp_path / "a.npz", value=value, column=np.asfortranarray(np.arange(6.0).reshape(2, 3)))
+            read = read_npz((tmp_path / "a.npz").read_bytes(), {"value": 4096, "column": 4096})
+            np.testing.assert_array_equal(read["value"], value)
+            np.testing.assert_array_equal(read["column"], np.arange(6.0).reshape(2, 3))
 
 
 # --- meaning
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
+def test_json_that_is_no_manifest_is_refused(bundle_path, subtests):
+    for text, words in [
         ('{"a": 1, "a": 2}', "a key is given twice"),
         ('{"a": NaN}', "NaN is not a number"),
         ("[" * 100_000, "not valid JSON"),
         ("[]", "not a JSON object"),
         ("9" * 5000, "not valid JSON"),
         ('{"format_version": true}', "bundle format True"),
-    ],
-)
-def test_json_that_is_no_manifest_is_refused(bundle_path, text, words):
-    (bundle_path / MANIFEST).write_text(text)
-    with pytest.raises(BundleError, match=words):
-        load_bundle(bundle_path)
+    ]:
+        with subtests.test(words=words):
+            (bundle_path / MANIFEST).write_text(text)
+            with pytest.raises(BundleError, match=words):
+                load_bundle(bundle_path)
 
 
 @pytest.mark.parametrize(
@@ -230,12 +222,10 @@ def test_weights_elsewhere_are_found_in_a_branch_of_a_branch():
         check_self_contained(onnx.helper.make_model(graph).SerializeToString())
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x3a", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3f", b"\x38\x00", b"\x80" * 99]
-)
-def test_bytes_that_are_no_network_are_refused(data):
-    with pytest.raises(OnnxFileError):
-        check_self_contained(data)
+def test_bytes_that_are_no_network_are_refused(subtests):
+    for data in [b"", b"\x3a", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3f", b"\x38\x00", b"\x80" * 99]:
+        with subtests.test(data=data), pytest.raises(OnnxFileError):
+            check_self_contained(data)
 
 
 # --- formats

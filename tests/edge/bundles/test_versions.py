@@ -4,7 +4,6 @@ import itertools
 import json
 import multiprocessing
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -12,7 +11,6 @@ from edge.bundles.bundle import MANIFEST, load_bundle
 from edge.bundles.history import HISTORY, Audit, read_history, took_effect
 from edge.bundles.versions import (
     KEPT_VERSIONS,
-    commit_version,
     find_version,
     kept_versions,
     roll_back,
@@ -21,13 +19,7 @@ from edge.bundles.versions import (
     write_bundle,
 )
 from edge.core.errors import BundleError
-
-
-def with_threshold(bundle, threshold, action="threshold"):
-    """Commit a version with another threshold, as a command does."""
-    calibration = replace(bundle.calibration("int8"), threshold=threshold)
-    parts = {"calibration_int8": ("calibration_int8.npz", calibration.to_bytes())}
-    return commit_version(bundle, bundle.manifest, parts, Audit(action))
+from tests.bundle_edits import commit_threshold
 
 
 def threshold_of(path):
@@ -36,7 +28,7 @@ def threshold_of(path):
 
 def test_the_history_says_who_did_what_and_what_changed(bundle_path):
     before = load_bundle(bundle_path)
-    after = with_threshold(before, 0.75)
+    after = commit_threshold(before, 0.75)
     entry = read_history(bundle_path)[-1]
     assert (entry.action, entry.before, entry.after) == ("threshold", before.sha256, after.sha256)
     assert "@" in entry.who
@@ -47,7 +39,7 @@ def test_the_history_says_who_did_what_and_what_changed(bundle_path):
 
 def test_going_back_is_a_change_of_its_own_and_can_be_undone(bundle_path):
     first = load_bundle(bundle_path)
-    second = with_threshold(first, 0.75)
+    second = commit_threshold(first, 0.75)
     assert roll_back(bundle_path).sha256 == first.sha256
     assert roll_back(bundle_path).sha256 == second.sha256
     assert [entry.action for entry in read_history(bundle_path)][-2:] == ["rollback", "rollback"]
@@ -55,7 +47,7 @@ def test_going_back_is_a_change_of_its_own_and_can_be_undone(bundle_path):
 
 def test_any_kept_version_can_be_gone_back_to_by_the_beginning_of_its_name(bundle_path):
     first = load_bundle(bundle_path)
-    with_threshold(with_threshold(first, 0.7), 0.8)
+    commit_threshold(commit_threshold(first, 0.7), 0.8)
     assert roll_back(bundle_path, first.sha256[:12]).sha256 == first.sha256
     with pytest.raises(BundleError, match="no version 0000 is kept; kept are"):
         find_version(bundle_path, "0000")
@@ -65,7 +57,7 @@ def test_the_oldest_versions_go_with_their_own_files_and_the_others_stay_whole(b
     first = bundle = load_bundle(bundle_path)
     own = first.manifest.files["calibration_int8"].name
     for step in range(KEPT_VERSIONS + 1):
-        bundle = with_threshold(bundle, 0.5 + step / 100)
+        bundle = commit_threshold(bundle, 0.5 + step / 100)
     versions = kept_versions(bundle_path)
     assert len(versions) == KEPT_VERSIONS + 1
     assert versions[0].bundle.sha256 == bundle.sha256
@@ -77,9 +69,9 @@ def test_the_oldest_versions_go_with_their_own_files_and_the_others_stay_whole(b
 
 def test_a_change_made_from_a_version_that_is_no_longer_live_is_refused(bundle_path):
     base = load_bundle(bundle_path)
-    live = with_threshold(base, 0.7)
+    live = commit_threshold(base, 0.7)
     with pytest.raises(BundleError, match="has become live while this was made"):
-        with_threshold(base, 0.8)
+        commit_threshold(base, 0.8)
     assert load_bundle(bundle_path).sha256 == live.sha256
 
 
@@ -96,7 +88,7 @@ def test_a_staged_version_waits_until_it_is_switched_to(bundle_path):
 
 def test_a_damaged_version_is_not_gone_back_to(bundle_path):
     first = load_bundle(bundle_path)
-    second = with_threshold(first, 0.75)
+    second = commit_threshold(first, 0.75)
     file = bundle_path / first.manifest.files["calibration_int8"].name
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(BundleError, match="is damaged"):
@@ -106,14 +98,14 @@ def test_a_damaged_version_is_not_gone_back_to(bundle_path):
 
 def test_a_damaged_live_manifest_can_be_gone_back_from(bundle_path):
     first = load_bundle(bundle_path)
-    with_threshold(first, 0.75)
+    commit_threshold(first, 0.75)
     (bundle_path / MANIFEST).write_text("{")
     assert roll_back(bundle_path, first.sha256).sha256 == first.sha256
 
 
 def test_a_bundle_from_before_there_was_a_history_goes_back_to_its_one_previous_manifest(bundle_path):
     first = load_bundle(bundle_path)
-    second = with_threshold(first, 0.75)
+    second = commit_threshold(first, 0.75)
     for file in [*bundle_path.glob("manifest.*.json"), bundle_path / HISTORY]:
         file.unlink()
     (bundle_path / "manifest.previous.json").write_text(first.manifest.model_dump_json(indent=1))
@@ -122,11 +114,11 @@ def test_a_bundle_from_before_there_was_a_history_goes_back_to_its_one_previous_
 
 
 def test_a_line_that_a_power_cut_left_unfinished_does_not_swallow_the_next(bundle_path):
-    with_threshold(load_bundle(bundle_path), 0.7)
+    commit_threshold(load_bundle(bundle_path), 0.7)
     file = bundle_path / HISTORY
     file.write_bytes(file.read_bytes()[:-20])
     before = len(read_history(bundle_path))
-    with_threshold(load_bundle(bundle_path), 0.8)
+    commit_threshold(load_bundle(bundle_path), 0.8)
     assert len(read_history(bundle_path)) == before + 1
 
 
@@ -169,13 +161,13 @@ def _cut_off(steps, work, arguments):
 
 
 def change_threshold(path, threshold):
-    with_threshold(load_bundle(path), threshold)
+    commit_threshold(load_bundle(path), threshold)
 
 
 def test_a_power_cut_at_any_step_of_a_change_leaves_a_whole_version_and_an_honest_history(bundle_path):
     bundle = load_bundle(bundle_path)
     for step in range(KEPT_VERSIONS):
-        bundle = with_threshold(bundle, 0.5 + step / 100)
+        bundle = commit_threshold(bundle, 0.5 + step / 100)
     steps = 0
     for _ in every_step(change_threshold, bundle_path, 0.9):
         steps += 1
@@ -192,7 +184,7 @@ def test_a_power_cut_at_any_step_of_a_change_leaves_a_whole_version_and_an_hones
 
 def test_a_power_cut_at_any_step_of_going_back_leaves_one_of_the_two_versions(bundle_path):
     first = load_bundle(bundle_path)
-    second = with_threshold(first, 0.75)
+    second = commit_threshold(first, 0.75)
     for _ in every_step(roll_back, bundle_path):
         live = load_bundle(bundle_path)
         live.verify()
@@ -200,7 +192,7 @@ def test_a_power_cut_at_any_step_of_going_back_leaves_one_of_the_two_versions(bu
 
 
 def test_lines_of_a_newer_program_are_read_as_far_as_they_are_known(bundle_path):
-    with_threshold(load_bundle(bundle_path), 0.7)
+    commit_threshold(load_bundle(bundle_path), 0.7)
     file = bundle_path / HISTORY
     lines = [json.loads(line) | {"approved_by": "somebody"} for line in file.read_text().splitlines()]
     file.write_text("\n".join(map(json.dumps, lines)))

@@ -32,9 +32,8 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket, "create_connection", refused)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_an_address_whose_password_has_no_clear_end_is_refused_before_the_network(no_network, subtests):
+    for address in [
         "rtsp://admin:pa/s3cret@10.0.0.9/1",
         "rtsp://admin:pa#s3cret@10.0.0.9/1",
         "rtsp://admin:pa?s3cret@10.0.0.9/1",
@@ -44,14 +43,13 @@ def no_network(monkeypatch):
         "http://10.0.0.9/video?pwd=p#s3cret",
         "http://10.0.0.9/video?pwd=p s3cret",
         "rtspsrc location=rtsp://admin:pa/s3cret@10.0.0.9/1 ! decodebin ! appsink",
-    ],
-)
-def test_an_address_whose_password_has_no_clear_end_is_refused_before_the_network(no_network, address):
-    with pytest.raises(CameraError) as caught:
-        open_source(address, CameraSettings())
-    for advice in ("%40", "%2F", "%23", "%3F"):
-        assert advice in caught.value.fix
-    assert "s3cret" not in str(caught.value)
+    ]:
+        with subtests.test(address=address):
+            with pytest.raises(CameraError) as caught:
+                open_source(address, CameraSettings())
+            for advice in ("%40", "%2F", "%23", "%3F"):
+                assert advice in caught.value.fix
+            assert "s3cret" not in str(caught.value)
 
 
 def test_an_address_without_its_host_is_refused_and_shows_no_password(no_network):
@@ -60,9 +58,9 @@ def test_an_address_without_its_host_is_refused_and_shows_no_password(no_network
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["parts/a@b.png", "file:///a/b@c", "0", "/dev/video0", "demo", "rtsp://10.0.0.9/1"])
-def test_what_needs_no_password_stays_as_it_is(spec, tmp_path):
-    assert address_to_open(spec, CameraSettings()) == spec
+def test_what_needs_no_password_stays_as_it_is(tmp_path):
+    for spec in ["parts/a@b.png", "file:///a/b@c", "0", "/dev/video0", "demo", "rtsp://10.0.0.9/1"]:
+        assert address_to_open(spec, CameraSettings()) == spec, spec
 
 
 def test_the_password_of_the_file_is_put_in_with_its_signs_encoded(tmp_path):
@@ -95,12 +93,13 @@ def test_a_password_file_that_everybody_can_read_is_told(tmp_path, caplog):
     assert "s3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n", b"one\ntwo\n", b"\xff\xfe", b"x" * 5000])
-def test_a_useless_password_file_is_refused_by_its_name(tmp_path, content):
-    if content is not None:
-        (tmp_path / "password").write_bytes(content)
-    with pytest.raises(ConfigError, match="password"):
-        address_to_open("rtsp://admin@10.0.0.9/1", CameraSettings(password_file=str(tmp_path / "password")))
+def test_a_useless_password_file_is_refused_by_its_name(tmp_path, subtests):
+    for content in [None, b"", b"\n", b"one\ntwo\n", b"\xff\xfe", b"x" * 5000]:
+        with subtests.test(content=content):
+            if content is not None:
+                (tmp_path / "password").write_bytes(content)
+            with pytest.raises(ConfigError, match="password"):
+                address_to_open("rtsp://admin@10.0.0.9/1", CameraSettings(password_file=str(tmp_path / "password")))
 
 
 def test_the_camera_of_the_settings_is_inspected_and_its_secret_is_not_shown(

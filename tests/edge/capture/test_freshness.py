@@ -17,9 +17,9 @@ def reasons(checker, images):
     return [fault.reason if (fault := checker.fault(image)) else None for image in images]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (33, 1), (61, 83)])
-def test_an_ordinary_picture_of_any_size_is_fresh(size):
-    assert check().fault(picture(1, *size)) is None
+def test_an_ordinary_picture_of_any_size_is_fresh():
+    for size in [(1, 1), (1, 9), (33, 1), (61, 83)]:
+        assert check().fault(picture(1, *size)) is None, size
 
 
 def test_a_covered_lens_is_black_even_with_a_little_noise():
@@ -44,19 +44,18 @@ def test_an_overexposed_picture_is_saturated_beyond_the_share_only():
     assert check().fault(image).reason is Reason.SATURATED
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_sampled_rows_never_change_the_answer(seed):
+def test_the_sampled_rows_never_change_the_answer():
     # stripes and blocks near the limits, where a sample alone would be wrong
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     checker = check(live=False, black_share=0.05, saturated_share=0.9)
-    for _ in range(40):
+    for number in range(200):
         image = np.full((64, 64, 3), random.choice([0, 255]), np.uint8)
         image[random.integers(0, 64, random.integers(1, 8))] = random.choice([0, 100, 255])
         grey = image[:, :, 0]
         black = (grey >= 8).mean() <= 0.05
         saturated = (grey > 250).mean() > 0.9
         expected = Reason.BLACK if black else Reason.SATURATED if saturated else None
-        assert reasons(checker, [image]) == [expected]
+        assert reasons(checker, [image]) == [expected], number
 
 
 def test_more_identical_pictures_than_believed_are_frozen():

@@ -139,11 +139,12 @@ def test_a_damaged_video_ends(tmp_path):
     assert 0 < len(frames) <= 41
 
 
-@pytest.mark.parametrize("content", [b"", b"no video at all"])
-def test_a_file_that_is_no_video_is_a_camera_error(tmp_path, content):
-    (tmp_path / "line.avi").write_bytes(content)
-    with pytest.raises(CameraError, match=f"{len(content)} bytes that cannot be opened as a video"):
-        open_source(str(tmp_path / "line.avi"), SETTINGS)
+def test_a_file_that_is_no_video_is_a_camera_error(tmp_path, subtests):
+    for content in [b"", b"no video at all"]:
+        with subtests.test(content=content):
+            (tmp_path / "line.avi").write_bytes(content)
+            with pytest.raises(CameraError, match=f"{len(content)} bytes that cannot be opened as a video"):
+                open_source(str(tmp_path / "line.avi"), SETTINGS)
 
 
 # the demo
@@ -198,9 +199,8 @@ def test_a_demo_without_its_pictures_is_a_camera_error(monkeypatch):
 # what is not there
 
 
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
+def test_a_source_that_is_not_there_is_a_camera_error_with_a_fix(tmp_path, monkeypatch, subtests):
+    for spec, said in [
         ("99", "/dev/video99: no such camera"),
         ("/dev/video99", "/dev/video99: no such camera"),
         ("/nowhere/parts", "no such file, folder or camera"),
@@ -212,13 +212,12 @@ def test_a_demo_without_its_pictures_is_a_camera_error(monkeypatch):
         ),
         ("rtsp://127.0.0.1:9/stream", "does not answer"),
         ("http://:notaport/x", "is not a port"),
-    ],
-)
-def test_a_source_that_is_not_there_is_a_camera_error_with_a_fix(tmp_path, monkeypatch, spec, said):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CameraError, match=said) as caught:
-        open_source(spec, SETTINGS)
-    assert caught.value.exit_code == 3 and caught.value.fix
+    ]:
+        with subtests.test(spec=spec):
+            monkeypatch.chdir(tmp_path)
+            with pytest.raises(CameraError, match=said) as caught:
+                open_source(spec, SETTINGS)
+            assert caught.value.exit_code == 3 and caught.value.fix
 
 
 def test_an_empty_folder_is_a_camera_error(tmp_path):
@@ -302,12 +301,12 @@ def test_a_picture_that_lay_in_the_drivers_buffer_is_as_old_as_the_driver_says()
     assert camera.read().captured_ns == pytest.approx((now_ms - 3000) * 1e6, abs=1e3)
 
 
-@pytest.mark.parametrize("stamp_ms", [0.0, -1.0, 1e15])
-def test_a_drivers_stamp_of_another_clock_is_not_believed(stamp_ms):
-    before_ns = time.perf_counter_ns()
-    camera = OpenCvCamera(Driver((True, (True, picture(1))), stamps_ms=[stamp_ms]), "cam", CameraSettings())
-    # a machine that has just started could have been up for less than the oldest stamp
-    assert camera.read().captured_ns >= before_ns or before_ns < opencv_camera.OLDEST_STAMP_NS
+def test_a_drivers_stamp_of_another_clock_is_not_believed():
+    for stamp_ms in [0.0, -1.0, 1e15]:
+        before_ns = time.perf_counter_ns()
+        camera = OpenCvCamera(Driver((True, (True, picture(1))), stamps_ms=[stamp_ms]), "cam", CameraSettings())
+        # a machine that has just started could have been up for less than the oldest stamp
+        assert camera.read().captured_ns >= before_ns or before_ns < opencv_camera.OLDEST_STAMP_NS, stamp_ms
 
 
 def test_the_jpegs_of_a_device_are_looked_at_before_they_are_decoded():

@@ -194,12 +194,13 @@ def test_capture_never_ends_by_itself_and_stops_at_once(folder):
     assert not capture._thread.is_alive()
 
 
-@pytest.mark.parametrize("camera", ["missing", "a.png", "0", "rtsp://camera/1"])
-def test_only_a_folder_can_be_watched(tmp_path, monkeypatch, camera):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.png").write_bytes(encoded(1))
-    with pytest.raises(CameraError, match="watch"):
-        open_source(camera, CameraSettings(watch=True))
+def test_only_a_folder_can_be_watched(tmp_path, monkeypatch, subtests):
+    for camera in ["missing", "a.png", "0", "rtsp://camera/1"]:
+        with subtests.test(camera=camera):
+            monkeypatch.chdir(tmp_path)
+            (tmp_path / "a.png").write_bytes(encoded(1))
+            with pytest.raises(CameraError, match="watch"):
+                open_source(camera, CameraSettings(watch=True))
 
 
 def test_the_line_watches_until_its_limit(folder, tmp_path, monkeypatch, capsys):

@@ -72,9 +72,8 @@ def test_an_unknown_key_like_no_other_lists_what_is_valid(tmp_path):
     assert error.fix == "valid here: live, refresh_per_second"
 
 
-@pytest.mark.parametrize(
-    ("text", "where", "value"),
-    [
+def test_a_wrong_value_is_refused_with_line_key_and_value(tmp_path, subtests):
+    for text, where, value in [
         ("camera:\n  open_timeout_ms: soon\n", "line 2: camera.open_timeout_ms", "'soon'"),
         ("camera:\n  open_timeout_ms: '5000'\n", "line 2: camera.open_timeout_ms", "'5000'"),
         ("camera:\n  open_timeout_ms: 0\n", "line 2: camera.open_timeout_ms", "0"),
@@ -89,17 +88,15 @@ def test_an_unknown_key_like_no_other_lists_what_is_valid(tmp_path):
         ("record:\n  directory: 7\n", "line 2: record.directory", "7"),
         ("camera: 5\n", "line 1: camera", "5"),
         ("camera:\n", "line 1: camera", "None"),
-    ],
-)
-def test_a_wrong_value_is_refused_with_line_key_and_value(tmp_path, text, where, value):
-    error = _refused(tmp_path, text)
-    assert where in error.message
-    assert f"got {value}" in error.message
+    ]:
+        with subtests.test(where=where, value=value):
+            error = _refused(tmp_path, text)
+            assert where in error.message
+            assert f"got {value}" in error.message
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
+def test_an_impossible_combination_is_refused_with_both_values(tmp_path, subtests):
+    for text, says in [
         ("camera:\n  reopen_first_ms: 9000\n", "reopen_first_ms (9000) is above reopen_max_ms (5000)"),
         ("camera:\n  width_px: 640\n", "width_px and height_px go together"),
         ("freshness:\n  expected_height_px: 480\n", "expected_width_px and expected_height_px go together"),
@@ -110,12 +107,11 @@ def test_a_wrong_value_is_refused_with_line_key_and_value(tmp_path, text, where,
         ("roi:\n  polygon: [[0, 0], [1, 1]]\n", "polygon needs three or more [x, y] corners"),
         ("roi:\n  polygon: [[0, 0], [1, 1], [2]]\n", "polygon needs three or more [x, y] corners"),
         ("inspection:\n  deadline_ms: 100\n", "inspection.deadline_ms (100) is below freshness.max_age_ms (500)"),
-    ],
-)
-def test_an_impossible_combination_is_refused_with_both_values(tmp_path, text, says):
-    error = _refused(tmp_path, text)
-    assert says in error.message
-    assert "Value error" not in error.message
+    ]:
+        with subtests.test(says=says):
+            error = _refused(tmp_path, text)
+            assert says in error.message
+            assert "Value error" not in error.message
 
 
 def test_further_problems_are_counted(tmp_path):
@@ -123,18 +119,16 @@ def test_further_problems_are_counted(tmp_path):
     assert "(2 more after this one)" in error.message
 
 
-@pytest.mark.parametrize(
-    "text", ["camera: [1, 2\n", "camera:\n\tfps: 1\n", "a: b: c\n", "{{{\n", "camera: !!python/x 1\n"]
-)
-def test_what_is_not_yaml_is_refused_with_its_line(tmp_path, text):
-    error = _refused(tmp_path, text)
-    assert "line " in error.message
-    assert "not valid YAML" in error.message
+def test_what_is_not_yaml_is_refused_with_its_line(tmp_path):
+    for text in ["camera: [1, 2\n", "camera:\n\tfps: 1\n", "a: b: c\n", "{{{\n", "camera: !!python/x 1\n"]:
+        error = _refused(tmp_path, text)
+        assert "line " in error.message, text
+        assert "not valid YAML" in error.message, text
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "42\n"])
-def test_what_has_no_sections_is_refused(tmp_path, text):
-    assert "expected sections" in _refused(tmp_path, text).message
+def test_what_has_no_sections_is_refused(tmp_path):
+    for text in ["- a\n- b\n", "just words\n", "42\n"]:
+        assert "expected sections" in _refused(tmp_path, text).message, text
 
 
 def test_two_documents_in_one_file_are_refused(tmp_path):
@@ -172,30 +166,27 @@ def test_settings_cannot_be_changed_later():
 # notations that surprise
 
 
-@pytest.mark.parametrize(
-    "written", ["01000", "010", "-010", "08", "0_1", "10:00", "1:30.5", "1_000", "0x1F", "0b101", "1_0.5"]
-)
-def test_a_number_that_yaml_reads_as_another_than_it_looks_is_refused_with_its_line(tmp_path, written):
-    error = _refused(tmp_path, f"inspection:\n  threads: null\n  deadline_ms: {written}\n")
-    assert f"line 3: `{written}` is not clear" in error.message
-    assert "1000" in error.fix
+def test_a_number_that_yaml_reads_as_another_than_it_looks_is_refused_with_its_line(tmp_path):
+    for written in ["01000", "010", "-010", "08", "-08", "0_1", "10:00", "1:30.5", "1_000", "0x1F", "0b101", "1_0.5"]:
+        error = _refused(tmp_path, f"inspection:\n  threads: null\n  deadline_ms: {written}\n")
+        assert f"line 3: `{written}` is not clear" in error.message, written
+        assert "1000" in error.fix, written
 
 
-@pytest.mark.parametrize("written", ["0", "7", "+7", "0.5", "00.5", ".5", "1000000"])
-def test_plain_numbers_are_read(tmp_path, written):
-    # strict settings take no float for a whole number, and a whole number for a float
-    _load(tmp_path, f"gate: {{missed_share: {written}}}\n") if float(written) <= 1 else _load(
-        tmp_path, f"record: {{keep_ok_every: {written}}}\n"
-    )
+def test_plain_numbers_are_read(tmp_path, subtests):
+    for written in ["0", "7", "+7", "0.5", "00.5", ".5", "1000000"]:
+        with subtests.test(written=written):
+            # strict settings take no float for a whole number, and a whole number for a float
+            key = "gate: {missed_share" if float(written) <= 1 else "record: {keep_ok_every"
+            _load(tmp_path, f"{key}: {written}}}\n")
 
 
 def test_text_in_quotation_marks_may_look_like_such_a_number(tmp_path):
     assert _load(tmp_path, 'record: {directory: "01000"}\n').record.directory == "01000"
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+def test_what_grows_or_is_no_setting_is_refused_in_one_short_line(tmp_path, subtests):
+    for text, said in [
         ("camera: " + "[" * 5000 + "]" * 5000, "line 1: not valid YAML (nested more than"),
         ("camera: " + "{a: " * 5000 + "}" * 5000, "line 1: not valid YAML (nested more than"),
         ("a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n", "line 1: `&a` refers to another place"),
@@ -206,14 +197,12 @@ def test_text_in_quotation_marks_may_look_like_such_a_number(tmp_path):
         ("camera:\n  fps: " + "9" * 5000, "not valid YAML"),
         ("camera:\n  fps: 5 \0", "not valid YAML"),
         ("camera:\n  fps: '" + "5" * 9000 + "'", "line 2: camera.fps"),
-    ],
-    ids=lambda text: text[:20],
-)
-def test_what_grows_or_is_no_setting_is_refused_in_one_short_line(tmp_path, text, said):
-    error = _refused(tmp_path, text)
-    assert said in error.message
-    assert len(error.message) < 400 + len(str(tmp_path))
-    assert "\n" not in error.message
+    ]:
+        with subtests.test(said=said):
+            error = _refused(tmp_path, text)
+            assert said in error.message
+            assert len(error.message) < 400 + len(str(tmp_path))
+            assert "\n" not in error.message
 
 
 def test_a_section_whose_keys_are_all_commented_out_says_so(tmp_path):

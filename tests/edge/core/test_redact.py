@@ -1,7 +1,5 @@
 """No password on a screen, in a log or on a disk, whatever the camera calls it and whatever signs it holds."""
 
-import pytest
-
 from edge.core.redact import redact
 
 # what must never be seen is spelled s3cret, admin or word
@@ -53,23 +51,22 @@ SECRETS = [
 ]
 
 
-@pytest.mark.parametrize("address", SECRETS)
-def test_secrets_are_removed_and_the_host_stays_readable(address):
-    shown = redact(address)
-    assert not [secret for secret in ("s3cret", "admin", "word", "YT") if secret in shown.replace("password", "")]
-    assert "***" in shown
-    assert "10.0.0.9" in shown or "appsink" in shown or shown.endswith("***")
+def test_secrets_are_removed_and_the_host_stays_readable():
+    for address in SECRETS:
+        shown = redact(address)
+        secrets = [secret for secret in ("s3cret", "admin", "word", "YT") if secret in shown.replace("password", "")]
+        assert not secrets and "***" in shown, address
+        assert "10.0.0.9" in shown or "appsink" in shown or shown.endswith("***"), address
 
 
-@pytest.mark.parametrize("address", SECRETS)
-def test_what_is_redacted_stays_as_it_is_also_in_a_message(address):
-    message = f"{redact(address)}: no video within 5000 ms: 10.0.0.9:80 does not answer; look at the cable"
-    assert redact(message) == message
+def test_what_is_redacted_stays_as_it_is_also_in_a_message():
+    for address in SECRETS:
+        message = f"{redact(address)}: no video within 5000 ms: 10.0.0.9:80 does not answer; look at the cable"
+        assert redact(message) == message, address
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_what_holds_no_secret_is_shown_as_it_is():
+    for address in [
         "rtsp://10.0.0.9:554/line/1?rate=5",
         "rtsp://10.0.0.9/cam/realmonitor?channel=1&subtype=0",
         "http://10.0.0.9/axis-cgi/mjpg/video.cgi?resolution=640x480&fps=5&camera=2",
@@ -79,10 +76,8 @@ def test_what_is_redacted_stays_as_it_is_also_in_a_message(address):
         'filesrc location="a b.mp4" ! decodebin ! appsink',
         "parts/line 1/part.png",
         "rtsp://10.0.0.9/1: lost, opening it again: the stream ended",
-    ],
-)
-def test_what_holds_no_secret_is_shown_as_it_is(address):
-    assert redact(address) == address
+    ]:
+        assert redact(address) == address, address
 
 
 def test_the_harmless_rest_of_a_query_stays_readable():

@@ -20,6 +20,7 @@ from edge.core.errors import ModelError
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspector_pool import InspectorPool
 from edge.monitoring.drift.reference import reference_of
+from tests.bundle_edits import commit_threshold, with_threshold
 from tests.edge.monitoring.drift.parts import CHANGES, moment
 from tests.edge.records.records_fakes import wait_for
 from tests.fakes import eventually, frame
@@ -50,16 +51,6 @@ def line(bundle_path, monkeypatch):
             started.end()
 
 
-def with_threshold(bundle, threshold):
-    calibration = replace(bundle.calibration("int8"), threshold=threshold)
-    return {"calibration_int8": ("calibration_int8.npz", calibration.to_bytes())}
-
-
-def commit_threshold(path, threshold):
-    bundle = load_bundle(path)
-    return commit_version(bundle, bundle.manifest, with_threshold(bundle, threshold), Audit("threshold"))
-
-
 def stage_threshold(path, threshold):
     bundle = load_bundle(path)
     return stage_version(bundle, bundle.manifest, with_threshold(bundle, threshold), Audit("candidate"))
@@ -69,7 +60,7 @@ def stage_threshold(path, threshold):
 def test_a_new_version_takes_over_between_two_frames_and_none_is_lost(line, bundle_path, threads, live):
     before = load_bundle(bundle_path)
     started = line(threads=threads, live=live)
-    after = commit_threshold(bundle_path, 0.0)
+    after = commit_threshold(load_bundle(bundle_path), 0.0)
     assert started.judges_with(after.sha256)
     roll_back(bundle_path)
     assert started.judges_with(before.sha256)
@@ -116,7 +107,7 @@ def test_a_version_that_fails_when_it_is_tried_is_refused_and_what_was_opened_is
         raise ModelError("out of memory", fix="none")
 
     monkeypatch.setattr(started.watch, "_open", failing)
-    after = commit_threshold(bundle_path, 0.0)
+    after = commit_threshold(load_bundle(bundle_path), 0.0)
     assert eventually(lambda: "REFUSED: out of memory" in started.counters.bundle_state)
     # it is tried again, and again nothing stays
     assert eventually(lambda: len(closed) >= 2)
@@ -144,7 +135,7 @@ def test_a_version_that_is_not_signed_waits_until_it_is(line, bundle_path, tmp_p
     public = make_keys(private)
     sign(load_bundle(bundle_path), private)
     started = line(public_key=public)
-    after = commit_threshold(bundle_path, 0.0)
+    after = commit_threshold(load_bundle(bundle_path), 0.0)
     assert eventually(lambda: "is not signed" in started.counters.bundle_state)
     assert started.goes_on()
     assert after.sha256 not in {verdict.bundle_sha256 for verdict in started.sink.verdicts}
@@ -198,7 +189,7 @@ def test_a_trial_ends_when_another_version_becomes_live(line, bundle_path):
     staged = stage_threshold(bundle_path, 1.0)
     write_candidate(bundle_path, Candidate(version=staged.sha256, frames=10**6))
     assert eventually(lambda: [report.state for report in read_reports(bundle_path, staged.sha256)] == ["running"])
-    after = commit_threshold(bundle_path, 0.5)
+    after = commit_threshold(load_bundle(bundle_path), 0.5)
     assert eventually(lambda: [report.state for report in read_reports(bundle_path, staged.sha256)] == ["ended"])
     assert started.judges_with(after.sha256)
 

@@ -1,6 +1,7 @@
 """The GPU's kernels, compiled for the CPU and run with blocks and barriers, against device_reference: the same bits."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from edge.preprocessing.preprocess import Preprocess
 from tests.edge.kernels.device_case import ALL_TERMS, assert_equal_to_the_last_bit, computed, made_up
 from tests.edge.kernels.device_reference import NOT_FINITE
 from tests.edge.kernels.emulation import EmulatedModule, HostMemory
+from tests.edge.kernels.test_cpu import MODES
 
 SCORE = ScoreSpec(residual=ALL_TERMS, smooth=SmoothSpec(kind="box", radius=3), image_score=ImageScoreSpec(k=50))
 TERMS = {
@@ -29,10 +31,11 @@ def with_(spec: ScoreSpec, **changes) -> ScoreSpec:
     return spec.model_copy(update=changes)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 257), (63, 32), (2, 3), (33, 65), (255, 255), (256, 256)])
-def test_awkward_sizes(module, shape):
-    case = made_up(shape, SCORE)
-    assert_equal_to_the_last_bit(case, computed(case, module))
+def test_awkward_sizes(module, subtests):
+    for shape in [(1, 1), (1, 257), (63, 32), (2, 3), (33, 65), (255, 255), (256, 256)]:
+        with subtests.test(shape=shape):
+            case = made_up(shape, SCORE)
+            assert_equal_to_the_last_bit(case, computed(case, module))
 
 
 def test_a_camera_frame_at_full_size(module):
@@ -40,37 +43,39 @@ def test_a_camera_frame_at_full_size(module):
     assert_equal_to_the_last_bit(case, computed(case, module))
 
 
-@pytest.mark.parametrize("map_scale", [1, 2])
-@pytest.mark.parametrize("types", ["u8 f16", "u8 f32", "f16 f16", "f32 f32"])
-@pytest.mark.parametrize("terms", TERMS)
-def test_every_term_from_every_type_at_both_scales(module, terms, types, map_scale):
-    picture, element = types.split()
-    spec = with_(SCORE, residual=TERMS[terms], map_scale=map_scale)
-    case = made_up((38, 70), spec, element=element, picture_type=picture)
-    assert_equal_to_the_last_bit(case, computed(case, module))
+def test_every_term_from_every_type_at_both_scales(module, subtests):
+    for map_scale, types, terms in product([1, 2], ["u8 f16", "u8 f32", "f16 f16", "f32 f32"], TERMS):
+        with subtests.test(map_scale=map_scale, types=types, terms=terms):
+            picture, element = types.split()
+            spec = with_(SCORE, residual=TERMS[terms], map_scale=map_scale)
+            case = made_up((38, 70), spec, element=element, picture_type=picture)
+            assert_equal_to_the_last_bit(case, computed(case, module))
 
 
-@pytest.mark.parametrize("map_scale", [1, 2])
-@pytest.mark.parametrize("mode", ["product", "wsum", "max", "noisy_or", "gate"])
-@pytest.mark.parametrize("outputs", ["recon seg_logit", "recon seg_logit emb_dist", "seg_logit emb_dist", "seg_logit"])
-def test_every_blend_of_every_kind_of_evidence(module, outputs, mode, map_scale):
-    residual = TERMS["l1"] if "recon" in outputs else ResidualSpec()
-    blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3)
-    spec = with_(SCORE, residual=residual, blend=blend, map_scale=map_scale)
-    case = made_up((34, 70), spec, tuple(outputs.split()), element="f16")
-    assert_equal_to_the_last_bit(case, computed(case, module))
+def test_every_blend_of_every_kind_of_evidence(module, subtests):
+    for map_scale, mode, outputs in product(
+        [1, 2],
+        MODES,
+        ["recon seg_logit", "recon seg_logit emb_dist", "seg_logit emb_dist", "seg_logit"],
+    ):
+        with subtests.test(map_scale=map_scale, mode=mode, outputs=outputs):
+            residual = TERMS["l1"] if "recon" in outputs else ResidualSpec()
+            blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3)
+            spec = with_(SCORE, residual=residual, blend=blend, map_scale=map_scale)
+            case = made_up((34, 70), spec, tuple(outputs.split()), element="f16")
+            assert_equal_to_the_last_bit(case, computed(case, module))
 
 
-@pytest.mark.parametrize(
-    ("kind", "radius", "launches"),
-    [("none", 0, 3), ("box", 10, 3), ("box", 16, 3), ("box", 17, 5), ("box", 64, 5),
-     ("gaussian", 0, 3), ("gaussian", 4, 3), ("gaussian", 5, 5)],
-)  # fmt: skip
-def test_every_smoothing_and_its_launches(kind, radius, launches):
-    module = EmulatedModule()
-    case = made_up((70, 130), with_(SCORE, smooth=SmoothSpec(kind=kind, radius=radius)))
-    assert_equal_to_the_last_bit(case, computed(case, module))
-    assert len(module.launched) == launches
+def test_every_smoothing_and_its_launches(subtests):
+    for kind, radius, launches in [
+        ("none", 0, 3), ("box", 10, 3), ("box", 16, 3), ("box", 17, 5), ("box", 64, 5),
+        ("gaussian", 0, 3), ("gaussian", 4, 3), ("gaussian", 5, 5),
+    ]:  # fmt: skip
+        with subtests.test(kind=kind, radius=radius, launches=launches):
+            module = EmulatedModule()
+            case = made_up((70, 130), with_(SCORE, smooth=SmoothSpec(kind=kind, radius=radius)))
+            assert_equal_to_the_last_bit(case, computed(case, module))
+            assert len(module.launched) == launches
 
 
 def test_frames_of_a_batch_do_not_touch_each_other(module):
@@ -118,15 +123,18 @@ def test_running_again_gives_the_same(module):
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("output", ["recon", "seg_logit", "emb_dist"])
-@pytest.mark.parametrize("smooth", [SmoothSpec(kind="box", radius=2), SmoothSpec(kind="box", radius=20)])
-def test_a_number_that_is_not_finite_makes_the_score_of_its_frame_not_a_number(module, output, number, smooth):
-    case = made_up((32, 32), with_(SCORE, smooth=smooth), ("recon", "seg_logit", "emb_dist"), frames=2)
-    case.given[output][1, 0, 3, 3] = number
-    found = computed(case, module)
-    assert math.isfinite(found.results[0].score) and math.isnan(found.results[1].score)
-    assert (found.steps[1] == NOT_FINITE).any() and not (found.steps[0] == NOT_FINITE).any()
+def test_a_number_that_is_not_finite_makes_the_score_of_its_frame_not_a_number(module, subtests):
+    for number, output, smooth in product(
+        [np.nan, np.inf, -np.inf],
+        ["recon", "seg_logit", "emb_dist"],
+        [SmoothSpec(kind="box", radius=2), SmoothSpec(kind="box", radius=20)],
+    ):
+        with subtests.test(number=number, output=output, smooth=smooth):
+            case = made_up((32, 32), with_(SCORE, smooth=smooth), ("recon", "seg_logit", "emb_dist"), frames=2)
+            case.given[output][1, 0, 3, 3] = number
+            found = computed(case, module)
+            assert math.isfinite(found.results[0].score) and math.isnan(found.results[1].score)
+            assert (found.steps[1] == NOT_FINITE).any() and not (found.steps[0] == NOT_FINITE).any()
 
 
 FRAMES = [  # height, width, side of the field, rectangle
@@ -135,26 +143,26 @@ FRAMES = [  # height, width, side of the field, rectangle
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("space_to_depth", [False, True])
-@pytest.mark.parametrize("frame", FRAMES, ids=str)
-def test_the_field_equals_the_preprocessing_of_the_cpu(module, frame, space_to_depth):
-    height, width, side, rectangle = frame
-    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    preprocess = Preprocess(side, rectangle)
-    view = preprocess.field_of_view(height, width)
-    memory = HostMemory()
-    address = memory.put(image) + (view.y * width + view.x) * 3
-    source = FrameSource(address, view.height, view.width, 3, row_stride=width * 3, frame_stride=image.nbytes)
+def test_the_field_equals_the_preprocessing_of_the_cpu(module, subtests):
+    for space_to_depth, frame in product([False, True], FRAMES):
+        with subtests.test(space_to_depth=space_to_depth, frame=frame):
+            height, width, side, rectangle = frame
+            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            preprocess = Preprocess(side, rectangle)
+            view = preprocess.field_of_view(height, width)
+            memory = HostMemory()
+            address = memory.put(image) + (view.y * width + view.x) * 3
+            source = FrameSource(address, view.height, view.width, 3, row_stride=width * 3, frame_stride=image.nbytes)
 
-    pictures, levels = fields_of(module, memory, source, side, space_to_depth)
+            pictures, levels = fields_of(module, memory, source, side, space_to_depth)
 
-    assert np.array_equal(levels, preprocess.field(image)[:, :, ::-1].transpose(2, 0, 1))
-    scaled = (levels * np.float32(2 / 255) - np.float32(1)).astype(np.float16)
-    if space_to_depth:
-        # rows and columns within a block follow the channel, as in torch's pixel_unshuffle
-        half = side // 2
-        scaled = scaled.reshape(3, half, 2, half, 2).transpose(0, 2, 4, 1, 3).reshape(12, half, half)
-    assert np.array_equal(pictures.reshape(scaled.shape), scaled)
+            assert np.array_equal(levels, preprocess.field(image)[:, :, ::-1].transpose(2, 0, 1))
+            scaled = (levels * np.float32(2 / 255) - np.float32(1)).astype(np.float16)
+            if space_to_depth:
+                # rows and columns within a block follow the channel, as in torch's pixel_unshuffle
+                half = side // 2
+                scaled = scaled.reshape(3, half, 2, half, 2).transpose(0, 2, 4, 1, 3).reshape(12, half, half)
+            assert np.array_equal(pictures.reshape(scaled.shape), scaled)
 
 
 def test_a_grey_frame_is_three_equal_planes(module):

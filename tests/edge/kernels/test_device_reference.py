@@ -1,5 +1,7 @@
 """The float32 contract of the GPU against the definition, within the bound that every implementation keeps."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -8,61 +10,55 @@ from edge.kernels import reference
 from edge.kernels.cpu import KERNEL_TOLERANCE, CpuScorePath, NetworkOutputs, NormalStatistics
 from tests.edge.kernels import device_reference
 from tests.edge.kernels.device_case import made_up
-from tests.edge.kernels.test_cpu import WEIGHTS
+from tests.edge.kernels.test_cpu import MODES, WEIGHTS, as_shares
 
 
-def as_shares(picture):
-    return (picture.astype(np.float64) + 1) / 2
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (31, 40)])
-@pytest.mark.parametrize("terms", WEIGHTS)
-def test_every_term(terms, shape):
-    random = np.random.default_rng(0)
-    a = np.tanh(np.cumsum(random.normal(0, 0.2, (3, *shape)), axis=2)).astype(np.float32)
-    b = np.clip(a + random.normal(0, 0.1, a.shape), -1, 1).astype(np.float32)
+def off_the_definition(a, b, terms):
     weights = ResidualSpec(**WEIGHTS[terms])
     found = device_reference.residual_error(a, b, weights)
-    assert np.abs(found - reference.residual_error(as_shares(a), as_shares(b), weights)).max() < KERNEL_TOLERANCE
+    return np.abs(found - reference.residual_error(as_shares(a), as_shares(b), weights)).max()
 
 
-@pytest.mark.parametrize("level", [-1, 0, 0.95])
-@pytest.mark.parametrize("terms", WEIGHTS)
-def test_flat_bright_and_dark_parts(terms, level):
-    random = np.random.default_rng(2)
-    a = (level + random.uniform(0, 0.02, (3, 33, 33))).astype(np.float32)
-    b = (a + random.normal(0, 0.01, a.shape)).astype(np.float32)
-    weights = ResidualSpec(**WEIGHTS[terms])
-    found = device_reference.residual_error(a, b, weights)
-    assert np.abs(found - reference.residual_error(as_shares(a), as_shares(b), weights)).max() < KERNEL_TOLERANCE
+def test_every_term():
+    for shape, terms in product([(1, 1), (2, 7), (31, 40)], WEIGHTS):
+        random = np.random.default_rng(0)
+        a = np.tanh(np.cumsum(random.normal(0, 0.2, (3, *shape)), axis=2)).astype(np.float32)
+        b = np.clip(a + random.normal(0, 0.1, a.shape), -1, 1).astype(np.float32)
+        assert off_the_definition(a, b, terms) < KERNEL_TOLERANCE, (shape, terms)
 
 
-@pytest.mark.parametrize("map_scale", [1, 2])
-@pytest.mark.parametrize("mode", ["product", "wsum", "max", "noisy_or", "gate"])
-@pytest.mark.parametrize("smooth", ["none 0", "box 3", "gaussian 2"])
-def test_the_whole_path_equals_that_of_the_cpu(smooth, mode, map_scale):
-    kind, radius = smooth.split()
-    spec = ScoreSpec(
-        map_scale=map_scale, residual=ResidualSpec(w_l1=1, w_gms=0.5), blend=BlendSpec(mode=mode, alpha=0.7, beta=1.3),
-        smooth=SmoothSpec(kind=kind, radius=int(radius)),
-    )  # fmt: skip
-    case = made_up((48, 48), spec, ("recon", "seg_logit", "emb_dist"))
-    outputs = NetworkOutputs(
-        case.given["recon"][0], case.given["seg_logit"][0, 0], case.given["emb_dist"][0, 0]
-    )  # fmt: skip
-    picture = device_reference.picture_of_bytes(case.levels[0])
+def test_flat_bright_and_dark_parts():
+    for level, terms in product([-1, 0, 0.95], WEIGHTS):
+        random = np.random.default_rng(2)
+        a = (level + random.uniform(0, 0.02, (3, 33, 33))).astype(np.float32)
+        b = (a + random.normal(0, 0.01, a.shape)).astype(np.float32)
+        assert off_the_definition(a, b, terms) < KERNEL_TOLERANCE, (level, terms)
+
+
+def test_the_whole_path_equals_that_of_the_cpu():
+    smoothings = [SmoothSpec(kind=kind, radius=radius) for kind, radius in (("none", 0), ("box", 3), ("gaussian", 2))]
     weight = np.ones((48, 48), np.float32)
     weight[:, 40:] = 0
-    cpu = CpuScorePath(spec, 48, case.statistics, pixel_threshold=0.3, weight=weight)
+    for tried in product([1, 2], MODES, smoothings):
+        map_scale, mode, smooth = tried
+        blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3)
+        residual = ResidualSpec(w_l1=1, w_gms=0.5)
+        spec = ScoreSpec(map_scale=map_scale, residual=residual, blend=blend, smooth=smooth)
+        case = made_up((48, 48), spec, ("recon", "seg_logit", "emb_dist"))
+        outputs = NetworkOutputs(
+            case.given["recon"][0], case.given["seg_logit"][0, 0], case.given["emb_dist"][0, 0]
+        )  # fmt: skip
+        picture = device_reference.picture_of_bytes(case.levels[0])
+        cpu = CpuScorePath(spec, 48, case.statistics, pixel_threshold=0.3, weight=weight)
 
-    found = device_reference.reduced(
-        device_reference.evidence(picture, outputs, spec, case.statistics, cpu.weight), spec, 0.3
-    )
+        found = device_reference.reduced(
+            device_reference.evidence(picture, outputs, spec, case.statistics, cpu.weight), spec, 0.3
+        )
 
-    expected = cpu.score(picture, outputs)
-    assert np.abs(found.values - expected.values).max() < KERNEL_TOLERANCE
-    # one bin is 1 / 1024: a value beside its border may fall to either side
-    assert found.score == pytest.approx(expected.score, abs=KERNEL_TOLERANCE + 1 / 1024)
+        expected = cpu.score(picture, outputs)
+        assert np.abs(found.values - expected.values).max() < KERNEL_TOLERANCE, tried
+        # one bin is 1 / 1024: a value beside its border may fall to either side
+        assert found.score == pytest.approx(expected.score, abs=KERNEL_TOLERANCE + 1 / 1024), tried
 
 
 def test_error_by_hand():

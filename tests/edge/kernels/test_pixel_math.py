@@ -56,10 +56,11 @@ def test_the_logarithm_is_right_and_equals_the_reference(over):
     assert np.array_equal(found, device_reference.logarithm(value))
 
 
-@pytest.mark.parametrize("exponent", [0, 0.5, 1, 2.5])
-def test_powers_of_evidence(exponent):
+def test_powers_of_evidence():
     value = np.linspace(0, 1, 10_001).astype(np.float32)
-    assert np.abs(device_reference.power(value, exponent) - value.astype(np.float64) ** exponent).max() < 1e-6
+    for exponent in [0, 0.5, 1, 2.5]:
+        exact = value.astype(np.float64) ** exponent
+        assert np.abs(device_reference.power(value, exponent) - exact).max() < 1e-6, exponent
 
 
 def test_halves_become_floats_and_floats_halves_as_in_numpy(over):

@@ -20,19 +20,17 @@ def with_terms(**weights):
     return SPEC.model_copy(update={"residual": ResidualSpec(**weights)})
 
 
-@pytest.mark.parametrize(
-    ("weights", "kernel"),
-    [
+def test_what_is_not_weighed_is_not_in_the_kernel():
+    for case in [
         ({"w_l1": 1}, "residual_u8_f16_pixel_1"),
         ({"w_l1": 1, "w_ssim": 1}, "residual_u8_f16_ssim_1"),
         ({"w_gms": 1, "w_col": 1}, "residual_u8_f16_gms_1"),
         ({"w_gms": 1, "w_ssim": 1}, "residual_u8_f16_all_1"),
         ({}, "evidence_f16_1"),
-    ],
-)
-def test_what_is_not_weighed_is_not_in_the_kernel(weights, kernel):
-    outputs = ("recon", "seg_logit")
-    assert plan(with_terms(**weights), outputs=outputs, output_type="f16").residual_kernel == kernel
+    ]:
+        weights, kernel = case
+        outputs = ("recon", "seg_logit")
+        assert plan(with_terms(**weights), outputs=outputs, output_type="f16").residual_kernel == kernel, case
 
 
 def test_a_frame_takes_three_launches_and_wide_smoothing_five():
@@ -93,9 +91,8 @@ def test_a_result_is_the_mean_of_the_k_largest_bins():
     assert math.isnan(read_result(bytes(Result(largest=2, not_finite=1))).score)
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
+def test_what_cannot_work_is_refused(subtests):
+    for make, words in [
         (lambda: plan(outputs=("seg_logit",)), "no `recon`"),
         (lambda: plan(with_terms()), "weighs nothing"),
         (lambda: plan(SPEC.model_copy(update={"map_scale": 2}), field=(5, 4)), "not divided by 2"),
@@ -105,8 +102,6 @@ def test_a_result_is_the_mean_of_the_k_largest_bins():
             lambda: plan(SPEC.model_copy(update={"smooth": SmoothSpec(radius=30)})).reduce(None, None, 1, 2, 1),
             "needs room for its map",
         ),
-    ],
-)
-def test_what_cannot_work_is_refused(make, words):
-    with pytest.raises(UsageError, match=words):
-        make()
+    ]:
+        with subtests.test(words=words), pytest.raises(UsageError, match=words):
+            make()

@@ -48,13 +48,13 @@ def test_ssim_of_two_constants_is_the_luminance_term():
     assert np.allclose(error, (1 - similarity) / 2)
 
 
-@pytest.mark.parametrize("side", [(9, 9), (5, 12), (1, 7)])
-def test_smoothing_agrees_with_scipy_at_its_reflecting_border(side):
-    values = np.random.default_rng(1).random(side)
-    box = ndimage.uniform_filter(values, 5, mode="reflect")
-    gaussian = ndimage.gaussian_filter(values, 1, mode="reflect", truncate=4)
-    assert np.allclose(reference.smooth(values, SmoothSpec(kind="box", radius=2)), box)
-    assert np.allclose(reference.smooth(values, SmoothSpec(kind="gaussian", radius=1)), gaussian)
+def test_smoothing_agrees_with_scipy_at_its_reflecting_border():
+    for side in [(9, 9), (5, 12), (1, 7)]:
+        values = np.random.default_rng(1).random(side)
+        box = ndimage.uniform_filter(values, 5, mode="reflect")
+        gaussian = ndimage.gaussian_filter(values, 1, mode="reflect", truncate=4)
+        assert np.allclose(reference.smooth(values, SmoothSpec(kind="box", radius=2)), box), side
+        assert np.allclose(reference.smooth(values, SmoothSpec(kind="gaussian", radius=1)), gaussian), side
 
 
 def test_evidence_starts_at_the_normal_mean_and_is_clamped():
@@ -64,14 +64,12 @@ def test_evidence_starts_at_the_normal_mean_and_is_clamped():
     assert np.allclose(evidence, [0, 0, 1 - np.exp(-1), 1 - np.exp(-20 / 3)])
 
 
-@pytest.mark.parametrize(
-    ("mode", "expected"),
-    [("product", 0.1), ("max", 0.5), ("wsum", 0.35), ("noisy_or", 0.6), ("gate", 0.5 * 1.1 / 1.5)],
-)
-def test_blends_of_two_kinds_of_evidence(mode, expected):
-    alpha = 0.5 if mode in ("wsum", "gate") else 1.0
-    blended = reference.blend(np.array([[0.2]]), np.array([[0.5]]), None, BlendSpec(mode=mode, alpha=alpha))
-    assert blended[0, 0] == pytest.approx(expected)
+def test_blends_of_two_kinds_of_evidence():
+    blends = {"product": 0.1, "max": 0.5, "wsum": 0.35, "noisy_or": 0.6, "gate": 0.5 * 1.1 / 1.5}
+    for mode, expected in blends.items():
+        alpha = 0.5 if mode in ("wsum", "gate") else 1.0
+        blended = reference.blend(np.array([[0.2]]), np.array([[0.5]]), None, BlendSpec(mode=mode, alpha=alpha))
+        assert blended[0, 0] == pytest.approx(expected), mode
 
 
 def test_one_kind_of_evidence_is_not_blended_and_none_is_an_error():

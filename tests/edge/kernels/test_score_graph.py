@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from edge.core.errors import BundleError
 from edge.core.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels import reference
 from edge.kernels.cpu import KERNEL_TOLERANCE, NormalStatistics, mean_in_bins
-from tests.edge.kernels.test_cpu import WEIGHTS, as_shares
+from tests.edge.kernels.test_cpu import MODES, WEIGHTS, as_shares
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
@@ -77,62 +79,64 @@ def expected_residual(picture, recon, spec, statistics):
     return reference.evidence(error, statistics.mean, statistics.inv_std, spec.norm)
 
 
-@pytest.mark.parametrize("map_scale", [1, 2])
-@pytest.mark.parametrize("size", [2, 14, 66])
-@pytest.mark.parametrize("terms", WEIGHTS)
-def test_residual_evidence_equals_the_definition(size, terms, map_scale):
-    picture = field(size)
-    recon = near(as_planes(picture))
-    spec = ScoreSpec(map_scale=map_scale, residual=ResidualSpec(**WEIGHTS[terms]))
-    statistics = flat(size // map_scale)
-    graph = with_score(network(size, recon=recon), ("recon",), spec, size, statistics)
-    expected = expected_residual(picture, recon, spec, statistics)
-    assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE
+def test_residual_evidence_equals_the_definition():
+    for case in product([1, 2], [2, 14, 66], WEIGHTS):
+        map_scale, size, terms = case
+        picture = field(size)
+        recon = near(as_planes(picture))
+        spec = ScoreSpec(map_scale=map_scale, residual=ResidualSpec(**WEIGHTS[terms]))
+        statistics = flat(size // map_scale)
+        graph = with_score(network(size, recon=recon), ("recon",), spec, size, statistics)
+        expected = expected_residual(picture, recon, spec, statistics)
+        assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE, case
 
 
-@pytest.mark.parametrize("level", [0, 128, 249])
-@pytest.mark.parametrize("terms", WEIGHTS)
-def test_flat_bright_and_dark_parts_stay_within_the_bound(level, terms):
-    picture = (level + np.random.default_rng(2).integers(0, 4, (33, 33, 3))).astype(np.uint8)
-    recon = near(as_planes(picture), spread=0.01)
-    spec = ScoreSpec(residual=ResidualSpec(**WEIGHTS[terms]))
-    graph = with_score(network(33, recon=recon), ("recon",), spec, 33, flat(33))
-    expected = expected_residual(picture, recon, spec, flat(33))
-    assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE
+def test_flat_bright_and_dark_parts_stay_within_the_bound():
+    for case in product([0, 128, 249], WEIGHTS):
+        level, terms = case
+        picture = (level + np.random.default_rng(2).integers(0, 4, (33, 33, 3))).astype(np.uint8)
+        recon = near(as_planes(picture), spread=0.01)
+        spec = ScoreSpec(residual=ResidualSpec(**WEIGHTS[terms]))
+        graph = with_score(network(33, recon=recon), ("recon",), spec, 33, flat(33))
+        expected = expected_residual(picture, recon, spec, flat(33))
+        assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE, case
 
 
-@pytest.mark.parametrize("map_scale", [1, 2])
-@pytest.mark.parametrize("mode", ["product", "wsum", "max", "noisy_or", "gate"])
-@pytest.mark.parametrize("outputs", ["recon seg_logit", "recon seg_logit emb_dist", "seg_logit emb_dist"])
-def test_every_blend_of_every_kind_of_evidence_equals_the_definition(outputs, mode, map_scale):
-    outputs = tuple(outputs.split())
-    size, side = 32, 32 // map_scale
-    random = np.random.default_rng(3)
-    picture = field(size)
-    given = {
-        "recon": near(as_planes(picture)),
-        "seg_logit": random.normal(0, 3, (1, size, size)).astype(np.float32),
-        "emb_dist": random.gamma(2, 1, (1, 5, 7)).astype(np.float32),
-    }
-    residual = ResidualSpec(w_l1=1, w_gms=0.5) if "recon" in outputs else ResidualSpec()
-    blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3)
-    spec = ScoreSpec(map_scale=map_scale, residual=residual, blend=blend)
-    statistics = NormalStatistics(
-        np.full((side, side), 0.02, np.float32), random.uniform(10, 40, (side, side)).astype(np.float32), 1.5, 0.8
-    )
-    graph = with_score(
-        network(size, **{name: given[name] for name in outputs}), outputs, spec, size, statistics
-    )  # fmt: skip
+def test_every_blend_of_every_kind_of_evidence_equals_the_definition():
+    for case in product(
+        [1, 2],
+        MODES,
+        ["recon seg_logit", "recon seg_logit emb_dist", "seg_logit emb_dist"],
+    ):
+        map_scale, mode, outputs = case
+        outputs = tuple(outputs.split())
+        size, side = 32, 32 // map_scale
+        random = np.random.default_rng(3)
+        picture = field(size)
+        given = {
+            "recon": near(as_planes(picture)),
+            "seg_logit": random.normal(0, 3, (1, size, size)).astype(np.float32),
+            "emb_dist": random.gamma(2, 1, (1, 5, 7)).astype(np.float32),
+        }
+        residual = ResidualSpec(w_l1=1, w_gms=0.5) if "recon" in outputs else ResidualSpec()
+        blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3)
+        spec = ScoreSpec(map_scale=map_scale, residual=residual, blend=blend)
+        statistics = NormalStatistics(
+            np.full((side, side), 0.02, np.float32), random.uniform(10, 40, (side, side)).astype(np.float32), 1.5, 0.8
+        )
+        graph = with_score(
+            network(size, **{name: given[name] for name in outputs}), outputs, spec, size, statistics
+        )  # fmt: skip
 
-    found = blended_by(graph, picture)
+        found = blended_by(graph, picture)
 
-    error = expected_residual(picture, given["recon"], spec, statistics) if "recon" in outputs else None
-    probability = reference.probability(given["seg_logit"].astype(np.float64))
-    distance = None
-    if "emb_dist" in outputs:
-        distance = reference.embedding_evidence(given["emb_dist"][0], 1.5, 0.8, spec.norm.tau, (side, side))
-    expected = reference.blend(error, reference.reduced(probability, map_scale)[0], distance, blend)
-    assert np.abs(found - expected).max() < KERNEL_TOLERANCE
+        error = expected_residual(picture, given["recon"], spec, statistics) if "recon" in outputs else None
+        probability = reference.probability(given["seg_logit"].astype(np.float64))
+        distance = None
+        if "emb_dist" in outputs:
+            distance = reference.embedding_evidence(given["emb_dist"][0], 1.5, 0.8, spec.norm.tau, (side, side))
+        expected = reference.blend(error, reference.reduced(probability, map_scale)[0], distance, blend)
+        assert np.abs(found - expected).max() < KERNEL_TOLERANCE, case
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -158,18 +162,17 @@ def test_the_mean_of_a_pixel_shuffle_is_taken_before_the_shuffle(with_bias):
     assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE
 
 
-@pytest.mark.parametrize("mode", ["product", "max", "gate"])
-@pytest.mark.parametrize("output", ["recon", "seg_logit", "emb_dist"])
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_not_finite_reach_the_map(number, output, mode):
-    size = 16
-    given = {
-        "recon": np.zeros((3, size, size)), "seg_logit": np.zeros((1, size, size)), "emb_dist": np.zeros((1, 4, 4))
-    }  # fmt: skip
-    given[output][0, 3, 3] = number
-    spec = ScoreSpec(map_scale=2, residual=ResidualSpec(w_gms=1), blend=BlendSpec(mode=mode))
-    graph = with_score(network(size, **given), tuple(given), spec, size, flat(8))
-    assert np.isnan(blended_by(graph, field(size))).any()
+def test_numbers_that_are_not_finite_reach_the_map():
+    for case in product(["product", "max", "gate"], ["recon", "seg_logit", "emb_dist"], [np.nan, np.inf, -np.inf]):
+        mode, output, number = case
+        size = 16
+        given = {
+            "recon": np.zeros((3, size, size)), "seg_logit": np.zeros((1, size, size)), "emb_dist": np.zeros((1, 4, 4))
+        }  # fmt: skip
+        given[output][0, 3, 3] = number
+        spec = ScoreSpec(map_scale=2, residual=ResidualSpec(w_gms=1), blend=BlendSpec(mode=mode))
+        graph = with_score(network(size, **given), tuple(given), spec, size, flat(8))
+        assert np.isnan(blended_by(graph, field(size))).any(), case
 
 
 def test_a_reconstruction_of_another_size_is_refused():
@@ -178,38 +181,40 @@ def test_a_reconstruction_of_another_size_is_refused():
         with_score(network(16, recon=np.zeros((3, 8, 8))), ("recon",), spec, 16, flat(16))
 
 
-@pytest.mark.parametrize("smooth", [SmoothSpec(kind="none"), SmoothSpec(radius=1), SmoothSpec(radius=3)])
-@pytest.mark.parametrize("k", [1, 25, 256, 5000])
-def test_narrow_smoothing_and_few_largest_values_are_found_inside_the_graph(smooth, k):
-    size = 14 if k == 5000 else 40
-    picture = field(size)
-    recon = near(as_planes(picture))
-    spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
+def test_narrow_smoothing_and_few_largest_values_are_found_inside_the_graph():
+    for case in product([SmoothSpec(kind="none"), SmoothSpec(radius=1), SmoothSpec(radius=3)], [1, 25, 256, 5000]):
+        smooth, k = case
+        size = 14 if k == 5000 else 40
+        picture = field(size)
+        recon = near(as_planes(picture))
+        spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
 
-    found = outputs_of(with_score(network(size, recon=recon), ("recon",), spec, size, flat(size)), picture)
+        found = outputs_of(with_score(network(size, recon=recon), ("recon",), spec, size, flat(size)), picture)
 
-    expected = reference.smooth(expected_residual(picture, recon, spec, flat(size)), smooth)
-    assert np.abs(found[SMOOTHED][0] - expected).max() < KERNEL_TOLERANCE
-    assert mean_in_bins(found[LARGEST].tolist()) == reference.top_k_mean(found[SMOOTHED][0], k)
-
-
-@pytest.mark.parametrize(
-    "smooth, k, masked",
-    [(SmoothSpec(radius=4), 25, False), (SmoothSpec(kind="gaussian", radius=2), 25, False),
-     (SmoothSpec(radius=1), 257, False), (SmoothSpec(radius=1), 25, True)],
-)  # fmt: skip
-def test_wide_smoothing_many_values_and_masks_are_left_to_what_comes_after(smooth, k, masked):
-    spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
-    given = network(32, recon=near(as_planes(field(32))))
-    graph = with_score(given, ("recon",), spec, 32, flat(32), masked=masked)
-    assert set(outputs_of(graph, field(32))) == {BLENDED}
+        expected = reference.smooth(expected_residual(picture, recon, spec, flat(size)), smooth)
+        assert np.abs(found[SMOOTHED][0] - expected).max() < KERNEL_TOLERANCE, case
+        assert mean_in_bins(found[LARGEST].tolist()) == reference.top_k_mean(found[SMOOTHED][0], k), case
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_a_number_that_is_not_finite_leaves_no_score(number):
+def test_wide_smoothing_many_values_and_masks_are_left_to_what_comes_after():
+    for case in [
+        (SmoothSpec(radius=4), 25, False),
+        (SmoothSpec(kind="gaussian", radius=2), 25, False),
+        (SmoothSpec(radius=1), 257, False),
+        (SmoothSpec(radius=1), 25, True),
+    ]:
+        smooth, k, masked = case
+        spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
+        given = network(32, recon=near(as_planes(field(32))))
+        graph = with_score(given, ("recon",), spec, 32, flat(32), masked=masked)
+        assert set(outputs_of(graph, field(32))) == {BLENDED}, case
+
+
+def test_a_number_that_is_not_finite_leaves_no_score():
     """Wherever it lies: which values are largest is not defined beside it."""
-    recon = np.zeros((3, 32, 32))
-    recon[1, 5, 9] = number
-    spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=SmoothSpec(radius=1), image_score=ImageScoreSpec(k=3))
-    graph = with_score(network(32, recon=recon), ("recon",), spec, 32, flat(32))
-    assert np.isnan(mean_in_bins(outputs_of(graph, field(32))[LARGEST].tolist()))
+    for number in [np.nan, np.inf, -np.inf]:
+        recon = np.zeros((3, 32, 32))
+        recon[1, 5, 9] = number
+        spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=SmoothSpec(radius=1), image_score=ImageScoreSpec(k=3))
+        graph = with_score(network(32, recon=recon), ("recon",), spec, 32, flat(32))
+        assert np.isnan(mean_in_bins(outputs_of(graph, field(32))[LARGEST].tolist())), number

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
@@ -9,17 +9,19 @@ from sklearn import metrics as reference
 from edge import metrics
 from edge.core.errors import UsageError
 
-SEEDS = range(12)
+SEEDS = range(3)
+# with and without ties, seed
+DRAWS = list(product([False, True], SEEDS))
 
 
-def _scores(seed: int, ties: bool) -> tuple[np.ndarray, np.ndarray]:
+def _scores(ties: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     labels = np.concatenate([[0, 1], random.integers(0, 2, random.integers(1, 60))])
     scores = random.normal(labels * random.uniform(0, 2), 1.0)
     return labels, np.round(scores * 2) / 2 if ties else scores
 
 
-def _maps(seed: int, ties: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _maps(ties: bool, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A few images of odd sizes, the first without a defect; blobs that touch at corners and borders."""
     random = np.random.default_rng(seed)
     masks, maps = [], []
@@ -86,42 +88,39 @@ def _slow_au_spro(channels: list[list[metrics.DefectChannel]], maps: list[np.nda
     return _slow_area(points, limit)
 
 
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_image_figures_equal_scikit_learn(seed, ties):
-    labels, scores = _scores(seed, ties)
-    assert metrics.image_auroc(labels, scores) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
-    expected = reference.average_precision_score(labels, scores)
-    assert metrics.average_precision(labels, scores) == pytest.approx(expected, abs=1e-12)
+def test_image_figures_equal_scikit_learn():
+    for draw in DRAWS:
+        labels, scores = _scores(*draw)
+        found = metrics.image_auroc(labels, scores), metrics.average_precision(labels, scores)
+        expected = reference.roc_auc_score(labels, scores), reference.average_precision_score(labels, scores)
+        assert found == pytest.approx(expected, abs=1e-12), draw
 
 
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_largest_f1_and_the_roc_curve_equal_scikit_learn(seed, ties):
-    labels, scores = _scores(seed, ties)
-    precision, recall, _ = reference.precision_recall_curve(labels, scores)
-    expected = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
-    best = metrics.f1_max(labels, scores)
-    assert best.value == pytest.approx(expected, abs=1e-12)
-    assert reference.f1_score(labels, scores >= best.threshold) == pytest.approx(best.value)
-    fpr, found, _ = reference.roc_curve(labels, scores, drop_intermediate=False)
-    curve = metrics.roc_curve(labels, scores)
-    assert (curve.fpr.tolist(), curve.recall.tolist()) == (fpr.tolist(), found.tolist())
+def test_the_largest_f1_and_the_roc_curve_equal_scikit_learn():
+    for draw in DRAWS:
+        labels, scores = _scores(*draw)
+        precision, recall, _ = reference.precision_recall_curve(labels, scores)
+        expected = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+        best = metrics.f1_max(labels, scores)
+        assert best.value == pytest.approx(expected, abs=1e-12), draw
+        assert reference.f1_score(labels, scores >= best.threshold) == pytest.approx(best.value), draw
+        fpr, found, _ = reference.roc_curve(labels, scores, drop_intermediate=False)
+        curve = metrics.roc_curve(labels, scores)
+        assert (curve.fpr.tolist(), curve.recall.tolist()) == (fpr.tolist(), found.tolist()), draw
 
 
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_operating_points_equal_a_search_over_all_thresholds(seed, ties):
-    labels, scores = _scores(seed, ties)
-    normal, anomalous = scores[labels == 0], scores[labels == 1]
-    thresholds = [*np.unique(scores), np.inf]
-    points = [(np.mean(normal >= t), np.mean(anomalous >= t)) for t in thresholds]
-    for rate in (0.0, 0.01, 0.05, 0.3, 0.5, 0.95, 0.99, 1.0):
-        best_recall = max(recall for fpr, recall in points if fpr <= rate)
-        assert metrics.recall_at_fpr(labels, scores, rate) == pytest.approx(best_recall)
-        if rate > 0:
-            best_fpr = min(fpr for fpr, recall in points if recall >= rate)
-            assert metrics.fpr_at_recall(labels, scores, rate) == pytest.approx(best_fpr)
+def test_operating_points_equal_a_search_over_all_thresholds():
+    for draw in DRAWS:
+        labels, scores = _scores(*draw)
+        normal, anomalous = scores[labels == 0], scores[labels == 1]
+        thresholds = [*np.unique(scores), np.inf]
+        points = [(np.mean(normal >= t), np.mean(anomalous >= t)) for t in thresholds]
+        for rate in (0.0, 0.01, 0.05, 0.3, 0.5, 0.95, 0.99, 1.0):
+            best_recall = max(recall for fpr, recall in points if fpr <= rate)
+            assert metrics.recall_at_fpr(labels, scores, rate) == pytest.approx(best_recall), draw
+            if rate > 0:
+                best_fpr = min(fpr for fpr, recall in points if recall >= rate)
+                assert metrics.fpr_at_recall(labels, scores, rate) == pytest.approx(best_fpr), draw
 
 
 def test_a_rate_that_is_a_whole_count_is_not_rounded_away():
@@ -132,43 +131,41 @@ def test_a_rate_that_is_a_whole_count_is_not_rounded_away():
     assert metrics.recall_at_fpr(labels, scores, 0.29) == pytest.approx(0.29)
 
 
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_pixel_figures_equal_scikit_learn_on_pooled_pixels(seed, ties):
-    masks, maps = _maps(seed, ties)
-    labels = np.concatenate([mask.ravel() for mask in masks])
-    scores = np.concatenate([values.ravel() for values in maps])
-    assert metrics.pixel_auroc(masks, maps) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
-    expected = reference.average_precision_score(labels, scores)
-    assert metrics.pixel_average_precision(masks, maps) == pytest.approx(expected, abs=1e-12)
+def test_pixel_figures_equal_scikit_learn_on_pooled_pixels():
+    for draw in DRAWS:
+        masks, maps = _maps(*draw)
+        labels = np.concatenate([mask.ravel() for mask in masks])
+        scores = np.concatenate([values.ravel() for values in maps])
+        found = metrics.pixel_auroc(masks, maps), metrics.pixel_average_precision(masks, maps)
+        expected = reference.roc_auc_score(labels, scores), reference.average_precision_score(labels, scores)
+        assert found == pytest.approx(expected, abs=1e-12), draw
 
 
-@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_aupro_is_the_mean_of_what_its_regions_add(seed, limit):
-    masks, maps = _maps(seed, False)
-    areas = metrics.region_overlaps(masks, maps, limit)
-    assert [len(of_image) for of_image in areas] == [cv2.connectedComponents(m.astype(np.uint8))[0] - 1 for m in masks]
-    # one normal pixel's share of the limit
-    step = 1 / (limit * sum(int((mask == 0).sum()) for mask in masks))
-    assert np.concatenate(areas).mean() == pytest.approx(metrics.aupro(masks, maps, limit), abs=step)
+def test_aupro_is_the_mean_of_what_its_regions_add():
+    for case in product([0.05, 0.3, 1.0], SEEDS):
+        limit, seed = case
+        masks, maps = _maps(False, seed)
+        areas = metrics.region_overlaps(masks, maps, limit)
+        counts = [cv2.connectedComponents(m.astype(np.uint8))[0] - 1 for m in masks]
+        assert [len(of_image) for of_image in areas] == counts, case
+        # one normal pixel's share of the limit
+        step = 1 / (limit * sum(int((mask == 0).sum()) for mask in masks))
+        assert np.concatenate(areas).mean() == pytest.approx(metrics.aupro(masks, maps, limit), abs=step), case
 
 
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("limit", [0.01, 0.05, 0.3, 1.0])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_aupro_equals_its_definition(seed, limit, ties):
-    masks, maps = _maps(seed, ties)
-    assert metrics.aupro(masks, maps, limit) == pytest.approx(_slow_aupro(masks, maps, limit), abs=1e-9)
+def test_aupro_equals_its_definition():
+    for draw, limit in product(DRAWS, [0.01, 0.05, 0.3, 1.0]):
+        masks, maps = _maps(*draw)
+        expected = _slow_aupro(masks, maps, limit)
+        assert metrics.aupro(masks, maps, limit) == pytest.approx(expected, abs=1e-9), (draw, limit)
 
 
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_au_spro_equals_its_definition(seed, ties):
-    _, maps = _maps(seed, ties)
-    channels, limits = _channels(seed, maps), (0.01, 0.05, 0.3, 1.0)
-    expected = [_slow_au_spro(channels, maps, limit) for limit in limits]
-    assert metrics.au_spro(channels, maps, limits) == pytest.approx(expected, abs=1e-9)
+def test_au_spro_equals_its_definition():
+    for draw in DRAWS:
+        _, maps = _maps(*draw)
+        channels, limits = _channels(draw[1], maps), (0.01, 0.05, 0.3, 1.0)
+        expected = [_slow_au_spro(channels, maps, limit) for limit in limits]
+        assert metrics.au_spro(channels, maps, limits) == pytest.approx(expected, abs=1e-9), draw
 
 
 def test_au_spro_is_satisfied_by_a_part_of_a_large_place():
@@ -235,7 +232,7 @@ def test_regions_that_touch_at_a_corner_are_one():
 
 
 def test_perfect_and_constant_detectors_score_one_and_one_half():
-    masks, _ = _maps(1, ties=False)
+    masks, _ = _maps(False, 1)
     perfect = [mask.astype(np.float32) for mask in masks]
     constant = [np.zeros(mask.shape, np.float32) for mask in masks]
     assert metrics.pixel_auroc(masks, perfect) == 1.0
@@ -246,18 +243,18 @@ def test_perfect_and_constant_detectors_score_one_and_one_half():
 
 
 def test_masks_of_0_and_255_mean_the_same_as_0_and_1():
-    masks, maps = _maps(2, ties=False)
+    masks, maps = _maps(False, 2)
     grey = [mask.astype(np.uint8) * 255 for mask in masks]
     assert metrics.aupro(grey, maps) == metrics.aupro(masks, maps)
 
 
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-@pytest.mark.parametrize("trials", [1, 2, 19, 300, 5000])
-def test_the_rate_interval_equals_clopper_pearson(trials, confidence):
-    for count in {0, 1, trials // 100, trials // 2, trials - 1, trials}:
-        expected = stats.binomtest(count, trials).proportion_ci(confidence, method="exact")
-        interval = metrics.rate_interval(count, trials, confidence)
-        assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+def test_the_rate_interval_equals_clopper_pearson():
+    for case in product([0.9, 0.95, 0.99], [1, 2, 19, 300, 5000]):
+        confidence, trials = case
+        for count in {0, 1, trials // 100, trials // 2, trials - 1, trials}:
+            expected = stats.binomtest(count, trials).proportion_ci(confidence, method="exact")
+            interval = metrics.rate_interval(count, trials, confidence)
+            assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-9), case
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -274,13 +271,14 @@ def test_one_class_alone_is_refused(label):
             area([np.full((3, 1), label)], [np.zeros((3, 1))])
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused_and_counted(bad):
-    with pytest.raises(UsageError, match="the scores: 1 of 3 values are NaN or infinite"):
-        metrics.image_auroc([0, 1, 1], [0.0, 1.0, bad])
-    for area in (metrics.pixel_auroc, metrics.pixel_average_precision, metrics.aupro):
-        with pytest.raises(UsageError, match="map 1: 1 of 4 values are NaN or infinite"):
-            area([np.eye(2)] * 2, [np.zeros((2, 2)), np.array([[0, 0], [0, bad]])])
+def test_values_that_are_not_finite_are_refused_and_counted(subtests):
+    for bad in [np.nan, np.inf, -np.inf]:
+        with subtests.test(bad=bad):
+            with pytest.raises(UsageError, match="the scores: 1 of 3 values are NaN or infinite"):
+                metrics.image_auroc([0, 1, 1], [0.0, 1.0, bad])
+            for area in (metrics.pixel_auroc, metrics.pixel_average_precision, metrics.aupro):
+                with pytest.raises(UsageError, match="map 1: 1 of 4 values are NaN or infinite"):
+                    area([np.eye(2)] * 2, [np.zeros((2, 2)), np.array([[0, 0], [0, bad]])])
 
 
 def test_what_does_not_belong_together_is_refused():
@@ -294,20 +292,21 @@ def test_what_does_not_belong_together_is_refused():
         metrics.pixel_auroc([np.eye(2)], [np.eye(3)])
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])
-def test_rates_outside_0_to_1_are_refused(rate):
-    with pytest.raises(UsageError, match="is not a rate"):
-        metrics.recall_at_fpr([0, 1], [0.0, 1.0], rate)
-    with pytest.raises(UsageError, match="is not a rate"):
-        metrics.aupro([np.eye(2)], [np.eye(2)], rate)
+def test_rates_outside_0_to_1_are_refused(subtests):
+    for rate in [-0.1, 1.1, np.nan]:
+        with subtests.test(rate=rate):
+            with pytest.raises(UsageError, match="is not a rate"):
+                metrics.recall_at_fpr([0, 1], [0.0, 1.0], rate)
+            with pytest.raises(UsageError, match="is not a rate"):
+                metrics.aupro([np.eye(2)], [np.eye(2)], rate)
     with pytest.raises(UsageError, match="is not a rate"):
         metrics.fpr_at_recall([0, 1], [0.0, 1.0], 0.0)
 
 
-@pytest.mark.parametrize(("count", "trials"), [(1, 0), (-1, 5), (6, 5)])
-def test_an_impossible_count_has_no_interval(count, trials):
-    with pytest.raises(UsageError, match="no rate"):
-        metrics.rate_interval(count, trials)
+def test_an_impossible_count_has_no_interval(subtests):
+    for count, trials in [(1, 0), (-1, 5), (6, 5)]:
+        with subtests.test(count=count, trials=trials), pytest.raises(UsageError, match="no rate"):
+            metrics.rate_interval(count, trials)
 
 
 def test_bootstrap_intervals_hold_the_figure_narrow_with_more_images_and_repeat_with_their_seed():

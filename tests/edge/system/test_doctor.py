@@ -37,12 +37,9 @@ def test_a_finding_has_a_fix_exactly_when_something_is_wrong():
         Finding("a", State.FAIL, "1")
 
 
-@pytest.mark.parametrize(
-    ("version", "state"),
-    [((3, 9, 0), State.FAIL), ((3, 10, 0), State.OK), ((3, 12, 9), State.OK), ((3, 13, 0), State.WARN)],
-)
-def test_python_is_judged_by_the_tested_versions(version, state):
-    assert python_finding(version).state is state
+def test_python_is_judged_by_the_tested_versions():
+    states = {(3, 9, 0): State.FAIL, (3, 10, 0): State.OK, (3, 12, 9): State.OK, (3, 13, 0): State.WARN}
+    assert {version: python_finding(version).state for version in states} == states
 
 
 def test_a_missing_package_is_named():
@@ -65,9 +62,8 @@ GPU_PARTS = ("pycuda", "kernels", "tensorrt", "tensorrt-rtx")
 BROKEN = ImportError("libfoo.so.1 is missing")
 
 
-@pytest.mark.parametrize(
-    ("wanted", "openvino", "onnxruntime", "states"),
-    [
+def test_a_backend_matters_as_much_as_the_settings_need_it():
+    for case in [
         ("auto", "1", "1", ("ok", "ok")),
         ("auto", "1", None, ("ok", "ok")),
         ("auto", None, "1", ("warn", "ok")),
@@ -79,12 +75,11 @@ BROKEN = ImportError("libfoo.so.1 is missing")
         ("onnxruntime", "1", None, ("ok", "fail")),
         ("onnxruntime", None, "1", ("ok", "ok")),
         ("onnxruntime", None, None, ("ok", "fail")),
-    ],
-)
-def test_a_backend_matters_as_much_as_the_settings_need_it(wanted, openvino, onnxruntime, states):
-    findings = backend_findings(wanted, openvino, onnxruntime)
-    assert tuple(finding.state.value for finding in findings) == states
-    assert all("edge-inspect[cpu]" in finding.fix for finding in findings if finding.state is not State.OK)
+    ]:
+        wanted, openvino, onnxruntime, states = case
+        findings = backend_findings(wanted, openvino, onnxruntime)
+        assert tuple(finding.state.value for finding in findings) == states, case
+        assert all("edge-inspect[cpu]" in finding.fix for finding in findings if finding.state is not State.OK), case
 
 
 def test_a_backend_that_does_not_start_says_why():
@@ -106,19 +101,16 @@ def test_opencv_tells_what_it_can_open():
     assert finding == Finding("opencv", State.OK, f"{cv2.__version__}: FFmpeg yes, GStreamer no, V4L2 yes")
 
 
-@pytest.mark.parametrize(
-    ("jetson", "built", "fix"),
-    [
+def test_an_opencv_that_lacks_something_is_a_warning(monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    for jetson, built, fix in [
         (True, ("YES", "NO", "YES"), "CSI cameras need the system's OpenCV"),
         (False, ("NO", "NO", "YES"), "video files and network streams need one of them"),
         (False, ("YES", "NO", "NO"), "USB cameras need it"),
-    ],
-)
-def test_an_opencv_that_lacks_something_is_a_warning(monkeypatch, jetson, built, fix):
-    monkeypatch.setattr("sys.platform", "linux")
-    finding = opencv_finding(jetson=jetson, build_information=BUILD.format(*built), version_of=lambda _: None)
-    assert finding.state is State.WARN
-    assert fix in finding.fix
+    ]:
+        finding = opencv_finding(jetson=jetson, build_information=BUILD.format(*built), version_of=lambda _: None)
+        assert finding.state is State.WARN, built
+        assert fix in finding.fix, built
 
 
 def test_two_opencv_packages_over_each_other_are_a_warning():
@@ -134,21 +126,17 @@ def test_the_processor_is_never_a_problem():
     assert processor_finding(Processor("A", 4, ("avx2",))).value == "A, 4 cores, avx2"
 
 
-@pytest.mark.parametrize(
-    ("features", "words"),
-    [
+def test_what_a_processor_lacks_is_said_with_what_that_costs():
+    for features, words in [
         (("avx2", "avx512f", "avx512_vnni", "avx512_bf16"), ["all that the networks can use"]),
         (("avx2",), ["no AVX-512: INT8 takes", "no bfloat16: training computes in float32 and takes"]),
         (("avx2", "avx_vnni"), ["at most (it has AVX-VNNI"]),
         (("avx2", "avx512f"), ["no AVX-512 VNNI: INT8 takes", "no bfloat16"]),
         (("asimd",), ["ARM: what it lacks was not measured"]),
-    ],
-)
-def test_what_a_processor_lacks_is_said_with_what_that_costs(features, words):
-    found = instructions_finding(Processor("A", 2, features))
-    assert found.state is State.OK
-    for word in words:
-        assert word in found.value
+    ]:
+        found = instructions_finding(Processor("A", 2, features))
+        assert found.state is State.OK, features
+        assert not [word for word in words if word not in found.value], features
 
 
 def test_a_processor_that_is_older_than_all_that_was_tried_is_a_warning():
@@ -172,13 +160,13 @@ def test_a_gpu_is_optional_but_a_broken_one_is_a_warning():
     assert gpu_findings(Gpus(("A",)), "openvino", {"tensorrt": BROKEN})[1].state is State.WARN
 
 
-@pytest.mark.parametrize("missing", GPU_PARTS)
-def test_what_the_wanted_gpu_backend_lacks_prevents_inspection_and_another_product_does_not(missing):
-    parts = {**dict.fromkeys(GPU_PARTS, "1.0"), missing: None}
-    states = {finding.name: finding.state for finding in gpu_findings(Gpus(("A",)), "tensorrt", parts)}
-    expected = State.OK if missing == "tensorrt-rtx" else State.FAIL
-    assert states == {"gpu": State.OK, **dict.fromkeys(GPU_PARTS, State.OK), missing: expected}
-    assert gpu_findings(Gpus(()), "tensorrt", parts)[0].state is State.FAIL
+def test_what_the_wanted_gpu_backend_lacks_prevents_inspection_and_another_product_does_not():
+    for missing in GPU_PARTS:
+        parts = {**dict.fromkeys(GPU_PARTS, "1.0"), missing: None}
+        states = {finding.name: finding.state for finding in gpu_findings(Gpus(("A",)), "tensorrt", parts)}
+        expected = State.OK if missing == "tensorrt-rtx" else State.FAIL
+        assert states == {"gpu": State.OK, **dict.fromkeys(GPU_PARTS, State.OK), missing: expected}, missing
+        assert gpu_findings(Gpus(()), "tensorrt", parts)[0].state is State.FAIL, missing
 
 
 def _camera(may_open: bool = True, used_by: tuple[str, ...] = ()) -> VideoDevice:

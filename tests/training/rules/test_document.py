@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from tests.paths import ROOT
 from training.labelling import load_rules
 from training.rules.features import FEATURES
@@ -12,11 +10,12 @@ TEXT = (ROOT / "docs" / "models" / "rules.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_every_example_loads(tmp_path, number):
-    path = tmp_path / "rules.yaml"
-    path.write_text(EXAMPLES[number])
-    load_rules(path)
+def test_every_example_loads(tmp_path, subtests):
+    assert EXAMPLES
+    for example in EXAMPLES:
+        with subtests.test(example=example):
+            (tmp_path / "rules.yaml").write_text(example)
+            load_rules(tmp_path / "rules.yaml")
 
 
 def test_the_table_lists_every_feature_with_its_meaning_scale_and_words():

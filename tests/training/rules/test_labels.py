@@ -5,7 +5,7 @@ import pytest
 
 from edge.core.errors import UsageError
 from tests.training.rules.plates import bad_plate, good_plate, iou, zmap
-from training.labelling import NormalReference, fit_reference, load_rules, pseudo_labels, with_weak_parts
+from training.labelling import NormalReference, fit_reference, pseudo_labels, with_weak_parts
 from training.labelling.pseudo_labels import ANOMALOUS, IGNORED, NORMAL
 from training.labelling.rule_scores import model_evidence
 
@@ -17,16 +17,6 @@ REFERENCE = NormalReference(levels=(1.0, 2.0))
 def reference():
     goods = [good_plate(seed) for seed in range(12)]
     return fit_reference(goods, [zmap(good) for good in goods])
-
-
-@pytest.fixture
-def rules(tmp_path):
-    def load(text):
-        path = tmp_path / "rules.yaml"
-        path.write_text(text)
-        return load_rules(path)
-
-    return load
 
 
 def scene(*boxes, height=64, width=64):
@@ -324,20 +314,18 @@ def test_good_parts_without_any_region_leave_the_plain_scales(rules):
     assert region.features["grey"] == pytest.approx(40 / 255)
 
 
-@pytest.mark.parametrize(
-    ("picture", "z", "says"),
-    [
+def test_what_is_no_picture_with_its_map_is_refused(subtests):
+    for picture, z, says in [
         (np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.float32), "need uint8"),
         (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.float32), "need uint8"),
         (np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9), np.float32), "the z-map is"),
         (np.zeros((8, 8, 3), np.uint8), np.full((8, 8), np.nan, np.float32), "not finite"),
-    ],
-)
-def test_what_is_no_picture_with_its_map_is_refused(picture, z, says):
-    with pytest.raises(ValueError, match=says):
-        pseudo_labels(picture, z, None, REFERENCE)
-    with pytest.raises(ValueError, match=says):
-        fit_reference([picture], [z])
+    ]:
+        with subtests.test(says=says):
+            with pytest.raises(ValueError, match=says):
+                pseudo_labels(picture, z, None, REFERENCE)
+            with pytest.raises(ValueError, match=says):
+                fit_reference([picture], [z])
 
 
 def test_a_reference_needs_good_parts_and_a_lies_between_zero_and_one():

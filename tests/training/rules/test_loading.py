@@ -63,14 +63,13 @@ def test_a_whole_book_is_read(tmp_path):
     assert list(book.used) == [("grey", "inky"), ("elongation", "high"), ("area", "low")]
 
 
-@pytest.mark.parametrize("text", ["", "# nothing yet\n", "rules:\n", "rules: {}\n", "roi: null\n"])
-def test_no_rules_are_legal(tmp_path, text):
-    assert load(tmp_path, text) == RuleBook()
+def test_no_rules_are_legal(tmp_path):
+    for text in ["", "# nothing yet\n", "rules:\n", "rules: {}\n", "roi: null\n"]:
+        assert load(tmp_path, text) == RuleBook(), text
 
 
-@pytest.mark.parametrize(
-    ("text", "where", "says", "fix"),
-    [
+def test_what_cannot_be_meant_is_refused_with_its_line_and_a_way_out(tmp_path, subtests):
+    for text, where, says, fix in [
         ("rule:\n  a: b\n", "line 1, rule", "unknown key", "did you mean `rules`?"),
         ("zzz: 1\n", "line 1, zzz", "unknown key", "allowed here: product, logic, roi"),
         ("logic: {und: min}\n", "line 1, logic.und", "unknown key", "did you mean `and`?"),
@@ -106,13 +105,12 @@ def test_no_rules_are_legal(tmp_path, text):
         ("rules:\n  a:\n", "line 2, rules.a", "expected text", "behind the colon"),
         ("rules:\n  a: x\n  a: y\n", "line 3, rules.a", "already given in line 2", "keep one"),
         ("- a\n", "line 1", "expected names with a colon", "product: ..."),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_meant_is_refused_with_its_line_and_a_way_out(tmp_path, text, where, says, fix):
-    error = refused(tmp_path, text)
-    assert where in error.message
-    assert says in error.message
-    assert fix in str(error)
+    ]:
+        with subtests.test(where=where, says=says):
+            error = refused(tmp_path, text)
+            assert where in error.message
+            assert says in error.message
+            assert fix in str(error)
 
 
 def test_the_rule_is_quoted_and_the_word_pointed_at(tmp_path):
@@ -173,15 +171,15 @@ def test_the_same_rule_twice_is_refused(tmp_path):
     assert "would count twice" in error.message
 
 
-@pytest.mark.parametrize("condition", ["grey is low and grey is high", "x is left and (area is low and x is right)"])
-def test_a_condition_that_never_holds_is_refused(tmp_path, condition):
-    error = refused(tmp_path, f"rules:\n  a: if {condition} then normal with 0.1\n")
-    assert "can never hold: the words exclude each other" in error.message
+def test_a_condition_that_never_holds_is_refused(tmp_path):
+    for condition in ["grey is low and grey is high", "x is left and (area is low and x is right)"]:
+        error = refused(tmp_path, f"rules:\n  a: if {condition} then normal with 0.1\n")
+        assert "can never hold: the words exclude each other" in error.message, condition
 
 
-@pytest.mark.parametrize("condition", ["grey is low and grey is not very low", "x is left or x is right"])
-def test_a_condition_that_seldom_holds_is_not(tmp_path, condition):
-    assert load(tmp_path, f"rules:\n  a: if {condition} then normal with 0.1\n").rules
+def test_a_condition_that_seldom_holds_is_not(tmp_path):
+    for condition in ["grey is low and grey is not very low", "x is left or x is right"]:
+        assert load(tmp_path, f"rules:\n  a: if {condition} then normal with 0.1\n").rules, condition
 
 
 def test_sets_that_depend_on_parts_are_not_called_impossible(tmp_path):
@@ -189,11 +187,11 @@ def test_sets_that_depend_on_parts_are_not_called_impossible(tmp_path):
     assert load(tmp_path, f"{sets}rules:\n  a: if grey is low and grey is high then normal with 0.1\n").rules
 
 
-@pytest.mark.parametrize("text", ["rules: [\n", "rules:\n\ta: b\n", "a: b: c\n", "a: 1\n---\nb: 2\n"])
-def test_what_is_not_yaml_is_refused_with_its_line(tmp_path, text):
-    error = refused(tmp_path, text)
-    assert "line " in error.message
-    assert "not valid YAML" in error.message
+def test_what_is_not_yaml_is_refused_with_its_line(tmp_path):
+    for text in ["rules: [\n", "rules:\n\ta: b\n", "a: b: c\n", "a: 1\n---\nb: 2\n"]:
+        error = refused(tmp_path, text)
+        assert "line " in error.message, text
+        assert "not valid YAML" in error.message, text
 
 
 def test_endless_nesting_is_refused(tmp_path):

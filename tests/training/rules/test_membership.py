@@ -18,11 +18,9 @@ from training.rules.membership import (
 )
 
 
-@pytest.mark.parametrize(
-    ("x", "expected"), [(0.1, 0), (0.2, 0), (0.3, 0.5), (0.4, 1), (0.5, 1), (0.6, 1), (0.7, 0.75), (0.9, 0.25), (1, 0)]
-)
-def test_a_trapezoid_rises_stays_and_falls(x, expected):
-    assert float(trapezoid(x, 0.2, 0.4, 0.6, 1.0)) == pytest.approx(expected)
+def test_a_trapezoid_rises_stays_and_falls():
+    for x, expected in [(0.1, 0), (0.2, 0), (0.3, 0.5), (0.4, 1), (0.5, 1), (0.6, 1), (0.7, 0.75), (0.9, 0.25), (1, 0)]:
+        assert float(trapezoid(x, 0.2, 0.4, 0.6, 1.0)) == pytest.approx(expected), x
 
 
 def test_equal_corners_make_a_step_that_includes_its_end():
@@ -94,9 +92,8 @@ def test_auto_cannot_be_used_before_weak_parts_were_seen():
         FuzzySet("auto", side="low").bound()
 
 
-@pytest.mark.parametrize(
-    ("text", "says", "fix"),
-    [
+def test_a_set_that_cannot_be_meant_is_refused(subtests):
+    for text, says, fix in [
         ("triangle 0 1 2", "`triangle` is no shape", "trapezoid a b c d"),
         ("", "is no shape", "gaussian"),
         ("trapezoid 0 1", "trapezoid needs 4 numbers, got 2", "trapezoid a b c d"),
@@ -111,13 +108,12 @@ def test_auto_cannot_be_used_before_weak_parts_were_seen():
         ("sigmoid 0.5 q0.1", "the width cannot be a quantile", "0.1"),
         ("auto", "does not say a side", "auto low"),
         ("auto medium", "does not say a side", "auto high"),
-    ],
-)
-def test_a_set_that_cannot_be_meant_is_refused(text, says, fix):
-    with pytest.raises(SetTextError) as caught:
-        set_from_text(text)
-    assert says in caught.value.message
-    assert fix in caught.value.fix
+    ]:
+        with subtests.test(text=text):
+            with pytest.raises(SetTextError) as caught:
+                set_from_text(text)
+            assert says in caught.value.message
+            assert fix in caught.value.fix
 
 
 def test_an_empty_set_is_known_for_what_it_is():

@@ -86,9 +86,8 @@ def test_the_order_of_conditions_does_not_make_another_condition():
     assert canonical(expression("a is low and b is low")) != canonical(expression("a is low or b is low"))
 
 
-@pytest.mark.parametrize(
-    ("text", "says", "at", "fix"),
-    [
+def test_a_rule_that_cannot_be_read_is_explained_at_its_word(subtests):
+    for text, says, at, fix in [
         ("grey is low then anomalous with 1", "expected `if`, found `grey`", "grey", "if FEATURE is WORD"),
         ("if grey low then anomalous with 1", "expected `is`, found `low`", "low", "`grey is low`"),
         ("if grey is then anomalous with 1", "expected a word such as `low`, found `then`", "then", "FEATURE is WORD"),
@@ -108,12 +107,11 @@ def test_the_order_of_conditions_does_not_make_another_condition():
         ("if grey is <0.3 then normal with 1", "expected a word such as `low`, found `<`", "<", "FEATURE is WORD"),
         ("if " + "(" * 60 + "x is low", "more than 50 conditions inside each other", "(", "split the rule"),
         ("if", "expected a feature such as `grey`, found the end of the rule", "", "FEATURE is WORD"),
-    ],
-)  # fmt: skip
-def test_a_rule_that_cannot_be_read_is_explained_at_its_word(text, says, at, fix):
-    with pytest.raises(RuleTextError) as caught:
-        read(text)
-    assert says in caught.value.message
-    assert fix in caught.value.fix
-    start, end = caught.value.span
-    assert text[start:end] == at
+    ]:
+        with subtests.test(text=text):
+            with pytest.raises(RuleTextError) as caught:
+                read(text)
+            assert says in caught.value.message
+            assert fix in caught.value.fix
+            start, end = caught.value.span
+            assert text[start:end] == at

@@ -16,20 +16,15 @@ def test_there_is_a_starter_for_every_product_we_know():
     assert set(starter_names()) == EXPECTED
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_starter_loads_names_its_product_and_knows_both_sides(name):
-    book = load_rules(starter_path(name))
-    assert book.product
-    assert book.picture.area is not None
-    assert {rule.conclusion for rule in book.rules} == {"anomalous", "normal"}
-    # without pictures of defects at hand a starter must work too
-    assert not [found for found in book.used.values() if found.shape == "auto"]
-
-
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_starter_defines_no_word_that_it_does_not_use(name):
-    book = load_rules(starter_path(name))
-    assert {(feature, word) for feature, words in book.sets.items() for word in words} <= set(book.used)
+def test_a_starter_loads_names_its_product_knows_both_sides_and_uses_every_word_it_defines():
+    for name in sorted(EXPECTED):
+        book = load_rules(starter_path(name))
+        assert book.product, name
+        assert book.picture.area is not None, name
+        assert {rule.conclusion for rule in book.rules} == {"anomalous", "normal"}, name
+        # without pictures of defects at hand a starter must work too
+        assert not [found for found in book.used.values() if found.shape == "auto"], name
+        assert {(feature, word) for feature, words in book.sets.items() for word in words} <= set(book.used), name
 
 
 def test_a_file_comes_before_a_starter_of_its_name(tmp_path, monkeypatch):

@@ -1,21 +1,9 @@
 """Rules tried on parts before any network is trained."""
 
 import numpy as np
-import pytest
 
 from tests.training.rules.plates import bad_plate, good_plate
-from training.labelling import load_rules
 from training.labelling.trial import MeanPart, try_rules
-
-
-@pytest.fixture
-def rules(tmp_path):
-    def load(text):
-        path = tmp_path / "rules.yaml"
-        path.write_text(text)
-        return load_rules(path)
-
-    return load
 
 
 def spotted(seed):

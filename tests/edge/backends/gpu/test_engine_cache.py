@@ -32,22 +32,21 @@ def test_a_built_engine_is_found_again_with_its_hash(cache):
     assert found.sha256 == built.sha256
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EngineKey)])
-def test_a_difference_in_anything_it_depends_on_builds_it_again_and_says_so(cache, caplog, field):
+def test_a_difference_in_anything_it_depends_on_builds_it_again_and_says_so(cache, caplog):
     caplog.set_level(logging.INFO)
-    cache.obtain(KEY, lambda: b"old")
-    other = dataclasses.replace(KEY, **{field: "cd" * 32})
-    caplog.clear()
-    assert cache.obtain(other, lambda: b"new").plan == b"new"
-    # what names the file makes a file of its own; all else replaces the engine, and is told
-    separate = field in ("product", "precision", "model_sha256")
-    assert ("not built yet" if separate else f"{field} {getattr(KEY, field)} → cdcd") in caplog.text
-    assert (cache.find(KEY) is not None) == separate
+    for field in [field.name for field in dataclasses.fields(EngineKey)]:
+        cache.obtain(KEY, lambda: b"old")
+        other = dataclasses.replace(KEY, **{field: "cd" * 32})
+        caplog.clear()
+        assert cache.obtain(other, lambda: b"new").plan == b"new", field
+        # what names the file makes a file of its own; all else replaces the engine, and is told
+        separate = field in ("product", "precision", "model_sha256")
+        assert ("not built yet" if separate else f"{field} {getattr(KEY, field)} → cdcd") in caplog.text, field
+        assert (cache.find(KEY) is not None) == separate, field
 
 
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
+def test_a_damaged_file_is_detected_and_built_again(cache, caplog, subtests):
+    for damage, words in [
         (lambda data: data[:-1], "is damaged: 3 of 4 bytes"),
         (lambda data: data[:-1] + b"X", "is damaged: 4 of 4 bytes, and another hash"),
         (lambda data: b"x" + data[1:], "its header cannot be read"),
@@ -55,14 +54,14 @@ def test_a_difference_in_anything_it_depends_on_builds_it_again_and_says_so(cach
         (lambda data: b"", "its header cannot be read"),
         (lambda data: data.split(b"\n")[0] + b"\n[]\n", "its header cannot be read"),
         (lambda data: data.split(b"\n")[0] + b"\n" + b"[" * 60000, "its header cannot be read"),
-    ],
-)
-def test_a_damaged_file_is_detected_and_built_again(cache, caplog, damage, words):
-    path = cache.obtain(KEY, lambda: b"plan").path
-    path.write_bytes(damage(path.read_bytes()))
-    assert cache.find(KEY) is None
-    assert words in caplog.text
-    assert cache.obtain(KEY, lambda: b"plan").built
+    ]:
+        with subtests.test(words=words):
+            path = cache.obtain(KEY, lambda: b"plan").path
+            caplog.clear()
+            path.write_bytes(damage(path.read_bytes()))
+            assert cache.find(KEY) is None
+            assert words in caplog.text
+            assert cache.obtain(KEY, lambda: b"plan").built
 
 
 def test_a_build_that_fails_leaves_the_old_engine_and_the_lock_free(cache):

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantized")
@@ -21,7 +20,7 @@ from edge.core.errors import EngineError, MissingDependency  # noqa: E402
 from tests.edge.backends.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.edge.backends.gpu.fake_cuda import FakeGpu  # noqa: E402
 from tests.edge.backends.gpu.fake_tensorrt import fake_module  # noqa: E402
-from tests.small_bundle import make_bundle, parts_folder  # noqa: E402
+from tests.small_bundle import copying, make_bundle, parts_folder  # noqa: E402
 
 
 def run(*arguments):
@@ -132,16 +131,10 @@ def test_the_gate_and_the_evaluation_run_on_the_engine(calibrated, data, capsys)
 
 
 def test_what_tensorrt_refuses_or_ruins_is_passed_over_for_the_next_precision(quantized, data, machine, gpu, capsys):
-    def copies(model):
-        graph = onnx.load_model_from_string(model)
-        for tensor in graph.graph.initializer:
-            if tensor.name in ("w1_half", "w2_half"):
-                values = np.zeros((3, 3, 3, 3), np.float16)
-                values[range(3), range(3), 1, 1] = 1
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-        return graph.SerializeToString()
+    def ruined(model):
+        return copying(model, "w1_half", "w2_half")
 
-    machine["module"] = fake_module(gpu, refuses=lambda model: b"QuantizeLinear" in model, ruins=copies)
+    machine["module"] = fake_module(gpu, refuses=lambda model: b"QuantizeLinear" in model, ruins=ruined)
     assert run("calibrate", "--bundle", quantized, "--data", data, "--backend", "tensorrt") == 0
     tried = load_bundle(quantized).manifest.deployments["tensorrt"].tried
     assert [step.rung for step in tried] == ["int8", "int8_float_ends", "fp16", "fp32"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import product
 
 import cv2
 import numpy as np
@@ -52,15 +53,14 @@ def without_tables(encoded: bytes) -> bytes:
     return encoded
 
 
-@pytest.mark.parametrize("sampling", SAMPLING)
-@pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("restart", [0, 3])
-def test_the_pixels_are_those_of_opencv(sampling, progressive, restart):
-    for size in ((1, 1), (7, 13), (16, 16), (61, 83)):
-        encoded = jpeg(noisy(*size), progressive=progressive, sampling=sampling, restart=restart)
-        layout = jpeg_layout(encoded)
-        assert (layout.height_px, layout.width_px, layout.channels, layout.end) == (*size, 3, len(encoded))
-        np.testing.assert_array_equal(decode_jpeg(encoded, layout), by_opencv(encoded))
+def test_the_pixels_are_those_of_opencv(subtests):
+    for sampling, progressive, restart in product(SAMPLING, [False, True], [0, 3]):
+        with subtests.test(sampling=sampling, progressive=progressive, restart=restart):
+            for size in ((1, 1), (7, 13), (16, 16), (61, 83)):
+                encoded = jpeg(noisy(*size), progressive=progressive, sampling=sampling, restart=restart)
+                layout = jpeg_layout(encoded)
+                assert (layout.height_px, layout.width_px, layout.channels, layout.end) == (*size, 3, len(encoded))
+                np.testing.assert_array_equal(decode_jpeg(encoded, layout), by_opencv(encoded))
 
 
 def test_a_grey_picture_has_three_equal_channels():
@@ -74,14 +74,12 @@ def test_motion_jpeg_without_huffman_tables_is_decoded():
     np.testing.assert_array_equal(decoded(without_tables(encoded)), by_opencv(encoded))
 
 
-@pytest.mark.parametrize(
-    "behind",
-    [b"maker notes", bytes(5000), b"\xff" * 9, b"\0\0\0\x18ftypmp42" + b"\xff\xda\xff\xd8" * 20, jpeg(picture(3))],
-)
-def test_what_follows_the_end_is_not_looked_at(behind):
-    encoded = jpeg(picture(2))
-    assert jpeg_layout(encoded + behind).end == len(encoded)
-    np.testing.assert_array_equal(decoded(encoded + behind), by_opencv(encoded))
+def test_what_follows_the_end_is_not_looked_at(subtests):
+    encoded, noise = jpeg(picture(2)), b"\0\0\0\x18ftypmp42" + b"\xff\xda\xff\xd8" * 20
+    for behind in (b"maker notes", bytes(5000), b"\xff" * 9, noise, jpeg(picture(3))):
+        with subtests.test(behind=behind[:12]):
+            assert jpeg_layout(encoded + behind).end == len(encoded)
+            np.testing.assert_array_equal(decoded(encoded + behind), by_opencv(encoded))
 
 
 def test_the_end_of_a_thumbnail_is_not_the_end():
@@ -98,27 +96,28 @@ def test_a_rotation_that_the_file_notes_is_not_applied():
     np.testing.assert_array_equal(decoded(plain[:2] + note + plain[2:]), by_opencv(plain))
 
 
-@pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.98])
-def test_a_picture_that_breaks_off_is_refused_with_and_without_an_end_marker(progressive, share):
-    encoded = jpeg(noisy(120, 160), progressive=progressive)
-    start = scan_start(encoded) if not progressive else encoded.index(b"\xff\xda") + 20
-    cut = encoded[: start + int(share * (len(encoded) - 2 - start))]
-    with pytest.raises(UndecodableImage, match="cut off"):
-        jpeg_layout(cut)
-    with pytest.raises(UndecodableImage, match=r"damaged|cut off"):
-        decoded(cut + END)
-    with pytest.raises(UndecodableImage, match="another picture begins"):
-        jpeg_layout(encoded[: scan_start(encoded) + 40].rstrip(b"\xff") + encoded)
+def test_a_picture_that_breaks_off_is_refused_with_and_without_an_end_marker(subtests):
+    for progressive, share in product([False, True], [0.1, 0.35, 0.6, 0.98]):
+        with subtests.test(progressive=progressive, share=share):
+            encoded = jpeg(noisy(120, 160), progressive=progressive)
+            start = scan_start(encoded) if not progressive else encoded.index(b"\xff\xda") + 20
+            cut = encoded[: start + int(share * (len(encoded) - 2 - start))]
+            with pytest.raises(UndecodableImage, match="cut off"):
+                jpeg_layout(cut)
+            with pytest.raises(UndecodableImage, match=r"damaged|cut off"):
+                decoded(cut + END)
+            with pytest.raises(UndecodableImage, match="another picture begins"):
+                jpeg_layout(encoded[: scan_start(encoded) + 40].rstrip(b"\xff") + encoded)
 
 
-@pytest.mark.parametrize("restart", [0, 5])
-@pytest.mark.parametrize("stretch", [bytes(200), b"\x5a" * 200, b""], ids=["zeroed", "garbled", "left out"])
-def test_a_damaged_stretch_is_refused(stretch, restart):
-    encoded = jpeg(noisy(120, 160), restart=restart)
-    at = scan_start(encoded) + 700
-    with pytest.raises(UndecodableImage, match="damaged"):
-        decoded(encoded[:at] + stretch + encoded[at + 200 :])
+def test_a_damaged_stretch_is_refused(subtests):
+    stretches = {"zeroed": bytes(200), "garbled": b"\x5a" * 200, "left out": b""}
+    for restart, kind in product([0, 5], stretches):
+        with subtests.test(restart=restart, kind=kind):
+            encoded = jpeg(noisy(120, 160), restart=restart)
+            at = scan_start(encoded) + 700
+            with pytest.raises(UndecodableImage, match="damaged"):
+                decoded(encoded[:at] + stretches[kind] + encoded[at + 200 :])
 
 
 def test_zeros_before_the_end_marker_are_padding_of_webcams_other_bytes_are_not():
@@ -145,12 +144,10 @@ def test_kinds_that_are_not_decoded_are_named():
         jpeg_layout(baseline.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c", 1))
 
 
-@pytest.mark.parametrize(
-    "encoded", [b"", b"\xff", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\x00\x01", b"GIF"]
-)
-def test_a_beginning_alone_is_no_picture(encoded):
-    with pytest.raises(UndecodableImage):
-        jpeg_layout(encoded)
+def test_a_beginning_alone_is_no_picture(subtests):
+    for encoded in [b"", b"\xff", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\x00\x01", b"GIF"]:
+        with subtests.test(encoded=encoded), pytest.raises(UndecodableImage):
+            jpeg_layout(encoded)
 
 
 def test_no_damage_raises_anything_else_or_writes_to_the_terminal(capfd):

@@ -5,6 +5,8 @@ import re
 import socket
 import threading
 import time
+from contextlib import closing
+from itertools import product
 
 import cv2
 import numpy as np
@@ -82,19 +84,18 @@ def test_a_picture_is_the_one_that_was_sent_and_keeps_its_bytes(wire):
     assert frame.original == body
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
-@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["open", "with an end marker"])
-@pytest.mark.parametrize("announces", ["what comes", "the whole"])
-def test_a_picture_that_breaks_off_is_a_fault_and_nothing_of_the_one_before(wire, share, end, announces):
-    camera, body = wire.open(), jpeg(2)
-    broken = body[: round(share * len(body))] + end
-    wire.send(part(jpeg(1)))
-    assert camera.read().fault is None
-    wire.send(part(broken, len(body) if announces == "the whole" else None) + part(jpeg(3))[:20])
-    frame = camera.read()
-    assert frame.image is None and frame.fault.reason is Reason.UNDECODABLE
-    wire.send(part(jpeg(3))[20:])
-    assert camera.read().original == jpeg(3)
+def test_a_picture_that_breaks_off_is_a_fault_and_nothing_of_the_one_before(subtests):
+    for share, end, announces in product([0.1, 0.3, 0.6], [b"", b"\xff\xd9"], ["what comes", "the whole"]):
+        with subtests.test(share=share, end=end, announces=announces), closing(Wire()) as wire:
+            camera, body = wire.open(), jpeg(2)
+            broken = body[: round(share * len(body))] + end
+            wire.send(part(jpeg(1)))
+            assert camera.read().fault is None
+            wire.send(part(broken, len(body) if announces == "the whole" else None) + part(jpeg(3))[:20])
+            frame = camera.read()
+            assert frame.image is None and frame.fault.reason is Reason.UNDECODABLE
+            wire.send(part(jpeg(3))[20:])
+            assert camera.read().original == jpeg(3)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", bytes(500)], ids=["nothing", "text", "zeros"])
@@ -195,18 +196,14 @@ def test_a_camera_that_asks_for_a_digest_gets_one_and_the_password_stays_secret(
     wire.close()
 
 
-@pytest.mark.parametrize(
-    ("answer", "told"),
-    [
+def test_what_is_no_stream_says_what_it_is(subtests):
+    for answer, told in [
         (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "answers 401: user or password is wrong"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answers 404: there is nothing at this address"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 3\r\n\r\nabc", "gives one picture"),
         (b"not http at all\r\n\r\n", "no video within"),
-    ],
-)
-def test_what_is_no_stream_says_what_it_is(answer, told):
-    wire = Wire(answer, answer)
-    with pytest.raises(CameraError, match=told) as caught:
-        wire.open("operator:secret@")
-    assert "secret" not in str(caught.value)
-    wire.close()
+    ]:
+        with subtests.test(told=told), closing(Wire(answer, answer)) as wire:
+            with pytest.raises(CameraError, match=told) as caught:
+                wire.open("operator:secret@")
+            assert "secret" not in str(caught.value)

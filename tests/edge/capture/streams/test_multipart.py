@@ -1,5 +1,7 @@
 """Whole pictures come out of a multipart stream however it is cut into pieces; what breaks off takes no other along."""
 
+from itertools import product
+
 import cv2
 import numpy as np
 import pytest
@@ -35,24 +37,24 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-@pytest.mark.parametrize("size", [1, 7, 500, MOST])
-def test_every_picture_comes_out_whole_and_without_waiting_for_the_next(head, size):
+def test_every_picture_comes_out_whole_and_without_waiting_for_the_next():
     bodies = [jpeg(seed) for seed in range(4)]
-    parts = parts_of(stream(bodies, head), size)
-    assert [part.body[: len(body)] for part, body in zip(parts, bodies, strict=True)] == bodies
-    assert all(part.missing_bytes == 0 for part in parts)
+    for case in product(HEADS, [1, 7, 500, MOST]):
+        head, size = case
+        parts = parts_of(stream(bodies, HEADS[head]), size)
+        assert [part.body[: len(body)] for part, body in zip(parts, bodies, strict=True)] == bodies, case
+        assert all(part.missing_bytes == 0 for part in parts), case
 
 
-@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["open", "with an end marker"])
-@pytest.mark.parametrize("announced", [True, False])
-def test_a_picture_that_breaks_off_ends_at_the_next_boundary_and_takes_nothing_from_the_next(end, announced):
-    whole, broken = jpeg(1), jpeg(2)[:700] + end
-    length = b"Content-Length: %d\r\n" % len(jpeg(2)) if announced else b""
-    data = b"--frame\r\n" + length + b"\r\n" + broken + b"\r\n" + stream([whole])
-    first, second = parts_of(data, 64)
-    assert first.body.rstrip(b"\r\n") == broken and second.body == whole
-    assert (first.missing_bytes > 0) is announced
+def test_a_picture_that_breaks_off_ends_at_the_next_boundary_and_takes_nothing_from_the_next(subtests):
+    for end, announced in product([b"", b"\xff\xd9"], [True, False]):
+        with subtests.test(end=end, announced=announced):
+            whole, broken = jpeg(1), jpeg(2)[:700] + end
+            length = b"Content-Length: %d\r\n" % len(jpeg(2)) if announced else b""
+            data = b"--frame\r\n" + length + b"\r\n" + broken + b"\r\n" + stream([whole])
+            first, second = parts_of(data, 64)
+            assert first.body.rstrip(b"\r\n") == broken and second.body == whole
+            assert (first.missing_bytes > 0) is announced
 
 
 def test_a_boundary_is_taken_from_the_header_however_it_is_written():
@@ -62,19 +64,19 @@ def test_a_boundary_is_taken_from_the_header_however_it_is_written():
     assert boundary_of("image/jpeg") is None
 
 
-@pytest.mark.parametrize("announced", [b"", b"another"])
-@pytest.mark.parametrize("size", [1, 100, MOST])
-def test_the_boundary_that_is_used_counts_not_the_one_that_was_announced(announced, size):
+def test_the_boundary_that_is_used_counts_not_the_one_that_was_announced():
     bodies = [jpeg(seed) for seed in range(3)]
-    assert [part.body for part in parts_of(b"\r\n" + stream(bodies), size, boundary=announced)] == bodies
+    for case in product([b"", b"another"], [1, 100, MOST]):
+        announced, size = case
+        assert [part.body for part in parts_of(b"\r\n" + stream(bodies), size, boundary=announced)] == bodies, case
 
 
-@pytest.mark.parametrize("size", [50, MOST])
-@pytest.mark.parametrize("inside", [b"--f", b"\n--f", b"--f--", b"--fx\r\n"])
-def test_a_short_boundary_that_stands_in_a_picture_by_chance_ends_nothing(size, inside):
-    body = jpeg(1)[:-2] + b"\xff\xfe\x00\x14" + inside.ljust(18, b".") + b"\xff\xd9"
-    head = b"--f\r\nContent-Type: image/jpeg\r\n\r\n"
-    assert [part.body for part in parts_of(stream([body] * 3, head), size, boundary=b"f")] == [body] * 3
+def test_a_short_boundary_that_stands_in_a_picture_by_chance_ends_nothing():
+    for case in product([50, MOST], [b"--f", b"\n--f", b"--f--", b"--fx\r\n"]):
+        size, inside = case
+        body = jpeg(1)[:-2] + b"\xff\xfe\x00\x14" + inside.ljust(18, b".") + b"\xff\xd9"
+        head = b"--f\r\nContent-Type: image/jpeg\r\n\r\n"
+        assert [part.body for part in parts_of(stream([body] * 3, head), size, boundary=b"f")] == [body] * 3, case
 
 
 def test_a_picture_may_contain_dashes():
@@ -104,15 +106,13 @@ def test_what_is_no_multipart_stream_is_refused_before_it_fills_the_memory():
         reader.feed(b"--frame\r\n\r\n" + jpeg(1)[:500] + bytes(20_000), 0, 0)
 
 
-@pytest.mark.parametrize("size", [1, 3, 10, 1000])
-def test_chunks_are_taken_off_wherever_they_are_cut(size):
+def test_chunks_are_taken_off_wherever_they_are_cut():
     content = b"0123456789" * 20
-    coded = b"".join(
-        b"%x;name=value\r\n%b\r\n" % (len(piece), piece) for piece in (content[:7], content[7:150], content[150:])
-    )
-    coded += b"0\r\n\r\n"
-    chunks = Chunks()
-    assert b"".join(chunks.feed(coded[at : at + size]) for at in range(0, len(coded), size)) == content
+    pieces = (content[:7], content[7:150], content[150:])
+    coded = b"".join(b"%x;name=value\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+    for size in [1, 3, 10, 1000]:
+        chunks = Chunks()
+        assert b"".join(chunks.feed(coded[at : at + size]) for at in range(0, len(coded), size)) == content, size
 
 
 def test_what_is_not_chunked_is_refused():

@@ -23,20 +23,19 @@ def clean(monkeypatch):
     monkeypatch.setenv("no_proxy", "")
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.1.2.3", "172.16.0.9", "192.168.0.64", "169.254.3.4", "[::1]", "camera7", "cam.local"]
-)
-def test_a_local_camera_is_asked_without_the_proxy(monkeypatch, host):
+def test_a_local_camera_is_asked_without_the_proxy(monkeypatch):
     monkeypatch.setenv("http_proxy", NO_PROXY_THERE)
-    bypass_proxy(f"http://user@{host}:8080/video")
-    assert os.environ["no_proxy"] == host.strip("[]")
+    for host in ["127.0.0.1", "10.1.2.3", "172.16.0.9", "192.168.0.64", "169.254.3.4", "[::1]", "camera7", "cam.local"]:
+        monkeypatch.setenv("no_proxy", "")
+        bypass_proxy(f"http://user@{host}:8080/video")
+        assert os.environ["no_proxy"] == host.strip("[]"), host
 
 
-@pytest.mark.parametrize("host", ["8.8.8.8", "camera.example.com"])
-def test_a_camera_elsewhere_keeps_the_proxy(monkeypatch, host):
+def test_a_camera_elsewhere_keeps_the_proxy(monkeypatch):
     monkeypatch.setenv("http_proxy", NO_PROXY_THERE)
-    bypass_proxy(f"http://{host}/video")
-    assert os.environ["no_proxy"] == ""
+    for host in ["8.8.8.8", "camera.example.com"]:
+        bypass_proxy(f"http://{host}/video")
+        assert os.environ["no_proxy"] == "", host
 
 
 def test_what_the_user_excluded_stays_excluded_and_nothing_is_added_twice(monkeypatch):

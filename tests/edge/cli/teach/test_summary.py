@@ -2,26 +2,22 @@
 
 from types import SimpleNamespace
 
-import pytest
-
 from edge.bundles.bundle import load_bundle
 from edge.cli.teach.summary import Finds, finds, would_help
 from edge.core.config import Settings
 from edge.samples import sample_bundle, sample_data
 
 
-@pytest.mark.parametrize(
-    ("small", "middling", "large", "auroc", "words"),
-    [
+def test_what_is_poor_about_a_bundle_is_said_in_a_few_words():
+    for case in [
         (20, 24, 24, 0.95, ""),
         (20, 24, 24, None, ""),
         (20, 24, 24, 0.588, "finds large, plain defects only; faint ones pass"),
         (2, 8, 20, 0.9, "finds large, plain defects only; faint ones pass"),
         (0, 2, 8, 0.588, "finds hardly any defects"),
-    ],
-)
-def test_what_is_poor_about_a_bundle_is_said_in_a_few_words(small, middling, large, auroc, words):
-    assert Finds({0.5: (small, 24), 2.0: (middling, 24), 8.0: (large, 24)}, auroc).little == words
+    ]:
+        small, middling, large, auroc, words = case
+        assert Finds({0.5: (small, 24), 2.0: (middling, 24), 8.0: (large, 24)}, auroc).little == words, case
 
 
 def test_the_counts_are_told_by_the_size_of_the_defect():
