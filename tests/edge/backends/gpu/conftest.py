@@ -10,8 +10,8 @@ from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.gpu_backend import GpuBackend
 from edge.backends.gpu.gpu_tensorrt import open_kernels, open_pipeline, open_session
 from edge.bundles.bundle import load_bundle
-from tests.edge.backends.gpu.fake_cuda import FakeGpu
-from tests.edge.backends.gpu.host_network import HostNetwork
+from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
+from tests.edge.backends.gpu.fakes.host_network import HostNetwork
 
 DEVICE = CudaDevice("Fake RTX", "8.6", "550.54", "12.4")
 

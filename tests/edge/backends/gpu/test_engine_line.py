@@ -18,8 +18,8 @@ from edge.bundles.versions import differences, write_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
 from edge.core.errors import EngineError, MissingDependency  # noqa: E402
 from tests.edge.backends.gpu.conftest import DEVICE, install  # noqa: E402
-from tests.edge.backends.gpu.fake_cuda import FakeGpu  # noqa: E402
-from tests.edge.backends.gpu.fake_tensorrt import fake_module  # noqa: E402
+from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu  # noqa: E402
+from tests.edge.backends.gpu.fakes.fake_tensorrt import fake_module  # noqa: E402
 from tests.small_bundle import copying, make_bundle, parts_folder  # noqa: E402
 
 
@@ -181,10 +181,10 @@ def test_showing_a_bundle_names_the_engine_s_calibration(calibrated, capsys):
 
 def test_an_engine_with_other_outputs_than_the_bundle_is_refused(calibrated, data, machine, monkeypatch, capsys):
     monkeypatch.setattr(
-        "tests.edge.backends.gpu.fake_tensorrt._Engine.get_tensor_name", lambda self, index: f"other{index}"
+        "tests.edge.backends.gpu.fakes.fake_tensorrt._Engine.get_tensor_name", lambda self, index: f"other{index}"
     )
     monkeypatch.setattr(
-        "tests.edge.backends.gpu.fake_tensorrt._Engine.get_tensor_shape", lambda self, name: (1, 3, 32, 32)
+        "tests.edge.backends.gpu.fakes.fake_tensorrt._Engine.get_tensor_shape", lambda self, name: (1, 3, 32, 32)
     )
     assert run("run", "--camera", data / "ng", "--bundle", calibrated, "--backend", "tensorrt") == 2
     assert "the bundle's network has image and recon" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
 from edge.inspection.loop import run_loop
 from edge.samples import sample_bundle, sample_line
-from tests.edge.backends.gpu.host_network import HostNetwork
+from tests.edge.backends.gpu.fakes.host_network import HostNetwork
 from tests.fakes import BrightnessBackend, ListSink, ScriptedSupply, frame
 from tests.small_bundle import bad_part, good_part, make_bundle
 

@@ -15,7 +15,7 @@ from edge.bundles.bundle import load_bundle
 from edge.bundles.versions import write_bundle
 from edge.core.errors import EngineError, MissingDependency
 from tests.edge.backends.gpu.conftest import DEVICE
-from tests.edge.backends.gpu.fake_tensorrt import fake_module
+from tests.edge.backends.gpu.fakes.fake_tensorrt import fake_module
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.backends.gpu.fake_cuda import FakeGpu
+from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 from tests.edge.backends.gpu.names import TABLE, driver_functions, driver_uses, pycuda_uses
 
 REAL = json.loads(TABLE.read_text())

@@ -8,7 +8,7 @@ import pytest
 from edge.backends.gpu.cuda_driver import DriverError
 from edge.backends.gpu.gpu_tensorrt import open_session
 from edge.core.errors import MissingDependency
-from tests.edge.backends.gpu.fake_driver import LaunchError, LogicError
+from tests.edge.backends.gpu.fakes.fake_driver import LaunchError, LogicError
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edge.kernels.cuda.parameters import PreprocessParameters, ReduceParameters, ResidualParameters
-from tests.edge.backends.gpu.fake_driver import (
+from tests.edge.backends.gpu.fakes.fake_driver import (
     Error,
     FakeLibrary,
     LaunchError,

@@ -18,7 +18,7 @@ from edge.preprocessing.preprocess import Preprocess  # noqa: E402
 from export.onnx_graph import onnx_from_module  # noqa: E402
 from export.qdq import quantized_for_cpu  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
-from tests.training.test_isstad import METHOD, small_transformer  # noqa: E402
+from tests.training.methods.test_isstad import METHOD, small_transformer  # noqa: E402
 from training.defects import PRESETS, DefectGenerator  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
 from training.methods.base import Design, TrainingData  # noqa: E402

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tests.edge.backends.gpu.fake_cuda import FakeGpu
+    from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
 UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED = 900, 901, 1, 719
 _NAMES = {

@@ -9,7 +9,7 @@ import numpy as np
 from edge.backends.gpu.device_network import PICTURE, DeviceTensor
 from edge.core.errors import ModelError
 from edge.core.manifest import Manifest
-from tests.edge.backends.gpu.fake_cuda import FakeGpu
+from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
 
 class HostNetwork:

@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 
 from edge.backends.openvino_core import openvino_core  # noqa: E402
 from edge.kernels.reference import top_k_mean  # noqa: E402
-from tests.training.aligned_part import LABEL, SIDE, part, parts  # noqa: E402
 from tests.training.cost import GMAC_LIMIT, multiply_adds  # noqa: E402
+from tests.training.data.aligned_part import LABEL, SIDE, part, parts  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design, TrainingData, seeded  # noqa: E402
 from training.methods.slsg import balanced_l1, compactness_loss, hidden_cells  # noqa: E402

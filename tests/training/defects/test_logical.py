@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from tests.training.aligned_part import BODY, LABEL, SIDE, part, parts  # noqa: E402
+from tests.training.data.aligned_part import BODY, LABEL, SIDE, part, parts  # noqa: E402
 from training.defects.logical import OPERATORS, LogicalDefects, Scene, filled  # noqa: E402
 from training.defects.logical_components import anatomy_of, find_kinds, mean_silhouette  # noqa: E402
 

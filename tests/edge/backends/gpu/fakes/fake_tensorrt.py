@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.edge.backends.gpu.fake_cuda import FakeGpu
+from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
 _TYPES = {"tensor(float)": "float", "tensor(float16)": "half"}
 

@@ -16,7 +16,7 @@ MOST_KB_PER_1000_FRAMES = 100
 def soaked(tmp_path, frames):
     """What a run of so many frames saw. With a bundle as third argument it takes minutes: a check to make by hand."""
     result = subprocess.run(
-        [sys.executable, "-m", "tests.system.soaked_run", str(tmp_path / "records"), str(frames)],
+        [sys.executable, "-m", "tests.system.faults.soaked_run", str(tmp_path / "records"), str(frames)],
         cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=2 * WAIT_S,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from tests.training.test_optimise import FIRST, SECOND, SmallLearner, pictures  # noqa: E402
+from tests.training.optimisation.test_optimise import FIRST, SECOND, SmallLearner, pictures  # noqa: E402
 from training.optimisation.optimiser import rate_at  # noqa: E402
 from training.optimisation.stages import BatchSource, Training  # noqa: E402
 from training.optimisation.time_budget import TimeBudget  # noqa: E402
