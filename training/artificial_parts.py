@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge.capture.images.image_reader import ImageReader
 from edge.core.datatypes import U8
+from edge.core.errors import UsageError
+from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.preprocess import Preprocess
+from training.data.dataset import sample_field
 from training.defects import PRESETS, DefectGenerator
+from training.defects.sheet import contact_sheet
+from training.run.preparation import pictures_from_fields
 
 # defects are drawn at this side, then carried over to the picture: all detectors see the same, at their own size
 _DRAWN_SIDE = 256
@@ -30,6 +38,29 @@ def artificial_parts(pictures: Sequence[U8], preprocess: Preprocess, count: int,
         altered = (defective.permute(0, 2, 3, 1).flip(3).numpy() * 255).round().astype(np.uint8)
         for picture, field, mask in zip(sources, altered, masks[:, 0].numpy() > 0, strict=True):
             yield _carried_over(picture, field, mask, drawn)
+
+
+def defect_sheet(
+    data: Path, preset: str, preprocess: Preprocess, count: int, seed: int, reader: ImageReader
+) -> tuple[U8, collections.Counter[str]]:
+    """A contact sheet of `count` good parts with artificial defects, uint8 (H, W, 3) BGR, and a count of operators.
+
+    preset: one of training.defects.PRESETS. Raises UsageError for another one, and for a picture that cannot be used.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"unknown preset {preset!r}", fix=f"choose one of: {', '.join(PRESETS)}")
+    fields, weight = [], None
+    for part in read_normal_samples(data, reader):
+        fields.append(sample_field(part.path, part.picture, preprocess))
+        inside = preprocess.weight(*part.picture.shape[:2])
+        # the sheet has one region: what lies inside it on every picture
+        weight = inside if weight is None or inside is None else weight * inside
+    chosen = np.resize(np.random.default_rng(seed).permutation(len(fields)), count)
+    pictures = pictures_from_fields(np.stack([fields[index] for index in chosen]))
+    roi = None if weight is None else pictures.new_tensor(weight)[None, None]
+    # a sheet is for looking at defects
+    drawn = DefectGenerator(replace(PRESETS[preset], clean_share=0.0), seed).draw(pictures, roi)
+    return contact_sheet(pictures, drawn), collections.Counter(name or "none fitted" for name in drawn.operators)
 
 
 def _carried_over(picture: U8, field: U8, mask: NDArray[np.bool_], drawn: Preprocess) -> U8:

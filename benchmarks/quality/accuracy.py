@@ -12,12 +12,15 @@ import numpy as np
 
 from benchmarks.quality.labelled import SeenPictures
 from benchmarks.quality.predictions import Observation, Progress, Reading, figures_of_merit, observe
+from edge.backends import open_backend, target_of
 from edge.backends.base import Backend
 from edge.bundles.bundle import ModelBundle
 from edge.capture.images.image_reader import PLAIN, ImageReader
+from edge.core.config import Settings
 from edge.core.datatypes import U8
 from edge.core.errors import PartNotFound
 from edge.core.latency import StageClock
+from edge.core.progress import progress_bar, working
 from edge.preprocessing.regions import HIGHEST_SCORE, values_in_view
 
 # what a comparison of precisions subtracts
@@ -39,6 +42,40 @@ def evaluate(
     """Metrics as a JSON-able dict; the pixel metrics are None where a defective picture lacks its mask."""
     observed = observe_bundle(bundle, backend, data, progress)
     return bundle_figures(bundle, backend, observed, threshold, budget)
+
+
+def evaluate_bundle(
+    bundle: ModelBundle, data: Path, settings: Settings, reader: ImageReader, precision: str | None = None
+) -> tuple[Observation, dict[str, Any]]:
+    """What one precision says about the test pictures, through the backend of the settings, and its metrics.
+
+    precision: None for the one that runs with these settings. Raises UsageError, BundleError and CalibrationMismatch.
+    """
+    inspection, target = settings.inspection, target_of(settings.inspection.backend)
+    precision = precision or bundle.precision(inspection.precision, target)
+    calibration = bundle.calibration(precision, target=target)
+    with working("loading the model, and making it ready for this processor"):
+        backend = open_backend(
+            bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder
+        )
+    with progress_bar(f"inspecting {precision}") as advance:
+        observed = observe_bundle(bundle, backend, data, advance, reader=reader)
+    with working("working the figures out"):
+        figures = bundle_figures(bundle, backend, observed, calibration.threshold, calibration.false_reject_budget)
+    backend.close()
+    return observed, {"data": data.name, "precision": precision, **figures}
+
+
+def compare_precisions(bundle: ModelBundle, data: Path, settings: Settings, reader: ImageReader) -> dict[str, Any]:
+    """INT8 and FP32 side by side on the same pictures."""
+    int8_observed, int8 = evaluate_bundle(bundle, data, settings, reader, "int8")
+    fp32_observed, fp32 = evaluate_bundle(bundle, data, settings, reader, "fp32")
+    return {
+        "int8": int8,
+        "fp32": fp32,
+        "int8_minus_fp32": precision_differences(int8, fp32),
+        "agreement": map_agreement(int8_observed, fp32_observed),
+    }
 
 
 def reading_of(bundle: ModelBundle, backend: Backend, image: U8) -> Reading:

@@ -1,4 +1,4 @@
-"""Networks calibrated through the backend that will run, and the one of them that is deployed: the ladder and its gate.
+"""Networks calibrated through the backend that will run, and the one of them that is deployed.
 
 First and later calibrations are this: `train`, `calibrate` and `recalibrate` differ in where the good parts come from.
 """
@@ -63,26 +63,29 @@ class Goal:
 class CalibratedNetwork:
     """One network, calibrated and running; model: its ONNX, None for an engine, which no bundle holds.
 
-    complete: thresholds are of all held-out parts; before, the judge's is of those in the statistics, so that networks
-    are compared by the same parts. fitting: what goes on to the others then; None where they have been judged.
+    complete: thresholds are of all held-out parts. Before that, that of `scored` is of those in the statistics, so
+    that networks are compared by the same parts. fitting: goes on to the others; None where they have been scored.
     """
 
     precision: str
     model: bytes | None
     calibration: Calibration
-    judge: ScoredModel
+    scored: ScoredModel
     fitting: Fitting | None = None
     complete: bool = False
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What the ladder came to. files: INT8 with its calibration and the reports, for the bundle. made: what runs."""
+    """What is deployed. files: INT8 with its calibration and the reports, for the bundle. runs: the network that runs.
+
+    gate_lines: what the gate said of every candidate precision, for the history.
+    """
 
     deployment: Deployment
     files: dict[str, tuple[str, bytes]]
-    made: CalibratedNetwork
-    said: tuple[str, ...]
+    runs: CalibratedNetwork
+    gate_lines: tuple[str, ...]
 
 
 class CalibrationSession:
@@ -103,17 +106,17 @@ class CalibrationSession:
         self._size = gate_samples
         self._order = spread(parts.held_out, MOST_IN_STATISTICS)
         self._open: list[Backend] = []
-        self._specimens: GateSamples | None = None
+        self._gate_samples: GateSamples | None = None
 
     @property
     def gate_samples(self) -> GateSamples:
-        if self._specimens is None:
+        if self._gate_samples is None:
             with working("drawing defects for the gate"):
-                self._specimens = GateSamples(self.parts, None, *self._size)
-        return self._specimens
+                self._gate_samples = GateSamples(self.parts, None, *self._size)
+        return self._gate_samples
 
-    def made(self, precision: str, model: bytes) -> CalibratedNetwork:
-        """Open a network and fit its statistics, and thresholds on the same parts; `complete` judges the others."""
+    def calibrate(self, precision: str, model: bytes) -> CalibratedNetwork:
+        """Open a network and fit its statistics, and thresholds on the same parts; `complete` scores the others."""
         bundle, threads = self.parts.bundle, self.settings.inspection.threads
         with working(f"{precision}: statistics of good parts"):
             network = open_network(self.backend, model, bundle.manifest, threads)
@@ -123,7 +126,7 @@ class CalibrationSession:
         (opened,) = calibrated_backends(self.backend, model, bundle.manifest, bundle.preprocess, calibration, threads)
         return CalibratedNetwork(precision, model, *self._running(opened, calibration, calibration.threshold), fitting)
 
-    def made_engine(self, engines: EngineSession, rung: CandidatePrecision) -> CalibratedNetwork:
+    def calibrate_engine(self, engines: EngineSession, candidate: CandidatePrecision) -> CalibratedNetwork:
         """Build, calibrate and open an engine; raises EngineError when TensorRT refuses it."""
         thresholds = []
 
@@ -133,8 +136,8 @@ class CalibrationSession:
             fitting.judge(network, self._later(fitting))
             return self._calibration(fitting, engine_sha256)
 
-        opened, calibration = engines.calibrated(rung, calibrated)
-        precision = PRECISIONS[rung]
+        opened, calibration = engines.calibrated(candidate, calibrated)
+        precision = PRECISIONS[candidate]
         return CalibratedNetwork(precision, None, *self._running(opened, calibration, thresholds[-1]))
 
     def complete(self, made: CalibratedNetwork) -> None:
@@ -150,8 +153,8 @@ class CalibrationSession:
                 network.close()
             fitted = self._calibration(made.fitting, made.calibration.engine_sha256)
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
-        made.judge.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
-        for line in (f"{made.precision} on {made.judge.backend.name}:", *statement(made.calibration)):
+        made.scored.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
+        for line in (f"{made.precision} on {made.scored.backend.name}:", *statement(made.calibration)):
             say(line)
         if self.goal.ng is not None:
             for line in tradeoff_lines(made.calibration.scores, made.calibration.ng_scores, in_force(made.calibration)):
@@ -182,37 +185,39 @@ class CalibrationSession:
 
     def _running(self, opened: Backend, calibration: Calibration, threshold: float) -> tuple[Calibration, ScoredModel]:
         self._open.append(opened)
-        judge = ScoredModel(opened, threshold)
-        return replace(calibration, ng_scores=ng_scores(opened, self.parts, self.goal.ng)), judge
+        scores = ng_scores(opened, self.parts, self.goal.ng)
+        return replace(calibration, ng_scores=scores), ScoredModel(opened, threshold)
 
     def close(self, made: CalibratedNetwork | None = None) -> None:
         """Everything that was opened, or one of them."""
-        for opened in [made.judge.backend] if made is not None else list(self._open):
+        for opened in [made.scored.backend] if made is not None else list(self._open):
             opened.close()
             self._open.remove(opened)
 
 
-def deployed(line: CalibrationSession, networks: Networks, reference: CalibratedNetwork) -> Deployed:
-    """Go down the processor's ladder, each rung compared with the FP32 reference.
+def deploy(session: CalibrationSession, networks: Networks, reference: CalibratedNetwork) -> Deployed:
+    """Try the processor's candidate precisions in turn, each compared with the FP32 reference.
 
-    What passes is complete, but for the reference: the caller decides whether it is the last word. When no INT8 rung
-    passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
+    What passes is complete, but for the reference: the caller decides whether it is the last word. When no INT8
+    candidate passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
     """
 
-    def make(rung: CandidatePrecision) -> CalibratedNetwork:
+    def make(candidate: CandidatePrecision) -> CalibratedNetwork:
         assert networks.int8 is not None
-        return line.made("int8", networks.int8 if rung == "int8" else networks.with_floating_ends())
+        return session.calibrate("int8", networks.int8 if candidate == "int8" else networks.with_floating_ends())
 
-    return _descended(line, reference, TARGET, make)
-
-
-def on_engines(line: CalibrationSession, engines: EngineSession, reference: CalibratedNetwork) -> Deployed:
-    """Go down the ladder of a GPU, each engine compared with FP32 on the processor, FP32 too."""
-    return _descended(line, reference, engines.product, lambda rung: line.made_engine(engines, rung))
+    return _first_that_passes(session, reference, TARGET, make)
 
 
-def _descended(
-    line: CalibrationSession,
+def deploy_engine(session: CalibrationSession, engines: EngineSession, reference: CalibratedNetwork) -> Deployed:
+    """Try the candidate precisions of a GPU in turn, each engine compared with FP32 on the processor, FP32 too."""
+    return _first_that_passes(
+        session, reference, engines.product, lambda candidate: session.calibrate_engine(engines, candidate)
+    )
+
+
+def _first_that_passes(
+    session: CalibrationSession,
     reference: CalibratedNetwork,
     target: Target,
     make: Callable[[CandidatePrecision], CalibratedNetwork],
@@ -220,39 +225,41 @@ def _descended(
     reports: list[GateReport] = []
     files: dict[str, tuple[str, bytes]] = {}
 
-    def attempt(rung: CandidatePrecision) -> Attempt[CalibratedNetwork]:
-        if rung == "fp32" and target == TARGET:
+    def attempt(candidate: CandidatePrecision) -> Attempt[CalibratedNetwork]:
+        if candidate == "fp32" and target == TARGET:
             return Attempt(reference, reference.calibration.engine_sha256, ())
-        made = make(rung)
-        gate_samples = line.gate_samples
+        made = make(candidate)
+        gate_samples = session.gate_samples
         with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
-            replayed = replay(gate_samples, reference.judge, made.judge)
+            replayed = replay(gate_samples, reference.scored, made.scored)
         report = gate_report(
-            replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=target,
-            rung=rung, defects=line.gate_samples.defects, created_utc=now_utc(),
+            replayed, reference.scored, made.scored, session.settings.gate, budget=session.goal.budget, target=target,
+            rung=candidate, defects=gate_samples.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():
             say(text)
         if report.passed:
-            line.complete(made)
+            session.complete(made)
         else:
-            line.close(made)
+            session.close(made)
         reports.append(report)
         if made.model is not None:
             files[f"model_{made.precision}"] = (f"model_{made.precision}.onnx", made.model)
         key, suffix = calibration_key(made.precision, target), "" if target == TARGET else f"_{target}"
-        said = json.dumps([entry.as_dict() for entry in reports], indent=1).encode()
-        page = gate_page(report, replayed)
         files[key] = (f"{key}.npz", made.calibration.to_bytes())
-        files[f"gate_{target}"] = (f"gate{suffix}.json", said)
-        files[f"gate_page_{target}"] = (f"gate{suffix}.html", page)
+        files[f"gate_{target}"] = (f"gate{suffix}.json", _json(reports))
+        files[f"gate_page_{target}"] = (f"gate{suffix}.html", gate_page(report, replayed))
         return Attempt(made, made.calibration.engine_sha256, report.exceeded)
 
     descent = descend(CANDIDATE_PRECISIONS[target], attempt)
     say(f"deployed on {target}: {descent.rung}")
-    backend = descent.made.judge.backend.name
+    backend = descent.made.scored.backend.name
     deployment = Deployment(precision=PRECISIONS[descent.rung], backend=backend, tried=descent.tried)
     return Deployed(deployment, files, descent.made, tuple(text for report in reports for text in report.summary()))
+
+
+def _json(reports: list[GateReport]) -> bytes:
+    return json.dumps([report.as_dict() for report in reports], indent=1).encode()
 
 
 def now_utc() -> str:

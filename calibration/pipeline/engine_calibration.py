@@ -31,14 +31,14 @@ class EngineSession:
         self.product = product
         self._store = open_engines(product, bundle.path, engines)
 
-    def calibrated(self, rung: CandidatePrecision, calibrate: Calibrate) -> tuple[Backend, Calibration]:
-        """The backend that runs the engine of a rung, and what calibrating it through the GPU gave.
+    def calibrated(self, candidate: CandidatePrecision, calibrate: Calibrate) -> tuple[Backend, Calibration]:
+        """The backend that runs the engine of a candidate precision, and what calibrating it through the GPU gave.
 
         Raises EngineError when TensorRT refuses the graph, MissingDependency when no GPU can run it.
         """
         bundle, store = self._bundle, self._store
-        graph = graph_for_engine(bundle, store.tensorrt.product, rung)
-        cached = cached_engine(store.tensorrt, store.cache, rung, graph, self._build)
+        graph = graph_for_engine(bundle, store.tensorrt.product, candidate)
+        cached = cached_engine(store.tensorrt, store.cache, candidate, graph, self._build)
         network = fetched_network(store, cached, bundle.manifest)
         try:
             calibration = calibrate(network, cached.sha256)
@@ -48,25 +48,25 @@ class EngineSession:
         return backend, calibration
 
 
-def build_options(product: Product, targets: Sequence[int] | None) -> BuildOptions:
-    """targets: compute capabilities asked for; RTX has a list of its own."""
-    return BuildOptions(targets=tuple(targets or (RTX_TARGETS if product == "tensorrt-rtx" else ())))
+def build_options(product: Product, capabilities: Sequence[int] | None) -> BuildOptions:
+    """capabilities: of the GPUs to build for, None for the usual ones; RTX has a list of its own."""
+    return BuildOptions(targets=tuple(capabilities or (RTX_TARGETS if product == "tensorrt-rtx" else ())))
 
 
-def graph_for_engine(bundle: ModelBundle, product: Product, rung: CandidatePrecision) -> bytes:
+def graph_for_engine(bundle: ModelBundle, product: Product, candidate: CandidatePrecision) -> bytes:
     """The graph that TensorRT is given: from the FP32 network, the ranges, and the layers found sensitive."""
     require("export")
     model = bundle.read("model_fp32")
-    if rung == "fp32":
+    if candidate == "fp32":
         return model
     try:
         ranges = ranges_from_bytes(bundle.read("ranges"))
         # FP16 has no layers to leave out
-        floating = () if rung == "fp16" else json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
+        floating = () if candidate == "fp16" else json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise BundleError(
             f"{bundle.path}: the record of the quantisation cannot be read ({error})",
             fix="run `edge-inspect quantize --bundle BUNDLE --data NORMALS`",
         ) from error
-    graph: bytes = graph_of_precision(rung, product, model, ranges, floating)
+    graph: bytes = graph_of_precision(candidate, product, model, ranges, floating)
     return graph

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.pipeline.sample_cache import NormalSamples, require_region, spread
+from calibration.pipeline.sample_cache import NormalSamples, spread
 from calibration.ranges import with_foreign_patches
 from edge.backends.base import Backend
 from edge.bundles.bundle import ModelBundle
@@ -20,6 +20,7 @@ from edge.core.datatypes import F32, U8
 from edge.core.errors import PartNotFound, UsageError
 from edge.core.latency import StageClock
 from edge.kernels.cpu import planes_from_field
+from edge.preprocessing.normal_samples import require_region
 from edge.preprocessing.regions import HIGHEST_SCORE
 from export.evaluation_set import EvaluationSet
 from export.paired_scores import GateSample
@@ -105,7 +106,7 @@ class GateSamples:
         if self._ng is not None:
             for path in self._ng:
                 frame = self._reader.read(path)
-                require_region(self._bundle, path, frame)
+                require_region(self._bundle.preprocess, path, frame)
                 yield GateSample(path.name, frame, True)
             return
         altered = self._altered
@@ -133,7 +134,7 @@ def ng_scores(backend: Backend, parts: NormalSamples, folder: Path | None) -> F3
     scores = []
     for path in [] if folder is None else judged_pictures(folder, parts.reader):
         frame = parts.reader.read(path)
-        require_region(parts.bundle, path, frame)
+        require_region(parts.bundle.preprocess, path, frame)
         try:
             scores.append(backend.score(frame, StageClock(0)).score)
         except PartNotFound:

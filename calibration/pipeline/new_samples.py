@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +21,8 @@ from edge.backends import choose_backend
 from edge.backends.cpu import open_network
 from edge.bundles.bundle import Calibration, ModelBundle, sha256_of
 from edge.bundles.history import SampleSet
-from edge.capture.images.image_reader import ImageReader, read_image
+from edge.capture.images.image_reader import ImageReader
 from edge.capture.images.rejected_images import RejectedImages
-from edge.cli.image_readers import reader_of
 from edge.core.config import Settings
 from edge.core.datatypes import F32, U8
 from edge.core.errors import PartNotFound, UsageError
@@ -46,6 +44,24 @@ _SHOWN_ACCEPTED, _NAMED = 5, 8
 
 
 @dataclass(frozen=True)
+class SampleRequest:
+    """Which pictures are taken, and which of them are believed.
+
+    samples: folders, files and patterns; or from_records: pictures of accepted parts, since and until when, as ISO time
+    or an age. scene_changed: all are good although the live version rejects them. sheet: where the contact sheet of
+    refused samples goes.
+    """
+
+    sheet: Path
+    samples: tuple[str, ...] = ()
+    from_records: bool = False
+    since: str | None = None
+    until: str | None = None
+    scene_changed: bool = False
+    keep_suspicious: bool = False
+
+
+@dataclass(frozen=True)
 class NewSamples:
     """The samples that may be used, and what became of the others.
 
@@ -59,23 +75,24 @@ class NewSamples:
     audit: SampleSet
 
 
-def sample_paths(options: argparse.Namespace, settings: Settings, bundle: ModelBundle) -> tuple[list[Path], str]:
-    """The pictures that the command line names, and in words where they are from."""
-    if options.from_records == bool(options.samples):
+def sample_paths(
+    request: SampleRequest, settings: Settings, bundle: ModelBundle, reader: ImageReader
+) -> tuple[list[Path], str]:
+    """The pictures that are asked for, and in words where they are from; raises UsageError where there are none."""
+    if request.from_records == bool(request.samples):
         raise UsageError(
             "recalibrate takes new pictures of good parts from folders or from the records",
             fix="give folders or patterns, or --from-records, not both",
         )
-    if not options.from_records:
-        if options.since or options.until:
+    if not request.from_records:
+        if request.since or request.until:
             raise UsageError("--since and --until choose among the records", fix="add --from-records")
-        reader = reader_of(options, settings)
-        found = [path for sample in options.samples for path in _pictures(sample, reader)]
-        return list(dict.fromkeys(found)), ", ".join(options.samples)
+        found = [path for sample in request.samples for path in _pictures(sample, reader)]
+        return list(dict.fromkeys(found)), ", ".join(request.samples)
     if settings.record.directory is None:
         raise UsageError("record.directory is null: there are no records", fix="give --record-dir, or folders")
     now = datetime.now(timezone.utc)
-    since, until = (moment_from_text(text, now) if text else None for text in (options.since, options.until))
+    since, until = (moment_from_text(text, now) if text else None for text in (request.since, request.until))
     directory = Path(settings.record.directory)
     with RecordStore(directory) as store:
         found = store.accepted_pictures(bundle.path, since, until)
@@ -84,7 +101,7 @@ def sample_paths(options: argparse.Namespace, settings: Settings, bundle: ModelB
             f"{directory}: no stored picture of a part that {bundle.path} accepted in that time",
             fix="widen --since and --until, or set record.keep_ok_every: OK pictures are kept only then",
         )
-    return found, f"records {directory}, {options.since or 'the beginning'} to {options.until or 'now'}"
+    return found, f"records {directory}, {request.since or 'the beginning'} to {request.until or 'now'}"
 
 
 def _pictures(sample: str, reader: ImageReader) -> list[Path]:
@@ -96,31 +113,30 @@ def _pictures(sample: str, reader: ImageReader) -> list[Path]:
 
 def new_samples(
     bundle: ModelBundle, paths: Sequence[Path], source: str, live: Calibration, settings: Settings,
-    options: argparse.Namespace, check: Callable[[], None],
+    request: SampleRequest, reader: ImageReader, check: Callable[[], None],
 ) -> NewSamples:  # fmt: skip
     """Screen the pictures, have the network look at what is left, and refuse a set that cannot be trusted.
 
     live: the calibration of the precision that runs. check: see NormalSamples. Raises UsageError; the contact sheet is
     written before that.
     """
-    reader = reader_of(options, settings)
     parts, screening, turned_away = _screened(bundle, paths, reader, check)
     turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
     if len(turned_away):
         say(turned_away.summary(len(paths)))
     say(f"{len(paths)} pictures of {source}: {screening.summary()}")
-    rejected = [each for each in screening.rejected if not (options.keep_suspicious and each.reason.suspicion)]
+    rejected = [each for each in screening.rejected if not (request.keep_suspicious and each.reason.suspicion)]
     gone = {each.name for each in rejected}
     parts.keep(path for path in paths if str(path) not in gone)
     _refuse_too_few(parts, screening.summary(), rejected)
     order = spread(parts.held_out, MOST_IN_STATISTICS)
     opinions = _opinions(parts, order, live, settings)
-    unlike = [] if options.keep_suspicious else _unlike(order, opinions)
-    _show(options.sheet, rejected + unlike, [part.path for part in order if str(part.path) not in gone])
+    unlike = [] if request.keep_suspicious else _unlike(order, opinions)
+    _show(request.sheet, rejected + unlike, [part.path for part in order if str(part.path) not in gone])
     suspicious = [each for each in rejected if each.reason.suspicion] + unlike
     against = np.count_nonzero(opinions.live > live.threshold)
     say(f"the live version rejects {against} of the {len(order)}; {len(unlike)} are unlike the others")
-    if against > _MOST_REJECTED * len(order) and not options.scene_changed:
+    if against > _MOST_REJECTED * len(order) and not request.scene_changed:
         raise UsageError(
             f"the live version rejects {against} of {len(order)} samples ({against / len(order):.0%}): they are not "
             "what it knows as good parts",
@@ -128,7 +144,7 @@ def new_samples(
             "--scene-changed; if not, leave out the defective ones, and those of other products",
         )
     readable = len(order) + sum(each.reason.suspicion for each in rejected)
-    _refuse_mostly_suspicious(suspicious, readable, options.sheet)
+    _refuse_mostly_suspicious(suspicious, readable, request.sheet)
     names = {each.name for each in unlike}
     kept = np.array([str(part.path) not in names for part in order], np.bool_)
     parts.keep(part.path for part in (*order, *parts.trained) if str(part.path) not in names)
@@ -223,15 +239,7 @@ def _show(sheet: Path, rejected: Sequence[Rejected], accepted: Iterable[Path]) -
     if not rejected:
         return
     few = [str(path) for path in islice(accepted, _SHOWN_ACCEPTED)]
-
-    def picture_of(name: str) -> U8 | None:
-        try:
-            return read_image(Path(name))
-        except UsageError:
-            return None
-
-    drawn = rejection_sheet(rejected, few, picture_of)
-    write_atomic(sheet, picture_bytes(drawn))
+    write_atomic(sheet, picture_bytes(rejection_sheet(rejected, few)))
     say(f"what was turned away, and why: {sheet}")
 
 

@@ -16,7 +16,7 @@ from edge.core.errors import PartNotFound, UsageError
 from edge.core.progress import working
 from edge.monitoring.drift.measures import PictureMeasures, measure
 from edge.monitoring.drift.reference import DRAWN_ON, reference_from_measures
-from edge.preprocessing.normal_samples import NormalSample, read_normal_samples
+from edge.preprocessing.normal_samples import NormalSample, read_normal_samples, require_region
 
 # fields up to this total stay in memory, more go to the temporary directory
 _IN_MEMORY_BYTES = 32_000_000
@@ -84,8 +84,8 @@ class NormalSamples:
         Raises UsageError when the region of interest does not lie inside the picture, or the part is not found in it.
         """
         self._check()
-        require_region(self.bundle, path, picture)
         preprocess = self.bundle.preprocess
+        require_region(preprocess, path, picture)
         try:
             field = preprocess.field(picture) if field is None else field
         except PartNotFound as error:
@@ -160,13 +160,3 @@ def spread(parts: Sequence[Part], fewest: int) -> list[Part]:
     if len(parts) <= fewest:
         return list(parts)
     return [parts[int(index)] for index in np.argsort((np.arange(len(parts)) * _GOLDEN) % 1, kind="stable")]
-
-
-def require_region(bundle: ModelBundle, path: Path, picture: U8) -> None:
-    """Raises UsageError when the bundle's region of interest does not lie inside the picture."""
-    height, width = picture.shape[:2]
-    if bundle.preprocess.field_of_view(height, width) is None:
-        raise UsageError(
-            f"{path} is {width}x{height} px; the region {bundle.preprocess.rectangle} does not lie inside",
-            fix="change roi.rectangle, or remove the picture",
-        )

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from calibration.samples.screening import Rejected
+from edge.capture.images.image_reader import read_image
 from edge.core.datatypes import U8
+from edge.core.errors import UsageError
 from edge.pages.contact_sheet import GREEN, INK, RED, Cell, contact_sheet
 from edge.pages.pictures import boxed
 
@@ -14,8 +16,18 @@ _CELL_PX = (174, 232)
 _ACROSS, _MOST = 5, 60
 
 
+def picture_or_none(name: str) -> U8 | None:
+    """The picture file of that name; None when it cannot be read."""
+    try:
+        return read_image(Path(name))
+    except UsageError:
+        return None
+
+
 def rejection_sheet(
-    rejected: Sequence[Rejected], accepted: Sequence[str], picture_of: Callable[[str], U8 | None]
+    rejected: Sequence[Rejected],
+    accepted: Sequence[str],
+    picture_of: Callable[[str], U8 | None] = picture_or_none,
 ) -> U8:
     """Cells of a picture, its reason, its name and the numbers; those most in need of a look, suspicions, come first.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import signal
@@ -13,51 +12,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.capture.camera_address import warn_if_others_can_read
+from edge.capture.opencv_environment import prepare_capture_environment
+from edge.cli.command_table import COMMANDS
+from edge.cli.exit_codes import INTERRUPTED
 from edge.cli.parser import parse
 from edge.cli.process_end import ProcessEnd
 from edge.cli.standard_streams import StandardStreams, take_streams
-from edge.cli.stop_signals import stop_signals
-from edge.core.config import Settings, load_settings
+from edge.core.config import OptionValue, Settings, load_settings
 from edge.core.errors import EdgeInspectError, UsageError
 from edge.core.progress import silence
 from edge.core.redact import redact
+from edge.system.extras import missing_package, require
 from edge.system.installation import check_siblings
+from edge.system.stop_signals import stop_signals
 
-INTERRUPTED = 130
-# verdicts were given that are not on record, or that the reader of --json did not get
-UNRECORDED = 5
-# how far the commands below step back for an inspection that runs on the same cores
+# how far commands step back for an inspection that runs on the same cores
 _NICENESS = 10
-# those that inspect, start to, or measure how fast inspection is
-_IN_FRONT = {"run", "demo", "teach", "benchmark", "doctor", "challenge"}
-
-_WITH_CAMERA = {"run", "teach"}
-
-# command → module of edge.cli and its function, imported only when asked for: start-up time counts on the line
-_ROOMS = {
-    "run": ("line.run", "run"),
-    "demo": ("line.run", "run"),
-    "teach": ("teach.command", "teach"),
-    "train": ("making.train", "train"),
-    "fit": ("making.train", "fit"),
-    "export": ("making.export", "export"),
-    "quantize": ("making.calibrate", "quantize"),
-    "calibrate": ("making.calibrate", "calibrate"),
-    "recalibrate": ("making.recalibrate", "recalibrate"),
-    "gate": ("making.calibrate", "gate"),
-    "threshold": ("bundles.threshold", "threshold"),
-    "defects": ("making.defects", "defects"),
-    "history": ("bundles.history", "history"),
-    "rollback": ("bundles.history", "rollback"),
-    "bundle": ("bundles.bundle", "bundle"),
-    "evaluate": ("measuring.evaluate", "evaluate"),
-    "rules": ("making.rules", "rules"),
-    "compare": ("measuring.compare", "compare"),
-    "benchmark": ("measuring.benchmark", "benchmark"),
-    "doctor": ("measuring.evaluate", "doctor"),
-    "challenge": ("line.challenge", "challenge"),
-    "replay": ("line.records", "replay"),
-    "report": ("line.records", "report"),
+# option → the key of the settings that it takes the place of
+_SETTINGS = {
+    "fps": "camera.fps",
+    "watch": "camera.watch",
+    "align": "align.mode",
+    "bundle": "inspection.bundle",
+    "backend": "inspection.backend",
+    "precision": "inspection.precision",
+    "engines": "inspection.engines",
+    "uncalibrated": "inspection.uncalibrated",
+    "record_dir": "record.directory",
 }
 
 
@@ -121,7 +102,7 @@ def _take_the_process(options: argparse.Namespace, streams: StandardStreams) -> 
             f"standard output is closed, and what `{options.command}` says would go nowhere",
             fix="give it a place, such as `> result.txt`; `> /dev/null` if nobody needs it",
         )
-    if options.command not in _IN_FRONT and hasattr(os, "nice"):
+    if not COMMANDS[options.command].in_front and hasattr(os, "nice"):
         os.nice(_NICENESS)
 
 
@@ -153,51 +134,44 @@ def _log_to_standard_error() -> None:
 def _run(options: argparse.Namespace) -> int:
     check_siblings()
     settings = settings_for(options)
-    _choose_camera(options, settings)
-    _prepare_capture(settings)
-    module, function = _ROOMS[options.command]
-    command = getattr(importlib.import_module(f"edge.cli.{module}"), function)
-    with silence(getattr(options, "json", False)):
-        code: int = command(options, settings)
-    return code
+    command = COMMANDS[options.command]
+    if command.needs_camera:
+        _choose_camera(options, settings)
+    # before anything imports cv2, which reads its time-out when it is loaded
+    prepare_capture_environment(settings.camera)
+    if command.extra:
+        require(command.extra)
+    try:
+        with silence(getattr(options, "json", False)):
+            return command.execute(options, settings)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        raise missing from error
 
 
 def settings_for(options: argparse.Namespace) -> Settings:
-    """The settings file, overridden by the command line."""
+    """The settings file, with the options of the command line in place of what it says; raises ConfigError."""
     default = Path("config.yaml")
     path = options.config or (default if default.exists() else None)
-    settings = Settings() if path is None else load_settings(path)
+    given = [
+        OptionValue(f"--{name.replace('_', '-')}", key, str(value) if isinstance(value, Path) else value)
+        for name, key in _SETTINGS.items()
+        if (value := getattr(options, name, None)) is not None and value is not False
+    ]
+    if getattr(options, "no_record", False):
+        given.append(OptionValue("--no-record", "record.directory", None))
+    settings = load_settings(path, given)
     source = settings.camera.source
     if path is not None and source is not None and redact(source) != source:
         warn_if_others_can_read(path)
-    overrides: dict[str, dict[str, object]] = {"camera": {}, "align": {}, "inspection": {}, "record": {}}
-
-    def override(section: str, key: str, option: str) -> None:
-        value = getattr(options, option, None)
-        if value is not None:
-            overrides[section][key] = str(value) if isinstance(value, Path) else value
-
-    override("camera", "fps", "fps")
-    override("align", "mode", "align")
-    override("inspection", "bundle", "bundle")
-    override("inspection", "backend", "backend")
-    override("inspection", "precision", "precision")
-    override("inspection", "engines", "engines")
-    override("record", "directory", "record_dir")
-    if getattr(options, "watch", False):
-        overrides["camera"]["watch"] = True
-    if getattr(options, "uncalibrated", False):
-        overrides["inspection"]["uncalibrated"] = True
-    if getattr(options, "no_record", False):
-        overrides["record"]["directory"] = None
-    return settings.model_copy(
-        update={name: getattr(settings, name).model_copy(update=values) for name, values in overrides.items()}
-    )
+    return settings
 
 
 def _choose_camera(options: argparse.Namespace, settings: Settings) -> None:
     """Commands that cannot do without a camera take that of the settings when none is named."""
-    if options.command not in _WITH_CAMERA or options.camera is not None:
+    if options.camera is not None:
         return
     if settings.camera.source is None:
         raise UsageError(
@@ -205,10 +179,3 @@ def _choose_camera(options: argparse.Namespace, settings: Settings) -> None:
             fix="give --camera 0, --camera rtsp://USER@HOST/PATH, a folder of pictures, or demo",
         )
     options.camera = settings.camera.source
-
-
-def _prepare_capture(settings: Settings) -> None:
-    # before anything imports cv2, which reads its time-out when it is loaded
-    from edge.capture.opencv_environment import prepare_capture_environment
-
-    prepare_capture_environment(settings.camera)

@@ -63,6 +63,6 @@ class Keyboard:
         self._lines.put(None)
 
 
-def tell_keys() -> None:
+def show_keys() -> None:
     say("  Enter  take a picture      a  take by itself, each time a new part lies still")
     say("  u      undo the last one   d  done, go on with what there is      q  stop, keep what there is")

@@ -5,12 +5,26 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
+
+from edge.core.config import Settings
+from edge.core.errors import UsageError
 
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
 CPU_BACKENDS = ("auto", "openvino", "onnxruntime")
 BACKENDS = (*CPU_BACKENDS, "tensorrt", "tensorrt-rtx")
 GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
+
+
+Request = TypeVar("Request")
+
+
+def request_from(kind: type[Request], options: argparse.Namespace, **others: Any) -> Request:
+    """The dataclass `kind` with the options of the same names, and with `others`."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{**{name: value for name, value in vars(options).items() if name in names}, **others})
 
 
 def add_uncalibrated(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +57,7 @@ def add_engines(parser: argparse.ArgumentParser) -> None:
 def add_compute_capabilities(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compute-capability",
-        dest="targets",
+        dest="capabilities",
         type=compute_capability,
         action="append",
         metavar="N",
@@ -69,7 +83,7 @@ def add_align(parser: argparse.ArgumentParser) -> None:
 
 def add_false_reject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--false-reject", type=percent, default=0.5, metavar="PERCENT", help="false-reject budget (default: 0.5)"
+        "--false-reject", type=percent, default=0.005, metavar="PERCENT", help="false-reject budget (default: 0.5)"
     )
 
 
@@ -83,6 +97,13 @@ def add_review(parser: argparse._ActionsContainer) -> None:
 def add_records(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def records_directory(settings: Settings) -> Path:
+    """Where the records lie; raises UsageError where none are kept."""
+    if settings.record.directory is None:
+        raise UsageError("record.directory is null: there are no records", fix="give --record-dir")
+    return Path(settings.record.directory)
 
 
 def positive(text: str) -> float:
@@ -108,11 +129,11 @@ def compute_capability(text: str) -> int:
 
 
 def percent(text: str) -> float:
-    """A number between 0 and 100."""
+    """A percentage between 0 and 100, as a share: 0.5 → 0.005."""
     value = number(text)
     if not 0 < value < 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
-    return value
+    return value / 100
 
 
 def number(text: str) -> float:
@@ -124,22 +145,6 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return value
-
-
-def seeds(text: str) -> list[int]:
-    """0,1,2 → [0, 1, 2]."""
-    found = [whole_number(part) for part in text.split(",")]
-    if min(found) < 0 or len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"{text}: give different numbers, 0 or more")
-    return found
-
-
-def verdict_name(text: str) -> str:
-    """A verdict's number, row id or picture."""
-    # the name of a picture has an end
-    if not re.fullmatch(r"[1-9]\d{0,17}(-\d{1,18})?", text) and "." not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, a number such as 12-004711, or a picture")
-    return text
 
 
 def whole_number(text: str) -> int:

@@ -7,6 +7,10 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class _Descriptor(io.RawIOBase):
@@ -96,3 +100,19 @@ def _is_open(number: int) -> bool:
 
 def _encoding(stream: object) -> str:
     return getattr(stream, "encoding", None) or "utf-8"
+
+
+def show(table: RenderableType) -> None:
+    """Print what rich has drawn for this terminal, pipe or file."""
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as drawn:
+        console.print(table)
+    # printed here, because rich ends the program with code 1 when the reader of a pipe leaves
+    print(drawn.get(), end="")
+
+
+def printable(text: str) -> str:
+    """The text with a mark in place of what would steer the terminal: somebody else may have written it."""
+    return "".join(character if character.isprintable() else "�" for character in text)

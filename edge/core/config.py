@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 import json
 import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -127,6 +129,13 @@ class RoiSettings(_Section):
             raise ValueError("polygon needs three or more [x, y] corners")
         return self
 
+    @property
+    def as_tuples(self) -> tuple[tuple[int, int, int, int] | None, tuple[tuple[int, int], ...] | None]:
+        """(rectangle, polygon), immutable, as a bundle keeps them."""
+        corners = self.rectangle
+        rectangle = None if corners is None else (corners[0], corners[1], corners[2], corners[3])
+        return rectangle, None if self.polygon is None else tuple((x, y) for x, y in self.polygon)
+
 
 class AlignSettings(_Section):
     mode: Literal["none", "phase", "template", "ecc"] | None = None
@@ -239,19 +248,75 @@ class Settings(_Section):
         return json.dumps(self.model_copy(update={"camera": shown}).model_dump())
 
 
-def load_settings(path: Path) -> Settings:
-    """Read a configuration file; raises ConfigError naming the line, the value and the nearest valid key."""
-    file = read_yaml(path, ConfigError, "the path given to --config", "the documented config.yaml")
-    root, values = file.root, file.values()
-    if values is None:
-        return Settings()
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected sections such as `camera:`, got {type(values).__name__}", fix=_KEYS_FIX)
-    _refuse_repeated_keys(path, root)
+@dataclass(frozen=True)
+class OptionValue:
+    """What an option of the command line says about one key of the settings. key: such as `record.directory`."""
+
+    option: str
+    key: str
+    value: Any
+
+
+def load_settings(path: Path | None, options: Sequence[OptionValue] = ()) -> Settings:
+    """Read a configuration file, with options of the command line in place of what it says.
+
+    path: None for the defaults. Raises ConfigError naming the line, the value and the nearest valid key; where an
+    option breaks a rule that the file keeps, it names the option.
+    """
+    values: Any = None
+    root: yaml.Node | None = None
+    if path is not None:
+        file = read_yaml(path, ConfigError, "the path given to --config", "the documented config.yaml")
+        root, values = file.root, file.values()
+        if values is not None and not isinstance(values, dict):
+            raise ConfigError(
+                f"{path}: expected sections such as `camera:`, got {type(values).__name__}", fix=_KEYS_FIX
+            )
+        _refuse_repeated_keys(path, root)
+    values = values or {}
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(_with_options(values, options))
     except ValidationError as error:
-        raise _explained(path, root, error) from error
+        own = _error_of(values)
+        if own is not None and path is not None:
+            raise _explained(path, root, own) from error
+        raise _option_refused(path, values, options, error) from error
+
+
+def _with_options(values: dict[str, Any], options: Iterable[OptionValue]) -> dict[str, Any]:
+    merged = dict(values)
+    for option in options:
+        section, key = option.key.split(".")
+        given = merged.get(section, {})
+        # what is no section is refused as it stands in the file
+        if isinstance(given, dict):
+            merged[section] = {**given, key: option.value}
+    return merged
+
+
+def _error_of(values: dict[str, Any]) -> ValidationError | None:
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        return error
+    return None
+
+
+def _option_refused(
+    path: Path | None, values: dict[str, Any], options: Sequence[OptionValue], error: ValidationError
+) -> ConfigError:
+    """Names the options without which the others would be accepted, else all of them."""
+    alone = [
+        each for each in options if _error_of(_with_options(values, (o for o in options if o is not each))) is None
+    ]
+    names = list(dict.fromkeys(each.option for each in alone or options))
+    first = error.errors()[0]
+    got = "" if first["type"] == "value_error" else f", got {shortened(repr(first['input']))}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"{' and '.join(names)}: {reason}{got}",
+        fix=f"leave {' or '.join(names)} out, or change {path or 'the settings'}",
+    )
 
 
 _KEYS_FIX = "compare with the documented config.yaml, which lists every key"

@@ -66,10 +66,7 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
     if wanted is None:
         return []
     try:
-        bundle = load_bundle(bundle_path)
-        target = target_of(settings.inspection.backend)
-        engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
-        why = why_not_ready(bundle.sha256, engine, settings)
+        why = why_line_not_ready(load_bundle(bundle_path), settings)
     except BundleError:
         # told by the finding about the bundle
         return []
@@ -79,6 +76,13 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
         return [Finding("challenge", State.OK, "passed; the line is ready")]
     state = State.FAIL if wanted == "refuse" else State.WARN
     return [Finding("challenge", state, f"the line is not ready: {why}", RUN_IT)]
+
+
+def why_line_not_ready(bundle: ModelBundle, settings: Settings) -> str | None:
+    """Why a line that starts with this bundle and these settings is not ready; None when it is."""
+    target = target_of(settings.inspection.backend)
+    engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
+    return why_not_ready(bundle.sha256, engine, settings)
 
 
 def why_not_ready(bundle_sha256: str, engine_sha256: str, settings: Settings) -> str | None:

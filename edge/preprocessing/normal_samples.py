@@ -69,6 +69,16 @@ def read_normal_samples(data: Path, reader: ImageReader = PLAIN) -> Iterator[Nor
         reader.tell(turned_away.summary(len(paths)))
 
 
+def require_region(preprocess: Preprocess, path: Path, picture: U8) -> None:
+    """Raises UsageError when the region of interest does not lie inside the picture."""
+    height, width = picture.shape[:2]
+    if preprocess.field_of_view(height, width) is None:
+        raise UsageError(
+            f"{path} is {width}x{height} px; the region {preprocess.rectangle} does not lie inside",
+            fix="change roi.rectangle, or remove the picture",
+        )
+
+
 def aligned_to_parts(
     preprocess: Preprocess, data: Path, settings: AlignSettings, reader: ImageReader = PLAIN
 ) -> Preprocess:

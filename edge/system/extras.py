@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from contextlib import nullcontext
 from importlib.util import find_spec
-from typing import Any
 
 from edge.core.errors import MissingDependency
-from edge.core.progress import working
 
 # what the modules behind each extra import, some of it only deep inside a function
 _PACKAGES = {
-    "cpu": (),
     "export": ("onnx", "onnxruntime"),
     "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
 }
 
 
-def needs(module: str, extra: str) -> Any:
-    """Import a module of the packages beside `edge`, naming the extra that brings what it lacks."""
-    require(extra)
-    try:
-        with working("loading the libraries") if module not in sys.modules else nullcontext():
-            return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise _missing(str(error.name), extra) from error
-
-
 def require(extra: str) -> None:
-    """Refuse now what would fail later for want of a package; imports nothing."""
+    """Refuse now what would fail later for want of a package; imports nothing. Raises MissingDependency."""
     for package in _PACKAGES[extra]:
         if find_spec(package) is None:
             raise _missing(package, extra)
+
+
+def missing_package(error: ModuleNotFoundError) -> MissingDependency | None:
+    """The same for an import that failed; None where no extra brings the package."""
+    package = str(error.name).split(".")[0]
+    extra = next((extra for extra, packages in _PACKAGES.items() if package in packages), None)
+    return None if extra is None else _missing(package, extra)
 
 
 def _missing(package: str, extra: str) -> MissingDependency:

@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.results_file import write_result
 from edge.bundles.bundle import MANIFEST, load_bundle
-from edge.cli.bundles.bundle import described
+from edge.bundles.description import described
 from edge.core.errors import BundleError
 from edge.samples import sample_bundle
 from tests.fuzz import bundle_mutations as mutations

@@ -15,7 +15,13 @@ from edge.capture.images.image_io import class_folders
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.datatypes import F32, U8
 from edge.core.errors import PartNotFound, UsageError
-from edge.preprocessing.normal_samples import held_out_split, image_sha256, normal_samples_folder, read_normal_samples
+from edge.preprocessing.normal_samples import (
+    held_out_split,
+    image_sha256,
+    normal_samples_folder,
+    read_normal_samples,
+    require_region,
+)
 from edge.preprocessing.preprocess import Preprocess
 
 Layout = Literal["aligned", "free"]
@@ -75,7 +81,7 @@ def load_normals(
             )
         if not fields:
             weight = preprocess.weight(*part.picture.shape[:2])
-        fields.append(_field(part.path, part.picture, preprocess))
+        fields.append(sample_field(part.path, part.picture, preprocess))
         hashes.append(part.sha256)
         sizes.add((part.picture.shape[1], part.picture.shape[0]))
     if len(fields) < MINIMUM_NORMAL_SAMPLES:
@@ -112,7 +118,7 @@ def load_weak(data: Path, preprocess: Preprocess, normals: Normals, reader: Imag
                     fix="decide which it is, and remove it from the other folder",
                 )
             if sha256 not in hashes:
-                fields.append(_field(path, picture, preprocess))
+                fields.append(sample_field(path, picture, preprocess))
                 kinds.append(folder.name)
                 hashes.append(sha256)
     if root.is_dir() and not fields:
@@ -159,13 +165,9 @@ def layout_of(normals: Normals) -> tuple[Layout, float]:
     return ("aligned" if correlation >= _ALIGNED_CORRELATION else "free"), correlation
 
 
-def _field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
-    height, width = picture.shape[:2]
-    if preprocess.field_of_view(height, width) is None:
-        raise UsageError(
-            f"{path} is {width}x{height} px; the region {preprocess.rectangle} does not lie inside",
-            fix="change roi.rectangle, or remove the picture",
-        )
+def sample_field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
+    """The network field of a picture file, uint8 (s, s, 3) BGR; raises UsageError where there is none."""
+    require_region(preprocess, path, picture)
     try:
         return preprocess.field(picture)
     except PartNotFound as error:

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from edge.capture.images.image_io import class_folders
+from edge.capture.images.image_reader import ImageReader
+from edge.core.config import RoiSettings
 from edge.core.datatypes import F32, U8
 from edge.core.manifest import ScoreSpec
 from edge.kernels.statistics import normal_statistics
+from edge.preprocessing.normal_samples import read_normal_samples
+from edge.preprocessing.preprocess import Preprocess
+from training.data.dataset import load_normals, sample_field
 from training.labelling.normal_levels import NormalReference, fit_reference, with_weak_parts
 from training.labelling.pseudo_labels import ANOMALOUS_FROM, inspected_mask, pseudo_labels
 from training.rules.rulebook import Mask, RuleBook
 
+# the field of the default variant
+_SIDE_PX = 256
+# enough to see how often a rule fires, and done within a minute
+_MOST_PARTS = 100
 # a rule that fires this strongly on some region of a part has spoken about the part
 FIRES_FROM = 0.5
 # a rule that would label something on more than this share of good parts does not tell defects
@@ -80,6 +91,20 @@ def _smooth(field: U8) -> F32:
 
 def _error(picture: F32, mean: F32) -> F32:
     return np.asarray(np.abs(picture - mean).mean(-1), np.float32)
+
+
+def try_rules_on(book: RuleBook, data: Path, roi: RoiSettings, reader: ImageReader) -> Trial:
+    """Try rules on the good parts of a folder, and on its defective ones in train/weak/KIND/ if there are any.
+
+    Raises UsageError naming a picture that cannot be used.
+    """
+    preprocess = Preprocess(_SIDE_PX, *roi.as_tuples)
+    fields = load_normals(data, preprocess, reader=reader).fields
+    good = fields[np.unique(np.linspace(0, len(fields) - 1, _MOST_PARTS).round().astype(int))]
+    kinds = class_folders(data / "train" / "weak")
+    weak = [sample_field(path, reader.read(path), preprocess) for kind in kinds for path in reader.pictures_in(kind)]
+    polygon = preprocess.weight(*next(read_normal_samples(data, reader)).picture.shape[:2])
+    return try_rules(book, good, weak[:_MOST_PARTS], None if polygon is None else polygon > 0)
 
 
 def try_rules(book: RuleBook, good: U8, weak: Sequence[U8] = (), roi: Mask | None = None) -> Trial:

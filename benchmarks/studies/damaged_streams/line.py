@@ -34,11 +34,11 @@ from edge.bundles.signature import trusted_bundle
 from edge.capture.capture import Capture
 from edge.capture.images.image_io import decode_picture
 from edge.capture.sources import open_source
-from edge.cli.line.run import make_inspector
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision, Frame, Verdict
 from edge.inspection.inspector import Inspector
+from edge.inspection.inspectors import make_inspector
 from edge.inspection.loop import run_loop
 from edge.samples import sample_bundle
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from edge.capture.freshness import FreshnessCheck
 from edge.capture.images.bit_depth import BitDepth
 from edge.capture.images.image_io import bgr_from_buffer, decode_buffer, few, list_pictures, not_a_picture
-from edge.core.config import CameraSettings, FreshnessSettings
+from edge.core.config import CameraSettings, FreshnessSettings, Settings
 from edge.core.datatypes import U8, Fault, Reason
 from edge.core.errors import UndecodableImage, UsageError
+from edge.core.progress import say
 
 
 @dataclass(frozen=True)
@@ -141,3 +142,8 @@ def read_image(path: Path) -> U8:
 
 # for pictures that no line shows: within the default limits, and unchecked
 PLAIN = ImageReader()
+
+
+def line_reader(settings: Settings) -> ImageReader:
+    """Reads picture files as the line does. A command makes one: what is wrong with a folder is then told once."""
+    return ImageReader(settings.camera, settings.freshness, say)

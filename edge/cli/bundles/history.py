@@ -1,4 +1,4 @@
-"""history, rollback: what a bundle was before, who changed it and why, and the way back."""
+"""history: what a bundle was before, who changed it and why, and the versions that can be gone back to."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge.bundles.bundle import load_bundle
-from edge.bundles.history import HistoryEntry, read_history, took_effect
-from edge.bundles.signature import is_signed
-from edge.bundles.versions import SHORT, Version, kept_versions, roll_back
+from edge.cli.options import add_bundle
+from edge.cli.standard_streams import printable
 from edge.core.config import Settings
 from edge.core.local_time import local_from_text
-from edge.core.progress import say
+
+if TYPE_CHECKING:
+    from edge.bundles.history import HistoryEntry
+    from edge.bundles.versions import Version
 
 
-def rollback(options: argparse.Namespace, settings: Settings) -> int:
-    """An earlier version of the bundle becomes the current one, also under a running edge-inspect."""
-    bundle = roll_back(options.bundle, options.to)
-    say(f"{options.bundle}: now version {bundle.sha256[:SHORT]}; a running edge-inspect takes it between two frames")
-    if settings.inspection.signed_by is not None and not is_signed(bundle):
-        say(f"it is not signed, and inspection.signed_by is set: {settings.inspection.signed_by} must sign it to run")
-    return 0
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_bundle(parser, required=True)
+    parser.add_argument("--json", action="store_true", help="print every change and every kept version as JSON")
 
 
-def history(options: argparse.Namespace, settings: Settings) -> int:
-    """Every change, oldest first, and the versions that can be gone back to."""
+def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from edge.bundles.bundle import load_bundle
+    from edge.bundles.history import read_history, took_effect
+    from edge.bundles.versions import kept_versions
+
     live = load_bundle(options.bundle)
     entries, versions = read_history(options.bundle), kept_versions(options.bundle)
     happened = took_effect(entries, live.sha256)
@@ -34,8 +35,7 @@ def history(options: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(_as_json(options.bundle, entries, happened, versions), indent=1))
         return 0
     for line in _described(live.sha256, entries, happened, versions):
-        # what somebody else wrote must not steer this terminal
-        print("".join(character if character.isprintable() else "�" for character in line))
+        print(printable(line))
     return 0
 
 
@@ -55,6 +55,8 @@ def _as_json(
 
 
 def _described(live: str, entries: list[HistoryEntry], happened: list[bool], versions: list[Version]) -> Iterator[str]:
+    from edge.bundles.versions import SHORT
+
     if not entries:
         yield "no changes on record: the bundle was made before there was a history, or copied without it"
     for entry, done in zip(entries, happened, strict=True):

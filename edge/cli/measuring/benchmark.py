@@ -4,296 +4,107 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from edge.backends import choose_backend, usable_cores
-from edge.bundles.bundle import ModelBundle
-from edge.capture.sources import open_source
-from edge.cli import INTERRUPTED
-from edge.cli.console import show
-from edge.cli.line.run import MOST_INSPECTORS, live_bundle, make_inspectors, run_info
+from edge.cli.exit_codes import INTERRUPTED
+from edge.cli.options import (
+    add_backend,
+    add_bundle,
+    add_uncalibrated,
+    positive,
+    positive_int,
+    request_from,
+    whole_number,
+)
+from edge.cli.standard_streams import show
 from edge.core.config import Settings
-from edge.core.counters import RunCounters
-from edge.core.datatypes import U8, Frame
-from edge.core.errors import UsageError
-from edge.core.files.atomic_file import write_atomic
-from edge.core.progress import progress_bar, say
 from edge.core.redact import redact
-from edge.inspection.inspector import Inspector
-from edge.monitoring.sink import Sink
-from edge.records.writer.recorder import Recorder
 
-if TYPE_CHECKING:
-    from benchmarks.timing.measure.cadence import Cadence
-    from benchmarks.timing.measure.run import Plan
-
-_FRAMES, _PACED_S = 1000, 60.0
-_CURVE_FRAMES = 150
-_ROUNDS, _ROUND_S = 8, 1.5
-_ALLOCATION_FRAMES = 50
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-def benchmark(options: argparse.Namespace, settings: Settings) -> int:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_bundle(parser)
+    add_backend(parser)
+    add_uncalibrated(parser)
+    what = parser.add_argument_group("what is shown")
+    what.add_argument(
+        "--source",
+        default="demo",
+        help="pictures, a folder or a video to show as a camera would, a real camera, or demo (default: demo)",
+    )
+    what.add_argument("--frame-size", type=_frame_size, metavar="WxH", help="make the pictures frames of this size")
+    pace = parser.add_argument_group("at which pace")
+    cadence = pace.add_mutually_exclusive_group()
+    cadence.add_argument("--cadence", metavar="RATE", help="2.5/s, 90/min or 400ms (default: back to back)")
+    cadence.add_argument("--cadence-from", type=Path, metavar="RECORDS", help="the gaps that a line recorded, idle too")
+    pace.add_argument("--deadline", type=positive, metavar="MS", help="what a frame may take (default: until the next)")
+    pace.add_argument("--streams", type=positive_int, metavar="N", help="as many cameras at once (default: 1)")
+    length = parser.add_argument_group("for how long")
+    length.add_argument("--frames", type=positive_int, help="frames of each stream (default: 1000, or for a minute)")
+    length.add_argument("--duration", type=_duration, metavar="TIME", help="such as 90s, 10m or 1h")
+    length.add_argument("--soak", type=_duration, metavar="TIME", help="the same, and tell how times and memory drift")
+    length.add_argument("--warm-up", type=_warm_up, default=20, metavar="N", help="frames told apart (default: 20)")
+    kind = parser.add_argument_group("something else than latency").add_mutually_exclusive_group()
+    kind.add_argument("--throughput", action="store_true", help="as many frames as the processor can do")
+    kind.add_argument("--curves", action="store_true", help="how times grow with frame side and streams")
+    kind.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="what changed between two --out files")
+    compared = parser.add_argument_group("with --compare")
+    compared.add_argument(
+        "--limit",
+        type=positive,
+        default=1.05,
+        metavar="RATIO",
+        help="B over A that is still no regression (default: 1.05)",
+    )
+    compared.add_argument("--across", action="store_true", help="also across machines, bundles or options")
+    result = parser.add_argument_group("results")
+    result.add_argument(
+        # no setting of the line: records of a benchmark are temporary anyway
+        "--no-record",
+        dest="unrecorded",
+        action="store_true",
+        help="keep no records, not even temporary ones",
+    )
+    result.add_argument("--json", action="store_true", help="print the figures as JSON")
+    result.add_argument("--out", type=Path, metavar="FILE", help="write the figures, a .json file to compare later")
+    result.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="write distributions and timeline, an .html file; of --curves also .svg",
+    )
+
+
+def execute(options: argparse.Namespace, settings: Settings) -> int:
     """Measure, show and write; 1 when --compare finds a regression, 130 when Ctrl-C cut the run short."""
-    if options.compare:
-        return _compare(options)
-    _refuse_contradictions(options)
-    bench = _Bench(options, settings)
-    if options.throughput:
-        report = bench.throughput()
-    elif options.curves:
-        report = bench.curves()
-    else:
-        report = bench.latency()
-    _deliver(options, report)
-    return INTERRUPTED if report.get("interrupted") else 0
-
-
-def _refuse_contradictions(options: argparse.Namespace) -> None:
-    paced = options.cadence or options.cadence_from
-    for given, other, what in (
-        (options.soak, options.duration or options.frames, "--soak says how long, as --duration and --frames do"),
-        (options.throughput, paced, "--throughput knows no cadence: it goes as fast as it can"),
-        (options.throughput or options.curves, options.soak, "--soak is for one latency run"),
-        (
-            options.page and options.page.suffix == ".svg",
-            not options.curves,
-            "--page FILE.svg is the picture of --curves; other pages are .html",
-        ),
-        (options.curves, options.streams or options.frame_size, "--curves chooses streams and frame sizes itself"),
-    ):
-        if given and other:
-            raise UsageError(what, fix="leave one of them out")
-
-
-class _Bench:
-    """The bundle on its backend, as many times as asked for, and the plan that the options make."""
-
-    def __init__(self, options: argparse.Namespace, settings: Settings) -> None:
-        from benchmarks.timing.measure.source import pictures_of
-
-        self._options, self._settings = options, settings
-        self._bundle: ModelBundle = live_bundle(settings)
-        self._precision = self._bundle.precision(settings.inspection.precision)
-        self._threads = settings.inspection.threads
-        self._pictures = pictures_of(options.source, options.frame_size, settings.camera)
-        self._backend = choose_backend(settings.inspection.backend)
-
-    def latency(self) -> dict[str, Any]:
-        from benchmarks.timing.measure.bare_engine import open_bare_engines
-        from benchmarks.timing.measure.run import measure
-        from benchmarks.timing.report.report import latency_report
-
-        options = self._options
-        count = options.streams or 1
-        if count > 1 and self._pictures is None:
-            raise UsageError(
-                "--streams shows pictures several times; a camera is one stream", fix="leave --streams out"
-            )
-        with self._inspectors(count) as inspectors, _record_folder(self._settings, options.no_record) as records:
-            cadence = self._cadence()
-            plan = self._plan(cadence, records)
-            engines = open_bare_engines(self._bundle, self._backend, self._precision, self._threads, count)
-            with progress_bar("timing") as advance:
-                measured = measure(plan, inspectors, engines, advance)
-            for engine in engines:
-                engine.close()
-            report = latency_report(measured, options.deadline)
-            if self._pictures is not None:
-                report["allocations"] = self._allocations(inspectors[0], self._pictures)
-        head = self._head("latency", cadence.label, count, records is not None, report.pop("frame_px"))
-        return {**head, "interrupted": measured.interrupted, **report}
-
-    def throughput(self) -> dict[str, Any]:
-        from benchmarks.timing.measure.bare_engine import open_flood
-        from benchmarks.timing.measure.throughput import measure_throughput
-
-        pictures = self._files_only("--throughput")
-        count = self._options.streams or min(MOST_INSPECTORS, self._threads or usable_cores())
-        seconds = self._options.duration / (2 * _ROUNDS) if self._options.duration else _ROUND_S
-        with self._inspectors(count) as inspectors, progress_bar("rounds") as advance:
-            flood = open_flood(self._bundle, self._backend, self._precision, self._threads, count)
-            report = measure_throughput(pictures, inspectors, flood, self._settings, _ROUNDS, seconds, advance)
-            flood.close()
-        return {**self._head("throughput", "as fast as it goes", 1, False, pictures[0].shape[:2]), **report}
-
-    def curves(self) -> dict[str, Any]:
-        from benchmarks.timing.measure.cadence import BACK_TO_BACK
-        from benchmarks.timing.measure.run import Plan
-        from benchmarks.timing.report.curves import measure_curves
-
-        pictures = self._files_only("--curves")
-        counts = sorted({1, 2, usable_cores(), 2 * usable_cores()})
-        plan = Plan(self._settings, pictures, self._options.source, frames=self._options.frames or _CURVE_FRAMES)
-
-        def inspectors(count: int) -> Sequence[Inspector]:
-            return make_inspectors(self._bundle, self._settings, count)
-
-        with progress_bar("points") as advance:
-            found = measure_curves(
-                self._bundle, self._backend, self._precision, self._threads, plan, inspectors, counts, advance
-            )
-        return {
-            **self._head("curves", BACK_TO_BACK.label, 1, False, pictures[0].shape[:2]),
-            **found,
-        }
-
-    @contextmanager
-    def _inspectors(self, count: int) -> Iterator[list[Inspector]]:
-        made = make_inspectors(self._bundle, self._settings, count)
-        try:
-            yield made
-        finally:
-            for each in made:
-                each.backend.close()
-
-    def _files_only(self, option: str) -> list[U8]:
-        if self._pictures is None:
-            raise UsageError(f"{option} needs pictures: a camera sets its own pace", fix="give a folder as --source")
-        return self._pictures
-
-    def _cadence(self) -> Cadence:
-        from benchmarks.timing.measure.cadence import BACK_TO_BACK, Cadence, cadence_from_records, cadence_from_text
-
-        options = self._options
-        if self._pictures is None:
-            if options.cadence or options.cadence_from or options.frame_size:
-                raise UsageError(
-                    f"{redact(options.source)} is a camera, which has its own pace and frame size",
-                    fix="leave --cadence and --frame-size out, or give pictures as --source",
-                )
-            return Cadence("as the camera has it")
-        if options.cadence_from:
-            return cadence_from_records(options.cadence_from)
-        return cadence_from_text(options.cadence) if options.cadence else BACK_TO_BACK
-
-    def _plan(self, cadence: Cadence, records: Path | None) -> Plan:
-        from benchmarks.timing.measure.run import Plan
-
-        options, settings = self._options, self._settings
-        duration_s = options.soak or options.duration
-        if options.frames is None and duration_s is None and (options.cadence or options.cadence_from):
-            duration_s = _PACED_S
-        frames = options.frames if options.frames or duration_s else _FRAMES
-        camera = settings.camera
-
-        def sinks_for(inspector: Inspector, counters: RunCounters, source: str) -> Sequence[Sink]:
-            if records is None:
-                return ()
-            # a store has one writer, and each camera's program its own store
-            folder = tempfile.mkdtemp(dir=records)
-            record = settings.record.model_copy(update={"directory": folder})
-            info = run_info(self._bundle, inspector, source, settings)
-            return (Recorder(record, info, counters, inspector.preprocess.field_of_view),)
-
-        return Plan(
-            settings,
-            self._pictures or (),
-            options.source,
-            cadence,
-            frames,
-            duration_s,
-            options.warm_up,
-            None if self._pictures is not None else lambda: open_source(options.source, camera),
-            sinks_for,
-        )
-
-    def _allocations(self, inspector: Inspector, pictures: Sequence[U8]) -> dict[str, Any]:
-        from benchmarks.timing.measure.usage import allocations
-
-        def inspect(index: int) -> None:
-            image = pictures[index % len(pictures)]
-            inspector.inspect(Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), "pictures", image))
-
-        return allocations(inspect, _ALLOCATION_FRAMES)
-
-    def _head(self, mode: str, cadence: str, streams: int, records: bool, frame_px: Sequence[int]) -> dict[str, Any]:
-        from benchmarks.timing.measure.machine import machine_facts
-
-        manifest = self._bundle.manifest
-        return {
-            "mode": mode,
-            "bundle": {
-                "method": manifest.method,
-                "variant": manifest.variant,
-                "product": manifest.product,
-                "network_px": self._bundle.preprocess.size,
-                "map_scale": manifest.score.map_scale,
-            },
-            "run": {
-                "bundle_sha256": self._bundle.sha256,
-                "engine_sha256": self._bundle.engine_sha256(self._precision),
-                "backend": self._backend,
-                "precision": self._precision,
-                "threads": self._threads,
-                "source": redact(self._options.source),
-                "frame_px": list(frame_px),
-                "cadence": cadence,
-                "streams": streams,
-                "records": records,
-                "soak": self._options.soak is not None,
-            },
-            "machine": machine_facts(),
-        }
-
-
-@contextmanager
-def _record_folder(settings: Settings, no_record: bool) -> Iterator[Path | None]:
-    """A folder for records that is gone afterwards, on the disk where the line's records lie."""
-    if no_record or settings.record.directory is None:
-        yield None
-        return
-    beside = Path(settings.record.directory).absolute().parent
-    try:
-        made = tempfile.TemporaryDirectory(prefix="benchmark-records-", dir=beside, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise UsageError(
-            f"{beside}: {error.strerror}: temporary records belong on the disk of the line's records",
-            fix="start where you may write, or give --no-record",
-        ) from error
-    with made as folder:
-        yield Path(folder)
-
-
-def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
-    from benchmarks.results_file import json_text, write_result
-    from benchmarks.timing.report.page import curves_picture, report_page
+    from benchmarks.results_file import json_text
+    from benchmarks.timing.benchmark import BenchmarkRequest, run_benchmark, write_report
     from benchmarks.timing.report.table import curves_table, latency_table, throughput_table
 
-    tables: dict[str, Callable[[dict[str, Any]], Any]] = {
-        "latency": latency_table,
-        "throughput": throughput_table,
-        "curves": curves_table,
-    }
+    if options.compare:
+        return _compare(options)
+    svg = options.page is not None and options.page.suffix == ".svg"
+    report = run_benchmark(request_from(BenchmarkRequest, options, page_is_svg=svg), settings)
     if options.json:
         print(json_text(report))
     else:
+        tables = {"latency": latency_table, "throughput": throughput_table, "curves": curves_table}
         show(tables[report["mode"]](report))
-    try:
-        if options.out:
-            write_result(options.out, shlex.join(["edge-inspect", *map(redact, sys.argv[1:])]), report)
-        if options.page:
-            options.page.parent.mkdir(parents=True, exist_ok=True)
-            draw = curves_picture if options.page.suffix == ".svg" else report_page
-            write_atomic(options.page, draw(report).encode())
-            say(f"distributions and timeline: {options.page}")
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}", fix="give a file that can be written") from error
+    command = shlex.join(["edge-inspect", *map(redact, sys.argv[1:])])
+    write_report(report, command, options.out, options.page)
+    return INTERRUPTED if report.get("interrupted") else 0
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from benchmarks.timing.benchmark import read_report
     from benchmarks.timing.report.regression import compare_reports
     from benchmarks.timing.report.table import comparison_table
 
-    before, after = (_report(path) for path in options.compare)
+    before, after = (read_report(path) for path in options.compare)
     comparison = compare_reports(before, after, options.limit, across=options.across)
     if options.json:
         print(json.dumps(comparison.as_json(), indent=1))
@@ -302,13 +113,24 @@ def _compare(options: argparse.Namespace) -> int:
     return 1 if comparison.regressed else 0
 
 
-def _report(path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", fix="give a file written with --out") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: not a report: {error}", fix="give a file written with --out") from error
-    if not isinstance(report, dict):
-        raise UsageError(f"{path}: not a report", fix="give a file written with --out")
-    return report
+def _frame_size(text: str) -> tuple[int, int]:
+    """640x480 → (480, 640): rows first, as everywhere."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if found is None or not int(found[1]) or not int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
+    return int(found[2]), int(found[1])
+
+
+def _duration(text: str) -> float:
+    """90s, 10m, 1h or a number of seconds → seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h)?", text)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 10m or 1h")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def _warm_up(text: str) -> int:
+    count = whole_number(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return count

@@ -1,85 +1,33 @@
-"""evaluate, doctor: the commands that look at a bundle or a machine."""
+"""evaluate: metrics of a bundle on labelled pictures, in one precision or in both."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
-from typing import Any
 
-from edge.backends import open_backend, target_of
-from edge.bundles.bundle import ModelBundle, load_bundle
-from edge.cli.console import show
-from edge.cli.image_readers import reader_of
-from edge.cli.line.run import bundle_path
+from edge.cli.options import add_backend, add_bundle, add_data
 from edge.core.config import Settings
-from edge.core.progress import progress_bar, working
-from edge.inspection.readiness import challenge_findings
-from edge.system.doctor import diagnose
-from edge.system.extras import needs
-from edge.system.findings import State, findings_json, findings_table, worst
 
 
-def evaluate(options: argparse.Namespace, settings: Settings) -> int:
-    """Metrics of a bundle on labelled pictures, in one precision or in both."""
-    accuracy = needs("benchmarks.quality.accuracy", "cpu")
-    bundle = load_bundle(bundle_path(settings))
-    if not options.compare_precisions:
-        target = target_of(settings.inspection.backend)
-        precision = bundle.precision(settings.inspection.precision, target)
-        _, metrics = _measure(accuracy, bundle, options, settings, precision)
-        print(json.dumps(metrics, indent=1) if options.json else accuracy.metrics_text(metrics))
-        return 0
-    int8_observed, int8 = _measure(accuracy, bundle, options, settings, "int8")
-    fp32_observed, fp32 = _measure(accuracy, bundle, options, settings, "fp32")
-    compared = {
-        "int8": int8,
-        "fp32": fp32,
-        "int8_minus_fp32": accuracy.precision_differences(int8, fp32),
-        "agreement": accuracy.map_agreement(int8_observed, fp32_observed),
-    }
-    print(json.dumps(compared, indent=1) if options.json else accuracy.differences_text(compared))
-    return 0
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_bundle(parser)
+    add_data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
+    add_backend(parser)
+    parser.add_argument("--compare-precisions", action="store_true", help="INT8 and FP32 side by side")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
-def _measure(
-    accuracy: Any, bundle: ModelBundle, options: argparse.Namespace, settings: Settings, precision: str
-) -> tuple[Any, dict[str, Any]]:
-    """What one precision says about the test pictures, and its metrics."""
-    data, inspection, reader = options.data, settings.inspection, reader_of(options, settings)
-    calibration = bundle.calibration(precision, target=target_of(inspection.backend))
-    with working("loading the model, and making it ready for this processor"):
-        backend = open_backend(
-            bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder
-        )
-    with progress_bar(f"inspecting {precision}") as advance:
-        observed = accuracy.observe_bundle(bundle, backend, data, advance, reader=reader)
-    budget = calibration.false_reject_budget
-    with working("working the figures out"):
-        metrics = accuracy.bundle_figures(bundle, backend, observed, calibration.threshold, budget)
-    backend.close()
-    return observed, {"data": data.name, "precision": precision, **metrics}
+def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from benchmarks.quality.accuracy import compare_precisions, differences_text, evaluate_bundle, metrics_text
+    from edge.bundles.bundle import load_bundle
+    from edge.capture.images.image_reader import line_reader
+    from edge.inspection.inspectors import bundle_path
 
-
-def doctor(options: argparse.Namespace, settings: Settings) -> int:
-    """What this machine can run; 1 when something prevents inspection."""
-    path = bundle_path(settings)
-    findings = [*diagnose(settings, path, check_bundle=_describe_bundle), *challenge_findings(path, settings)]
-    if options.json:
-        print(findings_json(findings))
+    bundle, reader = load_bundle(bundle_path(settings)), line_reader(settings)
+    if options.compare_precisions:
+        compared = compare_precisions(bundle, options.data, settings, reader)
+        print(json.dumps(compared, indent=1) if options.json else differences_text(compared))
     else:
-        show(findings_table(findings))
-    return 1 if worst(findings) is State.FAIL else 0
-
-
-def _describe_bundle(path: Path) -> str:
-    """One line about a bundle that could run; raises BundleError for one that could not."""
-    bundle = load_bundle(path)
-    bundle.verify()
-    ready = [name for name in ("int8", "fp32") if f"calibration_{name}" in bundle.manifest.files]
-    for precision in ready:
-        bundle.calibration(precision)
-    manifest = bundle.manifest
-    calibrated = " and ".join(ready) or "not at all: run `edge-inspect calibrate`"
-    side = manifest.input.size
-    return f"{manifest.method} {manifest.variant}, {side}x{side} px, every hash right, calibrated {calibrated}"
+        _, metrics = evaluate_bundle(bundle, options.data, settings, reader)
+        print(json.dumps(metrics, indent=1) if options.json else metrics_text(metrics))
+    return 0

@@ -1,29 +1,25 @@
-"""Pictures of good parts from any source into a sample folder; what is no sample is turned away with the reason."""
+"""Pictures of good parts from any source; at a terminal a person says when one is taken."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.capture.capture import Capture
-from edge.capture.images.image_reader import ImageReader
 from edge.capture.motion_trigger import MotionTrigger
 from edge.capture.sources import open_source
-from edge.cli.keyboard import Keyboard, tell_keys
-from edge.cli.regions import region_of_interest
-from edge.cli.teach.sample_folder import SampleFolder
+from edge.cli.keyboard import Keyboard, show_keys
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
-from edge.core.datatypes import U8, Frame, Reason
+from edge.core.datatypes import Frame, Reason
 from edge.core.errors import UsageError
 from edge.core.progress import say, working
-from edge.system.extras import needs
 
 if TYPE_CHECKING:
-    from calibration.samples.screening import Rejected, Screener
+    from calibration.samples.collection import Collection
 
 _WAIT_S = 0.1
 # without a new sample for so long, a person is told that it still waits
@@ -35,82 +31,6 @@ _TOLD_OF_A_KIND = 6
 
 class Stopped(Exception):
     """A person wants no more pictures now, and no training either."""
-
-
-@dataclass
-class Collection:
-    """Samples on their way into the folder.
-
-    wanted: how many there shall be, None: as many as the source has. turned_away: those of this session.
-    """
-
-    folder: SampleFolder
-    screener: Screener
-    wanted: int | None
-    kept: list[Path] = field(default_factory=list)
-    turned_away: list[Rejected] = field(default_factory=list)
-    _offered: int = 0
-    # stored file → the file it came from, which is the name that people know
-    _origins: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def full(self) -> bool:
-        return self.wanted is not None and len(self.kept) >= self.wanted
-
-    def offer(self, picture: U8 | None, trouble: str = "", name: str = "") -> bool:
-        """Keep the picture, or turn it away and remember why; whether it was kept. name: of a file, if it is one.
-
-        Files are held against each other when all of them are there. A live picture is held against those before it at
-        once, while the part is still at hand; unless so many were unlike them that the first may be the strange ones.
-        """
-        sample = needs("calibration.samples.screening", "cpu").Sample
-        self._offered += 1
-        path = self.folder.next_path()
-        strangers = sum(each.reason.suspicion for each in self.turned_away)
-        at_once = not name and strangers <= len(self.kept) / 2
-        shown = Path(name).name or f"picture {self._offered}"
-        rejected = self.screener.add(sample(str(path), picture, trouble, shown), at_once=at_once)
-        if rejected is not None:
-            detail = rejected.detail
-            for stored, origin in self._origins.items():
-                detail = detail.replace(stored, origin)
-            self.turned_away.append(replace(rejected, name=name or f"picture {self._offered}", detail=detail))
-            return False
-        if name:
-            self._origins[path.name] = Path(name).name
-        assert picture is not None, "a picture that is missing is turned away"
-        self.kept.append(self.folder.store(picture))
-        return True
-
-    def name_of(self, name: str) -> str:
-        """What people know a sample by: its file, and the one it came from."""
-        stored = Path(name).name
-        return f"{stored}, from {self._origins[stored]}," if stored in self._origins else stored
-
-    def undo(self) -> Path | None:
-        """Take the last sample of the folder out again."""
-        if not self.kept:
-            return None
-        path = self.kept.pop()
-        self.screener.forget(str(path))
-        self.folder.remove(path)
-        return path
-
-
-def opened(folder: SampleFolder, settings: Settings, wanted: int | None) -> Collection:
-    """A collection that goes on with the samples of the folder; what is none any more, or never was, is set aside."""
-    room = needs("calibration.samples.screening", "cpu")
-    rectangle, _ = region_of_interest(settings.roi)
-    collection = Collection(folder, room.Screener(freshness=settings.freshness, rectangle=rectangle), wanted)
-    reader = ImageReader(settings.camera, settings.freshness, say)
-    for sample in room.read_samples(folder.paths(), reader):
-        rejected = collection.screener.add(sample)
-        if rejected is None:
-            collection.kept.append(Path(sample.name))
-        else:
-            say(f"  {Path(sample.name).name}: {rejected}")
-            folder.set_aside([sample.name])
-    return collection
 
 
 @dataclass(frozen=True)
@@ -143,10 +63,10 @@ def collect_files(collection: Collection, camera: str, settings: Settings, takin
             fault = "" if frame.fault is None else frame.fault.detail.removeprefix(f"{Path(name).name}: ")
             if not collection.offer(frame.image, fault, name):
                 rejected = collection.turned_away[-1]
-                told = sum(each.reason is rejected.reason for each in collection.turned_away)
-                if told <= _TOLD_OF_A_KIND:
+                seen = sum(each.reason is rejected.reason for each in collection.turned_away)
+                if seen <= _TOLD_OF_A_KIND:
                     say(f"  {Path(name).name}: {rejected}")
-                elif told == _TOLD_OF_A_KIND + 1:
+                elif seen == _TOLD_OF_A_KIND + 1:
                     say(f"  ... and more that are {rejected.reason}")
     finally:
         source.close()
@@ -176,13 +96,13 @@ class _Live:
         self._watch = MotionTrigger()
         self._asked_ns: int | None = None
         self._next_s = 0.0
-        self._trouble = self._last_refusal = ""
+        self._camera_fault = self._last_refusal = ""
         self._news_s = time.monotonic()
 
     def run(self, frames: Iterator[Frame | None]) -> None:
         collection = self._collection
         if self._keyboard.present:
-            tell_keys()
+            show_keys()
         for frame in frames:
             if self._obey(self._keyboard.line()):
                 return
@@ -211,7 +131,7 @@ class _Live:
         elif typed == "q":
             raise Stopped
         else:
-            tell_keys()
+            show_keys()
         return False
 
     def _look(self, frame: Frame) -> bool:
@@ -219,11 +139,11 @@ class _Live:
         fault = frame.fault
         if frame.image is None or (fault is not None and fault.reason is Reason.FROZEN):
             assert fault is not None
-            if fault.detail != self._trouble:
-                self._trouble = fault.detail
+            if fault.detail != self._camera_fault:
+                self._camera_fault = fault.detail
                 say(f"  camera: {fault.detail}")
             return False
-        self._trouble = ""
+        self._camera_fault = ""
         at_s = frame.captured_ns / 1e9
         # asked every time: the watch must see every picture
         new_part = self._watch.is_new_and_still(frame.image, at_s)
@@ -235,16 +155,16 @@ class _Live:
         self._next_s = at_s + (self._interval_s or 0.0)
         if self._collection.offer(frame.image):
             self._last_refusal = ""
-            self._tell(f"  {self._count()}")
+            self._message(f"  {self._count()}")
             return True
         rejected = self._collection.turned_away[-1]
         # a part that stays where it is would be told again and again
         if asked or str(rejected.reason) != self._last_refusal:
             self._last_refusal = str(rejected.reason)
-            self._tell(f"     not taken, {rejected}")
+            self._message(f"     not taken, {rejected}")
         return False
 
-    def _tell(self, text: str) -> None:
+    def _message(self, text: str) -> None:
         self._news_s = time.monotonic()
         say(text)
 

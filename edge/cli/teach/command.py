@@ -7,61 +7,119 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from edge.backends import choose_backend
-from edge.bundles.bundle import ModelBundle
-from edge.bundles.versions import prepare_directory
-from edge.capture.images.image_reader import read_image
-from edge.capture.sources import names_files
-from edge.cli import INTERRUPTED
-from edge.cli.keyboard import Keyboard
-from edge.cli.making.train import on_the_processor, train_bundle
-from edge.cli.teach.collect import Collection, Stopped, Taking, collect_files, collect_live, opened, require_way
-from edge.cli.teach.sample_folder import DETAILS, SampleFolder, folder_name, sample_folder
-from edge.cli.teach.summary import finds, run_options, tell, would_help
-from edge.cli.teach.time_plan import planned
+from edge.cli.exit_codes import INTERRUPTED
+from edge.cli.options import (
+    CPU_BACKENDS,
+    METHODS,
+    add_false_reject,
+    percent,
+    positive,
+    positive_int,
+    request_from,
+    whole_number,
+)
 from edge.core.config import Settings
 from edge.core.errors import UsageError
-from edge.core.progress import details_in, say, working
-from edge.system.extras import needs, require
+from edge.core.progress import details_in, say
 
+if TYPE_CHECKING:
+    from calibration.samples.collection import Collection
+    from calibration.samples.sample_folder import SampleFolder
+    from edge.bundles.bundle import ModelBundle
+    from edge.cli.keyboard import Keyboard
+    from edge.cli.teach.collect import Taking
+    from training.run.preparation import Recipe
+
+MINUTES = 8.0
 _COUNT = 60
-# options of `train` that nobody is asked here
-NOT_ASKED: dict[str, Any] = {"ablate": [], "blend": None, "rules": None, "field": None, "defects": None}
 # of the samples; when more are unlike the rest, it is not clear which of them are the product
 _MOST_SUSPICIOUS = 1 / 3
-_COMPARED = 5
 
 
-def teach(options: argparse.Namespace, settings: Settings) -> int:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--camera",
+        help="where good parts are seen: what `run` takes, or a folder of pictures, or a video "
+        "(default: camera.source of the settings)",
+    )
+    parser.add_argument("--product", required=True, help="name of the part, shown on the line")
+    parser.add_argument("--out", type=Path, help="the bundle to make; an older one is kept (default: bundles/PRODUCT)")
+    parser.add_argument(
+        "--samples",
+        type=Path,
+        help="folder where samples are kept; a second call goes on there (default: teach/PRODUCT)",
+    )
+    parser.add_argument(
+        "--count", type=positive_int, help="how many samples (default: 60 from a camera, all from files)"
+    )
+    parser.add_argument("--auto", action="store_true", help="take a picture each time a new part lies still")
+    parser.add_argument("--interval", type=positive, metavar="SECONDS", help="take a picture so often instead")
+    parser.add_argument("--trust", action="store_true", help="keep samples that are unlike the others, too")
+    parser.add_argument("--yes", action="store_true", help="go on without questions: suspicious samples are left out")
+    parser.add_argument("--start", action="store_true", help="start inspecting the same source when all is done")
+    parser.add_argument(
+        "--minutes",
+        type=positive,
+        default=MINUTES,
+        help="time from the last sample to the bundle, also on a busy machine: training takes what fits (default: 8)",
+    )
+    parser.add_argument("--steps", type=positive_int, help="optimiser steps, whatever time they take")
+    parser.add_argument("--method", choices=METHODS, default="isstad", help="default: isstad")
+    parser.add_argument("--variant", default="tiny", help="size of the network, as for `train` (default: tiny)")
+    parser.add_argument("--seed", type=whole_number, default=0)
+    parser.add_argument("--layout", choices=("aligned", "free"), help="as for `train`; default: found out")
+    parser.add_argument(
+        "--smallest-defect", type=percent, metavar="PERCENT", help="smallest defect that matters, as for `train`"
+    )
+    parser.add_argument("--fresh", action="store_true", help="train anew, instead of going on where it was cut off")
+    parser.add_argument("--details", action="store_true", help="show the figures behind what the end says")
+    parser.add_argument("--fps", type=positive, help="ask the camera for this rate")
+    parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
+    add_false_reject(parser)
+
+
+def execute(options: argparse.Namespace, settings: Settings) -> int:
     """Collect, train, export, calibrate, gate, and offer to start; cut off anywhere, a second call goes on."""
+    from calibration.pipeline.defects_found import find_drawn_defects
+    from calibration.pipeline.train import on_the_processor
+    from calibration.samples.collection import open_collection
+    from calibration.samples.sample_folder import folder_name, sample_folder
+    from edge.backends import choose_backend
+    from edge.bundles.versions import prepare_directory
+    from edge.capture.sources import names_files
+    from edge.cli.keyboard import Keyboard
+    from edge.cli.teach.collect import Stopped, Taking, require_way
+    from edge.cli.teach.summary import show_summary
+    from training.data.dataset import MINIMUM_NORMAL_SAMPLES as LEAST
+
     settings = on_the_processor(settings)
     name = folder_name(options.product)
-    options.samples = options.samples or Path("teach") / name
     target: Path = options.out or Path("bundles") / name
     keyboard, live = Keyboard(), not names_files(options.camera)
     taking = Taking(options.auto, options.interval)
     require_way(live, taking, keyboard)
     # what can be known now must not fail after an hour of collecting
-    _require_count(options.count)
-    require("train")
+    if options.count is not None and options.count < LEAST:
+        fix = f"at least {LEAST} are needed; 60 are better"
+        raise UsageError(f"--count {options.count} is too few to learn from", fix=fix)
     choose_backend(settings.inspection.backend)
-    with sample_folder(options.samples) as folder:
+    with sample_folder(options.samples or Path("teach") / name) as folder:
         prepare_directory(target)
-        collection = opened(folder, settings, options.count or (_COUNT if live else None))
+        collection = open_collection(folder, settings, options.count or (_COUNT if live else None))
         collected = False
         try:
             _collect(collection, options, settings, taking, keyboard, live)
             collected = True
-            left_out = _judged(collection, options, keyboard)
-            _require_enough(collection)
-            bundle, tips = _trained(collection, target, options, settings)
+            left_out = _leave_suspicious_out(collection, options, keyboard)
+            collection.require_enough(LEAST)
+            bundle, tips = _train(collection, target, options, settings)
             say("drawing defects on parts it has not seen, to see what it finds ...")
-            found = finds(bundle, folder.root, settings)
+            found = find_drawn_defects(bundle, folder.root, settings)
         except (KeyboardInterrupt, Stopped):
-            return _kept(folder, collected)
-    tell(bundle, folder, options, settings, left_out, found, tips)
+            return _stopped(folder, collected)
+    show_summary(bundle, folder.run_directory, options, settings, left_out, found, tips)
     if options.start or (live and keyboard.present and not options.yes and keyboard.ask("Start now?", "give --start")):
         _start(bundle, options, settings)
     return 0
@@ -75,8 +133,9 @@ def _collect(
     keyboard: Keyboard,
     live: bool,
 ) -> None:
-    folder = collection.folder
-    say(f"teaching {options.product!r}: samples in {folder.root}")
+    from edge.cli.teach.collect import collect_files, collect_live
+
+    say(f"teaching {options.product!r}: samples in {collection.folder.root}")
     if collection.kept:
         say(f"going on with {len(collection.kept)} samples that are there already")
     if collection.full:
@@ -89,19 +148,15 @@ def _collect(
         collect_files(collection, options.camera, settings, taking)
 
 
-def _judged(collection: Collection, options: argparse.Namespace, keyboard: Keyboard) -> int:
-    """Hold all samples against each other and leave the suspicious ones out; how many."""
+def _leave_suspicious_out(collection: Collection, options: argparse.Namespace, keyboard: Keyboard) -> int:
+    """How many were left out, after a person was asked."""
     folder, count = collection.folder, len(collection.kept)
-    with working("holding all samples against each other"):
-        screening = collection.screener.screening()
+    screening = collection.screening()
     suspicious = screening.rejected[len(collection.screener.turned_away) :]
     reasons = ", ".join(f"{number} {reason}" for reason, number in screening.counts().items())
     say(f"{count} samples; turned away: {reasons or 'none'}")
-    shown = [*suspicious, *(each for each in collection.turned_away if Path(each.name).is_file())]
-    if shown:
-        sheet = needs("calibration.samples.contact_sheet", "cpu")
-        drawn = sheet.rejection_sheet(shown, screening.accepted[:_COMPARED], _picture_of)
-        say(f"what was turned away, and why: {folder.write_sheet(drawn)}")
+    if (sheet := collection.write_sheet(suspicious, screening.accepted)) is not None:
+        say(f"what was turned away, and why: {sheet}")
     if not suspicious or options.trust:
         return 0
     for each in suspicious:
@@ -114,78 +169,68 @@ def _judged(collection: Collection, options: argparse.Namespace, keyboard: Keybo
         )
     if keyboard.present and not options.yes and not keyboard.ask("Leave them out?", "give --yes or --trust"):
         return 0
-    folder.set_aside([each.name for each in suspicious])
-    collection.kept = [path for path in collection.kept if path.exists()]
+    collection.leave_out(suspicious)
     return len(suspicious)
 
 
-def _require_count(count: int | None) -> None:
-    least = needs("training.data.dataset", "train").MINIMUM_NORMAL_SAMPLES
-    if count is not None and count < least:
-        raise UsageError(f"--count {count} is too few to learn from", fix=f"at least {least} are needed; 60 are better")
-
-
-def _require_enough(collection: Collection) -> None:
-    least, count = needs("training.data.dataset", "train").MINIMUM_NORMAL_SAMPLES, len(collection.kept)
-    if count >= least:
-        return
-    collection.screener.invalid.refuse_most(count + len(collection.screener.turned_away))
-    reasons = sorted({str(each.reason) for each in collection.screener.turned_away})
-    turned_away = f"; {len(collection.screener.turned_away)} were turned away: {', '.join(reasons)}" if reasons else ""
-    raise UsageError(
-        f"{count} samples of good parts, at least {least} are needed{turned_away}",
-        fix="show more parts with the same command; 60 or more are better, and every one must be another part",
-    )
-
-
-def _trained(
+def _train(
     collection: Collection, target: Path, options: argparse.Namespace, settings: Settings
 ) -> tuple[ModelBundle, list[str]]:
-    """train, export, quantize and calibrate on the samples, and what would help; the details go to a file."""
+    """The bundle, and what would help; the details of its making go to a file."""
+    from calibration.pipeline.defects_found import would_help
+    from calibration.pipeline.time_plan import plan_training
+    from calibration.pipeline.train import TrainingRequest, train_bundle
+    from calibration.samples.sample_folder import DETAILS
+    from edge.capture.images.image_reader import line_reader
+
     folder, statistics = collection.folder, collection.screener.screening().statistics
-    values: dict[str, Any] = vars(options) | {
-        "data": folder.root, "out": target, "run_directory": folder.run_directory,
-        **NOT_ASKED,
-    }  # fmt: skip
-    training = argparse.Namespace(**values)
+    recipe = teach_recipe(options, settings)
     started = time.monotonic()
-    timing = None
-    if training.steps is None:
-        timing = planned(folder, training, settings)
-        training.variant = timing.variant
+    plan = None
+    if recipe.minutes is not None:
+        plan = plan_training(folder, recipe, recipe.minutes, fresh=options.fresh)
+        recipe = plan.recipe
+    request = request_from(
+        TrainingRequest, options, data=folder.root, out=target, run_directory=folder.run_directory, recipe=recipe
+    )
     try:
         log = (folder.root / DETAILS).open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{folder.root / DETAILS}: {error.strerror}", fix="mend its permissions") from error
     with log, details_in(log):
-        bundle = train_bundle(training, settings, _told, None if statistics is None else statistics.to_bytes(), timing)
+        bundle = train_bundle(
+            request, settings, line_reader(settings), _message,
+            None if statistics is None else statistics.to_bytes(), plan,
+        )  # fmt: skip
     say(f"made in {(time.monotonic() - started) / 60:.1f} min; details in {folder.root / DETAILS}")
-    all_steps, all_minutes = (0, 0.0) if timing is None else (timing.all_steps, timing.all_minutes)
-    return bundle, would_help(bundle, folder, all_steps, all_minutes)
+    all_steps, all_minutes = (0, 0.0) if plan is None else (plan.all_steps, plan.all_minutes)
+    return bundle, would_help(bundle, folder.root, len(folder.paths()), all_steps, all_minutes)
 
 
-def _told(text: str) -> None:
+def teach_recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
+    """minutes: None where a number of steps was asked for, which is kept whatever time it takes."""
+    from edge.cli.making.train import recipe_of
+
+    return recipe_of(options, settings, minutes=options.minutes if options.steps is None else None)
+
+
+def _message(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def _start(bundle: ModelBundle, options: argparse.Namespace, settings: Settings) -> None:
     """Become the inspection: a new program, so that nothing of the training stays in memory."""
+    from edge.cli.teach.summary import run_options
+
     words = ["run", *run_options(bundle, options, settings)]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "edge", *words])
 
 
-def _kept(folder: SampleFolder, collected: bool) -> int:
+def _stopped(folder: SampleFolder, collected: bool) -> int:
     count = len(folder.paths())
     say(f"\nstopped; {count} samples are kept in {folder.root}")
     enough = "" if collected else f"; with --count {count} it trains on these"
     say(f"the same command goes on where it stopped{enough if count else ''}")
     return INTERRUPTED
-
-
-def _picture_of(name: str) -> Any:
-    try:
-        return read_image(Path(name))
-    except UsageError:
-        return None

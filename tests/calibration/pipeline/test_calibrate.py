@@ -133,23 +133,6 @@ def test_the_gate_replays_defective_parts_given_to_it(bundle_path, data, tmp_pat
     assert b"3.png" in page.read_bytes()
 
 
-def test_export_check_is_the_gate_again(bundle_path, data, capsys):
-    check = ("export", "--check", "--bundle", bundle_path, "--data", data, "--ng", data / "ng", "--json")
-    assert run("gate", *check[2:]) == 0
-    by_gate = json.loads(capsys.readouterr().out)
-    assert run(*check) == 0
-    assert json.loads(capsys.readouterr().out) | {"created_utc": ""} == by_gate | {"created_utc": ""}
-    assert run(*check, "--target", "onnxruntime", "--precision", "fp32") == 0
-    other = json.loads(capsys.readouterr().out)
-    assert (other["rung"], other["candidate"]["backend"]) == ("fp32", "onnxruntime")
-
-
-@pytest.mark.parametrize("more", [(), ("--bundle", "b"), ("--bundle", "b", "--data", "d", "--target", "tensorrt")])
-def test_export_check_says_what_it_needs(more, capsys):
-    assert run("export", "--check", *more) == 2
-    assert "--bundle BUNDLE and --data NORMALS" in capsys.readouterr().err
-
-
 def test_a_bundle_with_a_changed_engine_runs_only_uncalibrated_and_every_verdict_says_so(bundle_path, data, capsys):
     bundle = load_bundle(bundle_path)
     write_bundle(bundle_path, bundle.manifest, {"model_int8": ("model_int8.onnx", bundle.read("model_fp32"))})

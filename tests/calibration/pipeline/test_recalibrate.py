@@ -12,11 +12,11 @@ pytest.importorskip("onnx", reason="onnx is not installed: no network can be qua
 from calibration.adjust import with_value
 from calibration.pipeline import gate_samples as gate_samples_module
 from calibration.pipeline.sample_cache import NormalSamples
+from edge.bundles import shadow_trial
 from edge.bundles.bundle import load_bundle
 from edge.bundles.history import Audit, read_history
 from edge.bundles.versions import commit_version, kept_versions, making_version, roll_back
 from edge.cli import main
-from edge.cli.making import shadow_trial
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part, make_bundle
 from tests.system.command_line import assert_refused

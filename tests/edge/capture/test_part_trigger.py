@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration.samples.empty_place import empty_place
 from calibration.samples.features import look_at
 from calibration.samples.screening import shows_no_part
 from calibration.samples.statistics import statistics_of
 from edge.capture.part_trigger import PartTrigger
-from edge.cli.line.parts import empty_place
 from edge.core.config import TriggerSettings, load_settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Fault, Reason

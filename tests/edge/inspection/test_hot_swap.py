@@ -13,12 +13,13 @@ from edge.bundles.candidate import Candidate, read_reports, shadow_folder, withd
 from edge.bundles.history import Audit
 from edge.bundles.signature import make_keys, sign
 from edge.bundles.versions import commit_version, roll_back, stage_version
-from edge.cli.line.run import drift_monitor, make_inspector
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.errors import ModelError
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspector_pool import InspectorPool
+from edge.inspection.inspectors import make_inspector
+from edge.inspection.line import drift_monitor
 from edge.monitoring.drift.reference import reference_of
 from tests.bundle_edits import commit_threshold, with_threshold
 from tests.edge.monitoring.drift.parts import CHANGES, moment

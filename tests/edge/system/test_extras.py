@@ -4,18 +4,50 @@ import sys
 
 import pytest
 
+from edge.cli import main
 from edge.core.errors import MissingDependency
-from edge.system.extras import needs
+from edge.system.extras import missing_package, require
 
 
 @pytest.mark.parametrize(("package", "extra"), [("onnx", "export"), ("torch", "train"), ("onnxscript", "train")])
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, package, extra):
     monkeypatch.setattr("edge.system.extras.find_spec", lambda name: None if name == package else sys)
     with pytest.raises(MissingDependency, match=f"needs {package}, which is not installed") as refusal:
-        needs("edge.core.errors", extra)
+        require(extra)
     assert refusal.value.fix == f"pip install 'edge-inspect[{extra}]'"
 
 
-def test_a_module_that_lacks_what_it_imports_is_told_the_same_way():
-    with pytest.raises(MissingDependency, match="needs nowhere_to_be_found"):
-        needs("nowhere_to_be_found", "cpu")
+def test_an_import_that_fails_deep_inside_is_explained_the_same_way():
+    refusal = missing_package(ModuleNotFoundError("no", name="onnx.helper"))
+    assert refusal is not None
+    assert "needs onnx, which is not installed" in refusal.message
+    assert refusal.fix == "pip install 'edge-inspect[export]'"
+
+
+def test_a_module_that_no_extra_brings_is_no_missing_package():
+    assert missing_package(ModuleNotFoundError("no", name="nowhere_to_be_found")) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [
+        (["train", "--data", "d", "--out", "b"], "torch", "train"),
+        (["fit", "--data", "d", "--run-dir", "r"], "torch", "train"),
+        (["defects", "--data", "d", "--out", "s.png"], "torch", "train"),
+        (["compare", "--data", "d", "--out", "o"], "matplotlib", "train"),
+        (["teach", "--product", "plate", "--camera", "d"], "torch", "train"),
+        (["export", "--run-dir", "r", "--out", "b"], "onnxscript", "train"),
+        (["quantize", "--bundle", "b", "--data", "d"], "onnx", "export"),
+        (["recalibrate", "d", "--bundle", "b"], "onnx", "export"),
+    ],
+)
+def test_a_command_that_lacks_a_package_refuses_before_it_looks_at_anything(
+    command, package, extra, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edge.system.extras.find_spec", lambda name: None if name == package else sys)
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert f"needs {package}, which is not installed" in error
+    assert f"pip install 'edge-inspect[{extra}]'" in error
+    assert not list(tmp_path.iterdir())

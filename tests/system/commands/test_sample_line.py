@@ -11,10 +11,10 @@ from edge.backends import CPU_BACKENDS, open_backend
 from edge.bundles.bundle import load_bundle
 from edge.capture.images.image_io import list_pictures
 from edge.capture.images.image_reader import read_image
-from edge.cli.line.run import make_inspector
 from edge.core.config import InspectionSettings, Settings
 from edge.core.datatypes import Decision, Frame
 from edge.core.latency import StageClock
+from edge.inspection.inspectors import make_inspector
 from edge.metrics import image_auroc
 from edge.samples import sample_bundle, sample_data
 

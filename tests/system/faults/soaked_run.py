@@ -79,7 +79,7 @@ def run(directory: Path, frames: int, bundle: Path | None) -> dict:
     looking, info = inspector(), RUN
     if bundle is not None:
         from edge.bundles.bundle import load_bundle
-        from edge.cli.line.run import make_inspector, run_info
+        from edge.inspection.inspectors import make_inspector, run_info
 
         loaded = load_bundle(bundle)
         looking = make_inspector(loaded, settings)

@@ -6,19 +6,21 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
-from edge.cli.making.train import train_bundle
+from calibration.pipeline import time_plan
+from calibration.pipeline.defects_found import find_drawn_defects
+from calibration.pipeline.time_plan import TimePlan, plan_training
+from calibration.pipeline.train import TrainingRequest, train_bundle
+from calibration.samples.sample_folder import sample_folder
+from edge.capture.images.image_reader import PLAIN
 from edge.cli.parser import parse
-from edge.cli.teach import command as teach
-from edge.cli.teach import time_plan as teach_time
-from edge.cli.teach.sample_folder import sample_folder
-from edge.cli.teach.summary import finds
-from edge.cli.teach.time_plan import Planned
+from edge.cli.teach.command import teach_recipe
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from tests.fakes import write_picture
 from tests.small_bundle import good_part
 from training.optimisation import step_budget as pace
 from training.optimisation.time_budget import TimeBudget
+from training.run.preparation import Recipe
 
 
 @pytest.fixture
@@ -33,26 +35,26 @@ def plan(tmp_path, monkeypatch):
 
         monkeypatch.setattr(pace, "pace_of", pace_of)
         told = []
-        monkeypatch.setattr(teach_time, "say", told.append)
+        monkeypatch.setattr(time_plan, "say", told.append)
         with sample_folder(tmp_path / "plate") as folder:
             for seed in range(len(folder.paths()), samples):
                 folder.store(good_part(seed))
             given = parse(["teach", "--camera", "x", "--product", "plate", "--layout", "aligned", *options])
-            values = vars(given) | teach.NOT_ASKED | {"data": folder.root}
-            return teach_time.planned(folder, type(given)(**values), Settings()), told[-1]
+            recipe = teach_recipe(given, Settings())
+            return plan_training(folder, recipe, recipe.minutes, fresh=given.fresh), told[-1]
 
     return decide
 
 
 def test_where_all_steps_fit_all_are_taken_and_it_is_ready_sooner(plan):
     made, told = plan(0.1)
-    assert (made.variant, made.all_steps) == ("tiny", 1300)
+    assert (made.recipe.variant, made.all_steps) == ("tiny", 1300)
     assert re.fullmatch(r"training: ready in about 2\.\d min; the network gets all of its 1300 steps", told)
 
 
 def test_on_a_slower_machine_the_minutes_stay_and_the_steps_become_fewer(plan):
     made, told = plan(0.7)
-    assert made.variant == "tiny"
+    assert made.recipe.variant == "tiny"
     steps = int(re.search(r"about (\d+) of 1300 steps", told)[1])
     assert steps == pytest.approx(480 / 0.7, rel=0.05)
     assert told.startswith("training: ready in 8 min") and "--minutes 17 would allow all of them" in told
@@ -61,7 +63,7 @@ def test_on_a_slower_machine_the_minutes_stay_and_the_steps_become_fewer(plan):
 def test_where_hardly_any_steps_fit_a_smaller_network_is_taken_and_the_minutes_stay(plan):
     # 1,300 steps of this machine would take 171 minutes
     made, told = plan(7.9)
-    assert made.variant == "mini"
+    assert made.recipe.variant == "mini"
     assert told.startswith("training: ready in 8 min")
 
 
@@ -72,10 +74,10 @@ def test_minutes_that_cannot_be_kept_are_refused_before_anything_is_trained(plan
 
 
 def test_a_run_that_was_cut_off_keeps_its_network(plan):
-    assert plan(7.9)[0].variant == "mini"
-    assert plan(0.1)[0].variant == "mini"
-    assert plan(0.1, "--minutes", "9")[0].variant == "tiny"
-    assert plan(0.1, "--fresh")[0].variant == "tiny"
+    assert plan(7.9)[0].recipe.variant == "mini"
+    assert plan(0.1)[0].recipe.variant == "mini"
+    assert plan(0.1, "--minutes", "9")[0].recipe.variant == "tiny"
+    assert plan(0.1, "--fresh")[0].recipe.variant == "tiny"
 
 
 def test_where_no_time_is_left_the_network_stays_in_fp32_and_the_bundle_still_judges(tmp_path):
@@ -83,16 +85,14 @@ def test_where_no_time_is_left_the_network_stays_in_fp32_and_the_bundle_still_ju
     (tmp_path / "parts" / "train" / "good").mkdir(parents=True)
     for seed in range(18):
         write_picture(tmp_path / "parts" / "train" / "good" / f"{seed:02}.png", good_part(seed))
-    words = ["teach", "--camera", "x", "--product", "plate", "--method", "kist", "--variant", "smoke"]
-    given = parse([*words, "--out", str(tmp_path / "b")])
-    data = {"data": tmp_path / "parts", "run_directory": tmp_path / "run"}
-    training = type(given)(**(vars(given) | teach.NOT_ASKED | data))
-    late = TimeBudget(0.0, {}, after_s=1.0)
+    recipe = Recipe("kist", "smoke", 0, minutes=8.0)
+    request = TrainingRequest(tmp_path / "parts", tmp_path / "b", recipe, 0.005, "plate", tmp_path / "run")
+    plan = TimePlan(recipe, TimeBudget(0.0, {}, after_s=1.0), pace.Pace(), 60, 1.0)
     told = []
-    bundle = train_bundle(training, Settings(), told.append, None, Planned("smoke", late, pace.Pace(), 60, 1.0))
+    bundle = train_bundle(request, Settings(), PLAIN, told.append, None, plan)
     assert bundle.precision("auto") == "fp32"
     # it looks at the time every five steps
     assert bundle.manifest.training.steps == 5
     assert any("no time is left to round it to INT8" in text for text in told)
-    found = finds(bundle, tmp_path / "parts", Settings())
+    found = find_drawn_defects(bundle, tmp_path / "parts", Settings())
     assert found.auroc is None and found.share(8.0) >= 0.0

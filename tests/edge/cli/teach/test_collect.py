@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration.samples.collection import Collection
+from calibration.samples.sample_folder import folder_name, sample_folder
 from calibration.samples.screening import Screener
-from edge.cli.teach.collect import Collection, Taking, _Live, collect_files
-from edge.cli.teach.sample_folder import folder_name, sample_folder
+from edge.cli.teach.collect import Taking, _Live, collect_files
 from edge.core.config import Settings
 from edge.core.datatypes import Fault, Reason
 from edge.core.errors import UsageError

@@ -43,9 +43,9 @@ def passes_trial(live: ModelBundle, staged: ModelBundle, frames: int, limit: flo
         f"{sum(report.fewer_rejects for report in reports)} by the live one only"
     )
     for report in reports:
-        for said in report.disagreements[:_NAMED]:
-            where = f", {shadow_folder(path, version) / said.picture}" if said.picture else ""
-            say(f"  frame {said.frame_index} of {said.utc}: {said.live.decision} to {said.candidate.decision}{where}")
+        for each in report.disagreements[:_NAMED]:
+            where = f", {shadow_folder(path, version) / each.picture}" if each.picture else ""
+            say(f"  frame {each.frame_index} of {each.utc}: {each.live.decision} to {each.candidate.decision}{where}")
     if disagreed <= limit * compared:
         return True
     say(f"that is more than the {limit:.1%} allowed (--shadow-limit)")

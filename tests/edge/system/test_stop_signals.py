@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from edge.cli.stop_signals import StopRequests, stop_requests, stop_signals
+from edge.system.stop_signals import StopRequests, stop_requests, stop_signals
 
 
 @pytest.fixture

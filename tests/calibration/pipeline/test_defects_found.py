@@ -1,9 +1,9 @@
-"""The end of `teach` says what was learned, honestly and in words, and what would make it better."""
+"""What a new bundle finds is said honestly and in words, with what would make it better."""
 
 from types import SimpleNamespace
 
+from calibration.pipeline.defects_found import DefectsFound, find_drawn_defects, would_help
 from edge.bundles.bundle import load_bundle
-from edge.cli.teach.summary import Finds, finds, would_help
 from edge.core.config import Settings
 from edge.samples import sample_bundle, sample_data
 
@@ -17,17 +17,17 @@ def test_what_is_poor_about_a_bundle_is_said_in_a_few_words():
         (0, 2, 8, 0.588, "finds hardly any defects"),
     ]:
         small, middling, large, auroc, words = case
-        assert Finds({0.5: (small, 24), 2.0: (middling, 24), 8.0: (large, 24)}, auroc).little == words, case
+        assert DefectsFound({0.5: (small, 24), 2.0: (middling, 24), 8.0: (large, 24)}, auroc).little == words, case
 
 
 def test_the_counts_are_told_by_the_size_of_the_defect():
-    found = Finds({0.5: (13, 24), 2.0: (23, 24), 8.0: (24, 24)}, 0.6)
+    found = DefectsFound({0.5: (13, 24), 2.0: (23, 24), 8.0: (24, 24)}, 0.6)
     assert "13 of 24 of 0.5 %, 23 of 24 of 2 %, 24 of 24 of 8 % of the picture" in found.text()
 
 
 def test_defects_are_drawn_on_parts_that_the_network_has_not_seen():
     bundle = load_bundle(sample_bundle())
-    found = finds(bundle, sample_data(), Settings())
+    found = find_drawn_defects(bundle, sample_data(), Settings())
     assert [drawn for _, drawn in found.found.values()] == [24, 24, 24]
     assert found.share(8.0) > 0.9
     assert found.share(0.5) <= found.share(8.0)
@@ -35,13 +35,11 @@ def test_defects_are_drawn_on_parts_that_the_network_has_not_seen():
 
 def made(tmp_path, samples, steps, layout):
     record = SimpleNamespace(steps=steps, layout=layout)
-    folder = SimpleNamespace(root=tmp_path, paths=lambda: [None] * samples)
-    return SimpleNamespace(manifest=SimpleNamespace(training=record)), folder
+    return SimpleNamespace(manifest=SimpleNamespace(training=record)), tmp_path, samples
 
 
 def test_what_would_help_names_parts_time_and_position_where_they_lack(tmp_path):
-    bundle, folder = made(tmp_path, 30, 200, "free")
-    tips = would_help(bundle, folder, all_steps=1300, all_minutes=20.0)
+    tips = would_help(*made(tmp_path, 30, 200, "free"), all_steps=1300, all_minutes=20.0)
     assert [tip.split(":")[0] for tip in tips] == [
         "more parts", "more time", "a steadier position", "another method"
     ]  # fmt: skip
@@ -50,5 +48,6 @@ def test_what_would_help_names_parts_time_and_position_where_they_lack(tmp_path)
 
 
 def test_what_was_enough_is_no_advice(tmp_path):
-    bundle, folder = made(tmp_path, 80, 1300, "aligned")
-    assert [tip.split(":")[0] for tip in would_help(bundle, folder, 1300, 5.0)] == ["another method"]
+    assert [tip.split(":")[0] for tip in would_help(*made(tmp_path, 80, 1300, "aligned"), 1300, 5.0)] == [
+        "another method"
+    ]

@@ -1,0 +1,136 @@
+"""From the FP32 network of a bundle to the one that runs: INT8 for processors, statistics and thresholds, the gate."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from calibration.pipeline.calibrator import CalibrationSession, Goal, deploy, deploy_engine
+from calibration.pipeline.engine_calibration import EngineSession, build_options
+from calibration.pipeline.quantizer import Quantizer, networks_of
+from calibration.pipeline.sample_cache import normal_samples
+from edge.backends import GPU_BACKENDS, choose_backend, target_of
+from edge.backends.gpu.tensorrt_versions import PRODUCTS
+from edge.bundles.bundle import CPU, ModelBundle, calibrations, load_bundle
+from edge.bundles.history import Audit
+from edge.bundles.signature import is_signed
+from edge.bundles.signed_version import wait_for_signature
+from edge.bundles.versions import Parts, StillLive, commit_version, making_version
+from edge.capture.images.image_reader import ImageReader
+from edge.core.config import AlignSettings, RoiSettings, Settings
+from edge.core.errors import BundleError
+from edge.core.manifest import Manifest, PreprocessSpec
+from edge.core.progress import say
+from edge.preprocessing.normal_samples import aligned_to_parts
+from edge.preprocessing.preprocess import Preprocess
+
+
+def quantize_bundle(path: Path, data: Path, settings: Settings, reader: ImageReader) -> None:
+    """Ranges on good parts → INT8 ONNX for processors; what was chosen and why is kept in the bundle.
+
+    data: folder of good parts. Raises UsageError, BundleError and MissingDependency.
+    """
+    bundle = load_bundle(path)
+    with making_version(bundle) as still_live:
+        samples = normal_samples(bundle, data, reader=reader, check=still_live.check)
+        networks = Quantizer(samples, settings.inspection.threads).chosen()
+        # what was found out about an older INT8 network does not hold for this one
+        manifest = bundle.manifest.model_copy(update={"deployments": {}})
+        _commit(bundle, manifest, networks.files(), Audit("quantize", note=f"on {data}"))
+
+
+def calibrate_bundle(
+    path: Path,
+    data: Path,
+    goal: Goal,
+    settings: Settings,
+    reader: ImageReader,
+    capabilities: Sequence[int] | None = None,
+) -> None:
+    """Statistics and threshold of both precisions, through the backend that will run, and the gate between them.
+
+    data: folder of good parts. capabilities: of the GPUs that engines are built for. Raises UsageError, BundleError and
+    MissingDependency.
+    """
+    live = load_bundle(path)
+    _announce_thresholds_set_by_hand(live)
+    with making_version(live) as still_live:
+        manifest, parts, audit = _calibrated(live, still_live, data, goal, settings, reader, capabilities)
+        _commit(live, manifest, parts, audit)
+
+
+def _announce_thresholds_set_by_hand(live: ModelBundle) -> None:
+    """Calibrating is asking for a fitted threshold; a person should still know what it takes the place of."""
+    for precision, target in calibrations(live.manifest):
+        # one that cannot be read is replaced, which is what calibrating is for
+        with contextlib.suppress(BundleError):
+            calibration = live.calibration(precision, target=target, uncalibrated=True)
+            if calibration.set_by_hand:
+                say(
+                    f"the threshold {calibration.threshold:.4f} of {precision} was set by hand; it is fitted anew, and "
+                    "`edge-inspect rollback` brings it back"
+                )
+
+
+def _calibrated(
+    live: ModelBundle, still_live: StillLive, data: Path, goal: Goal, settings: Settings, reader: ImageReader,
+    capabilities: Sequence[int] | None,
+) -> tuple[Manifest, dict[str, tuple[str, bytes]], Audit]:  # fmt: skip
+    manifest = live.manifest
+    if settings.roi != RoiSettings():
+        rectangle, polygon = settings.roi.as_tuples
+        spec = PreprocessSpec(rectangle=rectangle, polygon=polygon, align=manifest.preprocess.align)
+        manifest = manifest.model_copy(update={"preprocess": spec})
+    if settings.align.mode is not None:
+        manifest = _realigned(manifest, data, settings.align, reader)
+    bundle = ModelBundle(live.path, manifest, live.sha256)
+    wanted = settings.inspection.backend
+    target = target_of(wanted)
+    # engines are compared with FP32 on the processor, where nothing of theirs is
+    backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
+    samples = normal_samples(bundle, data, reader=reader, check=still_live.check)
+    session = CalibrationSession(samples, backend, settings, goal)
+    gate_lines: tuple[str, ...] = ()
+    try:
+        networks = networks_of(bundle)
+        reference = session.calibrate("fp32", networks.fp32)
+        parts = samples.drift_file()
+        if target != CPU or networks.int8 is not None:
+            engines = _engines(bundle, settings, capabilities)
+            result = (
+                deploy(session, networks, reference) if engines is None else deploy_engine(session, engines, reference)
+            )
+            manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, target: result.deployment}})
+            parts |= result.files
+            gate_lines = result.gate_lines
+        session.complete(reference)
+        parts["calibration_fp32"] = ("calibration_fp32.npz", reference.calibration.to_bytes())
+    finally:
+        session.close()
+    return manifest, parts, Audit("calibrate", gate=gate_lines, note=f"on {data}")
+
+
+def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> None:
+    """Make the version live; that of a signed bundle waits for its signature."""
+    if is_signed(bundle):
+        wait_for_signature(bundle, manifest, parts, audit)
+    else:
+        commit_version(bundle, manifest, parts, audit)
+
+
+def _realigned(manifest: Manifest, data: Path, settings: AlignSettings, reader: ImageReader) -> Manifest:
+    """With the alignment that the settings ask for, made of these parts."""
+    spec = manifest.preprocess
+    upright = Preprocess(manifest.input.size, spec.rectangle, spec.polygon)
+    found = spec.model_copy(update={"align": aligned_to_parts(upright, data, settings, reader).align})
+    return manifest.model_copy(update={"preprocess": found})
+
+
+def _engines(bundle: ModelBundle, settings: Settings, capabilities: Sequence[int] | None) -> EngineSession | None:
+    """The engines that the settings' backend wants; None: it runs the bundle's networks as they are."""
+    for product in PRODUCTS:
+        if settings.inspection.backend == product:
+            build = build_options(product, capabilities)
+            return EngineSession(bundle, product, settings.inspection.engines_folder, build)
+    return None

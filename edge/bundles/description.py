@@ -1,0 +1,90 @@
+"""A bundle in words: everything for a person who asks, or one line for `doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.bundles.bundle import CPU, Calibration, ModelBundle, calibrations, load_bundle
+from edge.bundles.signature import signature_of
+from edge.bundles.threshold_report import statement
+from edge.core.errors import EdgeInspectError
+from edge.core.local_time import local_from_text
+from edge.core.manifest import ResidualSpec, ScoreSpec
+
+
+def described_in_a_line(path: Path) -> str:
+    """One line about a bundle that could run; raises BundleError for one that could not."""
+    bundle = load_bundle(path)
+    bundle.verify()
+    ready = [name for name in ("int8", "fp32") if f"calibration_{name}" in bundle.manifest.files]
+    for precision in ready:
+        bundle.calibration(precision)
+    manifest = bundle.manifest
+    calibrated = " and ".join(ready) or "not at all: run `edge-inspect calibrate`"
+    side = manifest.input.size
+    return f"{manifest.method} {manifest.variant}, {side}x{side} px, every hash right, calibrated {calibrated}"
+
+
+def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
+    """(what, value) of everything a person may want to know of a bundle, damaged parts included."""
+    manifest, training = opened.manifest, opened.manifest.training
+    yield "product", manifest.product
+    yield "method", f"{manifest.method}, variant {manifest.variant}, outputs {', '.join(manifest.outputs)}"
+    yield "picture", f"{manifest.input.size}x{manifest.input.size} px, map {manifest.map_side}x{manifest.map_side}"
+    region = manifest.preprocess
+    yield "region", f"rectangle {region.rectangle or 'whole frame'}, polygon {region.polygon or 'none'}"
+    yield "score", _score(manifest.score)
+    yield "made", f"{local_from_text(manifest.created_utc)}, by {training.software}"
+    yield (
+        "training",
+        f"{training.steps} steps on {training.n_train} good parts, {training.n_heldout} held out, "
+        f"{training.n_weak} defective; {training.layout}, seed {training.seed}"
+        f"{', without ' + ', '.join(training.ablations) if training.ablations else ''}",
+    )
+    yield "chosen on", training.selection
+    for target, deployment in sorted(manifest.deployments.items()):
+        refused = [f"{rung.rung} ({'; '.join(rung.exceeded)})" for rung in deployment.tried if rung.exceeded]
+        after = f", after the gate refused {', '.join(refused)}" if refused else ""
+        yield f"runs on {target}", f"{deployment.precision} with {deployment.backend}{after}"
+    for precision, target in calibrations(manifest):
+        yield from _calibration(opened, precision, target)
+    for key, entry in sorted(manifest.files.items()):
+        yield key, f"{entry.bytes / 1e6:.2f} MB, sha256 {entry.sha256[:16]}…, {entry.name}: {_state(opened, key)}"
+    yield "bundle", f"format {manifest.format_version}, sha256 {opened.sha256}"
+    yield "signature", _signed(opened)
+
+
+def _score(score: ScoreSpec) -> str:
+    weights = {name: getattr(score.residual, name) for name in ResidualSpec.model_fields}
+    terms = ", ".join(f"{name[2:]} {weight:g}" for name, weight in weights.items() if weight) or "none"
+    smooth = score.smooth.kind if score.smooth.kind == "none" else f"{score.smooth.kind} {score.smooth.radius}"
+    return f"residual {terms}; blend {score.blend.mode}; smoothing {smooth}; mean of the {score.image_score.k} largest"
+
+
+def _calibration(opened: ModelBundle, precision: str, target: str) -> Iterator[tuple[str, str]]:
+    name = precision if target == CPU else f"{target} {precision}"
+    try:
+        calibration: Calibration = opened.calibration(precision, target=target)
+    except EdgeInspectError as error:
+        yield name, f"NOT USABLE: {error.message}"
+        return
+    yield name, f"calibrated {local_from_text(calibration.created_utc)}"
+    for line in statement(calibration):
+        yield "", line
+
+
+def _state(opened: ModelBundle, key: str) -> str:
+    try:
+        opened.read(key)
+    except EdgeInspectError as error:
+        return f"NOT USABLE: {error.message}"
+    return "whole"
+
+
+def _signed(opened: ModelBundle) -> str:
+    try:
+        signature = signature_of(opened)
+    except EdgeInspectError as error:
+        return f"NOT CHECKED: {error.message}"
+    return "none of this version" if signature is None else f"by key {signature.key_id}, fits the manifest"

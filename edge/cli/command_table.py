@@ -1,0 +1,96 @@
+"""Every command by its name. The module of a command is imported when it is called, or when its --help is asked."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge.core.config import Settings
+from edge.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Command:
+    """module: of edge.cli; it has `add_options(parser)` and `execute(options, settings)`, which gives the exit code.
+
+    extra: the extra of pip without which the command cannot begin. in_front: the command inspects, starts to, or
+    measures how fast inspection is; all others step back for an inspection on the same cores.
+    """
+
+    module: str
+    help: str
+    extra: str = ""
+    in_front: bool = False
+    needs_camera: bool = False
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        importlib.import_module(f"edge.cli.{self.module}").add_options(parser)
+
+    def execute(self, options: argparse.Namespace, settings: Settings) -> int:
+        call: Callable[[argparse.Namespace, Settings], int]
+        call = importlib.import_module(f"edge.cli.{self.module}").execute
+        return call(options, settings)
+
+
+COMMANDS = {
+    "run": Command(
+        "line.run", "inspect a camera, stream, video or folder (what edge-inspect does without a command)",
+        in_front=True, needs_camera=True,
+    ),
+    "demo": Command("line.demo", "inspect the shipped sample line", in_front=True),
+    "teach": Command(
+        "teach.command", "from good parts to a running inspection, step by step", "train",
+        in_front=True, needs_camera=True,
+    ),
+    "train": Command("making.train", "good parts in, calibrated bundle out: fit, export, quantize, calibrate", "train"),
+    "fit": Command("making.fit", "train a network on good parts", "train"),
+    "export": Command(
+        "making.export", "write a trained network as FP32 ONNX into a new bundle; build the engine of a target"
+    ),
+    "quantize": Command("making.quantize", "write the INT8 network of a bundle, from ranges on good parts", "export"),
+    "calibrate": Command("making.calibrate", "fit statistics and threshold through the backend that will run"),
+    "recalibrate": Command(
+        "making.recalibrate", "new good parts in, a new version of the bundle out, checked, beside the old", "export"
+    ),
+    "gate": Command(
+        "making.gate", "do verdicts survive? replay good and defective parts through FP32 and what runs"
+    ),
+    "threshold": Command(
+        "bundles.threshold", "what the threshold promises; change it without export, under a running inspection"
+    ),
+    "defects": Command("making.defects", "draw artificial defects on good parts, on a contact sheet", "train"),
+    "history": Command("bundles.history", "who changed a bundle, when, from what, and what the gate said"),
+    "rollback": Command("bundles.rollback", "go back to the previous version of a bundle, or another one"),
+    "bundle": Command("bundles.bundle", "show what a bundle is, verify it, sign it"),
+    "evaluate": Command("measuring.evaluate", "measure a bundle on labelled test pictures"),
+    "rules": Command("making.rules", "check an expert's rules about defects, or look at the starters"),
+    "compare": Command("measuring.compare", "train every method on the same parts and recommend one", "train"),
+    "benchmark": Command(
+        "measuring.benchmark", "how long a frame takes, where the time goes, and what changed", in_front=True
+    ),
+    "doctor": Command("line.doctor", "tell what this machine can run, and what to mend", in_front=True),
+    "challenge": Command(
+        "line.challenge", "start of shift: golden parts must be OK and defects NG before the line is ready",
+        in_front=True,
+    ),
+    "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
+    "report": Command("line.report", "counts, defect rate and latency from the records"),
+}  # fmt: skip
+
+_GATE = "edge-inspect gate --bundle BUNDLE --data NORMALS"
+# (command, an option it had in an earlier version) → what replaces it
+REPLACED_OPTIONS = {
+    ("export", "--check"): _GATE,
+    ("export", "--ng"): f"{_GATE} --ng FOLDER",
+    ("export", "--json"): f"{_GATE} --json",
+    ("export", "--page"): f"{_GATE} --page FILE",
+}
+
+
+def refuse_replaced(command: str, option: str) -> None:
+    """Raises UsageError where the command had this option in an earlier version."""
+    replacement = REPLACED_OPTIONS.get((command, option))
+    if replacement is not None:
+        raise UsageError(f"`{command}` has no {option} any more", fix=f"`{replacement}` replaces it")

@@ -1,0 +1,25 @@
+"""fit: train a network, the first step of `train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edge.cli.making.train import add_training, recipe_of
+from edge.core.config import Settings
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_training(parser)
+    parser.add_argument("--run-dir", dest="run_directory", type=Path, required=True, help="where the run is written")
+
+
+def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from calibration.pipeline.train import fit_network
+    from edge.capture.images.image_reader import line_reader
+
+    recipe = recipe_of(options, settings)
+    fit_network(
+        options.data, options.run_directory, recipe, line_reader(settings), options.numbers, fresh=options.fresh
+    )
+    return 0

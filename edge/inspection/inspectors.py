@@ -1,0 +1,151 @@
+"""From settings to the inspectors of a run: the bundle that may run with them, its backends and its thresholds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
+from edge.bundles.bundle import CPU, Calibration, ModelBundle, calibration_key, load_bundle
+from edge.bundles.signature import trusted_bundle
+from edge.bundles.versions import kept_versions
+from edge.capture.sources import names_files
+from edge.core.config import RoiSettings, Settings
+from edge.core.errors import CalibrationMismatch
+from edge.core.files.storable import path_of_stored
+from edge.core.manifest import Precision
+from edge.inspection.inspector import Inspector
+from edge.records.store import RunInfo, RunRecord, VerdictRecord
+from edge.samples import sample_bundle
+
+# each holds buffers of its own; beyond a few, reading the pictures is what limits the rate
+MOST_INSPECTORS = 4
+
+
+def bundle_path(settings: Settings) -> Path:
+    """The bundle of the settings, else the shipped one."""
+    return Path(settings.inspection.bundle) if settings.inspection.bundle else sample_bundle()
+
+
+def public_key(settings: Settings) -> Path | None:
+    """The key that must have signed the bundle; None where anybody may have made it."""
+    signed_by = settings.inspection.signed_by
+    return None if signed_by is None else Path(signed_by)
+
+
+def live_bundle(settings: Settings) -> ModelBundle:
+    """The bundle as it is now, if it may run with these settings; raises BundleError and CalibrationMismatch."""
+    bundle = trusted_bundle(bundle_path(settings), public_key(settings))
+    _check_region(bundle, settings)
+    _check_align(bundle, settings)
+    return bundle
+
+
+def inspectors_for(camera: str, settings: Settings) -> int:
+    """How many pictures are inspected at the same time: one of a live or paced source, for the shortest wait; files
+    as fast as they go, with one core for each picture. A GPU is one."""
+    paced = not names_files(camera) or settings.camera.fps is not None
+    if paced or settings.inspection.backend in GPU_BACKENDS:
+        return 1
+    return min(MOST_INSPECTORS, settings.inspection.threads or usable_cores())
+
+
+def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
+    """Open the backend and take the thresholds that were fitted on it."""
+    return make_inspectors(bundle, settings, 1)[0]
+
+
+def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list[Inspector]:
+    """Inspectors for `count` threads, which share the processor's cores."""
+    inspection = settings.inspection
+    precision, calibration = precision_and_calibration(bundle, settings)
+    backends = open_backends(
+        bundle, inspection.backend, precision, inspection.threads, count,
+        uncalibrated=inspection.uncalibrated, engines=inspection.engines_folder, maps=False,
+    )  # fmt: skip
+    caveat, running = "", backends[0].engine_sha256
+    if running != calibration.engine_sha256:
+        caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
+    return [
+        Inspector(
+            backend,
+            bundle.preprocess,
+            calibration.threshold,
+            calibration.pixel_threshold,
+            bundle.sha256,
+            caveat,
+            calibration.review_threshold,
+        )
+        for backend in backends
+    ]
+
+
+def precision_and_calibration(bundle: ModelBundle, settings: Settings) -> tuple[str, Calibration]:
+    """What runs with these settings, and the statistics that it is judged by."""
+    inspection = settings.inspection
+    target = target_of(inspection.backend)
+    precision = bundle.precision(inspection.precision, target)
+    return precision, bundle.calibration(precision, target=target, uncalibrated=inspection.uncalibrated)
+
+
+def recorded_inspector(run: RunRecord, recorded: VerdictRecord, settings: Settings, backend: str | None) -> Inspector:
+    """The inspector that gave a recorded verdict; backend: None for the recorded one.
+
+    While its version of the bundle is kept, that one; else the live one, which the comparison then refuses by name.
+    """
+    path = Path(settings.inspection.bundle or path_of_stored(run.info.bundle_path))
+    bundle = load_bundle(path)
+    if bundle.sha256 != recorded.bundle_sha256:
+        kept = (version.bundle for version in kept_versions(path))
+        bundle = next((each for each in kept if each.sha256 == recorded.bundle_sha256), bundle)
+    backend = backend or run.info.backend
+    target = target_of(backend)
+    # a version that was switched to during the run may have run in another precision than the one it began with
+    names = (name for name in get_args(Precision) if _engine(bundle, name, target) == recorded.engine_sha256)
+    chosen = {"precision": next(names, run.info.precision), "backend": backend}
+    inspection = settings.inspection.model_copy(update=chosen)
+    return make_inspector(bundle, settings.model_copy(update={"inspection": inspection}))
+
+
+def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: Settings) -> RunInfo:
+    """What the records say of this run."""
+    return RunInfo(
+        source=source,
+        bundle_path=str(bundle.path.resolve()),
+        bundle_sha256=bundle.sha256,
+        engine_sha256=inspector.backend.engine_sha256,
+        backend=inspector.backend.name,
+        precision=bundle.precision(settings.inspection.precision, target_of(settings.inspection.backend)),
+        threshold=inspector.threshold,
+        pixel_threshold=inspector.pixel_threshold,
+        preprocess_sha256=bundle.preprocess.sha256,
+        config=settings.record_json(),
+    )
+
+
+def _engine(bundle: ModelBundle, precision: str, target: str) -> str | None:
+    key = f"model_{precision}" if target == CPU else calibration_key(precision, target)
+    return bundle.engine_sha256(precision, target) if key in bundle.manifest.files else None
+
+
+def _check_region(bundle: ModelBundle, settings: Settings) -> None:
+    """Raise CalibrationMismatch when the settings ask for another region of interest than the bundle's."""
+    wanted = settings.roi.as_tuples
+    roi = bundle.manifest.preprocess
+    if settings.roi != RoiSettings() and wanted != (roi.rectangle, roi.polygon):
+        raise CalibrationMismatch(
+            f"the settings ask for roi rectangle {wanted[0]}, polygon {wanted[1]}; {bundle.path} is calibrated for "
+            f"rectangle {roi.rectangle}, polygon {roi.polygon}",
+            fix="run `edge-inspect calibrate` with these settings, or remove `roi` from them to use the bundle's",
+        )
+
+
+def _check_align(bundle: ModelBundle, settings: Settings) -> None:
+    """Raise CalibrationMismatch when the settings ask for another alignment than the bundle's."""
+    wanted, align = settings.align.mode, bundle.manifest.preprocess.align
+    made_for = "none" if align is None else align.mode
+    if wanted is not None and wanted != made_for:
+        raise CalibrationMismatch(
+            f"the settings ask for align mode {wanted}; {bundle.path} is calibrated for {made_for}",
+            fix="run `edge-inspect calibrate --align MODE`, or remove `align` from the settings to use the bundle's",
+        )

@@ -1,0 +1,265 @@
+"""One run of a line: camera, inspectors and sinks are put together from the settings, and taken apart again."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TextIO
+
+from edge.bundles.bundle import ModelBundle
+from edge.bundles.signature import require_signature
+from edge.bundles.versions import find_version
+from edge.capture.capture import Capture, FrameSupply
+from edge.capture.part_trigger import PartTrigger
+from edge.capture.sources import names_files, open_source
+from edge.core.alarms import Alarm
+from edge.core.config import Settings
+from edge.core.counters import RunCounters
+from edge.core.datatypes import U8
+from edge.core.errors import BundleError
+from edge.core.progress import working
+from edge.inspection.hot_swap import HotSwap
+from edge.inspection.inspector_pool import InspectorPool
+from edge.inspection.inspectors import (
+    inspectors_for,
+    live_bundle,
+    make_inspectors,
+    precision_and_calibration,
+    public_key,
+    run_info,
+)
+from edge.inspection.loop import run_loop
+from edge.inspection.readiness import readiness_monitor, require_challenge
+from edge.monitoring.drift_monitor import DriftMonitor, WatchedBundle
+from edge.monitoring.json_lines import JsonLines
+from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
+from edge.monitoring.run_statistics import RunStatistics, run_summary
+from edge.monitoring.sink import Sink
+from edge.records.disk_outlook import outlook_line
+from edge.records.writer.recorder import Recorder
+from edge.system.stop_signals import StopRequests
+
+log = logging.getLogger(__name__)
+
+# a bundle → whether a picture shows a place without a part; None where the bundle does not know that
+EmptyPlaceOf = Callable[[ModelBundle], Callable[[U8], bool] | None]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What is inspected, and until when. json_lines: where every verdict is written as a line of JSON."""
+
+    camera: str
+    max_frames: int | None = None
+    duration_s: float | None = None
+    json_lines: TextIO | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """summary: for a person. unrecorded: verdicts are not on record, or were not taken by the reader of JSON lines.
+
+    hangs: a model or a reader does not return. It would also hold up the interpreter's own end: end the process.
+    """
+
+    summary: tuple[str, ...]
+    unrecorded: bool
+    hangs: bool
+
+
+class Line:
+    """A line whose bundle is loaded and whose camera answers. `run` it once, then `close` it.
+
+    Raises CameraError, BundleError, CalibrationMismatch, and ChallengeError where the line is not ready for its shift.
+    """
+
+    def __init__(self, request: RunRequest, settings: Settings, empty_place_of: EmptyPlaceOf) -> None:
+        self._request, self._settings = request, settings
+        self._bundle = live_bundle(settings)
+        count = 1 if request.max_frames == 1 else inspectors_for(request.camera, settings)
+        with working("loading the model, and making it ready for this processor"):
+            self._pool = InspectorPool(make_inspectors(self._bundle, settings, count))
+        self._inspector = self._pool.inspectors[0]
+        self._counters, self._statistics = RunCounters(), RunStatistics()
+        require_challenge(self._bundle, self._inspector.backend.engine_sha256, request.camera, settings)
+        with working("waiting for the camera to answer"):
+            self._capture = opened_capture(request.camera, settings, self._counters)
+        self._supply = _supply(self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of)
+
+    def run(self, requests: StopRequests) -> RunResult:
+        """Inspect until the source ends, a limit is reached or a stop is asked for."""
+        request, settings, counters, capture = self._request, self._settings, self._counters, self._capture
+        info = run_info(self._bundle, self._inspector, capture.name, settings)
+        title = ViewTitle(info.source, self._bundle.manifest.product, f"{info.backend} {info.precision}")
+        view = _view(settings, title, counters, self._statistics)
+        recorder = None
+        if settings.record.directory is not None:
+            field_of_view = self._inspector.preprocess.field_of_view
+            recorder = Recorder(settings.record, info, counters, field_of_view, wait_when_full=not capture.live)
+        on_alarm = _alarm_listener(recorder, redrawn=isinstance(view, LiveView))
+        readiness = readiness_monitor(request.camera, settings, counters, on_alarm)
+        drift = drift_monitor(self._bundle, settings, counters, on_alarm)
+        # monitors before the recorder, so that their last alarms are recorded when all are closed
+        sinks = [sink for sink in (view, readiness, drift, recorder) if sink is not None]
+        if request.json_lines is not None:
+            filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
+            no_reader = _when_nobody_reads(settings.record.directory, requests)
+            sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))
+        hot_swap = self._hot_swap()
+        sinks.append(hot_swap)
+        try:
+            finished = run_loop(
+                self._supply, self._pool, sinks, settings, counters,
+                stop=requests.stop, max_frames=request.max_frames, duration_s=request.duration_s,
+            )  # fmt: skip
+        finally:
+            capture.close()
+            for sink in sinks:
+                if sink is not recorder:
+                    sink.close()
+            if recorder is not None:
+                _save_what_waits(recorder, requests)
+        outlook = outlook_line(settings.record, datetime.now(timezone.utc))
+        return RunResult(
+            (run_summary(self._statistics, counters, settings.record.directory), *([outlook] if outlook else [])),
+            unrecorded=bool(counters.undelivered) or (recorder is not None and counters.recorded < counters.frames),
+            hangs=not finished or hot_swap.busy,
+        )
+
+    def close(self) -> None:
+        """Release the networks; not after a run that hangs."""
+        self._pool.close_retired()
+        for each in self._pool.inspectors:
+            each.backend.close()
+
+    def _hot_swap(self) -> HotSwap:
+        settings, key = self._settings, public_key(self._settings)
+
+        def trust(version: ModelBundle) -> None:
+            if key is not None:
+                require_signature(version, key)
+
+        return HotSwap(
+            self._bundle,
+            self._pool,
+            self._counters,
+            load=lambda: live_bundle(settings),
+            trust=trust,
+            open_inspectors=lambda version, count: make_inspectors(version, settings, count),
+        )
+
+
+def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
+    """Made in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
+    made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            made.put(
+                Capture(lambda: open_source(camera, settings.camera), settings.camera, settings.freshness, counters)
+            )
+        # raised again in the caller's thread
+        except BaseException as error:  # noqa: BLE001
+            made.put(error)
+
+    threading.Thread(target=work, name="open camera", daemon=True).start()
+    result = made.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def drift_monitor(
+    bundle: ModelBundle, settings: Settings, counters: RunCounters, on_alarm: Callable[[Alarm], None]
+) -> DriftMonitor:
+    """The watch on drift and bursts; parts of each version are compared with what that version was calibrated on."""
+
+    def watched(version: ModelBundle) -> WatchedBundle:
+        _, calibration = precision_and_calibration(version, settings)
+        return WatchedBundle(version.preprocess, version.drift_reference(), calibration.scores, calibration.threshold)
+
+    def bundle_of(sha256: str) -> WatchedBundle | None:
+        if sha256 == bundle.sha256:
+            return first
+        try:
+            return watched(find_version(bundle.path, sha256))
+        except BundleError as error:
+            logging.getLogger("edge.monitoring.drift").warning(
+                "nothing to compare version %s with: %s", sha256[:12], error
+            )
+            return None
+
+    # here, so that a damaged bundle is refused before the first part
+    first = watched(bundle)
+    return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, on_alarm)
+
+
+def _supply(
+    capture: Capture, camera: str, settings: Settings, counters: RunCounters, bundle: ModelBundle, empty: EmptyPlaceOf
+) -> FrameSupply:
+    """The capture, or with trigger.mode `part` what passes on one picture of each part.
+
+    Every picture of a folder, and of the demo, shows another part: there is nothing to wait for.
+    """
+    demo = camera.strip() == "demo"
+    pictures = demo or (names_files(camera) and capture.recorded_fps is None)
+    by_part = settings.trigger.mode == "part"
+    counters.counted = "parts" if by_part or demo else "frames"
+    if pictures or not by_part:
+        return capture
+    shows_no_part = empty(bundle)
+    if shows_no_part is None:
+        log.warning(
+            "the bundle does not know what a place without a part looks like, and judges it too when it comes to rest; "
+            "bundles made by `edge-inspect teach` know it"
+        )
+    return PartTrigger(capture, settings.trigger, counters, capture.recorded_fps, shows_no_part)
+
+
+def _alarm_listener(recorder: Recorder | None, *, redrawn: bool) -> Callable[[Alarm], None]:
+    """What becomes of an alarm: it goes on record and, unless a view is redrawn there, to standard error."""
+
+    def on_alarm(alarm: Alarm) -> None:
+        if recorder is not None:
+            recorder.note(alarm)
+        if not redrawn:
+            print(f"ALARM {alarm.text()}", file=sys.stderr, flush=True)
+
+    return on_alarm
+
+
+def _view(settings: Settings, title: ViewTitle, counters: RunCounters, statistics: RunStatistics) -> Sink:
+    """The view that the settings and the terminal allow; each fills the statistics for the summary."""
+    live = settings.view.live
+    if live in ("on", True) or (live == "auto" and sys.stderr.isatty()):
+        return LiveView(title, counters, statistics, settings.view.refresh_per_second)
+    return statistics if live in ("off", False) else PlainView(counters, statistics, sys.stderr)
+
+
+def _when_nobody_reads(records: str | None, requests: StopRequests) -> Callable[[str], None]:
+    """What to do when standard output takes no more verdicts: go on where they are recorded, else end."""
+
+    def emit(why: str) -> None:
+        then = f"inspection goes on, verdicts are recorded in {records}; Ctrl-C ends it"
+        if records is None:
+            then = "inspection ends, as verdicts are recorded nowhere"
+            requests.stop.set()
+        print(f"edge-inspect: standard output takes no more verdicts, {why}: {then}", file=sys.stderr)
+
+    return emit
+
+
+def _save_what_waits(recorder: Recorder, requests: StopRequests) -> None:
+    requests.saving()
+    again = " again" if requests.interrupted else ""
+
+    def emit(what: str) -> None:
+        print(f"edge-inspect: saving, {what} left; Ctrl-C{again} gives them up", file=sys.stderr, flush=True)
+
+    recorder.drain(requests.give_up, emit)
+    recorder.close()
