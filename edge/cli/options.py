@@ -18,87 +18,6 @@ BACKENDS = (*CPU_BACKENDS, "tensorrt", "tensorrt-rtx")
 GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
 
 
-Request = TypeVar("Request")
-
-
-def request_from(kind: type[Request], options: argparse.Namespace, **others: Any) -> Request:
-    """The dataclass `kind` with the options of the same names, and with `others`."""
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{**{name: value for name, value in vars(options).items() if name in names}, **others})
-
-
-def add_uncalibrated(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--uncalibrated",
-        action="store_true",
-        help="run a network whose statistics are another's; every verdict says so",
-    )
-
-
-def add_bundle(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    default = "" if required else " (default: the setting, else the shipped sample bundle)"
-    parser.add_argument("--bundle", type=Path, required=required, help=f"model bundle directory{default}")
-
-
-def add_backend(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backend", choices=BACKENDS, help="network runtime (default: auto)")
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "int8", "fp16", "fp32"),
-        help="which network (default: auto, what passed the gate); fp16: engines only",
-    )
-    add_engines(parser)
-
-
-def add_engines(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--engines", type=Path, help="folder of built engines (default: BUNDLE.engines)")
-
-
-def add_compute_capabilities(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--compute-capability",
-        dest="capabilities",
-        type=compute_capability,
-        action="append",
-        metavar="N",
-        help="tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
-    )
-
-
-def add_data(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--data", type=Path, required=True, help=text)
-
-
-def add_product(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--product", help="name of the part, shown on the line (default: the name of OUT)")
-
-
-def add_align(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--align",
-        choices=("none", "phase", "template", "ecc"),
-        help="find the part before it is inspected: its shift, its turn too, or its size too (default: the setting)",
-    )
-
-
-def add_false_reject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--false-reject", type=percent, default=0.005, metavar="PERCENT", help="false-reject budget (default: 0.5)"
-    )
-
-
-def add_review(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--review", type=percent, metavar="PERCENT",
-        help="share of good parts, above --false-reject, that may be marked for review (default: no unsure band)",
-    )  # fmt: skip
-
-
-def add_records(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
 def records_directory(settings: Settings) -> Path:
     """Where the records lie; raises UsageError where none are kept."""
     if settings.record.directory is None:
@@ -152,3 +71,62 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+_SHARED: dict[str, dict[str, Any]] = {
+    "--uncalibrated": {
+        "action": "store_true",
+        "help": "run a network whose statistics are another's; every verdict says so",
+    },
+    "--bundle": {
+        "type": Path,
+        "help": "model bundle directory (default: the setting, else the shipped sample bundle)",
+    },
+    "--backend": {"choices": BACKENDS, "help": "network runtime (default: auto)"},
+    "--precision": {
+        "choices": ("auto", "int8", "fp16", "fp32"),
+        "help": "which network (default: auto, what passed the gate); fp16: engines only",
+    },
+    "--engines": {"type": Path, "help": "folder of built engines (default: BUNDLE.engines)"},
+    "--compute-capability": {
+        "dest": "capabilities",
+        "type": compute_capability,
+        "action": "append",
+        "metavar": "N",
+        "help": "tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
+    },
+    "--data": {"type": Path, "required": True, "help": GOOD_PARTS},
+    "--product": {"help": "name of the part, shown on the line (default: the name of OUT)"},
+    "--align": {
+        "choices": ("none", "phase", "template", "ecc"),
+        "help": "find the part before it is inspected: its shift, its turn too, or its size too (default: the setting)",
+    },
+    "--false-reject": {
+        "type": percent,
+        "default": 0.005,
+        "metavar": "PERCENT",
+        "help": "false-reject budget (default: 0.5)",
+    },
+    "--review": {
+        "type": percent,
+        "metavar": "PERCENT",
+        "help": "share of good parts, above --false-reject, that may be marked for review (default: no unsure band)",
+    },
+    "--record-dir": {"type": Path, "help": "where the records lie (default: ./records)"},
+    "--json": {"action": "store_true", "help": "print JSON"},
+}
+
+
+def share(parser: argparse._ActionsContainer, *names: str, **changes: Any) -> None:
+    """Add options that several commands have; changes: to what this file says of them."""
+    for name in names:
+        parser.add_argument(name, **{**_SHARED[name], **changes})
+
+
+Request = TypeVar("Request")
+
+
+def request_from(kind: type[Request], options: argparse.Namespace, **others: Any) -> Request:
+    """The dataclass `kind` with the options of the same names, and with `others`."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{**{name: value for name, value in vars(options).items() if name in names}, **others})

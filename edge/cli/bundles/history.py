@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.options import add_bundle
+from edge.cli.options import share
 from edge.cli.standard_streams import printable
 from edge.core.config import Settings
 from edge.core.local_time import local_from_text
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
+    share(parser, "--bundle", required=True, help="model bundle directory")
     parser.add_argument("--json", action="store_true", help="print every change and every kept version as JSON")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from edge.cli.options import add_bundle
+from edge.cli.options import share
 from edge.core.config import Settings
 from edge.core.progress import say
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
+    share(parser, "--bundle", required=True, help="model bundle directory")
     parser.add_argument(
         "--to",
         metavar="VERSION",

@@ -6,13 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
-from edge.cli.options import add_bundle, add_review, number, percent, request_from
+from edge.cli.options import number, percent, request_from, share
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
+    share(parser, "--bundle", required=True, help="model bundle directory")
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--set", type=number, metavar="VALUE", help="the threshold itself, a score between 0 and 1")
     change.add_argument(
@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     change.add_argument("--show", action="store_true", help="change nothing (default): what this and others promise")
     band = parser.add_mutually_exclusive_group()
-    add_review(band)
+    share(band, "--review")
     band.add_argument("--no-review", action="store_true", help="no unsure band any more")
     parser.add_argument(
         "--precision", choices=("int8", "fp32"), help="change only this network's (default for --set: what runs)"

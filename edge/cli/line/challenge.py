@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.options import add_backend, add_bundle, add_records, positive_int
+from edge.cli.options import positive_int, share
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
@@ -33,9 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show", action="store_true", help="judge nothing: trend, and whether the line is ready")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write every picture with what was said about it")
-    add_bundle(parser)
-    add_backend(parser)
-    add_records(parser)
+    share(parser, "--bundle", "--backend", "--precision", "--engines", "--record-dir", "--json")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:

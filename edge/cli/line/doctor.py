@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from edge.cli.options import add_bundle
+from edge.cli.options import share
 from edge.cli.standard_streams import show
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser)
+    share(parser, "--bundle")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 

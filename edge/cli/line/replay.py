@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from edge.cli.options import BACKENDS, add_bundle, add_records, add_uncalibrated, records_directory
+from edge.cli.options import BACKENDS, records_directory, share
 from edge.core.config import Settings
 
 # STORE/images/DAY/PICTURE
@@ -21,10 +21,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="VERDICT",
         help="its number (12-004711), as JSON, `report --ng` and the names of pictures show it; or its picture",
     )
-    add_records(parser)
-    add_bundle(parser)
+    share(parser, "--record-dir", "--json", "--bundle")
     parser.add_argument("--backend", choices=BACKENDS, help="default: the recorded one")
-    add_uncalibrated(parser)
+    share(parser, "--uncalibrated")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:

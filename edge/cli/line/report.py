@@ -7,13 +7,13 @@ import json
 import sys
 from datetime import datetime, timezone
 
-from edge.cli.options import add_records, positive_int, records_directory
+from edge.cli.options import positive_int, records_directory, share
 from edge.cli.standard_streams import show
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_records(parser)
+    share(parser, "--record-dir", "--json")
     parser.add_argument("--since", metavar="TIME", help="ISO time, or an age such as 8h, 30m, 7d")
     parser.add_argument("--until", metavar="TIME", help="ISO time, or an age")
     parser.add_argument("--run", type=positive_int, metavar="ID", help="only this run")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.exit_codes import INTERRUPTED, UNRECORDED
-from edge.cli.options import add_backend, add_bundle, add_uncalibrated, positive, positive_int
+from edge.cli.options import positive, positive_int, share
 from edge.cli.process_end import leave
 from edge.core.config import Settings
 from edge.system.stop_signals import stop_requests
@@ -32,9 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inspection(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser)
-    add_backend(parser)
-    add_uncalibrated(parser)
+    share(parser, "--bundle", "--backend", "--precision", "--engines", "--uncalibrated")
     parser.add_argument("--frames", type=positive_int, help="stop after this many verdicts")
     parser.add_argument("--duration", type=positive, metavar="SECONDS", help="stop after this many seconds")
     parser.add_argument("--once", action="store_true", help="one verdict, then stop")

@@ -5,29 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.cli.options import (
-    BACKENDS,
-    GOOD_PARTS,
-    add_align,
-    add_bundle,
-    add_compute_capabilities,
-    add_data,
-    add_engines,
-    add_false_reject,
-    add_review,
-)
+from edge.cli.options import BACKENDS, share
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
-    add_data(parser, GOOD_PARTS)
+    share(parser, "--bundle", required=True, help="model bundle directory")
+    share(parser, "--data")
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on; a GPU's engines are built for it")
-    add_align(parser)
-    add_false_reject(parser)
-    add_compute_capabilities(parser)
-    add_engines(parser)
-    add_review(parser)
+    share(parser, "--align", "--false-reject", "--compute-capability", "--engines", "--review")
     parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")
 
 

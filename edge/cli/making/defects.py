@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.cli.options import GOOD_PARTS, add_data, positive_int, whole_number
+from edge.cli.options import positive_int, share, whole_number
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import say, working
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_data(parser, GOOD_PARTS)
+    share(parser, "--data")
     parser.add_argument("--preset", default="surface", help="which mixture of defects (default: surface)")
     parser.add_argument("--size", type=positive_int, default=256, help="side of each picture in px (default: 256)")
     parser.add_argument("--count", type=positive_int, default=32, help="how many defects (default: 32)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.cli.options import GOOD_PARTS, add_compute_capabilities, add_engines, add_product
+from edge.cli.options import GOOD_PARTS, share
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
@@ -14,7 +14,7 @@ TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="a run made by `fit`, to make a bundle of")
-    add_product(parser)
+    share(parser, "--product")
     parser.add_argument("--data", type=Path, help=f"check the graph on {GOOD_PARTS} (default: on noise)")
     parser.add_argument("--report", action="store_true", help="print how every operator runs on every target")
     parser.add_argument("--out", type=Path, help="the bundle to make")
@@ -30,8 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: what the bundle says, for engines the first of these that can be built (default)",
     )
-    add_compute_capabilities(parser)
-    add_engines(parser)
+    share(parser, "--compute-capability", "--engines")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:

@@ -6,14 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
-from edge.cli.options import GOOD_PARTS, add_backend, add_bundle, add_data
+from edge.cli.options import share
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
-    add_data(parser, GOOD_PARTS)
-    add_backend(parser)
+    share(parser, "--bundle", required=True, help="model bundle directory")
+    share(parser, "--data")
+    share(parser, "--backend", "--precision", "--engines")
     parser.add_argument("--ng", type=Path, help="folder of defective parts to replay (default: artificial defects)")
     parser.add_argument("--json", action="store_true", help="print the gate's report as JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the gate's picture page, an .html file")

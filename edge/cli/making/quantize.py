@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from edge.cli.options import GOOD_PARTS, add_bundle, add_data
+from edge.cli.options import share
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser, required=True)
-    add_data(parser, GOOD_PARTS)
+    share(parser, "--bundle", required=True, help="model bundle directory")
+    share(parser, "--data")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:

@@ -6,19 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.options import (
-    CPU_BACKENDS,
-    GOOD_PARTS,
-    METHODS,
-    add_align,
-    add_data,
-    add_false_reject,
-    add_product,
-    percent,
-    positive_int,
-    request_from,
-    whole_number,
-)
+from edge.cli.options import CPU_BACKENDS, GOOD_PARTS, METHODS, percent, positive_int, request_from, share, whole_number
 from edge.core.config import Settings
 from edge.core.progress import say, working
 
@@ -31,15 +19,15 @@ BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_training(parser)
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
-    add_product(parser)
+    share(parser, "--product")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
-    add_false_reject(parser)
+    share(parser, "--false-reject")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    add_data(parser, f"{GOOD_PARTS}; optional: train/weak/<kind>/, rules.yaml, textures/")
-    add_align(parser)
+    share(parser, "--data", help=f"{GOOD_PARTS}; optional: train/weak/<kind>/, rules.yaml, textures/")
+    share(parser, "--align")
     parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",

@@ -10,15 +10,7 @@ import sys
 from pathlib import Path
 
 from edge.cli.exit_codes import INTERRUPTED
-from edge.cli.options import (
-    add_backend,
-    add_bundle,
-    add_uncalibrated,
-    positive,
-    positive_int,
-    request_from,
-    whole_number,
-)
+from edge.cli.options import positive, positive_int, request_from, share, whole_number
 from edge.cli.standard_streams import show
 from edge.core.config import Settings
 from edge.core.redact import redact
@@ -27,9 +19,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser)
-    add_backend(parser)
-    add_uncalibrated(parser)
+    share(parser, "--bundle", "--backend", "--precision", "--engines", "--uncalibrated")
     what = parser.add_argument_group("what is shown")
     what.add_argument(
         "--source",

@@ -6,15 +6,17 @@ import argparse
 import json
 from pathlib import Path
 
-from edge.cli.options import CPU_BACKENDS, add_data, add_false_reject, positive_int, request_from, whole_number
+from edge.cli.options import CPU_BACKENDS, positive_int, request_from, share, whole_number
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import say, working
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_data(
-        parser, "folder with train/good/, test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/"
+    share(
+        parser,
+        "--data",
+        help="folder with train/good/, test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/",
     )
     parser.add_argument("--methods", default="all", help="method names separated by commas (default: all)")
     parser.add_argument("--variant", default="tiny", help="size of the networks, as for `train` (default: tiny)")
@@ -22,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=positive_int, help="optimiser steps (default: the variant's)")
     parser.add_argument("--out", type=Path, required=True, help="bundles, compare.html and compare.json go here")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate and measure on")
-    add_false_reject(parser)
+    share(parser, "--false-reject")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 
-from edge.cli.options import add_backend, add_bundle, add_data
+from edge.cli.options import share
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser)
-    add_data(parser, "folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/")
-    add_backend(parser)
+    share(parser, "--bundle")
+    share(
+        parser, "--data", help="folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/"
+    )
+    share(parser, "--backend", "--precision", "--engines")
     parser.add_argument("--compare-precisions", action="store_true", help="INT8 and FP32 side by side")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 

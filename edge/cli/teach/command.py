@@ -10,16 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.exit_codes import INTERRUPTED
-from edge.cli.options import (
-    CPU_BACKENDS,
-    METHODS,
-    add_false_reject,
-    percent,
-    positive,
-    positive_int,
-    request_from,
-    whole_number,
-)
+from edge.cli.options import CPU_BACKENDS, METHODS, percent, positive, positive_int, request_from, share, whole_number
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import details_in, say
@@ -77,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--details", action="store_true", help="show the figures behind what the end says")
     parser.add_argument("--fps", type=positive, help="ask the camera for this rate")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
-    add_false_reject(parser)
+    share(parser, "--false-reject")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
