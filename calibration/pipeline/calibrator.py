@@ -163,8 +163,7 @@ class CalibrationSession:
     def _fitting(self, network: Network) -> Fitting:
         parts = self.parts
         trained = parts.fields(spread(parts.trained, MOST_IN_STATISTICS))
-        fitting: Fitting = Fitting(network, parts.bundle.manifest, parts.fields(self._order), parts.weight, trained)
-        return fitting
+        return Fitting(network, parts.bundle.manifest, parts.fields(self._order), parts.weight, trained)
 
     def _later(self, fitting: Fitting) -> Iterator[U8]:
         return self.parts.fields(self._order[len(fitting.scores) :])
@@ -175,13 +174,12 @@ class CalibrationSession:
         if goal.kept is None:
             return fitted
         try:
-            kept: Calibration = with_value(fitted, goal.kept)
+            return with_value(fitted, goal.kept)
         except UsageError as error:
             raise UsageError(
                 f"the threshold that was set by hand does not fit these parts: {error.message}",
                 fix=f"give --threshold refit: these parts ask for {fitted.threshold:.4f}",
             ) from error
-        return kept
 
     def _running(self, opened: Backend, calibration: Calibration, threshold: float) -> tuple[Calibration, ScoredModel]:
         self._open.append(opened)

@@ -68,5 +68,4 @@ def graph_for_engine(bundle: ModelBundle, product: Product, candidate: Candidate
             f"{bundle.path}: the record of the quantisation cannot be read ({error})",
             fix="run `edge-inspect quantize --bundle BUNDLE --data NORMALS`",
         ) from error
-    graph: bytes = graph_of_precision(candidate, product, model, ranges, floating)
-    return graph
+    return graph_of_precision(candidate, product, model, ranges, floating)

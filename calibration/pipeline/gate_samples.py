@@ -69,14 +69,13 @@ def evaluation_set(parts: NormalSamples) -> EvaluationSet:
     """Held-out parts, plain and with artificial defects, as the network sees them."""
     fields = parts.stacked(spread(parts.held_out, _EXHIBITED)[:_EXHIBITED])
     altered = draw_defects(fields, parts.weight, _EXHIBITED)
-    made: EvaluationSet = EvaluationSet(
+    return EvaluationSet(
         normals=[_image(field) for field in fields],
         altered=[_image(field) for field in altered.fields],
         masks=list(altered.masks),
         weight=parts.weight,
         source=altered.source,
     )
-    return made
 
 
 class GateSamples:

@@ -14,7 +14,7 @@ import numpy as np
 
 from calibration.pipeline.sample_cache import NormalSamples, Part, spread
 from calibration.samples.contact_sheet import rejection_sheet
-from calibration.samples.quarantine import SuspicionScores, opinions
+from calibration.samples.quarantine import SuspicionScores, suspicion_scores
 from calibration.samples.screening import Reason, Rejected, Sample, Screener, Screening, read_samples
 from calibration.samples.statistics import SampleStatistics, statistics_from_bytes
 from edge.backends import choose_backend
@@ -130,11 +130,11 @@ def new_samples(
     parts.keep(path for path in paths if str(path) not in gone)
     _refuse_too_few(parts, screening.summary(), rejected)
     order = spread(parts.held_out, MOST_IN_STATISTICS)
-    opinions = _opinions(parts, order, live, settings)
-    unlike = [] if request.keep_suspicious else _unlike(order, opinions)
+    suspicion = _suspicion_scores(parts, order, live, settings)
+    unlike = [] if request.keep_suspicious else _unlike(order, suspicion)
     _show(request.sheet, rejected + unlike, [part.path for part in order if str(part.path) not in gone])
     suspicious = [each for each in rejected if each.reason.suspicion] + unlike
-    against = np.count_nonzero(opinions.live > live.threshold)
+    against = np.count_nonzero(suspicion.live > live.threshold)
     say(f"the live version rejects {against} of the {len(order)}; {len(unlike)} are unlike the others")
     if against > _MOST_REJECTED * len(order) and not request.scene_changed:
         raise UsageError(
@@ -158,7 +158,7 @@ def new_samples(
         folder=source, count=len(used), sha256=sha256_of("\n".join(used).encode()), rejected=counts,
         quarantined=tuple(Path(each.name).name for each in suspicious),
     )  # fmt: skip
-    return NewSamples(parts, opinions.live[kept], screening.statistics, audit)
+    return NewSamples(parts, suspicion.live[kept], screening.statistics, audit)
 
 
 def _screened(
@@ -211,26 +211,28 @@ def _decoded(
             yield done.result()
 
 
-def _opinions(parts: NormalSamples, order: Sequence[Part], live: Calibration, settings: Settings) -> SuspicionScores:
+def _suspicion_scores(
+    parts: NormalSamples, order: Sequence[Part], live: Calibration, settings: Settings
+) -> SuspicionScores:
     bundle = parts.bundle
     precision = bundle.precision(settings.inspection.precision)
     name = choose_backend(settings.inspection.backend)
     network = open_network(name, bundle.read(f"model_{precision}"), bundle.manifest, settings.inspection.threads)
-    made: SuspicionScores = opinions(network, bundle.manifest, parts.fields(order), live, parts.weight)
+    made = suspicion_scores(network, bundle.manifest, parts.fields(order), live, parts.weight)
     network.close()
     return made
 
 
-def _unlike(order: Sequence[Part], opinions: SuspicionScores) -> list[Rejected]:
-    usual = float(np.median(opinions.among))
+def _unlike(order: Sequence[Part], suspicion: SuspicionScores) -> list[Rejected]:
+    usual = float(np.median(suspicion.among))
     return [
         Rejected(
             str(order[number].path),
             Reason.INCONSISTENT,
-            f"the network finds it unlike the others: {opinions.among[number]:.3f}; {usual:.3f} is usual here, "
-            f"up to {opinions.limit:.3f} would pass; the live version scores it {opinions.live[number]:.3f}",
+            f"the network finds it unlike the others: {suspicion.among[number]:.3f}; {usual:.3f} is usual here, "
+            f"up to {suspicion.limit:.3f} would pass; the live version scores it {suspicion.live[number]:.3f}",
         )
-        for number in opinions.suspicious
+        for number in suspicion.suspicious
     ]
 
 

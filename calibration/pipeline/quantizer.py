@@ -45,8 +45,7 @@ class Networks:
         if self.ranges is None:
             raise BundleError("the bundle has no ranges to quantise with", fix=_QUANTISE)
         require("export")
-        graph: bytes = graph_of_precision("int8_float_ends", "cpu", self.fp32, self.ranges, self.floating)
-        return graph
+        return graph_of_precision("int8_float_ends", "cpu", self.fp32, self.ranges, self.floating)
 
     def files(self) -> dict[str, tuple[str, bytes]]:
         """What a bundle keeps of INT8."""
@@ -68,16 +67,14 @@ def networks_of(bundle: ModelBundle) -> Networks:
         try:
             ranges = ranges_from_bytes(bundle.read("ranges"))
             record = json.loads(bundle.read("quantization"))
-            networks = Networks(fp32, bundle.read("model_int8"), ranges, record)
             # read once here, where a damaged record can be told
-            _ = networks.floating, record["estimator"]["chosen"]
-            return networks
+            _ = list(record["sensitivity"]["floating"]), record["estimator"]["chosen"]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise BundleError(
                 f"{bundle.path}: the record of the quantisation cannot be read ({error})",
                 fix=_QUANTISE,
             ) from error
-    return Networks(fp32, bundle.read("model_int8"))
+    return Networks(fp32, bundle.read("model_int8"), ranges, record)
 
 
 class Quantizer:
@@ -101,9 +98,8 @@ class Quantizer:
         activations, pictures = self._activations
         with working("INT8: drawing defects to compare the ways of rounding with"):
             shown = evaluation_set(self._parts)
-        choose = choose_ranges
         with working("INT8: trying the ways of rounding"):
-            choice = choose(self._model, manifest, activations, shown, threads)
+            choice = choose_ranges(self._model, manifest, activations, shown, threads)
         say(f"ranges of {len(choice.ranges)} tensors on {pictures} parts: {choice.summary()}")
         with progress_bar("leaving layers out of INT8") as advance:
             sensitivity = find_sensitive_layers(self._model, manifest, choice.ranges, shown, threads, advance)
@@ -122,17 +118,15 @@ class Quantizer:
 
     def as_before(self, earlier: Networks) -> Networks:
         """New ranges, by the estimator and with the layers in floating point that were found best before."""
-        estimators = ESTIMATORS
         assert earlier.record is not None
         name = earlier.record["estimator"]["chosen"]
-        if name not in estimators:
+        if name not in ESTIMATORS:
             raise BundleError(f"the bundle's ranges come from {name!r}, which is not known here", fix="--choose-again")
         activations, pictures = self._activations
-        ranges = estimators[name](activations)
+        ranges = ESTIMATORS[name](activations)
         say(f"ranges of {len(ranges)} tensors on {pictures} parts, by {name} as before")
         record = {**earlier.record, "range_pictures": pictures}
         return Networks(self._model, self._int8(ranges, earlier.floating), ranges, record)
 
     def _int8(self, ranges: Mapping[str, tuple[float, float]], floating: Sequence[str]) -> bytes:
-        graph: bytes = graph_of_precision("int8", "cpu", self._model, ranges, floating)
-        return graph
+        return graph_of_precision("int8", "cpu", self._model, ranges, floating)

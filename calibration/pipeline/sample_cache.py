@@ -16,7 +16,7 @@ from edge.core.errors import PartNotFound, UsageError
 from edge.core.progress import working
 from edge.monitoring.drift.measures import PictureMeasures, measure
 from edge.monitoring.drift.reference import DRAWN_ON, reference_from_measures
-from edge.preprocessing.normal_samples import NormalSample, read_normal_samples, require_region
+from edge.preprocessing.normal_samples import read_normal_samples, require_region
 
 # fields up to this total stay in memory, more go to the temporary directory
 _IN_MEMORY_BYTES = 32_000_000
@@ -142,17 +142,11 @@ def normal_samples(
     """
     parts = NormalSamples(bundle, reader, check)
     with working(f"reading the pictures of good parts in {data}"):
-        for part in _first_held_out(read_normal_samples(data, reader), parts, most_held_out):
+        for part in read_normal_samples(data, reader):
             parts.add(part.path, part.picture, part.sha256)
+            if len(parts.held_out) == most_held_out:
+                break
     return parts
-
-
-def _first_held_out(normals: Iterator[NormalSample], parts: NormalSamples, most: int | None) -> Iterator[NormalSample]:
-    while most is None or len(parts.held_out) < most:
-        part = next(normals, None)
-        if part is None:
-            return
-        yield part
 
 
 def spread(parts: Sequence[Part], fewest: int) -> list[Part]:

@@ -54,7 +54,7 @@ class SuspicionScores:
         return above[np.argsort(-self.among[above], kind="stable")]
 
 
-def opinions(
+def suspicion_scores(
     network: Network, manifest: Manifest, fields: Iterable[U8], live: Calibration, weight: F32 | None = None
 ) -> SuspicionScores:
     """Run every network field, uint8 (s, s, 3) BGR, once. What is usual comes from the first MOST_IN_STATISTICS."""

@@ -15,7 +15,7 @@ from edge.core.errors import UsageError
 METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
 CPU_BACKENDS = ("auto", "openvino", "onnxruntime")
 BACKENDS = (*CPU_BACKENDS, "tensorrt", "tensorrt-rtx")
-GOOD_PARTS = "folder with train/good/, or a folder of pictures of good parts"
+NORMAL_SAMPLES = "folder with train/good/, or a folder of pictures of good parts"
 
 
 def records_directory(settings: Settings) -> Path:
@@ -95,7 +95,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "tensorrt-rtx: a GPU generation to build for, such as 86 or 8.6; repeatable (default: 75, 86, 89, 120)",
     },
-    "--data": {"type": Path, "required": True, "help": GOOD_PARTS},
+    "--data": {"type": Path, "required": True, "help": NORMAL_SAMPLES},
     "--product": {"help": "name of the part, shown on the line (default: the name of OUT)"},
     "--align": {
         "choices": ("none", "phase", "template", "ecc"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from calibration.samples.quarantine import opinions, outlier_limit
+from calibration.samples.quarantine import outlier_limit, suspicion_scores
 from edge.backends.cpu import open_network
 from edge.bundles.bundle import load_bundle
 from tests.small_bundle import bad_part, good_part
@@ -17,7 +17,7 @@ def looked_at(bundle_path):
 
     def look(pictures):
         fields = (bundle.preprocess.field(picture) for picture in pictures)
-        return opinions(network, bundle.manifest, fields, bundle.calibration("int8"))
+        return suspicion_scores(network, bundle.manifest, fields, bundle.calibration("int8"))
 
     yield look
     network.close()

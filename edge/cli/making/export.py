@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.cli.options import GOOD_PARTS, share
+from edge.cli.options import NORMAL_SAMPLES, share
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
@@ -15,7 +15,7 @@ TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="a run made by `fit`, to make a bundle of")
     share(parser, "--product")
-    parser.add_argument("--data", type=Path, help=f"check the graph on {GOOD_PARTS} (default: on noise)")
+    parser.add_argument("--data", type=Path, help=f"check the graph on {NORMAL_SAMPLES} (default: on noise)")
     parser.add_argument("--report", action="store_true", help="print how every operator runs on every target")
     parser.add_argument("--out", type=Path, help="the bundle to make")
     parser.add_argument("--bundle", type=Path, help="a bundle that is there already, to prepare for a target")

@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 
 from edge.cli.keyboard import Keyboard, at_terminal
-from edge.cli.options import CPU_BACKENDS, GOOD_PARTS, percent, positive_int, request_from
+from edge.cli.options import CPU_BACKENDS, NORMAL_SAMPLES, percent, positive_int, request_from
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("samples", nargs="*", metavar="SAMPLES", help=f"{GOOD_PARTS}, or a pattern such as 'new/*.png'")
+    parser.add_argument(
+        "samples", nargs="*", metavar="SAMPLES", help=f"{NORMAL_SAMPLES}, or a pattern such as 'new/*.png'"
+    )
     parser.add_argument("--bundle", type=Path, help="model bundle directory (default: the setting)")
     records = parser.add_argument_group("samples from the records, instead of folders")
     records.add_argument("--from-records", action="store_true", help="stored pictures of parts that were accepted (OK)")

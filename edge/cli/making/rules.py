@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.options import GOOD_PARTS
+from edge.cli.options import NORMAL_SAMPLES
 from edge.cli.standard_streams import show
 from edge.core.config import Settings
 from edge.core.errors import UsageError
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("check", "list", "show"), help="check a file, list the starters, print one")
     parser.add_argument("rules", nargs="?", metavar="FILE", help="rules file, or the name of a starter")
-    parser.add_argument("--data", type=Path, help=f"also try the rules on good parts: {GOOD_PARTS}; and on train/weak/")
+    parser.add_argument(
+        "--data", type=Path, help=f"also try the rules on good parts: {NORMAL_SAMPLES}; and on train/weak/"
+    )
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:

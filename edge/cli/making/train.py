@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.options import CPU_BACKENDS, GOOD_PARTS, METHODS, percent, positive_int, request_from, share, whole_number
+from edge.cli.options import (
+    CPU_BACKENDS,
+    METHODS,
+    NORMAL_SAMPLES,
+    percent,
+    positive_int,
+    request_from,
+    share,
+    whole_number,
+)
 from edge.core.config import Settings
 from edge.core.progress import say, working
 
@@ -26,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    share(parser, "--data", help=f"{GOOD_PARTS}; optional: train/weak/<kind>/, rules.yaml, textures/")
+    share(parser, "--data", help=f"{NORMAL_SAMPLES}; optional: train/weak/<kind>/, rules.yaml, textures/")
     share(parser, "--align")
     parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
@@ -86,13 +95,15 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def recipe_of(options: argparse.Namespace, settings: Settings, minutes: float | None = None) -> Recipe:
-    """What the options ask training for. minutes: in which all must be done; None: as long as it takes."""
+def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
+    """What the options of `train` or `teach` ask training for."""
     with working("loading the libraries"):
         from training.run.preparation import Recipe
 
     rectangle, polygon = settings.roi.as_tuples
     return request_from(
-        Recipe, options, ablations=frozenset(getattr(options, "ablations", ())), minutes=minutes,
+        Recipe, options, ablations=frozenset(getattr(options, "ablations", ())),
+        # a number of steps is kept whatever time it takes
+        minutes=getattr(options, "minutes", None) if options.steps is None else None,
         align=settings.align, rectangle=rectangle, polygon=polygon,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.exit_codes import INTERRUPTED
+from edge.cli.making.train import recipe_of
 from edge.cli.options import CPU_BACKENDS, METHODS, percent, positive, positive_int, request_from, share, whole_number
 from edge.core.config import Settings
 from edge.core.errors import UsageError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from edge.bundles.bundle import ModelBundle
     from edge.cli.keyboard import Keyboard
     from edge.cli.teach.collect import Taking
-    from training.run.preparation import Recipe
 
 MINUTES = 8.0
 _COUNT = 60
@@ -175,7 +175,7 @@ def _train(
     from edge.capture.images.image_reader import line_reader
 
     folder, statistics = collection.folder, collection.screener.screening().statistics
-    recipe = teach_recipe(options, settings)
+    recipe = recipe_of(options, settings)
     started = time.monotonic()
     plan = None
     if recipe.minutes is not None:
@@ -196,13 +196,6 @@ def _train(
     say(f"made in {(time.monotonic() - started) / 60:.1f} min; details in {folder.root / DETAILS}")
     all_steps, all_minutes = (0, 0.0) if plan is None else (plan.all_steps, plan.all_minutes)
     return bundle, would_help(bundle, folder.root, len(folder.paths()), all_steps, all_minutes)
-
-
-def teach_recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
-    """minutes: None where a number of steps was asked for, which is kept whatever time it takes."""
-    from edge.cli.making.train import recipe_of
-
-    return recipe_of(options, settings, minutes=options.minutes if options.steps is None else None)
 
 
 def _message(text: str) -> None:

@@ -12,8 +12,8 @@ from calibration.pipeline.time_plan import TimePlan, plan_training
 from calibration.pipeline.train import TrainingRequest, train_bundle
 from calibration.samples.sample_folder import sample_folder
 from edge.capture.images.image_reader import PLAIN
+from edge.cli.making.train import recipe_of
 from edge.cli.parser import parse
-from edge.cli.teach.command import teach_recipe
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from tests.fakes import write_picture
@@ -40,7 +40,7 @@ def plan(tmp_path, monkeypatch):
             for seed in range(len(folder.paths()), samples):
                 folder.store(good_part(seed))
             given = parse(["teach", "--camera", "x", "--product", "plate", "--layout", "aligned", *options])
-            recipe = teach_recipe(given, Settings())
+            recipe = recipe_of(given, Settings())
             return plan_training(folder, recipe, recipe.minutes, fresh=given.fresh), told[-1]
 
     return decide
