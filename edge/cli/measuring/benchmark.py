@@ -49,6 +49,8 @@ def benchmark(options: argparse.Namespace, settings: Settings) -> int:
     bench = _Bench(options, settings)
     if options.throughput:
         report = bench.throughput()
+    elif options.program:
+        report = bench.program()
     elif options.curves:
         report = bench.curves()
     else:
@@ -59,10 +61,13 @@ def benchmark(options: argparse.Namespace, settings: Settings) -> int:
 
 def _refuse_contradictions(options: argparse.Namespace) -> None:
     paced = options.cadence or options.cadence_from
+    program_chooses = options.streams or options.frame_size or options.duration or options.deadline
     for given, other, what in (
         (options.soak, options.duration or options.frames, "--soak says how long, as --duration and --frames do"),
         (options.throughput, paced, "--throughput knows no cadence: it goes as fast as it can"),
-        (options.throughput or options.curves, options.soak, "--soak is for one latency run"),
+        (options.throughput or options.curves or options.program, options.soak, "--soak is for one latency run"),
+        (options.program, paced or program_chooses, "--program goes through a folder as the program itself does"),
+        (options.program, options.page, "--program has no distribution to draw on a page"),
         (
             options.page and options.page.suffix == ".svg",
             not options.curves,
@@ -124,6 +129,26 @@ class _Bench:
             report = measure_throughput(pictures, inspectors, flood, self._settings, _ROUNDS, seconds, advance)
             flood.close()
         return {**self._head("throughput", "as fast as it goes", 1, False, pictures[0].shape[:2]), **report}
+
+    def program(self) -> dict[str, Any]:
+        from benchmarks.timing.report.program_run import demo_folder, measure_program
+
+        options, pictures = self._options, self._files_only("--program")
+        demo = options.source.strip() == "demo"
+        count = options.frames or (_FRAMES if demo else None)
+        given = ["--bundle", str(self._bundle.path), "--backend", self._backend, "--precision", self._precision]
+        given += ["--uncalibrated"] * options.uncalibrated + ["--config", str(options.config)] * bool(options.config)
+        with (
+            _record_folder(self._settings, options.no_record) as records,
+            tempfile.TemporaryDirectory() as empty,
+            progress_bar("timing the program") as advance,
+        ):
+            source = str(demo_folder(Path(empty), count)) if demo and count else options.source
+            given += ["--camera", source, *(["--frames", str(count)] if count else [])]
+            given += ["--no-record"] if records is None else ["--record-dir", str(records / "records")]
+            found = measure_program(given, count, advance)
+        frame_px = pictures[0].shape[:2]
+        return {**self._head("program", "as fast as it goes", 1, records is not None, frame_px), **found}
 
     def curves(self) -> dict[str, Any]:
         from benchmarks.timing.measure.cadence import BACK_TO_BACK
@@ -266,12 +291,13 @@ def _record_folder(settings: Settings, no_record: bool) -> Iterator[Path | None]
 def _deliver(options: argparse.Namespace, report: dict[str, Any]) -> None:
     from benchmarks.results_file import json_text, write_result
     from benchmarks.timing.report.page import curves_picture, report_page
-    from benchmarks.timing.report.table import curves_table, latency_table, throughput_table
+    from benchmarks.timing.report.table import curves_table, latency_table, program_table, throughput_table
 
     tables: dict[str, Callable[[dict[str, Any]], Any]] = {
         "latency": latency_table,
         "throughput": throughput_table,
         "curves": curves_table,
+        "program": program_table,
     }
     if options.json:
         print(json_text(report))

@@ -35,6 +35,9 @@ def add_benchmark(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--warm-up", type=warm_up, default=20, metavar="N", help="frames told apart (default: 20)")
     kind = parser.add_argument_group("something else than latency").add_mutually_exclusive_group()
     kind.add_argument("--throughput", action="store_true", help="as many frames as the processor can do")
+    kind.add_argument(
+        "--program", action="store_true", help="the program over a folder: first verdict, rate and memory, records on"
+    )
     kind.add_argument("--curves", action="store_true", help="how times grow with frame side and streams")
     kind.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="what changed between two --out files")
     compared = parser.add_argument_group("with --compare")
