@@ -1,8 +1,8 @@
 """Everything about the GPU on this machine, in one go: `make gpu-check`, or `python -m benchmarks.gpu.gpu_check`.
 
-Builds the kernels, runs the GPU tests and compute-sanitizer where it is installed, measures kernels, engines of every
-product and precision and stand-ins, and writes benchmarks/results/<gpu>/<date>.json with a summary beside it. Each step
-is a process of its own: one that fails, or breaks the device, is written down with its words, and the next one runs.
+Builds the kernels, and runs the GPU tests and, where it is installed, compute-sanitizer. Measures kernels, stubs, and
+engines of every product and precision. Writes benchmarks/results/<gpu>/<date>.json with a summary beside it. Each
+step is a process of its own: the file holds the words of one that fails or breaks the device, and the next one runs.
 Nothing is downloaded.
 """
 
@@ -20,10 +20,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.stub_networks import STAND_INS
+from benchmarks.gpu.stub_networks import STUB_NETWORKS
 from benchmarks.results_file import RESULTS, ROOT, write_result
 from edge.backends.gpu.cuda_device import CudaDevice, read_cuda_device
 from edge.backends.gpu.cuda_session import open_pycuda
@@ -87,8 +88,8 @@ def planned(
             checked = (sanitizer, "--tool", tool, "--error-exitcode", "9", *line, "copy", "--frames", "20")
             steps.append(Step(f"compute-sanitizer {tool}", checked))
     steps.append(Step("kernels", (python, "-m", "benchmarks.gpu.kernels"), figures=True))
-    for stand_in in STAND_INS:
-        steps.append(Step(f"line with {stand_in}", (*line, stand_in, "--frames", str(frames)), figures=True))
+    for stub in STUB_NETWORKS:
+        steps.append(Step(f"line with {stub}", (*line, stub, "--frames", str(frames)), figures=True))
     for product in PRODUCTS:
         for variant, targets in _targets(product, device).items():
             for precision in PRECISIONS:
@@ -222,9 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gpu-check: nothing was run, this machine cannot run CUDA: {error}", file=sys.stderr)
         return 2
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
-    have_tests = (ROOT / "tests" / "gpu").is_dir() and shutil.which(
-        "pytest", path=str(Path(sys.executable).parent)
-    ) is not None
+    have_tests = (ROOT / "tests").is_dir() and find_spec("pytest") is not None
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         steps = planned(device, Path(folder), options.frames, options.long_run, have_tests, sanitizer)

@@ -1,7 +1,7 @@
-"""A bundle on this GPU, with an engine or a stand-in: `python -m benchmarks.gpu.gpu_line --network NAME [--frames N]`.
+"""A bundle on this GPU, with an engine or a stub network: `python -m benchmarks.gpu.gpu_line --network NAME`.
 
 Frame to verdict, against the network alone in the same run; with the CUDA graph and without; the memory of the device
-over all frames; agreement with the processor. NAME: tensorrt-int8, tensorrt-rtx-fp16 and so on, or a stand-in.
+over all frames; agreement with the processor. NAME: tensorrt-int8, tensorrt-rtx-fp16 and so on, or a stub network.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks.gpu.gpu_timing import free_bytes, open_session_here
-from benchmarks.gpu.stub_networks import STAND_INS, open_stand_in
-from benchmarks.studies.latency import CAMERA_SIZE, WARM_UP_FRAMES, frames_of_size
+from benchmarks.gpu.stub_networks import STUB_NETWORKS, open_stub
+from benchmarks.timing.measure.source import pictures_of
 from benchmarks.timing.report.figures import percentiles
 from calibration.ranges import ranges_from_bytes
 from edge.backends import calibrated_backends
@@ -32,7 +32,8 @@ from edge.backends.gpu.gpu_pipeline import GpuPipeline
 from edge.backends.gpu.gpu_tensorrt import open_engines, open_kernels, open_pipeline
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS
 from edge.bundles.bundle import Calibration, ModelBundle, load_bundle
-from edge.core.datatypes import Decision, Frame
+from edge.core.config import CameraSettings
+from edge.core.datatypes import U8, Decision, Frame
 from edge.core.errors import EdgeInspectError, UsageError
 from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
@@ -40,15 +41,16 @@ from edge.samples import sample_bundle
 from export.engine import cached_engine
 from export.precision_fallback import CandidatePrecision, graph_of_precision
 
-NETWORKS = (*(f"{product}-{rung}" for product in PRODUCTS for rung in get_args(CandidatePrecision)), *STAND_INS)
-PAIRS = 1000
+NETWORKS = (*(f"{product}-{rung}" for product in PRODUCTS for rung in get_args(CandidatePrecision)), *STUB_NETWORKS)
+CAMERA_SIZE = (480, 640)
+PAIRS, WARM_UP_FRAMES = 1000, 20
 _MEMORY_READINGS = 20
 
 
 def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targets: Sequence[int]) -> dict[str, Any]:
     """All figures of one network; raises EdgeInspectError with the words of whoever refuses."""
     calibration = bundle.calibration("fp32")
-    images = frames_of_size(*CAMERA_SIZE)
+    images = _sample_line()
     network_of = _network_maker(bundle, network, engines, targets)
     pipelines: list[GpuPipeline] = []
 
@@ -87,12 +89,18 @@ def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targe
     return values
 
 
+def _sample_line() -> list[U8]:
+    pictures = pictures_of("demo", CAMERA_SIZE, CameraSettings())
+    assert pictures is not None, "the sample line is pictures"
+    return pictures
+
+
 def _network_maker(
     bundle: ModelBundle, network: str, engines: Path, targets: Sequence[int]
 ) -> Callable[[CudaSession], DeviceNetwork]:
     manifest, model = bundle.manifest, bundle.read("model_fp32")
-    if network in STAND_INS:
-        return lambda session: open_stand_in(network, session, model, manifest)
+    if network in STUB_NETWORKS:
+        return lambda session: open_stub(network, session, model, manifest)
     # the longer name first: both begin alike
     product = next(each for each in sorted(PRODUCTS, key=len, reverse=True) if network.startswith(each))
     (rung,) = [each for each in get_args(CandidatePrecision) if network == f"{product}-{each}"]
@@ -185,7 +193,7 @@ def _agreement(pipeline: Callable[[], GpuPipeline], bundle: ModelBundle, calibra
     try:
         pairs = [
             (ours.score(image, StageClock(0)).score, reference.score(image, StageClock(0)).score)
-            for image in frames_of_size(*CAMERA_SIZE)
+            for image in _sample_line()
         ]
     finally:
         ours.close()

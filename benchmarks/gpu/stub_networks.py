@@ -1,13 +1,12 @@
 """Networks on the device for machines without TensorRT, so that every kernel, copy and graph runs on any CUDA machine.
 
 `onnxruntime` runs the bundle's own network through its CUDA provider; `torch` blurs, and needs PyTorch with CUDA;
-`copy` returns the picture, and needs nothing. What a stand-in takes says nothing about an engine.
+`copy` returns the picture, and needs nothing. What a stub takes says nothing about an engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,11 @@ from edge.backends.gpu.device_network import PICTURE, DeviceNetwork, DeviceTenso
 from edge.core.errors import MissingDependency, ModelError
 from edge.core.manifest import Manifest
 
-STAND_INS = ("onnxruntime", "torch", "copy")
+STUB_NETWORKS = ("onnxruntime", "torch", "copy")
 
 
-def stand_in_shapes(manifest: Manifest) -> dict[str, DeviceTensor]:
-    """Input and outputs as a stand-in has them: FP32; distances at a quarter of the side."""
+def stub_tensors(manifest: Manifest) -> dict[str, DeviceTensor]:
+    """Input and outputs as a stub has them: FP32; distances at a quarter of the side."""
     side = manifest.input.size
     shapes = {
         PICTURE: (3, side, side), "recon": (3, side, side), "seg_logit": (1, side, side),
@@ -31,7 +30,7 @@ def stand_in_shapes(manifest: Manifest) -> dict[str, DeviceTensor]:
     return {name: DeviceTensor(shapes[name], half=False) for name in (PICTURE, *manifest.outputs)}
 
 
-def open_stand_in(name: str, session: CudaSession, model: bytes, manifest: Manifest) -> DeviceNetwork:
+def open_stub(name: str, session: CudaSession, model: bytes, manifest: Manifest) -> DeviceNetwork:
     """Raises MissingDependency where it cannot run here."""
     if name == "onnxruntime":
         return OnnxRuntimeCudaNetwork(session, model, manifest)
@@ -40,29 +39,13 @@ def open_stand_in(name: str, session: CudaSession, model: bytes, manifest: Manif
     return CopyNetwork(manifest)
 
 
-def usable_stand_ins() -> list[str]:
-    """Those that this machine has, best first."""
-    found = []
-    if find_spec("onnxruntime") is not None:
-        import onnxruntime
-
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            found.append("onnxruntime")
-    if find_spec("torch") is not None:
-        import torch
-
-        if torch.cuda.is_available():
-            found.append("torch")
-    return [*found, "copy"]
-
-
 class _StubNetwork:
-    """What all stand-ins say of themselves."""
+    """What all stub networks say of themselves."""
 
     def __init__(self, name: str, manifest: Manifest, largest_batch: int) -> None:
-        self.engine_sha256 = f"stand-in {name}"
+        self.engine_sha256 = f"stub {name}"
         self.largest_batch = largest_batch
-        self._tensors = stand_in_shapes(manifest)
+        self._tensors = stub_tensors(manifest)
 
     @property
     def tensors(self) -> Mapping[str, DeviceTensor]:
@@ -101,7 +84,9 @@ class TorchBlur(_StubNetwork):
         import torch
 
         if not torch.cuda.is_available():
-            raise MissingDependency("torch has no CUDA here", fix="install PyTorch for CUDA, or use another stand-in")
+            raise MissingDependency(
+                "torch has no CUDA here", fix="install PyTorch for CUDA, or use another stub network"
+            )
         self._torch = torch
 
     def enqueue(self, stream: int, addresses: Mapping[str, int], count: int) -> None:
@@ -139,7 +124,9 @@ class OnnxRuntimeCudaNetwork(_StubNetwork):
         try:
             self._session: Any = onnxruntime.InferenceSession(model, options, providers=[provider])
         except Exception as error:
-            raise MissingDependency(f"ONNX Runtime has no CUDA here: {error}", fix="use another stand-in") from error
+            raise MissingDependency(
+                f"ONNX Runtime has no CUDA here: {error}", fix="use another stub network"
+            ) from error
         if "CUDAExecutionProvider" not in self._session.get_providers():
             raise MissingDependency("ONNX Runtime has no CUDA here", fix="pip install onnxruntime-gpu")
         shapes = {output.name: tuple(output.shape[1:]) for output in self._session.get_outputs()}
@@ -156,7 +143,7 @@ class OnnxRuntimeCudaNetwork(_StubNetwork):
         try:
             self._session.run_with_iobinding(binding, self._run_options)
         except Exception as error:
-            raise ModelError(f"ONNX Runtime failed: {error}", fix="use another stand-in") from error
+            raise ModelError(f"ONNX Runtime failed: {error}", fix="use another stub network") from error
 
     def close(self) -> None:
         self._session = None

@@ -22,6 +22,7 @@ from benchmarks.timing.measure.throughput import measure_throughput
 from benchmarks.timing.measure.usage import allocations
 from benchmarks.timing.report.curves import measure_curves
 from benchmarks.timing.report.page import curves_picture, report_page
+from benchmarks.timing.report.program_run import demo_folder, measure_program
 from benchmarks.timing.report.report import latency_report
 from edge.backends import choose_backend, usable_cores
 from edge.bundles.bundle import ModelBundle
@@ -46,11 +47,11 @@ _ALLOCATION_FRAMES = 50
 
 @dataclass(frozen=True)
 class BenchmarkRequest:
-    """What is timed; latency, unless throughput or curves are asked for.
+    """What is timed; latency, unless throughput, program or curves are asked for.
 
     source: as for `run`. frame_size: (height, width) that pictures are made to. cadence: such as 2.5/s; cadence_from: a
     folder of records. deadline: milliseconds. duration, soak: seconds. unrecorded: keep no records, not even temporary
-    ones. page_is_svg: the page that is wanted is a picture.
+    ones. page: the suffix of the page that is wanted. uncalibrated, config: as for `run`, handed on to the program.
     """
 
     source: str
@@ -64,9 +65,12 @@ class BenchmarkRequest:
     soak: float | None = None
     warm_up: int = 20
     throughput: bool = False
+    program: bool = False
     curves: bool = False
     unrecorded: bool = False
-    page_is_svg: bool = False
+    page: str | None = None
+    uncalibrated: bool = False
+    config: Path | None = None
 
 
 def run_benchmark(request: BenchmarkRequest, settings: Settings) -> dict[str, Any]:
@@ -75,6 +79,8 @@ def run_benchmark(request: BenchmarkRequest, settings: Settings) -> dict[str, An
     bench = _Bench(request, settings)
     if request.throughput:
         return bench.throughput()
+    if request.program:
+        return bench.program()
     return bench.curves() if request.curves else bench.latency()
 
 
@@ -110,11 +116,18 @@ def read_report(path: Path) -> dict[str, Any]:
 
 def _refuse_contradictions(request: BenchmarkRequest) -> None:
     paced = request.cadence or request.cadence_from
+    program_chooses = request.streams or request.frame_size or request.duration or request.deadline
     for given, other, what in (
         (request.soak, request.duration or request.frames, "--soak says how long, as --duration and --frames do"),
         (request.throughput, paced, "--throughput knows no cadence: it goes as fast as it can"),
-        (request.throughput or request.curves, request.soak, "--soak is for one latency run"),
-        (request.page_is_svg, not request.curves, "--page FILE.svg is the picture of --curves; other pages are .html"),
+        (request.throughput or request.curves or request.program, request.soak, "--soak is for one latency run"),
+        (request.program, paced or program_chooses, "--program goes through a folder as the program itself does"),
+        (request.program, request.page, "--program has no distribution to draw on a page"),
+        (
+            request.page == ".svg",
+            not request.curves,
+            "--page FILE.svg is the picture of --curves; other pages are .html",
+        ),
         (request.curves, request.streams or request.frame_size, "--curves chooses streams and frame sizes itself"),
     ):
         if given and other:
@@ -162,6 +175,24 @@ class _Bench:
             report = measure_throughput(pictures, inspectors, flood, self._settings, _ROUNDS, seconds, advance)
             flood.close()
         return {**self._head("throughput", "as fast as it goes", 1, False, pictures[0].shape[:2]), **report}
+
+    def program(self) -> dict[str, Any]:
+        request, pictures = self._request, self._files_only("--program")
+        demo = request.source.strip() == "demo"
+        count = request.frames or (_FRAMES if demo else None)
+        given = ["--bundle", str(self._bundle.path), "--backend", self._backend, "--precision", self._precision]
+        given += ["--uncalibrated"] * request.uncalibrated + ["--config", str(request.config)] * bool(request.config)
+        with (
+            _record_folder(self._settings, request.unrecorded) as records,
+            tempfile.TemporaryDirectory() as empty,
+            progress_bar("timing the program") as advance,
+        ):
+            source = str(demo_folder(Path(empty), count)) if demo and count else request.source
+            given += ["--camera", source, *(["--frames", str(count)] if count else [])]
+            given += ["--no-record"] if records is None else ["--record-dir", str(records / "records")]
+            found = measure_program(given, count, advance)
+        frame_px = pictures[0].shape[:2]
+        return {**self._head("program", "as fast as it goes", 1, records is not None, frame_px), **found}
 
     def curves(self) -> dict[str, Any]:
         pictures = self._files_only("--curves")

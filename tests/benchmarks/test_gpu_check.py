@@ -36,7 +36,7 @@ def test_without_cuda_it_says_so_in_one_message_runs_nothing_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_product_precision_and_stand_in_is_tried_and_what_is_missing_is_skipped_with_its_reason(tmp_path):
+def test_every_product_precision_and_stub_is_tried_and_what_is_missing_is_skipped_with_its_reason(tmp_path):
     steps = planned(ADA, tmp_path, 10, 100, pytest=False, sanitizer=None)
     planned_names = names(steps)
     for product in ("tensorrt", "tensorrt-rtx"):

@@ -69,7 +69,7 @@ def latency_report(measured: Measured, deadline_ms: float | None = None) -> dict
             "ms_per_engine_call": percentiles(engine["cpu"]) if len(streams) == 1 else None,
             "page_faults": measured.usage.page_faults,
         },
-        "memory": _memory(measured.streams[0]),
+        "memory": memory_figures(measured.streams[0].memory.columns()),
         "slopes_per_hour": {
             name: slope(columns["at_s"] / 3600, columns[column], statistic)
             for name, columns, column, statistic in (
@@ -143,8 +143,8 @@ def _warm_up(streams: list[Stopwatch], count: int) -> dict[str, Any] | None:
     }
 
 
-def _memory(stream: Stopwatch) -> dict[str, Any] | None:
-    columns = stream.memory.columns()
+def memory_figures(columns: Columns) -> dict[str, Any] | None:
+    """Of at_s, frames and resident_mb: what a process took, and how that grew; None without a reading."""
     resident = columns["resident_mb"]
     if not resident.size:
         return None

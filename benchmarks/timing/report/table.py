@@ -60,8 +60,7 @@ def latency_lines(report: dict[str, Any]) -> list[str]:
     lines += [f"INVALID: {name} {count}" for name, count in report["invalid"].items()]
     per_frame = f", {cpu['ms_per_frame']['p50']:.1f} ms of processor time per frame" if cpu["ms_per_frame"] else ""
     lines.append(f"processor {cpu['cores_busy']:.2f} cores busy{per_frame}")
-    if memory:
-        lines.append(f"memory {memory['start_mb']:.0f} MB at first, {memory['max_mb']:.0f} MB at most")
+    lines += [_memory_line(memory)] if memory else []
     allocations = report.get("allocations")
     if allocations:
         lines.append(
@@ -69,6 +68,10 @@ def latency_lines(report: dict[str, Any]) -> list[str]:
             f"{allocations['kept_blocks_per_1000_frames']:.0f} objects kept per 1000 frames"
         )
     return [*lines, *slope_lines(report)] if report["run"]["soak"] else lines
+
+
+def _memory_line(memory: dict[str, Any]) -> str:
+    return f"memory {memory['start_mb']:.0f} MB at first, {memory['max_mb']:.0f} MB at most"
 
 
 def slope_lines(report: dict[str, Any]) -> list[str]:
@@ -97,6 +100,25 @@ def throughput_table(report: dict[str, Any]) -> Group:
             f"(rounds from {low:.1%} to {high:.1%}), {report['cores_busy']:.2f} cores busy"
         ),
     )
+
+
+def program_table(report: dict[str, Any]) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    rate, memory = report["frames_per_s"], report["memory"]
+    lines = [
+        f"first verdict {report['first_verdict_s']:.2f} s after the start of the program",
+        f"{report['frames']} frames, records {'on' if report['run']['records'] else 'off'}"
+        + ("" if rate is None else f": {rate:.1f} frames/s"),
+    ]
+    if memory:
+        growth = memory["slope_kb_per_1000_frames"]
+        lines.append(_memory_line(memory))
+        if growth:
+            low, high = growth["low_95"], growth["high_95"]
+            lines.append(f"memory per 1000 frames: {growth['per_unit']:+.0f} KB ({low:+.0f} to {high:+.0f})")
+    return Group(Text(run_line(report), "bold"), *map(Text, lines))
 
 
 def curves_table(report: dict[str, Any]) -> Group:

@@ -1,4 +1,4 @@
-"""A network whose inputs and outputs lie on the GPU: TensorRT's on a line, a stand-in where there is no TensorRT."""
+"""A network whose inputs and outputs lie on the GPU: TensorRT's on a line, a stub where there is no TensorRT."""
 
 from __future__ import annotations
 

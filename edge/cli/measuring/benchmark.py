@@ -40,6 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--warm-up", type=_warm_up, default=20, metavar="N", help="frames told apart (default: 20)")
     kind = parser.add_argument_group("something else than latency").add_mutually_exclusive_group()
     kind.add_argument("--throughput", action="store_true", help="as many frames as the processor can do")
+    kind.add_argument(
+        "--program", action="store_true", help="the program over a folder: first verdict, rate and memory, records on"
+    )
     kind.add_argument("--curves", action="store_true", help="how times grow with frame side and streams")
     kind.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="what changed between two --out files")
     compared = parser.add_argument_group("with --compare")
@@ -73,16 +76,18 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     """Measure, show and write; 1 when --compare finds a regression, 130 when Ctrl-C cut the run short."""
     from benchmarks.results_file import json_text
     from benchmarks.timing.benchmark import BenchmarkRequest, run_benchmark, write_report
-    from benchmarks.timing.report.table import curves_table, latency_table, throughput_table
+    from benchmarks.timing.report.table import curves_table, latency_table, program_table, throughput_table
 
     if options.compare:
         return _compare(options)
-    svg = options.page is not None and options.page.suffix == ".svg"
-    report = run_benchmark(request_from(BenchmarkRequest, options, page_is_svg=svg), settings)
+    page = None if options.page is None else options.page.suffix
+    report = run_benchmark(request_from(BenchmarkRequest, options, page=page), settings)
     if options.json:
         print(json_text(report))
     else:
-        tables = {"latency": latency_table, "throughput": throughput_table, "curves": curves_table}
+        tables = {
+            "latency": latency_table, "throughput": throughput_table, "curves": curves_table, "program": program_table,
+        }  # fmt: skip
         show(tables[report["mode"]](report))
     command = shlex.join(["edge-inspect", *map(redact, sys.argv[1:])])
     write_report(report, command, options.out, options.page)

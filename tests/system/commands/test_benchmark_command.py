@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from benchmarks.timing.report.program_run import measure_program
+from edge.core.errors import UsageError
 from tests.fakes import MjpegCamera, write_picture
 from tests.small_bundle import good_part
 from tests.system.command_line import assert_refused, edge
@@ -37,7 +39,7 @@ def test_a_run_prints_figures_and_writes_a_report_and_a_page(bundle_path, parts,
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["end_to_end_ms"] == found["end_to_end_ms"]
     assert written["command"].startswith("edge-inspect benchmark")
-    assert (tmp_path / "a.html").read_text().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
     # temporary records are gone
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "a.json", "plate"]
 
@@ -57,6 +59,29 @@ def test_throughput_tells_the_share_of_the_engines_limit(bundle_path, parts, tmp
     found = json.loads(result.stdout)
     assert found["share_of_engine_limit"] > 0
     assert found["engine_per_s"] > 0
+
+
+def test_the_program_itself_is_timed_over_a_folder_to_its_first_verdict_with_its_memory(bundle_path, parts, tmp_path):
+    result = edge("benchmark", "--bundle", bundle_path, "--source", parts, "--program", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["mode"], found["frames"], found["run"]["records"]) == ("program", 3, True)
+    assert 0 < found["first_verdict_s"] < 60 and found["frames_per_s"] > 0
+    assert found["memory"]["max_mb"] > 10
+    assert [path.name for path in tmp_path.iterdir()] == ["plate"], "temporary records are gone"
+
+
+def test_a_program_that_is_cut_short_is_timed_over_as_many_frames_of_the_shipped_line(bundle_path, tmp_path):
+    arguments = ("--bundle", bundle_path, "--program", "--frames", 30, "--no-record")
+    result = edge("benchmark", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "30 frames, records off" in result.stdout
+    assert "after the start of the program" in result.stdout
+
+
+def test_a_program_that_fails_is_told_with_its_last_words(tmp_path):
+    with pytest.raises(UsageError, match=r"ended with 4 after 0 verdicts: [\s\S]*no such bundle"):
+        measure_program(["--camera", "demo", "--bundle", str(tmp_path / "nowhere")], None)
 
 
 def test_a_regression_is_exit_code_1(bundle_path, parts, tmp_path):
@@ -79,6 +104,8 @@ def test_what_cannot_be_is_refused(tmp_path, subtests):
         (("--cadence", "2/s", "--cadence-from", "records"), 2, "not allowed with"),
         (("--soak", "1h", "--frames", "5"), 2, "--soak"),
         (("--throughput", "--cadence", "2/s"), 2, "--throughput"),
+        (("--program", "--streams", "2"), 2, "--program"),
+        (("--program", "--page", "a.html"), 2, "--program"),
         (("--frame-size", "640"), 2, "640x480"),
         (("--page", "a.svg"), 2, "--curves"),
         (("--duration", "0s"), 2, "10m"),

@@ -8,7 +8,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: no graph can be made"
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing can stand in for an engine")
 
 from benchmarks.gpu import gpu_line, kernels
-from benchmarks.gpu.stub_networks import CopyNetwork, open_stand_in
+from benchmarks.gpu.stub_networks import CopyNetwork, open_stub
 from edge.backends.gpu.gpu_tensorrt import open_session
 from edge.backends.gpu.tensorrt_versions import tensorrt_from_module
 from edge.bundles.bundle import load_bundle
@@ -46,7 +46,7 @@ def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
     assert "torch" in row
 
 
-def test_a_line_with_a_stand_in_is_measured_with_its_memory_and_its_network_alone(gpu, small, bundle, tmp_path):
+def test_a_line_with_a_stub_is_measured_with_its_memory_and_its_network_alone(gpu, small, bundle, tmp_path):
     values = gpu_line.measure(bundle, "copy", 3, tmp_path, ())
     assert values["graph_nodes"] >= 5
     assert {"p50", "p99", "max"} <= set(values["verdict_ms"])
@@ -78,15 +78,15 @@ def test_an_engine_that_is_refused_is_told_with_the_words_of_who_refuses(gpu, sm
 
 
 @pytest.mark.parametrize("name", ["torch", "onnxruntime"])
-def test_a_stand_in_that_needs_cuda_of_a_library_says_that_it_has_none(gpu, bundle, name):
+def test_a_stub_that_needs_cuda_of_a_library_says_that_it_has_none(gpu, bundle, name):
     pytest.importorskip(name)
     session = open_session()
     with session.current(), pytest.raises(MissingDependency, match="no CUDA here"):
-        open_stand_in(name, session, bundle.read("model_fp32"), bundle.manifest)
+        open_stub(name, session, bundle.read("model_fp32"), bundle.manifest)
     session.close()
 
 
-def test_the_copying_stand_in_returns_the_picture_and_zeros(gpu, bundle):
+def test_the_copying_stub_returns_the_picture_and_zeros(gpu, bundle):
     import numpy as np
 
     session = open_session()
