@@ -191,7 +191,7 @@ class _Bench:
         key = tuple(sorted(trained_on))
         if key not in self._trials:
             normals = [part.picture for part in self._parts if part.sha256 not in set(trained_on)]
-            make = needs("training.artificial_parts", "train").artificial_parts
+            make = needs("training.defects.defective_pictures", "train").defective_pictures
             count = max(_ARTIFICIAL, len(normals))
             self._trials[key] = _Trial(normals, list(make(normals, self._preprocess, count, self._options.seeds[0])))
         return self._trials[key]
