@@ -154,7 +154,7 @@ def draw_defects(fields: U8, weight: F32 | None, count: int) -> Altered:
         drawn, masks = _foreign_patches(fields[origins])
         source = "artificial defects (foreign patches)"
     else:
-        from training.defects.on_fields import defective_fields
+        from training.defects.defective_pictures import defective_fields
 
         drawn, masks = defective_fields(fields[origins], weight, _SEED)
         source = "artificial defects (surface)"

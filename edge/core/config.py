@@ -5,7 +5,6 @@ This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be s
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,7 @@ from pydantic import (
 )  # fmt: skip
 
 from edge.core.errors import ConfigError
-from edge.core.files.yaml_file import read_yaml, shortened
+from edge.core.files.yaml_file import keys_of, line_of_key, nearest, read_yaml, shortened
 from edge.core.redact import redact
 
 
@@ -323,18 +322,13 @@ _KEYS_FIX = "compare with the documented config.yaml, which lists every key"
 
 
 def _refuse_repeated_keys(path: Path, root: yaml.Node | None) -> None:
-    """YAML would silently take the last of two; here the reader may have seen the first."""
-    sections = [value for _, value in root.value] if isinstance(root, yaml.MappingNode) else []
-    for node in (root, *sections):
-        seen: dict[str, int] = {}
-        for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            line = name.start_mark.line + 1
-            if name.value in seen:
+    for node in (root, *(section.value for section in keys_of(root))):
+        for key in keys_of(node):
+            if key.earlier is not None:
                 raise ConfigError(
-                    f"{path}, line {line}: {name.value} is already given in line {seen[name.value]}",
+                    f"{path}, line {key.line}: {key.name} is already given in line {key.earlier}",
                     fix="keep one of the two lines",
                 )
-            seen[name.value] = line
 
 
 def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> ConfigError:
@@ -342,17 +336,15 @@ def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> Co
     problems = error.errors()
     first = problems[0]
     keys = tuple(first["loc"])
-    where = f"{path}, line {_line_of(root, keys)}: {'.'.join(str(key) for key in keys) or 'settings'}"
+    where = f"{path}, line {line_of_key(root, keys)}: {'.'.join(str(key) for key in keys) or 'settings'}"
     more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(str(keys[-1]), _valid_keys(keys[:-1]), n=1, cutoff=0.5)
-        fix = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {', '.join(_valid_keys(keys[:-1]))}"
-        return ConfigError(f"{where}: unknown key{more}", fix=fix)
+        return ConfigError(f"{where}: unknown key{more}", fix=nearest(str(keys[-1]), _valid_keys(keys[:-1])))
     if first["type"] == "model_type":
         keys_here = ", ".join(_valid_keys(keys))
         return ConfigError(
             f"{where}: expected keys below it, got {shortened(repr(first['input']))}{more}",
-            fix=f"give keys below it, or leave it out; valid here: {keys_here}",
+            fix=f"give keys below it, or leave it out; allowed here: {keys_here}",
         )
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
@@ -367,18 +359,3 @@ def _valid_keys(section: tuple[Any, ...]) -> list[str]:
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation
     return list(model.model_fields)
-
-
-def _line_of(node: yaml.Node | None, keys: tuple[Any, ...]) -> int:
-    """The line of the key, or of the innermost of its parents that is written in the file."""
-    line = 1
-    for key in keys:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        for name, value in node.value:
-            if name.value == str(key):
-                line, node = name.start_mark.line + 1, value
-                break
-        else:
-            break
-    return line

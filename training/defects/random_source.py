@@ -15,6 +15,10 @@ class RandomSource:
     def __init__(self, random: torch.Generator, device: torch.device | str) -> None:
         self._random, self.device = random, torch.device(device)
 
+    def number(self, low: float = 0.0, high: float = 1.0) -> float:
+        """One number, uniform in low..high."""
+        return low + (high - low) * float(torch.rand((), generator=self._random))
+
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.empty(shape).uniform_(low, high, generator=self._random).to(self.device)
 

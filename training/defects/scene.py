@@ -50,9 +50,11 @@ class Batch:
 
     images: Tensor
     rng: RandomSource
-    roi: Tensor | None
-    textures: Tensor | None
-    bank: Bank | None
+    roi: Tensor | None = None
+    textures: Tensor | None = None
+    bank: Bank | None = None
+    # (n,) of what kind each part is, on the CPU; for logical anomalies alone
+    kinds: Tensor | None = None
 
     @cached_property
     def image_statistics(self) -> ImageStatistics:

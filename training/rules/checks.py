@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from edge.core.files.yaml_file import nearest
 from training.rules.expression import AllOf, Expression, Is, Logic, Not, Span, canonical, leaves, strength, words
 from training.rules.features import FEATURES
 from training.rules.membership import F64
-from training.rules.problems import Problem, nearest
+from training.rules.problems import Problem
 from training.rules.rule_text import Rule
 from training.rules.rulebook import RuleBook
 

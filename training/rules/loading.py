@@ -10,12 +10,12 @@ from typing import Literal, TypeVar
 import yaml
 
 from edge.core.errors import RuleError
-from edge.core.files.yaml_file import read_yaml
+from edge.core.files.yaml_file import keys_of, line_of, nearest, read_yaml
 from training.rules.checks import problems_of
 from training.rules.expression import Logic
 from training.rules.features import FEATURES, Scaling
 from training.rules.membership import FuzzySet, SetTextError, set_from_text
-from training.rules.problems import Problem, nearest, rule_error
+from training.rules.problems import Problem, rule_error
 from training.rules.rule_text import KEYWORDS, Rule, RuleTextError, rule_from_text
 from training.rules.rulebook import PictureRules, RuleBook
 
@@ -45,10 +45,6 @@ def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
-
-
 class _Reader:
     """Walks the file's nodes, which know their lines; what cannot be used becomes a problem and is left out."""
 
@@ -56,7 +52,7 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def problem(self, node: yaml.Node, where: str, message: str, fix: str) -> None:
-        self.problems.append(Problem(_line(node), where, message, fix))
+        self.problems.append(Problem(line_of(node), where, message, fix))
 
     def book(self, root: yaml.Node) -> RuleBook:
         sections = self.entries(root, "", _SECTIONS)
@@ -80,22 +76,17 @@ class _Reader:
             self.problem(node, where, "expected names with a colon", f"write lines such as `{example}` below it")
             return {}
         found: dict[str, yaml.Node] = {}
-        lines: dict[str, int] = {}
-        for name_node, value in node.value:
-            if not isinstance(name_node, yaml.ScalarNode):
-                self.problem(name_node, where, "a name must be a word", "write `name: ...`")
-                continue
-            name = name_node.value.lower()
-            if name in lines:
-                self.problem(
-                    name_node, f"{where}.{name}".lstrip("."), f"already given in line {lines[name]}", "keep one of them"
-                )
-            elif allowed is not None and name not in allowed:
+        for key in keys_of(node, fold_case=True):
+            place = f"{where}.{key.name}".lstrip(".")
+            if not isinstance(key.node, yaml.ScalarNode):
+                self.problem(key.node, where, "a name must be a word", "write `name: ...`")
+            elif key.earlier is not None:
+                self.problem(key.node, place, f"already given in line {key.earlier}", "keep one of them")
+            elif allowed is not None and key.name not in allowed:
                 what = "unknown feature" if allowed == tuple(FEATURES) else "unknown key"
-                self.problem(name_node, f"{where}.{name}".lstrip("."), what, nearest(name, allowed))
+                self.problem(key.node, place, what, nearest(key.name, allowed))
             else:
-                found[name] = value
-            lines.setdefault(name, _line(name_node))
+                found[key.name] = key.value
         return found
 
     def text(self, node: yaml.Node, where: str) -> str:
@@ -269,9 +260,9 @@ class _Reader:
             if not text:
                 continue
             try:
-                yield rule_from_text(name, text, _line(value))
+                yield rule_from_text(name, text, line_of(value))
             except RuleTextError as error:
-                self.problems.append(Problem(_line(value), where, error.message, error.fix, text, error.span))
+                self.problems.append(Problem(line_of(value), where, error.message, error.fix, text, error.span))
 
 
 def _enclosed(corners: list[tuple[float, float]]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +48,3 @@ def rule_error(path: Path, problems: Iterable[Problem]) -> RuleError:
         "\n".join([f"{path}: {len(ordered)} problems", *shown, *more]),
         fix="mend these lines; docs/models/rules.md explains every word",
     )
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """`did you mean ...?` for a misspelt word, or the list of what is allowed."""
-    known = list(allowed)
-    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f"did you mean `{found[0]}`?" if found else f"allowed here: {', '.join(known)}"

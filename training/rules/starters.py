@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.core.errors import UsageError
-from training.rules.problems import nearest
+from edge.core.files.yaml_file import nearest
 
 _LIBRARY = Path(__file__).with_name("library")
 

@@ -24,7 +24,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     if options.out.suffix.lower() != ".png":
         raise UsageError(f"{options.out} is not a .png file", fix="give --out a name that ends in .png")
     with working("loading the libraries"):
-        from training.artificial_parts import defect_sheet
+        from training.run.defect_sheet import defect_sheet
 
     from edge.capture.images.image_reader import line_reader
     from edge.core.files.atomic_file import write_atomic

@@ -35,7 +35,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     from edge.capture.images.image_reader import line_reader
 
     with working("loading the libraries"):
-        from training.artificial_parts import artificial_parts
+        from training.defects.defective_pictures import defective_pictures
         from training.run.preparation import Recipe
 
     settings, reader = on_the_processor(settings), line_reader(settings)
@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         say(f"the bundle is ready: edge-inspect --camera 0 --bundle {out}")
 
     request = request_from(ComparisonRequest, options, methods=_methods(options.methods, options.variant))
-    made = compare_methods(request, settings, reader, train, artificial_parts)
+    made = compare_methods(request, settings, reader, train, defective_pictures)
     text = comparison_text(made.contenders, made.recommendation)
     print(json.dumps(made.result, indent=1) if options.json else text)
     say(f"tables, maps and curves: {options.out / PAGE}")

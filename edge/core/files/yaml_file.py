@@ -5,8 +5,9 @@ Like edge/core/config.py this imports neither cv2 nor numpy.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,57 @@ class YamlFile:
         # dates that do not exist and numbers of thousands of digits are ValueErrors
         except (yaml.YAMLError, ValueError) as error:
             raise self._refusal.of(error) from error
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a mapping. earlier: the line in which the mapping has the same key already; None: nowhere."""
+
+    node: yaml.Node
+    name: str
+    value: yaml.Node
+    earlier: int | None
+
+    @property
+    def line(self) -> int:
+        return line_of(self.node)
+
+
+def line_of(node: yaml.Node) -> int:
+    """The line on which a node begins, counted from 1."""
+    return int(node.start_mark.line) + 1
+
+
+def keys_of(node: yaml.Node | None, *, fold_case: bool = False) -> Iterator[Key]:
+    """The keys of a mapping in the order of the file, none for any other node; fold_case: in lower case.
+
+    YAML would silently take the last of two keys of one name; the reader may have seen the first. A key that is not a
+    plain word has the name "".
+    """
+    lines: dict[str, int] = {}
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        name = name.lower() if fold_case else name
+        yield Key(key, name, value, lines.get(name))
+        lines.setdefault(name, line_of(key))
+
+
+def line_of_key(root: yaml.Node | None, path: Sequence[object]) -> int:
+    """The line of the key at the end of a path of keys, or of the innermost of its parents that the file gives."""
+    line, node = 1, root
+    for name in path:
+        key = next((key for key in keys_of(node) if key.name == str(name)), None)
+        if key is None:
+            break
+        line, node = key.line, key.value
+    return line
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """`did you mean ...?` for a misspelt word, or the list of what is allowed."""
+    known = list(allowed)
+    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    return f"did you mean `{found[0]}`?" if found else f"allowed here: {', '.join(known)}"
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def test_an_unknown_section_is_refused_with_the_nearest(tmp_path):
 
 def test_an_unknown_key_like_no_other_lists_what_is_valid(tmp_path):
     error = _refused(tmp_path, "view:\n  zzzzzz: 1\n")
-    assert error.fix == "valid here: live, refresh_per_second"
+    assert error.fix == "allowed here: live, refresh_per_second"
 
 
 def test_a_wrong_value_is_refused_with_line_key_and_value(tmp_path, subtests):

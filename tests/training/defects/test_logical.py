@@ -5,8 +5,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
 from tests.training.data.aligned_part import BODY, LABEL, SIDE, part, parts  # noqa: E402
-from training.defects.logical import OPERATORS, LogicalDefects, Scene, filled  # noqa: E402
+from training.defects.logical import LOGICAL_OPERATORS, LogicalDefects, filled  # noqa: E402
 from training.defects.logical_components import anatomy_of, find_kinds, mean_silhouette  # noqa: E402
+from training.defects.scene import Batch, Scene  # noqa: E402
 
 
 def random(seed=0):
@@ -53,15 +54,21 @@ def test_the_silhouette_is_high_for_what_lies_apart_and_zero_for_a_cut_through_o
     assert mean_silhouette(distances, torch.tensor([0, 1, 0, 1, 0, 1]).numpy()) < 0.0
 
 
+def drawn_by(name, defects, pictures, kinds, index=0):
+    """What one operator makes of one of these pictures: (altered, mask), or None."""
+    _, draw = LOGICAL_OPERATORS[name]
+    return draw(defects, Scene(Batch(pictures, defects.rng, kinds=kinds), torch.tensor([index])))
+
+
 def test_every_operator_alters_what_its_mask_says_and_little_else(anatomy, subtests):
-    for name in OPERATORS:
+    for name in LOGICAL_OPERATORS:
         with subtests.test(name=name):
             batch = parts(6, first=20)
             kinds = anatomy.kind_of(batch)
             defects, drawn = LogicalDefects(anatomy, random(1)), []
             for attempt in range(60):
                 index = attempt % len(batch)
-                altered = OPERATORS[name](defects, Scene(batch[index], index, batch, kinds))
+                altered = drawn_by(name, defects, batch, kinds, index)
                 if altered is not None and float(altered[1].mean()) > 5e-4:
                     drawn.append((batch[index], *altered))
             assert len(drawn) >= 10
@@ -79,7 +86,7 @@ def test_a_label_of_the_other_kind_is_marked_where_it_lies(anatomy):
     host, donor = part(50, kind=0), part(51, kind=1)
     defects = LogicalDefects(anatomy, random())
     defects.region = lambda: box(LABEL)
-    altered, mask = OPERATORS["mismatch"](defects, Scene(host, 0, torch.stack([host, donor]), torch.tensor([0, 1])))
+    altered, mask = drawn_by("mismatch", defects, torch.stack([host, donor]), torch.tensor([0, 1]))
     assert torch.allclose(altered[:, 48, 46], donor[:, 48, 46], atol=1e-5)
     assert overlap(mask[None], box(LABEL)) > 0.8
 
@@ -88,7 +95,7 @@ def test_the_body_of_the_other_kind_marks_the_smaller_side_the_label(anatomy):
     host, donor = part(50, kind=0), part(51, kind=1)
     defects = LogicalDefects(anatomy, random())
     defects.region = lambda: box(BODY)
-    _, mask = OPERATORS["mismatch"](defects, Scene(host, 0, torch.stack([host, donor]), torch.tensor([0, 1])))
+    _, mask = drawn_by("mismatch", defects, torch.stack([host, donor]), torch.tensor([0, 1]))
     assert overlap(mask[None], box(LABEL)) > 0.8
 
 
