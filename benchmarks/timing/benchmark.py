@@ -206,10 +206,7 @@ class _Bench:
             found = measure_curves(
                 self._bundle, self._backend, self._precision, self._threads, plan, inspectors, counts, advance
             )
-        return {
-            **self._head("curves", BACK_TO_BACK.label, 1, False, pictures[0].shape[:2]),
-            **found,
-        }
+        return {**self._head("curves", BACK_TO_BACK.label, 1, False, pictures[0].shape[:2]), **found}
 
     @contextmanager
     def _inspectors(self, count: int) -> Iterator[list[Inspector]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.pipeline.calibrator import CalibrationSession, Goal, deploy, deploy_engine
-from calibration.pipeline.engine_calibration import EngineSession, build_options
+from calibration.pipeline.engines import EngineSession, build_options
 from calibration.pipeline.quantizer import Quantizer, networks_of
 from calibration.pipeline.sample_cache import normal_samples
 from edge.backends import GPU_BACKENDS, choose_backend, target_of
@@ -90,24 +90,22 @@ def _calibrated(
     # engines are compared with FP32 on the processor, where nothing of theirs is
     backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
     samples = normal_samples(bundle, data, reader=reader, check=still_live.check)
-    session = CalibrationSession(samples, backend, settings, goal)
     gate_lines: tuple[str, ...] = ()
-    try:
+    with contextlib.closing(CalibrationSession(samples, backend, settings, goal)) as session:
         networks = networks_of(bundle)
         reference = session.calibrate("fp32", networks.fp32)
         parts = samples.drift_file()
         if target != CPU or networks.int8 is not None:
             engines = _engines(bundle, settings, capabilities)
-            result = (
-                deploy(session, networks, reference) if engines is None else deploy_engine(session, engines, reference)
-            )
+            if engines is None:
+                result = deploy(session, networks, reference)
+            else:
+                result = deploy_engine(session, engines, reference)
             manifest = manifest.model_copy(update={"deployments": {**manifest.deployments, target: result.deployment}})
             parts |= result.files
             gate_lines = result.gate_lines
         session.complete(reference)
         parts["calibration_fp32"] = ("calibration_fp32.npz", reference.calibration.to_bytes())
-    finally:
-        session.close()
     return manifest, parts, Audit("calibrate", gate=gate_lines, note=f"on {data}")
 
 

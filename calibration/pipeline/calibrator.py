@@ -13,7 +13,7 @@ from pathlib import Path
 
 from calibration.adjust import with_value
 from calibration.baseline import Fitting
-from calibration.pipeline.engine_calibration import EngineSession
+from calibration.pipeline.engines import EngineSession
 from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
 from calibration.pipeline.quantizer import Networks
 from calibration.pipeline.sample_cache import NormalSamples, spread

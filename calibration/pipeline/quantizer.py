@@ -71,8 +71,7 @@ def networks_of(bundle: ModelBundle) -> Networks:
             _ = list(record["sensitivity"]["floating"]), record["estimator"]["chosen"]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise BundleError(
-                f"{bundle.path}: the record of the quantisation cannot be read ({error})",
-                fix=_QUANTISE,
+                f"{bundle.path}: the record of the quantisation cannot be read ({error})", fix=_QUANTISE
             ) from error
     return Networks(fp32, bundle.read("model_int8"), ranges, record)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -115,8 +115,7 @@ def _recalibrated(
     settings: Settings, request: RecalibrationRequest,
 ) -> bool:  # fmt: skip
     backend = choose_backend(settings.inspection.backend)
-    session = CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES)
-    try:
+    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES)) as session:
         renewed = _renewed(session, bundle, again=request.choose_again)
         still_live.check()
         with _timed("old against new"):
@@ -125,8 +124,6 @@ def _recalibrated(
                 session, old, renewed.runs.scored, live, request.old, scene_changed=request.samples.scene_changed
             )
             old.backend.close()
-    finally:
-        session.close()
     summary = report.summary()
     for text in summary:
         say(text)

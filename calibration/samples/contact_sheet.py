@@ -25,9 +25,7 @@ def picture_or_none(name: str) -> U8 | None:
 
 
 def rejection_sheet(
-    rejected: Sequence[Rejected],
-    accepted: Sequence[str],
-    picture_of: Callable[[str], U8 | None] = picture_or_none,
+    rejected: Sequence[Rejected], accepted: Sequence[str], picture_of: Callable[[str], U8 | None] = picture_or_none
 ) -> U8:
     """Cells of a picture, its reason, its name and the numbers; those most in need of a look, suspicions, come first.
 

@@ -78,10 +78,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "run a network whose statistics are another's; every verdict says so",
     },
-    "--bundle": {
-        "type": Path,
-        "help": "model bundle directory (default: the setting, else the shipped sample bundle)",
-    },
+    "--bundle": {"type": Path, "help": "model bundle directory (default: the setting, else the shipped sample bundle)"},
     "--backend": {"choices": BACKENDS, "help": "network runtime (default: auto)"},
     "--precision": {
         "choices": ("auto", "int8", "fp16", "fp32"),

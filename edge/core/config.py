@@ -262,33 +262,38 @@ def load_settings(path: Path | None, options: Sequence[OptionValue] = ()) -> Set
     path: None for the defaults. Raises ConfigError naming the line, the value and the nearest valid key; where an
     option breaks a rule that the file keeps, it names the option.
     """
-    values: Any = None
-    root: yaml.Node | None = None
-    if path is not None:
-        file = read_yaml(path, ConfigError, "the path given to --config", "the documented config.yaml")
-        root, values = file.root, file.values()
-        if values is not None and not isinstance(values, dict):
-            raise ConfigError(
-                f"{path}: expected sections such as `camera:`, got {type(values).__name__}", fix=_KEYS_FIX
-            )
-        _refuse_repeated_keys(path, root)
-    values = values or {}
+    root, values = (None, {}) if path is None else _read(path)
     try:
         return Settings.model_validate(_with_options(values, options))
     except ValidationError as error:
         own = _error_of(values)
         if own is not None and path is not None:
             raise _explained(path, root, own) from error
-        raise _option_refused(path, values, options, error) from error
+        # those without which the others are accepted, else all of them
+        one_by_one = [
+            each.option for each in options if _error_of(_with_options(values, set(options) - {each})) is None
+        ]
+        names = one_by_one or [each.option for each in options]
+        fix = f"leave {' or '.join(names)} out, or change {path or 'the settings'}"
+        raise ConfigError(f"{' and '.join(names)}: {_reason(error)}", fix=fix) from error
+
+
+def _read(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
+    file = read_yaml(path, ConfigError, "the path given to --config", "the documented config.yaml")
+    values = file.values()
+    if values is not None and not isinstance(values, dict):
+        found = type(values).__name__
+        raise ConfigError(f"{path}: expected sections such as `camera:`, got {found}", fix=_KEYS_FIX)
+    _refuse_repeated_keys(path, file.root)
+    return file.root, values or {}
 
 
 def _with_options(values: dict[str, Any], options: Iterable[OptionValue]) -> dict[str, Any]:
     merged = dict(values)
     for option in options:
         section, key = option.key.split(".")
-        given = merged.get(section, {})
         # what is no section is refused as it stands in the file
-        if isinstance(given, dict):
+        if isinstance(given := merged.get(section, {}), dict):
             merged[section] = {**given, key: option.value}
     return merged
 
@@ -301,21 +306,11 @@ def _error_of(values: dict[str, Any]) -> ValidationError | None:
     return None
 
 
-def _option_refused(
-    path: Path | None, values: dict[str, Any], options: Sequence[OptionValue], error: ValidationError
-) -> ConfigError:
-    """Names the options without which the others would be accepted, else all of them."""
-    alone = [
-        each for each in options if _error_of(_with_options(values, (o for o in options if o is not each))) is None
-    ]
-    names = list(dict.fromkeys(each.option for each in alone or options))
+def _reason(error: ValidationError) -> str:
+    """The first problem in words; with the value, unless the words have it."""
     first = error.errors()[0]
     got = "" if first["type"] == "value_error" else f", got {shortened(repr(first['input']))}"
-    reason = first["msg"].removeprefix("Value error, ")
-    return ConfigError(
-        f"{' and '.join(names)}: {reason}{got}",
-        fix=f"leave {' or '.join(names)} out, or change {path or 'the settings'}",
-    )
+    return first["msg"].removeprefix("Value error, ") + got
 
 
 _KEYS_FIX = "compare with the documented config.yaml, which lists every key"
@@ -346,10 +341,8 @@ def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> Co
             f"{where}: expected keys below it, got {shortened(repr(first['input']))}{more}",
             fix=f"give keys below it, or leave it out; allowed here: {keys_here}",
         )
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return ConfigError(f"{where}: {reason}{more}", fix="change one of the values named")
-    return ConfigError(f"{where}: {reason}, got {shortened(repr(first['input']))}{more}", fix=_KEYS_FIX)
+    fix = "change one of the values named" if first["type"] == "value_error" else _KEYS_FIX
+    return ConfigError(f"{where}: {_reason(error)}{more}", fix=fix)
 
 
 def _valid_keys(section: tuple[Any, ...]) -> list[str]:

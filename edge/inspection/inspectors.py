@@ -36,8 +36,7 @@ def public_key(settings: Settings) -> Path | None:
 def live_bundle(settings: Settings) -> ModelBundle:
     """The bundle as it is now, if it may run with these settings; raises BundleError and CalibrationMismatch."""
     bundle = trusted_bundle(bundle_path(settings), public_key(settings))
-    _check_region(bundle, settings)
-    _check_align(bundle, settings)
+    _refuse_other_preprocessing(bundle, settings)
     return bundle
 
 
@@ -68,16 +67,11 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
         caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
     return [
         Inspector(
-            backend,
-            bundle.preprocess,
-            calibration.threshold,
-            calibration.pixel_threshold,
-            bundle.sha256,
-            caveat,
+            backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256, caveat,
             calibration.review_threshold,
         )
         for backend in backends
-    ]
+    ]  # fmt: skip
 
 
 def precision_and_calibration(bundle: ModelBundle, settings: Settings) -> tuple[str, Calibration]:
@@ -128,24 +122,18 @@ def _engine(bundle: ModelBundle, precision: str, target: str) -> str | None:
     return bundle.engine_sha256(precision, target) if key in bundle.manifest.files else None
 
 
-def _check_region(bundle: ModelBundle, settings: Settings) -> None:
-    """Raise CalibrationMismatch when the settings ask for another region of interest than the bundle's."""
-    wanted = settings.roi.as_tuples
-    roi = bundle.manifest.preprocess
-    if settings.roi != RoiSettings() and wanted != (roi.rectangle, roi.polygon):
+def _refuse_other_preprocessing(bundle: ModelBundle, settings: Settings) -> None:
+    """Raise CalibrationMismatch when the settings ask for another region or alignment than the bundle's."""
+    spec, region, mode = bundle.manifest.preprocess, settings.roi.as_tuples, settings.align.mode
+    if settings.roi != RoiSettings() and region != (spec.rectangle, spec.polygon):
         raise CalibrationMismatch(
-            f"the settings ask for roi rectangle {wanted[0]}, polygon {wanted[1]}; {bundle.path} is calibrated for "
-            f"rectangle {roi.rectangle}, polygon {roi.polygon}",
+            f"the settings ask for roi rectangle {region[0]}, polygon {region[1]}; {bundle.path} is calibrated for "
+            f"rectangle {spec.rectangle}, polygon {spec.polygon}",
             fix="run `edge-inspect calibrate` with these settings, or remove `roi` from them to use the bundle's",
         )
-
-
-def _check_align(bundle: ModelBundle, settings: Settings) -> None:
-    """Raise CalibrationMismatch when the settings ask for another alignment than the bundle's."""
-    wanted, align = settings.align.mode, bundle.manifest.preprocess.align
-    made_for = "none" if align is None else align.mode
-    if wanted is not None and wanted != made_for:
+    made_for = "none" if spec.align is None else spec.align.mode
+    if mode is not None and mode != made_for:
         raise CalibrationMismatch(
-            f"the settings ask for align mode {wanted}; {bundle.path} is calibrated for {made_for}",
+            f"the settings ask for align mode {mode}; {bundle.path} is calibrated for {made_for}",
             fix="run `edge-inspect calibrate --align MODE`, or remove `align` from the settings to use the bundle's",
         )

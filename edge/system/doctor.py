@@ -34,12 +34,7 @@ from edge.system.installation import check_siblings
 
 TESTED_PYTHON = ((3, 10), (3, 12))
 PACKAGES = ("numpy", "pydantic", "pyyaml", "rich")
-OPENCV_PACKAGES = (
-    "opencv-python",
-    "opencv-python-headless",
-    "opencv-contrib-python",
-    "opencv-contrib-python-headless",
-)
+OPENCV_PACKAGES = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 # below this the records of the next days are at risk, whatever the settings say
 LITTLE_DISK_MB = 2000
 
@@ -148,10 +143,7 @@ def _onnxruntime(onnxruntime: Any) -> str:
 
 
 def opencv_finding(
-    *,
-    jetson: bool,
-    build_information: str | None = None,
-    version_of: Callable[[str], str | None] | None = None,
+    *, jetson: bool, build_information: str | None = None, version_of: Callable[[str], str | None] | None = None
 ) -> Finding:
     """Whether OpenCV imports, only once, and what it can open. build_information: OpenCV's own, when None."""
     try:

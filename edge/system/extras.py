@@ -7,10 +7,7 @@ from importlib.util import find_spec
 from edge.core.errors import MissingDependency
 
 # what the modules behind each extra import, some of it only deep inside a function
-_PACKAGES = {
-    "export": ("onnx", "onnxruntime"),
-    "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
-}
+_PACKAGES = {"export": ("onnx", "onnxruntime"), "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch")}
 
 
 def require(extra: str) -> None:

@@ -13,8 +13,7 @@ SIBLINGS = ("training", "export", "calibration", "benchmarks")
 
 
 def check_siblings(
-    root: Path = Path(__file__).parents[2],
-    find_spec: Callable[[str], ModuleSpec | None] = importlib.util.find_spec,
+    root: Path = Path(__file__).parents[2], find_spec: Callable[[str], ModuleSpec | None] = importlib.util.find_spec
 ) -> None:
     """Raise MissingDependency unless every sibling package would be imported from beside `edge`.
 

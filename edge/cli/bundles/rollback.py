@@ -12,9 +12,7 @@ from edge.core.progress import say
 def add_options(parser: argparse.ArgumentParser) -> None:
     share(parser, "--bundle", required=True, help="model bundle directory")
     parser.add_argument(
-        "--to",
-        metavar="VERSION",
-        help="first digits of a version that `history` shows (default: the one before)",
+        "--to", metavar="VERSION", help="first digits of a version that `history` shows (default: the one before)"
     )
 
 

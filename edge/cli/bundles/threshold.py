@@ -31,12 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
-    from calibration.pipeline.threshold_change import (
-        ThresholdChange,
-        change_threshold,
-        threshold_json,
-        threshold_lines,
-    )
+    from calibration.pipeline.threshold_change import ThresholdChange, change_threshold, threshold_json, threshold_lines
     from edge.bundles.bundle import load_bundle
 
     change = request_from(ThresholdChange, options)

@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
-    from calibration.pipeline.target import prepare_for_target
+    from calibration.pipeline.engines import prepare_for_target
     from edge.bundles.bundle import load_bundle
 
     if (options.run_directory is None) == (options.bundle is None) or (options.run_directory and options.out is None):

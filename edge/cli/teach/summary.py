@@ -37,10 +37,7 @@ def show_summary(
         f"show that it is below {share_text(calibration.false_reject_bound)}"
     )
     lines = [
-        (
-            "learned from",
-            f"{record.n_train} good parts; {record.n_heldout} it has not seen set its limit{out}",
-        ),
+        ("learned from", f"{record.n_train} good parts; {record.n_heldout} it has not seen set its limit{out}"),
         ("finds", found.text()),
         ("rejects", rejects),
         *(("would help" if number == 0 else "", tip) for number, tip in enumerate(tips if found.little else ())),

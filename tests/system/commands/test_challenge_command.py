@@ -75,7 +75,8 @@ def test_a_line_that_needs_a_challenge_does_not_start_without_one(bundle_path, g
     assert edge_here(here, "challenge", "--bundle", bundle_path, "--data", golden).returncode == 0
     # ready: now it is the camera that is missing
     assert edge_here(here, *run).returncode == 3
-    assert edge_here(here, *run, "--no-record").returncode == 1
+    # challenges are kept in the records: the option is refused as the setting would be
+    assert_refused(edge_here(here, *run, "--no-record"), 2, "--no-record: challenge.require needs record.directory")
     # files are no line
     assert edge_here(here, "--camera", golden / "good", "--bundle", bundle_path, "--no-record").returncode == 0
 
