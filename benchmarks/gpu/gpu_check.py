@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -25,12 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.stub_networks import STUB_NETWORKS
-from benchmarks.results_file import RESULTS, ROOT, write_result
+from benchmarks.program import Values, option, program
+from benchmarks.results_file import RESULTS, ROOT
 from edge.backends.gpu.cuda_device import CudaDevice, read_cuda_device
 from edge.backends.gpu.cuda_session import open_pycuda
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS
-from edge.core.errors import EdgeInspectError
+from edge.core.errors import EdgeInspectError, MissingDependency
 from edge.core.files.atomic_file import write_atomic
+from edge.core.progress import say
 from edge.samples import sample_bundle, sample_data
 
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
@@ -65,8 +66,12 @@ class Outcome:
     def failed(self) -> bool:
         return self.skipped is None and self.exit_code != 0
 
+    @property
+    def state(self) -> str:
+        return "skipped" if self.skipped else "FAILED" if self.failed else "passed"
+
     def as_dict(self) -> dict[str, Any]:
-        return {"failed": self.failed, **vars(self)}
+        return {"failed": self.failed, "state": self.state, **vars(self)}
 
 
 def planned(
@@ -147,26 +152,27 @@ def _offline() -> dict[str, str]:
     return {**os.environ, "PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def summary(device: CudaDevice, outcomes: Sequence[Outcome]) -> str:
-    """For a person, failures included; Markdown."""
+def summary(values: Values) -> str:
+    """The result file for a person, failures included; Markdown."""
+    gpu, steps = values["gpu"], values["steps"]
     lines = [
-        f"# {device.name}",
+        f"# {gpu['name']}",
         "",
-        f"Compute capability {device.compute_capability}, driver {device.driver}, CUDA {device.cuda}.",
+        f"Compute capability {gpu['compute_capability']}, driver {gpu['driver']}, CUDA {gpu['cuda']}.",
         "",
         "| step | outcome | seconds |",
         "|---|---|---|",
     ]
-    for outcome in outcomes:
-        state = f"skipped: {outcome.skipped}" if outcome.skipped else "FAILED" if outcome.failed else "passed"
-        lines.append(f"| {outcome.step} | {state} | {outcome.seconds:.0f} |")
-    for outcome in outcomes:
-        if outcome.values is not None:
-            lines += ["", f"## {outcome.step}", "", *_figures(outcome.values)]
-    failures = [outcome for outcome in outcomes if outcome.failed]
-    for outcome in failures:
-        lines += ["", f"## FAILED: {outcome.step}", "", f"`{outcome.command}` ended with {outcome.exit_code}:", ""]
-        lines += ["```", outcome.words, "```"]
+    for step in steps:
+        state = f"skipped: {step['skipped']}" if step["skipped"] else step["state"]
+        lines.append(f"| {step['step']} | {state} | {step['seconds']:.0f} |")
+    for step in steps:
+        if step["values"] is not None:
+            lines += ["", f"## {step['step']}", "", *_figures(step["values"])]
+    for step in steps:
+        if step["failed"]:
+            lines += ["", f"## FAILED: {step['step']}", "", f"`{step['command']}` ended with {step['exit_code']}:", ""]
+            lines += ["```", step["words"], "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -208,20 +214,24 @@ def gpu_slug(device: CudaDevice) -> str:
     return re.sub(r"[^a-z0-9]+", "-", device.name.lower()).strip("-")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """0: every step that could run passed; 1: some failed; 2: this machine has no CUDA, and nothing was run."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.gpu_check", description=__doc__)
-    parser.add_argument("--frames", type=int, default=FRAMES, help=f"frames of each line (default: {FRAMES})")
-    parser.add_argument("--long-run", type=int, default=LONG_RUN, help=f"frames of the long run (default: {LONG_RUN})")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
-    options = parser.parse_args(given)
+@program(
+    option("--frames", type=int, default=FRAMES, help=f"frames of each line (default: {FRAMES})"),
+    option("--long-run", type=int, default=LONG_RUN, help=f"frames of the long run (default: {LONG_RUN})"),
+    option("--results", type=Path, default=RESULTS, help="where the results go"),
+    option("--out", type=Path, help="result file (default: one of today in the GPU's folder of --results)"),
+    show=lambda values: summary(values),
+    failed=lambda values: any(step["failed"] for step in values["steps"]),
+)
+def main(options: argparse.Namespace) -> Values:
+    """Run every step that can run here; without CUDA nothing is run."""
     try:
         device = read_cuda_device()
         open_pycuda()
     except EdgeInspectError as error:
-        print(f"gpu-check: nothing was run, this machine cannot run CUDA: {error}", file=sys.stderr)
-        return 2
+        raise MissingDependency(
+            f"nothing was run, this machine cannot run CUDA: {error.message}", fix=error.fix
+        ) from error
+    options.out = options.out or options.results / gpu_slug(device) / f"{datetime.now(timezone.utc):%Y-%m-%d}.json"
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     have_tests = (ROOT / "tests").is_dir() and find_spec("pytest") is not None
     outcomes: list[Outcome] = []
@@ -230,17 +240,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, step in enumerate(steps, start=1):
             outcome = run_step(step) if isinstance(step, Step) else step
             outcomes.append(outcome)
-            state = "skipped" if outcome.skipped else "FAILED" if outcome.failed else "passed"
-            print(f"[{number}/{len(steps)}] {outcome.step}: {state}, {outcome.seconds} s", file=sys.stderr, flush=True)
-    target = options.results / gpu_slug(device) / f"{datetime.now(timezone.utc):%Y-%m-%d}.json"
+            say(f"[{number}/{len(steps)}] {outcome.step}: {outcome.state}, {outcome.seconds} s")
     values = {"gpu": vars(device), "steps": [outcome.as_dict() for outcome in outcomes]}
-    write_result(target, " ".join(["python -m benchmarks.gpu.gpu_check", *given]), values)
-    text = summary(device, outcomes)
-    write_atomic(target.with_suffix(".md"), text.encode())
-    print(text)
-    print(f"written: {target}", file=sys.stderr)
-    return 1 if any(outcome.failed for outcome in outcomes) else 0
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(options.out.with_suffix(".md"), summary(values).encode())
+    return values
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -19,6 +18,7 @@ import numpy as np
 
 from benchmarks.gpu.gpu_timing import free_bytes, open_session_here
 from benchmarks.gpu.stub_networks import STUB_NETWORKS, open_stub
+from benchmarks.program import BUNDLE, Values, option, program
 from benchmarks.timing.measure.source import pictures_of
 from benchmarks.timing.report.figures import percentiles
 from calibration.ranges import ranges_from_bytes
@@ -37,7 +37,6 @@ from edge.core.datatypes import U8, Decision, Frame
 from edge.core.errors import EdgeInspectError, UsageError
 from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
-from edge.samples import sample_bundle
 from export.engine import cached_engine
 from export.precision_fallback import CandidatePrecision, graph_of_precision
 
@@ -205,26 +204,20 @@ def _agreement(pipeline: Callable[[], GpuPipeline], bundle: ModelBundle, calibra
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.gpu_line", description=__doc__)
-    parser.add_argument("--network", choices=NETWORKS, required=True)
-    parser.add_argument("--bundle", type=Path, help="calibrated bundle (default: the shipped sample bundle)")
-    parser.add_argument("--frames", type=int, default=PAIRS)
-    parser.add_argument("--engines", type=Path, required=True, help="folder of built engines")
-    parser.add_argument("--compute-capability", dest="targets", type=int, action="append", default=[], metavar="86")
-    options = parser.parse_args(arguments)
-    try:
-        if options.frames < 1:
-            raise UsageError("no frames to measure", fix="give --frames 1 or more")
-        bundle = load_bundle((options.bundle or sample_bundle()).resolve())
-        values = measure(bundle, options.network, options.frames, options.engines, options.targets)
-    except EdgeInspectError as error:
-        print(f"benchmarks.gpu.gpu_line: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(values, indent=1))
-    return 0
+@program(
+    option("--network", choices=NETWORKS, required=True),
+    BUNDLE,
+    option("--frames", type=int, default=PAIRS),
+    option("--engines", type=Path, required=True, help="folder of built engines"),
+    option("--compute-capability", dest="targets", type=int, action="append", default=[], metavar="86"),
+)
+def main(options: argparse.Namespace) -> Values:
+    """Measure one network."""
+    if options.frames < 1:
+        raise UsageError("no frames to measure", fix="give --frames 1 or more")
+    bundle = load_bundle(options.bundle.resolve())
+    return measure(bundle, options.network, options.frames, options.engines, options.targets)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -8,21 +8,16 @@ A figure counts only where the maps agree, so the difference stands beside it.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.gpu.gpu_timing import DeviceClock, open_session_here
-from benchmarks.results_file import write_result
+from benchmarks.program import Values, option, program
 from edge.backends.gpu.cuda_device import read_cuda_device
 from edge.backends.gpu.cuda_driver import CudaDriver
 from edge.backends.gpu.cuda_session import CudaSession
-from edge.core.errors import EdgeInspectError
 from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels.cpu import NormalStatistics
 from edge.kernels.cuda.build import kernel_image
@@ -184,24 +179,11 @@ def _against_torch(bench: Bench, clock: DeviceClock) -> dict[str, Any]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures as JSON, and write --out."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.kernels", description=__doc__)
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--side", type=int, default=SIDE)
-    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    options = parser.parse_args(given)
-    try:
-        values = measure(options.batch, options.side)
-    except EdgeInspectError as error:
-        print(f"benchmarks.gpu.kernels: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(values, indent=1))
-    if options.out is not None:
-        write_result(options.out, " ".join(["python -m benchmarks.gpu.kernels", *given]), values)
-    return 0
+@program(option("--batch", type=int, default=BATCH), option("--side", type=int, default=SIDE))
+def main(options: argparse.Namespace) -> Values:
+    """Measure every score path."""
+    return measure(options.batch, options.side)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -11,15 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.program import Values, option, program
 from benchmarks.quality.accuracy import evaluate
-from benchmarks.results_file import commit, result_path, write_result
-from edge.backends import open_backend
+from benchmarks.results_file import commit, result_path
+from edge.backends import CPU_BACKENDS, open_backend
 from edge.bundles.bundle import ModelBundle, load_bundle
-from edge.core.errors import EdgeInspectError, UsageError
+from edge.core.errors import UsageError
+from edge.core.progress import say
 
 METRICS = (
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "fpr_at_95", "fpr_at_99", "recall",
@@ -28,37 +29,23 @@ METRICS = (
 PRECISIONS = ("fp32", "int8")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Evaluate and write; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.accuracy_table", description=__doc__)
-    parser.add_argument("--name", required=True, help="data set, names the result file")
-    parser.add_argument("--data", type=Path, required=True, help="folder in MVTec layout")
-    parser.add_argument("--bundle", type=Path, nargs="+", required=True, help="one bundle per seed")
-    parser.add_argument("--add", action="store_true", help="to the seeds that the result file has")
-    parser.add_argument("--backend", default="openvino", choices=("openvino", "onnxruntime"))
-    parser.add_argument("--out", type=Path, help="result file (default: the results folder of this device)")
-    options = parser.parse_args(arguments)
-    try:
-        return _measure(options)
-    except EdgeInspectError as error:
-        print(f"benchmarks.quality.accuracy_table: {error}", file=sys.stderr)
-        return error.exit_code
-
-
-def _measure(options: argparse.Namespace) -> int:
+@program(
+    option("--name", required=True, help="data set, names the result file"),
+    option("--data", type=Path, required=True, help="folder in MVTec layout"),
+    option("--bundle", type=Path, nargs="+", required=True, help="one bundle per seed"),
+    option("--add", action="store_true", help="to the seeds that the result file has"),
+    option("--backend", default="openvino", choices=CPU_BACKENDS),
+    option("--out", type=Path, help="result file (default: the results folder of this device)"),
+    show=lambda values: table(values),
+)
+def main(options: argparse.Namespace) -> Values:
+    """Evaluate every bundle in both precisions."""
     bundles = [load_bundle(path) for path in options.bundle]
     values = accuracy_values(options.name, options.data, bundles, options.backend)
-    out = options.out or result_path("-".join(["accuracy", options.name, *values["model"].split()]))
-    if options.add and out.is_file():
-        values = with_earlier_seeds(values, json.loads(out.read_text()))
-    names = " ".join(path.name for path in options.bundle)
-    command = (
-        f"python -m benchmarks.quality.accuracy_table --name {options.name} --data {options.data.name} --bundle {names}"
-    )
-    command += " --add" if options.add else ""
-    write_result(out, command, values)
-    print(table(values))
-    return 0
+    options.out = options.out or result_path("-".join(["accuracy", options.name, *values["model"].split()]))
+    if options.add and options.out.is_file():
+        return with_earlier_seeds(values, json.loads(options.out.read_text()))
+    return values
 
 
 def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: str) -> dict[str, Any]:
@@ -71,7 +58,7 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
         for precision in PRECISIONS:
             calibration = bundle.calibration(precision)
             opened = open_backend(bundle, backend, precision)
-            print(f"{name}: {bundle.path.name}, {precision}", file=sys.stderr)
+            say(f"{name}: {bundle.path.name}, {precision}")
             entry[precision] = evaluate(
                 bundle, opened, data, threshold=calibration.threshold, budget=calibration.false_reject_budget
             )
@@ -135,4 +122,4 @@ def table(values: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

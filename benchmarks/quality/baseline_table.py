@@ -6,40 +6,33 @@ python -m benchmarks.quality.baseline_table --name magnetic_tile --data DIR --si
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.program import Values, option, program
 from benchmarks.quality.baselines import Fitting, baselines_for, evaluate_baseline
 from benchmarks.quality.labelled import SeenPictures
-from benchmarks.results_file import result_path, write_result
+from benchmarks.results_file import result_path
 from calibration.threshold import DEFAULT_BUDGET
-from edge.core.errors import EdgeInspectError
+from edge.core.progress import say
 from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.preprocess import Preprocess
 
 METRICS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "fpr_at_95", "recall", "false_reject_rate")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Fit, evaluate and write; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.baseline_table", description=__doc__)
-    parser.add_argument("--name", required=True, help="data set, names the result file")
-    parser.add_argument("--data", type=Path, required=True, help="folder in MVTec layout")
-    parser.add_argument("--size", type=int, default=128, help="side of the field in pixels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the held-out good parts")
-    parser.add_argument("--out", type=Path, help="result file (default: the results folder of this device)")
-    options = parser.parse_args(arguments)
-    try:
-        values = baseline_values(options.name, options.data, options.size, options.seed)
-    except EdgeInspectError as error:
-        print(f"baseline_table: {error}", file=sys.stderr)
-        return error.exit_code
-    command = f"python -m benchmarks.quality.baseline_table --name {options.name} --data {options.data.name}"
-    command += f" --size {options.size} --seed {options.seed}"
-    write_result(options.out or result_path(f"baselines-{options.name}"), command, values)
-    print(table(values))
-    return 0
+@program(
+    option("--name", required=True, help="data set, names the result file"),
+    option("--data", type=Path, required=True, help="folder in MVTec layout"),
+    option("--size", type=int, default=128, help="side of the field in pixels (default: %(default)s)"),
+    option("--seed", type=int, default=0, help="of the held-out good parts"),
+    option("--out", type=Path, help="result file (default: the results folder of this device)"),
+    show=lambda values: table(values),
+)
+def main(options: argparse.Namespace) -> Values:
+    """Fit and evaluate every detector that the data allows."""
+    options.out = options.out or result_path(f"baselines-{options.name}")
+    return baseline_values(options.name, options.data, options.size, options.seed)
 
 
 def baseline_values(name: str, data: Path, size: int, seed: int) -> dict[str, Any]:
@@ -49,7 +42,7 @@ def baseline_values(name: str, data: Path, size: int, seed: int) -> dict[str, An
     normals = [part.picture for part in parts]
     results = {}
     for baseline in baselines_for(data, preprocess):
-        print(f"{name}: {baseline.name}", file=sys.stderr)
+        say(f"{name}: {baseline.name}")
         seen = SeenPictures(part.sha256 for part in parts)
         _, figures = evaluate_baseline(baseline, normals, data, preprocess, Fitting(DEFAULT_BUDGET, seed), seen)
         results[baseline.name] = figures
@@ -73,4 +66,4 @@ def table(values: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

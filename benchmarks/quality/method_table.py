@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.program import option, program
 from benchmarks.results_file import RESULTS, result_path
 from edge.core.files.atomic_file import write_atomic
 
@@ -39,16 +39,15 @@ files have FP32 beside it. Networks come first, then detectors without a network
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.method_table", description=__doc__)
-    parser.add_argument("--results", type=Path, default=result_path("x").parent, help="folder of result files")
-    parser.add_argument("--out", type=Path, default=Path("docs/figures/accuracy.md"))
-    options = parser.parse_args(arguments)
+@program(
+    option("--results", type=Path, default=result_path("x").parent, help="folder of result files"),
+    option("--out", type=Path, default=Path("docs/figures/accuracy.md")),
+)
+def main(options: argparse.Namespace) -> None:
+    """Write the page."""
     page = method_page(options.results)
     write_atomic(options.out, page.encode())
     print(page)
-    return 0
 
 
 def method_page(folder: Path) -> str:
@@ -99,4 +98,4 @@ def _shown(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.program import SEED, option, program
 from benchmarks.quality.labelled import LabelledPicture, list_test_pictures
-from edge.core.errors import EdgeInspectError, UsageError
+from edge.core.errors import UsageError
 
 MANIFEST = "manifest.csv"
 
@@ -103,45 +103,29 @@ def write_split(data: Path, out: Path, split: WeakSplit, *, copy: bool = False) 
             place.symlink_to(path.resolve())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Split and say what went where; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quality.weak_split",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder in MVTec layout")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
-    parser.add_argument("--per-kind", type=int, required=True, metavar="N", help="anomalies of each kind to train on")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", help="defect kinds to draw from, separated by commas (default: all)")
-    parser.add_argument("--whole-groups", action="store_true", help="relatives of drawn pictures leave the test too")
-    parser.add_argument("--copy", action="store_true", help="copy the files instead of linking them")
-    options = parser.parse_args(arguments)
-    try:
-        if options.per_kind < 1 or options.seed < 0:
-            raise UsageError(
-                "--per-kind must be above zero, --seed not below", fix="give whole numbers, 1 and 0 or more"
-            )
-        pictures = list_test_pictures(options.data)
-        split = draw_weak(
-            pictures,
-            options.per_kind,
-            options.seed,
-            options.kinds.split(",") if options.kinds else None,
-            read_groups(options.data) if options.whole_groups else None,
-        )
-        write_split(options.data, options.out, split, copy=options.copy)
-    except EdgeInspectError as error:
-        print(f"weak_split: {error}", file=sys.stderr)
-        return error.exit_code
+@program(
+    option("--data", type=Path, required=True, help="folder in MVTec layout"),
+    option("--out", type=Path, required=True, help="the folder to make"),
+    option("--per-kind", type=int, required=True, metavar="N", help="anomalies of each kind to train on"),
+    SEED,
+    option("--kinds", help="defect kinds to draw from, separated by commas (default: all)"),
+    option("--whole-groups", action="store_true", help="relatives of drawn pictures leave the test too"),
+    option("--copy", action="store_true", help="copy the files instead of linking them"),
+)
+def main(options: argparse.Namespace) -> None:
+    """Split, and say which pictures went where."""
+    if options.per_kind < 1 or options.seed < 0:
+        raise UsageError("--per-kind must be above zero, --seed not below", fix="give whole numbers, 1 and 0 or more")
+    kinds = options.kinds.split(",") if options.kinds else None
+    groups = read_groups(options.data) if options.whole_groups else None
+    split = draw_weak(list_test_pictures(options.data), options.per_kind, options.seed, kinds, groups)
+    write_split(options.data, options.out, split, copy=options.copy)
     counts = Counter(picture.kind for picture in split.weak)
     print(f"{options.out}: {len(split.weak)} weak pictures: " + ", ".join(f"{k} {n}" for k, n in counts.items()))
     if split.gone:
         print(f"relatives of theirs, now in neither part: {len(split.gone)}")
     print(f"unseen kinds: {', '.join(split.unseen_kinds) or 'none'}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -8,7 +8,6 @@ margin in the colour of its ground, so that no part leaves the frame; the region
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,8 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.program import BUNDLE, DATA, SEED, Values, option, program
 from benchmarks.quality.labelled import list_test_pictures
-from benchmarks.results_file import write_result
 from calibration.baseline import calibrate
 from edge.backends import calibrated_backends, choose_backend
 from edge.backends.base import Backend
@@ -28,13 +27,12 @@ from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.capture.images.image_reader import read_image
 from edge.core.config import AlignSettings
 from edge.core.datatypes import U8
-from edge.core.errors import EdgeInspectError, PartNotFound
+from edge.core.errors import PartNotFound
 from edge.core.latency import StageClock
 from edge.preprocessing.alignment import REFERENCE_PARTS, align_spec, aligner_of
 from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.preprocess import Preprocess
 from edge.preprocessing.regions import FieldOfView
-from edge.samples import sample_bundle, sample_data
 
 MODES = ("none", "phase", "template", "ecc")
 # on each side, share of the picture's own
@@ -168,26 +166,17 @@ def text(values: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{good} good and {defective} defective parts; aligning takes {', '.join(times)}"])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table on standard output, write --out."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.alignment", description=__doc__)
-    parser.add_argument("--bundle", type=Path, default=sample_bundle(), help="default: the shipped one")
-    parser.add_argument("--data", type=Path, default=sample_data(), help="its parts (default: the shipped samples)")
-    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
-    parser.add_argument("--repeats", type=int, default=4, help="movements of each test picture (default: 4)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    options = parser.parse_args(given)
-    try:
-        values = measure(load_bundle(options.bundle), options.data, options.precision, options.repeats, options.seed)
-    except EdgeInspectError as error:
-        print(f"benchmarks.studies.alignment: {error}", file=sys.stderr)
-        return error.exit_code
-    print(text(values))
-    if options.out is not None:
-        write_result(options.out, " ".join(["python -m benchmarks.studies.alignment", *given]), values)
-    return 0
+@program(
+    BUNDLE,
+    DATA,
+    option("--precision", choices=("int8", "fp32"), default="int8"),
+    option("--repeats", type=int, default=4, help="movements of each test picture (default: 4)"),
+    SEED,
+    show=text,
+)
+def main(options: argparse.Namespace) -> Values:
+    """Measure every alignment."""
+    return measure(load_bundle(options.bundle), options.data, options.precision, options.repeats, options.seed)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ after a while. The watch is the one that the line runs; only the pictures are dr
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,10 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.results_file import write_result
+from benchmarks.program import DATA, SEED, Values, option, program
 from edge.core.config import DriftSettings
 from edge.core.datatypes import U8
-from edge.core.errors import EdgeInspectError
 from edge.monitoring.drift.causes import SCORES, effects_on
 from edge.monitoring.drift.charts import BLOCK_PARTS, Charts, Known
 from edge.monitoring.drift.measures import F64, Placement, Profiles, measure
@@ -31,7 +29,6 @@ from edge.monitoring.drift.reference import DriftReference
 from edge.monitoring.drift.watch import DriftWatch, Part
 from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.regions import FieldOfView
-from edge.samples import sample_data
 
 NOISE_LEVELS, FLICKER = 0.3, 0.003
 CLEAN_PARTS, CHANGED_PARTS = (100, 600), 800
@@ -302,30 +299,21 @@ def text(values: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, print a table on standard output, write --out."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.drift", description=__doc__)
-    parser.add_argument("--data", type=Path, default=sample_data(), help="good parts (default: the shipped samples)")
-    parser.add_argument("--runs", type=int, default=60, help="runs of every change (default: 60)")
-    parser.add_argument("--quiet-runs", type=int, default=150, help="runs without a change (default: 150)")
-    parser.add_argument("--quiet-parts", type=int, default=4000, help="parts of each (default: 4000)")
-    parser.add_argument("--every", type=float, default=20_000, help="the rate stated for them (default: 20000)")
-    parser.add_argument("--repeats", type=int, default=4, help="measurements of each picture (default: 4)")
-    parser.add_argument("--chart-blocks", type=int, default=1000, help="blocks of single charts (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    options = parser.parse_args(given)
-    try:
-        quiet = options.quiet_runs, options.quiet_parts, options.every
-        values = simulate(options.data, options.runs, quiet, options.repeats, options.chart_blocks, options.seed)
-    except EdgeInspectError as error:
-        print(f"benchmarks.studies.drift: {error}", file=sys.stderr)
-        return error.exit_code
-    print(text(values))
-    if options.out is not None:
-        write_result(options.out, " ".join(["python -m benchmarks.studies.drift", *given]), values)
-    return 0
+@program(
+    DATA,
+    option("--runs", type=int, default=60, help="runs of every change (default: 60)"),
+    option("--quiet-runs", type=int, default=150, help="runs without a change (default: 150)"),
+    option("--quiet-parts", type=int, default=4000, help="parts of each (default: 4000)"),
+    option("--every", type=float, default=20_000, help="the rate stated for them (default: 20000)"),
+    option("--repeats", type=int, default=4, help="measurements of each picture (default: 4)"),
+    option("--chart-blocks", type=int, default=1000, help="blocks of single charts (default: 1000)"),
+    SEED,
+    show=text,
+)
+def main(options: argparse.Namespace) -> Values:
+    """Simulate every change."""
+    quiet = options.quiet_runs, options.quiet_parts, options.every
+    return simulate(options.data, options.runs, quiet, options.repeats, options.chart_blocks, options.seed)
 
 
 if __name__ == "__main__":

@@ -16,20 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.results_file import ROOT, write_result
+from benchmarks.program import Values, option, program
+from benchmarks.results_file import ROOT
 from benchmarks.studies.line_pictures import SCENES, SceneChange, line_pictures
 from edge.backends import open_backend
 from edge.bundles.bundle import load_bundle
 from edge.capture.images.image_io import list_pictures
 from edge.core.datatypes import U8
-from edge.core.errors import EdgeInspectError, UsageError
+from edge.core.errors import UsageError
 from edge.core.latency import StageClock
 from edge.metrics import rate_interval
 from edge.samples import sample_bundle, sample_data
@@ -40,28 +41,18 @@ _SWITCHES, _BETWEEN_SWITCHES_S, _FPS = 6, 2.5, 30
 _AROUND_S = 1.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the figures as JSON, write --out."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.recalibration", description=__doc__)
-    parser.add_argument("--samples", type=int, default=1000, help="new normals that are timed (default: 1000)")
-    parser.add_argument("--few", type=int, default=250, help="fewer, to see whether memory grows (default: 250)")
-    parser.add_argument("--changed", type=int, default=400, help="new normals in a changed scene (default: 400)")
-    parser.add_argument("--later", type=int, default=400, help="good parts judged afterwards (default: 400)")
-    parser.add_argument("--defects", type=int, default=200, help="defective parts judged (default: 200)")
-    parser.add_argument("--work", type=Path, help="folder for the pictures (default: a temporary one)")
-    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    options = parser.parse_args(given)
-    try:
-        with tempfile.TemporaryDirectory(dir=options.work) as work:
-            values = measure(Path(work), options)
-    except EdgeInspectError as error:
-        print(f"benchmarks.studies.recalibration: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(values, indent=1))
-    if options.out is not None:
-        write_result(options.out, " ".join(["python -m benchmarks.studies.recalibration", *given]), values)
-    return 0
+@program(
+    option("--samples", type=int, default=1000, help="new normals that are timed (default: 1000)"),
+    option("--few", type=int, default=250, help="fewer, to see whether memory grows (default: 250)"),
+    option("--changed", type=int, default=400, help="new normals in a changed scene (default: 400)"),
+    option("--later", type=int, default=400, help="good parts judged afterwards (default: 400)"),
+    option("--defects", type=int, default=200, help="defective parts judged (default: 200)"),
+    option("--work", type=Path, help="folder for the pictures (default: a temporary one)"),
+)
+def main(options: argparse.Namespace) -> Values:
+    """Measure cost, switch and scenes."""
+    with tempfile.TemporaryDirectory(dir=options.work) as work:
+        return measure(Path(work), options)
 
 
 def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:

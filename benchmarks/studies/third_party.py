@@ -28,7 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.results_file import write_result
+from benchmarks.program import BUNDLE, Values, option, program
 from benchmarks.timing.measure.bare_engine import open_bare_engines
 from benchmarks.timing.measure.machine import machine_state
 from benchmarks.timing.measure.source import pictures_of
@@ -37,9 +37,8 @@ from edge.backends import installed, open_backend
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.core.config import CameraSettings
 from edge.core.datatypes import U8, Frame
-from edge.core.errors import EdgeInspectError, MissingDependency
+from edge.core.errors import MissingDependency
 from edge.inspection.inspector import Inspector
-from edge.samples import sample_bundle
 
 SIDE = 256
 OURS, BARE, APP = "edge-inspect, frame to verdict", "its network, bare", "its network, benchmark_app"
@@ -50,30 +49,16 @@ APP_SECONDS = 3
 Contenders = dict[str, Callable[[U8], object]]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table on standard output, write --out."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.third_party",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--bundle", type=Path, help="calibrated bundle (default: the shipped sample bundle)")
-    parser.add_argument("--rounds", type=int, default=60, help="turns of everyone (default: 60; at least 2)")
-    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    options = parser.parse_args(given)
-    out = None if options.out is None else options.out.absolute()
-    try:
-        bundle = load_bundle((options.bundle or sample_bundle()).resolve())
-        with _empty_folder() as work:
-            values = measure(bundle, work, options.rounds)
-    except EdgeInspectError as error:
-        print(f"benchmarks.studies.third_party: {error}", file=sys.stderr)
-        return error.exit_code
-    print(table(values))
-    if out is not None:
-        write_result(out, " ".join(["python -m benchmarks.studies.third_party", *given]), values)
-    return 0
+@program(
+    BUNDLE,
+    option("--rounds", type=int, default=60, help="turns of everyone (default: 60; at least 2)"),
+    show=lambda values: table(values),
+)
+def main(options: argparse.Namespace) -> Values:
+    """Measure everyone in turn."""
+    bundle = load_bundle(options.bundle.resolve())
+    with _empty_folder() as work:
+        return measure(bundle, work, options.rounds)
 
 
 @contextmanager
@@ -225,4 +210,4 @@ def table(values: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results_file import write_result
+from benchmarks.program import Values, program
 from calibration.threshold import Threshold, image_threshold
 from edge.core.datatypes import F32
+from edge.core.progress import say
 
 Shape = int | tuple[int, ...]
 Draw = Callable[[np.random.Generator, Shape], NDArray[np.float64]]
@@ -73,25 +72,21 @@ def _tail_checks(rates: NDArray[np.float64], fitted: Sequence[Threshold]) -> Ite
             yield rate <= each.tail.rate_high, each.tail.rate_low <= rate <= each.tail.rate_high
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, print a line for each case, write --out."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.thresholds", description=str(__doc__).splitlines()[0]
-    )
-    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    options = parser.parse_args(given)
+@program(show=lambda values: table(values["cases"]))
+def main(options: argparse.Namespace) -> Values:
+    """Simulate every distribution and number of samples."""
     rows = []
     for distribution in DISTRIBUTIONS:
+        say(f"thresholds of samples that are distributed as {distribution}")
         truth = population(distribution)
-        for count in COUNTS:
-            rows.append(simulated(distribution, count, truth))
-            print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-    if options.out is not None:
-        values = {"budget": BUDGET, "draws": DRAWS, "population": POPULATION, "cases": rows}
-        write_result(options.out, " ".join(["python -m benchmarks.studies.thresholds", *given]), values)
-    return 0
+        rows += [simulated(distribution, count, truth) for count in COUNTS]
+    return {"budget": BUDGET, "draws": DRAWS, "population": POPULATION, "cases": rows}
+
+
+def table(cases: Sequence[dict[str, Any]]) -> str:
+    """A line for each case."""
+    return "\n".join("  ".join(f"{name} {value}" for name, value in case.items()) for case in cases)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -119,7 +119,8 @@ def test_results_and_summary_hold_failures_and_skips_beside_figures(monkeypatch,
 def test_kernel_figures_are_told_as_ratios():
     row = {"kernels_ms": 2.0, "share_of_copy": 0.9, "eager_ms": 12.0, "compiled_ms": 5.0, "map_difference": 1e-4}
     values = {"maps": {"all": row}, "frame_in_graph_us": {"all": 12.5}}
-    text = summary(ADA, [Outcome("kernels", "python -m z", 9.0, 0, "", values=values)])
+    step = Outcome("kernels", "python -m z", 9.0, 0, "", values=values)
+    text = summary({"gpu": vars(ADA), "steps": [step.as_dict()]})
     assert "90% of the copy's rate, 6.0 times as fast as torch, 2.5 times as torch.compile" in text
     assert "12.5 µs" in text
 

@@ -13,18 +13,17 @@ import random
 import resource
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results_file import write_result
+from benchmarks.program import SEED, Values, option, program
 from edge.bundles.bundle import MANIFEST, load_bundle
 from edge.bundles.description import described
 from edge.core.errors import BundleError
@@ -144,20 +143,20 @@ def _restore(folder: Path, whole: dict[str, bytes]) -> None:
             (folder / name).write_bytes(data)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Fuzz, print the counts, write --out; 1 when a case failed."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.bundle_fuzz", description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", type=Path, default=sample_bundle(), help="what to spoil (default: the sample)")
-    parser.add_argument("--count", type=int, default=10_000, help="how many cases (default: 10000)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, metavar="CASE", help="this case alone")
-    parser.add_argument("--out", type=Path, help="write a result file, for example to benchmarks/results/DEVICE/")
-    options = parser.parse_args(given)
+@program(
+    option("--bundle", type=Path, default=sample_bundle(), help="what to spoil (default: the sample)"),
+    option("--count", type=int, default=10_000, help="how many cases (default: 10000)"),
+    SEED,
+    option("--only", type=int, metavar="CASE", help="this case alone"),
+    show=lambda values: "\n".join(f"{name}: {value}" for name, value in values.items()),
+    failed=lambda values: values["failures"],
+)
+def main(options: argparse.Namespace) -> Values:
+    """Spoil and open every case."""
     started = time.perf_counter()
-    only = options.only is not None
-    result = fuzz(options.bundle, 1 if only else options.count, options.seed, options.only or 0)
-    values = {
+    count = options.count if options.only is None else 1
+    result = fuzz(options.bundle, count, options.seed, options.only or 0)
+    return {
         "cases": sum(result.outcomes.values()),
         "outcomes": dict(sorted(result.outcomes.items())),
         "spoilt": dict(sorted(result.spoilt.items())),
@@ -166,12 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "memory_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    for name, value in values.items():
-        print(f"{name}: {value}")
-    if options.out is not None:
-        write_result(options.out, " ".join(["python -m tests.fuzz.bundle_fuzz", *given]), values)
-    return 1 if result.failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -13,25 +13,25 @@ import argparse
 import json
 import math
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.results_file import ROOT, result_path, write_result
+from benchmarks.program import SEED, Values, option, program
+from benchmarks.results_file import ROOT, result_path
 from benchmarks.studies.damaged_streams.line import expected_scores
 from benchmarks.studies.damaged_streams.scene import PART_HEIGHT, WIDTH
 from edge.capture.images.image_reader import read_image
 from edge.core.config import InspectionSettings
+from edge.core.errors import MissingDependency
 from edge.samples import sample_line
 
 GOOD, DEFECTIVE = 8, 4
@@ -42,6 +42,7 @@ JOINING_S = 3.0
 # so late before the end of the line, pictures may still be on the way to it
 ON_THE_WAY_S = 0.5
 SYSTEM_PYTHON = "/usr/bin/python3"
+_SHOWN_FAULTS = 20
 
 
 @dataclass(frozen=True)
@@ -190,33 +191,29 @@ def _notes(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("camera", choices=("mjpeg", "rtsp"))
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--share", type=float, default=0.1, help="share of the pictures that are damaged")
-    parser.add_argument("--damages", choices=("transport", "bytes"), default="transport")
-    parser.add_argument("--keep", type=Path, help="folder for what was sent and what was told")
-    options = parser.parse_args(arguments)
+@program(
+    option("camera", choices=("mjpeg", "rtsp")),
+    option("--minutes", type=float, default=60.0),
+    SEED,
+    option("--share", type=float, default=0.1, help="share of the pictures that are damaged"),
+    option("--damages", choices=("transport", "bytes"), default="transport"),
+    option("--keep", type=Path, help="folder for what the camera sent and for the verdicts"),
+    option("--out", type=Path, help="result file (default: the results folder of this device)"),
+    failed=lambda values: values["faults"],
+)
+def main(options: argparse.Namespace) -> Values:
+    """Run one camera against one line."""
     if options.camera == "rtsp" and (missing := gstreamer_missing()):
-        print(f"the RTSP camera cannot run: {missing}", file=sys.stderr)
-        return 2
-    folder = options.keep or Path(tempfile.mkdtemp(prefix="damaged-streams-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    outcome = run(options.camera, 60 * options.minutes, options.seed, options.share, options.damages, folder)
-    print(json.dumps(outcome.figures, indent=1))
-    write_result(
-        result_path(f"damaged-streams-{options.camera}"),
-        f"python -m benchmarks.studies.damaged_streams.run {options.camera} --minutes {options.minutes:g} "
-        f"--seed {options.seed} --share {options.share:g} --damages {options.damages}",
-        {"minutes": options.minutes, **outcome.figures},
-    )
-    for fault in outcome.faults[:20]:
-        print(f"FAULT {json.dumps(fault)}")
-    if options.keep is None:
-        shutil.rmtree(folder)
-    return 1 if outcome.faults else 0
+        raise MissingDependency(
+            f"the RTSP camera cannot run: {missing}",
+            fix="install what benchmarks/studies/damaged_streams/rtsp_camera.py names",
+        )
+    options.out = options.out or result_path(f"damaged-streams-{options.camera}")
+    with tempfile.TemporaryDirectory(prefix="damaged-streams-") as empty:
+        folder = options.keep or Path(empty)
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome = run(options.camera, 60 * options.minutes, options.seed, options.share, options.damages, folder)
+    return {"minutes": options.minutes, **outcome.figures, "faults": outcome.faults[:_SHOWN_FAULTS]}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import io
 import random
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -22,7 +21,8 @@ from typing import Any
 import av
 import numpy as np
 
-from benchmarks.results_file import result_path, write_result
+from benchmarks.program import Values, option, program
+from benchmarks.results_file import result_path
 from benchmarks.studies.damaged_streams.disturbances import damaged
 from benchmarks.studies.damaged_streams.mjpeg_camera import jpeg
 from benchmarks.studies.damaged_streams.run import write_parts
@@ -31,6 +31,7 @@ from edge.capture.images.image_io import decode_picture
 from edge.capture.streams.video_decoder import VideoDecoder
 from edge.core.config import CameraSettings
 from edge.core.errors import UndecodableImage
+from edge.core.progress import say
 
 KINDS = ("cut", "cut_with_end", "zeroed", "garbled", "shortened", "one_bit")
 KEY_FRAME_EVERY = 15
@@ -117,11 +118,12 @@ def _differs(one: Picture, other: Picture) -> bool:
     return one.shape != other.shape or bool((np.abs(one.astype(int) - other) > VISIBLE).any())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=400, help="damaged pictures of each kind and format")
-    parser.add_argument("--result", type=Path, default=result_path("undetected-damage"))
-    options = parser.parse_args(arguments)
+@program(
+    option("--count", type=int, default=400, help="damaged pictures of each kind and format"),
+    option("--out", type=Path, default=result_path("undetected-damage")),
+)
+def main(options: argparse.Namespace) -> Values:
+    """Damage every kind of picture in every way."""
     with tempfile.TemporaryDirectory() as folder:
         write_parts(Path(folder) / "parts.npy")
         parts = load_parts(Path(folder) / "parts.npy")
@@ -138,11 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             harmed, passed = measure(random.Random(f"{name} {kind}"), kind, options.count)
             results.setdefault(name, {})[kind] = {"harmed": harmed, "passed_as_whole": passed}
-            print(f"{name:14} {kind:12} {passed:4} of {harmed} pass as whole", file=sys.stderr)
-    write_result(
-        options.result, f"python -m benchmarks.studies.damaged_streams.undetected --count {options.count}", results
-    )
-    return 0
+            say(f"{name:14} {kind:12} {passed:4} of {harmed} pass as whole")
+    return results
 
 
 if __name__ == "__main__":
