@@ -8,6 +8,9 @@ from edge.core.datatypes import U8, AnomalyMap
 from edge.core.errors import ModelError
 from edge.core.latency import StageClock
 
+# sizes of frames for which a backend keeps what it has computed; a folder may hold pictures of any number of sizes
+MOST_FRAME_SIZES = 16
+
 
 class Backend(Protocol):
     """Preprocess, network and residual in one step, so that nothing large leaves the device.

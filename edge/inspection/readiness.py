@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.backends import target_of
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.capture.sources import names_files
-from edge.core.alarms import Alarm
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.errors import BundleError, ChallengeError, RecordError
 from edge.inspection.challenge_records import latest_challenges, not_ready
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.readiness_monitor import ReadinessMonitor
 from edge.system.findings import Finding, State
 
@@ -41,7 +40,7 @@ def require_challenge(bundle: ModelBundle, engine_sha256: str, camera: str, sett
 
 
 def readiness_monitor(
-    camera: str, settings: Settings, counters: RunCounters, on_alarm: Callable[[Alarm], None]
+    camera: str, settings: Settings, counters: RunCounters, alarms: AlarmLog
 ) -> ReadinessMonitor | None:
     """The same while the line runs, as an alarm; None where no challenge is asked for."""
     if not _asked_for(camera, settings):
@@ -53,7 +52,7 @@ def readiness_monitor(
         except RecordError as error:
             return error.message
 
-    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, on_alarm)
+    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, alarms)
 
 
 def _asked_for(camera: str, settings: Settings) -> bool:
