@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from edge.backends.base import MOST_FRAME_SIZES, not_finite
-from edge.bundles.bundle import Calibration
+from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8, AnomalyMap
 from edge.core.latency import StageClock
 from edge.core.manifest import Manifest
@@ -45,7 +45,7 @@ class CpuBackend:
 
     def __init__(self, network: Network, manifest: Manifest, preprocess: Preprocess, calibration: Calibration) -> None:
         self.name = network.name
-        self.engine_sha256 = calibration.engine_sha256
+        self.model_sha256 = calibration.model_sha256
         self._network = network
         self._preprocess = preprocess
         self._spec = manifest.score

@@ -88,7 +88,7 @@ class Line:
             self._pool = InspectorPool(make_inspectors(self._bundle, settings, count))
         self._inspector = self._pool.inspectors[0]
         self._counters, self._statistics = RunCounters(), RunStatistics()
-        require_challenge(self._bundle, self._inspector.backend.engine_sha256, request.camera, settings)
+        require_challenge(self._bundle, self._inspector.backend.model_sha256, request.camera, settings)
         with working("waiting for the camera to answer"):
             self._capture = opened_capture(request.camera, settings, self._counters)
         self._supply = _supply(self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of)

@@ -21,7 +21,7 @@ WhyNotReady = Callable[[str, str], str | None]
 @dataclass(frozen=True)
 class _JudgedBy:
     bundle_sha256: str
-    engine_sha256: str
+    model_sha256: str
 
 
 class ReadinessMonitor:
@@ -44,25 +44,30 @@ class ReadinessMonitor:
         self._why_not, self._advice = why_not, advice
         self._counters, self._alarms = counters, alarms
         self._now_s = now_s
-        self._newest: tuple[_JudgedBy, Moment] | None = None
+        # what judges, and its first frame since the last poll
+        self._first: tuple[_JudgedBy, Moment] | None = None
         self._checked: _JudgedBy | None = None
         self._next_s = 0.0
         self._alarm: Alarm | None = None
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        self._newest = _JudgedBy(verdict.bundle_sha256, verdict.engine_sha256), Moment(frame.utc, frame.index)
+        judged_by = _JudgedBy(verdict.bundle_sha256, verdict.model_sha256)
+        # the first frame of a version is where its alarm begins
+        if self._first is None or self._first[0] != judged_by:
+            self._first = judged_by, Moment(frame.utc, frame.index)
 
     def close(self) -> None: ...
 
     def poll(self) -> None:
-        """Check the newest verdict, where that is due."""
-        if self._newest is None:
+        """Check what judges, where that is due."""
+        first, self._first = self._first, None
+        if first is None:
             return
-        (judged_by, seen), now_s = self._newest, self._now_s()
+        (judged_by, seen), now_s = first, self._now_s()
         if judged_by != self._checked or now_s >= self._next_s:
             self._checked, self._next_s = judged_by, now_s + CHECK_EVERY_S
             try:
-                self._check(self._why_not(judged_by.bundle_sha256, judged_by.engine_sha256), seen)
+                self._check(self._why_not(judged_by.bundle_sha256, judged_by.model_sha256), seen)
             except Exception as error:
                 self._counters.ready_state = f"unknown, see the log: {error}"
                 raise

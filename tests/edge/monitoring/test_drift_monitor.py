@@ -32,7 +32,7 @@ class GivenScores:
     """A backend that scores as it is told."""
 
     name = "fake"
-    engine_sha256 = "e" * 64
+    model_sha256 = "e" * 64
 
     def __init__(self) -> None:
         self.next_score = 0.14

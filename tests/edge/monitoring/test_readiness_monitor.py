@@ -8,7 +8,7 @@ import pytest
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
-from edge.inspection.challenge import Challenge, Look
+from edge.inspection.challenge import Challenge, JudgedPart
 from edge.inspection.challenge_records import save_challenge
 from edge.inspection.readiness import readiness_monitor
 from edge.monitoring.alarm_log import AlarmLog
@@ -18,8 +18,8 @@ from edge.records.store import RecordStore
 from tests.edge.records.records_fakes import frame, inspector, recorder
 
 CHALLENGED, OTHER = "b" * 64, "d" * 64
-GOLDEN = Look("golden", "a", Decision.OK, 0.2, "fine")
-FOUND = Look("seeded", "spot", Decision.NG, 0.9, "found")
+GOLDEN = JudgedPart("golden", "a", Decision.OK, 0.2, "fine")
+FOUND = JudgedPart("synthetic", "spot", Decision.NG, 0.9, "found")
 
 
 class ChallengedLine:
