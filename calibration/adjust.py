@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from calibration.threshold import image_threshold, review_threshold
-from edge.bundles.bundle import Calibration
+from edge.bundles.calibration import Calibration
 from edge.bundles.threshold_report import rejected, share_text, upper_bound
 from edge.core.errors import UsageError
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.threshold import DEFAULT_BUDGET, image_threshold, pixel_threshold, review_threshold
 from edge.backends.cpu import Network
-from edge.bundles.bundle import Calibration
+from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8, AnomalyMap
 from edge.core.errors import UsageError
 from edge.core.manifest import Manifest
@@ -63,7 +63,7 @@ class Fitting:
         self.scores += [self._judged(self._running, *self._looked_at(network, field)).score for field in fields]
 
     def calibration(
-        self, engine_sha256: str, preprocess: Preprocess, budget: float, review: float | None, created_utc: str
+        self, model_sha256: str, preprocess: Preprocess, budget: float, review: float | None, created_utc: str
     ) -> Calibration:
         """Statistics, and thresholds that all scores so far give."""
         scores = np.array(self.scores, np.float32)
@@ -71,7 +71,7 @@ class Fitting:
         pixel = pixel_threshold(self._pixels, threshold.value)
         statistics, shape = self._statistics, (self._side, self._side)
         return Calibration(
-            engine_sha256=engine_sha256,
+            model_sha256=model_sha256,
             preprocess_sha256=preprocess.sha256,
             mean=np.broadcast_to(statistics.mean, shape).astype(np.float32),
             inv_std=np.broadcast_to(statistics.inv_std, shape).astype(np.float32),
@@ -105,7 +105,7 @@ class Fitting:
 
 def calibrate(
     network: Network,
-    engine_sha256: str,
+    model_sha256: str,
     manifest: Manifest,
     preprocess: Preprocess,
     normals: Iterable[U8],
@@ -129,7 +129,7 @@ def calibrate(
     coming = iter(normals)
     fitting = Fitting(network, manifest, coming, weight, trained)
     fitting.judge(network, coming)
-    return fitting.calibration(engine_sha256, preprocess, budget, review, created_utc)
+    return fitting.calibration(model_sha256, preprocess, budget, review, created_utc)
 
 
 def _without_reconstruction(outputs: NetworkOutputs) -> NetworkOutputs:

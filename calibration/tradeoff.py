@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calibration.threshold import image_threshold, same_budget
-from edge.bundles.bundle import Calibration
+from edge.bundles.calibration import Calibration
 from edge.bundles.threshold_report import recall_text, share_text
 from edge.core.datatypes import F32
 

@@ -34,7 +34,7 @@ class GateReport:
     """
 
     target: str
-    rung: str
+    precision: str
     created_utc: str
     reference: dict[str, Any]
     candidate: dict[str, Any]
@@ -67,8 +67,9 @@ class GateReport:
 
     def summary(self) -> list[str]:
         """For a person, a line each."""
+        state = "passed" if self.passed else f"REFUSED: {'; '.join(self.exceeded)}"
         lines = [
-            f"gate {self.target}, {self.rung}: {'passed' if self.passed else 'REFUSED: ' + '; '.join(self.exceeded)}",
+            f"gate {self.target}, {self.precision}: {state}",
             f"  {self.normals} good parts: {self.new_rejects} newly rejected ({self.flips_allowed} allowed), "
             f"{self.fewer_rejects} no longer; scores shift by {self.score_shift_mean:.1%} of the margin, "
             f"{self.score_shift_max:.1%} at most",
@@ -90,7 +91,7 @@ def gate_report(
     *,
     budget: float,
     target: str,
-    rung: str,
+    precision: str,
     defects: str,
     created_utc: str,
 ) -> GateReport:
@@ -130,7 +131,7 @@ def gate_report(
         exceeded.append(f"{fall}, {limits.aupro_drop:.4f} allowed")
     return GateReport(
         target=target,
-        rung=rung,
+        precision=precision,
         created_utc=created_utc,
         reference=reference.named,
         candidate=candidate.named,

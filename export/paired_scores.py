@@ -54,7 +54,7 @@ class ScoredModel:
     @property
     def named(self) -> dict[str, Any]:
         return {
-            "backend": self.backend.name, "engine_sha256": self.backend.engine_sha256, "threshold": self.threshold,
+            "backend": self.backend.name, "model_sha256": self.backend.model_sha256, "threshold": self.threshold,
         }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ class BrightnessBackend:
     """A real, tiny model: the anomaly map is the grey picture, the score its mean, both in 0..1."""
 
     name = "brightness"
-    engine_sha256 = "e" * 64
+    model_sha256 = "e" * 64
 
     def __init__(self, slow_s: float = 0.0) -> None:
         self.slow_s = slow_s

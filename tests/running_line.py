@@ -10,10 +10,12 @@ from edge.core.counters import RunCounters
 from edge.inspection.hot_swap import HotSwap
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.loop import run_loop
+from edge.monitoring.alarm_log import AlarmLog
+from edge.monitoring.poller import Poller
 from tests.fakes import WAIT_S, ListSink, ScriptedSupply, frame
 from tests.small_bundle import bad_part, good_part
 
-LOOK_EVERY_S = 0.02
+POLL_EVERY_S = 0.02
 
 
 class EndlessParts(ScriptedSupply):
@@ -59,8 +61,8 @@ class RunningLine:
             load=lambda: trusted_bundle(path, public_key),
             trust=trust,
             open_inspectors=open_inspectors,
-            look_every_s=LOOK_EVERY_S,
         )
+        self.poller = Poller([self.watch], AlarmLog(self.counters, lambda alarm: None), POLL_EVERY_S)
         settings = Settings(
             freshness=FreshnessSettings(max_age_ms=30_000), inspection=InspectionSettings(deadline_ms=30_000)
         )
@@ -86,8 +88,8 @@ class RunningLine:
         self.supply.stopped = True
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
-        self.watch.close()
-        assert not self.watch.busy
+        self.poller.close()
+        assert not self.poller.busy
         self.pool.close_retired()
         for inspector in self.pool.inspectors:
             inspector.backend.close()

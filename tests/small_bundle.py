@@ -127,7 +127,7 @@ def make_bundle(path: Path, normals: int = 24, **changes: object) -> ModelBundle
         network = open_network("openvino", bundle.read(f"model_{precision}"), bundle.manifest, 1)
         calibration = calibrate(
             network,
-            bundle.engine_sha256(precision),
+            bundle.model_sha256(precision),
             bundle.manifest,
             bundle.preprocess,
             [bundle.preprocess.field(part) for part in parts],

@@ -31,7 +31,8 @@ from edge.backends.gpu.gpu_backend import GpuBackend
 from edge.backends.gpu.gpu_pipeline import GpuPipeline
 from edge.backends.gpu.gpu_tensorrt import open_engines, open_kernels, open_pipeline
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS
-from edge.bundles.bundle import Calibration, ModelBundle, load_bundle
+from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.bundles.calibration import Calibration
 from edge.core.config import CameraSettings
 from edge.core.datatypes import U8, Decision, Frame
 from edge.core.errors import EdgeInspectError, UsageError
@@ -68,7 +69,7 @@ def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targe
 
     backend = GpuBackend(network, pipeline)
     try:
-        values: dict[str, Any] = {"network": network, "engine_sha256": backend.engine_sha256}
+        values: dict[str, Any] = {"network": network, "engine_sha256": backend.model_sha256}
         values |= _line(backend, bundle, calibration, images, min(frames, PAIRS))
         values["graph_nodes"] = pipelines[-1].graph_nodes
         values["bare_network_ms"] = percentiles(_bare(network_of, min(frames, PAIRS)))

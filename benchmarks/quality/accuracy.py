@@ -114,7 +114,7 @@ def bundle_figures(
         **figures_of_merit(observed, threshold, budget),
         "selection": bundle.manifest.training.selection,
         "backend": backend.name,
-        "engine_sha256": backend.engine_sha256,
+        "engine_sha256": backend.model_sha256,
         "bundle_sha256": bundle.sha256,
     }
 

@@ -123,7 +123,7 @@ def _calibrated(bundle: ModelBundle, data: Path, precision: str, mode: str) -> t
     network = open_network(name, model, manifest, None)
     calibration = calibrate(
         network,
-        bundle.engine_sha256(precision),
+        bundle.model_sha256(precision),
         manifest,
         preprocess,
         [preprocess.field(frame) for frame in held_out],

@@ -22,11 +22,12 @@ import numpy as np
 from benchmarks.program import DATA, SEED, Values, option, program
 from edge.core.config import DriftSettings
 from edge.core.datatypes import U8
+from edge.monitoring.alarm_log import Moment
 from edge.monitoring.drift.causes import SCORES, effects_on
 from edge.monitoring.drift.charts import BLOCK_PARTS, Charts, Known
 from edge.monitoring.drift.measures import F64, Placement, Profiles, measure
 from edge.monitoring.drift.reference import DriftReference
-from edge.monitoring.drift.watch import DriftWatch, Part
+from edge.monitoring.drift.watch import DriftWatch, MeasuredPart
 from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.regions import FieldOfView
 
@@ -145,7 +146,8 @@ class Run:
         values = self._values[case, self._random.integers(parts), self._random.integers(repeats)]
         raised = case > 0 and CASES[case - 1].kind == SCORES
         score = self._random.beta(*(_SCORES_RAISED if raised else _SCORES))
-        self.watch.add(Part(values, float(score), self.shown, _START + timedelta(seconds=self.shown)))
+        seen = Moment(_START + timedelta(seconds=self.shown), self.shown)
+        self.watch.add(MeasuredPart(values, float(score), seen))
         self.shown += 1
 
 
@@ -171,7 +173,7 @@ def changed_runs(pool: Pool, case: int, runs: int, every: float, seed: int) -> d
         named["nothing" if drift is None else drift.change.kind] += 1
         if drift is not None:
             delays.append(run.shown - clean)
-            dated.append(abs(drift.since.frame_index - clean))
+            dated.append(abs(drift.since.seen.frame_index - clean))
             said.append(drift.change.what)
     kind, changed = CASES[case - 1].kind, sum(named.values())
     return {
@@ -240,7 +242,10 @@ def cost(pictures: Sequence[U8], pool: Pool, rounds: int) -> dict[str, float]:
             measure(picture, pool.view).values(placement)
             measured.append((time.perf_counter_ns() - started) / 1e3)
     run = pool.run(np.random.default_rng(0), DriftSettings().false_alarm_every)
-    parts = [Part(pool.values[0, index % len(pictures), 0], 0.2, index, _START) for index in range(BLOCK_PARTS * 250)]
+    parts = [
+        MeasuredPart(pool.values[0, index % len(pictures), 0], 0.2, Moment(_START, index))
+        for index in range(BLOCK_PARTS * 250)
+    ]
     blocks = []
     for start in range(0, len(parts), BLOCK_PARTS):
         started = time.perf_counter_ns()

@@ -284,7 +284,7 @@ class _Bench:
             },
             "run": {
                 "bundle_sha256": self._bundle.sha256,
-                "engine_sha256": self._bundle.engine_sha256(self._precision),
+                "engine_sha256": self._bundle.model_sha256(self._precision),
                 "backend": self._backend,
                 "precision": self._precision,
                 "threads": self._threads,

@@ -21,7 +21,8 @@ from calibration.tradeoff import in_force, tradeoff_lines
 from edge.backends import calibrated_backends
 from edge.backends.base import Backend
 from edge.backends.cpu import Network, open_network
-from edge.bundles.bundle import Calibration, calibration_key, sha256_of
+from edge.bundles.bundle import calibration_key, sha256_of
+from edge.bundles.calibration import Calibration
 from edge.bundles.threshold_report import statement
 from edge.core.config import Settings
 from edge.core.datatypes import U8
@@ -130,11 +131,11 @@ class CalibrationSession:
         """Build, calibrate and open an engine; raises EngineError when TensorRT refuses it."""
         thresholds = []
 
-        def calibrated(network: Network, engine_sha256: str) -> Calibration:
+        def calibrated(network: Network, model_sha256: str) -> Calibration:
             fitting = self._fitting(network)
-            thresholds.append(self._calibration(fitting, engine_sha256).threshold)
+            thresholds.append(self._calibration(fitting, model_sha256).threshold)
             fitting.judge(network, self._later(fitting))
-            return self._calibration(fitting, engine_sha256)
+            return self._calibration(fitting, model_sha256)
 
         opened, calibration = engines.calibrated(candidate, calibrated)
         precision = PRECISIONS[candidate]
@@ -151,7 +152,7 @@ class CalibrationSession:
                 )
                 made.fitting.judge(network, self._later(made.fitting))
                 network.close()
-            fitted = self._calibration(made.fitting, made.calibration.engine_sha256)
+            fitted = self._calibration(made.fitting, made.calibration.model_sha256)
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
         made.scored.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
         for line in (f"{made.precision} on {made.scored.backend.name}:", *statement(made.calibration)):
@@ -168,9 +169,9 @@ class CalibrationSession:
     def _later(self, fitting: Fitting) -> Iterator[U8]:
         return self.parts.fields(self._order[len(fitting.scores) :])
 
-    def _calibration(self, fitting: Fitting, engine_sha256: str) -> Calibration:
+    def _calibration(self, fitting: Fitting, model_sha256: str) -> Calibration:
         goal, preprocess = self.goal, self.parts.bundle.preprocess
-        fitted = fitting.calibration(engine_sha256, preprocess, goal.budget, goal.review, now_utc())
+        fitted = fitting.calibration(model_sha256, preprocess, goal.budget, goal.review, now_utc())
         if goal.kept is None:
             return fitted
         try:
@@ -225,14 +226,14 @@ def _first_that_passes(
 
     def attempt(candidate: CandidatePrecision) -> Attempt[CalibratedNetwork]:
         if candidate == "fp32" and target == TARGET:
-            return Attempt(reference, reference.calibration.engine_sha256, ())
+            return Attempt(reference, reference.calibration.model_sha256, ())
         made = make(candidate)
         gate_samples = session.gate_samples
         with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
             replayed = replay(gate_samples, reference.scored, made.scored)
         report = gate_report(
             replayed, reference.scored, made.scored, session.settings.gate, budget=session.goal.budget, target=target,
-            rung=candidate, defects=gate_samples.defects, created_utc=now_utc(),
+            precision=candidate, defects=gate_samples.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():
             say(text)
@@ -247,12 +248,12 @@ def _first_that_passes(
         files[key] = (f"{key}.npz", made.calibration.to_bytes())
         files[f"gate_{target}"] = (f"gate{suffix}.json", _json(reports))
         files[f"gate_page_{target}"] = (f"gate{suffix}.html", gate_page(report, replayed))
-        return Attempt(made, made.calibration.engine_sha256, report.exceeded)
+        return Attempt(made, made.calibration.model_sha256, report.exceeded)
 
     descent = descend(CANDIDATE_PRECISIONS[target], attempt)
-    say(f"deployed on {target}: {descent.rung}")
+    say(f"deployed on {target}: {descent.precision}")
     backend = descent.made.scored.backend.name
-    deployment = Deployment(precision=PRECISIONS[descent.rung], backend=backend, tried=descent.tried)
+    deployment = Deployment(precision=PRECISIONS[descent.precision], backend=backend, tried=descent.tried)
     return Deployed(deployment, files, descent.made, tuple(text for report in reports for text in report.summary()))
 
 

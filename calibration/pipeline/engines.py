@@ -16,7 +16,8 @@ from edge.backends.cpu import Network, open_network
 from edge.backends.gpu.engine_cache import BuildOptions, EngineCache, engines_folder
 from edge.backends.gpu.gpu_tensorrt import engine_backend, fetched_network, open_engines
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, open_tensorrt
-from edge.bundles.bundle import Calibration, ModelBundle
+from edge.bundles.bundle import ModelBundle
+from edge.bundles.calibration import Calibration
 from edge.core.config import Settings
 from edge.core.errors import BundleError, EngineError, UsageError
 from edge.core.progress import say

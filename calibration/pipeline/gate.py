@@ -45,7 +45,7 @@ def gate_bundle(
     with working(f"gate: judging good and defective parts in fp32 and in {precision}"):
         replayed = replay(gate_samples, fp32, runs)
     report = gate_report(
-        replayed, fp32, runs, settings.gate, budget=budget, target=target, rung=precision,
+        replayed, fp32, runs, settings.gate, budget=budget, target=target, precision=precision,
         defects=gate_samples.defects, created_utc=now_utc(),
     )  # fmt: skip
     for model in (fp32, runs):

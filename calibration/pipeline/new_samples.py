@@ -19,7 +19,8 @@ from calibration.samples.screening import Reason, Rejected, Sample, Screener, Sc
 from calibration.samples.statistics import SampleStatistics, statistics_from_bytes
 from edge.backends import choose_backend
 from edge.backends.cpu import open_network
-from edge.bundles.bundle import Calibration, ModelBundle, sha256_of
+from edge.bundles.bundle import ModelBundle, sha256_of
+from edge.bundles.calibration import Calibration
 from edge.bundles.history import SampleSet
 from edge.capture.images.image_reader import ImageReader
 from edge.capture.images.rejected_images import RejectedImages

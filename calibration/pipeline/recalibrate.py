@@ -15,7 +15,8 @@ from calibration.pipeline.new_samples import NewSamples, SampleRequest, new_samp
 from calibration.pipeline.quantizer import Networks, Quantizer, networks_of
 from calibration.pipeline.version_gate import live_model, versions_compared
 from edge.backends import GPU_BACKENDS, choose_backend
-from edge.bundles.bundle import Calibration, ModelBundle, load_bundle
+from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.bundles.calibration import Calibration
 from edge.bundles.history import Audit
 from edge.bundles.shadow_trial import passes_trial
 from edge.bundles.signed_version import lacks_key, signer, wait_for_signature

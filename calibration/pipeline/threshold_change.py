@@ -9,7 +9,8 @@ from typing import Any
 from calibration.adjust import with_budget, with_review, with_value
 from calibration.threshold import same_budget
 from calibration.tradeoff import choices, in_force, tradeoff_lines
-from edge.bundles.bundle import Calibration, ModelBundle
+from edge.bundles.bundle import ModelBundle
+from edge.bundles.calibration import Calibration
 from edge.bundles.history import Audit
 from edge.bundles.signed_version import lacks_key, signer, wait_for_signature
 from edge.bundles.threshold_report import rejected, statement

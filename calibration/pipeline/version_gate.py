@@ -13,7 +13,8 @@ from calibration.pipeline.calibrator import TARGET, CalibrationSession, Goal, no
 from calibration.pipeline.sample_cache import normal_samples
 from calibration.threshold import image_threshold
 from edge.backends import open_backend
-from edge.bundles.bundle import Calibration, ModelBundle
+from edge.bundles.bundle import ModelBundle
+from edge.bundles.calibration import Calibration
 from edge.bundles.threshold_report import rejected
 from edge.core.config import Settings
 from edge.core.datatypes import F32
@@ -65,7 +66,7 @@ def versions_compared(
     share = gate.flip_share if gate.flip_share is not None else _by_chance(good, accepted) / good
     limits = gate.model_copy(update={"flip_share": share, "aupro_drop": min(1.0, _PIXEL_LEEWAY * gate.aupro_drop)})
     report = gate_report(
-        replayed, old, new, limits, budget=session.goal.budget, target=TARGET, rung="new version",
+        replayed, old, new, limits, budget=session.goal.budget, target=TARGET, precision="new version",
         defects=gate_samples.defects, created_utc=now_utc(),
     )  # fmt: skip
     exceeded = [*report.exceeded, *_auroc_lost(session.parts.bundle, report)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from calibration.samples.contact_sheet import rejection_sheet
 from calibration.samples.sample_folder import SampleFolder
 from calibration.samples.screening import Rejected, Sample, Screener, Screening, read_samples
 from edge.capture.images.image_reader import line_reader
+from edge.capture.images.rejected_images import MOST_REMEMBERED
 from edge.core.config import Settings
 from edge.core.datatypes import U8
 from edge.core.errors import UsageError
@@ -30,8 +32,9 @@ class Collection:
     screener: Screener
     wanted: int | None
     kept: list[Path] = field(default_factory=list)
-    turned_away: list[Rejected] = field(default_factory=list)
+    turned_away: deque[Rejected] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
     _offered: int = 0
+    _told_most: bool = False
     # stored file → the file it came from, which is the name that people know
     _origins: dict[str, str] = field(default_factory=dict)
 
@@ -56,6 +59,9 @@ class Collection:
             for stored, origin in self._origins.items():
                 detail = detail.replace(stored, origin)
             self.turned_away.append(replace(rejected, name=name or f"picture {self._offered}", detail=detail))
+            if len(self.turned_away) == MOST_REMEMBERED and not self._told_most:
+                self._told_most = True
+                say(f"  {MOST_REMEMBERED} pictures were turned away; of more, only the last ones are counted")
             return False
         if name:
             self._origins[path.name] = Path(name).name

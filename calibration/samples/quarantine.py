@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.cpu import Network
-from edge.bundles.bundle import Calibration
+from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8
 from edge.core.manifest import Manifest, NormSpec
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics, ResidualTerms, planes_from_field

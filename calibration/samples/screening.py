@@ -5,6 +5,7 @@ Needs numpy and cv2 alone. Pictures pass one at a time; of each a few kilobytes 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +17,7 @@ from calibration.samples.features import FEATURE, FEATURES, Look, look_at
 from calibration.samples.statistics import DISTANCES, ENOUGH, SampleStatistics, common_size, statistics_of
 from edge.capture.freshness import FreshnessCheck
 from edge.capture.images.image_reader import PLAIN, ImageReader
-from edge.capture.images.rejected_images import RejectedImages
+from edge.capture.images.rejected_images import MOST_REMEMBERED, RejectedImages
 from edge.capture.motion_trigger import SAME_LEVELS, levels_apart, same_moment_slack
 from edge.core.config import FreshnessSettings
 from edge.core.datatypes import F32, U8
@@ -152,7 +153,7 @@ class Screener:
         self._looks: list[Look] = []
         self._hashes: dict[str, str] = {}
         self._signatures = np.empty((0, _SIGNATURE_SIDE**2), np.float32)
-        self._rejected: list[Rejected] = []
+        self._rejected: deque[Rejected] = deque(maxlen=MOST_REMEMBERED)
         self._known: SampleStatistics | None = None
 
     @property

@@ -12,7 +12,8 @@ from edge.backends.aligning import AligningBackend
 from edge.backends.base import Backend
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, Product, open_tensorrt
 from edge.backends.telemetry import refuse_telemetry
-from edge.bundles.bundle import CPU, Calibration, ModelBundle
+from edge.bundles.bundle import CPU, ModelBundle
+from edge.bundles.calibration import Calibration
 from edge.core.errors import MissingDependency
 from edge.core.manifest import Manifest
 from edge.preprocessing.preprocess import Preprocess
@@ -68,7 +69,7 @@ def open_backends(
             return (_gpu_backend(bundle, product, precision, engines, maps),)
     measured = bundle.calibration(precision, uncalibrated=uncalibrated)
     # the backend says what runs, not what the statistics were measured on
-    calibration = replace(measured, engine_sha256=bundle.engine_sha256(precision))
+    calibration = replace(measured, model_sha256=bundle.model_sha256(precision))
     model = bundle.read(f"model_{precision}")
     return calibrated_backends(chosen, model, bundle.manifest, bundle.preprocess, calibration, threads, count)
 

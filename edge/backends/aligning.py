@@ -18,7 +18,7 @@ class AligningBackend:
 
     def __init__(self, backend: Backend, preprocess: Preprocess) -> None:
         self.name = backend.name
-        self.engine_sha256 = backend.engine_sha256
+        self.model_sha256 = backend.model_sha256
         self._backend = backend
         self._preprocess = preprocess
 

@@ -8,15 +8,19 @@ from edge.core.datatypes import U8, AnomalyMap
 from edge.core.errors import ModelError
 from edge.core.latency import StageClock
 
+# sizes of frames for which a backend keeps what it has computed; a folder may hold pictures of any number of sizes
+MOST_FRAME_SIZES = 16
+
 
 class Backend(Protocol):
     """Preprocess, network and residual in one step, so that nothing large leaves the device.
 
-    name: as given to --backend. engine_sha256: what exactly runs; equals the calibration's.
+    name: as given to --backend. model_sha256: names what runs, as the calibration does: the ONNX file on a
+    processor, the engine on a GPU.
     """
 
     name: str
-    engine_sha256: str
+    model_sha256: str
 
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
         """Score one frame, uint8 (H, W, 3) BGR of any size; laps preprocess, infer and residual.

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.backends.base import not_finite
-from edge.bundles.bundle import Calibration
+from edge.backends.base import MOST_FRAME_SIZES, not_finite
+from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8, AnomalyMap
 from edge.core.latency import StageClock
 from edge.core.manifest import Manifest
@@ -45,7 +45,7 @@ class CpuBackend:
 
     def __init__(self, network: Network, manifest: Manifest, preprocess: Preprocess, calibration: Calibration) -> None:
         self.name = network.name
-        self.engine_sha256 = calibration.engine_sha256
+        self.model_sha256 = calibration.model_sha256
         self._network = network
         self._preprocess = preprocess
         self._spec = manifest.score
@@ -68,6 +68,8 @@ class CpuBackend:
         """The score path; a polygon's mask depends on the frame's size, so each size has its own."""
         key = None if self._preprocess.polygon is None else (image.shape[0], image.shape[1])
         if key not in self._paths:
+            if len(self._paths) >= MOST_FRAME_SIZES:
+                self._paths.clear()
             weight = self._preprocess.weight(image.shape[0], image.shape[1])
             calibration = self._calibration
             self._paths[key] = CpuScorePath(

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.backends.base import not_finite
+from edge.backends.base import MOST_FRAME_SIZES, not_finite
 from edge.backends.openvino_core import openvino_core
-from edge.bundles.bundle import Calibration
+from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8, AnomalyMap
 from edge.core.errors import BundleError, ModelError
 from edge.core.latency import StageClock
@@ -91,7 +91,7 @@ class OpenVinoBackend:
     def __init__(
         self, engine: OpenVinoEngine, manifest: Manifest, preprocess: Preprocess, calibration: Calibration
     ) -> None:
-        self.engine_sha256 = calibration.engine_sha256
+        self.model_sha256 = calibration.model_sha256
         self._preprocess = preprocess
         self._spec = manifest.score
         self._pixel_threshold = calibration.pixel_threshold
@@ -128,6 +128,8 @@ class OpenVinoBackend:
     def _weight(self, height: int, width: int) -> F32:
         """The polygon's mask depends on the frame's size."""
         if (height, width) not in self._weights:
+            if len(self._weights) >= MOST_FRAME_SIZES:
+                self._weights.clear()
             mask = self._preprocess.weight(height, width)
             assert mask is not None, "only asked for when there is a polygon"
             self._weights[height, width] = at_map_side(mask, self._map_shape)

@@ -6,24 +6,18 @@ manifest.json is the one commit point; `edge/bundles/versions.py` writes it.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from edge.bundles.calibration import RECALIBRATE, Calibration, calibration_from_bytes
 from edge.bundles.format import MAXIMUM_MANIFEST_BYTES, manifest_from_bytes
 from edge.bundles.onnx_check import OnnxFileError, check_self_contained
-from edge.core.datatypes import F32
 from edge.core.errors import BundleError, CalibrationMismatch
 from edge.core.files.atomic_file import sync_directory, write_atomic
 from edge.core.files.safe_file import read_safe
-from edge.core.files.safe_npz import NpzError, read_npz
 from edge.core.manifest import Manifest
-from edge.kernels.cpu import NormalStatistics
 from edge.monitoring.drift.reference import DriftReference, reference_from_bytes
 from edge.preprocessing.preprocess import Preprocess
 
@@ -33,103 +27,6 @@ log = logging.getLogger("edge.bundles.bundle")
 CPU = "cpu"
 MANIFEST = "manifest.json"
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Statistics and thresholds, fitted through one engine on normals it was not trained on.
-
-    mean, inv_std: float32 (map side, map side). threshold: image score above which a part is NG. pixel_threshold: for
-    the map.
-    false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
-    extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
-
-    The others are absent in older files. tail_low, tail_high: 90 % interval of the rate at an extrapolated threshold.
-    review_threshold: from here up to the threshold a part is OK, and marked for review. pixel_share: of all good parts'
-    area above pixel_threshold; pixel_share_largest: of one part's. set_by_hand: a person chose the threshold.
-    ng_scores: of known defective parts, to show what a threshold finds; nothing is fitted on them.
-    """
-
-    engine_sha256: str
-    preprocess_sha256: str
-    mean: F32
-    inv_std: F32
-    threshold: float
-    pixel_threshold: float
-    false_reject_budget: float
-    false_reject_bound: float
-    extrapolated: bool
-    scores: F32
-    created_utc: str
-    emb_mean: float = 0.0
-    emb_inv_std: float = 1.0
-    tail_low: float | None = None
-    tail_high: float | None = None
-    review_threshold: float | None = None
-    pixel_share: float | None = None
-    pixel_share_largest: float | None = None
-    set_by_hand: bool = False
-    ng_scores: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
-
-    @property
-    def statistics(self) -> NormalStatistics:
-        return NormalStatistics(self.mean, self.inv_std, self.emb_mean, self.emb_inv_std)
-
-    def to_bytes(self) -> bytes:
-        """The npz file, without pickled objects."""
-        buffer = io.BytesIO()
-        values = {name: getattr(self, name) for name in _CALIBRATION_FIELDS}
-        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
-        np.savez_compressed(buffer, **arrays)
-        return buffer.getvalue()
-
-
-_CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
-# what calibrations of earlier versions do not have
-_LATER_FIELDS = (
-    "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand", "ng_scores",
-)  # fmt: skip
-
-
-def calibration_from_bytes(data: bytes, map_side: int) -> Calibration:
-    """Read an npz file; raises BundleError when fields are missing, misshapen, of another kind or not finite."""
-    limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
-    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2}
-    limits |= {"scores": _MAXIMUM_SCORES_BYTES, "ng_scores": _MAXIMUM_SCORES_BYTES}
-    try:
-        values = read_npz(data, limits, may_lack=_LATER_FIELDS)
-        for name, value in values.items():
-            _check_field(name, value, map_side)
-        fields: dict[str, Any] = {
-            name: value.astype(np.float32) if value.ndim else value.item() for name, value in values.items()
-        }
-        return Calibration(**fields)
-    except (NpzError, ValueError) as error:
-        raise BundleError(f"the calibration cannot be read: {error}", fix=_RECALIBRATE) from error
-
-
-_MAXIMUM_SCALAR_BYTES, _MAXIMUM_SCORES_BYTES = 4096, 80_000_000
-_TEXTS = ("engine_sha256", "preprocess_sha256", "created_utc")
-
-
-def _check_field(name: str, value: np.ndarray[Any, Any], map_side: int) -> None:
-    """Raises NpzError when a field is not of the kind and shape that Calibration says."""
-    kind = "U" if name in _TEXTS else "b" if name in ("extrapolated", "set_by_hand") else "f"
-    shape: tuple[int, ...] = (map_side, map_side) if name in ("mean", "inv_std") else ()
-    if name == "scores":
-        shape = (value.size,) if value.size else (1,)
-    if name == "ng_scores":
-        shape = (value.size,)
-    if value.dtype.kind != kind or value.shape != shape:
-        raise NpzError(f"{name} should be {shape} of kind {kind!r}, is {value.shape} {value.dtype}")
-    # .item() raises ValueError where the bytes are no characters
-    if kind == "U" and not (value.item().isascii() and value.item().isprintable()):
-        raise NpzError(f"{name} is not plain text")
-    if kind == "f" and not np.isfinite(value.astype(np.float32)).all():
-        raise NpzError(f"{name} has numbers that are not finite")
-
-
-_RECALIBRATE = "run `edge-inspect calibrate --bundle BUNDLE --data NORMALS`"
 
 
 @dataclass(frozen=True)
@@ -166,10 +63,10 @@ class ModelBundle:
                 raise BundleError(f"{file} is not a network that may be run: {error}", fix=_RETRAIN) from error
         return data
 
-    def engine_sha256(self, precision: str, target: str = CPU) -> str:
-        """What names the network of this precision: the hash of its ONNX file; of an engine, the one calibrated for."""
+    def model_sha256(self, precision: str, target: str = CPU) -> str:
+        """What names the model of this precision: the hash of its ONNX file; on a GPU, of the engine calibrated for."""
         if target != CPU:
-            return self.calibration(precision, target=target).engine_sha256
+            return self.calibration(precision, target=target).model_sha256
         key = f"model_{precision}"
         if key not in self.manifest.files:
             raise BundleError(f"{self.path}: the bundle has no {key}", fix=_missing_fix(key))
@@ -194,18 +91,18 @@ class ModelBundle:
     def calibration(self, precision: str, *, target: str = CPU, uncalibrated: bool = False) -> Calibration:
         """Statistics for the network of this precision on a target.
 
-        Raises CalibrationMismatch when they were measured on another engine or another preprocessing; `uncalibrated`
-        lets the other engine pass. Engines for a GPU are no part of the bundle: that the one of this calibration runs
+        Raises CalibrationMismatch when they were measured on another model or another preprocessing; `uncalibrated`
+        lets the other model pass. Engines for a GPU are no part of the bundle: that the one of this calibration runs
         is up to who looks for it.
         """
         data = self.read(calibration_key(precision, target))
         calibration = calibration_from_bytes(data, self.manifest.map_side)
         if target == CPU:
-            self._require_engine(precision, calibration, uncalibrated)
+            self._require_model(precision, calibration, uncalibrated)
         if calibration.preprocess_sha256 != self.preprocess.sha256:
             raise CalibrationMismatch(
                 f"{self.path}: statistics were measured with another preprocessing (size, region, alignment)",
-                fix=_RECALIBRATE,
+                fix=RECALIBRATE,
             )
         return calibration
 
@@ -213,13 +110,13 @@ class ModelBundle:
         """What pictures of good parts measure; None for a bundle that was calibrated without."""
         return reference_from_bytes(self.read("drift")) if "drift" in self.manifest.files else None
 
-    def _require_engine(self, precision: str, calibration: Calibration, uncalibrated: bool) -> None:
-        engine = self.engine_sha256(precision)
-        if calibration.engine_sha256 != engine and not uncalibrated:
+    def _require_model(self, precision: str, calibration: Calibration, uncalibrated: bool) -> None:
+        model = self.model_sha256(precision)
+        if calibration.model_sha256 != model and not uncalibrated:
             raise CalibrationMismatch(
-                f"{self.path}: statistics were measured on engine {calibration.engine_sha256[:12]}…, "
-                f"the bundle's {precision} engine is {engine[:12]}…",
-                fix=f"{_RECALIBRATE}; --uncalibrated runs it nevertheless, and every verdict says so",
+                f"{self.path}: statistics were measured on model {calibration.model_sha256[:12]}…, "
+                f"the bundle's {precision} model is {model[:12]}…",
+                fix=f"{RECALIBRATE}; --uncalibrated runs it nevertheless, and every verdict says so",
             )
 
     def verify(self) -> None:
@@ -256,8 +153,8 @@ _MISSING_PART = {
     "ranges": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
     "quantization": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
     "model_int8": "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`, or use `--precision fp32`",
-    "calibration_int8": _RECALIBRATE,
-    "calibration_fp32": _RECALIBRATE,
+    "calibration_int8": RECALIBRATE,
+    "calibration_fp32": RECALIBRATE,
 }
 
 

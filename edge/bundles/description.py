@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.bundles.bundle import CPU, Calibration, ModelBundle, calibrations, load_bundle
+from edge.bundles.bundle import CPU, ModelBundle, calibrations, load_bundle
+from edge.bundles.calibration import Calibration
 from edge.bundles.signature import signature_of
 from edge.bundles.threshold_report import statement
 from edge.core.errors import EdgeInspectError
@@ -44,7 +45,7 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
     )
     yield "chosen on", training.selection
     for target, deployment in sorted(manifest.deployments.items()):
-        refused = [f"{rung.rung} ({'; '.join(rung.exceeded)})" for rung in deployment.tried if rung.exceeded]
+        refused = [f"{each.precision} ({'; '.join(each.exceeded)})" for each in deployment.tried if each.exceeded]
         after = f", after the gate refused {', '.join(refused)}" if refused else ""
         yield f"runs on {target}", f"{deployment.precision} with {deployment.backend}{after}"
     for precision, target in calibrations(manifest):

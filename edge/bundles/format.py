@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,20 @@ MAXIMUM_MANIFEST_BYTES = 80_000_000
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
 
 Values = dict[str, Any]
+
+
+def _from_1(values: Values) -> Values:
+    """Format 1 said `rung` of a precision that was tried, and called the hash of its model that of an engine."""
+    # a manifest that is not built as it should be is left to the types, which refuse it
+    with suppress(AttributeError, KeyError, TypeError):
+        for deployment in values["deployments"].values():
+            for tried in deployment["tried"]:
+                tried["precision"], tried["model_sha256"] = tried.pop("rung"), tried.pop("engine_sha256")
+    return values
+
+
 # format version → what turns its manifest into that of the next; format 1 is the first
-MIGRATIONS: Mapping[int, Callable[[Values], Values]] = {}
+MIGRATIONS: Mapping[int, Callable[[Values], Values]] = {1: _from_1}
 
 
 def manifest_from_bytes(file: Path, data: bytes) -> Manifest:

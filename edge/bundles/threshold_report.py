@@ -18,7 +18,7 @@ from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.metrics import rate_interval
 
 if TYPE_CHECKING:
-    from edge.bundles.bundle import Calibration
+    from edge.bundles.calibration import Calibration
 
 CONFIDENCE = 0.95
 _LEAST_PERCENT = 0.001

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # a driver that repeats its last picture without waiting would otherwise spin; no camera line runs at 200 frames/s
 FROZEN_PAUSE_S = 0.005
 JOIN_TIMEOUT_S = 0.5
+# losses that nobody took yet, while the model hangs; of more, only the newest become verdicts, and the log has all
+_MOST_LOSSES = 16
 _SILENT = "the camera sends no picture; a slow or triggered one needs a larger camera.read_timeout_ms"
 
 
@@ -90,7 +92,7 @@ class Capture:
         self._to_skip = camera.skip_first_frames if self.live else 0
         # between the threads
         self._slot = NewestFrameSlot(keep_all=not self.live)
-        self._losses: deque[_Loss] = deque()
+        self._losses: deque[_Loss] = deque(maxlen=_MOST_LOSSES)
         self._trouble = _SILENT
         self._grabbing_done = threading.Event()
         # touched by the taking side

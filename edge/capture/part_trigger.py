@@ -10,7 +10,7 @@ from dataclasses import replace
 from edge.capture.capture import FrameSupply
 from edge.capture.motion_trigger import STILL_S, MotionTrigger
 from edge.core.config import TriggerSettings
-from edge.core.counters import RunCounters
+from edge.core.counters import RunCounters, worth_a_line
 from edge.core.datatypes import U8, Fault, Frame, Reason
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class PartTrigger:
             return
         self._counters.short_stops += 1
         count = self._counters.short_stops
-        if count in (1, 10, 100) or count % 1000 == 0:
+        if worth_a_line(count):
             log.warning(
                 "a part stopped for less than %.1f s and was not judged (%d times): let it lie longer, "
                 "or set trigger.mode to frame",

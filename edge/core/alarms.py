@@ -1,4 +1,7 @@
-"""What a person should look at: drift, rejects in a burst, a line not ready, records, a clock. No verdict changes."""
+"""What a person should look at: drift, rejects in a burst, a line not ready, monitoring, records, a clock.
+
+An alarm changes no verdict.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,12 @@ from datetime import datetime
 
 BURST = "burst"
 NOT_READY = "not ready"
+MONITORING = "monitoring"
 RECORDS = "records"
 CLOCK = "clock"
+
+# alarms of a run that are kept in memory; older ones are on record
+MOST_KEPT = 200
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,13 @@ class Alarm:
 
 
 class AlarmBoard:
-    """The alarms of a run, newest state of each; any thread may write and read."""
+    """The newest MOST_KEPT alarms of a run, each in its newest state; any thread may write and read.
+
+    left_out: how many older ones are not kept any more. Alarms that are over go first.
+    """
 
     def __init__(self) -> None:
+        self.left_out = 0
         self._lock = threading.Lock()
         self._alarms: dict[int, Alarm] = {}
         self._numbers = 0
@@ -59,6 +70,10 @@ class AlarmBoard:
         """Show an alarm, or its new state."""
         with self._lock:
             self._alarms[alarm.number] = alarm
+            if len(self._alarms) > MOST_KEPT:
+                over = (number for number, kept in self._alarms.items() if kept.ended is not None)
+                del self._alarms[next(over, next(iter(self._alarms)))]
+                self.left_out += 1
 
     def all(self) -> list[Alarm]:
         """Oldest first."""

@@ -12,16 +12,18 @@ class RunCounters:
     """Counts since the start. Every number has one writer at a time, so no lock is needed; any thread may read.
 
     undelivered: verdicts that the reader of `--json` did not get.
-    late_results: verdicts that came after the watchdog had spoken for their frame, and were discarded. review: OK parts
-    in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames). stalls: looks that brought
-    nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has not answered for
-    read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    late_results: verdicts that came after the watchdog had given one for their frame, and were discarded.
+    review: OK parts in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames).
+    stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has
+    not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
     counted: what a verdict is of, frames or parts. between_parts: pictures between parts, which have no verdict;
     short_stops: parts that moved on before they could be judged; empty_places: rests without a part. trigger_state:
     what is seen now, empty where every frame counts.
-    record_run: the run's number in the records, None while it is not known.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
+    records_lost, alarms_lost: those that the disk did not take in time. record_run: the run's number in the records,
+    None while it is not known.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
+    unmeasured: pictures that came while the drift monitor was busy.
     """
 
     # the inspection loop
@@ -54,10 +56,17 @@ class RunCounters:
     images_stored: int = 0
     images_skipped: int = 0
     records_lost: int = 0
+    alarms_lost: int = 0
     record_state: str = "off"
     record_run: int | None = None
     # the readiness watch
     ready_state: str = ""
-    # the line watch
+    # the drift monitor
+    unmeasured: int = 0
     drift_state: str = "off"
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
+
+
+def worth_a_line(count: int) -> bool:
+    """Whether to log something that has happened so often: at the 1st, 10th and 100th time, then every 1000th."""
+    return count in (1, 10, 100) or count % 1000 == 0

@@ -148,7 +148,7 @@ STAGES = tuple(StageTimes.__dataclass_fields__)
 class Verdict:
     """What is said about one frame. `score` and `anomaly_map` are None when nothing was scored.
 
-    bundle_sha256 and engine_sha256 name exactly what judged; times are in milliseconds. review: OK, but in the unsure
+    bundle_sha256 and model_sha256 name exactly what judged; times are in milliseconds. review: OK, but in the unsure
     band below the threshold: a person should look at the part; regions then say where.
     """
 
@@ -161,7 +161,7 @@ class Verdict:
     regions: tuple[Region, ...]
     times: StageTimes
     bundle_sha256: str
-    engine_sha256: str
+    model_sha256: str
     anomaly_map: AnomalyMap | None = None
     review: bool = False
 

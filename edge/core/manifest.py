@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Weight = Annotated[float, Field(ge=0)]
 Precision = Literal["int8", "fp16", "fp32"]
@@ -153,10 +153,10 @@ class TrainingRecord(_Part):
 
 
 class TriedPrecision(_Part):
-    """One precision that the ladder tried; exceeded: the gate's limits it does not keep, none: it is deployed."""
+    """A candidate precision that was tried; exceeded: the gate's limits it does not keep, none: it is deployed."""
 
-    rung: str
-    engine_sha256: Sha256 | None
+    precision: str
+    model_sha256: Sha256 | None
     exceeded: tuple[str, ...] = ()
 
 
@@ -171,7 +171,7 @@ class Deployment(_Part):
 class Manifest(_Part):
     """The bundle's one commit point: a file that is not named here is not part of the bundle."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     method: Literal["kist", "sparsity_prior", "isstad", "slsg"]
     variant: str
     product: str

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from edge.core.datatypes import Decision
 from edge.core.files.private_files import make_folder
 from edge.core.files.storable import storable
 from edge.core.local_time import local_text
 from edge.core.redact import redact
-from edge.inspection.challenge import Challenge, Look
-from edge.records.store import DATABASE_NAME, RecordStore, explained, opened_for_writing, utc_text
+from edge.inspection.challenge import Challenge, JudgedPart
+from edge.records.schema import DATABASE_NAME, explained, opened_for_writing
+from edge.records.store import RecordStore, utc_text
 
 # another process may be recording: its commits take milliseconds
 _BUSY_S = 5.0
@@ -25,7 +27,7 @@ _FEWEST_FOR_TREND = 4
 def save_challenge(directory: Path, challenge: Challenge) -> None:
     """Add a challenge to the record store, also while an inspection records into it; raises RecordError."""
     path = directory / DATABASE_NAME
-    looks = json.dumps([{**asdict(look), "decision": str(look.decision)} for look in challenge.looks])
+    parts = json.dumps([{**asdict(part), "decision": str(part.decision)} for part in challenge.parts])
     with explained(path):
         make_folder(directory)
         connection = opened_for_writing(path, _BUSY_S)
@@ -35,7 +37,7 @@ def save_challenge(directory: Path, challenge: Challenge) -> None:
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     utc_text(challenge.utc), storable(challenge.source), challenge.bundle_sha256,
-                    challenge.engine_sha256, challenge.threshold, int(challenge.passed), looks,
+                    challenge.model_sha256, challenge.threshold, int(challenge.passed), parts,
                 ),
             )  # fmt: skip
         finally:
@@ -57,18 +59,24 @@ def latest_challenges(directory: Path, limit: int) -> list[Challenge]:
             utc=datetime.fromisoformat(utc),
             source=redact(source),
             bundle_sha256=bundle,
-            engine_sha256=engine,
+            model_sha256=model,
             threshold=threshold,
-            looks=tuple(Look(**{**look, "decision": Decision(look["decision"])}) for look in json.loads(looks)),
+            parts=tuple(_judged_part(values) for values in json.loads(parts)),
         )
-        for utc, source, bundle, engine, threshold, looks in reversed(rows)
+        for utc, source, bundle, model, threshold, parts in reversed(rows)
     ]
 
 
+def _judged_part(values: dict[str, Any]) -> JudgedPart:
+    # what was called seeded up to version 0.1
+    kind = values["kind"].replace("seeded", "synthetic")
+    return JudgedPart(**{**values, "kind": kind, "decision": Decision(values["decision"])})
+
+
 def not_ready(
-    challenges: Sequence[Challenge], bundle_sha256: str, engine_sha256: str, max_age_hours: float, now: datetime
+    challenges: Sequence[Challenge], bundle_sha256: str, model_sha256: str, max_age_hours: float, now: datetime
 ) -> str | None:
-    """Why a line with this bundle and engine is not ready, or None: the newest challenge decides.
+    """Why a line with this bundle and model is not ready, or None: the newest challenge decides.
 
     challenges: oldest first. The words stay the same while nothing but the time changes.
     """
@@ -77,10 +85,10 @@ def not_ready(
     newest = challenges[-1]
     age = now - newest.utc
     when = f"the last challenge, of {local_text(newest.utc)},"
-    if (newest.bundle_sha256, newest.engine_sha256) != (bundle_sha256, engine_sha256):
+    if (newest.bundle_sha256, newest.model_sha256) != (bundle_sha256, model_sha256):
         return (
-            f"{when} was of bundle version {newest.bundle_sha256[:16]}, engine {newest.engine_sha256[:12]}; "
-            f"this is {bundle_sha256[:16]}, {engine_sha256[:12]}"
+            f"{when} was of bundle version {newest.bundle_sha256[:16]}, model {newest.model_sha256[:12]}; "
+            f"this is {bundle_sha256[:16]}, {model_sha256[:12]}"
         )
     if not newest.passed:
         return f"{when} was {newest.summary()}"
@@ -97,7 +105,7 @@ def trend_lines(challenges: Sequence[Challenge]) -> list[str]:
         return ["no challenge is on record"]
     lines = ["time                       state      golden score  of threshold  golden OK  defects  version   source"]
     for each in challenges:
-        golden, defects = each.of("golden"), each.of("seeded", "defective")
+        golden, defects = each.of("golden"), each.of("synthetic", "defective")
         score = each.golden_score
         level = f"{score:<13.4f} {score / each.threshold:<13.0%}" if score is not None else f"{'-':<13} {'-':<13}"
         lines.append(
@@ -129,5 +137,5 @@ def _judged_alike(one: Challenge, other: Challenge) -> bool:
     return (one.bundle_sha256, one.source) == (other.bundle_sha256, other.source)
 
 
-def _ratio(looks: Sequence[Look]) -> str:
-    return f"{sum(look.right for look in looks)}/{len(looks)}"
+def _ratio(parts: Sequence[JudgedPart]) -> str:
+    return f"{sum(part.right for part in parts)}/{len(parts)}"

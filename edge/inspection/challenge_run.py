@@ -48,7 +48,7 @@ def run_challenge(
     with working("loading the model, and making it ready for this processor"):
         inspector = make_inspector(bundle, settings)
     drawn, area = settings.challenge.synthetic_defects, settings.challenge.synthetic_area_percent / 100
-    looks, sources = [], [] if pictures is None else [str(pictures)]
+    judged, sources = [], [] if pictures is None else [str(pictures)]
     parts = _picture_parts(pictures, reader)
     if camera is not None:
         with working("waiting for the camera to answer"):
@@ -57,16 +57,16 @@ def run_challenge(
         sources.append(capture.name)
         parts = chain(_camera_parts(capture, frames), parts)
     for shown in challenged(inspector, parts, drawn, area):
-        looks.append(shown.look)
+        judged.append(shown.part)
         on_shown(shown, inspector)
     inspector.backend.close()
     return Challenge(
         utc=datetime.now(timezone.utc),
         source=", ".join(sources),
         bundle_sha256=bundle.sha256,
-        engine_sha256=inspector.backend.engine_sha256,
+        model_sha256=inspector.backend.model_sha256,
         threshold=inspector.threshold,
-        looks=tuple(looks),
+        parts=tuple(judged),
     )
 
 

@@ -1,14 +1,13 @@
 """A running inspection follows its bundle: a version that becomes live is loaded beside the old one, then takes over.
 
-A thread looks at the manifest a few times a second (one `stat`), loads and tries what it finds there on the last frame
-seen, and only then puts it into the pool, which the loop asks between two frames. What cannot be used (damaged, not
-signed, of another region) is refused with a message, and the version before goes on.
+The poller's thread looks at the manifest a few times a second (one `stat`). It loads a version that it finds there,
+tries it on the last frame seen, and only then puts it into the pool, which the loop asks between two frames. A version
+that cannot be used (damaged, not signed, of another region) is refused with a message, and the version before goes on.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,11 +26,9 @@ from edge.inspection.shadow import Trial
 
 log = logging.getLogger("edge.inspection.hot_swap")
 
-LOOK_EVERY_S = 0.25
 # what was refused may become usable without a new manifest: it is signed, or the rest of a copy arrives
 TRY_AGAIN_S = 2.0
 _REPORT_EVERY_S = 1.0
-_CLOSE_S = 0.3
 # the first run of a network allocates; the frame that gets it must not pay for that
 _TRIES = 3
 
@@ -39,12 +36,15 @@ _Stamp = tuple[int, int, int] | None
 
 
 class HotSwap:
-    """Keep a pool at the bundle's live version; also a sink, because it tries new versions on the line's own frames.
+    """A job of the poller that keeps a pool at the bundle's live version; also a sink, because it tries new versions on
+    the line's own frames.
 
     live: the version that the pool holds. load: the bundle's live version, trusted, or BundleError. trust: raises
     BundleError for a version that must not run. open_inspectors: as many inspectors as the pool has, or one.
     counters.bundle_state says what is going on.
     """
+
+    name = "bundle"
 
     def __init__(
         self,
@@ -55,25 +55,20 @@ class HotSwap:
         load: Callable[[], ModelBundle],
         trust: Callable[[ModelBundle], None],
         open_inspectors: Callable[[ModelBundle, int], Sequence[Inspector]],
-        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._path = live.path
         self._live = live
         self._pool = pool
         self._counters = counters
         self._load, self._trust, self._open = load, trust, open_inspectors
-        self._look_every_s = look_every_s
         self._frame: Frame | None = None
         self._trial: Trial | None = None
-        self._stop = threading.Event()
         # None: whatever became live since `live` was loaded is looked at once
         self._manifest_seen: _Stamp = None
         self._candidate_seen: _Stamp = None
         self._try_again_s = 0.0
         self._refusal = ""
         self._reported_s = 0.0
-        self._thread = threading.Thread(target=self._work, name="bundle", daemon=True)
-        self._thread.start()
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Remember the frame, and show it to the candidate if there is one; returns at once."""
@@ -84,25 +79,17 @@ class HotSwap:
             trial.offer(frame, verdict)
 
     def close(self) -> None:
-        """End the watching; a trial that runs says that it ended. The pool stays open, for who made it."""
-        self._stop.set()
-        self._thread.join(_CLOSE_S)
+        """The pool stays open, for who made it."""
 
-    @property
-    def busy(self) -> bool:
-        """After `close`: a version is still being loaded, and its thread must not meet the interpreter's end."""
-        return self._thread.is_alive()
+    def poll(self) -> None:
+        """Take up a new version or candidate, and end what is over."""
+        self._pool.close_retired()
+        self._follow_live()
+        self._follow_candidate()
+        self._follow_trial()
 
-    def _work(self) -> None:
-        while not self._stop.wait(self._look_every_s):
-            try:
-                self._pool.close_retired()
-                self._follow_live()
-                self._follow_candidate()
-                self._follow_trial()
-            # nothing that a bundle holds may end the watching: the next version may be a good one
-            except Exception:
-                log.exception("watching %s failed, and goes on", self._path)
+    def end(self) -> None:
+        """A trial that runs says that it ended."""
         self._end_trial("ended", "edge-inspect stopped")
 
     def _follow_live(self) -> None:

@@ -83,7 +83,7 @@ class Inspector:
             regions=regions,
             times=clock.times(),
             bundle_sha256=self.bundle_sha256,
-            engine_sha256=self.backend.engine_sha256,
+            model_sha256=self.backend.model_sha256,
             anomaly_map=anomaly_map if anomaly_map.values.size else None,
             review=unsure,
         )
@@ -107,5 +107,5 @@ class Inspector:
             regions=(),
             times=clock.times(),
             bundle_sha256=self.bundle_sha256,
-            engine_sha256=self.backend.engine_sha256,
+            model_sha256=self.backend.model_sha256,
         )

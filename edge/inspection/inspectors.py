@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
-from edge.bundles.bundle import CPU, Calibration, ModelBundle, calibration_key, load_bundle
+from edge.bundles.bundle import CPU, ModelBundle, calibration_key, load_bundle
+from edge.bundles.calibration import Calibration
 from edge.bundles.signature import trusted_bundle
 from edge.bundles.versions import kept_versions
 from edge.capture.sources import names_files
@@ -62,9 +63,9 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
         bundle, inspection.backend, precision, inspection.threads, count,
         uncalibrated=inspection.uncalibrated, engines=inspection.engines_folder, maps=False,
     )  # fmt: skip
-    caveat, running = "", backends[0].engine_sha256
-    if running != calibration.engine_sha256:
-        caveat = f"UNCALIBRATED: statistics are of engine {calibration.engine_sha256[:12]}, this is {running[:12]}"
+    caveat, running = "", backends[0].model_sha256
+    if running != calibration.model_sha256:
+        caveat = f"UNCALIBRATED: statistics are of model {calibration.model_sha256[:12]}, this is {running[:12]}"
     return [
         Inspector(
             backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256, caveat,
@@ -95,7 +96,7 @@ def recorded_inspector(run: RunRecord, recorded: VerdictRecord, settings: Settin
     backend = backend or run.info.backend
     target = target_of(backend)
     # a version that was switched to during the run may have run in another precision than the one it began with
-    names = (name for name in get_args(Precision) if _engine(bundle, name, target) == recorded.engine_sha256)
+    names = (name for name in get_args(Precision) if _model(bundle, name, target) == recorded.model_sha256)
     chosen = {"precision": next(names, run.info.precision), "backend": backend}
     inspection = settings.inspection.model_copy(update=chosen)
     return make_inspector(bundle, settings.model_copy(update={"inspection": inspection}))
@@ -107,7 +108,7 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         source=source,
         bundle_path=str(bundle.path.resolve()),
         bundle_sha256=bundle.sha256,
-        engine_sha256=inspector.backend.engine_sha256,
+        model_sha256=inspector.backend.model_sha256,
         backend=inspector.backend.name,
         precision=bundle.precision(settings.inspection.precision, target_of(settings.inspection.backend)),
         threshold=inspector.threshold,
@@ -117,9 +118,9 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
     )
 
 
-def _engine(bundle: ModelBundle, precision: str, target: str) -> str | None:
+def _model(bundle: ModelBundle, precision: str, target: str) -> str | None:
     key = f"model_{precision}" if target == CPU else calibration_key(precision, target)
-    return bundle.engine_sha256(precision, target) if key in bundle.manifest.files else None
+    return bundle.model_sha256(precision, target) if key in bundle.manifest.files else None
 
 
 def _refuse_other_preprocessing(bundle: ModelBundle, settings: Settings) -> None:

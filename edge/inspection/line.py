@@ -35,9 +35,11 @@ from edge.inspection.inspectors import (
 )
 from edge.inspection.loop import run_loop
 from edge.inspection.readiness import readiness_monitor, require_challenge
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.drift_monitor import DriftMonitor, WatchedBundle
 from edge.monitoring.json_lines import JsonLines
 from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
+from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
 from edge.records.disk_outlook import outlook_line
@@ -86,7 +88,7 @@ class Line:
             self._pool = InspectorPool(make_inspectors(self._bundle, settings, count))
         self._inspector = self._pool.inspectors[0]
         self._counters, self._statistics = RunCounters(), RunStatistics()
-        require_challenge(self._bundle, self._inspector.backend.engine_sha256, request.camera, settings)
+        require_challenge(self._bundle, self._inspector.backend.model_sha256, request.camera, settings)
         with working("waiting for the camera to answer"):
             self._capture = opened_capture(request.camera, settings, self._counters)
         self._supply = _supply(self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of)
@@ -101,17 +103,17 @@ class Line:
         if settings.record.directory is not None:
             field_of_view = self._inspector.preprocess.field_of_view
             recorder = Recorder(settings.record, info, counters, field_of_view, wait_when_full=not capture.live)
-        on_alarm = _alarm_listener(recorder, redrawn=isinstance(view, LiveView))
-        readiness = readiness_monitor(request.camera, settings, counters, on_alarm)
-        drift = drift_monitor(self._bundle, settings, counters, on_alarm)
-        # monitors before the recorder, so that their last alarms are recorded when all are closed
-        sinks = [sink for sink in (view, readiness, drift, recorder) if sink is not None]
+        alarms = AlarmLog(counters, _alarm_listener(recorder, redrawn=isinstance(view, LiveView)))
+        readiness = readiness_monitor(request.camera, settings, counters, alarms)
+        watches = [watch for watch in (self._hot_swap(), readiness) if watch is not None]
+        poller = Poller(watches, alarms)
+        drift = drift_monitor(self._bundle, settings, counters, alarms)
+        sinks = [sink for sink in (view, drift, *watches, poller, recorder) if sink is not None]
         if request.json_lines is not None:
+            # after the recorder, which gives a verdict its number
             filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
             no_reader = _when_nobody_reads(settings.record.directory, requests)
             sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))
-        hot_swap = self._hot_swap()
-        sinks.append(hot_swap)
         try:
             finished = run_loop(
                 self._supply, self._pool, sinks, settings, counters,
@@ -119,6 +121,7 @@ class Line:
             )  # fmt: skip
         finally:
             capture.close()
+            # before the recorder, so that their last alarms are recorded
             for sink in sinks:
                 if sink is not recorder:
                     sink.close()
@@ -128,7 +131,7 @@ class Line:
         return RunResult(
             (run_summary(self._statistics, counters, settings.record.directory), *([outlook] if outlook else [])),
             unrecorded=bool(counters.undelivered) or (recorder is not None and counters.recorded < counters.frames),
-            hangs=not finished or hot_swap.busy,
+            hangs=not finished or poller.busy,
         )
 
     def close(self) -> None:
@@ -174,9 +177,7 @@ def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Ca
     return result
 
 
-def drift_monitor(
-    bundle: ModelBundle, settings: Settings, counters: RunCounters, on_alarm: Callable[[Alarm], None]
-) -> DriftMonitor:
+def drift_monitor(bundle: ModelBundle, settings: Settings, counters: RunCounters, alarms: AlarmLog) -> DriftMonitor:
     """The watch on drift and bursts; parts of each version are compared with what that version was calibrated on."""
 
     def watched(version: ModelBundle) -> WatchedBundle:
@@ -196,7 +197,7 @@ def drift_monitor(
 
     # here, so that a damaged bundle is refused before the first part
     first = watched(bundle)
-    return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, on_alarm)
+    return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, alarms)
 
 
 def _supply(

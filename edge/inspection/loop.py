@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from edge.capture.capture import FrameSupply
 from edge.core.config import Settings
-from edge.core.counters import RunCounters
+from edge.core.counters import RunCounters, worth_a_line
 from edge.core.datatypes import Decision, Fault, Frame, Reason, Verdict
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspector_pool import InspectorPool
@@ -175,7 +175,7 @@ class _Loop:
         # the next frame will say what is wrong, as its verdict
         except Exception as error:
             self._rest_failures += 1
-            if _worth_a_line(self._rest_failures):
+            if worth_a_line(self._rest_failures):
                 log.exception("the backend failed %d times between frames: %s", self._rest_failures, error)
         finally:
             self._pool.leave(inspectors)
@@ -246,7 +246,7 @@ class _Loop:
     def _note_failures(self, verdict: Verdict) -> None:
         if verdict.reason is Reason.MODEL_ERROR:
             self._model_failures += 1
-            if _worth_a_line(self._model_failures):
+            if worth_a_line(self._model_failures):
                 log.error("the model failed %d times in a row: %s", self._model_failures, verdict.detail)
         elif verdict.decision is not Decision.INVALID:
             self._model_failures = 0
@@ -280,7 +280,7 @@ class _Loop:
             except Exception as error:
                 counters.sink_errors += 1
                 self._sink_failures[position] += 1
-                if _worth_a_line(self._sink_failures[position]):
+                if worth_a_line(self._sink_failures[position]):
                     log.exception(
                         "%s failed %d times in a row, verdicts are missing there: %s",
                         type(sink).__name__,
@@ -369,10 +369,6 @@ class _Loop:
         finally:
             self._lock.release()
         return False
-
-
-def _worth_a_line(failures: int) -> bool:
-    return failures in (1, 10, 100) or failures % 1000 == 0
 
 
 def in_time(verdict: Verdict, deadline_ms: int | None) -> Verdict:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.backends import target_of
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.capture.sources import names_files
-from edge.core.alarms import Alarm
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.errors import BundleError, ChallengeError, RecordError
 from edge.inspection.challenge_records import latest_challenges, not_ready
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.readiness_monitor import ReadinessMonitor
 from edge.system.findings import Finding, State
 
@@ -25,14 +24,14 @@ RUN_IT = "put a golden part under the camera and run `edge-inspect challenge --c
 RUN_IT_BESIDE = "run `edge-inspect challenge --data FOLDER` beside it, or stop it and challenge it through its camera"
 
 
-def require_challenge(bundle: ModelBundle, engine_sha256: str, camera: str, settings: Settings) -> None:
+def require_challenge(bundle: ModelBundle, model_sha256: str, camera: str, settings: Settings) -> None:
     """Raise ChallengeError, or warn, as the settings say, when the newest challenge does not let a line start.
 
     Files and the demo are no line.
     """
     if not _asked_for(camera, settings):
         return
-    why = why_not_ready(bundle.sha256, engine_sha256, settings)
+    why = why_not_ready(bundle.sha256, model_sha256, settings)
     if why is None:
         return
     if settings.challenge.require == "refuse":
@@ -41,19 +40,19 @@ def require_challenge(bundle: ModelBundle, engine_sha256: str, camera: str, sett
 
 
 def readiness_monitor(
-    camera: str, settings: Settings, counters: RunCounters, on_alarm: Callable[[Alarm], None]
+    camera: str, settings: Settings, counters: RunCounters, alarms: AlarmLog
 ) -> ReadinessMonitor | None:
     """The same while the line runs, as an alarm; None where no challenge is asked for."""
     if not _asked_for(camera, settings):
         return None
 
-    def why_not(bundle_sha256: str, engine_sha256: str) -> str | None:
+    def why_not(bundle_sha256: str, model_sha256: str) -> str | None:
         try:
-            return why_not_ready(bundle_sha256, engine_sha256, settings)
+            return why_not_ready(bundle_sha256, model_sha256, settings)
         except RecordError as error:
             return error.message
 
-    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, on_alarm)
+    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, alarms)
 
 
 def _asked_for(camera: str, settings: Settings) -> bool:
@@ -81,14 +80,14 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
 def why_line_not_ready(bundle: ModelBundle, settings: Settings) -> str | None:
     """Why a line that starts with this bundle and these settings is not ready; None when it is."""
     target = target_of(settings.inspection.backend)
-    engine = bundle.engine_sha256(bundle.precision(settings.inspection.precision, target), target)
-    return why_not_ready(bundle.sha256, engine, settings)
+    model = bundle.model_sha256(bundle.precision(settings.inspection.precision, target), target)
+    return why_not_ready(bundle.sha256, model, settings)
 
 
-def why_not_ready(bundle_sha256: str, engine_sha256: str, settings: Settings) -> str | None:
-    """Why a line with this bundle and engine is not ready; None when it is."""
+def why_not_ready(bundle_sha256: str, model_sha256: str, settings: Settings) -> str | None:
+    """Why a line with this bundle and model is not ready; None when it is."""
     if settings.record.directory is None:
         return "records are off, and challenges are kept there"
     newest = latest_challenges(Path(settings.record.directory), 1)
     now = datetime.now(timezone.utc)
-    return not_ready(newest, bundle_sha256, engine_sha256, settings.challenge.max_age_hours, now)
+    return not_ready(newest, bundle_sha256, model_sha256, settings.challenge.max_age_hours, now)

@@ -17,7 +17,7 @@ from edge.inspection.inspector import Inspector
 from edge.records.store import ImageState, RecordStore, RunRecord, VerdictRecord
 from edge.records.verdict_search import find_verdict
 
-# the same numbers through the same engine: room for the last digit of a float32, not for another result
+# the same numbers through the same model: room for the last digit of a float32, not for another result
 SCORE_TOLERANCE = 1e-6
 
 # these depend on when the picture came, which no picture can show
@@ -62,7 +62,7 @@ def replay(
     judge; the caller owns what it makes, and closes it. picture_fault: the checks that need nothing but the picture
     (black, saturated); without it such verdicts are reported as not repeatable. Raises RecordError (no such verdict, no
     picture, damaged picture), BundleError (another bundle than the recorded one) and CalibrationMismatch (another
-    engine or preprocessing).
+    model or preprocessing).
     """
     recorded = find_verdict(store, str(name))
     run = store.run(recorded.run_id)
@@ -120,10 +120,10 @@ def _refuse_other_model(run: RunRecord, recorded: VerdictRecord, inspector: Insp
             f"this bundle is {inspector.bundle_sha256[:12]}",
             fix=f"give the bundle of that time with --bundle; it was then at {run.info.bundle_path}",
         )
-    if inspector.backend.engine_sha256 != recorded.engine_sha256:
+    if inspector.backend.model_sha256 != recorded.model_sha256:
         raise CalibrationMismatch(
-            f"verdict {recorded.number} was made by engine {recorded.engine_sha256[:12]}, "
-            f"this engine is {inspector.backend.engine_sha256[:12]}",
+            f"verdict {recorded.number} was made by model {recorded.model_sha256[:12]}, "
+            f"this model is {inspector.backend.model_sha256[:12]}",
             fix=f"replay with --backend {run.info.backend} --precision {run.info.precision}",
         )
     # a bundle switched in mid-run may bring its own preprocessing; the run's hash is that of its first bundle

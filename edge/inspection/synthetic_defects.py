@@ -32,7 +32,7 @@ KINDS = tuple(_SLENDERNESS)
 
 
 @dataclass(frozen=True)
-class SeededDefect:
+class SyntheticDefect:
     """A picture with one defect, uint8 (H, W, 3) BGR. area: the altered share of the inspected area."""
 
     name: str
@@ -40,7 +40,7 @@ class SeededDefect:
     area: float
 
 
-def synthetic_defects(picture: U8, preprocess: Preprocess, count: int, area: float) -> Iterator[SeededDefect]:
+def synthetic_defects(picture: U8, preprocess: Preprocess, count: int, area: float) -> Iterator[SyntheticDefect]:
     """`count` defects of each about the share `area` of the inspected region, one a picture, kinds in turn.
 
     picture: uint8 (H, W, 3) BGR; the region must lie inside.
@@ -56,7 +56,7 @@ def synthetic_defects(picture: U8, preprocess: Preprocess, count: int, area: flo
         patch = max(patches, key=lambda made: (made.natural, made.change))
         altered = picture.copy()
         altered[patch.rows, patch.columns] = patch.picture
-        yield SeededDefect(f"{kind} {number // len(KINDS) + 1}", altered, patch.area_px / len(places))
+        yield SyntheticDefect(f"{kind} {number // len(KINDS) + 1}", altered, patch.area_px / len(places))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Watches the line beside the inspection: drift of pictures and scores, bursts of rejects. Alarms, no verdicts."""
+"""Watches the line beside the inspection: drift of pictures and scores, bursts of rejects.
+
+It raises alarms and changes no verdict.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import numpy as np
 
@@ -14,11 +16,12 @@ from edge.core.alarms import BURST, Alarm
 from edge.core.config import BurstSettings, DriftSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import F32, U8, Decision, Frame, Verdict
+from edge.monitoring.alarm_log import AlarmLog, Moment
 from edge.monitoring.background_worker import BackgroundWorker
 from edge.monitoring.drift.burst import BurstWatch
 from edge.monitoring.drift.measures import Placement, is_grey, measure
 from edge.monitoring.drift.reference import DriftReference, ReferenceBuilder
-from edge.monitoring.drift.watch import Drift, DriftWatch, Part
+from edge.monitoring.drift.watch import Drift, DriftWatch, MeasuredPart
 from edge.preprocessing.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
@@ -28,8 +31,8 @@ _WAITING_PICTURES = 4
 # with more rejects than these among so many parts they are measured too: soon nothing else is left to tell why
 _RECENT_PARTS, _FEW_REJECTS = 16, 4
 _CLOSE_S = 0.8
-# a size is told anew when it has grown by this share
-_TOLD_AGAIN = 0.25
+# an alarm is published again when its size has grown by this share
+_PUBLISHED_AGAIN = 0.25
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,11 @@ WatchedBundleOf = Callable[[str], WatchedBundle | None]
 
 
 @dataclass(frozen=True)
-class _Look:
+class _QueuedFrame:
     """One inspected part; image: None when it is not to be measured."""
 
     bundle_sha256: str
-    index: int
-    utc: datetime
+    seen: Moment
     rejected: bool
     score: float
     image: U8 | None
@@ -61,8 +63,8 @@ class _Look:
 class DriftMonitor:
     """A sink that compares parts with the calibration, in a thread of its own.
 
-    on_alarm: called from that thread for every alarm, and again when it has grown or is over. What stands
-    is on `counters.alarms`, what is compared with what in `counters.drift_state`.
+    alarms: an alarm is raised once, published again when it has grown, and ended. `counters.drift_state` says what is
+    compared with what.
     """
 
     def __init__(
@@ -71,14 +73,14 @@ class DriftMonitor:
         burst: BurstSettings,
         bundle_of: WatchedBundleOf,
         counters: RunCounters,
-        on_alarm: Callable[[Alarm], None],
+        alarms: AlarmLog,
     ) -> None:
         self._drift_on = drift.watch
         self._rejected: deque[bool] = deque(maxlen=_RECENT_PARTS)
         self._counters = counters
         counters.drift_state = "waiting for parts" if drift.watch else "off"
-        watch = _Watch(drift, burst, bundle_of, counters, on_alarm)
-        self._looks: BackgroundWorker[_Look] = BackgroundWorker("drift watch", watch.take, self._stopped)
+        watch = _Watch(drift, burst, bundle_of, counters, alarms)
+        self._worker = BackgroundWorker("drift monitor", watch.take, self._failed, alarms)
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Take a verdict; keeps the picture only while it waits to be measured."""
@@ -87,22 +89,25 @@ class DriftMonitor:
         rejected = verdict.decision is Decision.NG
         self._rejected.append(rejected)
         image = None
-        telling = not rejected or sum(self._rejected) > _FEW_REJECTS
-        # one thread adds, the other takes away: at worst a picture more or less waits
-        if self._drift_on and telling and self._looks.waiting < _WAITING_PICTURES:
-            image = frame.image
-        self._looks.put(_Look(verdict.bundle_sha256, frame.index, frame.utc, rejected, verdict.score, image))
+        if self._drift_on and (not rejected or sum(self._rejected) > _FEW_REJECTS):
+            # one thread adds, the other takes away: at worst a picture more or less waits
+            if self._worker.waiting < _WAITING_PICTURES:
+                image = frame.image
+            else:
+                self._counters.unmeasured += 1
+        seen = Moment(frame.utc, frame.index)
+        self._worker.put(_QueuedFrame(verdict.bundle_sha256, seen, rejected, verdict.score, image))
 
     def close(self) -> None:
-        """Look at what waits, for less than a second."""
-        self._looks.close(_CLOSE_S)
+        """Measure what waits, for less than a second."""
+        self._worker.close(_CLOSE_S)
 
-    def _stopped(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         self._counters.drift_state = f"failed, see the log: {error}"
 
 
 class _Watch:
-    """What the thread does: looks in, alarms out."""
+    """What the thread does: parts in, alarms out."""
 
     def __init__(
         self,
@@ -110,14 +115,14 @@ class _Watch:
         burst: BurstSettings,
         bundle_of: WatchedBundleOf,
         counters: RunCounters,
-        on_alarm: Callable[[Alarm], None],
+        alarms: AlarmLog,
     ) -> None:
         self._settings = drift
         self._bundle_of = bundle_of
         self._counters = counters
-        self._on_alarm = on_alarm
+        self._alarms = alarms
         self._burst = None if burst.rejects is None else BurstWatch(burst.rejects, burst.of)
-        self._last: deque[_Look] = deque(maxlen=burst.of)
+        self._last: deque[_QueuedFrame] = deque(maxlen=burst.of)
         self._bundle_sha256: str | None = None
         self._bundle: WatchedBundle | None = None
         self._placement: Placement | None = None
@@ -127,29 +132,29 @@ class _Watch:
         self._drift_alarm: Alarm | None = None
         self._burst_alarm: Alarm | None = None
 
-    def take(self, look: _Look) -> None:
-        if look.image is not None:
-            if look.bundle_sha256 != self._bundle_sha256:
-                self._leave_version(look)
-                self._begin(look.bundle_sha256)
-            self._look_at(look.image, look)
+    def take(self, part: _QueuedFrame) -> None:
+        if part.image is not None:
+            if part.bundle_sha256 != self._bundle_sha256:
+                self._leave_version(part.seen)
+                self._begin(part.bundle_sha256)
+            self._take_picture(part.image, part)
         if self._burst is not None:
-            self._last.append(look)
-            self._tell_burst(self._burst, self._burst.add(look.rejected), look)
+            self._last.append(part)
+            self._publish_burst(self._burst, self._burst.add(part.rejected), part.seen)
 
-    def _leave_version(self, look: _Look) -> None:
+    def _leave_version(self, seen: Moment) -> None:
         """A drift from the version before says nothing of this one's calibration: it ends, and may be found anew."""
         alarm, self._drift_alarm = self._drift_alarm, None
         if alarm is not None:
             what = f"{alarm.what} (against version {str(self._bundle_sha256)[:12]}, which judges no longer)"
-            self._tell(replace(_ended(alarm, look), what=what))
+            self._alarms.end(replace(alarm, what=what), seen)
 
     def _begin(self, bundle_sha256: str) -> None:
         """Compare with this bundle from here on."""
         self._bundle_sha256 = bundle_sha256
-        self._bundle = self._bundle_of(bundle_sha256)
-        self._watch = self._placement = self._learning = None
+        self._watch = self._placement = self._learning = self._bundle = None
         self._colour_compared = False
+        self._bundle = self._bundle_of(bundle_sha256)
         if self._bundle is None:
             self._counters.drift_state = f"off: nothing to compare version {bundle_sha256[:12]} with"
         elif self._bundle.reference is not None:
@@ -157,11 +162,11 @@ class _Watch:
         else:
             self._learning = ReferenceBuilder(self._bundle.preprocess)
 
-    def _look_at(self, image: U8, look: _Look) -> None:
+    def _take_picture(self, image: U8, part: _QueuedFrame) -> None:
         if self._bundle is None:
             return
         if self._learning is not None:
-            if not look.rejected:
+            if not part.rejected:
                 self._learn(self._learning, self._bundle, image)
             return
         view = self._bundle.preprocess.field_of_view(*image.shape[:2])
@@ -179,8 +184,8 @@ class _Watch:
             self._colour_compared = True
             self._compare_colour(is_grey(measured))
         values = measured.values(self._placement)
-        self._watch.add(Part(values, None if look.rejected else look.score, look.index, look.utc))
-        self._tell_drift(self._watch.drift, look)
+        self._watch.add(MeasuredPart(values, None if part.rejected else part.score, part.seen))
+        self._publish_drift(self._watch.drift, part.seen)
 
     def _compare_colour(self, grey: bool) -> None:
         """A network that learned colour judges grey pictures, and finds them all unlike."""
@@ -201,50 +206,37 @@ class _Watch:
             f"no reference in the bundle: learning from accepted parts, {builder.parts} of {wanted}"
         )
         if builder.parts >= wanted:
-            self._bundle, self._learning = replace(bundle, reference=builder.finished()), None
+            # a reference that cannot be made must not be tried, with a part more, for every part to come
+            self._bundle = self._learning = None
+            self._bundle = replace(bundle, reference=builder.finished())
             self._counters.drift_state = f"compared with the first {wanted} accepted parts of this run"
 
-    def _tell_drift(self, drift: Drift | None, look: _Look) -> None:
+    def _publish_drift(self, drift: Drift | None, seen: Moment) -> None:
         alarm = self._drift_alarm
         if alarm is not None and (drift is None or drift.change.kind != alarm.kind):
-            self._tell(_ended(alarm, look))
+            self._alarms.end(alarm, seen)
             self._drift_alarm = alarm = None
         if drift is None:
             return
         change = drift.change
         if alarm is None:
-            self._drift_alarm = self._new(
-                change.kind, change.what, change.advice, change.size, change.unit, drift.since, look
+            since = drift.since.seen
+            self._drift_alarm = self._alarms.begin(
+                change.kind, change.what, change.advice, change.size, change.unit, since, seen
             )
-        elif abs(change.size) > (1 + _TOLD_AGAIN) * abs(alarm.size):
+        elif abs(change.size) > (1 + _PUBLISHED_AGAIN) * abs(alarm.size):
             self._drift_alarm = replace(alarm, what=change.what, size=change.size)
-            self._tell(self._drift_alarm)
+            self._alarms.publish(self._drift_alarm)
 
-    def _tell_burst(self, burst: BurstWatch, active: bool, look: _Look) -> None:
+    def _publish_burst(self, burst: BurstWatch, active: bool, seen: Moment) -> None:
         if active and self._burst_alarm is None:
-            first = self._last[-burst.parts_since_first_reject()]
+            first = self._last[-burst.parts_since_first_reject()].seen
             hint = None if self._watch is None else self._watch.hint()
             advice = "look at the newest pictures before sorting parts out: feed, fixture, camera and light come first"
             if hint is not None:
                 advice = f"the picture changed as well ({hint}): see to that first"
             what = f"{burst.count} of {len(self._last)} parts rejected"
-            self._burst_alarm = self._new(BURST, what, advice, float(burst.count), "parts", first, look)
+            self._burst_alarm = self._alarms.begin(BURST, what, advice, float(burst.count), "parts", first, seen)
         elif not active and self._burst_alarm is not None:
-            self._tell(_ended(self._burst_alarm, look))
+            self._alarms.end(self._burst_alarm, seen)
             self._burst_alarm = None
-
-    def _new(
-        self, kind: str, what: str, advice: str, size: float, unit: str, since: Part | _Look, look: _Look
-    ) -> Alarm:
-        first = since.frame_index if isinstance(since, Part) else since.index
-        alarm = Alarm(self._counters.alarms.new_number(), kind, what, advice, size, unit, since.utc, look.utc, first)
-        self._tell(alarm)
-        return alarm
-
-    def _tell(self, alarm: Alarm) -> None:
-        self._counters.alarms.put(alarm)
-        self._on_alarm(alarm)
-
-
-def _ended(alarm: Alarm, look: _Look) -> Alarm:
-    return replace(alarm, ended=look.utc, last_frame=look.index)

@@ -1,88 +1,89 @@
-"""Asks beside the inspection whether the line's challenge still counts, which age and another version end."""
+"""Asks beside the inspection whether the line's challenge still counts: a new version and time end that."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from edge.core.alarms import NOT_READY, Alarm
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame, Verdict
-from edge.monitoring.background_worker import BackgroundWorker
+from edge.monitoring.alarm_log import AlarmLog, Moment
 
 # challenges grow old, and are made beside a running line
-LOOK_EVERY_S = 5.0
-_CLOSE_S = 0.8
+CHECK_EVERY_S = 5.0
 
-# hashes of a bundle and an engine → why a line that judges with them is not ready; None when it is
+# hashes of a bundle and a model → why a line that judges with them is not ready; None when it is
 WhyNotReady = Callable[[str, str], str | None]
 
 
 @dataclass(frozen=True)
-class _Look:
-    """A frame, and what judged it."""
-
+class _JudgedBy:
     bundle_sha256: str
-    engine_sha256: str
-    index: int
-    utc: datetime
+    model_sha256: str
 
 
 class ReadinessMonitor:
-    """A sink that keeps `counters.ready_state`, and an alarm that stands while the line is not ready.
+    """A sink, and a job of the poller. It keeps `counters.ready_state`, and an alarm that stands while the line is not
+    ready.
 
-    why_not: asked in a thread of its own, as soon as something else judges and every few seconds. advice: what to do.
-    on_alarm: called from that thread when the alarm is raised, says something else or is over.
+    why_not: asked as soon as another version judges, and every few seconds. advice: what to do.
     """
+
+    name = "challenge"
 
     def __init__(
         self,
         why_not: WhyNotReady,
         advice: str,
         counters: RunCounters,
-        on_alarm: Callable[[Alarm], None],
+        alarms: AlarmLog,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._why_not, self._advice = why_not, advice
-        self._counters, self._on_alarm = counters, on_alarm
+        self._counters, self._alarms = counters, alarms
         self._now_s = now_s
-        self._judged_by: tuple[str, str] | None = None
+        # what judges, and its first frame since the last poll
+        self._first: tuple[_JudgedBy, Moment] | None = None
+        self._checked: _JudgedBy | None = None
         self._next_s = 0.0
         self._alarm: Alarm | None = None
-        self._looks: BackgroundWorker[_Look] = BackgroundWorker("readiness watch", self._take, self._stopped)
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        judged_by, now_s = (verdict.bundle_sha256, verdict.engine_sha256), self._now_s()
-        if judged_by != self._judged_by or now_s >= self._next_s:
-            self._judged_by, self._next_s = judged_by, now_s + LOOK_EVERY_S
-            self._looks.put(_Look(*judged_by, frame.index, frame.utc))
+        judged_by = _JudgedBy(verdict.bundle_sha256, verdict.model_sha256)
+        # the first frame of a version is where its alarm begins
+        if self._first is None or self._first[0] != judged_by:
+            self._first = judged_by, Moment(frame.utc, frame.index)
 
-    def close(self) -> None:
-        """Look at what waits, for less than a second."""
-        self._looks.close(_CLOSE_S)
+    def close(self) -> None: ...
 
-    def _stopped(self, error: Exception) -> None:
-        self._counters.ready_state = f"unknown, see the log: {error}"
+    def poll(self) -> None:
+        """Check what judges, where that is due."""
+        first, self._first = self._first, None
+        if first is None:
+            return
+        (judged_by, seen), now_s = first, self._now_s()
+        if judged_by != self._checked or now_s >= self._next_s:
+            self._checked, self._next_s = judged_by, now_s + CHECK_EVERY_S
+            try:
+                self._check(self._why_not(judged_by.bundle_sha256, judged_by.model_sha256), seen)
+            except Exception as error:
+                self._counters.ready_state = f"unknown, see the log: {error}"
+                raise
 
-    def _take(self, look: _Look) -> None:
-        why, alarm = self._why_not(look.bundle_sha256, look.engine_sha256), self._alarm
+    # a run that is over soon has not been polled yet
+    end = poll
+
+    def _check(self, why: str | None, seen: Moment) -> None:
         self._counters.ready_state = "ready" if why is None else "NOT READY"
+        alarm, what = self._alarm, f"the line is not ready: {why}"
         if why is None:
             if alarm is not None:
-                self._tell(replace(alarm, ended=look.utc, last_frame=look.index))
-                self._alarm = None
-            return
-        what = f"the line is not ready: {why}"
-        if alarm is None:
-            number = self._counters.alarms.new_number()
-            self._alarm = Alarm(number, NOT_READY, what, self._advice, 0.0, "", look.utc, look.utc, look.index)
-            self._tell(self._alarm)
+                self._alarms.end(alarm, seen)
+            self._alarm = None
+        elif alarm is None:
+            self._alarm = self._alarms.begin(NOT_READY, what, self._advice, seen=seen)
         elif alarm.what != what:
             self._alarm = replace(alarm, what=what)
-            self._tell(self._alarm)
-
-    def _tell(self, alarm: Alarm) -> None:
-        self._counters.alarms.put(alarm)
-        self._on_alarm(alarm)
+            self._alarms.publish(self._alarm)

@@ -1,4 +1,4 @@
-"""What the run has seen so far, in numbers: for the terminal view and for the summary at the end."""
+"""What the terminal view and the summary at the end say beyond the run's counters."""
 
 from __future__ import annotations
 
@@ -15,32 +15,29 @@ _RATE_OVER_S = 5.0
 
 
 class RunStatistics:
-    """A sink that only counts. One thread writes, any thread may read.
+    """A sink that remembers what `RunCounters` does not count. One thread writes, any thread may read.
 
-    reasons: verdicts per reason. latency: per stage, of inspected frames only. last: the newest verdict, last_utc: when
-    its frame was taken.
-    last_invalid: source and detail of the newest frame that could not be judged.
+    invalid: INVALID verdicts by reason. latency: per stage, of inspected frames only. last: the newest verdict,
+    last_utc: when its frame was taken. last_invalid: source and detail of the newest frame that could not be judged.
     """
 
     def __init__(self, window: int = 2048, now: Callable[[], float] = time.monotonic) -> None:
-        self.reasons: Counter[Reason] = Counter()
+        self.invalid: Counter[Reason] = Counter()
         self.latency = {stage: LatencyWindow(window) for stage in STAGES}
         self.last: Verdict | None = None
         self.last_utc: datetime | None = None
         self.last_invalid = ""
-        self.frames = 0
         self._now = now
         self._started = now()
         self._moments: deque[float] = deque(maxlen=4096)
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        self.frames += 1
-        self.reasons[verdict.reason] += 1
         self._moments.append(self._now())
         if verdict.decision is not Decision.INVALID:
             for stage, window in self.latency.items():
                 window.add(getattr(verdict.times, stage))
         else:
+            self.invalid[verdict.reason] += 1
             named = frame.source in verdict.detail
             self.last_invalid = verdict.detail if named else f"{frame.source}: {verdict.detail}"
         self.last_utc = frame.utc
@@ -65,10 +62,7 @@ def run_summary(statistics: RunStatistics, counters: RunCounters, records: str |
 
     records: the record directory, None when nothing was recorded.
     """
-    invalid = {
-        str(r): n for r, n in statistics.reasons.items() if r not in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)
-    }
-    why = ", ".join(f"{name} {count}" for name, count in sorted(invalid.items(), key=lambda item: -item[1]))
+    why = ", ".join(f"{reason} {count}" for reason, count in statistics.invalid.most_common())
     review = f" ({counters.review} for review)" if counters.review else ""
     lines = [
         f"{counters.counted:<12}{counters.frames}: {counters.ok} OK{review}, {counters.ng} NG, "
@@ -78,7 +72,8 @@ def run_summary(statistics: RunStatistics, counters: RunCounters, records: str |
         f"camera      {counters.dropped} dropped, {counters.reconnects} reconnects, {counters.stalls} stalls"
         + (f", {counters.skipped} skipped after opening" if counters.skipped else ""),
     ]
-    if statistics.reasons[Reason.BELOW_THRESHOLD] + statistics.reasons[Reason.ABOVE_THRESHOLD]:
+    kept = statistics.latency["total"].count
+    if kept:
         p50, p95, p99, worst = statistics.latency["total"].percentiles((50, 95, 99, 100))
         lines.append(
             f"latency     p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, max {worst:.1f} ms from grab to verdict"
@@ -87,17 +82,21 @@ def run_summary(statistics: RunStatistics, counters: RunCounters, records: str |
             f"{stage} {window.percentile(50):.1f}" for stage, window in statistics.latency.items() if stage != "total"
         )
         lines.append(f"            p50 per stage in ms: {', '.join(stages)}")
-        kept = statistics.latency["total"].count
-        if kept < statistics.frames and kept == statistics.latency["total"].size:
+        if kept < counters.ok + counters.ng and kept == statistics.latency["total"].size:
             lines[-1] += f" (the last {kept} inspected frames)"
     alarms = [alarm.text() for alarm in counters.alarms.all()]
+    if counters.alarms.left_out:
+        alarms.insert(0, f"{counters.alarms.left_out} older ones are left out here, not in `edge-inspect report`")
     lines += [f"{'alarms' if place == 0 else '':<12}{text}" for place, text in enumerate(alarms)]
+    if counters.unmeasured:
+        lines.append(f"drift       {counters.unmeasured} pictures not measured: the ones before took too long")
     if records is None:
         lines.append("records     none: recording is off")
     else:
         unrecorded = max(counters.records_lost, counters.frames - counters.recorded)
         lost = [f"{unrecorded} verdicts NOT RECORDED"] if unrecorded else []
         lost += [f"{counters.images_skipped} pictures skipped"] if counters.images_skipped else []
+        lost += [f"{counters.alarms_lost} alarms NOT RECORDED"] if counters.alarms_lost else []
         lines.append(
             f"records     {counters.recorded} verdicts and {counters.images_stored} pictures in {records}"
             + (f"; {', '.join(lost)}" if lost else "")

@@ -11,7 +11,8 @@ from typing import Any
 
 from edge.core.config import RecordSettings
 from edge.core.errors import RecordError
-from edge.records.store import DATABASE_NAME, RecordStore, utc_text
+from edge.records.schema import DATABASE_NAME
+from edge.records.store import RecordStore, utc_text
 
 _WINDOW = timedelta(days=1)
 # a rate from less is a guess

@@ -8,7 +8,7 @@ import pytest
 from calibration.adjust import with_budget, with_review, with_value
 from calibration.threshold import image_threshold
 from calibration.tradeoff import choices, in_force, tradeoff_lines
-from edge.bundles.bundle import Calibration, calibration_from_bytes
+from edge.bundles.calibration import Calibration, calibration_from_bytes
 from edge.bundles.threshold_report import normals_for_bound, share_text, statement, upper_bound
 from edge.core.errors import UsageError
 
@@ -18,7 +18,7 @@ SIDE = 2
 def calibration_of(scores, budget=0.005):
     fitted = image_threshold(scores, budget)
     return Calibration(
-        engine_sha256="e" * 64,
+        model_sha256="e" * 64,
         preprocess_sha256="p" * 64,
         mean=np.zeros((SIDE, SIDE), np.float32),
         inv_std=np.ones((SIDE, SIDE), np.float32),

@@ -21,7 +21,7 @@ MASK[4:8, 4:8] = True
 class Told:
     """A backend that says what a frame's first two pixels tell it: the score, and how far the defect stands out."""
 
-    engine_sha256 = "e" * 64
+    model_sha256 = "e" * 64
 
     def __init__(self, name, shift=lambda score: score, stands_out=1.0):
         self.name, self._shift, self._stands_out = name, shift, stands_out
@@ -48,7 +48,7 @@ def judged(candidate, parts=None, budget=0.005, **limits):
     judges = ScoredModel(Told("exact"), 0.5), ScoredModel(candidate, 0.5)
     replayed = replay(gate_samples() if parts is None else parts, *judges)
     report = gate_report(
-        replayed, *judges, GateSettings(**limits), budget=budget, target="cpu", rung="int8", defects="scratches",
+        replayed, *judges, GateSettings(**limits), budget=budget, target="cpu", precision="int8", defects="scratches",
         created_utc="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
     return report, replayed
@@ -181,7 +181,7 @@ def test_the_report_is_json_and_says_whether_it_passed():
     report, _ = judged(Told("nervous", lambda score: score if score != 0.16 else 0.55))
     values = json.loads(json.dumps(report.as_dict()))
     assert values["passed"] is False
-    assert values["candidate"] == {"backend": "nervous", "engine_sha256": "e" * 64, "threshold": 0.5}
+    assert values["candidate"] == {"backend": "nervous", "model_sha256": "e" * 64, "threshold": 0.5}
     assert "REFUSED: 1 good parts newly rejected" in report.summary()[0]
 
 

@@ -26,16 +26,16 @@ def attempts(**exceeded):
 
 def test_the_first_rung_that_passes_is_taken():
     descent = descend(CANDIDATE_PRECISIONS["tensorrt"], attempts())
-    assert (descent.rung, descent.made) == ("int8", "INT8")
-    assert [step.rung for step in descent.tried] == ["int8"]
+    assert (descent.precision, descent.made) == ("int8", "INT8")
+    assert [step.precision for step in descent.tried] == ["int8"]
 
 
 def test_each_refusal_is_recorded_on_the_way_down():
     descent = descend(
         CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=("too many flips",), int8_float_ends=("AUROC falls",))
     )
-    assert descent.rung == "fp16"
-    assert [(step.rung, step.exceeded) for step in descent.tried] == [
+    assert descent.precision == "fp16"
+    assert [(step.precision, step.exceeded) for step in descent.tried] == [
         ("int8", ("too many flips",)), ("int8_float_ends", ("AUROC falls",)), ("fp16", ()),
     ]  # fmt: skip
 
@@ -43,9 +43,9 @@ def test_each_refusal_is_recorded_on_the_way_down():
 def test_a_rung_that_cannot_be_built_or_run_counts_as_refused():
     broken = BundleError("the parser refuses it", fix="none"), ModelError("not finite", fix="none")
     descent = descend(CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=broken[0], int8_float_ends=broken[1]))
-    assert descent.rung == "fp16"
+    assert descent.precision == "fp16"
     assert descent.tried[0].exceeded == ("the parser refuses it",)
-    assert descent.tried[0].engine_sha256 is None
+    assert descent.tried[0].model_sha256 is None
 
 
 def test_below_the_last_rung_there_is_nothing():

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.cli import main
-from edge.records.store import DATABASE_NAME
+from edge.records.schema import DATABASE_NAME
 from tests.paths import ROOT
 
 # generous: two busy cores must never turn a slow start into a failure

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.records.store import DATABASE_NAME
+from edge.records.schema import DATABASE_NAME
 from edge.samples import sample_bundle
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part

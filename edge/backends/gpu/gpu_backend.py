@@ -34,7 +34,7 @@ class GpuBackend:
         self.name = name
         self._open, self._now_s = open_pipeline, now_s
         self._pipeline: GpuPipeline | None = open_pipeline()
-        self.engine_sha256 = self._pipeline.engine_sha256
+        self.model_sha256 = self._pipeline.engine_sha256
         self._closed = False
         self._failure = ""
         self._wait_s = REOPEN_FIRST_S

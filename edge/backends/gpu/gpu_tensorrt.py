@@ -23,7 +23,8 @@ from edge.backends.gpu.engine_cache import CachedEngine, EngineCache, engines_fo
 from edge.backends.gpu.gpu_backend import GpuBackend
 from edge.backends.gpu.gpu_pipeline import GpuPipeline
 from edge.backends.gpu.tensorrt_versions import Product, TensorRt, open_tensorrt
-from edge.bundles.bundle import Calibration, ModelBundle
+from edge.bundles.bundle import ModelBundle
+from edge.bundles.calibration import Calibration
 from edge.core.errors import EngineError
 from edge.core.manifest import Manifest
 from edge.kernels.cuda.build import kernel_image
@@ -62,7 +63,7 @@ def calibrated_gpu_backend(
 ) -> Backend:
     """The engine that a calibration was measured with, behind the Backend protocol; the rest as in GpuPipeline."""
     store = open_engines(product, bundle.path, engines)
-    cached = store.kept(calibration.engine_sha256)
+    cached = store.kept(calibration.model_sha256)
     return engine_backend(store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most)
 
 

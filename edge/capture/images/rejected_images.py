@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from edge.core.config import FreshnessSettings
 from edge.core.datatypes import U8, Fault, Reason
 from edge.core.errors import UsageError
 
+# rejected pictures that are remembered one by one: a camera can show what is no sample for days
+MOST_REMEMBERED = 20_000
 # with more of them turned away, it is the setting that does not fit the pictures
 _MOST = 0.5
 
@@ -21,7 +24,7 @@ class RejectedImages:
     def __init__(self, settings: FreshnessSettings, what: str = "pictures of good parts") -> None:
         self._settings = settings
         self._what = what
-        self._names: dict[Reason, list[str]] = {}
+        self._counts: Counter[Reason] = Counter()
         self._first: dict[Reason, str] = {}
         # of the pictures turned away: their brightest pixels, and the largest share that is saturated
         self._brightest = 255
@@ -29,10 +32,10 @@ class RejectedImages:
         self._size = ""
 
     def __len__(self) -> int:
-        return sum(len(names) for names in self._names.values())
+        return sum(self._counts.values())
 
     def add(self, name: str, image: U8, fault: Fault) -> None:
-        self._names.setdefault(fault.reason, []).append(name)
+        self._counts[fault.reason] += 1
         self._first.setdefault(fault.reason, f"{name}: {fault.detail}")
         grey = grey_of(image)
         if fault.reason is Reason.BLACK:
@@ -48,7 +51,7 @@ class RejectedImages:
 
     def summary(self, total: int) -> str:
         """3 of 40 pictures would be INVALID on the line, and are left out: 2 saturated (a.png: why), 1 black (...)."""
-        reasons = [f"{len(names)} {reason} ({self._first[reason]})" for reason, names in self._names.items()]
+        reasons = [f"{count} {reason} ({self._first[reason]})" for reason, count in self._counts.items()]
         return f"{len(self)} of {total} {self._what} would be INVALID on the line, and are left out: " + ", ".join(
             reasons
         )
@@ -66,11 +69,11 @@ class RejectedImages:
         if fitting_sensor_bits is not None:
             return f"set camera.sensor_bits: {fitting_sensor_bits} in config.yaml, here and on the line"
         values = []
-        if Reason.BLACK in self._names:
+        if Reason.BLACK in self._counts:
             values.append(_black_level(self._brightest))
-        if Reason.SATURATED in self._names:
+        if Reason.SATURATED in self._counts:
             values.append(_saturated_share(self._saturated))
-        if Reason.WRONG_SIZE in self._names:
+        if Reason.WRONG_SIZE in self._counts:
             values.append(f"freshness.expected_width_px and expected_height_px: {self._size}")
         return (
             f"if they are right as they are, set {', '.join(values)} in config.yaml, here and on the line; "

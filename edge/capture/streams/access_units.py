@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _START = b"\x00\x00\x01"
+# pieces of one picture that are put together; a picture of more is handed on in parts, and the decoder says so
+MOST_PIECES = 256
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class AccessUnitJoiner:
             if self._held is not None:
                 complete.append(self._held)
             if self._pieces:
-                self._usual_pieces = self._pieces
+                self._usual_pieces = min(self._pieces, MOST_PIECES)
             self._pieces = 1 if is_key_frame else 0
         self._held = None
         if is_key_frame and self._pieces < self._usual_pieces:

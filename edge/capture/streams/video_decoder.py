@@ -54,6 +54,8 @@ _WITHOUT_ZEROS = ("h264", "hevc")
 _LONGEST_COMPLAINT = 100
 # no codec holds back more pictures than this to show them in their order
 MOST_REORDERED = 64
+# packets, pieces of pictures among them, that may wait for their picture; older ones count as left out
+MOST_UNSHOWN = 4096
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class VideoDecoder:
             self.broken_off = next(iter(losses), None)
             if not packet.is_discard:
                 self._arrivals[number] = arrival
+                self._count_unshown(number - MOST_UNSHOWN)
         for loss in losses:
             # a parser looks one packet ahead: the next one may be meant
             self._note_damage(number + 1, loss)

@@ -54,10 +54,10 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     def on_shown(each: Shown, inspector: Inspector) -> None:
         nonlocal number
         number += 1
-        look = each.look
+        part = each.part
         if not options.json:
-            right = "right" if look.right else "WRONG"
-            print(f"{right}  {look.kind:<9}  {look.decision!s:<7}  {look.name}: {look.detail}")
+            right = "right" if part.right else "WRONG"
+            print(f"{right}  {part.kind:<9}  {part.decision!s:<7}  {part.name}: {part.detail}")
         if options.out is not None:
             _write_picture(options.out, number, each, inspector)
 
@@ -97,5 +97,5 @@ def _write_picture(folder: Path, number: int, shown: Shown, inspector: Inspector
     folder.mkdir(parents=True, exist_ok=True)
     view = inspector.preprocess.field_of_view(*shown.frame.image.shape[:2])
     drawn = draw_overlay(shown.frame, shown.verdict, view)
-    name = f"{number:03d}-{shown.look.kind}-{shown.look.decision}.jpg"
+    name = f"{number:03d}-{shown.part.kind}-{shown.part.decision}.jpg"
     write_atomic(folder / name, cv2.imencode(".jpg", drawn)[1].tobytes())

@@ -68,7 +68,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
 
 def _store_of(options: argparse.Namespace, settings: Settings) -> Path:
     """The store that the picture lies in, where one is given and no other store."""
-    from edge.records.store import DATABASE_NAME
+    from edge.records.schema import DATABASE_NAME
 
     above = Path(options.verdict).absolute().parents
     inside = options.record_dir is None and "." in options.verdict and len(above) > _STORE_ABOVE

@@ -8,6 +8,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,17 +33,21 @@ class NpzError(Exception):
 
 
 def read_npz(
-    data: bytes, limits_bytes: Mapping[str, int], may_lack: Collection[str] = ()
+    data: bytes,
+    limits_bytes: Mapping[str, int],
+    may_lack: Collection[str] = (),
+    earlier_names: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays named in `limits_bytes`, each at most so large when unpacked; others in the file are not looked at.
 
-    may_lack: names that need not be in the file. Raises NpzError.
+    may_lack: names that need not be in the file. earlier_names: what earlier files call an array. Raises NpzError.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             held = set(archive.namelist())
-            wanted = [name for name in limits_bytes if f"{name}.npy" in held or name not in may_lack]
-            return {name: _read(archive, name, limits_bytes[name]) for name in wanted}
+            stored = {name: name if f"{name}.npy" in held else earlier_names.get(name, name) for name in limits_bytes}
+            wanted = [name for name in limits_bytes if f"{stored[name]}.npy" in held or name not in may_lack]
+            return {name: _read(archive, stored[name], limits_bytes[name]) for name in wanted}
     except _FOREIGN as error:
         raise NpzError(str(error) or type(error).__name__) from error
 

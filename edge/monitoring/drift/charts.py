@@ -138,7 +138,8 @@ class Charts:
         spread = known.spread * np.sqrt(inflation)
         most = _MOST_PER_BLOCK * spread * math.sqrt(1 / BLOCK_PARTS + 1 / known.parts) + self._tolerance
         mean = known.mean + np.minimum(np.maximum(mean - known.mean, -most), most)
-        self._means = np.concatenate((self._means, mean[None]))
+        # no more than MOST_BLOCKS + 1, also where an error left more than MOST_BLOCKS behind
+        self._means = np.concatenate((self._means[-MOST_BLOCKS:], mean[None]))
         self._compare(spread)
         self.known = known.with_spread(block)
         if len(self._means) > MOST_BLOCKS:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
+from edge.monitoring.alarm_log import Moment
 from edge.monitoring.drift.causes import SCORES, UNKNOWN, Change, describe, describe_scores, likeliest
 from edge.monitoring.drift.charts import BLOCK_PARTS, MOST_BLOCKS, Charts, Known
 from edge.monitoring.drift.measures import F64, MEASURES
@@ -29,13 +29,12 @@ _SUSPECTED, _SUSPENSE_BLOCKS = 0.8, 4
 
 
 @dataclass(frozen=True)
-class Part:
-    """values: of MEASURES. score: of an accepted part, in evidence (see `evidence`), None for others."""
+class MeasuredPart:
+    """values: of MEASURES. score: of an accepted part, None for others. seen: when."""
 
     values: F64
     score: float | None
-    frame_index: int
-    utc: datetime
+    seen: Moment
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Drift:
     """A change that stands, and the first part of the block where it began."""
 
     change: Change
-    since: Part
+    since: MeasuredPart
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class _Block:
     """level: median of its parts' values."""
 
     level: F64
-    first: Part
+    first: MeasuredPart
 
 
 def evidence(score: float | F64) -> F64:
@@ -76,8 +75,8 @@ class DriftWatch:
         known = Known.of(evidence(scores)[:, None])
         self._margin = max(float(evidence(threshold)) - float(known.mean[0]), 1e-3)
         self._scores = Charts(known, np.array([SCORE_TOLERANCE * self._margin]), mean_blocks)
-        self._block: list[Part] = []
-        self._accepted: list[Part] = []
+        self._block: list[MeasuredPart] = []
+        self._accepted: list[MeasuredPart] = []
         self._blocks: deque[_Block] = deque(maxlen=MOST_BLOCKS)
         self._score_blocks: deque[_Block] = deque(maxlen=MOST_BLOCKS)
         self._suspense = 0
@@ -87,7 +86,7 @@ class DriftWatch:
         self._doubts = 0
         self._score_found = self._score_baseline = 0.0
 
-    def add(self, part: Part) -> None:
+    def add(self, part: MeasuredPart) -> None:
         """Take the next part."""
         self._block.append(part)
         if part.score is not None:
@@ -118,9 +117,10 @@ class DriftWatch:
         )
 
     def _take_pictures(self) -> None:
-        values = np.array([part.values for part in self._block])
-        self._blocks.append(_Block(_median(values), self._block[0]))
-        self._block = []
+        # emptied first: after an error in what follows the block must not grow with every part
+        parts, self._block = self._block, []
+        values = np.array([part.values for part in parts])
+        self._blocks.append(_Block(_median(values), parts[0]))
         if self.drift is not None and self.drift.change.kind != SCORES:
             # nothing is learned of a picture that is known to be another one
             self._follow()
@@ -135,7 +135,7 @@ class DriftWatch:
         self._found, self._baseline, self._doubts = deviation, began.before, 0
         self._charts.restart(forget=began.blocks)
         # rising scores are explained by what the picture does
-        self._scores.restart(sum(block.first.utc >= self.drift.since.utc for block in self._score_blocks))
+        self._scores.restart(sum(block.first.seen.utc >= self.drift.since.seen.utc for block in self._score_blocks))
 
     def _follow(self) -> None:
         """Is it over, has it grown, or is it another one by now?"""
@@ -167,9 +167,9 @@ class DriftWatch:
         return describe(kind, strength, deviation, float(before[MEASURES.index("noise")]), self._view), deviation
 
     def _take_scores(self) -> None:
-        values = np.array([[part.score] for part in self._accepted], np.float64)
-        self._score_blocks.append(_Block(values.mean(0), self._accepted[0]))
-        self._accepted = []
+        parts, self._accepted = self._accepted, []
+        values = np.array([[part.score] for part in parts], np.float64)
+        self._score_blocks.append(_Block(values.mean(0), parts[0]))
         if self.drift is None:
             self._scores.add(values)
             if self._scores.up[0] > self._scores.limit:

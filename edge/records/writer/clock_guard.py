@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from edge.core.alarms import CLOCK
+from edge.monitoring.alarm_log import AlarmLog
 from edge.records.clock import jump_text
-from edge.records.writer.alarm_log import RecordAlarms
 from edge.records.writer.clock_watch import ClockStep, ClockWatch
 from edge.records.writer.database import RecordDatabase
 
@@ -16,12 +16,14 @@ _ADVICE = (
     "check date and time of this machine; nothing that was recorded before is deleted for its age until it is that old "
     "counted from now"
 )
+# that wait for the database
+_MOST_STEPS = 100
 
 
 class ClockGuard:
     """Used by the record writer alone. waiting_rows: of verdicts that are not in the database yet."""
 
-    def __init__(self, watch: ClockWatch, alarms: RecordAlarms, waiting_rows: Callable[[], int]) -> None:
+    def __init__(self, watch: ClockWatch, alarms: AlarmLog, waiting_rows: Callable[[], int]) -> None:
         self._watch, self._alarms, self._waiting_rows = watch, alarms, waiting_rows
         self._steps: deque[ClockStep] = deque()
         self._compared = False
@@ -40,7 +42,8 @@ class ClockGuard:
 
     def look(self, database: RecordDatabase) -> None:
         """Put on record what the clock did. Raises sqlite3.Error, and then what could not be put there is kept."""
-        step = self._watch.look()
+        # with more waiting the clock is not looked at: the look after them sees what it has done meanwhile, as one step
+        step = self._watch.look() if len(self._steps) < _MOST_STEPS else None
         if step is not None:
             self._steps.append(step)
         while self._steps:
@@ -50,7 +53,7 @@ class ClockGuard:
     def _record(self, step: ClockStep, database: RecordDatabase) -> None:
         if step.is_right:
             database.put_clock_right(step.after)
-            self._alarms.end(CLOCK)
+            self._alarms.end_kind(CLOCK)
             return
         database.save_clock_jump(step.before, step.after, self._waiting_rows())
         size_h = (step.after - step.before).total_seconds() / 3600

@@ -20,14 +20,8 @@ from edge.core.errors import ForeignRecords
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.storable import storable
 from edge.records.alarms import alarm_values
-from edge.records.store import (
-    DATABASE_NAME,
-    ImageState,
-    RunInfo,
-    opened_for_writing,
-    regions_text,
-    utc_text,
-)
+from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, opened_for_writing
+from edge.records.store import ImageState, RunInfo, regions_text, utc_text
 from edge.records.writer.pictures import StoredPicture, newest_run_on_disk
 from edge.records.writer.set_aside import is_damaged, set_aside
 
@@ -38,7 +32,7 @@ _BUSY_S = 0.2
 
 _ROW_COLUMNS = (
     "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold", "review",
-    *(f"{stage}_ms" for stage in STAGES), "regions", "bundle_sha256", "engine_sha256",
+    *STAGE_COLUMNS, "regions", "bundle_sha256", column("model_sha256"),
 )  # fmt: skip
 _IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
 _ALL_COLUMNS = ("run_id", *_ROW_COLUMNS, *_IMAGE_COLUMNS)
@@ -78,7 +72,7 @@ def row_values(frame: Frame, verdict: Verdict) -> RowValues:
         *(getattr(verdict.times, stage) for stage in STAGES),
         regions_text(verdict.regions),
         verdict.bundle_sha256,
-        verdict.engine_sha256,
+        verdict.model_sha256,
     )
 
 
@@ -236,7 +230,7 @@ class RecordDatabase:
     def _insert_run(self, run: RunInfo, started: datetime) -> int:
         newest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'runs'")
         run_id = 1 + max(newest, newest_run_on_disk(self._path.parent))
-        columns = ("id", "key", "started_utc", "software", "host", *RunInfo.__dataclass_fields__)
+        columns = ("id", "key", "started_utc", "software", "host", *map(column, RunInfo.__dataclass_fields__))
         info = (getattr(run, name) for name in RunInfo.__dataclass_fields__)
         values = (run_id, self.run_key, utc_text(started), __version__, socket.gethostname(), *info)
         return self._insert(f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(values))})", values)

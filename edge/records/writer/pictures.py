@@ -21,7 +21,7 @@ from edge.core.files.private_files import FILE_MODE, make_folder
 from edge.core.picture_names import owner_of, picture_place, verdict_number
 from edge.preprocessing.regions import FieldOfView
 from edge.records.overlay import draw_overlay
-from edge.records.store import IMAGES_NAME
+from edge.records.schema import IMAGES_NAME
 from edge.records.writer.png import png_bytes
 
 _IMAGE_ENDS = (".png", ".jpg")

@@ -7,10 +7,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edge.core.alarms import Alarm
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame, Verdict
 from edge.records.writer.database import ImageValues, RowValues
 from edge.records.writer.pictures import StoredPicture
+
+# alarms whose newest state waits for the disk; beyond that the oldest are lost
+MOST_ALARMS = 1000
 
 
 @dataclass(eq=False)
@@ -44,9 +48,10 @@ class Entry:
 
 
 class RecordQueue:
-    """Rows not yet committed, and pictures not yet written; both keep their order.
+    """Rows and alarms not yet committed, and pictures not yet written; all keep their order.
 
-    At most max_pictures pictures wait, later ones are skipped; at most max_rows rows, beyond that the oldest are lost.
+    At most max_pictures pictures wait, later ones are skipped. At most max_rows rows and MOST_ALARMS alarms wait, of
+    more the oldest are lost. The counters count both.
     """
 
     def __init__(self, max_rows: int, max_pictures: int, counters: RunCounters) -> None:
@@ -63,6 +68,7 @@ class RecordQueue:
         self._in_flight: Sequence[Entry] = ()
         self._pictures: deque[Entry] = deque()
         self._discarded: list[StoredPicture] = []
+        self._alarms: dict[int, Alarm] = {}
 
     def put(self, entry: Entry, patience_s: float = 0.0) -> None:
         """Add the newest entry, waiting that long for its picture's place; wakes the writer if it may be idle."""
@@ -79,6 +85,27 @@ class RecordQueue:
                 self._news.set()
             self._rows.append(entry)
             self._lose_surplus()
+
+    def put_alarm(self, alarm: Alarm) -> None:
+        """Add an alarm, or its newer state; wakes the writer."""
+        with self._lock:
+            self._alarms[alarm.number] = alarm
+            if len(self._alarms) > MOST_ALARMS:
+                del self._alarms[next(iter(self._alarms))]
+                self._counters.alarms_lost += 1
+        self._news.set()
+
+    def alarms(self) -> list[Alarm]:
+        """Those that wait; answer with `alarms_committed`."""
+        with self._lock:
+            return list(self._alarms.values())
+
+    def alarms_committed(self, alarms: Sequence[Alarm]) -> None:
+        """Note that these states are on record; a newer state of one goes on waiting."""
+        with self._lock:
+            for alarm in alarms:
+                if self._alarms.get(alarm.number) is alarm:
+                    del self._alarms[alarm.number]
 
     def wake(self) -> None:
         self._news.set()

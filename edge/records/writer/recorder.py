@@ -10,20 +10,19 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.core.alarms import RECORDS, Alarm
 from edge.core.config import RecordSettings
-from edge.core.counters import RunCounters
+from edge.core.counters import RunCounters, worth_a_line
 from edge.core.datatypes import Decision, Frame, Verdict
 from edge.core.errors import RecordError
 from edge.core.picture_names import verdict_number
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.sink import Filed
 from edge.records.store import RunInfo
-from edge.records.writer.alarm_log import RecordAlarms
 from edge.records.writer.clock_guard import ClockGuard
 from edge.records.writer.clock_watch import ClockWatch, steady_s
 from edge.records.writer.database import ImageValues, RecordDatabase, row_values
@@ -104,14 +103,13 @@ class Recorder:
         self._closing = False
         self._end_reason = ""
         self._failures = 0
-        self._alarms: deque[Alarm] = deque()
 
         # below: the writer thread only
         self._database: RecordDatabase | None = None
         self._retention: Retention | None = None
-        self._record_alarms = RecordAlarms(counters, utc_now, self.note)
+        self._alarms = AlarmLog(counters, self._note_own, utc_now)
         self._clock = ClockGuard(
-            ClockWatch(utc_now, steady_s), self._record_alarms, waiting_rows=lambda: self._queue.waiting()[0]
+            ClockWatch(utc_now, steady_s), self._alarms, waiting_rows=lambda: self._queue.waiting()[0]
         )
         self._sweep: Iterator[int] | None = None
         self._attached: list[Entry] = []
@@ -139,8 +137,12 @@ class Recorder:
 
     def note(self, alarm: Alarm) -> None:
         """Take an alarm, or its newer state; returns at once. From any thread."""
-        self._alarms.append(alarm)
-        self._queue.wake()
+        self._queue.put_alarm(alarm)
+
+    def _note_own(self, alarm: Alarm) -> None:
+        """Take an alarm about the recording itself."""
+        self.note(alarm)
+        logger.warning("%s", f"{alarm.what}; {alarm.advice}" if alarm.ended is None else f"over: {alarm.what}")
 
     def drain(self, give_up: threading.Event, tell: Callable[[str], None]) -> None:
         """Wait while what is to be written becomes less; `close` gives it a second only.
@@ -183,13 +185,13 @@ class Recorder:
             step()
         except Exception as error:
             self._failures += 1
-            if self._failures in (1, 10, 100) or self._failures % 1000 == 0:
+            if worth_a_line(self._failures):
                 logger.exception("recording failed %d times in a way nobody foresaw; please report it", self._failures)
             self._queue.put_rows_back()
             self._rows_refused(error)
 
     def _commit_due_ns(self) -> int | None:
-        if self._alarms:
+        if self._queue.alarms():
             return self._row_retry_ns
         oldest = self._queue.oldest_row_ns()
         if self._attached:
@@ -258,7 +260,7 @@ class Recorder:
         rows = self._queue.take_rows(_ROWS_PER_COMMIT)
         images = [entry.image_values() for entry in rows]
         attached = [(entry.row_id, entry.image_values()) for entry in self._attached if entry.row_id is not None]
-        alarms = list(self._alarms)
+        alarms = self._queue.alarms()
         try:
             database.require_header()
             # before any row that was stamped after a jump: this may be the last that is written
@@ -275,7 +277,7 @@ class Recorder:
             self._rows_refused(error)
             return
         self._rows_saved(ids)
-        self._late_saved(attached, len(alarms))
+        self._late_saved(attached, alarms)
 
     def _rows_saved(self, ids: Sequence[int | None]) -> None:
         rows = self._queue.rows_committed(ids)
@@ -289,14 +291,13 @@ class Recorder:
         if self._retention is not None:
             self._retention.image_bytes += sum(picture.size_bytes for picture in stored)
 
-    def _late_saved(self, attached: Sequence[tuple[int, ImageValues]], alarms: int) -> None:
+    def _late_saved(self, attached: Sequence[tuple[int, ImageValues]], alarms: Sequence[Alarm]) -> None:
         """Pictures that came after their rows, and alarms."""
         self._pictures_saved([image for _, image in attached])
         for entry in self._attached:
             entry.settled = True
         self._attached = []
-        for _ in range(alarms):
-            self._alarms.popleft()
+        self._queue.alarms_committed(alarms)
 
     def _commit_one_by_one(self, database: RecordDatabase) -> None:
         """Find what no database takes, and leave it out: it must not keep the rest from being saved."""
@@ -316,7 +317,7 @@ class Recorder:
     def _tell_replaced(self, kept: Path) -> None:
         what = f"the record database was damaged, or none of ours: it is kept as {kept.name}, and a new one begun"
         advice = "find out what damaged it, such as a failing disk; `sqlite3 FILE .recover` may get its verdicts back"
-        self._record_alarms.begin(RECORDS, what, advice)
+        self._alarms.begin(RECORDS, what, advice)
 
     def _store_next_picture(self, database: RecordDatabase) -> None:
         entry = self._queue.next_picture()
@@ -408,9 +409,9 @@ class Recorder:
             self._state.rows = None
         while self._now_ns() < give_up_ns:
             rows, pictures = self._queue.waiting()
-            if self._database is None and (rows or self._alarms):
+            if self._database is None and (rows or self._queue.alarms()):
                 self._open()
-            elif self._database is not None and (rows or self._alarms):
+            elif self._database is not None and (rows or self._queue.alarms()):
                 self._commit(self._database)
             elif self._database is not None and pictures and self._state.pictures is None:
                 self._store_next_picture(self._database)

@@ -15,7 +15,7 @@ from benchmarks.timing.measure.cadence import (
 )
 from edge.core.datatypes import Decision
 from edge.core.errors import RecordError, UsageError
-from edge.records.store import DATABASE_NAME
+from edge.records.schema import DATABASE_NAME
 from tests.edge.records.records_fakes import look, recorder
 
 

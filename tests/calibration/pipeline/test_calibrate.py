@@ -62,12 +62,12 @@ def test_calibrating_passes_the_gate_and_leaves_its_report_and_page_in_the_bundl
     bundle.verify()
     (report,) = json.loads(bundle.read("gate_cpu"))
     assert report["passed"] is True
-    assert (report["normals"], report["rung"]) == (12, "int8")
-    assert report["candidate"]["engine_sha256"] == bundle.engine_sha256("int8")
+    assert (report["normals"], report["precision"]) == (12, "int8")
+    assert report["candidate"]["model_sha256"] == bundle.model_sha256("int8")
     assert bundle.read("gate_page_cpu").startswith(b"<!doctype html>")
     deployed = bundle.manifest.deployments["cpu"]
     assert deployed.precision == bundle.precision("auto") == "int8"
-    assert [(step.rung, step.exceeded) for step in deployed.tried] == [("int8", ())]
+    assert [(step.precision, step.exceeded) for step in deployed.tried] == [("int8", ())]
 
 
 @pytest.mark.parametrize("command", ["quantize", "calibrate"])
@@ -96,15 +96,15 @@ def test_a_refused_network_is_replaced_by_one_with_floating_ends(ruined, data, c
     assert run("calibrate", "--bundle", ruined, "--data", data) == 0
     bundle = load_bundle(ruined)
     first, second = json.loads(bundle.read("gate_cpu"))
-    assert (first["rung"], first["passed"], second["rung"], second["passed"]) == (
+    assert (first["precision"], first["passed"], second["precision"], second["passed"]) == (
         "int8",
         False,
         "int8_float_ends",
         True,
     )
-    assert [step.rung for step in bundle.manifest.deployments["cpu"].tried] == ["int8", "int8_float_ends"]
+    assert [step.precision for step in bundle.manifest.deployments["cpu"].tried] == ["int8", "int8_float_ends"]
     # the network that passed, with its own statistics
-    assert bundle.engine_sha256("int8") == second["candidate"]["engine_sha256"]
+    assert bundle.model_sha256("int8") == second["candidate"]["model_sha256"]
     bundle.calibration("int8")
     assert "REFUSED: " in capsys.readouterr().err
 
@@ -118,7 +118,7 @@ def test_when_no_int8_network_passes_auto_runs_fp32(ruined, data):
         assert run("calibrate", "--bundle", ruined, "--data", data) == 0
     bundle = load_bundle(ruined)
     assert bundle.precision("auto") == "fp32"
-    assert [step.rung for step in bundle.manifest.deployments["cpu"].tried] == ["int8", "int8_float_ends", "fp32"]
+    assert [step.precision for step in bundle.manifest.deployments["cpu"].tried] == ["int8", "int8_float_ends", "fp32"]
     assert run("gate", "--bundle", ruined, "--data", data, "--precision", "int8") == 1
     assert run("gate", "--bundle", ruined, "--data", data) == 0
 
@@ -142,8 +142,8 @@ def test_a_bundle_with_a_changed_engine_runs_only_uncalibrated_and_every_verdict
     assert run(*arguments, "--uncalibrated") == 0
     verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(verdicts) == 4
-    old, new = bundle.engine_sha256("int8")[:12], bundle.engine_sha256("fp32")[:12]
-    assert all(v["detail"].endswith(f"UNCALIBRATED: statistics are of engine {old}, this is {new}") for v in verdicts)
+    old, new = bundle.model_sha256("int8")[:12], bundle.model_sha256("fp32")[:12]
+    assert all(v["detail"].endswith(f"UNCALIBRATED: statistics are of model {old}, this is {new}") for v in verdicts)
 
 
 # --- the parts that choices are made on

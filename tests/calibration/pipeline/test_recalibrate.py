@@ -108,9 +108,9 @@ def test_statistics_threshold_and_ranges_are_of_the_network_that_runs(recalibrat
     after = load_bundle(recalibrated[0] / "plate")
     precision = after.precision("auto")
     calibration = after.calibration(precision)
-    assert calibration.engine_sha256 == after.engine_sha256(precision)
+    assert calibration.model_sha256 == after.model_sha256(precision)
     assert len(calibration.scores) == 38
-    assert after.manifest.deployments["cpu"].tried[0].engine_sha256
+    assert after.manifest.deployments["cpu"].tried[0].model_sha256
 
 
 def test_parts_of_the_changed_scene_pass_and_defects_do_not(place, edge):

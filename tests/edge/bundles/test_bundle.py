@@ -16,7 +16,7 @@ def test_a_bundle_reads_back_what_was_written(bundle_path):
     bundle.verify()
     calibration = bundle.calibration("int8")
     assert 0 < calibration.pixel_threshold <= calibration.threshold < 1
-    assert calibration.engine_sha256 == bundle.manifest.files["model_int8"].sha256
+    assert calibration.model_sha256 == bundle.manifest.files["model_int8"].sha256
     assert len(calibration.scores) == 24
 
 
@@ -30,7 +30,7 @@ def test_no_directory_no_manifest_and_no_json_are_named(tmp_path):
         load_bundle(tmp_path)
 
 
-@pytest.mark.parametrize(("version", "fix"), [(2, "update edge-inspect"), (0, "made"), (None, "made")])
+@pytest.mark.parametrize(("version", "fix"), [(3, "update edge-inspect"), (0, "made"), (None, "made")])
 def test_another_format_version_is_refused_with_the_way_out(bundle_path, version, fix):
     edit_manifest(bundle_path, lambda values: values.update(format_version=version))
     with pytest.raises(BundleError, match="bundle format") as error:
@@ -72,7 +72,7 @@ def test_statistics_of_another_engine_are_refused(bundle_path):
         values["files"]["calibration_int8"] = values["files"]["calibration_fp32"]
 
     edit_manifest(bundle_path, swap)
-    with pytest.raises(CalibrationMismatch, match="measured on engine"):
+    with pytest.raises(CalibrationMismatch, match="measured on model"):
         load_bundle(bundle_path).calibration("int8")
 
 
@@ -83,7 +83,7 @@ def test_statistics_of_another_engine_will_do_when_asked_for(bundle_path):
     with pytest.raises(CalibrationMismatch) as refusal:
         changed.calibration("int8")
     assert "--uncalibrated" in refusal.value.fix
-    assert changed.calibration("int8", uncalibrated=True).engine_sha256 == bundle.engine_sha256("int8")
+    assert changed.calibration("int8", uncalibrated=True).model_sha256 == bundle.model_sha256("int8")
 
 
 def test_auto_runs_what_passed_the_gate_and_int8_where_no_gate_was(bundle_path, caplog):

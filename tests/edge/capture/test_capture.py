@@ -384,3 +384,13 @@ def test_a_picture_that_cannot_be_checked_is_invalid_and_the_next_is_looked_at(t
         seen = [take(capture) for _ in range(3)]
     assert [each.fault is None for each in seen] == [True, False, True]
     assert "not enough memory" in seen[1].fault.detail
+
+
+def test_losses_that_nobody_takes_are_bounded():
+    # a model that hangs takes no frame while a loose cable is plugged in and out
+    counters = RunCounters()
+    lost = [ScriptedSource([CameraError("cable out", fix="")]) for _ in range(40)]
+    with capturing(*lost, ScriptedSource([frame(1), waits()]), counters=counters) as capture:
+        assert eventually(lambda: counters.camera_state == "running")
+        assert len(capture._losses) == 16
+        assert [take(capture).fault is not None for _ in range(2)] == [True, False]

@@ -8,7 +8,7 @@ import pytest
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
 from edge.core.files.private_files import make_folder
-from edge.records.store import DATABASE_NAME
+from edge.records.schema import DATABASE_NAME
 from tests.edge.records.records_fakes import look, recorder, wait_for
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")

@@ -9,14 +9,14 @@ import pytest
 from edge.core.datatypes import Decision, Fault, Frame, Reason
 from edge.core.errors import RecordError
 from edge.core.local_time import local_text
-from edge.inspection.challenge import Challenge, Look, challenged
+from edge.inspection.challenge import Challenge, JudgedPart, challenged
 from edge.inspection.challenge_records import latest_challenges, not_ready, save_challenge, trend_lines
 from tests.edge.records.records_fakes import inspector, look, recorder, stored
 from tests.fakes import frame, picture
 
 NOW = datetime(2026, 3, 14, 6, 0, tzinfo=timezone.utc)
-GOLDEN = Look("golden", "a", Decision.OK, 0.2, "fine")
-FOUND = Look("seeded", "spot", Decision.NG, 0.9, "found")
+GOLDEN = JudgedPart("golden", "a", Decision.OK, 0.2, "fine")
+FOUND = JudgedPart("synthetic", "spot", Decision.NG, 0.9, "found")
 BUNDLE, ENGINE = "b" * 64, "e" * 64
 
 
@@ -53,9 +53,9 @@ def test_anything_else_is_not_ready_and_says_why():
 def test_defects_are_drawn_on_golden_parts_that_could_be_judged_and_on_no_others():
     black = Frame(0, 0, NOW, "camera", picture(0), Fault(Reason.BLACK, "nothing to see"))
     parts = [("golden", "one", frame(1)), ("defective", "two", frame(2)), ("golden", "three", black)]
-    looks = [shown.look for shown in challenged(inspector(), parts, seeded=3, seeded_area=0.02)]
+    looks = [shown.part for shown in challenged(inspector(), parts, defects=3, area=0.02)]
     assert [(each.kind, each.name.split(" ")[-1]) for each in looks] == [
-        ("golden", "one"), ("seeded", "one"), ("seeded", "one"), ("seeded", "one"), ("defective", "two"),
+        ("golden", "one"), ("synthetic", "one"), ("synthetic", "one"), ("synthetic", "one"), ("defective", "two"),
         ("golden", "three"),
     ]  # fmt: skip
     assert looks[-1].decision is Decision.INVALID
@@ -90,7 +90,7 @@ def why(*challenges, now=NOW + timedelta(hours=1), bundle=BUNDLE, engine=ENGINE)
     return not_ready(challenges, bundle, engine, 12, now)
 
 
-def test_only_a_passed_recent_challenge_of_this_bundle_and_engine_lets_a_line_start():
+def test_only_a_passed_recent_challenge_of_this_bundle_and_model_lets_a_line_start():
     failed = challenge(GOLDEN, replace(FOUND, decision=Decision.OK))
     assert why(challenge()) is None
     assert why() == "no challenge is on record"
@@ -101,7 +101,7 @@ def test_only_a_passed_recent_challenge_of_this_bundle_and_engine_lets_a_line_st
         challenge(), now=NOW + timedelta(hours=13)
     )
     assert "was of bundle version bbbb" in why(challenge(), bundle="c" * 64)
-    assert "engine eeee" in why(challenge(), engine="f" * 64)
+    assert "model eeee" in why(challenge(), engine="f" * 64)
     assert "the clock was set back" in why(challenge(), now=NOW - timedelta(hours=1))
 
 
@@ -123,7 +123,7 @@ def test_scores_of_another_version_or_source_are_no_trend():
 
 
 def test_the_golden_score_is_the_median_of_what_was_scored():
-    unscored = Look("golden", "b", Decision.INVALID, None, "black")
+    unscored = JudgedPart("golden", "b", Decision.INVALID, None, "black")
     assert challenge(golden(0.1), golden(0.4), golden(0.2), unscored).golden_score == pytest.approx(0.2)
     assert challenge(unscored).golden_score is None
     assert np.isfinite(challenge().golden_score)

@@ -20,6 +20,7 @@ from edge.inspection.inspector import Inspector
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import make_inspector
 from edge.inspection.line import drift_monitor
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.drift.reference import reference_of
 from tests.bundle_edits import commit_threshold, with_threshold
 from tests.edge.monitoring.drift.parts import CHANGES, moment
@@ -211,7 +212,7 @@ def test_parts_are_compared_with_what_the_version_that_judged_them_was_calibrate
 
     settings, counters = Settings.model_validate({"inspection": {"precision": "int8"}}), RunCounters()
     first = committed(24, 0.9)
-    watch = drift_monitor(first, settings, counters, lambda alarm: None)
+    watch = drift_monitor(first, settings, counters, AlarmLog(counters, lambda alarm: None))
     dark = committed(32, 0.8, CHANGES["light down"])
     told = []
     for live in (first, dark, roll_back(bundle_path)):
@@ -220,7 +221,7 @@ def test_parts_are_compared_with_what_the_version_that_judged_them_was_calibrate
             image = good_part(3000 + index)
             taken = replace(frame(index, CHANGES["light down"](image) if live is dark else image), utc=moment(index))
             watch.write(taken, inspector.inspect(taken))
-            wait_for(lambda: watch._looks.waiting == 0)
+            wait_for(lambda: watch._worker.waiting == 0)
         told.append(counters.drift_state)
         inspector.backend.close()
     watch.close()

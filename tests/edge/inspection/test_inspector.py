@@ -37,7 +37,7 @@ def test_good_parts_are_ok_and_a_scratch_is_ng_where_it_is(bundle_path):
     # the scratch: rows 16 to 18, columns 16 to 47 of 48 x 64
     assert region.y <= 16 <= region.y + region.height
     assert region.x < 32 < region.x + region.width
-    assert verdict.bundle_sha256 and verdict.engine_sha256
+    assert verdict.bundle_sha256 and verdict.model_sha256
 
 
 def test_a_part_in_the_unsure_band_is_ok_for_review_with_its_places(bundle_path):

@@ -95,13 +95,13 @@ def test_another_bundle_is_refused(store):
         replay(store, 2, lambda run, recorded: inspector(bundle_sha256="c" * 64))
 
 
-def test_another_engine_is_refused_with_the_options_of_that_time(store):
+def test_another_model_is_refused_with_the_options_of_that_time(store):
     def other(run, recorded):
         judge = inspector()
-        judge.backend.engine_sha256 = "f" * 64
+        judge.backend.model_sha256 = "f" * 64
         return judge
 
-    with pytest.raises(CalibrationMismatch, match="made by engine eeeeeeeeeeee") as refusal:
+    with pytest.raises(CalibrationMismatch, match="made by model eeeeeeeeeeee") as refusal:
         replay(store, 2, other)
     assert refusal.value.fix == "replay with --backend fake --precision int8"
 

@@ -12,6 +12,7 @@ from edge.core.config import BurstSettings, DriftSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import AnomalyMap, Decision, Frame
 from edge.inspection.inspector import Inspector
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.drift.burst import BurstWatch
 from edge.monitoring.drift.reference import reference_of
 from edge.monitoring.drift_monitor import DriftMonitor, WatchedBundle
@@ -31,7 +32,7 @@ class GivenScores:
     """A backend that scores as it is told."""
 
     name = "fake"
-    engine_sha256 = "e" * 64
+    model_sha256 = "e" * 64
 
     def __init__(self) -> None:
         self.next_score = 0.14
@@ -55,10 +56,10 @@ class WatchedLine:
                 PREPROCESS, (of or {}).get(sha256, reference), *(scores_of or {}).get(sha256, (SCORES, 0.6))
             ),
             self.counters,
-            self._tell,
+            AlarmLog(self.counters, self._note),
         )
 
-    def _tell(self, alarm: Alarm) -> None:
+    def _note(self, alarm: Alarm) -> None:
         self.told.append(alarm)
         self._more(alarm)
 
@@ -68,7 +69,7 @@ class WatchedLine:
             frame = Frame(self.index, 0, moment(self.index), "test", change(plate(2000 + self.index)))
             self.watch.write(frame, self.inspector.inspect(frame))
             # as slow as a line; a picture that waits too long is left out
-            wait_for(lambda: self.watch._looks.waiting == 0)
+            wait_for(lambda: self.watch._worker.waiting == 0)
             self.index += 1
 
     def finished(self) -> list[Alarm]:

@@ -70,7 +70,7 @@ def test_the_view_counts_what_is_written_to_it():
     view.write(*look(1))
     view.write(*look(2, Decision.INVALID))
     view.close()
-    assert statistics.reasons == {Reason.BELOW_THRESHOLD: 1, Reason.BLACK: 1}
+    assert statistics.invalid == {Reason.BLACK: 1}
     assert statistics.latency["total"].count == 1
 
 

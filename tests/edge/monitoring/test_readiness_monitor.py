@@ -8,34 +8,35 @@ import pytest
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
-from edge.inspection.challenge import Challenge, Look
+from edge.inspection.challenge import Challenge, JudgedPart
 from edge.inspection.challenge_records import save_challenge
 from edge.inspection.readiness import readiness_monitor
-from edge.monitoring.readiness_monitor import LOOK_EVERY_S
+from edge.monitoring.alarm_log import AlarmLog
+from edge.monitoring.readiness_monitor import CHECK_EVERY_S
 from edge.records.alarms import recorded_alarms
 from edge.records.store import RecordStore
-from tests.edge.records.records_fakes import frame, inspector, recorder, wait_for
+from tests.edge.records.records_fakes import frame, inspector, recorder
 
 CHALLENGED, OTHER = "b" * 64, "d" * 64
-GOLDEN = Look("golden", "a", Decision.OK, 0.2, "fine")
-FOUND = Look("seeded", "spot", Decision.NG, 0.9, "found")
+GOLDEN = JudgedPart("golden", "a", Decision.OK, 0.2, "fine")
+FOUND = JudgedPart("synthetic", "spot", Decision.NG, 0.9, "found")
 
 
 class ChallengedLine:
     """Frames in, with the records in `directory` and a clock that the test sets."""
 
     def __init__(self, directory, more=lambda alarm: None, require="refuse", camera="0"):
-        self.directory, self.counters, self.told, self.index = directory, RunCounters(), [], 0
+        self.directory, self.counters, self.states, self.index = directory, RunCounters(), [], 0
         self.settings = Settings.model_validate(
             {"challenge": {"require": require, "max_age_hours": 12}, "record": {"directory": str(directory)}}
         )
 
-        def tell(alarm):
-            self.told.append(alarm)
+        def note(alarm):
+            self.states.append(alarm)
             more(alarm)
 
         self.now_s = 100.0
-        self.watch = readiness_monitor(camera, self.settings, self.counters, tell)
+        self.watch = readiness_monitor(camera, self.settings, self.counters, AlarmLog(self.counters, note))
         if self.watch is not None:
             self.watch._now_s = lambda: self.now_s
 
@@ -47,28 +48,19 @@ class ChallengedLine:
         taken = frame(self.index)
         self.watch.write(taken, inspector(bundle_sha256=bundle_sha256).inspect(taken))
         self.index += 1
-        wait_for(lambda: self.watch._looks.waiting == 0)
+        self.watch.poll()
 
     def waits(self):
         """So long that the records are looked at again."""
-        self.now_s += LOOK_EVERY_S
+        self.now_s += CHECK_EVERY_S
 
     def becomes(self, state):
-        wait_for(lambda: self.counters.ready_state == state)
+        assert self.counters.ready_state == state
 
 
 @pytest.fixture
 def line(tmp_path):
-    made = []
-
-    def start(**options):
-        made.append(ChallengedLine(tmp_path, **options))
-        return made[-1]
-
-    yield start
-    for each in made:
-        if each.watch is not None:
-            each.watch.close()
+    return lambda **options: ChallengedLine(tmp_path, **options)
 
 
 def test_another_version_is_not_ready_until_it_is_challenged(line):
@@ -76,7 +68,7 @@ def test_another_version_is_not_ready_until_it_is_challenged(line):
     started.challenge()
     started.judges_with(CHALLENGED)
     started.becomes("ready")
-    assert started.told == []
+    assert started.states == []
     started.judges_with(OTHER)
     started.becomes("NOT READY")
     (alarm,) = started.counters.alarms.standing()
@@ -89,7 +81,7 @@ def test_another_version_is_not_ready_until_it_is_challenged(line):
     started.judges_with(OTHER)
     started.becomes("ready")
     assert started.counters.alarms.standing() == []
-    assert [alarm.ended is None for alarm in started.told] == [True, False]
+    assert [alarm.ended is None for alarm in started.states] == [True, False]
 
 
 def test_going_back_to_the_challenged_version_is_ready_again(line):
@@ -119,7 +111,7 @@ def test_a_challenge_grows_too_old_while_the_line_runs(line, monkeypatch):
     later += timedelta(hours=5)
     started.waits()
     started.judges_with(CHALLENGED)
-    (alarm,) = started.told
+    (alarm,) = started.states
     assert "is out of date: 12 hours are allowed" in alarm.what
 
 
@@ -131,9 +123,9 @@ def test_a_challenge_that_fails_beside_the_line_is_told_in_the_same_alarm(line):
     started.challenge(GOLDEN, replace(FOUND, decision=Decision.OK), age_hours=0)
     started.waits()
     started.judges_with(CHALLENGED)
-    wait_for(lambda: len(started.told) == 2)
-    assert {alarm.number for alarm in started.told} == {1}
-    assert "0 of 1 defects found" in started.told[-1].what
+    assert len(started.states) == 2
+    assert {alarm.number for alarm in started.states} == {1}
+    assert "0 of 1 defects found" in started.states[-1].what
 
 
 def test_the_records_are_not_asked_for_every_frame(line, monkeypatch):
@@ -144,7 +136,6 @@ def test_the_records_are_not_asked_for_every_frame(line, monkeypatch):
         started.judges_with(CHALLENGED)
     started.waits()
     started.judges_with(CHALLENGED)
-    started.watch.close()
     assert len(asked) == 2
 
 
@@ -153,7 +144,7 @@ def test_records_that_cannot_be_read_make_no_line_ready(line, tmp_path):
     started = line()
     started.judges_with(CHALLENGED)
     started.becomes("NOT READY")
-    assert "verdicts.sqlite cannot be used" in started.told[0].what
+    assert "verdicts.sqlite cannot be used" in started.states[0].what
 
 
 def test_it_goes_on_record_beside_the_alarms_of_the_line(line, tmp_path):
@@ -162,11 +153,10 @@ def test_it_goes_on_record_beside_the_alarms_of_the_line(line, tmp_path):
     taken = started.counters.alarms.new_number()
     started.judges_with(OTHER)
     started.becomes("NOT READY")
-    started.watch.close()
     sink.close()
     with RecordStore(tmp_path) as store:
         (entry,) = recorded_alarms(store)
-    assert entry.alarm == started.told[-1]
+    assert entry.alarm == started.states[-1]
     assert (entry.alarm.kind, entry.alarm.number) == ("not ready", taken + 1)
 
 

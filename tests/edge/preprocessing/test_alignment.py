@@ -119,7 +119,7 @@ def test_an_alignment_is_part_of_what_a_bundle_is_calibrated_for():
 class Spot:
     """A backend that marks what is darker than anything on a bracket."""
 
-    name, engine_sha256 = "fake", "e" * 64
+    name, model_sha256 = "fake", "e" * 64
 
     def score(self, image, clock):
         values = (image.max(axis=2) < 30).astype(np.float32)

@@ -24,7 +24,7 @@ class BrightnessBackend:
     """Scores how bright a pixel is; parts are defective where something shines."""
 
     name = "fake"
-    engine_sha256 = "e" * 64
+    model_sha256 = "e" * 64
 
     def score(self, image, clock):
         values = np.ascontiguousarray(image.max(axis=2).astype(np.float32) / 100.0)
@@ -62,7 +62,7 @@ RUN = RunInfo(
     source="fake camera",
     bundle_path="bundles/fake",
     bundle_sha256="b" * 64,
-    engine_sha256="e" * 64,
+    model_sha256="e" * 64,
     backend="fake",
     precision="int8",
     threshold=2.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -11,10 +12,12 @@ from edge.cli import main
 from edge.core.alarms import CLOCK
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.records.clock import ClockJump, clock_jumps
 from edge.records.report import build_report, report_table
 from edge.records.store import RecordStore
+from edge.records.writer.clock_guard import ClockGuard
 from edge.records.writer.clock_watch import ClockStep, ClockWatch
 from tests.edge.records.records_fakes import START, image_files, look, recorder, stored, wait_for
 
@@ -260,3 +263,19 @@ def test_a_report_says_what_a_jump_does_to_its_range(line):
         console.print(report_table(now))
     assert "the clock jumped 31.0 days forward in run 2, from 2026-03-14 08:00 to 2026-04-14 08:00 UTC" in drawn.get()
     assert "--since and --until go by the time that was recorded" in drawn.get()
+
+
+def test_a_clock_that_jumps_while_the_database_refuses_fills_no_memory():
+    class Refusing:
+        def save_clock_jump(self, *arguments):
+            raise sqlite3.OperationalError("database is locked")
+
+        put_clock_right = save_clock_jump
+
+    clocks, counters = Clocks(START), RunCounters()
+    guard = ClockGuard(clocks.watch(), AlarmLog(counters, lambda alarm: None), waiting_rows=lambda: 0)
+    for hour in range(500):
+        clocks.utc += timedelta(hours=1 + hour % 2)
+        with pytest.raises(sqlite3.OperationalError):
+            guard.look(Refusing())
+    assert len(guard._steps) == 100

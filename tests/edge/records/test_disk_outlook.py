@@ -8,7 +8,8 @@ import pytest
 from edge.core.config import RecordSettings
 from edge.core.datatypes import Decision
 from edge.records.disk_outlook import disk_outlook, outlook_line
-from edge.records.store import DATABASE_NAME, RecordStore
+from edge.records.schema import DATABASE_NAME
+from edge.records.store import RecordStore
 from tests.edge.records.records_fakes import START, look, recorder
 from tests.system.command_line import edge_here
 

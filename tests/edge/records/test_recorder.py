@@ -21,7 +21,8 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision, Fault, Frame, Reason
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.records.report import build_report
-from edge.records.store import DATABASE_NAME, RecordStore
+from edge.records.schema import DATABASE_NAME
+from edge.records.store import RecordStore
 from edge.records.writer import pictures
 from edge.records.writer.database import RecordDatabase
 from tests.edge.records.records_fakes import RUN, START, image_files, inspector, look, recorder, stored, wait_for
@@ -60,7 +61,7 @@ def test_every_verdict_is_kept_in_order_with_its_values(tmp_path):
         assert (row.decision, row.reason, row.detail) == (verdict.decision, verdict.reason, verdict.detail)
         assert (row.score, row.threshold, row.times) == (verdict.score, verdict.threshold, verdict.times)
         assert (row.regions, row.utc, row.captured_ns) == (verdict.regions, taken.utc, taken.captured_ns)
-        assert (row.bundle_sha256, row.engine_sha256) == (verdict.bundle_sha256, verdict.engine_sha256)
+        assert (row.bundle_sha256, row.model_sha256) == (verdict.bundle_sha256, verdict.model_sha256)
 
 
 def test_the_run_says_what_judged_and_when_it_ended(tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from edge.core.datatypes import Decision
 from edge.core.errors import RecordError
-from edge.records.store import DATABASE_NAME, MIGRATIONS, SCHEMA_VERSION, RecordStore
+from edge.inspection.challenge_records import latest_challenges
+from edge.records.schema import DATABASE_NAME, MIGRATIONS, SCHEMA_VERSION
+from edge.records.store import RecordStore
 from tests.edge.records.records_fakes import START, look, recorder
 
 
@@ -128,3 +131,42 @@ def test_a_store_can_be_read_while_it_is_written(tmp_path):
         sink.write(*look(1))
         sink.close()
         assert store.verdict(2).frame_index == 1
+
+
+def test_a_store_that_version_0_1_wrote_is_read_and_continued(tmp_path):
+    connection = sqlite3.connect(tmp_path / DATABASE_NAME)
+    connection.executescript((Path(__file__).parent / "version_0_1.sql").read_text())
+    connection.close()
+    sink = recorder(tmp_path)
+    sink.write(*look(2))
+    sink.close()
+    with RecordStore(tmp_path) as store:
+        verdicts = store.latest(10)
+        assert [run.info.model_sha256 for run in store.runs()] == ["e" * 64] * 2
+    assert [(each.run_id, each.frame_index, str(each.decision)) for each in verdicts] == [
+        (2, 2, "OK"), (1, 1, "NG"), (1, 0, "OK"),
+    ]  # fmt: skip
+    assert {each.model_sha256 for each in verdicts} == {"e" * 64}
+    # what was called seeded then
+    (challenge,) = latest_challenges(tmp_path, 5)
+    assert challenge.passed and [part.kind for part in challenge.parts] == ["golden", "synthetic"]
+    assert challenge.model_sha256 == "e" * 64
+
+
+def test_a_line_of_version_0_1_goes_on_recording_after_a_command_of_today_opened_its_store(tmp_path):
+    # it may run on while the software is replaced; it would take a renamed column for damage
+    sink = recorder(tmp_path)
+    sink.write(*look(0))
+    sink.close()
+    connection = sqlite3.connect(tmp_path / DATABASE_NAME)
+    connection.execute(
+        "INSERT INTO verdicts (run_id, frame_index, utc, captured_ns, decision, reason, detail, score, threshold, "
+        "review, wait_ms, preprocess_ms, infer_ms, residual_ms, decide_ms, total_ms, regions, bundle_sha256, "
+        "engine_sha256, image_state, image, image_sha256, image_bytes, overlay) VALUES (1, 1, ?, 9, 'OK', "
+        "'below_threshold', 'd', 0.5, 2.0, 0, 1, 1, 1, 1, 1, 5, '[]', 'bb', 'ee', 'none', NULL, NULL, 0, NULL)",
+        (START.isoformat(timespec="microseconds"),),
+    )
+    connection.commit()
+    connection.close()
+    with RecordStore(tmp_path) as store:
+        assert store.latest(1)[0].model_sha256 == "ee"

@@ -19,7 +19,8 @@ from edge.core.picture_names import owner_of, picture_place
 from edge.monitoring.json_lines import JsonLines
 from edge.records.overlay import draw_overlay
 from edge.records.report import build_report
-from edge.records.store import DATABASE_NAME, RecordStore
+from edge.records.schema import DATABASE_NAME
+from edge.records.store import RecordStore
 from edge.records.verdict_search import find_verdict, rejected_verdicts, verdict_line
 from tests.edge.records.records_fakes import START, image_files, look, recorder, stored
 from tests.system.command_line import edge_here

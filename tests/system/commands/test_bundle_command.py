@@ -17,15 +17,15 @@ def test_show_tells_what_a_person_wants_to_know(bundle_path, tmp_path):
     promise = result.stdout.partition("int8 ")[2]
     assert "threshold 0." in promise and "24 held-out good parts" in promise
     assert lines["model_int8"].endswith("model_int8.onnx: whole")
-    assert lines["bundle"].startswith("format 1, sha256 ")
+    assert lines["bundle"].startswith("format 2, sha256 ")
     assert "none of this version" in lines["signature"]
 
 
 def test_show_tells_what_the_gate_let_through_and_what_it_refused(bundle_path, tmp_path):
     manifest = bundle_path / "manifest.json"
     tried = [
-        {"rung": "int8", "engine_sha256": None, "exceeded": ["AUPRO falls by 0.0200, 0.0100 allowed"]},
-        {"rung": "fp32", "engine_sha256": "0" * 64},
+        {"precision": "int8", "model_sha256": None, "exceeded": ["AUPRO falls by 0.0200, 0.0100 allowed"]},
+        {"precision": "fp32", "model_sha256": "0" * 64},
     ]
     deployments = {"cpu": {"precision": "fp32", "backend": "openvino", "tried": tried}}
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "deployments": deployments}))

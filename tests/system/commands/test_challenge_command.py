@@ -46,7 +46,7 @@ def test_a_threshold_that_lets_defects_pass_makes_it_not_ready_until_it_is_mende
     assert "was of bundle version" in stale.stdout
     failed = edge_here(here, *challenge)
     assert failed.returncode == 1
-    assert "WRONG  seeded" in failed.stdout
+    assert "WRONG  synthetic" in failed.stdout
     assert "NOT READY: 3 of 3 golden parts OK, 0 of 19 defects found" in failed.stdout
     assert edge_here(here, "rollback", "--bundle", bundle_path).returncode == 0
     assert edge_here(here, *challenge).returncode == 0
@@ -57,7 +57,7 @@ def test_live_pictures_of_a_golden_part_get_defects_drawn_on_them(bundle_path, g
     result = json.loads(made.stdout)
     assert (made.returncode, result["ready"]) == (0, True)
     assert [look["kind"] for look in result["looks"]].count("golden") == 3
-    assert [look["kind"] for look in result["looks"]].count("seeded") == 18
+    assert [look["kind"] for look in result["looks"]].count("synthetic") == 18
 
 
 def test_a_challenge_without_anything_to_judge_is_refused(bundle_path, here, tmp_path):
@@ -119,9 +119,9 @@ def test_doctor_tells_whether_a_line_that_needs_a_challenge_is_ready(bundle_path
 def test_a_line_that_wants_to_be_warned_is_warned_and_starts(bundle_path, tmp_path, caplog):
     settings = Settings.model_validate({"challenge": {"require": "warn"}, "record": {"directory": str(tmp_path)}})
     bundle = load_bundle(bundle_path)
-    require_challenge(bundle, bundle.engine_sha256("int8"), "0", settings)
+    require_challenge(bundle, bundle.model_sha256("int8"), "0", settings)
     assert "the line is NOT READY: no challenge is on record" in caplog.text
     refusing = settings.model_copy(update={"challenge": settings.challenge.model_copy(update={"require": "refuse"})})
     with pytest.raises(ChallengeError):
-        require_challenge(bundle, bundle.engine_sha256("int8"), "0", refusing)
-    require_challenge(bundle, bundle.engine_sha256("int8"), "demo", refusing)
+        require_challenge(bundle, bundle.model_sha256("int8"), "0", refusing)
+    require_challenge(bundle, bundle.model_sha256("int8"), "demo", refusing)

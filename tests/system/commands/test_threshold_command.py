@@ -25,7 +25,7 @@ def test_a_threshold_is_changed_without_export_and_rolled_back(bundle_path, line
     assert (promise["threshold"], promise["held_out"], promise["held_out_rejected"]) == (0.99, 24, 0)
     entry = read_history(bundle_path)[-1]
     assert (entry.action, entry.note) == ("threshold", "trial")
-    assert load_bundle(bundle_path).engine_sha256("int8") == before.engine_sha256("int8")
+    assert load_bundle(bundle_path).model_sha256("int8") == before.model_sha256("int8")
     run = ("--camera", line, "--bundle", bundle_path, "--no-record", "--json")
     assert decisions(edge_here(here, *run).stdout) == ["OK"] * 6
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from edge.core.datatypes import Decision
-from edge.records.store import DATABASE_NAME, RecordStore
+from edge.records.schema import DATABASE_NAME
+from edge.records.store import RecordStore
 from tests.edge.records.records_fakes import look, recorder
 from tests.paths import ROOT
 

@@ -133,7 +133,7 @@ def test_a_network_with_right_hashes_that_the_runtime_refuses_is_code_4(line, bu
     model = onnx.load_model_from_string(bundle.read("model_int8"))
     model.graph.node[0].op_type = "Unheard"
     odd = model.SerializeToString()
-    moved = replace(bundle.calibration("int8"), engine_sha256=hashlib.sha256(odd).hexdigest())
+    moved = replace(bundle.calibration("int8"), model_sha256=hashlib.sha256(odd).hexdigest())
     store_part(bundle_path, "model_int8", odd)
     store_part(bundle_path, "calibration_int8", moved.to_bytes())
     refused_bundle(line, bundle_path, tmp_path, f"{name} refuses the network", backend=backend)
@@ -141,12 +141,12 @@ def test_a_network_with_right_hashes_that_the_runtime_refuses_is_code_4(line, bu
 
 def test_a_cut_off_network_with_right_hashes_never_reaches_a_runtime(line, bundle_path, tmp_path):
     store_part(bundle_path, "model_int8", load_bundle(bundle_path).read("model_int8")[:-100])
-    words = ("statistics were measured on engine", "model_int8.onnx is not a network that may be run")
+    words = ("statistics were measured on model", "model_int8.onnx is not a network that may be run")
     refused_bundle(line, bundle_path, tmp_path, words[0])
     assert_refused(edge("bundle", "verify", "--bundle", bundle_path, cwd=tmp_path), 4, words[1])
 
 
-@pytest.mark.parametrize(("version", "fix"), [(2, "update edge-inspect"), (0, "edge-inspect train")])
+@pytest.mark.parametrize(("version", "fix"), [(3, "update edge-inspect"), (0, "edge-inspect train")])
 def test_a_bundle_of_another_format_is_code_4(line, bundle_path, tmp_path, version, fix):
     edit_manifest(bundle_path, lambda values: values.update(format_version=version))
     refused_bundle(line, bundle_path, tmp_path, f"bundle format {version}", "reads format 1", fix)
@@ -157,7 +157,7 @@ def test_statistics_of_another_engine_are_refused(line, bundle_path, tmp_path):
         values["files"]["calibration_int8"] = values["files"]["calibration_fp32"]
 
     edit_manifest(bundle_path, swap)
-    refused_bundle(line, bundle_path, tmp_path, "statistics were measured on engine", "edge-inspect calibrate")
+    refused_bundle(line, bundle_path, tmp_path, "statistics were measured on model", "edge-inspect calibrate")
 
 
 def test_statistics_of_another_region_are_refused(line, bundle_path, tmp_path):

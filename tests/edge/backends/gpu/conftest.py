@@ -54,7 +54,7 @@ class Line:
         bundle, gpu = self.bundle, self.gpu
 
         def network(session):
-            model, engine = bundle.read(f"model_{self.precision}"), bundle.engine_sha256(self.precision)
+            model, engine = bundle.read(f"model_{self.precision}"), bundle.model_sha256(self.precision)
             self.networks.append(HostNetwork(gpu, model, engine, bundle.manifest, self.largest_batch))
             return self.networks[-1]
 

@@ -95,14 +95,14 @@ def test_calibration_carries_the_hash_of_the_engine_that_runs(calibrated):
     deployed = bundle.manifest.deployments["tensorrt"]
     calibration = bundle.calibration("int8", target="tensorrt")
     (report,) = json.loads(bundle.read("gate_tensorrt"))
-    assert (deployed.precision, deployed.backend, [step.rung for step in deployed.tried]) == (
+    assert (deployed.precision, deployed.backend, [step.precision for step in deployed.tried]) == (
         "int8",
         "tensorrt",
         ["int8"],
     )
-    assert calibration.engine_sha256 == deployed.tried[-1].engine_sha256 == report["candidate"]["engine_sha256"]
+    assert calibration.model_sha256 == deployed.tried[-1].model_sha256 == report["candidate"]["model_sha256"]
     assert report["reference"]["backend"] == "openvino"
-    assert calibration.engine_sha256 != bundle.engine_sha256("int8")
+    assert calibration.model_sha256 != bundle.model_sha256("int8")
     assert bundle.read("gate_page_tensorrt").startswith(b"<!doctype html>")
     # the processor's own calibration is still there
     bundle.calibration("int8")
@@ -137,7 +137,7 @@ def test_what_tensorrt_refuses_or_ruins_is_passed_over_for_the_next_precision(qu
     machine["module"] = fake_module(gpu, refuses=lambda model: b"QuantizeLinear" in model, ruins=ruined)
     assert run("calibrate", "--bundle", quantized, "--data", data, "--backend", "tensorrt") == 0
     tried = load_bundle(quantized).manifest.deployments["tensorrt"].tried
-    assert [step.rung for step in tried] == ["int8", "int8_float_ends", "fp16", "fp32"]
+    assert [step.precision for step in tried] == ["int8", "int8_float_ends", "fp16", "fp32"]
     assert "cannot build the network" in tried[0].exceeded[0]
     assert all("more defective parts missed" in step.exceeded[0] for step in tried[1:3])
     assert tried[3].exceeded == ()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.capture.sources import open_source
-from edge.capture.streams.access_units import AccessUnitJoiner
+from edge.capture.streams.access_units import MOST_PIECES, AccessUnitJoiner
 from edge.capture.streams.video_decoder import VideoDecoder
 from edge.core.config import CameraSettings
 from edge.core.datatypes import Reason
@@ -258,3 +258,26 @@ def test_the_decoder_leaves_out_what_waits_up_to_the_next_key_frame():
     now = datetime.now(timezone.utc)
     numbers = [videos.number_in(picture.frame(0, 0, now, "v").image) for picture in (first, second)]
     assert numbers == [0, 10] and decoder.skipped == 9
+
+
+def test_a_picture_that_never_ends_is_put_together_up_to_a_bound():
+    first, piece = b"\0\0\1\x65\x88rest", b"\0\0\1\x65\x08rest"
+    joiner, largest = AccessUnitJoiner("h264"), 0
+    for number in range(20 * MOST_PIECES):
+        # after a picture of thousands of pieces, a key frame would wait for as many
+        start = number in (0, 10 * MOST_PIECES)
+        joiner.add(number, first if start else piece, start)
+        largest = max(largest, len(joiner._held[1]) if joiner._held else 0)
+    assert 0 < largest <= MOST_PIECES * len(first)
+
+
+def test_packets_of_which_a_decoder_makes_nothing_are_counted_and_not_kept(monkeypatch):
+    monkeypatch.setattr("edge.capture.streams.video_decoder.MOST_UNSHOWN", 20)
+    packets, _ = videos.encoded(200)
+    decoder = VideoDecoder(av.open(io.BytesIO(b"".join(packets)), format="h264"), SETTINGS)
+    monkeypatch.setattr(decoder, "_decode", lambda packet, number: None)
+    for _ in range(150):
+        decoder._advance()
+    assert len(decoder._arrivals) <= 21
+    assert decoder.skipped == 150 - len(decoder._arrivals)
+    decoder.close()

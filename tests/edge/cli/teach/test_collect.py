@@ -1,5 +1,7 @@
 """Samples from a live line: when a picture is taken, what is told, and what happens when the first ones are strange."""
 
+from collections import deque
+
 import cv2
 import numpy as np
 import pytest
@@ -160,3 +162,12 @@ def test_a_sample_of_any_kind_that_a_person_put_there_counts(tmp_path):
         write_picture(folder.good / "7.jpg", good_part(2))
         (folder.good / "notes.txt").write_text("x")
         assert [path.name for path in folder.paths()] == ["000001.png", "7.jpg"]
+
+
+def test_a_camera_that_shows_no_sample_for_days_fills_no_memory(collection, monkeypatch, capsys):
+    monkeypatch.setattr(collection, "turned_away", deque(maxlen=5))
+    monkeypatch.setattr("calibration.samples.collection.MOST_REMEMBERED", 5)
+    assert shown(collection, [frame(image=good_part(0)) for _ in range(12)], interval_s=1.0) == 1
+    assert len(collection.turned_away) == 5
+    assert collection.turned_away[-1].name == "picture 12"
+    assert capsys.readouterr().err.count("5 pictures were turned away; of more, only the last ones are counted") == 1

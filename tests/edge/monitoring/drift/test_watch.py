@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edge.core.errors import BundleError
+from edge.monitoring.alarm_log import Moment
 from edge.monitoring.drift.measures import measure
 from edge.monitoring.drift.reference import DriftReference, reference_from_bytes, reference_of
-from edge.monitoring.drift.watch import DriftWatch, Part
+from edge.monitoring.drift.watch import DriftWatch, MeasuredPart
 from edge.preprocessing.preprocess import Preprocess
 from edge.preprocessing.regions import FieldOfView
 from tests.edge.monitoring.drift.parts import CHANGES, HEIGHT, WIDTH, moment, plate
@@ -36,7 +37,8 @@ class Line:
     def run(self, parts: int, change=lambda picture: picture, score: float = 0.14) -> None:
         for _ in range(parts):
             values = measure(change(plate(1000 + self.index)), VIEW).values(self._placement)
-            self.watch.add(Part(values, score + self._random.normal(0, 0.03), self.index, moment(self.index)))
+            seen = Moment(moment(self.index), self.index)
+            self.watch.add(MeasuredPart(values, score + self._random.normal(0, 0.03), seen))
             self.index += 1
 
     @property
@@ -51,7 +53,7 @@ def test_each_change_is_named_and_dated(reference, kind):
     assert line.kind is None
     line.run(64, CHANGES[kind])
     assert line.kind == kind
-    assert abs(line.watch.drift.since.frame_index - 80) <= 16
+    assert abs(line.watch.drift.since.seen.frame_index - 80) <= 16
 
 
 def test_a_message_says_how_much_and_what_to_do(reference):
@@ -85,7 +87,7 @@ def test_another_drift_in_its_place_is_another_one(reference):
     line.run(40, CHANGES["noise"])
     line.run(80, CHANGES["light down"])
     assert line.kind == "light down"
-    assert line.watch.drift.since.frame_index >= 80
+    assert line.watch.drift.since.seen.frame_index >= 80
 
 
 def test_scores_that_rise_alone_are_told_as_such(reference):
