@@ -32,8 +32,8 @@ from edge.kernels.statistics import MOST_IN_STATISTICS
 from export.gate import GateReport, gate_report
 from export.gate_page import gate_page
 from export.operators import Target
-from export.paired_scores import ScoredModel, replay
-from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, descend
+from export.paired_scores import ScoredModel, score_pairs
+from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, try_candidates
 
 TARGET: Target = "cpu"
 
@@ -226,9 +226,9 @@ def _descended(
         made = make(rung)
         gate_samples = line.gate_samples
         with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
-            replayed = replay(gate_samples, reference.judge, made.judge)
+            pairs = score_pairs(gate_samples, reference.judge, made.judge)
         report = gate_report(
-            replayed, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=target,
+            pairs, reference.judge, made.judge, line.settings.gate, budget=line.goal.budget, target=target,
             rung=rung, defects=line.gate_samples.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():
@@ -242,17 +242,17 @@ def _descended(
             files[f"model_{made.precision}"] = (f"model_{made.precision}.onnx", made.model)
         key, suffix = calibration_key(made.precision, target), "" if target == TARGET else f"_{target}"
         said = json.dumps([entry.as_dict() for entry in reports], indent=1).encode()
-        page = gate_page(report, replayed)
+        page = gate_page(report, pairs)
         files[key] = (f"{key}.npz", made.calibration.to_bytes())
         files[f"gate_{target}"] = (f"gate{suffix}.json", said)
         files[f"gate_page_{target}"] = (f"gate{suffix}.html", page)
         return Attempt(made, made.calibration.engine_sha256, report.exceeded)
 
-    descent = descend(CANDIDATE_PRECISIONS[target], attempt)
-    say(f"deployed on {target}: {descent.rung}")
-    backend = descent.made.judge.backend.name
-    deployment = Deployment(precision=PRECISIONS[descent.rung], backend=backend, tried=descent.tried)
-    return Deployed(deployment, files, descent.made, tuple(text for report in reports for text in report.summary()))
+    fallback = try_candidates(CANDIDATE_PRECISIONS[target], attempt)
+    say(f"deployed on {target}: {fallback.candidate}")
+    backend = fallback.result.judge.backend.name
+    deployment = Deployment(precision=PRECISIONS[fallback.candidate], backend=backend, tried=fallback.tried)
+    return Deployed(deployment, files, fallback.result, tuple(text for report in reports for text in report.summary()))
 
 
 def now_utc() -> str:

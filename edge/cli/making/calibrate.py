@@ -118,7 +118,7 @@ def _realigned(manifest: Manifest, data: Path, settings: AlignSettings, reader: 
 
 def gate(options: argparse.Namespace, settings: Settings) -> int:
     """Replay the site's parts through FP32 and what runs; 1 when the gate refuses it."""
-    gating, replaying = needs("export.gate", "cpu"), needs("export.paired_scores", "cpu")
+    gating, paired_scores = needs("export.gate", "cpu"), needs("export.paired_scores", "cpu")
     bundle = load_bundle(options.bundle)
     inspection = settings.inspection
     target = target_of(inspection.backend)
@@ -129,20 +129,20 @@ def gate(options: argparse.Namespace, settings: Settings) -> int:
         calibration = bundle.calibration(name, target=where)
         with working(f"loading the {name} model, and making it ready for this processor"):
             opened = open_backend(bundle, backend, name, inspection.threads, engines=inspection.engines_folder)
-        judges.append(replaying.ScoredModel(opened, calibration.threshold))
+        judges.append(paired_scores.ScoredModel(opened, calibration.threshold))
     parts = normal_samples(bundle, options.data, HELD_OUT, reader_of(options, settings))
     with working("drawing defects for the gate"):
         gate_samples = GateSamples(parts, options.ng)
     with working(f"gate: judging good and defective parts in fp32 and in {precision}"):
-        replayed = replaying.replay(gate_samples, *judges)
+        pairs = paired_scores.score_pairs(gate_samples, *judges)
     report = gating.gate_report(
-        replayed, *judges, settings.gate, budget=calibration.false_reject_budget, target=target, rung=precision,
+        pairs, *judges, settings.gate, budget=calibration.false_reject_budget, target=target, rung=precision,
         defects=gate_samples.defects, created_utc=now_utc(),
     )  # fmt: skip
     for judge in judges:
         judge.backend.close()
     if options.page is not None:
-        write_atomic(options.page, needs("export.gate_page", "cpu").gate_page(report, replayed))
+        write_atomic(options.page, needs("export.gate_page", "cpu").gate_page(report, pairs))
     print(json.dumps(report.as_dict(), indent=1) if options.json else "\n".join(report.summary()))
     return 0 if report.passed else 1
 

@@ -228,14 +228,14 @@ def _old_against_new(
     gating = needs("export.gate", "cpu")
     gate_samples = line.gate_samples
     with working("judging good and defective parts with the old version and the new one"):
-        replayed = needs("export.paired_scores", "cpu").replay(gate_samples, old, new)
+        pairs = needs("export.paired_scores", "cpu").score_pairs(gate_samples, old, new)
     gate = line.settings.gate
-    good = sum(not part.defective for part in replayed)
+    good = sum(not part.defective for part in pairs)
     accepted = _accepted(live, line.goal, line.goal.budget)
     share = gate.flip_share if gate.flip_share is not None else _by_chance(good, accepted) / good
     limits = gate.model_copy(update={"flip_share": share, "aupro_drop": min(1.0, _PIXEL_LEEWAY * gate.aupro_drop)})
     report: GateReport = gating.gate_report(
-        replayed, old, new, limits, budget=line.goal.budget, target=TARGET, rung="new version",
+        pairs, old, new, limits, budget=line.goal.budget, target=TARGET, rung="new version",
         defects=line.gate_samples.defects, created_utc=now_utc(),
     )  # fmt: skip
     exceeded = [*report.exceeded, *_auroc_lost(bundle, report)]
