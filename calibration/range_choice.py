@@ -9,7 +9,7 @@ from typing import Any
 
 from calibration.ranges import Activations, Ranges, entropy_ranges, max_ranges, percentile_ranges
 from edge.core.manifest import Manifest
-from export.evaluation_set import EvaluationSet, show
+from export.evaluation_set import EvaluationSet, evaluate
 from export.qdq import quantized_for_cpu
 
 ESTIMATORS: dict[str, Callable[[Activations], Ranges]] = {
@@ -63,16 +63,16 @@ def choose_ranges(
     threads: int | None = None,
 ) -> RangeChoice:
     """Quantise with each estimator's ranges, judge, and take the best; `max` when too few normals were held out."""
-    if len(evaluation_set.normals) < MINIMUM_NORMAL_SAMPLES or not len(evaluation_set.altered):
+    if len(evaluation_set.normal_samples) < MINIMUM_NORMAL_SAMPLES or not len(evaluation_set.altered):
         return RangeChoice("max", max_ranges(activations), {}, {}, None)
-    exact = show(model_fp32, manifest, evaluation_set, threads)
+    exact = evaluate(model_fp32, manifest, evaluation_set, threads)
     ranges = {name: estimate(activations) for name, estimate in ESTIMATORS.items()}
-    shown = {
-        name: show(quantized_for_cpu(model_fp32, found), manifest, evaluation_set, threads)
+    evaluated = {
+        name: evaluate(quantized_for_cpu(model_fp32, found), manifest, evaluation_set, threads)
         for name, found in ranges.items()
     }
-    precision = {name: maps.precision(evaluation_set) for name, maps in shown.items()}
-    damage = {name: maps.difference(exact) for name, maps in shown.items()}
+    precision = {name: maps.precision(evaluation_set) for name, maps in evaluated.items()}
+    damage = {name: maps.difference(exact) for name, maps in evaluated.items()}
     limit = max(precision.values()) - _EQUAL_PRECISION
     best = min((name for name in ranges if precision[name] >= limit), key=lambda name: damage[name])
     return RangeChoice(best, ranges[best], precision, damage, exact.precision(evaluation_set))

@@ -1,4 +1,4 @@
-"""Good parts, and the same with artificial defects: what choices about a graph are made on, never test pictures."""
+"""Normal samples, plain and with artificial defects: choices about a graph are made on these, not on test pictures."""
 
 from __future__ import annotations
 
@@ -23,57 +23,61 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """normals: held-out good parts, altered: good parts with artificial defects; float32 (3, s, s) in -1..1.
+    """normal_samples: held out of training; altered: the same with artificial defects; float32 (3, s, s) in -1..1.
 
     masks: where each altered one was altered, (s, s). weight: 1 where the map is scored, (s, s); None: everywhere.
     source: what drew the defects, for the record.
     """
 
-    normals: Sequence[F32]
+    normal_samples: Sequence[F32]
     altered: Sequence[F32]
     masks: Sequence[Mask]
     weight: F32 | None
     source: str
 
-    def few(self, count: int) -> EvaluationSet:
+    def first(self, count: int) -> EvaluationSet:
         """At most `count` of either kind."""
-        return EvaluationSet(self.normals[:count], self.altered[:count], self.masks[:count], self.weight, self.source)
+        return EvaluationSet(
+            self.normal_samples[:count], self.altered[:count], self.masks[:count], self.weight, self.source
+        )
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What one network made of the evaluation_set: maps of the normals, then of the altered parts."""
+class EvaluationMaps:
+    """Maps of one network: first of the normal samples, then of the altered ones."""
 
     maps: list[AnomalyMap]
-    normals: int
+    normal_count: int
 
     @property
     def values(self) -> F32:
         return np.stack([anomaly_map.values for anomaly_map in self.maps])
 
-    def difference(self, exact: Shown) -> float:
+    def difference(self, exact: EvaluationMaps) -> float:
         """Mean difference of the maps from exact ones, as a share of the mean exact map."""
         return float(np.abs(self.values - exact.values).mean() / max(float(exact.values.mean()), 1e-9))
 
     def precision(self, evaluation_set: EvaluationSet) -> float:
         """Average precision of telling altered parts from normal ones, and altered pixels from others; their mean."""
-        labels = np.arange(len(self.maps)) >= self.normals
+        labels = np.arange(len(self.maps)) >= self.normal_count
         scores = np.array([anomaly_map.score for anomaly_map in self.maps])
         side = self.maps[0].values.shape[0]
-        masks = [np.zeros((side, side), np.bool_)] * self.normals + [
+        masks = [np.zeros((side, side), np.bool_)] * self.normal_count + [
             at_side(mask, side) for mask in evaluation_set.masks
         ]
         maps = [anomaly_map.values for anomaly_map in self.maps]
         return (average_precision(labels, scores) + pixel_average_precision(masks, maps)) / 2
 
 
-def show(model: bytes, manifest: Manifest, evaluation_set: EvaluationSet, threads: int | None = None) -> Shown:
-    """Maps of all evaluation_set by one graph, with statistics of its own, fitted as calibration does it."""
+def evaluate(
+    model: bytes, manifest: Manifest, evaluation_set: EvaluationSet, threads: int | None = None
+) -> EvaluationMaps:
+    """The maps that one graph gives, with statistics of its own, fitted as calibration fits them."""
     network = OnnxRuntimeNetwork(model, manifest, threads)
-    images = [*evaluation_set.normals, *evaluation_set.altered]
+    images = [*evaluation_set.normal_samples, *evaluation_set.altered]
     outputs = [_outputs(network, image) for image in images]
     network.close()
-    spec, count = manifest.score, len(evaluation_set.normals)
+    spec, count = manifest.score, len(evaluation_set.normal_samples)
     errors = residual_errors(spec, images, outputs)
     paths = cross_fitted_paths(spec, errors[:count], outputs[:count], evaluation_set.weight)
     used = spec.residual.used
@@ -81,7 +85,7 @@ def show(model: bytes, manifest: Manifest, evaluation_set: EvaluationSet, thread
         paths[index % count].score_error(error if used else None, output)
         for index, (error, output) in enumerate(zip(errors, outputs, strict=True))
     ]
-    return Shown(maps, count)
+    return EvaluationMaps(maps, count)
 
 
 def at_side(mask: Mask, side: int) -> Mask:

@@ -1,7 +1,7 @@
-"""An FP32 graph cast to FP16, node by node; what must not be halved stays FP32, with casts where the two meet.
+"""An FP32 graph cast to FP16, node by node; nodes that need FP32 keep it, with casts where the two precisions meet.
 
-Written here because precision is a property of the graph for strongly typed engines, and because Q/DQ pairs, and sums
-that leave the range of FP16, must stay as they are.
+Written here for two reasons: in a strongly typed engine the graph decides the precision of every node; and Q/DQ pairs,
+and sums that leave the range of FP16, must stay as they are.
 """
 
 from __future__ import annotations
@@ -13,40 +13,42 @@ import numpy as np
 
 from export.graph import Graph, graph_from_onnx
 
-# the largest FP16 number is 65504; half of it is left for pictures louder than those seen
+# the largest FP16 number is 65504; a factor of two is left for pictures with larger values than those seen
 _LARGEST_SEEN = 32768.0
-_WHOLE_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant", "Range"})
+_FP32_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant", "Range"})
 # inputs that the standard wants in FP32 whatever the data are: sizes and places
-_WHOLE_INPUTS = {"Resize": (1, 2)}
+_FP32_INPUTS = {"Resize": (1, 2)}
 
 
-def halved(model: bytes, whole: Collection[str] = (), ranges: Mapping[str, tuple[float, float]] | None = None) -> bytes:
+def fp16_from_fp32(
+    model: bytes, kept_fp32: Collection[str] = (), ranges: Mapping[str, tuple[float, float]] | None = None
+) -> bytes:
     """The graph in FP16; inputs and outputs stay FP32.
 
-    whole: names of nodes that stay FP32. ranges: of tensors; a node that reads or writes values beyond half of what
-    FP16 can hold stays FP32 too.
+    kept_fp32: names of nodes that stay FP32. ranges: of tensors; a node that reads or writes values beyond half of what
+    FP16 can hold stays FP32, too.
     """
     graph = graph_from_onnx(model)
-    loud = {name for name, limits in (ranges or {}).items() if max(map(abs, limits)) > _LARGEST_SEEN}
+    large = {name for name, limits in (ranges or {}).items() if max(map(abs, limits)) > _LARGEST_SEEN}
     kept = {
         node.name
         for node in graph.nodes
-        if node.op_type in _WHOLE_OPERATORS
-        or node.name in whole
-        or loud.intersection((*node.input, *node.output))
+        if node.op_type in _FP32_OPERATORS
+        or node.name in kept_fp32
+        or large.intersection((*node.input, *node.output))
         or not any(name in graph.floats for name in node.output)
     }
     return _Caster(graph, kept).model()
 
 
 class _Caster:
-    """One graph being rewritten: knows in which forms each tensor is there already."""
+    """Rewrites one graph, and knows in which precisions each tensor exists already."""
 
     def __init__(self, graph: Graph, kept: Collection[str]) -> None:
         self._graph = graph
         self._kept = kept
         self._nodes: list[Any] = []
-        # (tensor, halved) → the name of that form
+        # (tensor, whether in FP16) → the name of that form; the names of forms are part of the graph's hash, and stay
         self._forms: dict[tuple[str, bool], str] = {(name, False): name for name in graph.inputs}
         self._constants: list[Any] = []
 
@@ -55,24 +57,24 @@ class _Caster:
 
         outputs = set(self._graph.outputs)
         for node in self._graph.nodes:
-            half = node.name not in self._kept
-            places = _WHOLE_INPUTS.get(node.op_type, ())
+            fp16 = node.name not in self._kept
+            places = _FP32_INPUTS.get(node.op_type, ())
             for place, name in enumerate(node.input):
                 if name in self._graph.floats or self._is_float_constant(name):
-                    node.input[place] = self._form(name, half and place not in places)
-            if half and node.op_type == "Cast":
+                    node.input[place] = self._form(name, fp16 and place not in places)
+            if fp16 and node.op_type == "Cast":
                 _set_type(node, TensorProto.FLOAT16)
             casts = []
             for place, name in enumerate(node.output):
                 if name not in self._graph.floats:
                     continue
-                if half and name in outputs:
+                if fp16 and name in outputs:
                     node.output[place] = f"{name}_half"
                     self._forms[name, False] = name
                     casts.append(
                         helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_whole", to=TensorProto.FLOAT)
                     )
-                self._forms[name, half] = node.output[place]
+                self._forms[name, fp16] = node.output[place]
             self._nodes += [node, *casts]
         proto = self._graph.model
         used = {name for node in self._nodes for name in node.input}
@@ -90,25 +92,25 @@ class _Caster:
         tensor = self._graph.constants.get(name)
         return tensor is not None and tensor.data_type == TensorProto.FLOAT
 
-    def _form(self, name: str, half: bool) -> str:
-        """The tensor in FP16 or FP32; made, by a cast or a second constant, where it is not there yet."""
+    def _form(self, name: str, fp16: bool) -> str:
+        """The name of the tensor in FP16 or FP32; a cast or a second constant makes it where it does not exist yet."""
         from onnx import TensorProto, helper, numpy_helper
 
-        if (name, half) not in self._forms:
+        if (name, fp16) not in self._forms:
             if name in self._graph.constants:
-                form = f"{name}_half" if half else name
-                if half:
+                form = f"{name}_half" if fp16 else name
+                if fp16:
                     values = numpy_helper.to_array(self._graph.constants[name])
                     limit = float(np.finfo(np.float16).max)
                     clipped = np.clip(values, -limit, limit).astype(np.float16)
                     self._constants.append(numpy_helper.from_array(clipped, form))
             else:
-                form = f"{name}_as_half" if half else f"{name}_as_whole"
-                kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
-                source = self._forms[name, not half]
+                form = f"{name}_as_half" if fp16 else f"{name}_as_whole"
+                kind = TensorProto.FLOAT16 if fp16 else TensorProto.FLOAT
+                source = self._forms[name, not fp16]
                 self._nodes.append(helper.make_node("Cast", [source], [form], f"{form}_Cast", to=kind))
-            self._forms[name, half] = form
-        return self._forms[name, half]
+            self._forms[name, fp16] = form
+        return self._forms[name, fp16]
 
 
 def _set_type(node: Any, kind: int) -> None:

@@ -1,5 +1,6 @@
-"""Do the verdicts survive? The same parts are judged by the FP32 network and by what would run, each with its own
-calibration, and the two are compared verdict by verdict and map by map.
+"""The gate: compare the network that would run with the FP32 network on the same parts, each with its own calibration.
+
+It compares verdict by verdict and map by map, and holds the differences against the limits of the settings.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from edge.core.datatypes import F32, AnomalyMap
 from edge.core.errors import UsageError
 from edge.metrics import aupro, image_auroc, region_overlaps
 from export.evaluation_set import Mask, at_side
-from export.paired_scores import Replayed, ScoredModel
+from export.paired_scores import ScoredModel, ScorePair
 
 # shares are compared after arithmetic: 0.71 - 0.705 is a little more than 0.005
 _ROUNDING = 1e-9
@@ -84,7 +85,7 @@ class GateReport:
 
 
 def gate_report(
-    replayed: Sequence[Replayed],
+    pairs: Sequence[ScorePair],
     reference: ScoredModel,
     candidate: ScoredModel,
     limits: GateSettings,
@@ -99,11 +100,11 @@ def gate_report(
 
     defects: what the defective gate_samples are, for the record. Raises UsageError without good parts.
     """
-    normals = [part for part in replayed if not part.defective]
-    defective = [part for part in replayed if part.defective]
+    normals = [part for part in pairs if not part.defective]
+    defective = [part for part in pairs if part.defective]
     if not normals:
         raise UsageError("no good parts to replay", fix="give --data a folder of good parts the network has not seen")
-    flips = [part for part in replayed if part.flipped]
+    flips = [part for part in pairs if part.flipped]
     new_rejects = sum(not part.defective and part.candidate_excess > 0 for part in flips)
     missed = sum(part.defective and part.candidate_excess <= 0 for part in flips)
     normal_flips = sum(not part.defective for part in flips)
@@ -111,11 +112,11 @@ def gate_report(
     allowed = math.floor(share * len(normals) + _ROUNDING)
     more_missed = missed - (len(flips) - normal_flips - missed)
     may_miss = math.floor(limits.missed_share * len(defective) + _ROUNDING)
-    auroc = _both(_image_auroc, replayed) if defective else None
+    auroc = _both(_image_auroc, pairs) if defective else None
     proven = _proven_drop(normals, defective) if defective else None
     masked = bool(defective) and all(part.mask is not None and part.mask.any() for part in defective)
-    regions = _both(_aupro, replayed) if masked else None
-    regions_proven = _proven_overlap_drop(replayed) if masked else None
+    regions = _both(_aupro, pairs) if masked else None
+    regions_proven = _proven_overlap_drop(pairs) if masked else None
     margin = max(-float(np.median([part.reference_excess for part in normals])), 1e-6)
     shifts = np.array([abs(part.candidate_excess - part.reference_excess) for part in normals]) / margin
     exceeded = []
@@ -150,32 +151,32 @@ def gate_report(
         margin=margin,
         score_shift_mean=float(shifts.mean()),
         score_shift_max=float(shifts.max()),
-        map_correlation=float(np.mean([_correlation(part) for part in replayed])),
-        map_difference_max=max(float(np.abs(p.candidate.values - p.reference.values).max()) for p in replayed),
+        map_correlation=float(np.mean([_correlation(part) for part in pairs])),
+        map_difference_max=max(float(np.abs(p.candidate.values - p.reference.values).max()) for p in pairs),
         limits=limits.model_dump(),
         exceeded=tuple(exceeded),
     )
 
 
-def _both(figure: Any, replayed: Sequence[Replayed]) -> tuple[float, float]:
+def _both(figure: Any, pairs: Sequence[ScorePair]) -> tuple[float, float]:
     return (
-        figure(replayed, [part.reference for part in replayed]),
-        figure(replayed, [part.candidate for part in replayed]),
+        figure(pairs, [part.reference for part in pairs]),
+        figure(pairs, [part.candidate for part in pairs]),
     )
 
 
-def _image_auroc(replayed: Sequence[Replayed], maps: Sequence[AnomalyMap]) -> float:
-    return image_auroc([part.defective for part in replayed], [anomaly_map.score for anomaly_map in maps])
+def _image_auroc(pairs: Sequence[ScorePair], maps: Sequence[AnomalyMap]) -> float:
+    return image_auroc([part.defective for part in pairs], [anomaly_map.score for anomaly_map in maps])
 
 
-def _proven_drop(normals: Sequence[Replayed], defective: Sequence[Replayed]) -> float:
-    """The one-sided lower confidence bound of the AUROC's fall: bootstrap over parts, both judges on the same ones.
+def _proven_drop(normals: Sequence[ScorePair], defective: Sequence[ScorePair]) -> float:
+    """The one-sided lower confidence bound of the AUROC's fall: bootstrap over parts, both models on the same ones.
 
     With eight good parts one pair that changes places is a quarter of a point; that alone says nothing.
     """
 
-    def orders(judge: str) -> F32:
-        good, bad = (np.array([getattr(part, judge).score for part in parts]) for parts in (normals, defective))
+    def orders(model: str) -> F32:
+        good, bad = (np.array([getattr(part, model).score for part in parts]) for parts in (normals, defective))
         ahead = bad[:, None] - good[None]
         return np.asarray((np.sign(ahead) + 1) / 2, np.float32)
 
@@ -186,12 +187,11 @@ def _proven_drop(normals: Sequence[Replayed], defective: Sequence[Replayed]) -> 
     return float(np.quantile(falls, 1 - _CONFIDENCE))
 
 
-def _proven_overlap_drop(replayed: Sequence[Replayed]) -> float:
+def _proven_overlap_drop(pairs: Sequence[ScorePair]) -> float:
     """The same bound for the AUPRO: bootstrap over defective parts, each with what its regions add to it."""
-    masks = _masks(replayed)
+    masks = _masks(pairs)
     before, after = (
-        region_overlaps(masks, [getattr(part, judge).values for part in replayed])
-        for judge in ("reference", "candidate")
+        region_overlaps(masks, [getattr(part, model).values for part in pairs]) for model in ("reference", "candidate")
     )
     falls = np.array([(first - second).sum() for first, second in zip(before, after, strict=True) if first.size])
     counts = np.array([areas.size for areas in before if areas.size])
@@ -199,18 +199,18 @@ def _proven_overlap_drop(replayed: Sequence[Replayed]) -> float:
     return float(np.quantile(falls[drawn].sum(axis=1) / counts[drawn].sum(axis=1), 1 - _CONFIDENCE))
 
 
-def _aupro(replayed: Sequence[Replayed], maps: Sequence[AnomalyMap]) -> float:
-    return aupro(_masks(replayed), [anomaly_map.values for anomaly_map in maps])
+def _aupro(pairs: Sequence[ScorePair], maps: Sequence[AnomalyMap]) -> float:
+    return aupro(_masks(pairs), [anomaly_map.values for anomaly_map in maps])
 
 
-def _masks(replayed: Sequence[Replayed]) -> list[Mask]:
+def _masks(pairs: Sequence[ScorePair]) -> list[Mask]:
     """Of all parts, at the side of their maps; empty for good ones."""
-    side = replayed[0].reference.values.shape[0]
+    side = pairs[0].reference.values.shape[0]
     empty = np.zeros((side, side), np.bool_)
-    return [empty if part.mask is None else at_side(part.mask, side) for part in replayed]
+    return [empty if part.mask is None else at_side(part.mask, side) for part in pairs]
 
 
-def _correlation(part: Replayed) -> float:
+def _correlation(part: ScorePair) -> float:
     """Pearson's, of the two maps; 1 where both are flat."""
     first, second = (_centred(plane) for plane in (part.reference.values, part.candidate.values))
     scale = float(np.sqrt((first**2).sum() * (second**2).sum()))

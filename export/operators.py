@@ -36,7 +36,7 @@ _FLOATING = {
 }
 _FIRST = "sees the picture itself: its step would hide faint defects"
 _LAST = "writes an output: its step would be the residual's floor"
-_CHOSEN = "left in floating point by the sensitivity pass or the ladder"
+_CHOSEN = "left in floating point by the sensitivity pass or the precision fallback"
 _REFUSED = {
     "ConvTranspose": (TARGETS, "use a nearest Resize and a convolution: per-channel scales lie on its wrong axis"),
     "BatchNormalization": (TARGETS, "export in evaluation mode, so that it is folded into the convolution"),

@@ -1,4 +1,4 @@
-"""The same parts through several networks: what each makes of them, seen once and compared as often as is wanted."""
+"""The scores that two models give the same parts; a model scores each part once, whatever it is compared with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THUMBNAIL_PX = 160
 
 @dataclass(frozen=True)
 class GateSample:
-    """A part to be judged: frame uint8 (H, W, 3) BGR; mask (s, s) of its network field where the defect is known."""
+    """A part to be scored: frame uint8 (H, W, 3) BGR; mask (s, s) of its network field where the defect is known."""
 
     name: str
     frame: U8
@@ -30,8 +30,8 @@ class GateSample:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One gate_sample as one backend saw it; thumbnail uint8, BGR."""
+class SampleScore:
+    """The map and the score of one gate sample by one model; thumbnail uint8, BGR."""
 
     gate_sample: str
     defective: bool
@@ -42,14 +42,14 @@ class Sight:
 
 @dataclass
 class ScoredModel:
-    """A backend with the threshold that was fitted on it; it remembers what it saw of the gate_samples shown to it.
+    """A backend with the threshold that was fitted on it, and the scores of the gate samples that it has seen.
 
-    sights: None before. They hold for every threshold, so a judge with another one may keep them.
+    sample_scores: None before any. They hold for every threshold, so that a model with another threshold may keep them.
     """
 
     backend: Backend
     threshold: float
-    sights: list[Sight] | None = None
+    sample_scores: list[SampleScore] | None = None
 
     @property
     def named(self) -> dict[str, Any]:
@@ -59,8 +59,8 @@ class ScoredModel:
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """One gate_sample as both judges saw it; scores are relative to the judge's own threshold: above zero is NG."""
+class ScorePair:
+    """The scores of one gate sample by both models, each relative to the model's own threshold: above zero is NG."""
 
     name: str
     defective: bool
@@ -76,14 +76,14 @@ class Replayed:
         return (self.reference_excess > 0) != (self.candidate_excess > 0)
 
 
-def replay(gate_samples: Iterable[GateSample], reference: ScoredModel, candidate: ScoredModel) -> list[Replayed]:
-    """Both judges on every gate_sample that an alignment finds; a judge that has seen these before remembers.
+def score_pairs(gate_samples: Iterable[GateSample], reference: ScoredModel, candidate: ScoredModel) -> list[ScorePair]:
+    """Score every gate sample that an alignment finds by both models; a model that has its scores already keeps them.
 
     Raises ModelError when one of the networks fails, as it would on the line.
     """
-    _show(gate_samples, [judge for judge in (reference, candidate) if judge.sights is None])
+    _score(gate_samples, [model for model in (reference, candidate) if model.sample_scores is None])
     return [
-        Replayed(
+        ScorePair(
             name=before.gate_sample,
             defective=before.defective,
             mask=before.mask,
@@ -93,24 +93,26 @@ def replay(gate_samples: Iterable[GateSample], reference: ScoredModel, candidate
             reference_excess=before.anomaly_map.score - reference.threshold,
             candidate_excess=after.anomaly_map.score - candidate.threshold,
         )
-        for before, after in zip(reference.sights or (), candidate.sights or (), strict=True)
+        for before, after in zip(reference.sample_scores or (), candidate.sample_scores or (), strict=True)
     ]
 
 
-def _show(gate_samples: Iterable[GateSample], judges: Sequence[ScoredModel]) -> None:
-    """Every gate_sample is made once, for all of the judges."""
-    if not judges:
+def _score(gate_samples: Iterable[GateSample], models: Sequence[ScoredModel]) -> None:
+    """Score the samples by all of the models at once: the iterable makes every sample once."""
+    if not models:
         return
-    sights: list[list[Sight]] = [[] for _ in judges]
+    sample_scores: list[list[SampleScore]] = [[] for _ in models]
     for gate_sample in gate_samples:
-        # found or not before a network sees it: such a part says nothing about their difference
+        # alignment comes before the network: a part that it does not find says nothing about the networks' difference
         with suppress(PartNotFound):
-            maps = [judge.backend.score(gate_sample.frame, StageClock(0)) for judge in judges]
+            maps = [model.backend.score(gate_sample.frame, StageClock(0)) for model in models]
             thumbnail = _thumbnail(gate_sample.frame)
-            for seen, anomaly_map in zip(sights, maps, strict=True):
-                seen.append(Sight(gate_sample.name, gate_sample.defective, gate_sample.mask, thumbnail, anomaly_map))
-    for judge, seen in zip(judges, sights, strict=True):
-        judge.sights = seen
+            for scores, anomaly_map in zip(sample_scores, maps, strict=True):
+                scores.append(
+                    SampleScore(gate_sample.name, gate_sample.defective, gate_sample.mask, thumbnail, anomaly_map)
+                )
+    for model, scores in zip(models, sample_scores, strict=True):
+        model.sample_scores = scores
 
 
 def _thumbnail(frame: U8) -> U8:

@@ -8,14 +8,14 @@ from typing import Generic, Literal, TypeVar
 
 from edge.core.errors import BundleError, EngineError, ModelError
 from edge.core.manifest import Precision, TriedPrecision
-from export.fp16 import halved
+from export.fp16 import fp16_from_fp32
 from export.graph import end_stages, graph_from_onnx
 from export.operators import Target, int8_nodes
 from export.qdq import quantized_for_cpu, quantized_for_tensorrt
 
 CandidatePrecision = Literal["int8", "int8_float_ends", "fp16", "fp32"]
 
-# a processor computes FP16 as FP32: that would change the numbers and gain nothing
+# no FP16 on a processor, which computes it as FP32: the numbers would change and nothing would be faster
 CANDIDATE_PRECISIONS: dict[Target, tuple[CandidatePrecision, ...]] = {
     "cpu": ("int8", "int8_float_ends", "fp32"),
     "tensorrt": ("int8", "int8_float_ends", "fp16", "fp32"),
@@ -28,43 +28,43 @@ PRECISIONS: dict[CandidatePrecision, Precision] = {
     "fp32": "fp32",
 }
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Attempt(Generic[Made]):
-    """What came of one candidate precision: what was made, the hash of its model, and which limits it exceeds."""
+class Attempt(Generic[Result]):
+    """The outcome of one candidate: what was built for it, the hash of what would run, the limits that it exceeds."""
 
-    made: Made | None
+    result: Result | None
     model_sha256: str | None
     exceeded: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Descent(Generic[Made]):
-    """The precision that is deployed, what was made for it, and every precision tried on the way."""
+class FallbackResult(Generic[Result]):
+    """The candidate that is deployed, what was built for it, and every candidate that was tried."""
 
-    precision: CandidatePrecision
-    made: Made
+    candidate: CandidatePrecision
+    result: Result
     tried: tuple[TriedPrecision, ...]
 
 
-def descend(
-    candidates: Sequence[CandidatePrecision], attempt: Callable[[CandidatePrecision], Attempt[Made]]
-) -> Descent[Made]:
-    """Try one precision after the other; one that cannot be built or run counts as refused.
+def try_candidates(
+    candidates: Sequence[CandidatePrecision], attempt: Callable[[CandidatePrecision], Attempt[Result]]
+) -> FallbackResult[Result]:
+    """Try the candidates in their order until one passes; one that cannot be built or run counts as refused.
 
-    Raises BundleError when even the last one exceeds the limits or cannot run.
+    Raises BundleError when the last candidate exceeds the limits, too, or cannot run.
     """
     tried: list[TriedPrecision] = []
-    for precision in candidates:
+    for candidate in candidates:
         try:
-            result = attempt(precision)
+            outcome = attempt(candidate)
         except (BundleError, EngineError, ModelError) as error:
-            result = Attempt(None, None, (error.message,))
-        tried.append(TriedPrecision(precision=precision, model_sha256=result.model_sha256, exceeded=result.exceeded))
-        if result.made is not None and not result.exceeded:
-            return Descent(precision, result.made, tuple(tried))
+            outcome = Attempt(None, None, (error.message,))
+        tried.append(TriedPrecision(precision=candidate, model_sha256=outcome.model_sha256, exceeded=outcome.exceeded))
+        if outcome.result is not None and not outcome.exceeded:
+            return FallbackResult(candidate, outcome.result, tuple(tried))
     reasons = "; ".join(f"{step.precision}: {', '.join(step.exceeded)}" for step in tried)
     raise BundleError(
         f"no precision passes the gate ({reasons})",
@@ -73,23 +73,23 @@ def descend(
 
 
 def graph_of_precision(
-    precision: CandidatePrecision,
+    candidate: CandidatePrecision,
     target: Target,
     model_fp32: bytes,
     ranges: Mapping[str, tuple[float, float]],
     floating: Collection[str] = (),
 ) -> bytes:
-    """The ONNX of one candidate precision; floating: convolutions that the sensitivity pass leaves out of INT8.
+    """The ONNX graph of one candidate; floating: convolutions that the sensitivity pass leaves out of INT8.
 
-    For engines everything that is not INT8 is FP16, for processors FP32.
+    What is not INT8 is FP16 in the graph of an engine, FP32 in the graph of a processor.
     """
-    if precision == "fp32":
+    if candidate == "fp32":
         return model_fp32
-    if precision == "fp16":
-        return halved(model_fp32, ranges=ranges)
+    if candidate == "fp16":
+        return fp16_from_fp32(model_fp32, ranges=ranges)
     graph = graph_from_onnx(model_fp32)
-    left_out = {*floating, *(end_stages(graph) if precision == "int8_float_ends" else ())}
+    left_out = {*floating, *(end_stages(graph) if candidate == "int8_float_ends" else ())}
     if target == "cpu":
         return quantized_for_cpu(model_fp32, ranges, left_out)
     quantized = quantized_for_tensorrt(model_fp32, ranges, left_out)
-    return halved(quantized, int8_nodes(graph, target, left_out), ranges)
+    return fp16_from_fp32(quantized, int8_nodes(graph, target, left_out), ranges)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.core.manifest import Manifest
-from export.evaluation_set import EvaluationSet, show
+from export.evaluation_set import EvaluationSet, evaluate
 from export.graph import graph_from_onnx, multiplications
 from export.operators import int8_nodes
 from export.qdq import quantized_for_cpu
@@ -69,17 +69,17 @@ def find_sensitive_layers(
     macs = multiplications(graph)
     layers = [node.name for node in graph.nodes if node.op_type == "Conv" and node.name in int8_nodes(graph, "cpu")]
     count = int(np.clip(INSPECTIONS // (2 * max(1, len(layers))), _FEWEST, _MOST))
-    few = evaluation_set.few(count)
-    if not layers or len(few.normals) < 2:
-        return Sensitivity(0.0, 0.0, (), 0.0, {}, len(few.normals))
-    exact = show(model_fp32, manifest, few, threads)
+    few = evaluation_set.first(count)
+    if not layers or len(few.normal_samples) < 2:
+        return Sensitivity(0.0, 0.0, (), 0.0, {}, len(few.normal_samples))
+    exact = evaluate(model_fp32, manifest, few, threads)
 
     def damage(floating: Collection[str]) -> float:
-        return show(quantized_for_cpu(model_fp32, ranges, floating), manifest, few, threads).difference(exact)
+        return evaluate(quantized_for_cpu(model_fp32, ranges, floating), manifest, few, threads).difference(exact)
 
     everything = damage(())
     if everything <= TOLERABLE:
-        return Sensitivity(everything, everything, (), 0.0, {}, len(few.normals))
+        return Sensitivity(everything, everything, (), 0.0, {}, len(few.normal_samples))
     without = {}
     for done, layer in enumerate(layers):
         without[layer] = damage((layer,))
@@ -99,5 +99,5 @@ def find_sensitive_layers(
         if current <= TOLERABLE:
             break
     return Sensitivity(
-        everything, current, floating, sum(macs[name] for name in floating) / total, without, len(few.normals)
+        everything, current, floating, sum(macs[name] for name in floating) / total, without, len(few.normal_samples)
     )

@@ -33,8 +33,8 @@ from edge.kernels.statistics import MOST_IN_STATISTICS
 from export.gate import GateReport, gate_report
 from export.gate_page import gate_page
 from export.operators import Target
-from export.paired_scores import ScoredModel, replay
-from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, descend
+from export.paired_scores import ScoredModel, score_pairs
+from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, try_candidates
 
 TARGET: Target = "cpu"
 
@@ -230,9 +230,9 @@ def _first_that_passes(
         made = make(candidate)
         gate_samples = session.gate_samples
         with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
-            replayed = replay(gate_samples, reference.scored, made.scored)
+            pairs = score_pairs(gate_samples, reference.scored, made.scored)
         report = gate_report(
-            replayed, reference.scored, made.scored, session.settings.gate, budget=session.goal.budget, target=target,
+            pairs, reference.scored, made.scored, session.settings.gate, budget=session.goal.budget, target=target,
             precision=candidate, defects=gate_samples.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():
@@ -247,14 +247,14 @@ def _first_that_passes(
         key, suffix = calibration_key(made.precision, target), "" if target == TARGET else f"_{target}"
         files[key] = (f"{key}.npz", made.calibration.to_bytes())
         files[f"gate_{target}"] = (f"gate{suffix}.json", _json(reports))
-        files[f"gate_page_{target}"] = (f"gate{suffix}.html", gate_page(report, replayed))
+        files[f"gate_page_{target}"] = (f"gate{suffix}.html", gate_page(report, pairs))
         return Attempt(made, made.calibration.model_sha256, report.exceeded)
 
-    descent = descend(CANDIDATE_PRECISIONS[target], attempt)
-    say(f"deployed on {target}: {descent.precision}")
-    backend = descent.made.scored.backend.name
-    deployment = Deployment(precision=PRECISIONS[descent.precision], backend=backend, tried=descent.tried)
-    return Deployed(deployment, files, descent.made, tuple(text for report in reports for text in report.summary()))
+    fallback = try_candidates(CANDIDATE_PRECISIONS[target], attempt)
+    say(f"deployed on {target}: {fallback.candidate}")
+    backend = fallback.result.scored.backend.name
+    deployment = Deployment(precision=PRECISIONS[fallback.candidate], backend=backend, tried=fallback.tried)
+    return Deployed(deployment, files, fallback.result, tuple(text for report in reports for text in report.summary()))
 
 
 def _json(reports: list[GateReport]) -> bytes:

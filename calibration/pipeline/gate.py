@@ -15,7 +15,7 @@ from edge.core.files.atomic_file import write_atomic
 from edge.core.progress import working
 from export.gate import GateReport, gate_report
 from export.gate_page import gate_page
-from export.paired_scores import ScoredModel, replay
+from export.paired_scores import ScoredModel, score_pairs
 
 
 def gate_bundle(
@@ -43,13 +43,13 @@ def gate_bundle(
     with working("drawing defects for the gate"):
         gate_samples = GateSamples(samples, ng)
     with working(f"gate: judging good and defective parts in fp32 and in {precision}"):
-        replayed = replay(gate_samples, fp32, runs)
+        pairs = score_pairs(gate_samples, fp32, runs)
     report = gate_report(
-        replayed, fp32, runs, settings.gate, budget=budget, target=target, precision=precision,
+        pairs, fp32, runs, settings.gate, budget=budget, target=target, precision=precision,
         defects=gate_samples.defects, created_utc=now_utc(),
     )  # fmt: skip
     for model in (fp32, runs):
         model.backend.close()
     if page is not None:
-        write_atomic(page, gate_page(report, replayed))
+        write_atomic(page, gate_page(report, pairs))
     return report

@@ -70,7 +70,7 @@ def evaluation_set(parts: NormalSamples) -> EvaluationSet:
     fields = parts.stacked(spread(parts.held_out, _EXHIBITED)[:_EXHIBITED])
     altered = draw_defects(fields, parts.weight, _EXHIBITED)
     return EvaluationSet(
-        normals=[_image(field) for field in fields],
+        normal_samples=[_image(field) for field in fields],
         altered=[_image(field) for field in altered.fields],
         masks=list(altered.masks),
         weight=parts.weight,

@@ -21,7 +21,7 @@ from edge.core.datatypes import F32
 from edge.core.latency import StageClock
 from edge.core.progress import say, working
 from export.gate import GateReport, gate_report
-from export.paired_scores import ScoredModel, replay
+from export.paired_scores import ScoredModel, score_pairs
 
 # artificial defects are told from these parts this much worse than from those that the bundle was made with
 _LOST_AUROC = 0.1
@@ -60,13 +60,13 @@ def versions_compared(
     must still pass, unless the scene that they show is gone."""
     gate_samples, gate = session.gate_samples, session.settings.gate
     with working("judging good and defective parts with the old version and the new one"):
-        replayed = replay(gate_samples, old, new)
-    good = sum(not part.defective for part in replayed)
+        pairs = score_pairs(gate_samples, old, new)
+    good = sum(not part.defective for part in pairs)
     accepted = _accepted(live, session.goal, session.goal.budget)
     share = gate.flip_share if gate.flip_share is not None else _by_chance(good, accepted) / good
     limits = gate.model_copy(update={"flip_share": share, "aupro_drop": min(1.0, _PIXEL_LEEWAY * gate.aupro_drop)})
     report = gate_report(
-        replayed, old, new, limits, budget=session.goal.budget, target=TARGET, precision="new version",
+        pairs, old, new, limits, budget=session.goal.budget, target=TARGET, precision="new version",
         defects=gate_samples.defects, created_utc=now_utc(),
     )  # fmt: skip
     exceeded = [*report.exceeded, *_auroc_lost(session.parts.bundle, report)]

@@ -11,7 +11,7 @@ from edge.core.datatypes import AnomalyMap
 from edge.core.errors import ModelError, UsageError
 from export.gate import gate_report
 from export.gate_page import gate_page
-from export.paired_scores import GateSample, ScoredModel, replay
+from export.paired_scores import GateSample, ScoredModel, score_pairs
 
 SIDE = 16
 MASK = np.zeros((SIDE, SIDE), np.bool_)
@@ -46,12 +46,12 @@ def gate_samples(good=(10, 12, 14, 16), bad=(60, 70, 80)):
 
 def judged(candidate, parts=None, budget=0.005, **limits):
     judges = ScoredModel(Told("exact"), 0.5), ScoredModel(candidate, 0.5)
-    replayed = replay(gate_samples() if parts is None else parts, *judges)
+    pairs = score_pairs(gate_samples() if parts is None else parts, *judges)
     report = gate_report(
-        replayed, *judges, GateSettings(**limits), budget=budget, target="cpu", precision="int8", defects="scratches",
+        pairs, *judges, GateSettings(**limits), budget=budget, target="cpu", precision="int8", defects="scratches",
         created_utc="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
-    return report, replayed
+    return report, pairs
 
 
 def test_the_same_judge_twice_passes_with_nothing_changed():
@@ -170,9 +170,9 @@ def test_a_judge_remembers_what_it_saw_and_keeps_it_for_another_threshold():
     reference, asked = ScoredModel(Told("exact"), 0.5), []
     for threshold in (0.5, 0.65):
         candidate = ScoredModel(Told("counting", lambda score: asked.append(score) or score), threshold)
-        replay(gate_samples(), reference, candidate)
+        score_pairs(gate_samples(), reference, candidate)
         reference.backend = None
-        again = replay((), reference, ScoredModel(None, 0.65, candidate.sights))
+        again = score_pairs((), reference, ScoredModel(None, 0.65, candidate.sample_scores))
         assert [part.candidate_excess > 0 for part in again] == [False] * 5 + [True] * 2
     assert len(asked) == 2 * len(gate_samples())
 
@@ -186,8 +186,8 @@ def test_the_report_is_json_and_says_whether_it_passed():
 
 
 def test_the_page_shows_the_parts_that_flipped_first_and_runs_and_fetches_nothing():
-    report, replayed = judged(Told("nervous", lambda score: score if score != 0.16 else 0.55))
-    page = gate_page(report, replayed).decode()
+    report, pairs = judged(Told("nervous", lambda score: score if score != 0.16 else 0.55))
+    page = gate_page(report, pairs).decode()
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert captions[0].startswith("good 16 (good): OK → NG, moved by +")
     assert len(captions) == 7

@@ -182,7 +182,7 @@ def test_parts_trained_on_give_ranges_and_all_others_are_exhibited(data):
     trained_on = tuple(part.sha256 for part in list(read_normal_samples(data))[:9])
     parts = normal_samples(bundle_of(trained_on=trained_on), data)
     assert len(range_images(parts, 100)) == 9
-    assert len(evaluation_set(parts).normals) == 3
+    assert len(evaluation_set(parts).normal_samples) == 3
 
 
 def test_a_defect_is_pasted_into_the_region_of_the_frame_and_nowhere_else(data):

@@ -6,7 +6,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can be cast")
 
 from calibration.ranges import collect_ranges  # noqa: E402
-from export.fp16 import halved  # noqa: E402
+from export.fp16 import fp16_from_fp32  # noqa: E402
 from export.graph import graph_from_onnx  # noqa: E402
 from export.operators import int8_nodes  # noqa: E402
 from export.qdq import quantized_for_tensorrt  # noqa: E402
@@ -22,7 +22,7 @@ def casts(model):
 
 
 def test_the_whole_network_is_halved_between_two_casts():
-    model = halved(residual_network())
+    model = fp16_from_fp32(residual_network())
     assert casts(model) == ["image_as_half_Cast", "recon_whole"]
     kinds = {tensor.name: tensor.data_type for tensor in graph_of(model).initializer}
     # the sizes of a Resize are FP32 by the standard
@@ -31,20 +31,20 @@ def test_the_whole_network_is_halved_between_two_casts():
 
 
 def test_inputs_and_outputs_stay_fp32():
-    graph = graph_of(halved(residual_network()))
+    graph = graph_of(fp16_from_fp32(residual_network()))
     assert {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)} == {onnx.TensorProto.FLOAT}
 
 
 def test_it_computes_what_fp32_computes_to_eleven_bits():
     for picture in pictures(2):
-        exact, rounded = run(residual_network(), picture), run(halved(residual_network()), picture)
+        exact, rounded = run(residual_network(), picture), run(fp16_from_fp32(residual_network()), picture)
         assert 0 < np.abs(exact - rounded).max() < 4e-3
 
 
 def test_what_is_quantised_stays_as_it_was():
     ranges = collect_ranges(residual_network(), pictures())
     quantized = quantized_for_tensorrt(residual_network(), ranges)
-    model = halved(quantized, int8_nodes(graph_from_onnx(residual_network()), "tensorrt"))
+    model = fp16_from_fp32(quantized, int8_nodes(graph_from_onnx(residual_network()), "tensorrt"))
     kinds = {tensor.name: tensor.data_type for tensor in graph_of(model).initializer}
     assert kinds["one_weight_scale"] == kinds["a_scale"] == onnx.TensorProto.FLOAT
     assert kinds["w_first_half"] == kinds["w_last_half"] == onnx.TensorProto.FLOAT16
@@ -53,7 +53,7 @@ def test_what_is_quantised_stays_as_it_was():
 
 
 def test_nodes_beyond_the_range_of_fp16_stay_fp32():
-    model = halved(residual_network(), ranges={"b0": (-7e4, 7e4), "b": (0.0, 7e4)})
+    model = fp16_from_fp32(residual_network(), ranges={"b0": (-7e4, 7e4), "b": (0.0, 7e4)})
     kinds = {tensor.name: tensor.data_type for tensor in graph_of(model).initializer}
     assert kinds["w_one"] == kinds["w_two"] == onnx.TensorProto.FLOAT
     assert kinds["w_deep_half"] == onnx.TensorProto.FLOAT16
@@ -63,7 +63,7 @@ def test_a_tensor_that_is_an_output_and_read_inside_has_both_forms():
     graph = onnx.load_model_from_string(residual_network())
     shape = [1, 8, 16, 16]
     graph.graph.output.append(onnx.helper.make_tensor_value_info("d", onnx.TensorProto.FLOAT, shape))
-    model = halved(graph.SerializeToString())
+    model = fp16_from_fp32(graph.SerializeToString())
     assert [value.type.tensor_type.elem_type for value in graph_of(model).output] == [onnx.TensorProto.FLOAT] * 2
     picture = pictures(1)[0]
     assert run(model, picture, "d") == pytest.approx(run(graph.SerializeToString(), picture, "d"), abs=4e-3)

@@ -6,7 +6,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can b
 
 from calibration.ranges import collect_ranges  # noqa: E402
 from edge.core.errors import BundleError, ModelError  # noqa: E402
-from export.precision_fallback import CANDIDATE_PRECISIONS, Attempt, descend, graph_of_precision  # noqa: E402
+from export.precision_fallback import CANDIDATE_PRECISIONS, Attempt, graph_of_precision, try_candidates  # noqa: E402
 from tests.export.graphs import SAME, onnx_graph, pictures, residual_network, weight  # noqa: E402
 
 HASH = "a" * 64
@@ -25,32 +25,32 @@ def attempts(**exceeded):
 
 
 def test_the_first_rung_that_passes_is_taken():
-    descent = descend(CANDIDATE_PRECISIONS["tensorrt"], attempts())
-    assert (descent.precision, descent.made) == ("int8", "INT8")
-    assert [step.precision for step in descent.tried] == ["int8"]
+    fallback = try_candidates(CANDIDATE_PRECISIONS["tensorrt"], attempts())
+    assert (fallback.candidate, fallback.result) == ("int8", "INT8")
+    assert [step.precision for step in fallback.tried] == ["int8"]
 
 
 def test_each_refusal_is_recorded_on_the_way_down():
-    descent = descend(
+    fallback = try_candidates(
         CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=("too many flips",), int8_float_ends=("AUROC falls",))
     )
-    assert descent.precision == "fp16"
-    assert [(step.precision, step.exceeded) for step in descent.tried] == [
+    assert fallback.candidate == "fp16"
+    assert [(step.precision, step.exceeded) for step in fallback.tried] == [
         ("int8", ("too many flips",)), ("int8_float_ends", ("AUROC falls",)), ("fp16", ()),
     ]  # fmt: skip
 
 
 def test_a_rung_that_cannot_be_built_or_run_counts_as_refused():
     broken = BundleError("the parser refuses it", fix="none"), ModelError("not finite", fix="none")
-    descent = descend(CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=broken[0], int8_float_ends=broken[1]))
-    assert descent.precision == "fp16"
-    assert descent.tried[0].exceeded == ("the parser refuses it",)
-    assert descent.tried[0].model_sha256 is None
+    fallback = try_candidates(CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=broken[0], int8_float_ends=broken[1]))
+    assert fallback.candidate == "fp16"
+    assert fallback.tried[0].exceeded == ("the parser refuses it",)
+    assert fallback.tried[0].model_sha256 is None
 
 
 def test_below_the_last_rung_there_is_nothing():
     with pytest.raises(BundleError, match=r"no precision passes the gate .*fp32: out of memory"):
-        descend(
+        try_candidates(
             CANDIDATE_PRECISIONS["cpu"],
             attempts(int8=("a",), int8_float_ends=("b",), fp32=BundleError("out of memory", fix="")),
         )
