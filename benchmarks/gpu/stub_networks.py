@@ -27,7 +27,7 @@ def stub_tensors(manifest: Manifest) -> dict[str, DeviceTensor]:
         PICTURE: (3, side, side), "recon": (3, side, side), "seg_logit": (1, side, side),
         "emb_dist": (1, side // 4, side // 4),
     }  # fmt: skip
-    return {name: DeviceTensor(shapes[name], half=False) for name in (PICTURE, *manifest.outputs)}
+    return {name: DeviceTensor(shapes[name], fp16=False) for name in (PICTURE, *manifest.outputs)}
 
 
 def open_stub(name: str, session: CudaSession, model: bytes, manifest: Manifest) -> DeviceNetwork:
@@ -130,7 +130,7 @@ class OnnxRuntimeCudaNetwork(_StubNetwork):
         if "CUDAExecutionProvider" not in self._session.get_providers():
             raise MissingDependency("ONNX Runtime has no CUDA here", fix="pip install onnxruntime-gpu")
         shapes = {output.name: tuple(output.shape[1:]) for output in self._session.get_outputs()}
-        self._tensors |= {name: DeviceTensor(shapes[name], half=False) for name in manifest.outputs}
+        self._tensors |= {name: DeviceTensor(shapes[name], fp16=False) for name in manifest.outputs}
         self._run_options = onnxruntime.RunOptions()
         # the stream is waited for once, by whoever owns it
         self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")

@@ -27,15 +27,15 @@ log = logging.getLogger("edge.backends")
 
 @dataclass(frozen=True)
 class DeviceTensor:
-    """shape: of one picture, without the batch. half: FP16, else FP32."""
+    """shape: of one picture, without the batch. fp16: else FP32."""
 
     shape: tuple[int, ...]
-    half: bool
+    fp16: bool
 
     @property
     def bytes(self) -> int:
         """Of one picture; pictures of a batch follow each other without a gap."""
-        return int(np.prod(self.shape)) * (2 if self.half else 4)
+        return int(np.prod(self.shape)) * (2 if self.fp16 else 4)
 
 
 class DeviceNetwork(Protocol):
@@ -113,7 +113,7 @@ class FetchedNetwork:
         with FailuresReported(session), session.current():
             self._addresses = {name: session.device_memory(tensor.bytes) for name, tensor in network.tensors.items()}
             self._host: dict[str, NDArray[Any]] = {
-                name: session.pinned(tensor.shape, np.float16 if tensor.half else np.float32)
+                name: session.pinned(tensor.shape, np.float16 if tensor.fp16 else np.float32)
                 for name, tensor in network.tensors.items()
             }
 

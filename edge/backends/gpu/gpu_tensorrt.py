@@ -111,7 +111,7 @@ def open_kernels(
 def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int) -> ScorePlan:
     """What the kernels must know of a bundle and its network; raises EngineError for outputs of different types."""
     tensors = network.tensors
-    halves = {tensors[name].half for name in manifest.outputs}
+    halves = {tensors[name].fp16 for name in manifest.outputs}
     if len(halves) > 1:
         raise EngineError(
             "some outputs of the engine are FP16 and some FP32", fix="build it again: edge-inspect export --target"
@@ -126,7 +126,7 @@ def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibrat
         field=(side, side),
         outputs=manifest.outputs,
         batch=most,
-        input_type="f16" if tensors[PICTURE].half else "f32",
+        input_type="f16" if tensors[PICTURE].fp16 else "f32",
         output_type="f16" if True in halves else "f32",
         emb_shape=emb_shape,
         emb_mean=calibration.emb_mean,

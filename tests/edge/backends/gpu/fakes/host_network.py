@@ -28,8 +28,8 @@ class HostNetwork:
         side = manifest.input.size
         self.engine_sha256, self.largest_batch = engine_sha256, largest_batch
         shapes = {output.name: output.shape for output in self._session.get_outputs()}
-        self.tensors = {PICTURE: DeviceTensor((3, side, side), half=False)}
-        self.tensors |= {name: DeviceTensor(tuple(shapes[name][1:]), half=False) for name in self._names}
+        self.tensors = {PICTURE: DeviceTensor((3, side, side), fp16=False)}
+        self.tensors |= {name: DeviceTensor(tuple(shapes[name][1:]), fp16=False) for name in self._names}
         self.recordable, self.refuses, self.first_runs, self.closed = True, False, 0, 0
         self._ran = False
 
