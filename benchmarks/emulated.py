@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-# oneDNN in OpenVINO and torch; other kernels of torch; OpenCV. What OpenVINO makes of less than AVX2 cannot be told so:
+# oneDNN in OpenVINO and torch; other kernels of torch; OpenCV. OpenVINO cannot be brought below AVX2 in this way:
 # it then refuses the networks
 _NO_AVX512 = {"ATEN_CPU_CAPABILITY": "avx2", "OPENCV_CPU_DISABLE": "AVX512-SKX"}
 LEVELS: dict[str, dict[str, str]] = {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.quality.labelled import SeenPictures
-from benchmarks.quality.predictions import Observation, Progress, Reading, figures_of_merit, observe
+from benchmarks.quality.predictions import Prediction, Predictions, Progress, figures_of_merit, predict_all
 from edge.backends import open_backend, target_of
 from edge.backends.base import Backend
 from edge.bundles.bundle import ModelBundle
@@ -40,13 +40,13 @@ def evaluate(
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Metrics as a JSON-able dict; the pixel metrics are None where a defective picture lacks its mask."""
-    observed = observe_bundle(bundle, backend, data, progress)
-    return bundle_figures(bundle, backend, observed, threshold, budget)
+    predictions = predict_with_bundle(bundle, backend, data, progress)
+    return bundle_figures(bundle, backend, predictions, threshold, budget)
 
 
 def evaluate_bundle(
     bundle: ModelBundle, data: Path, settings: Settings, reader: ImageReader, precision: str | None = None
-) -> tuple[Observation, dict[str, Any]]:
+) -> tuple[Predictions, dict[str, Any]]:
     """What one precision says about the test pictures, through the backend of the settings, and its metrics.
 
     precision: None for the one that runs with these settings. Raises UsageError, BundleError and CalibrationMismatch.
@@ -59,26 +59,26 @@ def evaluate_bundle(
             bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder
         )
     with progress_bar(f"inspecting {precision}") as advance:
-        observed = observe_bundle(bundle, backend, data, advance, reader=reader)
+        predictions = predict_with_bundle(bundle, backend, data, advance, reader=reader)
     with working("working the figures out"):
-        figures = bundle_figures(bundle, backend, observed, calibration.threshold, calibration.false_reject_budget)
+        figures = bundle_figures(bundle, backend, predictions, calibration.threshold, calibration.false_reject_budget)
     backend.close()
-    return observed, {"data": data.name, "precision": precision, **figures}
+    return predictions, {"data": data.name, "precision": precision, **figures}
 
 
 def compare_precisions(bundle: ModelBundle, data: Path, settings: Settings, reader: ImageReader) -> dict[str, Any]:
     """INT8 and FP32 side by side on the same pictures."""
-    int8_observed, int8 = evaluate_bundle(bundle, data, settings, reader, "int8")
-    fp32_observed, fp32 = evaluate_bundle(bundle, data, settings, reader, "fp32")
+    int8_predictions, int8 = evaluate_bundle(bundle, data, settings, reader, "int8")
+    fp32_predictions, fp32 = evaluate_bundle(bundle, data, settings, reader, "fp32")
     return {
         "int8": int8,
         "fp32": fp32,
         "int8_minus_fp32": precision_differences(int8, fp32),
-        "agreement": map_agreement(int8_observed, fp32_observed),
+        "agreement": map_agreement(int8_predictions, fp32_predictions),
     }
 
 
-def reading_of(bundle: ModelBundle, backend: Backend, image: U8) -> Reading:
+def prediction_of(bundle: ModelBundle, backend: Backend, image: U8) -> Prediction:
     """Score and map as they lie over the view; a part that is not found is never passed: it has the highest score."""
     view = bundle.preprocess.field_of_view(*image.shape[:2])
     assert view is not None, "pictures are checked before"
@@ -86,32 +86,32 @@ def reading_of(bundle: ModelBundle, backend: Backend, image: U8) -> Reading:
         anomaly_map = backend.score(image, StageClock(0))
     except PartNotFound:
         side = bundle.manifest.map_side
-        return Reading(HIGHEST_SCORE, np.zeros((side, side), np.float32))
-    return Reading(anomaly_map.score, values_in_view(anomaly_map, view))
+        return Prediction(HIGHEST_SCORE, np.zeros((side, side), np.float32))
+    return Prediction(anomaly_map.score, values_in_view(anomaly_map, view))
 
 
-def observe_bundle(
+def predict_with_bundle(
     bundle: ModelBundle,
     backend: Backend,
     data: Path,
     progress: Progress = lambda done, total: None,
     seen: SeenPictures | None = None,
     reader: ImageReader = PLAIN,
-) -> Observation:
-    """What the backend says about test pictures; seen: what must not be counted, None for what the bundle has seen."""
+) -> Predictions:
+    """What the backend predicts of test pictures; seen: what must not be counted, None for what the bundle has seen."""
 
-    def detector(image: U8, _: U8 | None) -> Reading:
-        return reading_of(bundle, backend, image)
+    def detector(image: U8, _: U8 | None) -> Prediction:
+        return prediction_of(bundle, backend, image)
 
-    return observe(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress, reader)
+    return predict_all(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress, reader)
 
 
 def bundle_figures(
-    bundle: ModelBundle, backend: Backend, observed: Observation, threshold: float, budget: float
+    bundle: ModelBundle, backend: Backend, predictions: Predictions, threshold: float, budget: float
 ) -> dict[str, Any]:
     """The figures of merit, with what was measured and how its weights and score path were chosen."""
     return {
-        **figures_of_merit(observed, threshold, budget),
+        **figures_of_merit(predictions, threshold, budget),
         "selection": bundle.manifest.training.selection,
         "backend": backend.name,
         "engine_sha256": backend.model_sha256,
@@ -124,8 +124,8 @@ def precision_differences(int8: dict[str, Any], fp32: dict[str, Any]) -> dict[st
     return {name: None if int8[name] is None else int8[name] - fp32[name] for name in COMPARED}
 
 
-def map_agreement(one: Observation, other: Observation) -> dict[str, float | None]:
-    """How alike two observations of the same pictures are: correlation over all map pixels, and largest differences.
+def map_agreement(one: Predictions, other: Predictions) -> dict[str, float | None]:
+    """How alike two predictions of the same pictures are: correlation over all map pixels, and largest differences.
 
     The correlation is None where one of the maps is the same everywhere.
     """

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.accuracy import bundle_figures, observe_bundle, reading_of
+from benchmarks.quality.accuracy import bundle_figures, predict_with_bundle, prediction_of
 from benchmarks.quality.baselines import Fitting, baselines_for, evaluate_baseline
 from benchmarks.quality.comparison import NETWORK, Contender, Recommendation, artificial_auroc, recommend
 from benchmarks.quality.comparison_page import comparison_page
 from benchmarks.quality.labelled import SeenPictures, list_test_pictures
-from benchmarks.quality.predictions import Reading
+from benchmarks.quality.predictions import Prediction
 from edge.backends import open_backend
 from edge.bundles.bundle import MANIFEST, ModelBundle, load_bundle
 from edge.capture.images.image_reader import ImageReader
@@ -142,24 +142,24 @@ class _Bench:
     def network(self, method: str, bundles: Sequence[ModelBundle]) -> Contender:
         """The INT8 network of each seed's bundle, through the backend that will run."""
         inspection = self._settings.inspection
-        figures, artificial, observations = [], [], []
+        figures, artificial, predictions_of_seeds = [], [], []
         for bundle in bundles:
             backend = open_backend(bundle, inspection.backend, "int8", inspection.threads)
 
-            def detector(image: U8, _: U8 | None, bundle: ModelBundle = bundle, backend: Any = backend) -> Reading:
-                return reading_of(bundle, backend, image)
+            def detector(image: U8, _: U8 | None, bundle: ModelBundle = bundle, backend: Any = backend) -> Prediction:
+                return prediction_of(bundle, backend, image)
 
             with progress_bar(f"measuring {method}, seed {bundle.manifest.training.seed}") as advance:
                 seen = SeenPictures(bundle.manifest.trained_on, self._weak_on)
-                observed = observe_bundle(bundle, backend, self._request.data, advance, seen, self._reader)
+                predictions = predict_with_bundle(bundle, backend, self._request.data, advance, seen, self._reader)
             calibration = bundle.calibration("int8")
             budget = calibration.false_reject_budget
-            figures.append(bundle_figures(bundle, backend, observed, calibration.threshold, budget))
+            figures.append(bundle_figures(bundle, backend, predictions, calibration.threshold, budget))
             trial = self._trial(bundle.manifest.trained_on)
             artificial.append(artificial_auroc(detector, trial.normals, trial.defective))
-            observations.append(observed)
+            predictions_of_seeds.append(predictions)
             backend.close()
-        return Contender(method, NETWORK, tuple(figures), tuple(artificial), observations[0])
+        return Contender(method, NETWORK, tuple(figures), tuple(artificial), predictions_of_seeds[0])
 
     def baselines(self) -> list[Contender]:
         """Every detector without a network that the data allows, on the first seed's split."""
@@ -171,14 +171,14 @@ class _Bench:
         found = baselines_for(self._request.data, self._preprocess)
         for done, baseline in enumerate(found, 1):
             with working(f"measuring without a network: {baseline.name}"):
-                observed, figures = evaluate_baseline(
+                predictions, figures = evaluate_baseline(
                     baseline, pictures, self._request.data, self._preprocess, fitting, seen, reader=self._reader
                 )
             say(f"measured without a network: {baseline.name} ({done}/{len(found)})")
             artificial: tuple[float, ...] = ()
             if not baseline.needs_reference:
                 artificial = (artificial_auroc(baseline.score, trial.normals, trial.defective),)
-            contenders.append(Contender(baseline.name, baseline.group, (figures,), artificial, observed))
+            contenders.append(Contender(baseline.name, baseline.group, (figures,), artificial, predictions))
         return contenders
 
     def _trial(self, trained_on: tuple[str, ...]) -> _Trial:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.predictions import BOOTSTRAP_RESAMPLES, Detector, Observation
+from benchmarks.quality.predictions import BOOTSTRAP_RESAMPLES, Detector, Predictions
 from edge.core.datatypes import U8
 from edge.core.errors import UsageError
 from edge.metrics import Interval, image_auroc
@@ -25,7 +25,7 @@ SUMMARISED = (
 
 @dataclass(frozen=True)
 class Contender:
-    """One detector: its group, figures of every seed, and what its first seed said about each test picture.
+    """One detector: its group, figures of every seed, and what its first seed predicted of each test picture.
 
     artificial_auroc: of each seed, artificial defects against held-out good parts.
     """
@@ -34,7 +34,7 @@ class Contender:
     group: str
     figures: tuple[dict[str, Any], ...]
     artificial_auroc: tuple[float, ...]
-    observed: Observation
+    predictions: Predictions
 
     def mean(self, figure: str) -> float | None:
         """Over seeds; None where the figure does not exist."""
@@ -103,7 +103,7 @@ def recommend(contenders: Sequence[Contender]) -> Recommendation:
     limit = max(contender.artificial for contender in better) - EQUAL_AUROC
     equals = [contender for contender in better if contender.artificial >= limit]
     chosen = min(equals, key=lambda contender: float(contender.mean("score_ms_p50") or 0.0))
-    lead = lead_interval(chosen.observed, bar.observed)
+    lead = lead_interval(chosen.predictions, bar.predictions)
     text = (
         f"Use {chosen.name}: image AUROC {chosen.auroc:.3f} on the test pictures, {bar.auroc:.3f} for {bar.name}, the "
         f"best detector without a network. Of {_counted(len(better), 'method')} that beat it, this one is "
@@ -145,7 +145,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def lead_interval(one: Observation, other: Observation, seed: int = 0) -> Interval:
+def lead_interval(one: Predictions, other: Predictions, seed: int = 0) -> Interval:
     """The 95 % bootstrap interval of one's image AUROC minus the other's, on the same resampled pictures."""
     if [picture.path for picture in one.pictures] != [picture.path for picture in other.pictures]:
         raise UsageError("the detectors saw different test pictures", fix="evaluate both on one folder")

@@ -36,7 +36,7 @@ def comparison_page(data: str, variant: str, contenders: Sequence[Contender], ad
     shown = _shown(contenders)
     networks = [contender for contender in contenders if contender.group == NETWORK]
     drawn = [*networks, *_best_others(contenders)]
-    mapped = [contender for contender in drawn if contender.observed.maps[0] is not None]
+    mapped = [contender for contender in drawn if contender.predictions.maps[0] is not None]
     rows = _rows(mapped)
     best = {}
     for _, key, _, more in _COLUMNS:
@@ -49,7 +49,7 @@ def comparison_page(data: str, variant: str, contenders: Sequence[Contender], ad
         data=data,
         variant=variant,
         advice=advice,
-        observed=networks[0].observed,
+        predictions=networks[0].predictions,
         seeds=len(networks[0].figures),
         processor=read_processor(),
         when=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -112,10 +112,10 @@ def _best_others(contenders: Sequence[Contender]) -> list[Contender]:
 
 def _rows(contenders: Sequence[Contender]) -> list[tuple[Any, ...]]:
     """Of each shown picture: what it is, itself, where the defect is, and (detector, map, score) of every detector."""
-    first, rows = contenders[0].observed, []
+    first, rows = contenders[0].predictions, []
     for index in shown_pictures(first.pictures):
         part = first.pictures[index]
         image = read_image(part.path)
-        maps = [(each, map_picture(each, index, image), each.observed.scores[index]) for each in contenders]
+        maps = [(each, map_picture(each, index, image), each.predictions.scores[index]) for each in contenders]
         rows.append((part, thumbnail(image, image), truth_picture(contenders[0], index, image), maps))
     return rows

@@ -32,7 +32,7 @@ def roc_chart(contenders: Sequence[Contender]) -> Chart:
     chart = Chart((0, 1), (0, 1), *axes, key=key, width=_WIDTH_PX, height=_HEIGHT_PX)
     chart.line([0, 1], [0, 1], GREY, 0.5)
     for contender in contenders:
-        curve = roc_curve(contender.observed.labels, contender.observed.scores)
+        curve = roc_curve(contender.predictions.labels, contender.predictions.scores)
         network = contender.group == NETWORK
         style = (2.2, "") if network else (1.4, "5 3")
         chart.line(curve.fpr.tolist(), curve.recall.tolist(), colour[contender.name], *style)
@@ -60,7 +60,7 @@ def latency_chart(contenders: Sequence[Contender]) -> Chart:
 
 def truth_picture(contender: Contender, index: int, picture: U8) -> U8 | None:
     """Where the defect of this test picture is; None without a mask."""
-    truth = contender.observed.truths[index]
+    truth = contender.predictions.truths[index]
     if truth is None:
         return None
     return thumbnail(np.repeat((truth.mask * np.uint8(255))[..., None], 3, axis=2), picture)
@@ -68,9 +68,9 @@ def truth_picture(contender: Contender, index: int, picture: U8) -> U8 | None:
 
 def map_picture(contender: Contender, index: int, picture: U8) -> U8:
     """The anomaly map on one scale for all pictures of this detector: dark is ordinary."""
-    maps = [values for values in contender.observed.maps if values is not None]
+    maps = [values for values in contender.predictions.maps if values is not None]
     low, high = np.quantile(np.stack([each[::4, ::4] for each in maps]), [0.5, 0.999])
-    return thumbnail(heat((contender.observed.maps[index] - low) / max(float(high - low), 1e-9)), picture)
+    return thumbnail(heat((contender.predictions.maps[index] - low) / max(float(high - low), 1e-9)), picture)
 
 
 def thumbnail(image: U8, picture: U8) -> U8:

@@ -1,4 +1,4 @@
-"""What a detector says about every labelled test picture, and its figures (docs/figures/evaluation.md)."""
+"""What a detector predicts of every labelled test picture, and its figures (docs/figures/evaluation.md)."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ BOOTSTRAP_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Reading:
+class Prediction:
     """An image score, and where it comes from: float32 (h, w) of any size, None where a detector has no map."""
 
     score: float
     values: F32 | None
 
 
-# picture and its golden sample, if it has one → reading
-Detector = Callable[[U8, U8 | None], Reading]
+# picture and its golden sample, if it has one → prediction
+Detector = Callable[[U8, U8 | None], Prediction]
 
 
 @dataclass(frozen=True)
-class Observation:
+class Predictions:
     """Scores, maps and truths of the pictures that count, in the same order; maps at EVALUATION_SIDE.
 
     milliseconds: of each call of the detector. n_left_out: pictures that training had seen. n_invalid: those that the
@@ -79,15 +79,15 @@ class Observation:
         return np.array([int(picture.defective) for picture in self.pictures])
 
 
-def observe(
+def predict_all(
     detector: Detector,
     data: Path,
     preprocess: Preprocess,
     seen: SeenPictures,
     progress: Progress = lambda done, total: None,
     reader: ImageReader = PLAIN,
-) -> Observation:
-    """Show every test picture that training has not seen and that the line would judge.
+) -> Predictions:
+    """Predictions of every test picture that training has not seen and that the line would judge.
 
     Raises UsageError for good ones that training has seen, and when the line would not judge most of them.
     """
@@ -95,15 +95,15 @@ def observe(
     truth_reader = TruthReader(data, reader)
     invalid = RejectedImages(reader.freshness, "test pictures")
     kept: list[LabelledPicture] = []
-    readings: list[Reading] = []
+    predicted: list[Prediction] = []
     truths: list[Truth | None] = []
     milliseconds = []
     for index, picture in enumerate(pictures):
         progress(index, len(pictures))
-        looked = reader.look(picture.path)
-        image = required(picture.path, looked)
-        if looked.fault is not None:
-            invalid.add(f"{picture.kind}/{picture.path.name}", image, looked.fault)
+        finding = reader.look(picture.path)
+        image = required(picture.path, finding)
+        if finding.fault is not None:
+            invalid.add(f"{picture.kind}/{picture.path.name}", image, finding.fault)
             continue
         view = preprocess.field_of_view(*image.shape[:2])
         if view is None:
@@ -115,21 +115,23 @@ def observe(
         if not seen.leaves_out(picture, image):
             reference = None if picture.reference is None else reader.read(picture.reference)
             started = time.perf_counter_ns()
-            reading = detector(image, reference)
+            prediction = detector(image, reference)
             milliseconds.append((time.perf_counter_ns() - started) / 1e6)
             kept.append(picture)
-            readings.append(reading)
+            predicted.append(prediction)
             truths.append(truth_reader.truth(picture, image, view))
     progress(len(pictures), len(pictures))
     seen.refuse_leaks()
     invalid.refuse_most(len(pictures), reader.fitting_sensor_bits())
     if len(invalid):
         reader.tell(invalid.summary(len(pictures)))
-    _tell_of_masks(kept, truths, reader)
-    return Observation(
+    _report_masks(kept, truths, reader)
+    return Predictions(
         pictures=tuple(kept),
-        scores=np.array([reading.score for reading in readings]),
-        maps=tuple(None if reading.values is None else map_at_evaluation_side(reading.values) for reading in readings),
+        scores=np.array([prediction.score for prediction in predicted]),
+        maps=tuple(
+            None if prediction.values is None else map_at_evaluation_side(prediction.values) for prediction in predicted
+        ),
         truths=tuple(truths),
         milliseconds=np.array(milliseconds),
         n_left_out=len(pictures) - len(kept) - len(invalid),
@@ -138,7 +140,7 @@ def observe(
     )
 
 
-def _tell_of_masks(pictures: Sequence[LabelledPicture], truths: Sequence[Truth | None], reader: ImageReader) -> None:
+def _report_masks(pictures: Sequence[LabelledPicture], truths: Sequence[Truth | None], reader: ImageReader) -> None:
     """Why pixel figures are missing, or cannot be right."""
     marked = [truth.mask.mean() for picture, truth in zip(pictures, truths, strict=True) if picture.defective and truth]
     without = sum(truth is None for truth in truths)
@@ -152,13 +154,13 @@ def _tell_of_masks(pictures: Sequence[LabelledPicture], truths: Sequence[Truth |
         reader.tell(f"{full} of {len(marked)} masks mark most of the picture: a mask is bright where the defect is")
 
 
-def figures_of_merit(observed: Observation, threshold: float | None, budget: float) -> dict[str, Any]:
+def figures_of_merit(predictions: Predictions, threshold: float | None, budget: float) -> dict[str, Any]:
     """Every figure as a JSON-able dict; None where it does not exist.
 
     Pixel figures need a mask for every defective picture, AU-sPRO one mask per defect, rates at the threshold a
     threshold.
     """
-    labels, scores = observed.labels, observed.scores
+    labels, scores = predictions.labels, predictions.scores
     best = f1_max(labels, scores)
     auroc_interval, fpr_interval = bootstrap_intervals(
         labels, scores, (image_auroc, _fpr_at_95), resamples=BOOTSTRAP_RESAMPLES
@@ -167,23 +169,23 @@ def figures_of_merit(observed: Observation, threshold: float | None, budget: flo
         "image_auroc": image_auroc(labels, scores),
         "image_auroc_interval_95": [auroc_interval.low, auroc_interval.high],
         "image_ap": average_precision(labels, scores),
-        **_pixel_figures(observed),
+        **_pixel_figures(predictions),
         "fpr_at_95": _fpr_at_95(labels, scores),
         "fpr_at_95_interval_95": [fpr_interval.low, fpr_interval.high],
         "fpr_at_99": fpr_at_recall(labels, scores, 0.99),
         "recall_at_fpr_05": recall_at_fpr(labels, scores, 0.05),
         "f1_max_diagnostic": best.value,
         "f1_max_threshold_diagnostic": best.threshold,
-        **_figures_at_threshold(observed, threshold, budget),
+        **_figures_at_threshold(predictions, threshold, budget),
         "n_good": int((labels == 0).sum()),
         "n_defective": int(labels.sum()),
-        "n_left_out": observed.n_left_out,
-        "n_invalid": observed.n_invalid,
+        "n_left_out": predictions.n_left_out,
+        "n_invalid": predictions.n_invalid,
         "image_auroc_by_kind": {
-            kind: _auroc_of_kinds(observed, {kind}) for kind in sorted(_defect_kinds(observed.pictures))
+            kind: _auroc_of_kinds(predictions, {kind}) for kind in sorted(_defect_kinds(predictions.pictures))
         },
-        **_figures_by_knowledge(observed),
-        "score_ms_p50": float(np.median(observed.milliseconds)),
+        **_figures_by_knowledge(predictions),
+        "score_ms_p50": float(np.median(predictions.milliseconds)),
     }
 
 
@@ -191,13 +193,13 @@ def _fpr_at_95(labels: ArrayLike, scores: ArrayLike) -> float:
     return fpr_at_recall(labels, scores, 0.95)
 
 
-def _pixel_figures(observed: Observation) -> dict[str, Any]:
+def _pixel_figures(predictions: Predictions) -> dict[str, Any]:
     figures: dict[str, Any] = dict.fromkeys(
         ("pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "au_spro", "au_spro_05_by_kind")
     )
-    truths = [truth for truth in observed.truths if truth is not None]
-    maps = [values for values in observed.maps if values is not None]
-    complete = len(truths) == len(maps) == len(observed.pictures)
+    truths = [truth for truth in predictions.truths if truth is not None]
+    maps = [values for values in predictions.maps if values is not None]
+    complete = len(truths) == len(maps) == len(predictions.pictures)
     if not complete or not any(truth.mask.any() for truth in truths):
         return figures
     masks = [truth.mask for truth in truths]
@@ -209,7 +211,9 @@ def _pixel_figures(observed: Observation) -> dict[str, Any]:
     if len(channels) == len(truths):
         areas = au_spro(channels, maps, SPRO_LIMITS)
         figures["au_spro"] = {f"{limit:g}": area for limit, area in zip(SPRO_LIMITS, areas, strict=True)}
-        rows_by_kind = {kind: _rows_of_kinds(observed, {kind}) for kind in sorted(_defect_kinds(observed.pictures))}
+        rows_by_kind = {
+            kind: _rows_of_kinds(predictions, {kind}) for kind in sorted(_defect_kinds(predictions.pictures))
+        }
         figures["au_spro_05_by_kind"] = {
             kind: au_spro([channels[i] for i in rows], [maps[i] for i in rows], [0.05])[0]
             for kind, rows in rows_by_kind.items()
@@ -218,7 +222,7 @@ def _pixel_figures(observed: Observation) -> dict[str, Any]:
     return figures
 
 
-def _figures_at_threshold(observed: Observation, threshold: float | None, budget: float) -> dict[str, Any]:
+def _figures_at_threshold(predictions: Predictions, threshold: float | None, budget: float) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "threshold": threshold,
         "false_reject_budget": budget,
@@ -229,8 +233,8 @@ def _figures_at_threshold(observed: Observation, threshold: float | None, budget
     }
     if threshold is None:
         return figures
-    rejected = observed.scores > threshold
-    defective = observed.labels == 1
+    rejected = predictions.scores > threshold
+    defective = predictions.labels == 1
     n_good, n_rejected = int((~defective).sum()), int(rejected[~defective].sum())
     interval = rate_interval(n_rejected, n_good)
     figures["false_reject_rate"] = n_rejected / n_good
@@ -238,7 +242,7 @@ def _figures_at_threshold(observed: Observation, threshold: float | None, budget
     figures["recall"] = float(rejected[defective].mean())
     found: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for picture, reject in zip(observed.pictures, rejected, strict=True):
+    for picture, reject in zip(predictions.pictures, rejected, strict=True):
         if picture.defective:
             total[picture.kind] += 1
             found[picture.kind] += int(reject)
@@ -248,27 +252,27 @@ def _figures_at_threshold(observed: Observation, threshold: float | None, budget
     return figures
 
 
-def _figures_by_knowledge(observed: Observation) -> dict[str, Any]:
+def _figures_by_knowledge(predictions: Predictions) -> dict[str, Any]:
     """Kinds that training had labelled examples of, against kinds that it had not; None where there are none."""
-    kinds = _defect_kinds(observed.pictures)
-    groups = {"seen": kinds & observed.weak_kinds, "unseen": kinds - observed.weak_kinds}
-    if not observed.weak_kinds:
+    kinds = _defect_kinds(predictions.pictures)
+    groups = {"seen": kinds & predictions.weak_kinds, "unseen": kinds - predictions.weak_kinds}
+    if not predictions.weak_kinds:
         groups = {"seen": set(), "unseen": set()}
     figures: dict[str, Any] = {}
     for name, members in groups.items():
         figures[f"{name}_kinds"] = sorted(members)
-        figures[f"image_auroc_{name}_kinds"] = _auroc_of_kinds(observed, members) if members else None
+        figures[f"image_auroc_{name}_kinds"] = _auroc_of_kinds(predictions, members) if members else None
     return figures
 
 
-def _auroc_of_kinds(observed: Observation, kinds: set[str]) -> float:
-    rows = _rows_of_kinds(observed, kinds)
-    return image_auroc(observed.labels[rows], observed.scores[rows])
+def _auroc_of_kinds(predictions: Predictions, kinds: set[str]) -> float:
+    rows = _rows_of_kinds(predictions, kinds)
+    return image_auroc(predictions.labels[rows], predictions.scores[rows])
 
 
-def _rows_of_kinds(observed: Observation, kinds: set[str]) -> list[int]:
+def _rows_of_kinds(predictions: Predictions, kinds: set[str]) -> list[int]:
     """The good pictures, and the defective ones of these kinds."""
-    return [i for i, picture in enumerate(observed.pictures) if not picture.defective or picture.kind in kinds]
+    return [i for i, picture in enumerate(predictions.pictures) if not picture.defective or picture.kind in kinds]
 
 
 def _defect_kinds(pictures: Iterable[LabelledPicture]) -> set[str]:

@@ -152,12 +152,12 @@ class Run:
 
 
 def changed_runs(pool: Pool, case: int, runs: int, every: float, seed: int) -> dict[str, Any]:
-    """What the first alarm of each run says about one change."""
+    """What the first alarm of each run calls one change."""
     random = np.random.default_rng((seed, case))
     named: Counter[str] = Counter()
     delays: list[int] = []
     dated: list[int] = []
-    said: list[str] = []
+    named_changes: list[str] = []
     early = 0
     for _ in range(runs):
         run = pool.run(random, every)
@@ -174,7 +174,7 @@ def changed_runs(pool: Pool, case: int, runs: int, every: float, seed: int) -> d
         if drift is not None:
             delays.append(run.shown - clean)
             dated.append(abs(drift.since.seen.frame_index - clean))
-            said.append(drift.change.what)
+            named_changes.append(drift.change.what)
     kind, changed = CASES[case - 1].kind, sum(named.values())
     return {
         "must_be_called": kind,
@@ -186,7 +186,7 @@ def changed_runs(pool: Pool, case: int, runs: int, every: float, seed: int) -> d
         "named_rightly": None if changed == named["nothing"] else named[kind] / (changed - named["nothing"]),
         "delay_parts": None if not delays else {"p50": float(np.median(delays)), "max": int(max(delays))},
         "onset_error_parts_p50": None if not dated else float(np.median(dated)),
-        "for_example": said[0] if said else None,
+        "for_example": named_changes[0] if named_changes else None,
     }
 
 

@@ -57,29 +57,28 @@ def main(options: argparse.Namespace) -> Values:
 
 def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """{cost, switch, scenes}."""
-    cost = {str(count): recalibrated(work, count, "as trained")[1] for count in (options.few, options.samples)}
+    made = {str(count): recalibrated(work, count, "as trained") for count in (options.few, options.samples)}
     return {
-        "cost": cost,
-        "switch": hot_switch(work / f"as-trained-{options.samples}" / "bundle"),
+        "cost": {count: cost for count, (_, cost) in made.items()},
+        "switch": hot_switch(made[str(options.samples)][0]),
         "scenes": {name: scene_figures(work, name, options.changed, options.later, options.defects) for name in SCENES},
     }
 
 
 def recalibrated(work: Path, count: int, scene: str) -> tuple[Path, dict[str, Any]]:
     """A copy of the shipped bundle recalibrated on `count` samples of a scene, and what that took."""
-    place = work / f"{scene.split(',')[0].replace(' ', '-')}-{count}"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(dir=work))
     good = list_pictures(sample_data() / "train" / "good")
     _write(place / "samples", line_pictures(good, count, SCENES[scene], _SAMPLE_SEED))
     shutil.copytree(sample_bundle(), place / "bundle")
     command = [sys.executable, "-m", "edge", "recalibrate", "samples", "--bundle", "bundle", "--scene-changed"]
     started = time.perf_counter()
-    with (place / "said.txt").open("w+") as said:
-        process = subprocess.Popen(command, cwd=place, env=_environment(), stdout=said, stderr=said)
+    with (place / "output.txt").open("w+") as output:
+        process = subprocess.Popen(command, cwd=place, env=_environment(), stdout=output, stderr=output)
         peak_mb = _watched(process)
         seconds = time.perf_counter() - started
-        said.seek(0)
-        lines = [line.strip() for line in said.read().splitlines() if not line.startswith("looking at")]
+        output.seek(0)
+        lines = [line.strip() for line in output.read().splitlines() if not line.startswith("looking at")]
     if process.returncode:
         raise UsageError(f"recalibrating failed: {lines[-3:]}", fix="run it by hand to see why")
     steps = {line.split(": ")[0]: float(line.split(": ")[1][:-2]) for line in lines if _is_step(line)}
@@ -94,7 +93,7 @@ def hot_switch(bundle: Path) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "edge", "demo", "--bundle", str(bundle), "--fps", str(_FPS), "--no-record"]
     command += ["--json", "--duration", str((_SWITCHES + 2) * _BETWEEN_SWITCHES_S + 4)]
-    moments, told = [], []
+    moments, verdicts = [], []
     with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryDirectory() as empty:
         process = subprocess.Popen(
             command, cwd=empty, env=_environment(), stdout=subprocess.PIPE, stderr=errors, text=True
@@ -103,7 +102,7 @@ def hot_switch(bundle: Path) -> dict[str, Any]:
         next_switch, switches = None, 0
         for line in process.stdout:
             moments.append(time.perf_counter())
-            told.append(json.loads(line))
+            verdicts.append(json.loads(line))
             next_switch = next_switch or moments[0] + 2 * _BETWEEN_SWITCHES_S
             if switches < _SWITCHES and moments[-1] > next_switch:
                 # in a process of its own, as a person does it: its work is part of what the line feels
@@ -115,23 +114,23 @@ def hot_switch(bundle: Path) -> dict[str, Any]:
         process.wait()
         errors.seek(0)
         summary = errors.read()
-    return _switch_figures(np.array(moments), told, summary)
+    return _switch_figures(np.array(moments), verdicts, summary)
 
 
-def _switch_figures(moments: Any, told: list[dict[str, Any]], summary: str) -> dict[str, Any]:
+def _switch_figures(moments: Any, verdicts: list[dict[str, Any]], summary: str) -> dict[str, Any]:
     gaps = np.diff(moments) * 1000
-    versions = [verdict["bundle_sha256"] for verdict in told]
-    changed = [number for number in range(1, len(told)) if versions[number] != versions[number - 1]]
+    versions = [verdict["bundle_sha256"] for verdict in verdicts]
+    changed = [number for number in range(1, len(verdicts)) if versions[number] != versions[number - 1]]
     quiet = gaps[: changed[0] - 1][moments[1 : changed[0]] < moments[changed[0]] - _BETWEEN_SWITCHES_S]
     worst = [float(gaps[np.abs(moments[1:] - moments[number]) < _AROUND_S].max()) for number in changed]
     camera = next(line for line in summary.splitlines() if line.startswith("camera "))
     return {
         "fps": _FPS,
         "switches": len(changed),
-        "verdicts": len(told),
-        "indexes_in_order": [verdict["frame_index"] for verdict in told] == list(range(len(told))),
+        "verdicts": len(verdicts),
+        "indexes_in_order": [verdict["frame_index"] for verdict in verdicts] == list(range(len(verdicts))),
         "camera": camera.split(None, 1)[1],
-        "invalid": sum(verdict["decision"] == "INVALID" for verdict in told),
+        "invalid": sum(verdict["decision"] == "INVALID" for verdict in verdicts),
         "quiet_gap_ms": _percentiles(quiet),
         "switch_gap_ms": [round(gap, 1) for gap in worst],
         "at_the_switch_gap_ms": [round(float(gaps[number - 1]), 1) for number in changed],
@@ -177,7 +176,7 @@ def _write(folder: Path, pictures: Iterable[U8]) -> None:
 
 
 def _watched(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> float | None:
-    """Wait for the end; the largest resident memory, in MB, where the system tells."""
+    """Wait for the end; the largest resident memory, in MB, where the system knows it."""
     if not hasattr(os, "wait4"):
         process.wait()
         return None

@@ -5,7 +5,7 @@ Needs anomalib beside this project in one environment (docs/benchmark.md says ho
 ours          edge-inspect, frame to verdict, on the bundle's INT8 network; and that network bare
 benchmark_app OpenVINO's own tool on the same network, started anew for each of its turns
 anomalib      its OpenVINOInferencer on EfficientAD-S and DRAEM as its own export writes them, FP32. Their weights are
-              random: time does not depend on them, and nothing is said of accuracy
+              random: time does not depend on them, and accuracy is not measured
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def measure(bundle: ModelBundle, work: Path, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "calls_per_turn": CALLS_PER_TURN - 1,
         "bundle_sha256": bundle.sha256,
-        "peers": {package: metadata.version(package) for package in ("anomalib", "openvino")},
+        "third_party": {package: metadata.version(package) for package in ("anomalib", "openvino")},
         "ms": figures,
         "benchmark_app_median_ms": app_ms,
         "times_ours_p50": times_ours({**{n: f["p50"] for n, f in figures.items()}, APP: float(np.median(app_ms))}),
@@ -130,7 +130,7 @@ def _ours(bundle: ModelBundle) -> Iterator[Contenders]:
     (engine,) = open_bare_engines(bundle, "openvino", precision, None, 1)
 
     def inspect(picture: U8) -> object:
-        return inspector.inspect(Frame(0, time.perf_counter_ns(), datetime.now(timezone.utc), "peers", picture))
+        return inspector.inspect(Frame(0, time.perf_counter_ns(), datetime.now(timezone.utc), "pictures", picture))
 
     try:
         yield {OURS: inspect, BARE: lambda picture: engine.run()}
@@ -159,7 +159,7 @@ def _anomalib(pictures: Sequence[U8], work: Path) -> Contenders:
     contenders: Contenders = {}
     for name, model in models.items():
         model.eval()
-        # the export tells its steps on standard output, which is for results
+        # the export prints its steps on standard output, which is for results
         with redirect_stdout(sys.stderr):
             path = model.to_openvino(work / name.split()[1], input_size=(SIDE, SIDE))
         inferencer = OpenVINOInferencer(path=path, device="CPU")

@@ -6,7 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.quality.accuracy import evaluate, map_agreement, metrics_text, observe_bundle, precision_differences
+from benchmarks.quality.accuracy import (
+    evaluate,
+    map_agreement,
+    metrics_text,
+    precision_differences,
+    predict_with_bundle,
+)
 from benchmarks.quality.labelled import list_test_pictures
 from edge.backends import open_backend
 from edge.bundles.bundle import load_bundle
@@ -175,14 +181,14 @@ def test_good_test_pictures_that_were_trained_on_are_a_leak_and_named(bundle_pat
 
 def test_both_precisions_side_by_side_differ_by_little(bundle_path, tmp_path):
     data, bundle = labelled_folder(tmp_path / "data"), load_bundle(bundle_path)
-    observed = [
-        observe_bundle(bundle, open_backend(bundle, "openvino", precision, threads=1), data)
+    predictions = [
+        predict_with_bundle(bundle, open_backend(bundle, "openvino", precision, threads=1), data)
         for precision in ("int8", "fp32")
     ]
-    agreement = map_agreement(*observed)
+    agreement = map_agreement(*predictions)
     assert 0.9 < agreement["map_pearson"] < 1
     assert 0 < agreement["map_max_abs_difference"] < 0.5
-    pooled = [np.concatenate([values.ravel() for values in each.maps]).astype(np.float64) for each in observed]
+    pooled = [np.concatenate([values.ravel() for values in each.maps]).astype(np.float64) for each in predictions]
     assert agreement["map_pearson"] == pytest.approx(np.corrcoef(*pooled)[0, 1], abs=1e-9)
     assert agreement["map_max_abs_difference"] == pytest.approx(np.abs(pooled[0] - pooled[1]).max())
 

@@ -92,8 +92,8 @@ def test_the_map_of_a_shifted_part_lies_over_the_picture():
     baseline.fit([part(number)[0] for number in range(30)], FITTING)
     shown, (dx, dy) = part(104, defect=True)
     assert (dx, dy) != (0, 0)
-    reading = baseline.score(shown)
-    y, x = np.unravel_index(reading.values.argmax(), reading.values.shape)
+    prediction = baseline.score(shown)
+    y, x = np.unravel_index(prediction.values.argmax(), prediction.values.shape)
     assert abs(y - (19.5 + dy)) <= 2
     assert abs(x - (21.5 + dx)) <= 2
 
@@ -108,9 +108,9 @@ def test_a_golden_template_forgives_small_shifts_and_finds_what_is_missing_or_to
     dotted[30:33, 30:33] = 200
     assert clean.values.max() == 0
     for changed, place in ((broken, (12.5, 20.5)), (dotted, (31, 31))):
-        reading = baseline.score(changed, golden)
-        assert reading.score > clean.score
-        assert np.hypot(*(np.mean(np.argwhere(reading.values > 0.9 * reading.values.max()), axis=0) - place)) < 3
+        prediction = baseline.score(changed, golden)
+        assert prediction.score > clean.score
+        assert np.hypot(*(np.mean(np.argwhere(prediction.values > 0.9 * prediction.values.max()), axis=0) - place)) < 3
     assert baseline.threshold is None
     with pytest.raises(UsageError, match="no golden sample"):
         baseline.score(golden)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.quality.comparison import NETWORK, TRIVIAL, Contender, artificial_auroc, lead_interval, recommend
 from benchmarks.quality.comparison_page import comparison_page, comparison_text, shown_pictures
 from benchmarks.quality.labelled import EVALUATION_SIDE, LabelledPicture, Truth
-from benchmarks.quality.predictions import Observation, Reading, figures_of_merit
+from benchmarks.quality.predictions import Prediction, Predictions, figures_of_merit
 from edge.core.errors import UsageError
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
@@ -34,7 +34,7 @@ def contender(pictures, name, group, swapped, artificial=0.9, milliseconds=5.0, 
     scores = np.concatenate([np.linspace(0, 0.4, GOOD), np.linspace(0.5, 0.9, BAD)])
     scores[:swapped] += 0.55
     side = (EVALUATION_SIDE, EVALUATION_SIDE)
-    observed = Observation(
+    predictions = Predictions(
         pictures=pictures,
         scores=scores,
         maps=tuple(np.full(side, score, np.float32) if mapped else None for score in scores),
@@ -43,8 +43,8 @@ def contender(pictures, name, group, swapped, artificial=0.9, milliseconds=5.0, 
         n_left_out=0,
         weak_kinds=frozenset(),
     )
-    figures = figures_of_merit(observed, 0.45, 0.005)
-    return Contender(name, group, (figures,) * seeds, (artificial,) * seeds, observed)
+    figures = figures_of_merit(predictions, 0.45, 0.005)
+    return Contender(name, group, (figures,) * seeds, (artificial,) * seeds, predictions)
 
 
 def test_artificial_defects_rank_the_networks_that_beat_what_needs_none(pictures):
@@ -96,9 +96,9 @@ def test_a_comparison_needs_both_sides(pictures):
 
 
 def test_leads_are_of_the_same_pictures_only(pictures):
-    one = contender(pictures, "one", NETWORK, swapped=1).observed
+    one = contender(pictures, "one", NETWORK, swapped=1).predictions
     assert (lead_interval(one, one).low, lead_interval(one, one).high) == (0.0, 0.0)
-    other = contender(pictures[::-1], "other", NETWORK, swapped=1).observed
+    other = contender(pictures[::-1], "other", NETWORK, swapped=1).predictions
     with pytest.raises(UsageError, match="different test pictures"):
         lead_interval(one, other)
 
@@ -107,7 +107,7 @@ def test_artificial_defects_are_scored_against_the_parts_they_were_made_of():
     normals, defective = [good_part(0), good_part(1)], [bad_part(0), bad_part(1), good_part(1)]
 
     def detector(picture, reference):
-        return Reading(float((picture < 20).mean()), None)
+        return Prediction(float((picture < 20).mean()), None)
 
     # two of three stand out; the third ties with both good parts
     assert artificial_auroc(detector, normals, defective) == pytest.approx((2 + 0.5) / 3)

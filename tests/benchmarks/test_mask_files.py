@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.quality.labelled import LabelledPicture, TruthReader, list_test_pictures
 from benchmarks.quality.mask_files import mask_path
-from benchmarks.quality.predictions import Reading, observe
+from benchmarks.quality.predictions import Prediction, predict_all
 from edge.capture.images.image_reader import ImageReader
 from edge.core.config import FreshnessSettings
 from edge.core.errors import UsageError
@@ -64,15 +64,15 @@ def test_a_mask_is_found_by_its_picture_s_name_whatever_its_suffix(tmp_path):
         (tmp_path / name).unlink()
 
 
-def observed(data, freshness=None):
+def predicted(data, freshness=None):
     said: list[str] = []
     reader = ImageReader(freshness=freshness, notice=said.append)
     from benchmarks.quality.labelled import SeenPictures
 
     def score(image, reference):
-        return Reading(float(image.mean()), cv2.resize(image[:, :, 0].astype(np.float32), (16, 16)))
+        return Prediction(float(image.mean()), cv2.resize(image[:, :, 0].astype(np.float32), (16, 16)))
 
-    return observe(score, data, Preprocess(32), SeenPictures(), reader=reader), said
+    return predict_all(score, data, Preprocess(32), SeenPictures(), reader=reader), said
 
 
 def test_hidden_folders_are_no_classes_and_nested_pictures_are_told(tmp_path):
@@ -86,7 +86,7 @@ def test_hidden_folders_are_no_classes_and_nested_pictures_are_told(tmp_path):
     for number in range(2):
         (data / "test" / "scratch" / f"{number}.png").rename(nested / f"{number}.png")
     write_picture(data / "test" / "loose.png", picture(1))
-    result, said = observed(data)
+    result, said = predicted(data)
     assert len(result.pictures) == before - 2
     assert {shown.kind for shown in result.pictures} == {"good", "scratch"}
     assert any(text.endswith("left out: 1 sub-folder (cam1 with 2 pictures)") for text in said)
@@ -104,21 +104,21 @@ def test_masks_that_cannot_be_right_are_told(tmp_path, change, told):
     data = labelled_folder(tmp_path / "data")
     for path in (data / "ground_truth" / "scratch").iterdir():
         write_picture(path, change(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)))
-    assert told in observed(data)[1]
+    assert told in predicted(data)[1]
 
 
 def test_a_missing_mask_is_told_as_the_reason_for_missing_figures(tmp_path):
     data = labelled_folder(tmp_path / "data")
     (data / "ground_truth" / "scratch" / "0_mask.png").unlink()
-    assert "1 of 6 defective pictures have no mask: there are no pixel figures" in observed(data)[1]
+    assert "1 of 6 defective pictures have no mask: there are no pixel figures" in predicted(data)[1]
 
 
 def test_a_test_picture_that_the_line_would_not_judge_is_counted_and_told(tmp_path):
     data = labelled_folder(tmp_path / "data")
     total = len(list_test_pictures(data))
     write_picture(data / "test" / "good" / "0.png", np.zeros((48, 64, 3), np.uint8))
-    result, said = observed(data, FreshnessSettings())
+    result, said = predicted(data, FreshnessSettings())
     assert (result.n_invalid, len(result.pictures), result.n_left_out) == (1, total - 1, 0)
     assert any(f"1 of {total} test pictures would be INVALID on the line" in text for text in said)
     with pytest.raises(UsageError, match="test pictures would be INVALID"):
-        observed(data, FreshnessSettings(saturated_level=10, black_level=1, saturated_share=0.1))
+        predicted(data, FreshnessSettings(saturated_level=10, black_level=1, saturated_share=0.1))

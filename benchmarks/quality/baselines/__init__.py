@@ -11,7 +11,7 @@ from benchmarks.quality.baselines.models import EigenImages, VariationModel
 from benchmarks.quality.baselines.template import GoldenTemplate
 from benchmarks.quality.baselines.trivial import MEASURES, Side, TrivialStatistic
 from benchmarks.quality.labelled import SeenPictures, list_test_pictures
-from benchmarks.quality.predictions import Observation, Progress, figures_of_merit, observe
+from benchmarks.quality.predictions import Predictions, Progress, figures_of_merit, predict_all
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.datatypes import U8
 from edge.preprocessing.preprocess import Preprocess
@@ -38,8 +38,8 @@ def evaluate_baseline(
     seen: SeenPictures,
     progress: Progress = lambda done, total: None,
     reader: ImageReader = PLAIN,
-) -> tuple[Observation, dict[str, Any]]:
-    """Fit on good parts, show the test pictures: the observation, and the same figures as of a bundle."""
+) -> tuple[Predictions, dict[str, Any]]:
+    """Fit on good parts, predict the test pictures: predictions, and the same figures as of a bundle."""
     baseline.fit(normals, fitting)
-    observed = observe(baseline.score, data, preprocess, seen, progress, reader)
-    return observed, {**figures_of_merit(observed, baseline.threshold, fitting.budget), "group": baseline.group}
+    predictions = predict_all(baseline.score, data, preprocess, seen, progress, reader)
+    return predictions, {**figures_of_merit(predictions, baseline.threshold, fitting.budget), "group": baseline.group}

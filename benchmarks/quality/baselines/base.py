@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from benchmarks.quality.baselines.alignment import Alignment, alignment_of, moved
-from benchmarks.quality.predictions import Reading
+from benchmarks.quality.predictions import Prediction
 from calibration.threshold import image_threshold
 from edge.core.datatypes import F32, U8
 from edge.core.errors import UsageError
@@ -49,7 +49,7 @@ class Baseline(Protocol):
     def fit(self, normals: Sequence[U8], fitting: Fitting) -> None:
         """Learn from good parts, uint8 (H, W, 3) BGR; some of them are held out for the threshold."""
 
-    def score(self, picture: U8, reference: U8 | None = None) -> Reading:
+    def score(self, picture: U8, reference: U8 | None = None) -> Prediction:
         """Score one picture; reference: its golden sample, where there is one."""
 
 
@@ -86,7 +86,7 @@ class ScoredErrors:
         self._spec = score_spec(preprocess.size)
         self._paths: dict[tuple[int, int], CpuScorePath] = {}
 
-    def reading(self, error: F32, height: int, width: int) -> Reading:
+    def prediction(self, error: F32, height: int, width: int) -> Prediction:
         """Of the error of a picture of this size."""
         path = self._paths.get((height, width))
         if path is None:
@@ -94,7 +94,7 @@ class ScoredErrors:
             path = CpuScorePath(self._spec, self._preprocess.size, self._statistics, weight=weight)
             self._paths[height, width] = path
         anomaly_map = path.score_error(error, NetworkOutputs())
-        return Reading(anomaly_map.score, anomaly_map.values)
+        return Prediction(anomaly_map.score, anomaly_map.values)
 
 
 def tolerances(side: int) -> NormalStatistics:
@@ -138,9 +138,9 @@ class MapBaseline:
             scores = [path.score_error(error, NetworkOutputs()).score for path, error in zip(paths, kept, strict=True)]
         self.threshold = image_threshold(np.array(scores, np.float32), fitting.budget).value
 
-    def score(self, picture: U8, reference: U8 | None = None) -> Reading:
+    def score(self, picture: U8, reference: U8 | None = None) -> Prediction:
         assert self._scored is not None, "fit comes first"
-        return self._scored.reading(self._error(picture), *picture.shape[:2])
+        return self._scored.prediction(self._error(picture), *picture.shape[:2])
 
     def _error(self, picture: U8) -> F32:
         """Aligned to compare, and moved back: the map lies over the picture."""

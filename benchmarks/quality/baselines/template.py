@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.quality.baselines.base import Fitting, Group, ScoredErrors, tolerances
 from benchmarks.quality.baselines.models import ABSOLUTE_TOLERANCE
-from benchmarks.quality.predictions import Reading
+from benchmarks.quality.predictions import Prediction
 from edge.core.datatypes import F32, U8
 from edge.core.errors import UsageError
 from edge.preprocessing.preprocess import Preprocess
@@ -37,12 +37,12 @@ class GoldenTemplate:
     def fit(self, normals: Sequence[U8], fitting: Fitting) -> None:
         """Nothing is learned: the reference says it all."""
 
-    def score(self, picture: U8, reference: U8 | None = None) -> Reading:
+    def score(self, picture: U8, reference: U8 | None = None) -> Prediction:
         if reference is None:
             raise UsageError("a picture has no golden sample", fix="put one at the same place under reference/")
         field, golden = self._preprocess.field(picture), self._preprocess.field(reference)
         error = np.maximum(tolerant_difference(field, golden), tolerant_difference(golden, field))
-        return self._scored.reading(error / np.float32(ABSOLUTE_TOLERANCE), *picture.shape[:2])
+        return self._scored.prediction(error / np.float32(ABSOLUTE_TOLERANCE), *picture.shape[:2])
 
 
 def tolerant_difference(field: U8, golden: U8, shift_px: int = _SHIFT_PX) -> F32:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from benchmarks.quality.baselines.base import Fitting, Group, split_normals
-from benchmarks.quality.predictions import Reading
+from benchmarks.quality.predictions import Prediction
 from calibration.threshold import image_threshold
 from edge.core.datatypes import U8
 from edge.preprocessing.preprocess import Preprocess
@@ -52,8 +52,8 @@ class TrivialStatistic:
         scores = np.array([self.score(picture).score for picture in held_out], np.float32)
         self.threshold = image_threshold(scores, fitting.budget).value
 
-    def score(self, picture: U8, reference: U8 | None = None) -> Reading:
+    def score(self, picture: U8, reference: U8 | None = None) -> Prediction:
         deviation = (self._measure(self._preprocess.field(picture)) - self._mean) / self._spread
         signed = {"both": abs(deviation), "high": deviation, "low": -deviation}[self._side]
         # a logistic: 0..1 as the threshold's tail fit needs it, and the order of any two scores stays
-        return Reading(float(1 / (1 + np.exp(-np.clip(signed, -30, 30)))), None)
+        return Prediction(float(1 / (1 + np.exp(-np.clip(signed, -30, 30)))), None)

@@ -71,19 +71,19 @@ class Checker:
         self._expected = [str(_verdict(inspector, part).decision) for part in parts]
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        told = time.monotonic()
+        published_s = time.monotonic()
         note: dict[str, Any] = {
-            "told": told,
+            "published_s": published_s,
             "decision": str(verdict.decision),
             "reason": str(verdict.reason),
             "detail": verdict.detail,
             "captured": frame.captured_ns / 1e9,
         }
         if verdict.decision is not Decision.INVALID and frame.image is not None:
-            note.update(self._compared(frame.image, verdict, told))
+            note.update(self._compared(frame.image, verdict, published_s))
         self._file.write(json.dumps(note) + "\n")
 
-    def _compared(self, image: Picture, verdict: Verdict, told: float) -> dict[str, Any]:
+    def _compared(self, image: Picture, verdict: Verdict, published_s: float) -> dict[str, Any]:
         label = read_label(image)
         if label is None:
             return {"whole": False, "number": None}
@@ -92,7 +92,7 @@ class Checker:
             difference = 0.0 if np.array_equal(decode_picture(jpeg(sent)), image) else 255.0
         else:
             difference = _largest_block_difference(sent, image)
-        age_ms = (round(told * 1000) - label.at_ms) % (1 << 32)
+        age_ms = (round(published_s * 1000) - label.at_ms) % (1 << 32)
         return {
             "number": label.number,
             "part": label.part,

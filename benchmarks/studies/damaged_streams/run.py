@@ -4,7 +4,7 @@
     python -m benchmarks.studies.damaged_streams.run rtsp --minutes 1 --keep DIR
 
 What must hold: no picture that was not whole is judged OK or NG, none of a part other than the one shown, and every
-whole one is judged, told as INVALID or counted as dropped. Meanwhile the line is stopped (SIGSTOP) and starved.
+whole one is judged, published as INVALID or counted as dropped. Meanwhile the line is stopped (SIGSTOP) and starved.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def run(camera: str, seconds: float, seed: int, share: float, damages: str, fold
             text=True,
         )
         stops = _disturb(line, random.Random(seed), seconds)
-        said, _ = line.communicate(timeout=seconds + 120)
-        counted = json.loads(said.splitlines()[-1])
+        output, _ = line.communicate(timeout=seconds + 120)
+        counted = json.loads(output.splitlines()[-1])
     finally:
         shown.kill()
         shown.wait()
@@ -140,8 +140,8 @@ def _disturb(line: subprocess.Popen[str], rng: random.Random, seconds: float) ->
 
 def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -> Outcome:
     sent = {note["number"]: note for note in _notes(truth)}
-    told = _notes(verdicts)
-    judged = [note for note in told if note["decision"] != "INVALID"]
+    published = _notes(verdicts)
+    judged = [note for note in published if note["decision"] != "INVALID"]
     most_ms = (InspectionSettings().deadline_ms or 0) + SENT_WITHIN_MS
     not_whole = [note for note in judged if not note["whole"]]
     # the camera itself says which pictures it broke; a changed bit that changes nothing to be seen is none
@@ -150,11 +150,11 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
     began: dict[int, float] = {}
     for note in sent.values():
         began.setdefault(note["connection"], note["began"])
-    ended = max((note["told"] for note in told), default=0.0) - ON_THE_WAY_S
+    ended = max((note["published_s"] for note in published), default=0.0) - ON_THE_WAY_S
     heard = {number: note for number, note in sent.items() if note["began"] < ended and _was_heard(note, began)}
     whole = {number for number, note in heard.items() if note["kind"] == "whole"}
     seen = {note["number"] for note in judged}
-    invalid = Counter(note["reason"] for note in told if note["decision"] == "INVALID")
+    invalid = Counter(note["reason"] for note in published if note["decision"] == "INVALID")
     with_picture = sum(count for reason, count in invalid.items() if reason != "no_frame")
     unaccounted = len(whole - seen) - counted["dropped"] - with_picture
     ages = sorted(note["age_ms"] for note in judged if note["whole"]) or [0]
@@ -163,7 +163,7 @@ def _outcome(truth: Path, verdicts: Path, counted: dict[str, int], stops: int) -
         "sent_and_heard": len(heard),
         "sent_by_kind": dict(Counter(note["kind"] for note in sent.values())),
         "line_stopped": stops,
-        "verdicts": len(told),
+        "verdicts": len(published),
         "judged": len(judged),
         "invalid_by_reason": dict(invalid),
         "dropped": counted["dropped"],

@@ -72,11 +72,11 @@ class Stopwatch:
         self._released()
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        told_ns = time.perf_counter_ns()
+        published_ns = time.perf_counter_ns()
         times = verdict.times
         moment = self._moments.of(frame.captured_ns)
         grab = float("nan") if moment.due_ns is None else (frame.captured_ns - moment.due_ns) / 1e6
-        sink = (told_ns - frame.captured_ns) / 1e6 - times.total
+        sink = (published_ns - frame.captured_ns) / 1e6 - times.total
         at_s = (frame.captured_ns - self._started_ns) / 1e9
         invalid = verdict.decision is Decision.INVALID
         fate = JUDGED if not invalid else LATE if verdict.reason in _LATE_REASONS else UNFIT
@@ -85,7 +85,7 @@ class Stopwatch:
             grab,
             *(getattr(times, name) for name in INSIDE),
             sink,
-            (told_ns - (frame.captured_ns if moment.due_ns is None else moment.due_ns)) / 1e6,
+            (published_ns - (frame.captured_ns if moment.due_ns is None else moment.due_ns)) / 1e6,
             float("nan") if moment.gap_ns is None else moment.gap_ns / 1e6,
             self._cpu_ms(),
             fate,

@@ -66,7 +66,7 @@ def measure(
 ) -> Measured:
     """Time one stream for each inspector and engine, all at once; they start together, as cameras of one trigger do.
 
-    Ctrl-C ends the run early. advance: told now and then what share of the way is done, in thousandths.
+    Ctrl-C ends the run early. advance: called now and then with the share that is done, in thousandths.
     """
     before = machine_state()
     settings = _wait_when_full(plan)

@@ -43,7 +43,7 @@ class PictureFlood:
 
 
 class _Arrivals:
-    """A sink that counts verdicts and remembers when the first and the last were told."""
+    """A sink that counts verdicts and remembers when the first and the last were published."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -41,15 +41,15 @@ def measure_curves(
 
     def point(pictures: Sequence[U8], streams: int) -> dict[str, Any]:
         nonlocal done
-        judges = inspectors(streams)
+        opened = inspectors(streams)
         engines = open_bare_engines(bundle, backend, precision, threads, streams)
         try:
-            report = latency_report(measure(replace(plan, pictures=pictures), judges, engines))
+            report = latency_report(measure(replace(plan, pictures=pictures), opened, engines))
         finally:
             for engine in engines:
                 engine.close()
-            for judge in judges:
-                judge.backend.close()
+            for inspector in opened:
+                inspector.backend.close()
         done += 1
         advance(done, total)
         return {
