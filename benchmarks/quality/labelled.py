@@ -51,7 +51,7 @@ def list_test_pictures(data: Path, reader: ImageReader = PLAIN) -> list[Labelled
     """
     root = data / "test"
     kinds = [folder.name for folder in class_folders(root)]
-    reader.tell_loose(root)
+    reader.emit_loose(root)
     pictures = [
         LabelledPicture(
             path,

@@ -124,7 +124,7 @@ def predict_all(
     seen.refuse_leaks()
     invalid.refuse_most(len(pictures), reader.fitting_sensor_bits())
     if len(invalid):
-        reader.tell(invalid.summary(len(pictures)))
+        reader.emit(invalid.summary(len(pictures)))
     _report_masks(kept, truths, reader)
     return Predictions(
         pictures=tuple(kept),
@@ -145,13 +145,13 @@ def _report_masks(pictures: Sequence[LabelledPicture], truths: Sequence[Truth | 
     marked = [truth.mask.mean() for picture, truth in zip(pictures, truths, strict=True) if picture.defective and truth]
     without = sum(truth is None for truth in truths)
     if without:
-        reader.tell(f"{without} of {len(marked) + without} defective pictures have no mask: there are no pixel figures")
+        reader.emit(f"{without} of {len(marked) + without} defective pictures have no mask: there are no pixel figures")
     empty = sum(share == 0 for share in marked)
     if empty:
-        reader.tell(f"{empty} of {len(marked)} masks mark nothing inside the inspected region")
+        reader.emit(f"{empty} of {len(marked)} masks mark nothing inside the inspected region")
     full = sum(share > MOST_DEFECTIVE for share in marked)
     if full:
-        reader.tell(f"{full} of {len(marked)} masks mark most of the picture: a mask is bright where the defect is")
+        reader.emit(f"{full} of {len(marked)} masks mark most of the picture: a mask is bright where the defect is")
 
 
 def figures_of_merit(predictions: Predictions, threshold: float | None, budget: float) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def judged_pictures(folder: Path, reader: ImageReader) -> list[Path]:
         required(path, looked)
     faults = [looked.fault for _, looked in looks if looked.fault is not None]
     if faults:
-        reader.tell(f"{folder}: {len(faults)} of {len(looks)} left out, INVALID on the line: {faults[0].detail}")
+        reader.emit(f"{folder}: {len(faults)} of {len(looks)} left out, INVALID on the line: {faults[0].detail}")
     return [path for path, looked in looks if looked.fault is None]
 
 

@@ -18,7 +18,7 @@ from edge.bundles.history import Audit
 from edge.bundles.versions import prepare_directory, write_bundle
 from edge.capture.images.image_reader import ImageReader
 from edge.core.config import Settings
-from edge.core.files.storable import storable
+from edge.core.files.text_names import storable
 from edge.core.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
 from edge.core.progress import progress_bar, say, working
 from edge.preprocessing.normal_samples import normal_samples_folder

@@ -37,8 +37,8 @@ class Candidate(BaseModel):
     frames: int
 
 
-class Opinion(BaseModel):
-    """What one version said of a frame."""
+class JudgedByVersion(BaseModel):
+    """What one version gave for a frame."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -55,8 +55,8 @@ class Disagreement(BaseModel):
     frame_index: int
     utc: str
     source: str
-    live: Opinion
-    candidate: Opinion
+    live: JudgedByVersion
+    candidate: JudgedByVersion
     picture: str | None = None
 
 

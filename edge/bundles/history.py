@@ -23,7 +23,7 @@ from edge import __version__
 from edge.core.errors import BundleError
 from edge.core.files.atomic_file import sync_directory
 from edge.core.files.safe_file import read_safe
-from edge.core.files.storable import storable
+from edge.core.files.text_names import storable
 
 HISTORY = "history.jsonl"
 _MAXIMUM_BYTES = 64_000_000

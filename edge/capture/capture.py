@@ -93,7 +93,7 @@ class Capture:
         # between the threads
         self._slot = NewestFrameSlot(keep_all=not self.live)
         self._losses: deque[_Loss] = deque(maxlen=_MOST_LOSSES)
-        self._trouble = _SILENT
+        self._problem = _SILENT
         self._grabbing_done = threading.Event()
         # touched by the taking side
         self._next_index = 0
@@ -140,7 +140,7 @@ class Capture:
             return None
         if not self._in_outage and not self._reopening:
             self._counters.camera_state = "stalled"
-        return self._no_frame(f"no frame for {self._camera.read_timeout_ms} ms: {self._trouble}")
+        return self._no_frame(f"no frame for {self._camera.read_timeout_ms} ms: {self._problem}")
 
     def _next_frame(self, timeout_s: float, due_ns: int) -> Frame | None:
         if self._held is not None:
@@ -202,7 +202,7 @@ class Capture:
         if self._to_skip > 0:
             self._to_skip -= 1
             self._counters.skipped += 1
-            self._trouble = "the first pictures after an opening are left out (camera.skip_first_frames)"
+            self._problem = "the first pictures after an opening are left out (camera.skip_first_frames)"
             return
         if frame.image is not None and frame.fault is None:
             frame = replace(frame, fault=self._check.fault(frame.image))
@@ -213,7 +213,7 @@ class Capture:
             self._bear_frozen(frame.captured_ns)
             return
         self._frozen_since_ns = None
-        self._trouble = _SILENT
+        self._problem = _SILENT
         if self._counters.camera_state != "running":
             self._counters.camera_state = "running"
         if self._reopening:
@@ -240,7 +240,7 @@ class Capture:
         self._slot.wake()
         self._counters.camera_state = "lost"
         self._reopening = True
-        self._trouble = problem
+        self._problem = problem
         log.warning("opening the camera again: %s", problem)
         self._dropped_before += self._source.dropped
         self._close_source()
@@ -252,7 +252,7 @@ class Capture:
                 return
             # see _grab_once; the text goes into the no_frame verdicts
             except Exception as error:  # noqa: BLE001
-                self._trouble = f"opening it again failed: {_text(error)}"
+                self._problem = f"opening it again failed: {_text(error)}"
 
     def _close_source(self) -> None:
         try:

@@ -101,11 +101,11 @@ class OpenCvCamera:
     def _stamp(self) -> int:
         """When the picture was taken; now, where neither driver nor pipeline says so."""
         now_ns = time.perf_counter_ns()
-        said_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        stream_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         if self._clock is not None:
-            return self._clock.stamp(now_ns, now_ns, said_ns if said_ns > 0 else None)
+            return self._clock.stamp(now_ns, now_ns, stream_ns if stream_ns > 0 else None)
         # V4L2 counts by the same clock, from the start of the machine
-        return said_ns if 0 <= now_ns - said_ns < OLDEST_STAMP_NS else now_ns
+        return stream_ns if 0 <= now_ns - stream_ns < OLDEST_STAMP_NS else now_ns
 
 
 def _takes_bytes(capture: cv2.VideoCapture) -> bool:

@@ -47,9 +47,9 @@ class PartTrigger:
         # the last picture, and the last of a stop
         self._before: U8 | None = None
         self._stopped: U8 | None = None
-        self._said_moving_s: float | None = None
+        self._warned_moving_s: float | None = None
         self._part_s: float | None = None
-        self._said_quiet_s = 0.0
+        self._warned_quiet_s = 0.0
         self._next_index = 0
 
     @property
@@ -83,7 +83,7 @@ class PartTrigger:
             return frame
         at_s = frame.index / self._frames_per_s if self._frames_per_s else frame.captured_ns / 1e9
         if self._part_s is None:
-            self._part_s = self._said_quiet_s = at_s
+            self._part_s = self._warned_quiet_s = at_s
         stops = self._watch.short_stops
         rests = self._watch.is_new_and_still(frame.image, at_s)
         if self._watch.stopped_s == at_s:
@@ -92,13 +92,13 @@ class PartTrigger:
             self._note_short_stop()
         self._before = frame.image
         if rests and not self._is_empty(frame.image):
-            self._part_s = self._said_quiet_s = at_s
+            self._part_s = self._warned_quiet_s = at_s
             self._counters.trigger_state = "a part lies still"
             return frame
         if rests:
             self._counters.empty_places += 1
         self._counters.between_parts += 1
-        self._tell(at_s)
+        self._publish_state(at_s)
         return self._restless(frame, at_s)
 
     def _note_short_stop(self) -> None:
@@ -114,24 +114,24 @@ class PartTrigger:
                 count,
             )
 
-    def _tell(self, at_s: float) -> None:
+    def _publish_state(self, at_s: float) -> None:
         """Keep the state for the view, and say when no part has come for long."""
         assert self._part_s is not None
         quiet_s = at_s - self._part_s
         moves = self._watch.moving_since_s is not None
         self._counters.trigger_state = f"{'moving' if moves else 'at rest'}, last part {quiet_s:.0f} s ago"
-        if at_s - self._said_quiet_s >= _QUIET_S:
-            self._said_quiet_s = at_s
+        if at_s - self._warned_quiet_s >= _QUIET_S:
+            self._warned_quiet_s = at_s
             log.warning("no part has come to rest for %.0f s; %d so far", quiet_s, self._counters.frames)
 
     def _restless(self, frame: Frame, at_s: float) -> Frame | None:
         since_s = self._watch.moving_since_s
         if since_s is None:
-            self._said_moving_s = None
+            self._warned_moving_s = None
             return None
-        if at_s - max(since_s, self._said_moving_s or since_s) < self._max_moving_s:
+        if at_s - max(since_s, self._warned_moving_s or since_s) < self._max_moving_s:
             return None
-        self._said_moving_s = at_s
+        self._warned_moving_s = at_s
         detail = (
             f"the picture has moved for {at_s - since_s:.1f} s without lying still for {STILL_S} s: no part could be "
             "judged; stop the belt for each part, raise trigger.max_moving_ms, or set trigger.mode to frame"

@@ -79,7 +79,7 @@ class WatchedFolder:
         self._looked_s = -1e9
         self._left_out: Counter[str] = Counter()
         self._gone = False
-        self._told_many = False
+        self._warned_many = False
 
     def read(self) -> Frame | None:
         """The next picture, waiting for one; None only after `interrupt`. `Frame.source` is the file's path."""
@@ -182,17 +182,17 @@ class WatchedFolder:
                     continue
                 identity = _identity(entry.name, status)
                 found[identity] = _Found(path, identity, status.st_ctime_ns, now_s)
-        self._tell(left_out, len(found))
+        self._warn(left_out, len(found))
         return found
 
-    def _tell(self, left_out: Counter[str], files: int) -> None:
+    def _warn(self, left_out: Counter[str], files: int) -> None:
         """What is left out, when there is ten times as much of it; and when the folder grows beyond bounds."""
         for reason, count in left_out.items():
             if count >= max(1, 10 * self._left_out[reason]):
                 self._left_out[reason] = count
                 log.warning("%s: left out: %d %s", self.name, count, reason)
-        if files > _MANY and not self._told_many:
-            self._told_many = True
+        if files > _MANY and not self._warned_many:
+            self._warned_many = True
             log.warning("%s: %d pictures: remove or move those that were judged, looking through them takes time",
                         self.name, files)  # fmt: skip
 

@@ -64,7 +64,7 @@ def working(text: str) -> Iterator[None]:
         yield
         return
     stream, done = sys.stderr, threading.Event()
-    thread = threading.Thread(target=_tell_while, args=(text, stream, done), name="progress", daemon=True)
+    thread = threading.Thread(target=_report_while, args=(text, stream, done), name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -73,7 +73,7 @@ def working(text: str) -> Iterator[None]:
         thread.join()
 
 
-def _tell_while(text: str, stream: TextIO, done: threading.Event) -> None:
+def _report_while(text: str, stream: TextIO, done: threading.Event) -> None:
     started = time.monotonic()
     wait_s, shown = _SAID_AFTER_S, f"{text} ..."
     # a stream that nobody reads any more must not end the work

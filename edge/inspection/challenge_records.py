@@ -11,7 +11,7 @@ from typing import Any
 
 from edge.core.datatypes import Decision
 from edge.core.files.private_files import make_folder
-from edge.core.files.storable import storable
+from edge.core.files.text_names import storable
 from edge.core.local_time import local_text
 from edge.core.redact import redact
 from edge.inspection.challenge import Challenge, JudgedPart

@@ -89,7 +89,7 @@ def _picture_parts(folder: Path | None, reader: ImageReader) -> Iterator[Part]:
         return
     places = class_folders(folder)
     if places:
-        reader.tell_loose(folder)
+        reader.emit_loose(folder)
     for place in places or [folder]:
         kind: Kind = "golden" if not places or place.name.lower() == "good" else "defective"
         paths = reader.pictures_in(place)

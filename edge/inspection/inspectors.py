@@ -13,7 +13,7 @@ from edge.bundles.versions import kept_versions
 from edge.capture.sources import names_files
 from edge.core.config import RoiSettings, Settings
 from edge.core.errors import CalibrationMismatch
-from edge.core.files.storable import path_of_stored
+from edge.core.files.text_names import path_of_stored
 from edge.core.manifest import Precision
 from edge.inspection.inspector import Inspector
 from edge.records.store import RunInfo, RunRecord, VerdictRecord

@@ -1,8 +1,8 @@
-"""Take, inspect, tell the sinks; and a watchdog, so that a model that hangs is a verdict and not a silence.
+"""Take a frame, inspect it, publish its verdict; and a watchdog, which gives a verdict while the model hangs.
 
-The inspection thread does all of take → inspect → sinks, without handing a frame to anyone. The caller's thread watches
-it, so it stays free for signals and for stopping even while the model does not return. A source that waits (files) may
-have several inspection threads: each takes the next frame, and verdicts are told in the order the frames were taken.
+The inspection thread does all of take → inspect → publish. The caller's thread is the watchdog: it stays free for
+signals and for stopping, also while the model does not return. A source that waits (files) may have several inspection
+threads: each takes the next frame, and verdicts are published in the order in which the frames were taken.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ WATCH_PERIOD_S = 0.05
 FINISH_TIMEOUT_S = 0.6
 SINK_TIMEOUT_S = 0.2
 BLOCKING_SINK_S = 1.0
-# frames taken and not yet told, per inspection thread: one slow frame must not let the others run far ahead
-LOOKS_PER_INSPECTOR = 2
+# frames taken and not yet published, per inspection thread: one slow frame must not let the others run far ahead
+FRAMES_PER_INSPECTOR = 2
 
 
 def run_loop(
@@ -73,8 +73,8 @@ def run_loop(
 
 
 @dataclass(eq=False)
-class _Look:
-    """A frame that was taken, and what is said about it once that is known."""
+class _InFlightFrame:
+    """A frame that was taken, and its verdict once there is one."""
 
     frame: Frame
     verdict: Verdict | None = None
@@ -93,7 +93,7 @@ class _Loop:
         self.error: BaseException | None = None
         self._capture = capture
         self._pool = pool
-        # who judges the frame in flight: speaks for it when the model does not
+        # the inspector of the frame in flight: gives its verdict when the model does not
         self._inspector = pool.inspectors[0]
         self._sinks = tuple(sinks)
         self._counters = counters
@@ -108,17 +108,17 @@ class _Loop:
         self._sink_failures = [0] * len(self._sinks)
         self._model_failures = self._rest_failures = 0
         self._resting_since_ns: int | None = None
-        # the lock is held to speak a verdict; who takes the frame out of _in_flight under it, speaks
+        # a verdict is published under the lock, by the thread that took the frame out of _in_flight
         self._lock = threading.Lock()
         self._in_flight: Frame | None = None
         self._hung_frame: Frame | None = None
-        self._speak_again_ns = 0
-        # with several inspectors: frames not yet told, in their order; taking is held to take, the lock to tell
-        self._looks: deque[_Look] = deque()
+        self._publish_again_ns = 0
+        # with several inspectors: frames not yet published, in their order; `taking` is held to take one
+        self._frames: deque[_InFlightFrame] = deque()
         workers = 1 if capture.live else len(pool.inspectors)
-        self._most_looks = LOOKS_PER_INSPECTOR * workers
+        self._most_frames = FRAMES_PER_INSPECTOR * workers
         self._taking = threading.Lock()
-        self._told = threading.Event()
+        self._published = threading.Event()
         self._taken = 0
         self._working = workers
         work = self._inspect_next if workers == 1 else self._inspect_beside
@@ -167,12 +167,12 @@ class _Loop:
         return True
 
     def _rest(self, position: int) -> None:
-        """Let the backend do what it does while no frame comes; the watchdog speaks if it does not return."""
+        """Let the backend do what it does while no frame comes; the watchdog gives verdicts if it does not return."""
         self._resting_since_ns = time.perf_counter_ns()
         inspectors = self._pool.enter()
         try:
             inspectors[position].rest()
-        # the next frame will say what is wrong, as its verdict
+        # the verdict of the next frame will name what is wrong
         except Exception as error:
             self._rest_failures += 1
             if worth_a_line(self._rest_failures):
@@ -182,42 +182,42 @@ class _Loop:
             self._resting_since_ns = None
 
     def _inspect_beside(self, position: int) -> bool:
-        """The same while others inspect other frames; the thread that completes the oldest tells what is ready."""
+        """The same beside other threads. The thread that finishes the oldest frame publishes every finished verdict."""
         with self._taking:
             if self._halt.is_set() or (self._max_frames is not None and self._taken >= self._max_frames):
                 return False
-            # cleared before looking: what is told from here on sets it
-            self._told.clear()
-            if len(self._looks) >= self._most_looks:
-                self._told.wait(TAKE_TIMEOUT_S)
+            # cleared before the check: what is published from here on sets it
+            self._published.clear()
+            if len(self._frames) >= self._most_frames:
+                self._published.wait(TAKE_TIMEOUT_S)
                 return True
             frame = self._capture.take(TAKE_TIMEOUT_S)
             if frame is None:
                 return not self._capture.ended
-            look = _Look(frame)
-            self._looks.append(look)
+            taken = _InFlightFrame(frame)
+            self._frames.append(taken)
             self._taken += 1
             # chosen in the order of the frames: after a switch none is judged by the version before
             inspectors = self._pool.enter()
             self._inspector = inspectors[0]
         try:
-            look.verdict = self._judged(frame, inspectors[position])
+            taken.verdict = self._judged(frame, inspectors[position])
         finally:
             self._pool.leave(inspectors)
         with self._lock:
-            while self._looks and self._looks[0].verdict is not None:
-                told = self._looks.popleft()
-                assert told.verdict is not None
-                self._note_failures(told.verdict)
-                self._speak(told.frame, told.verdict)
-        self._told.set()
+            while self._frames and self._frames[0].verdict is not None:
+                finished = self._frames.popleft()
+                assert finished.verdict is not None
+                self._note_failures(finished.verdict)
+                self._publish(finished.frame, finished.verdict)
+        self._published.set()
         return True
 
     def _inspect(self, frame: Frame) -> None:
         fault = frame.fault or self._stale(frame)
         if fault is not None:
             with self._lock:
-                self._speak(frame, self._inspector.invalid(frame, fault))
+                self._publish(frame, self._inspector.invalid(frame, fault))
             return
         self._in_flight = frame
         judged = self._judged(frame, self._inspector)
@@ -228,13 +228,13 @@ class _Loop:
                 self._hung_frame = None
                 self._counters.late_results += 1
                 log.warning(
-                    "frame %d: the model came back after %.0f ms; the watchdog had already spoken",
+                    "frame %d: the model came back after %.0f ms; the watchdog had already given a verdict",
                     frame.index,
                     verdict.times.total,
                 )
                 return
             self._in_flight = None
-            self._speak(frame, verdict)
+            self._publish(frame, verdict)
 
     def _judged(self, frame: Frame, inspector: Inspector) -> Verdict:
         try:
@@ -260,7 +260,7 @@ class _Loop:
         detail = f"{age_ms:.0f} ms old at the start of inspection; freshness.max_age_ms allows {self._max_age_ms}"
         return Fault(Reason.STALE, detail)
 
-    def _speak(self, frame: Frame, verdict: Verdict) -> None:
+    def _publish(self, frame: Frame, verdict: Verdict) -> None:
         """Count a verdict and hand it to every sink; the lock is held."""
         counters = self._counters
         counters.frames += 1
@@ -276,7 +276,7 @@ class _Loop:
             try:
                 sink.write(frame, verdict)
                 self._sink_failures[position] = 0
-            # the other sinks must hear the verdict, and the next one may get through
+            # the other sinks must get the verdict, and the next one may get through
             except Exception as error:
                 counters.sink_errors += 1
                 self._sink_failures[position] += 1
@@ -292,7 +292,7 @@ class _Loop:
     # the caller's thread
 
     def watch(self, stop: threading.Event, duration_s: float | None) -> None:
-        """Until it is time to end: speak for a model that hangs."""
+        """Until it is time to end: publish verdicts for a model that hangs."""
         end_ns = math.inf if duration_s is None else time.perf_counter_ns() + duration_s * 1e9
         while not stop.is_set() and not self._enough():
             now_ns = time.perf_counter_ns()
@@ -301,10 +301,10 @@ class _Loop:
                 return
             self._report_blocking_sink()
             if self._next_alarm_ns() <= time.perf_counter_ns():
-                self._speak_for_the_model()
+                self._publish_for_the_model()
 
     def _next_alarm_ns(self) -> float:
-        """When the watchdog must speak, as things are now; read without the lock, checked again under it."""
+        """When the watchdog must give a verdict, as things are now; read without the lock, checked again under it."""
         if self._deadline_ms is None:
             return math.inf
         frame = self._in_flight
@@ -312,8 +312,8 @@ class _Loop:
             return frame.captured_ns + self._deadline_ms * 1_000_000
         resting_ns = self._resting_since_ns
         if resting_ns is not None:
-            return max(resting_ns + self._deadline_ms * 1_000_000, self._speak_again_ns)
-        return self._speak_again_ns if self._hung_frame is not None else math.inf
+            return max(resting_ns + self._deadline_ms * 1_000_000, self._publish_again_ns)
+        return self._publish_again_ns if self._hung_frame is not None else math.inf
 
     def _report_blocking_sink(self) -> None:
         writing = self._writing
@@ -323,7 +323,7 @@ class _Loop:
             self._reported_write = writing
             log.error("%s has not returned for %.0f s: no verdict can be given meanwhile", writing[0], BLOCKING_SINK_S)
 
-    def _speak_for_the_model(self) -> None:
+    def _publish_for_the_model(self) -> None:
         if not self._lock.acquire(timeout=WATCH_PERIOD_S):
             return
         try:
@@ -338,9 +338,9 @@ class _Loop:
                 detail = self._what_keeps_the_model(now_ns)
                 fault = Fault(Reason.DEADLINE_MISSED, detail)
                 frame = self._capture.take(0.0) or self._capture.blank(fault)
-            self._speak_again_ns = now_ns + self._deadline_ms * 1_000_000
+            self._publish_again_ns = now_ns + self._deadline_ms * 1_000_000
             fault = frame.fault or Fault(Reason.DEADLINE_MISSED, detail)
-            self._speak(frame, self._inspector.invalid(frame, fault))
+            self._publish(frame, self._inspector.invalid(frame, fault))
         finally:
             self._lock.release()
 
@@ -359,13 +359,13 @@ class _Loop:
         if not self._lock.acquire(timeout=SINK_TIMEOUT_S):
             return False
         try:
-            looks = [_Look(self._in_flight)] if self._in_flight is not None else [*self._looks]
+            frames = [_InFlightFrame(self._in_flight)] if self._in_flight is not None else [*self._frames]
             self._in_flight = None
-            self._looks.clear()
+            self._frames.clear()
             fault = Fault(Reason.DEADLINE_MISSED, "stopped before the model returned")
-            for look in looks:
-                verdict = look.verdict or self._inspector.invalid(look.frame, look.frame.fault or fault)
-                self._speak(look.frame, verdict)
+            for taken in frames:
+                verdict = taken.verdict or self._inspector.invalid(taken.frame, taken.frame.fault or fault)
+                self._publish(taken.frame, verdict)
         finally:
             self._lock.release()
         return False

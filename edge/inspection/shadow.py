@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edge.bundles.bundle import write_atomically
-from edge.bundles.candidate import Candidate, Disagreement, Opinion, ShadowReport, State
+from edge.bundles.candidate import Candidate, Disagreement, JudgedByVersion, ShadowReport, State
 from edge.core.datatypes import Decision, Frame, Verdict
 from edge.core.errors import BundleError
 from edge.inspection.inspector import Inspector
@@ -34,7 +34,7 @@ _REST_S = 0.5
 class _Kept:
     """A disagreement, and its frame until the picture is written."""
 
-    said: Disagreement
+    entry: Disagreement
     frame: Frame | None
 
 
@@ -82,7 +82,7 @@ class Trial:
                 new_rejects=self._new_rejects,
                 fewer_rejects=self._fewer_rejects,
                 reason=reason,
-                disagreements=tuple(kept.said for kept in self._disagreements),
+                disagreements=tuple(kept.entry for kept in self._disagreements),
             )
 
     def store_pictures(self, folder: Path) -> None:
@@ -90,9 +90,9 @@ class Trial:
         with self._lock:
             waiting = [kept for kept in self._disagreements if kept.frame is not None]
         for kept in waiting:
-            frame, said = kept.frame, kept.said
+            frame, entry = kept.frame, kept.entry
             assert frame is not None and frame.image is not None
-            name = f"{os.getpid()}-{frame.index:09d}-{said.live.decision}-{said.candidate.decision}.png"
+            name = f"{os.getpid()}-{frame.index:09d}-{entry.live.decision}-{entry.candidate.decision}.png"
             encoded = cv2.imencode(".png", frame.image)[1]
             try:
                 write_atomically(folder / name, np.asarray(encoded).tobytes())
@@ -100,7 +100,7 @@ class Trial:
                 log.warning("a disagreement's picture is not kept: %s", error.message)
                 name = ""
             with self._lock:
-                kept.said = said.model_copy(update={"picture": name or None})
+                kept.entry = entry.model_copy(update={"picture": name or None})
                 kept.frame = None
 
     def close(self, timeout_s: float = 1.0) -> bool:
@@ -138,14 +138,14 @@ class Trial:
 
     def _compare(self, frame: Frame, live: Verdict) -> None:
         try:
-            said = _opinion(self._inspector.inspect(frame))
+            judged = _judged(self._inspector.inspect(frame))
         # a candidate that fails on a frame disagrees; the line does not care
         except Exception as error:  # noqa: BLE001
             log.warning("the candidate failed on frame %d: %s", frame.index, error)
-            said = Opinion(decision=Decision.INVALID, score=None, threshold=self._inspector.threshold)
+            judged = JudgedByVersion(decision=Decision.INVALID, score=None, threshold=self._inspector.threshold)
         with self._lock:
             self._compared += 1
-            if said.decision is live.decision:
+            if judged.decision is live.decision:
                 return
             self._new_rejects += live.decision is Decision.OK
             self._fewer_rejects += live.decision is Decision.NG
@@ -154,12 +154,12 @@ class Trial:
                     frame_index=frame.index,
                     utc=frame.utc.astimezone(timezone.utc).isoformat(timespec="milliseconds"),
                     source=frame.source,
-                    live=_opinion(live),
-                    candidate=said,
+                    live=_judged(live),
+                    candidate=judged,
                 )
                 pictured = len(self._disagreements) < _PICTURED
                 self._disagreements.append(_Kept(entry, frame if pictured else None))
 
 
-def _opinion(verdict: Verdict) -> Opinion:
-    return Opinion(decision=verdict.decision, score=verdict.score, threshold=verdict.threshold)
+def _judged(verdict: Verdict) -> JudgedByVersion:
+    return JudgedByVersion(decision=verdict.decision, score=verdict.score, threshold=verdict.threshold)

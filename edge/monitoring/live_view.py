@@ -192,8 +192,8 @@ class PlainView:
         review = f" ({counters.review} for review)" if counters.review else ""
         last = "no frame yet"
         if statistics.last is not None:
-            said = statistics.last
-            last = f"last {said.decision} {said.detail}, {_which(said, statistics, counters)}"
+            newest = statistics.last
+            last = f"last {newest.decision} {newest.detail}, {_which(newest, statistics, counters)}"
         alarms = "".join(f" | ALARM {alarm.what}" for alarm in counters.alarms.standing())
         return (
             f"{counters.frames} {counters.counted}, {statistics.frames_per_second():.1f}/s: {counters.ok} OK{review}, "
@@ -206,9 +206,9 @@ class PlainView:
         while not self._stop.wait(self._every_s):
             try:
                 line = self.line()
-            # the next line may be told again
+            # the next line may be made again
             except Exception as error:  # noqa: BLE001
-                line = f"the state of the run cannot be told: {type(error).__name__}: {error}"
+                line = f"the state of the run cannot be shown: {type(error).__name__}: {error}"
             try:
                 print(line, file=self._stream, flush=True)
             except (OSError, ValueError):

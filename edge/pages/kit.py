@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edge import __version__
-from edge.core.files.storable import storable
+from edge.core.files.text_names import storable
 from edge.core.local_time import local_from_text
 from edge.pages.pictures import picture_uri
 

@@ -51,7 +51,7 @@ def read_normal_samples(data: Path, reader: ImageReader = PLAIN) -> Iterator[Nor
     turned_away = RejectedImages(reader.freshness)
     folder = normal_samples_folder(data)
     if folder != data:
-        reader.tell_loose(data)
+        reader.emit_loose(data)
     paths = reader.pictures_in(folder)
     for path in paths:
         looked = reader.look(path)
@@ -66,7 +66,7 @@ def read_normal_samples(data: Path, reader: ImageReader = PLAIN) -> Iterator[Nor
             yield NormalSample(path, picture, sha256)
     turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
     if len(turned_away):
-        reader.tell(turned_away.summary(len(paths)))
+        reader.emit(turned_away.summary(len(paths)))
 
 
 def require_region(preprocess: Preprocess, path: Path, picture: U8) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edge.core.datatypes import Decision, Reason, Region, StageTimes
 from edge.core.errors import RecordError
-from edge.core.files.storable import storable
+from edge.core.files.text_names import storable
 from edge.core.picture_names import verdict_number
 from edge.core.redact import redact
 from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, explained, opened_for_reading

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.core.errors import RecordError
-from edge.core.files.storable import storable
+from edge.core.files.text_names import storable
 from edge.core.local_time import local_iso, local_text
 from edge.core.picture_names import owner_of
 from edge.records.report import Report, condition

@@ -107,7 +107,7 @@ def load_weak(data: Path, preprocess: Preprocess, normals: Normals, reader: Imag
     root = data / "train" / "weak"
     fields, kinds, hashes = [], [], []
     good = set(normals.hashes)
-    reader.tell_loose(root)
+    reader.emit_loose(root)
     for folder in class_folders(root):
         for path in reader.pictures_in(folder):
             picture = reader.read(path)

@@ -19,7 +19,7 @@ class BitDepth:
         self._sensor_bits = sensor_bits
         self._pictures = 0
         self._largest = 0
-        self._told = False
+        self._noticed = False
 
     def see(self, buffer: NDArray[Any]) -> str | None:
         """What to tell a person, once; None for pictures of eight bits and while the setting fits."""
@@ -28,9 +28,9 @@ class BitDepth:
         self._pictures += 1
         self._largest = max(self._largest, int(buffer.max()))
         bits = self.fitting_bits()
-        if self._told or bits is None or self._pictures < _ENOUGH:
+        if self._noticed or bits is None or self._pictures < _ENOUGH:
             return None
-        self._told = True
+        self._noticed = True
         return (
             f"the first {self._pictures} pictures of 16 bits reach grey value {self._largest} at most, and are seen "
             f"dark: camera.sensor_bits: {bits} fits them"

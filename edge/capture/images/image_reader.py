@@ -46,23 +46,23 @@ class ImageReader:
         self._check = None if freshness is None else FreshnessCheck(freshness, live=False)
         self.freshness = freshness or FreshnessSettings()
         self._notice = notice
-        self._told: set[str] = set()
+        self._emitted: set[str] = set()
         self._depth = BitDepth(self._camera.sensor_bits)
 
     def pictures_in(self, folder_or_glob: str | Path) -> list[Path]:
         """See `list_pictures`; what was left out is told."""
-        return list_pictures(folder_or_glob, self.tell)
+        return list_pictures(folder_or_glob, self.emit)
 
-    def tell_loose(self, folder: Path) -> None:
+    def emit_loose(self, folder: Path) -> None:
         """Pictures that lie in a folder whose folders are read, and not it."""
         entries = folder.iterdir() if folder.is_dir() else ()
         loose = sorted(path.name for path in entries if not_a_picture(path, True) is None)
         if loose:
-            self.tell(f"{folder}: left out: {len(loose)} beside the folders that are read ({few(loose)})")
+            self.emit(f"{folder}: left out: {len(loose)} beside the folders that are read ({few(loose)})")
 
-    def tell(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def emit(self, text: str) -> None:
+        if text not in self._emitted:
+            self._emitted.add(text)
             self._notice(text)
 
     def look(self, path: Path) -> ImageFinding:
@@ -109,7 +109,7 @@ class ImageReader:
         buffer = decode_buffer(encoded, self._camera.max_megapixels)
         notice = self._depth.see(buffer)
         if notice is not None:
-            self.tell(notice)
+            self.emit(notice)
         return bgr_from_buffer(buffer, self._camera.sensor_bits)
 
 

@@ -134,9 +134,9 @@ def open_http(url: str, settings: CameraSettings) -> HttpStream:
         ) from error
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        cause = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         raise CameraError(
-            f"{name}: no video within {settings.open_timeout_ms} ms: {authority} does not answer ({redact(said)})",
+            f"{name}: no video within {settings.open_timeout_ms} ms: {authority} does not answer ({redact(cause)})",
             fix=with_proxy_advice("check address, cable and power, and try the same address in a browser", url),
         ) from error
     return HttpStream(response)

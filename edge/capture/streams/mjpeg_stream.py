@@ -11,7 +11,7 @@ import time
 
 from edge.capture.images.image_io import decode_picture, original_suffix
 from edge.capture.streams.http_stream import HttpStream
-from edge.capture.streams.multipart import MultipartReader, NotMultipart, Part
+from edge.capture.streams.multipart import MultipartPart, MultipartReader, NotMultipart
 from edge.capture.streams.stream_clock import StreamClock, utc_at
 from edge.core.config import CameraSettings
 from edge.core.datatypes import Fault, Frame, Reason
@@ -65,9 +65,9 @@ class MjpegStream:
     def close(self) -> None:
         self._stream.close()
 
-    def _newest_part(self) -> tuple[Part, int]:
+    def _newest_part(self) -> tuple[MultipartPart, int]:
         """The newest of all pictures that have come, and when it was taken, as far as can be known."""
-        newest: tuple[Part, int] | None = None
+        newest: tuple[MultipartPart, int] | None = None
         began_ns = time.perf_counter_ns()
         while True:
             there = self._stream.readable(0.0)
@@ -95,7 +95,7 @@ class MjpegStream:
                     fix="check cable and power; a slow or triggered camera needs a larger camera.read_timeout_ms",
                 )
 
-    def _received(self) -> list[Part]:
+    def _received(self) -> list[MultipartPart]:
         """The parts that what lies in the socket completes."""
         try:
             data = self._stream.receive()
@@ -111,7 +111,7 @@ class MjpegStream:
             ) from error
 
 
-def _stream_ns(part: Part) -> int | None:
+def _stream_ns(part: MultipartPart) -> int | None:
     """The moment that some cameras write beside each picture, in seconds since any origin."""
     try:
         return round(float(part.headers.get("x-timestamp", "")) * 1e9)

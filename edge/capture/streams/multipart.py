@@ -25,7 +25,7 @@ class NotMultipart(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class MultipartPart:
     """One picture as it came, not looked at. headers: names in lower case.
 
     missing_bytes: how many fewer came than were announced. since_ns, read_ns: what `feed` was told with the picture's
@@ -65,13 +65,13 @@ class MultipartReader:
         self._came: tuple[int, int] | None = None
         self._searched = 0
 
-    def feed(self, data: bytes, since_ns: int, read_ns: int) -> list[Part]:
+    def feed(self, data: bytes, since_ns: int, read_ns: int) -> list[MultipartPart]:
         """The parts that these bytes complete, in their order; raises NotMultipart.
 
         since_ns: a moment before which none of these bytes had come. read_ns: when they were read.
         """
         self._buffer += data
-        parts: list[Part] = []
+        parts: list[MultipartPart] = []
         while self._read_headers():
             assert self._start is not None
             # not with its headers: some cameras send the next ones together with the picture before
@@ -83,7 +83,7 @@ class MultipartReader:
             end, next_part = ends
             missing = max(0, (self._announced() or 0) - (next_part - self._start))
             came = self._came or (since_ns, read_ns)
-            parts.append(Part(bytes(self._buffer[self._start : end]), self._headers, missing, *came))
+            parts.append(MultipartPart(bytes(self._buffer[self._start : end]), self._headers, missing, *came))
             del self._buffer[:next_part]
             self._start = self._came = None
         if len(self._buffer) > self._most_bytes:

@@ -155,13 +155,13 @@ class VideoDecoder:
     def _advance(self) -> None:
         """Take one packet, and what pictures it completes."""
         began_ns = time.perf_counter_ns()
-        with av.logging.Capture() as said:
+        with av.logging.Capture() as messages:
             packet = next(self._packets, None)
         arrival = _Arrival(began_ns, time.perf_counter_ns(), None if packet is None else _stream_ns(packet))
         number = next(self._numbers)
         losses = [
             _short(f"data was lost on the way, {source}: {text}")
-            for level, source, text in said
+            for level, source, text in messages
             if level <= av.logging.WARNING and _LOSS.search(text)
         ]
         if packet is not None and packet.is_corrupt:
@@ -209,13 +209,13 @@ class VideoDecoder:
         if packet.size and self._context.name in _WITHOUT_ZEROS and _NEVER_FILLED.search(packet):
             self._note_damage(number, "a part of it is zero")
         frames: list[Any] = []
-        with av.logging.Capture() as said:
+        with av.logging.Capture() as messages:
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
                 self._note_damage(number, error.strerror or str(error))
                 self._ready.append(self._picture(number, None, self._damage, None))
-        for level, source, text in said:
+        for level, source, text in messages:
             if _GAP in text:
                 self._note_damage(number, "a picture before it is missing")
             elif _is_complaint(level, text):

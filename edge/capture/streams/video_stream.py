@@ -107,9 +107,9 @@ class VideoStream:
         try:
             picture = self._decoder.read()
         except av.FFmpegError as error:
-            said = redact(error.strerror or str(error))
+            cause = redact(error.strerror or str(error))
             raise CameraError(
-                f"{self.name}: nothing came for {self._settings.lost_after_ms} ms, or the connection broke ({said})",
+                f"{self.name}: nothing came for {self._settings.lost_after_ms} ms, or the connection broke ({cause})",
                 fix="check cable and power; a camera that is slow or triggered needs a larger camera.read_timeout_ms",
             ) from error
         if picture is None:

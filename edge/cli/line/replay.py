@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace, settings: Settings) -> int:
     """1 when the verdict or the score differs."""
     from edge.capture.freshness import FreshnessCheck
-    from edge.core.files.storable import storable
+    from edge.core.files.text_names import storable
     from edge.core.local_time import local_iso, local_text
     from edge.inspection.inspectors import recorded_inspector
     from edge.inspection.replay import Outcome, replay

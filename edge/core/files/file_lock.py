@@ -20,11 +20,11 @@ def file_lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterato
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        told = False
+        reported = False
         while not _try_lock(descriptor):
-            if not told:
+            if not reported:
                 waiting()
-                told = True
+                reported = True
             time.sleep(_WAIT_S)
         yield
     finally:

@@ -18,12 +18,12 @@ from edge.core.alarms import Alarm
 from edge.core.datatypes import STAGES, Frame, Verdict
 from edge.core.errors import ForeignRecords
 from edge.core.files.private_files import make_file, make_folder
-from edge.core.files.storable import storable
+from edge.core.files.text_names import storable
 from edge.records.alarms import alarm_values
 from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, opened_for_writing
 from edge.records.store import ImageState, RunInfo, regions_text, utc_text
+from edge.records.writer.disk_errors import is_damaged, set_aside
 from edge.records.writer.pictures import StoredPicture, newest_run_on_disk
-from edge.records.writer.set_aside import is_damaged, set_aside
 
 _HEADER = b"SQLite format 3\0"
 LOCK_NAME = "writer.lock"

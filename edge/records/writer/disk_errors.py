@@ -1,4 +1,4 @@
-"""Why the disk or the database refuses, in plain words."""
+"""Why the disk or the database refuses, in plain words; and where a damaged database is kept."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import os
 import shutil
 import sqlite3
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from edge.core.counters import RunCounters
-from edge.core.errors import EdgeInspectError
+from edge.core.errors import EdgeInspectError, ForeignRecords
 from edge.records.writer.pictures import NoRoomForPictures
-from edge.records.writer.set_aside import is_damaged
 
 logger = logging.getLogger("edge.records.store")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM}
-# kinds of disk_error that end by themselves
+# of SQLite, for a file that is no database, a page that is torn, and tables that are not ours
+_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column")
+# kinds of DiskError that end by themselves
 _PASSING = {"locked", "damaged", "deleted", "unexpected"}
 
 
@@ -31,7 +33,7 @@ class DiskError:
     text: str
 
 
-def trouble_of(error: Exception, directory: Path) -> DiskError:
+def disk_error_of(error: Exception, directory: Path) -> DiskError:
     """Name the cause of an error met while writing below `directory`."""
     text = str(error)
     if isinstance(error, EdgeInspectError) and not is_damaged(error):
@@ -131,3 +133,26 @@ class RecordState:
         state = f"closed: {unsaved_rows} verdicts and {unsaved_pictures} pictures not saved ({cause})"
         self._counters.record_state = state
         logger.error(state)
+
+
+def is_damaged(error: Exception) -> bool:
+    """Whether a database that answers like this will never take another verdict."""
+    text = str(error)
+    return isinstance(error, ForeignRecords) or (
+        isinstance(error, sqlite3.DatabaseError) and any(words in text for words in _DAMAGED)
+    )
+
+
+def set_aside(database: Path, now: datetime) -> Path:
+    """Rename a database with its log and index, none of it changed; where it is now. Raises OSError."""
+    kept = database.with_name(f"{database.name}.damaged-{now:%Y%m%dT%H%M%SZ}")
+    again = 1
+    while os.path.lexists(kept):
+        again += 1
+        kept = database.with_name(f"{database.name}.damaged-{now:%Y%m%dT%H%M%SZ}-{again}")
+    # the database last: until it is gone, whoever is cut off here finds it damaged, and does this again
+    for end in ("-wal", "-shm", ""):
+        part = database.with_name(database.name + end)
+        if os.path.lexists(part):
+            part.rename(kept.with_name(kept.name + end))
+    return kept

@@ -51,7 +51,7 @@ class NoRoomForPictures(OSError):
     """What is left of the disk is for verdicts."""
 
 
-class PictureFiles:
+class RecordedPictures:
     """Write, remove and sweep the pictures of a store at `directory`.
 
     field_of_view: (height, width) of a frame → the part the anomaly map covers.

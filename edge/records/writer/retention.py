@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from edge.core.config import RecordSettings
 from edge.records.store import utc_text
 from edge.records.writer.database import RecordDatabase
-from edge.records.writer.pictures import PictureFiles
+from edge.records.writer.pictures import RecordedPictures
 
 _PICTURES_PER_STEP = 32
 _VERDICTS_PER_STEP = 500
@@ -26,7 +26,7 @@ class Retention:
         self,
         settings: RecordSettings,
         database: RecordDatabase,
-        files: PictureFiles,
+        files: RecordedPictures,
         utc_now: Callable[[], datetime],
         on_removed: Callable[[set[str]], None],
     ) -> None:

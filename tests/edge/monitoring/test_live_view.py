@@ -99,7 +99,7 @@ def test_a_line_that_cannot_be_made_does_not_end_the_lines(monkeypatch):
     out = io.StringIO()
     view = PlainView(RunCounters(), RunStatistics(), out, every_s=0.01)
     monkeypatch.setattr(view, "line", lambda: 1 / 0)
-    wait_for(lambda: out.getvalue().count("the state of the run cannot be told: ZeroDivisionError") >= 2)
+    wait_for(lambda: out.getvalue().count("the state of the run cannot be shown: ZeroDivisionError") >= 2)
     view.close()
 
 

@@ -17,8 +17,7 @@ from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.records.clock import ClockJump, clock_jumps
 from edge.records.report import build_report, report_table
 from edge.records.store import RecordStore
-from edge.records.writer.clock_guard import ClockGuard
-from edge.records.writer.clock_watch import ClockStep, ClockWatch
+from edge.records.writer.clock_watch import ClockGuard, ClockStep, ClockWatch
 from tests.edge.records.records_fakes import START, image_files, look, recorder, stored, wait_for
 
 DAY = timedelta(days=1)
@@ -113,12 +112,12 @@ class Line:
 
     def keep_house(self):
         """Twice over, so that whatever is to be deleted is."""
-        self.sink._housekeeping_ns = 0
+        self.sink._writer._housekeeping_ns = 0
         self.sink._queue.wake()
-        wait_for(lambda: self.sink._housekeeping_ns)
-        self.sink._housekeeping_ns = 0
+        wait_for(lambda: self.sink._writer._housekeeping_ns)
+        self.sink._writer._housekeeping_ns = 0
         self.sink._queue.wake()
-        wait_for(lambda: self.sink._housekeeping_ns)
+        wait_for(lambda: self.sink._writer._housekeeping_ns)
 
     def run(self, count):
         self.begin()

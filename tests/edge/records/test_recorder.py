@@ -146,7 +146,7 @@ def test_a_second_recorder_waits_until_the_first_lets_go_of_the_store(tmp_path):
 
 def test_a_row_whose_picture_is_late_is_committed_first_and_completed_later(tmp_path, monkeypatch):
     counters = RunCounters()
-    real = pictures.PictureFiles.store
+    real = pictures.RecordedPictures.store
     allowed = []
 
     def slow(self, *arguments):
@@ -154,7 +154,7 @@ def test_a_row_whose_picture_is_late_is_committed_first_and_completed_later(tmp_
             raise OSError(28, "No space left on device")
         return real(self, *arguments)
 
-    monkeypatch.setattr(pictures.PictureFiles, "store", slow)
+    monkeypatch.setattr(pictures.RecordedPictures, "store", slow)
     sink = recorder(tmp_path, counters)
     sink.write(*look(0, NG))
     wait_for(lambda: counters.recorded == 1)
@@ -181,13 +181,13 @@ def test_a_patient_recorder_holds_the_inspection_up_instead_of_skipping(tmp_path
 
 
 def slow_store(monkeypatch, seconds):
-    real = pictures.PictureFiles.store
+    real = pictures.RecordedPictures.store
 
     def store(self, *arguments):
         time.sleep(seconds)
         return real(self, *arguments)
 
-    monkeypatch.setattr(pictures.PictureFiles, "store", store)
+    monkeypatch.setattr(pictures.RecordedPictures, "store", store)
 
 
 def test_a_stop_waits_for_slow_pictures_as_long_as_they_become_fewer(tmp_path, monkeypatch):
@@ -452,7 +452,7 @@ def test_writing_never_waits_for_a_disk_that_hangs(tmp_path, monkeypatch):
 
 
 def test_a_picture_that_cannot_be_stored_is_named_and_counted_and_the_next_one_is_stored(tmp_path, monkeypatch, caplog):
-    real = pictures.PictureFiles.store
+    real = pictures.RecordedPictures.store
 
     def broken(self, frame, *arguments):
         if frame.index == 1:
@@ -460,7 +460,7 @@ def test_a_picture_that_cannot_be_stored_is_named_and_counted_and_the_next_one_i
         return real(self, frame, *arguments)
 
     counters = RunCounters()
-    monkeypatch.setattr(pictures.PictureFiles, "store", broken)
+    monkeypatch.setattr(pictures.RecordedPictures, "store", broken)
     sink = recorder(tmp_path, counters)
     for index in range(3):
         sink.write(*look(index, NG))

@@ -69,12 +69,12 @@ def test_versions_come_and_go_while_the_line_judges_and_leave_nothing_on_the_gpu
     assert running.judges_with(after.sha256)
     roll_back(bundle_path)
     assert running.judges_with(before.sha256)
-    assert eventually(lambda: threads_of(running, after.sha256, "close") == {"bundle"})
+    assert eventually(lambda: threads_of(running, after.sha256, "close") == {"poller"})
     verdicts = running.end()
     assert [verdict.frame_index for verdict in verdicts] == list(range(running.supply.given))
     assert {verdict.decision for verdict in verdicts} == {Decision.OK, Decision.NG}
-    assert threads_of(running, after.sha256, "open") == {"bundle"}
-    assert threads_of(running, after.sha256, "score") == {"bundle", "inspection"}
+    assert threads_of(running, after.sha256, "open") == {"poller"}
+    assert threads_of(running, after.sha256, "score") == {"poller", "inspection"}
 
 
 def test_a_candidate_judges_beside_the_live_version_and_leaves_nothing(running, bundle_path):
@@ -83,7 +83,7 @@ def test_a_candidate_judges_beside_the_live_version_and_leaves_nothing(running, 
     assert eventually(lambda: [report.state for report in read_reports(bundle_path, staged.sha256)] == ["finished"])
     (report,) = read_reports(bundle_path, staged.sha256)
     assert (report.compared, report.new_rejects) == (12, 0)
-    assert threads_of(running, staged.sha256, "score") == {"bundle", "candidate"}
+    assert threads_of(running, staged.sha256, "score") == {"poller", "candidate"}
     assert all(verdict.decision is not Decision.INVALID for verdict in running.end())
 
 
