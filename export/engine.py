@@ -40,7 +40,6 @@ def engine_from_onnx(tensorrt: TensorRt, model: bytes, options: BuildOptions) ->
     # an FP32 engine is what others are compared with: 10 bits of mantissa would not do
     config.clear_flag(trt.BuilderFlag.TF32)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb * _MEGABYTE)
-    _add_profile(builder, network, config, options)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(
@@ -57,19 +56,3 @@ def _refusal(tensorrt: TensorRt, parser: Any) -> EngineError:
         lines.append(f"  {tensorrt.node(error)}: {error.desc().strip()}")
     words = "\n".join(lines) or tensorrt.take_messages()
     return EngineError(f"{tensorrt.product} {tensorrt.version} refuses the network:\n{words}", fix=_ANOTHER)
-
-
-def _add_profile(builder: Any, network: Any, config: Any, options: BuildOptions) -> None:
-    """Bounds of the batch for every input that leaves it open; the picture's size is fixed in the graph."""
-    profile = builder.create_optimization_profile()
-    open_inputs = 0
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        batch, *picture = tensor.shape
-        if batch == -1:
-            open_inputs += 1
-            profile.set_shape(tensor.name, *((size, *picture) for size in options.batch))
-    if open_inputs:
-        config.add_optimization_profile(profile)
-    elif options.batch != (1, 1, 1):
-        raise EngineError("the graph takes one picture at a time", fix="leave --batch out")

@@ -74,26 +74,3 @@ def onnx_from_module(module: nn.Module, size: int, outputs: Sequence[str], pictu
             fix="report this with the versions of torch and onnxscript; the checkpoint is untouched",
         )
     return data
-
-
-def with_free_batch(model: bytes) -> bytes:
-    """The same graph for any number of pictures at once, `n`, for an engine's batch profile; S stays static.
-
-    Cheap where nothing names the batch: in convolutional networks. Raises UsageError for a graph that reshapes to
-    constant sizes, as transformers do; such a graph runs picture by picture.
-    """
-    import onnx
-
-    proto = onnx.load_model_from_string(model)
-    for node in proto.graph.node:
-        if node.op_type in ("Reshape", "Expand", "Tile"):
-            raise UsageError(
-                f"{node.name} ({node.op_type}) fixes the batch: this graph runs picture by picture",
-                fix="build the engine with a batch of one",
-            )
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "n"
-    del proto.graph.value_info[:]
-    onnx.checker.check_model(proto, full_check=True)
-    data: bytes = proto.SerializeToString()
-    return data

@@ -51,18 +51,18 @@ FEATURE = {feature.name: index for index, feature in enumerate(FEATURES)}
 
 
 @dataclass(frozen=True)
-class Look:
-    """One sample: name, size in px, hash of its pixels; features in the order of FEATURES, small (32, 32, 3) BGR."""
+class SampleFeatures:
+    """One sample: name, size in px, hash of its pixels; values in the order of FEATURES, small (32, 32, 3) BGR."""
 
     name: str
     height_px: int
     width_px: int
     sha256: str
-    features: F64
+    values: F64
     small: U8
 
 
-def look_at(name: str, picture: U8, region: U8) -> Look:
+def measure_sample(name: str, picture: U8, region: U8) -> SampleFeatures:
     """Measure a picture, uint8 (H, W, 3) BGR; region: the part of it that is inspected."""
     height, width = region.shape[:2]
     shrink = min(1.0, _LONGEST_SIDE_PX / max(height, width))
@@ -72,7 +72,7 @@ def look_at(name: str, picture: U8, region: U8) -> Look:
         seen = np.asarray(cv2.resize(region, side, interpolation=cv2.INTER_AREA), np.uint8)
     small = shrunk(seen)
     features = np.array([*_light_and_detail(seen), *_colour(small), *_place(small)])
-    return Look(name, picture.shape[0], picture.shape[1], image_sha256(picture), features, small)
+    return SampleFeatures(name, picture.shape[0], picture.shape[1], image_sha256(picture), features, small)
 
 
 def background(small: U8) -> F32:

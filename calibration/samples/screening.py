@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.samples.features import FEATURE, FEATURES, Look, look_at
+from calibration.samples.features import FEATURE, FEATURES, SampleFeatures, measure_sample
 from calibration.samples.statistics import DISTANCES, ENOUGH, SampleStatistics, common_size, statistics_of
 from edge.capture.freshness import FreshnessCheck
 from edge.capture.images.image_reader import PLAIN, ImageReader
@@ -86,7 +86,7 @@ class Rejected:
 class Screening:
     """Names of the samples, in the order they came, and of what was turned away.
 
-    statistics: of the accepted ones, None for fewer than ENOUGH; `screen` of later samples takes it as reference.
+    statistics: of the accepted ones, None for fewer than ENOUGH; the `Screener` of later samples takes it as reference.
     """
 
     accepted: tuple[str, ...]
@@ -111,23 +111,9 @@ class Screening:
 def read_samples(paths: Iterable[Path], reader: ImageReader = PLAIN) -> Iterator[Sample]:
     """The pictures of these files, one at a time; a file that cannot be read is a sample with its trouble."""
     for path in paths:
-        looked = reader.look(path)
-        trouble = "" if looked.fault is None else looked.fault.detail.removeprefix(f"{path.name}: ")
-        yield Sample(str(path), looked.image, trouble)
-
-
-def screen(
-    samples: Iterable[Sample],
-    reference: SampleStatistics | None = None,
-    *,
-    freshness: FreshnessSettings | None = None,
-    rectangle: tuple[int, int, int, int] | None = None,
-) -> Screening:
-    """Take each picture or turn it away; see Screener."""
-    screener = Screener(reference, freshness=freshness, rectangle=rectangle)
-    for sample in samples:
-        screener.add(sample)
-    return screener.screening()
+        frame = reader.look(path)
+        trouble = "" if frame.fault is None else frame.fault.detail.removeprefix(f"{path.name}: ")
+        yield Sample(str(path), frame.image, trouble)
 
 
 class Screener:
@@ -150,7 +136,7 @@ class Screener:
         self._check = FreshnessCheck(freshness or FreshnessSettings(), live=False)
         self.invalid = RejectedImages(freshness or FreshnessSettings())
         self._rectangle = rectangle
-        self._looks: list[Look] = []
+        self._samples: list[SampleFeatures] = []
         self._hashes: dict[str, str] = {}
         self._signatures = np.empty((0, _SIGNATURE_SIDE**2), np.float32)
         self._rejected: deque[Rejected] = deque(maxlen=MOST_REMEMBERED)
@@ -163,8 +149,8 @@ class Screener:
 
     def forget(self, name: str) -> None:
         """Take a sample out again, as if it had never come."""
-        for index in [index for index, look in enumerate(self._looks) if look.name == name]:
-            del self._hashes[self._looks.pop(index).sha256]
+        for index in [index for index, sample in enumerate(self._samples) if sample.name == name]:
+            del self._hashes[self._samples.pop(index).sha256]
             self._signatures = np.delete(self._signatures, index, 0)
 
     def add(self, sample: Sample, *, at_once: bool = False) -> Rejected | None:
@@ -173,36 +159,36 @@ class Screener:
         at_once: hold it against those before it, too, once there are enough; else only `screening` does.
         """
         found = self._fault(sample)
-        if isinstance(found, Look) and at_once and len(self._looks) >= ENOUGH:
+        if isinstance(found, SampleFeatures) and at_once and len(self._samples) >= ENOUGH:
             found = self._against_earlier(found) or found
         if isinstance(found, Rejected):
             self._rejected.append(found)
             return found
-        self._looks.append(found)
+        self._samples.append(found)
         self._remember(found)
         return None
 
     def screening(self) -> Screening:
         """Judge all that were added by what they have in common. May be called again after more were added."""
         rejected = list(self._rejected)
-        size = common_size(self._looks)
+        size = common_size(self._samples)
         fitting = []
-        for look in self._looks:
-            if size not in (None, (look.height_px, look.width_px)):
-                detail = f"{look.width_px}x{look.height_px} px, most are {size[1]}x{size[0]} px"
-                rejected.append(Rejected(look.name, Reason.WRONG_SIZE, detail))
+        for sample in self._samples:
+            if size not in (None, (sample.height_px, sample.width_px)):
+                detail = f"{sample.width_px}x{sample.height_px} px, most are {size[1]}x{size[0]} px"
+                rejected.append(Rejected(sample.name, Reason.WRONG_SIZE, detail))
             else:
-                fitting.append(look)
+                fitting.append(sample)
         accepted = fitting
         if len(fitting) >= ENOUGH:
             known = statistics_of(fitting)
-            verdicts = [_strangeness(look, known) for look in fitting]
+            verdicts = [_strangeness(sample, known) for sample in fitting]
             rejected += [verdict for verdict in verdicts if verdict is not None]
-            accepted = [look for look, verdict in zip(fitting, verdicts, strict=True) if verdict is None]
+            accepted = [sample for sample, verdict in zip(fitting, verdicts, strict=True) if verdict is None]
         statistics = statistics_of(accepted) if len(accepted) >= ENOUGH else None
-        return Screening(tuple(look.name for look in accepted), tuple(rejected), statistics)
+        return Screening(tuple(sample.name for sample in accepted), tuple(rejected), statistics)
 
-    def _fault(self, sample: Sample) -> Rejected | Look:
+    def _fault(self, sample: Sample) -> Rejected | SampleFeatures:
         """What can be said of a picture alone, and of two."""
         if sample.picture is None:
             return Rejected(sample.name, Reason.UNREADABLE, sample.trouble)
@@ -220,47 +206,49 @@ class Screener:
         if fault is not None:
             self.invalid.add(sample.origin or Path(sample.name).name, picture, fault)
             return Rejected(sample.name, Reason(str(fault.reason).replace("_", " ")), fault.detail)
-        look = look_at(sample.name, picture, picture[y : y + down, x : x + across])
-        if look.sha256 in self._hashes:
-            return Rejected(sample.name, Reason.DUPLICATE, f"the same pixels as {Path(self._hashes[look.sha256]).name}")
-        same = self._same_moment(look)
+        found = measure_sample(sample.name, picture, picture[y : y + down, x : x + across])
+        if found.sha256 in self._hashes:
+            return Rejected(
+                sample.name, Reason.DUPLICATE, f"the same pixels as {Path(self._hashes[found.sha256]).name}"
+            )
+        same = self._same_moment(found)
         if same is not None:
             return Rejected(sample.name, Reason.DUPLICATE, same)
-        return look if known is None else _foreign(look, known) or look
+        return found if known is None else _foreign(found, known) or found
 
-    def _remember(self, look: Look) -> None:
-        self._hashes[look.sha256] = look.name
-        count = len(self._looks)
+    def _remember(self, sample: SampleFeatures) -> None:
+        self._hashes[sample.sha256] = sample.name
+        count = len(self._samples)
         if count > len(self._signatures):
             more = np.empty((max(64, len(self._signatures)), self._signatures.shape[1]), np.float32)
             self._signatures = np.concatenate([self._signatures, more])
-        self._signatures[count - 1] = _signature(look.small)
+        self._signatures[count - 1] = _signature(sample.small)
 
-    def _same_moment(self, look: Look) -> str | None:
+    def _same_moment(self, sample: SampleFeatures) -> str | None:
         """What an earlier picture has in common with this one if it shows the same part, not moved."""
-        signature = _signature(look.small)
-        earlier = self._signatures[: len(self._looks)]
+        signature = _signature(sample.small)
+        earlier = self._signatures[: len(self._samples)]
         # the mean of cells differs by no more than the cells do: no pair is missed
         slack = same_moment_slack(float(np.sqrt((signature**2).mean())))
         near = np.flatnonzero(((earlier - signature) ** 2).mean(1) <= slack**2)
         for index in near:
-            difference = levels_apart(look.small, self._looks[index].small)
+            difference = levels_apart(sample.small, self._samples[index].small)
             if difference <= SAME_LEVELS:
-                earlier_name = Path(self._looks[index].name).name
+                earlier_name = Path(self._samples[index].name).name
                 return (
                     f"shows what {earlier_name} shows: {difference:.2f} grey levels apart, "
                     f"noise alone makes up to {SAME_LEVELS:g}"
                 )
         return None
 
-    def _against_earlier(self, look: Look) -> Rejected | None:
-        if self._known is None or len(self._looks) >= 1.25 * self._known.count:
-            self._known = statistics_of(self._looks)
+    def _against_earlier(self, sample: SampleFeatures) -> Rejected | None:
+        if self._known is None or len(self._samples) >= 1.25 * self._known.count:
+            self._known = statistics_of(self._samples)
         known = self._known
-        if known.height_px and (look.height_px, look.width_px) != (known.height_px, known.width_px):
-            detail = f"{look.width_px}x{look.height_px} px, most are {known.width_px}x{known.height_px} px"
-            return Rejected(look.name, Reason.WRONG_SIZE, detail)
-        return _strangeness(look, known)
+        if known.height_px and (sample.height_px, sample.width_px) != (known.height_px, known.width_px):
+            detail = f"{sample.width_px}x{sample.height_px} px, most are {known.width_px}x{known.height_px} px"
+            return Rejected(sample.name, Reason.WRONG_SIZE, detail)
+        return _strangeness(sample, known)
 
 
 def _signature(small: U8) -> F32:
@@ -270,28 +258,28 @@ def _signature(small: U8) -> F32:
     return np.asarray(cells - cells.mean(), np.float32)
 
 
-def _strangeness(look: Look, known: SampleStatistics) -> Rejected | None:
+def _strangeness(sample: SampleFeatures, known: SampleStatistics) -> Rejected | None:
     """The first and gravest way in which the sample is unlike the others."""
     # where parts do not lie the same way, the centre of what is seen says nothing
     everything = tuple(name for name in FEATURE if known.likeness >= _ALIGNED or not name.startswith("place"))
     return (
-        _empty(look, known)
-        or _far_feature(look, known, Reason.INCONSISTENT, _LIGHT)
-        or _far_feature(look, known, Reason.BLURRED, _SHARPNESS)
-        or _far_feature(look, known, Reason.INCONSISTENT, everything)
-        or _unlike(look, known, Reason.INCONSISTENT)
-        or _far_distance(look, known)
+        _empty(sample, known)
+        or _far_feature(sample, known, Reason.INCONSISTENT, _LIGHT)
+        or _far_feature(sample, known, Reason.BLURRED, _SHARPNESS)
+        or _far_feature(sample, known, Reason.INCONSISTENT, everything)
+        or _unlike(sample, known, Reason.INCONSISTENT)
+        or _far_distance(sample, known)
     )
 
 
 def shows_no_part(picture: U8, region: U8, known: SampleStatistics) -> bool:
     """Whether little is left of what stands out from the background in the samples; region: what is inspected."""
-    return _empty(look_at("", picture, region), known) is not None
+    return _empty(measure_sample("", picture, region), known) is not None
 
 
-def _empty(look: Look, known: SampleStatistics) -> Rejected | None:
+def _empty(sample: SampleFeatures, known: SampleStatistics) -> Rejected | None:
     if known.presence > 0:
-        presence = known.presence_of(look)
+        presence = known.presence_of(sample)
         fall = np.log((known.presence + 1) / (presence + 1))
         if fall < -np.log(_ABSENT) or fall < _FAR * known.presence_spread:
             return None
@@ -299,27 +287,29 @@ def _empty(look: Look, known: SampleStatistics) -> Rejected | None:
             f"where the others show the part, it stands out from the background by {presence:.0f} levels; "
             f"theirs by {known.presence:.0f}"
         )
-        return Rejected(look.name, Reason.EMPTY, detail)
+        return Rejected(sample.name, Reason.EMPTY, detail)
     edges = FEATURE["edges"]
-    fall = known.centre[edges] - look.features[edges]
+    fall = known.centre[edges] - sample.values[edges]
     if fall < -np.log(_ABSENT) or fall < _FAR * known.spread[edges]:
         return None
-    return Rejected(look.name, Reason.EMPTY, _against(look, known, edges))
+    return Rejected(sample.name, Reason.EMPTY, _against(sample, known, edges))
 
 
-def _far_feature(look: Look, known: SampleStatistics, reason: Reason, names: Sequence[str]) -> Rejected | None:
+def _far_feature(
+    sample: SampleFeatures, known: SampleStatistics, reason: Reason, names: Sequence[str]
+) -> Rejected | None:
     """The feature of these that is furthest out; a picture is blurred by too little focus or edges, not by too much."""
-    deviations = (look.features - known.centre) / known.spread
+    deviations = (sample.values - known.centre) / known.spread
     if reason is Reason.BLURRED:
         deviations = np.minimum(deviations, 0)
     worst = max((FEATURE[name] for name in names), key=lambda index: abs(deviations[index]))
     if abs(deviations[worst]) <= _FAR:
         return None
-    return Rejected(look.name, reason, _against(look, known, worst))
+    return Rejected(sample.name, reason, _against(sample, known, worst))
 
 
-def _far_distance(look: Look, known: SampleStatistics) -> Rejected | None:
-    distances = known.distances(look)
+def _far_distance(sample: SampleFeatures, known: SampleStatistics) -> Rejected | None:
+    distances = known.distances(sample)
     deviations = (distances - known.distance_centre) / known.distance_spread
     worst = int(np.argmax(deviations))
     if deviations[worst] <= _FAR:
@@ -328,40 +318,40 @@ def _far_distance(look: Look, known: SampleStatistics) -> Rejected | None:
     allowed = float(np.exp(_FAR * known.distance_spread[worst]))
     where = {"difference": "the whole picture is", "spot": "its most unusual spot is"}[DISTANCES[worst]]
     detail = f"{where} {times:.1f} times as far from the typical one as usual, {allowed:.1f} times is the limit"
-    return Rejected(look.name, Reason.INCONSISTENT, detail)
+    return Rejected(sample.name, Reason.INCONSISTENT, detail)
 
 
-def _unlike(look: Look, known: SampleStatistics, reason: Reason) -> Rejected | None:
+def _unlike(sample: SampleFeatures, known: SampleStatistics, reason: Reason) -> Rejected | None:
     """A picture whose bright and dark places are others than those of parts that always lie the same way."""
     limit = known.likeness - max(_FALL, _FAR * known.likeness_spread)
-    likeness = known.likeness_of(look)
+    likeness = known.likeness_of(sample)
     if known.likeness < _ALIGNED or likeness >= limit:
         return None
     detail = (
         f"correlation {likeness:.2f} with the typical picture; {known.likeness:.2f} is usual, {limit:.2f} would pass"
     )
-    return Rejected(look.name, reason, detail)
+    return Rejected(sample.name, reason, detail)
 
 
-def _foreign(look: Look, known: SampleStatistics) -> Rejected | None:
+def _foreign(sample: SampleFeatures, known: SampleStatistics) -> Rejected | None:
     """A sample of another product than the known one; only what no change of light or place explains counts."""
     if known.likeness >= _ALIGNED:
-        return _unlike(look, known, Reason.OTHER_PRODUCT)
+        return _unlike(sample, known, Reason.OTHER_PRODUCT)
     colours = [FEATURE["green to red"], FEATURE["blue to yellow"]]
-    apart = np.abs(look.features - known.centre)
+    apart = np.abs(sample.values - known.centre)
     colour = float(np.hypot(*np.maximum(apart[colours] - _FAR * known.spread[colours], 0)))
     if colour > _OTHER_COLOUR_LEVELS:
         worst = max(colours, key=lambda index: apart[index])
-        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, worst))
+        return Rejected(sample.name, Reason.OTHER_PRODUCT, _against(sample, known, worst))
     edges = FEATURE["edges"]
     if apart[edges] > max(_OTHER_EDGES, _FAR * known.spread[edges]):
-        return Rejected(look.name, Reason.OTHER_PRODUCT, _against(look, known, edges))
+        return Rejected(sample.name, Reason.OTHER_PRODUCT, _against(sample, known, edges))
     return None
 
 
-def _against(look: Look, known: SampleStatistics, index: int) -> str:
+def _against(sample: SampleFeatures, known: SampleStatistics, index: int) -> str:
     """brightness 52 levels; 128 is usual here, 104 to 152 would pass."""
-    feature, value, usual = FEATURES[index], look.features[index], known.centre[index]
+    feature, value, usual = FEATURES[index], sample.values[index], known.centre[index]
     reach = _FAR * known.spread[index]
     if feature.logarithmic:
         share, least, most = (100 * float(np.exp(by)) for by in (value - usual, -reach, reach))

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from calibration.samples.features import F64, FEATURES, PART_LEVELS, Look, apart
+from calibration.samples.features import F64, FEATURES, PART_LEVELS, SampleFeatures, apart
 from edge.capture.motion_trigger import SMALL_SIDE
 from edge.core.datatypes import F32, U8
 from edge.core.errors import UsageError
@@ -70,21 +70,21 @@ class SampleStatistics:
     likeness: float
     likeness_spread: float
 
-    def distances(self, look: Look) -> F64:
+    def distances(self, sample: SampleFeatures) -> F64:
         """Logarithms of DISTANCES: of the whole small picture from the typical one, and of its most unlike spot."""
-        unlike = look.small.astype(np.float32) - self.typical
+        unlike = sample.small.astype(np.float32) - self.typical
         # light is a feature of its own
         unlike -= np.median(unlike, (0, 1))
         cells = np.sort((np.abs(unlike) / (self.cell_spread + _FINEST_CELL)).mean(2), None)
         return np.log([float(np.sqrt((unlike**2).mean())) + 1, float(cells[-_SPOT_CELLS:].mean()) + 0.5])
 
-    def presence_of(self, look: Look) -> float:
+    def presence_of(self, sample: SampleFeatures) -> float:
         """How far the sample stands out from its background where the typical picture shows the part, in levels."""
-        return _presence(look.small, _part(self.typical))
+        return _presence(sample.small, _part(self.typical))
 
-    def likeness_of(self, look: Look) -> float:
+    def likeness_of(self, sample: SampleFeatures) -> float:
         """Largest correlation with the typical picture over small shifts; light and colour do not count."""
-        return _likeness(self.typical, look.small)
+        return _likeness(self.typical, sample.small)
 
     def to_bytes(self) -> bytes:
         """As an npz file, to keep beside a model."""
@@ -114,27 +114,27 @@ def statistics_from_bytes(data: bytes) -> SampleStatistics:
         ) from error
 
 
-def statistics_of(looks: Sequence[Look]) -> SampleStatistics:
+def statistics_of(samples: Sequence[SampleFeatures]) -> SampleStatistics:
     """Raises UsageError for fewer than ENOUGH samples."""
-    if len(looks) < ENOUGH:
+    if len(samples) < ENOUGH:
         raise UsageError(
-            f"{len(looks)} samples say nothing about each other; at least {ENOUGH} are needed",
+            f"{len(samples)} samples say nothing about each other; at least {ENOUGH} are needed",
             fix="take more pictures of good parts",
         )
-    smalls = np.stack([look.small for look in looks])
+    smalls = np.stack([sample.small for sample in samples])
     typical = np.median(smalls, 0).round().astype(np.uint8)
     # cell by cell of the rows: the whole stack in floating point would take four times its memory
     cell_spread = np.stack(
         [np.median(np.abs(smalls[:, row].astype(np.float32) - typical[row]), 0) for row in range(SMALL_SIDE)]
     )
-    features = np.stack([look.features for look in looks])
+    features = np.stack([sample.values for sample in samples])
     centre, spread = _centre_and_spread(features, np.array([feature.finest for feature in FEATURES]))
     part = _part(typical)
     likeness, likeness_spread = _centre_and_spread(np.array([[_likeness(typical, small)] for small in smalls]), 0.01)
     presence, presence_spread = _centre_and_spread(np.log([[_presence(small, part) + 1] for small in smalls]), 0.1)
-    height, width = common_size(looks) or (0, 0)
+    height, width = common_size(samples) or (0, 0)
     known = SampleStatistics(
-        count=len(looks),
+        count=len(samples),
         height_px=height,
         width_px=width,
         centre=centre,
@@ -148,18 +148,18 @@ def statistics_of(looks: Sequence[Look]) -> SampleStatistics:
         likeness=float(likeness[0]),
         likeness_spread=float(likeness_spread[0]),
     )
-    distance = _centre_and_spread(np.stack([known.distances(look) for look in looks]), _FINEST_DISTANCE)
+    distance = _centre_and_spread(np.stack([known.distances(sample) for sample in samples]), _FINEST_DISTANCE)
     return SampleStatistics(**{**vars(known), "distance_centre": distance[0], "distance_spread": distance[1]})
 
 
-def common_size(looks: Sequence[Look]) -> tuple[int, int] | None:
+def common_size(samples: Sequence[SampleFeatures]) -> tuple[int, int] | None:
     """(height, width) in px of at least half the samples; None where sizes vary by nature."""
     sizes: dict[tuple[int, int], int] = {}
-    for look in looks:
-        size = (look.height_px, look.width_px)
+    for sample in samples:
+        size = (sample.height_px, sample.width_px)
         sizes[size] = sizes.get(size, 0) + 1
     most = max(sizes, key=lambda size: sizes[size], default=None)
-    return most if most is not None and 2 * sizes[most] >= len(looks) else None
+    return most if most is not None and 2 * sizes[most] >= len(samples) else None
 
 
 def _centre_and_spread(values: F64, finest: F64 | float) -> tuple[F64, F64]:

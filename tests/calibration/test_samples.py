@@ -5,10 +5,17 @@ import numpy as np
 import pytest
 
 from calibration.samples.contact_sheet import rejection_sheet
-from calibration.samples.screening import Reason, Sample, Screener, read_samples, screen
+from calibration.samples.screening import Reason, Sample, Screener, read_samples
 from calibration.samples.statistics import statistics_from_bytes
 from edge.core.errors import UsageError
 from tests.fakes import write_picture
+
+
+def screen(samples, reference=None, **options):
+    screener = Screener(reference, **options)
+    for sample in samples:
+        screener.add(sample)
+    return screener.screening()
 
 
 def part(seed: int, height: int = 240, width: int = 320) -> np.ndarray:

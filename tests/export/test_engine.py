@@ -105,18 +105,6 @@ def test_an_engine_for_all_targets_is_another_than_for_one(rtx, target):
 
 @needs_rtx
 @pytest.mark.engines
-def test_a_graph_with_an_open_batch_gets_the_bounds_asked_for(rtx):
-    model = onnx.load_model_from_string(blur_network())
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    options = BuildOptions(batch=(1, 2, 8), targets=(86,))
-    assert engine_from_onnx(rtx, model.SerializeToString(), options)
-    with pytest.raises(EngineError, match="one picture at a time"):
-        engine_from_onnx(rtx, blur_network(), options)
-
-
-@needs_rtx
-@pytest.mark.engines
 def test_what_the_parser_refuses_is_told_with_its_words_and_the_node(rtx):
     model = onnx.load_model_from_string(blur_network())
     model.graph.node[1].input.append("bias")

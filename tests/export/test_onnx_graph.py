@@ -92,19 +92,6 @@ def test_the_graph_is_compared_on_the_pictures_given(module, monkeypatch):
         onnx_from_module(module, SIDE, ("recon",), [np.zeros((3, SIDE, SIDE), np.float32), loud])
 
 
-def test_a_graph_can_take_any_number_of_pictures(exported):
-    import onnxruntime
-
-    from export.onnx_graph import with_free_batch
-
-    pictures = np.random.default_rng(0).uniform(-1, 1, (3, 3, SIDE, SIDE)).astype(np.float32)
-    one = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
-    many = onnxruntime.InferenceSession(with_free_batch(exported), providers=["CPUExecutionProvider"])
-    together = many.run(["recon"], {"image": pictures})[0]
-    alone = [one.run(["recon"], {"image": picture[None]})[0][0] for picture in pictures]
-    assert together == pytest.approx(np.stack(alone), abs=1e-5)
-
-
 def test_an_operator_that_no_target_is_given_is_refused():
     class Enlarger(torch.nn.Module):
         def __init__(self):

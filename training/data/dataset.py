@@ -34,7 +34,7 @@ _ALIGNMENT_SIDE = 32
 
 
 @dataclass(frozen=True)
-class Normals:
+class NormalSamples:
     """Fields uint8 (n, s, s, 3) BGR of good parts; hashes name each picture by its pixels, in the same order.
 
     weight: (s, s), 1 inside the region's polygon as it lies in the first picture, 0 outside; None without a polygon.
@@ -48,8 +48,8 @@ class Normals:
     def sha256(self) -> str:
         return hashlib.sha256("".join(sorted(self.hashes)).encode()).hexdigest()
 
-    def take(self, indexes: np.ndarray) -> Normals:
-        return Normals(self.fields[indexes], tuple(self.hashes[index] for index in indexes), self.weight)
+    def take(self, indexes: np.ndarray) -> NormalSamples:
+        return NormalSamples(self.fields[indexes], tuple(self.hashes[index] for index in indexes), self.weight)
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class WeakAnomalies:
     hashes: tuple[str, ...]
 
 
-def load_normals(
+def load_normal_samples(
     data: Path, preprocess: Preprocess, notice: Callable[[str], None] = lambda text: None, reader: ImageReader = PLAIN
-) -> Normals:
+) -> NormalSamples:
     """Read every good part.
 
     Raises UsageError for an unreadable picture, too few, a region that does not fit, or a test picture among them.
@@ -96,10 +96,10 @@ def load_normals(
             f"the good parts have {len(sizes)} sizes, from {small[0]}x{small[1]} to {large[0]}x{large[1]} px: "
             "each is stretched to the network's square"
         )
-    return Normals(np.stack(fields), tuple(hashes), weight)
+    return NormalSamples(np.stack(fields), tuple(hashes), weight)
 
 
-def load_weak(data: Path, preprocess: Preprocess, normals: Normals, reader: ImageReader = PLAIN) -> WeakAnomalies:
+def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader: ImageReader = PLAIN) -> WeakAnomalies:
     """Every picture of train/weak/<kind>/; none when there is no such folder.
 
     Raises UsageError when the folder is there but empty, or a picture is among the good parts too.
@@ -146,13 +146,13 @@ def load_textures(data: Path, side: int, reader: ImageReader = PLAIN) -> U8 | No
     return np.stack(fields).astype(np.uint8)
 
 
-def split_held_out(normals: Normals, seed: int) -> tuple[Normals, Normals]:
+def split_held_out(normals: NormalSamples, seed: int) -> tuple[NormalSamples, NormalSamples]:
     """(trained on, held out), as edge/preprocessing/normal_samples.py splits them."""
     trained, held_out = held_out_split(len(normals.hashes), seed)
     return normals.take(trained), normals.take(held_out)
 
 
-def layout_of(normals: Normals) -> tuple[Layout, float]:
+def layout_of(normals: NormalSamples) -> tuple[Layout, float]:
     """Whether good parts always lie the same way, and their mean correlation with the mean of the others, coarsely."""
     side = (_ALIGNMENT_SIDE, _ALIGNMENT_SIDE)
     grey = [cv2.cvtColor(cv2.resize(f, side, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY) for f in normals.fields]

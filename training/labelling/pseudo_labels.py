@@ -13,7 +13,7 @@ from edge.core.datatypes import F32, U8
 from training.labelling.normal_levels import NormalReference, check_pair
 from training.labelling.region_features import measure
 from training.labelling.regions import Candidate, candidate_regions
-from training.labelling.rule_scores import Firing, firings, model_evidence, opinion
+from training.labelling.rule_scores import Firing, firings, model_evidence, score_by_rules
 from training.rules.membership import F64
 from training.rules.rulebook import Mask, PictureRules, RuleBook
 
@@ -86,12 +86,12 @@ def pseudo_labels(
     inspected = inspected_mask(book, roi, *zmap.shape)
     candidates = candidate_regions(zmap, reference.levels, inspected, book.picture.inside_roi)
     scaled = reference.scaled(book, measure(picture, candidates, inspected))
-    said = opinion(book, reference, scaled)
+    by_rules = score_by_rules(book, reference, scaled)
     evidence = model_evidence(np.array([candidate.mean_z for candidate in candidates], np.float64))
-    degrees = said.kappa**weight * evidence ** (1 - weight)
+    degrees = by_rules.kappa**weight * evidence ** (1 - weight)
     chosen = _chosen(candidates, degrees, evidence, book.picture, zmap.shape)
     # the residual sees something that no rule explains: calling it normal would teach the network to copy it
-    unexplained = (weight < 1) & (evidence >= 0.5) & (said.normal < 0.5)
+    unexplained = (weight < 1) & (evidence >= 0.5) & (by_rules.normal < 0.5)
     around = _background_degree(picture, zmap, candidates, inspected, book, reference)
     pi = _painted_degrees(candidates, degrees, around, zmap.shape)
     state = _states(pi, candidates, chosen, unexplained)
@@ -105,9 +105,9 @@ def pseudo_labels(
             height=candidate.height,
             area_px=candidate.area_px,
             degree=float(degrees[index]),
-            kappa=float(said.kappa[index]),
+            kappa=float(by_rules.kappa[index]),
             evidence=float(evidence[index]),
-            firings=firings(book, said.strengths[:, index]),
+            firings=firings(book, by_rules.strengths[:, index]),
             features={name: float(values[index]) for name, values in scaled.items()},
             parent=candidate.parent,
             chosen=index in chosen,
@@ -187,7 +187,7 @@ def _background_degree(
     if not any(rule.conclusion == "normal" for rule in book.rules):
         return evidence
     scaled = reference.scaled(book, measure(picture, [background], inspected))
-    return evidence * (1 - float(opinion(book, reference, scaled).normal[0]))
+    return evidence * (1 - float(score_by_rules(book, reference, scaled).normal[0]))
 
 
 def _painted_degrees(candidates: Sequence[Candidate], degrees: F64, around: float, shape: tuple[int, ...]) -> F32:

@@ -31,7 +31,7 @@ class Firing:
     certainty: float
 
 
-class Opinion(NamedTuple):
+class RuleScore(NamedTuple):
     """Of the rules, on n regions: strengths (rules, n), s+ and s- and their knowledge degree kappa (n,)."""
 
     strengths: F64
@@ -40,7 +40,7 @@ class Opinion(NamedTuple):
     kappa: F64
 
 
-def opinion(book: RuleBook, reference: NormalReference, scaled: RawFeatures) -> Opinion:
+def score_by_rules(book: RuleBook, reference: NormalReference, scaled: RawFeatures) -> RuleScore:
     """How strongly every rule fires, and what they say together.
 
     s = 1 - prod(1 - certainty · strength) over the rules of one conclusion; kappa = s+ (1 - s-). A book whose rules
@@ -63,7 +63,7 @@ def opinion(book: RuleBook, reference: NormalReference, scaled: RawFeatures) -> 
     names_defects = any(rule.conclusion == "anomalous" for rule in book.rules)
     anomalous = certainly("anomalous") if names_defects else np.ones(regions)
     normal = certainly("normal")
-    return Opinion(strengths, anomalous, normal, anomalous * (1 - normal))
+    return RuleScore(strengths, anomalous, normal, anomalous * (1 - normal))
 
 
 def model_evidence(mean_z: F64 | float) -> F64:

@@ -20,7 +20,7 @@ from edge.core.manifest import ScoreSpec
 from edge.kernels.statistics import normal_statistics
 from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.preprocess import Preprocess
-from training.data.dataset import load_normals, sample_field
+from training.data.dataset import load_normal_samples, sample_field
 from training.labelling.normal_levels import NormalReference, fit_reference, with_weak_parts
 from training.labelling.pseudo_labels import ANOMALOUS_FROM, inspected_mask, pseudo_labels
 from training.rules.rulebook import Mask, RuleBook
@@ -99,7 +99,7 @@ def try_rules_on(book: RuleBook, data: Path, roi: RoiSettings, reader: ImageRead
     Raises UsageError naming a picture that cannot be used.
     """
     preprocess = Preprocess(_SIDE_PX, *roi.as_tuples)
-    fields = load_normals(data, preprocess, reader=reader).fields
+    fields = load_normal_samples(data, preprocess, reader=reader).fields
     good = fields[np.unique(np.linspace(0, len(fields) - 1, _MOST_PARTS).round().astype(int))]
     kinds = class_folders(data / "train" / "weak")
     weak = [sample_field(path, reader.read(path), preprocess) for kind in kinds for path in reader.pictures_in(kind)]

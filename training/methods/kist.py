@@ -31,7 +31,7 @@ from training.methods.base import (
     network_range,
     norm_for,
 )
-from training.methods.kist_labels import Look, Teacher, WeakLabels
+from training.methods.kist_labels import ResidualMaps, Teacher, WeakLabels
 from training.networks.kist_network import HighPassReconstructor, Reconstructor
 
 MAP_SCALES: tuple[Literal[1, 2], ...] = (1, 2)
@@ -91,14 +91,14 @@ class KistLearner(Learner):
         done = _round_of(stage)
         if len(self.data.weak) == 0 or "rounds" in self._design.ablations:
             return
-        look = self._teacher.look(self.network)
-        harm = self._harm_of(look)
+        maps = self._teacher.residual_maps(self.network)
+        harm = self._harm_of(maps)
         if harm:
             self.network.load_state_dict(self._before)
             self._stopped = True
             self.data.notice(f"{stage.name} is taken back: {harm}")
         elif done < self._rounds:
-            self._label(look, done + 1)
+            self._label(maps, done + 1)
         self._before = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def set_up(self, stage: Stage) -> None:
@@ -168,23 +168,23 @@ class KistLearner(Learner):
         found = torch.quantile(sample, _SCALE_QUANTILE).clamp(min=1e-4)
         self.scale.copy_(torch.where(self.scale > 0, torch.lerp(self.scale, found, _SCALE_STEP), found))
 
-    def _harm_of(self, look: Look) -> str:
+    def _harm_of(self, maps: ResidualMaps) -> str:
         """What got worse since round 0, by parts that training may look at; empty: nothing did."""
         if self._standing is None:
-            self._standing = look.level, look.separation
+            self._standing = maps.level, maps.separation
         level, separation = self._standing
-        if look.level > _MOST_RISE * level:
-            return f"the residual of good parts held out rose from {level:.4f} to {look.level:.4f}"
-        if look.separation < separation - _MOST_LOSS:
+        if maps.level > _MOST_RISE * level:
+            return f"the residual of good parts held out rose from {level:.4f} to {maps.level:.4f}"
+        if maps.separation < separation - _MOST_LOSS:
             return (
                 "weak parts are told from good ones held out less well: "
-                f"image AUROC {look.separation:.3f} instead of {separation:.3f}"
+                f"image AUROC {maps.separation:.3f} instead of {separation:.3f}"
             )
         return ""
 
-    def _label(self, look: Look, number: int) -> None:
+    def _label(self, maps: ResidualMaps, number: int) -> None:
         before = self._labels
-        self._labels = self._teacher.label(look, self.data.run_directory / f"labels-round-{number}.png")
+        self._labels = self._teacher.label(maps, self.data.run_directory / f"labels-round-{number}.png")
         found = self._labels.anomalous
         if not found.any():
             self._stopped = True

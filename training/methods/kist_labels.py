@@ -28,7 +28,7 @@ from training.methods.base import TrainingData
 from training.selection import run_network
 
 # parts looked at: enough for statistics, and they must fit into memory beside the network
-_MOST_LOOKED_AT = 128
+_MOST_PICTURES = 128
 # what an image score is here: the mean of the highest 100 of 256 x 256 places, smoothed over 21
 _SMOOTHING, _TOP = 21 / 256, 100 / 65536
 
@@ -56,7 +56,7 @@ class WeakLabels:
 
 
 @dataclass(frozen=True)
-class Look:
+class ResidualMaps:
     """Residuals of one network, (n, s, s) in standard deviations of good parts, and what they are worth.
 
     level: mean residual error of held-out good parts, not normalised. separation: image AUROC of weak parts against
@@ -82,7 +82,7 @@ class Teacher:
         self._held_out = _some(data.held_out)
         self._trained = _some(data.normals)
 
-    def look(self, network: nn.Module) -> Look:
+    def residual_maps(self, network: nn.Module) -> ResidualMaps:
         """Statistics are those of held-out parts, each judged by ones that did not see it."""
         spec = self._spec
         errors = self._errors(network, self._held_out)
@@ -92,18 +92,18 @@ class Teacher:
         zmaps = _z(weak, normal_statistics(spec, errors, [], trained))
         scores = np.array([self._image_score(z) for z in (*held_out, *zmaps)])
         separation = image_auroc(np.repeat([0, 1], [len(held_out), len(zmaps)]), scores)
-        return Look(held_out, zmaps, float(errors.mean()), separation)
+        return ResidualMaps(held_out, zmaps, float(errors.mean()), separation)
 
-    def label(self, look: Look, sheet: Path) -> WeakLabels:
+    def label(self, maps: ResidualMaps, sheet: Path) -> WeakLabels:
         """Labels of the weak parts, drawn on a sheet for the expert."""
         good, bad = _fields(self._held_out), _fields(self._data.weak)
-        reference = fit_reference(good, list(look.held_out), self._inspected)
-        reference = with_weak_parts(reference, bad, look.weak, self._inspected)
+        reference = fit_reference(good, list(maps.held_out), self._inspected)
+        reference = with_weak_parts(reference, bad, maps.weak, self._inspected)
         labels = [
             pseudo_labels(picture, zmap, self._book, reference, roi=self._inspected)
-            for picture, zmap in zip(bad, look.weak, strict=True)
+            for picture, zmap in zip(bad, maps.weak, strict=True)
         ]
-        label_sheet(bad, list(look.weak), labels, sheet)
+        label_sheet(bad, list(maps.weak), labels, sheet)
         device = self._data.weak.device
         return WeakLabels(
             torch.from_numpy(np.stack([label.pi for label in labels]))[:, None].to(device),
@@ -130,7 +130,7 @@ def _z(errors: F32, statistics: NormalStatistics) -> F32:
 
 def _some(pictures: Tensor) -> Tensor:
     count = pictures.shape[0]
-    chosen = torch.linspace(0, count - 1, min(_MOST_LOOKED_AT, count)).round().long()
+    chosen = torch.linspace(0, count - 1, min(_MOST_PICTURES, count)).round().long()
     return pictures[chosen.to(pictures.device)]
 
 

@@ -19,10 +19,10 @@ from edge.core.manifest import AlignSpec, NormSpec, ScoreSpec
 from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
 from training.data.dataset import (
-    Normals,
+    NormalSamples,
     WeakAnomalies,
     layout_of,
-    load_normals,
+    load_normal_samples,
     load_textures,
     load_weak,
     split_held_out,
@@ -79,8 +79,8 @@ class Prepared:
     stages: tuple[Stage, ...]
     batches: BatchSource
     held_out: Tensor
-    held_out_parts: Normals
-    trained_on: Normals
+    held_out_parts: NormalSamples
+    trained_on: NormalSamples
     weak: WeakAnomalies
     rules: Path | None
     align: AlignSpec | None
@@ -110,13 +110,13 @@ def prepare(
     plan = method.variants[recipe.variant]
     preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
     preprocess = aligned_to_parts(preprocess, data, recipe.align, reader)
-    normals = load_normals(data, preprocess, notice, reader)
+    normals = load_normal_samples(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
     side = _field_side(plan, recipe, layout)
     if side > plan.size:
         notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
         preprocess = replace(preprocess, size=side)
-        normals = load_normals(data, preprocess, reader=reader)
+        normals = load_normal_samples(data, preprocess, reader=reader)
     weak = load_weak(data, preprocess, normals, reader)
     rules = _rules(data, recipe, weak, notice)
     trained_on, held_out = split_held_out(normals, recipe.seed)
@@ -218,7 +218,7 @@ def _shortened(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
     return tuple(replace(stage, steps=count) for stage, count in zip(stages, counts, strict=True))
 
 
-def _seen_layout(normals: Normals, notice: Callable[[str], None]) -> Layout:
+def _seen_layout(normals: NormalSamples, notice: Callable[[str], None]) -> Layout:
     layout, correlation = layout_of(normals)
     meaning = "always lie the same way" if layout == "aligned" else "vary in layout, or are a texture"
     notice(f"layout: {layout} (correlation {correlation:.2f}: the parts {meaning}; --layout decides otherwise)")

@@ -31,11 +31,10 @@ log = logging.getLogger("edge.backends.gpu.engine_cache")
 class BuildOptions:
     """What a person may choose about an engine.
 
-    batch: smallest, usual and largest number of pictures, where the graph leaves it open. targets: compute capabilities
-    (86 for 8.6) that an RTX engine is for. workspace_mb: most scratch memory that a layer may use.
+    targets: compute capabilities (86 for 8.6) that an RTX engine is for. workspace_mb: most scratch memory that a layer
+    may use.
     """
 
-    batch: tuple[int, int, int] = (1, 1, 1)
     targets: tuple[int, ...] = ()
     workspace_mb: int = 1024
 
@@ -70,7 +69,7 @@ def engine_key(
         precision=precision,
         model_sha256=hashlib.sha256(model).hexdigest(),
         compute_capability=machine.pop("compute_capability", _targets(options)),
-        shapes=f"batch {options.batch[0]}..{options.batch[1]}..{options.batch[2]}",
+        shapes="batch 1..1..1",
         flags=f"{' '.join(tensorrt.flags)} workspace {options.workspace_mb} MB",
         **machine,
     )

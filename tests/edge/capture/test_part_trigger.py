@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calibration.samples.empty_place import empty_place
-from calibration.samples.features import look_at
+from calibration.samples.features import measure_sample
 from calibration.samples.screening import shows_no_part
 from calibration.samples.statistics import statistics_of
 from edge.capture.part_trigger import PartTrigger
@@ -146,7 +146,7 @@ def test_the_mode_is_a_setting(tmp_path, value):
 
 
 def test_a_bundle_that_was_taught_knows_an_empty_place():
-    known = statistics_of([look_at(str(seed), good_part(seed), good_part(seed)) for seed in range(20)])
+    known = statistics_of([measure_sample(str(seed), good_part(seed), good_part(seed)) for seed in range(20)])
     plate = np.full((48, 64, 3), 90, np.uint8)
     assert shows_no_part(plate, plate, known)
     assert not shows_no_part(good_part(99), good_part(99), known)
@@ -160,7 +160,7 @@ class _Taught:
         self.preprocess = type("Preprocess", (), {"rectangle": (8, 4, 40, 40)})
 
     def read(self, key):
-        looks = [look_at(str(seed), good_part(seed), good_part(seed)[4:44, 8:48]) for seed in range(20)]
+        looks = [measure_sample(str(seed), good_part(seed), good_part(seed)[4:44, 8:48]) for seed in range(20)]
         return statistics_of(looks).to_bytes()
 
 

@@ -11,7 +11,7 @@ from edge.core.errors import RuleError, UsageError
 from edge.preprocessing.preprocess import Preprocess
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
-from training.data.dataset import layout_of, load_normals, load_textures, load_weak, split_held_out
+from training.data.dataset import layout_of, load_normal_samples, load_textures, load_weak, split_held_out
 from training.fit import Recipe, fit
 
 FIELD = Preprocess(32)
@@ -35,13 +35,13 @@ def test_a_test_picture_among_the_good_parts_is_refused_with_both_names(data):
     (data / "test" / "good").mkdir(parents=True)
     shutil.copy(data / "train/good/03.png", data / "test/good/other_name.png")
     with pytest.raises(UsageError, match=r"03\.png is the same picture as .*other_name\.png"):
-        load_normals(data, FIELD)
+        load_normal_samples(data, FIELD)
 
 
 def test_mixed_sizes_are_said_and_stretched(data):
     add(data, "train/good", "large.png", good_part(99, 60, 90))
     notices = []
-    normals = load_normals(data, FIELD, notices.append)
+    normals = load_normal_samples(data, FIELD, notices.append)
     assert normals.fields.shape == (19, 32, 32, 3)
     assert notices == ["the good parts have 2 sizes, from 64x48 to 90x60 px: each is stretched to the network's square"]
 
@@ -50,27 +50,27 @@ def test_weak_anomalies_keep_their_kind_and_come_once(data):
     first = add(data, "train/weak/scratch", "a.png", bad_part(1))
     shutil.copy(first, data / "train/weak/scratch/again.png")
     add(data, "train/weak/dent", "b.png", bad_part(2))
-    weak = load_weak(data, FIELD, load_normals(data, FIELD))
+    weak = load_weak(data, FIELD, load_normal_samples(data, FIELD))
     assert weak.kinds == ("dent", "scratch")
     assert weak.fields.shape == (2, 32, 32, 3)
     assert len(set(weak.hashes)) == 2
 
 
 def test_no_weak_folder_means_no_weak_anomalies(data):
-    assert load_weak(data, FIELD, load_normals(data, FIELD)).fields.shape == (0, 32, 32, 3)
+    assert load_weak(data, FIELD, load_normal_samples(data, FIELD)).fields.shape == (0, 32, 32, 3)
 
 
 def test_an_empty_weak_folder_is_a_mistake(data):
     (data / "train" / "weak").mkdir()
     with pytest.raises(UsageError, match="holds no pictures in folders of their own"):
-        load_weak(data, FIELD, load_normals(data, FIELD))
+        load_weak(data, FIELD, load_normal_samples(data, FIELD))
 
 
 def test_a_part_cannot_be_good_and_defective(data):
     (data / "train/weak/scratch").mkdir(parents=True)
     shutil.copy(data / "train/good/03.png", data / "train/weak/scratch/x.png")
     with pytest.raises(UsageError, match="is also among the good parts"):
-        load_weak(data, FIELD, load_normals(data, FIELD))
+        load_weak(data, FIELD, load_normal_samples(data, FIELD))
 
 
 def test_textures_are_cropped_to_squares(data):
@@ -80,23 +80,23 @@ def test_textures_are_cropped_to_squares(data):
 
 
 def test_parts_that_always_lie_the_same_way_are_aligned_and_textures_are_free(data):
-    aligned, correlation = layout_of(load_normals(data, FIELD))
+    aligned, correlation = layout_of(load_normal_samples(data, FIELD))
     assert (aligned, correlation > 0.9) == ("aligned", True)
     random = np.random.default_rng(0)
     for number in range(18):
         write_picture(data / "train/good" / f"{number:02}.png", random.integers(0, 255, (48, 64, 3), np.uint8))
-    free, correlation = layout_of(load_normals(data, FIELD))
+    free, correlation = layout_of(load_normal_samples(data, FIELD))
     assert (free, correlation < 0.3) == ("free", True)
 
 
 def test_the_polygon_becomes_a_weight_of_the_field(data):
     inside = Preprocess(32, None, ((0, 0), (31, 0), (31, 47), (0, 47)))
-    weight = load_normals(data, inside).weight
+    weight = load_normal_samples(data, inside).weight
     assert weight[:, :15].all() and not weight[:, 18:].any()
 
 
 def test_the_split_is_a_matter_of_the_seed(data):
-    normals = load_normals(data, FIELD)
+    normals = load_normal_samples(data, FIELD)
     trained, held_out = split_held_out(normals, 5)
     assert set(trained.hashes) | set(held_out.hashes) == set(normals.hashes)
     assert len(held_out.hashes) == 8

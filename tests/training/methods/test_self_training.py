@@ -171,7 +171,7 @@ def test_without_rules_with_an_empty_book_and_with_rules_left_out_the_residual_a
         run(tmp_path, stages(1, 1), rules, ablations).learner
         for rules, ablations in ((None, ()), ("rules:\n", ()), (RIGHT, ("rules",)), (RIGHT, ()))
     )
-    labels = [made._teacher.label(made._teacher.look(made.network), tmp_path / "sheet.png") for made in
+    labels = [made._teacher.label(made._teacher.residual_maps(made.network), tmp_path / "sheet.png") for made in
               (plain, empty, without, ruled)]  # fmt: skip
     assert all(torch.equal(labels[0].pi, other.pi) for other in labels[1:3])
     assert all(torch.equal(labels[0].state, other.state) for other in labels[1:3])
@@ -180,7 +180,9 @@ def test_without_rules_with_an_empty_book_and_with_rules_left_out_the_residual_a
 
 def test_the_same_network_gives_the_same_labels(tmp_path):
     first, again = (run(tmp_path, stages(1, 1), RIGHT).learner for _ in range(2))
-    one, other = (made._teacher.label(made._teacher.look(made.network), tmp_path / "s.png") for made in (first, again))
+    one, other = (
+        made._teacher.label(made._teacher.residual_maps(made.network), tmp_path / "s.png") for made in (first, again)
+    )
     assert torch.equal(one.pi, other.pi)
     assert torch.equal(one.state, other.state)
 
