@@ -149,7 +149,7 @@ def test_a_cut_off_network_with_right_hashes_never_reaches_a_runtime(line, bundl
 @pytest.mark.parametrize(("version", "fix"), [(3, "update edge-inspect"), (0, "edge-inspect train")])
 def test_a_bundle_of_another_format_is_code_4(line, bundle_path, tmp_path, version, fix):
     edit_manifest(bundle_path, lambda values: values.update(format_version=version))
-    refused_bundle(line, bundle_path, tmp_path, f"bundle format {version}", "reads format 1", fix)
+    refused_bundle(line, bundle_path, tmp_path, f"bundle format {version}", "reads format 2", fix)
 
 
 def test_statistics_of_another_engine_are_refused(line, bundle_path, tmp_path):
