@@ -42,8 +42,8 @@ def test_times_of_backend_and_engine_are_found_where_they_were_spent():
     assert found["stages_ms"]["infer"]["p50"] >= 30
     assert found["engine_ms"]["p50"] >= 10
     assert found["end_to_end_ms"]["p50"] >= found["stages_ms"]["infer"]["p50"]
-    # what surrounds the fakes is far less than they are, also on a busy machine
-    assert found["loop_ms"]["p50"] < 20
+    # the fakes' own time is not the loop's; what a busy machine adds, it adds to both
+    assert found["loop_ms"]["p50"] < found["stages_ms"]["infer"]["p50"]
 
 
 def test_a_cadence_is_kept():
