@@ -10,6 +10,19 @@ from pathlib import Path
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+# inode, size and time of change; None while there is no file
+Stamp = tuple[int, int, int] | None
+
+
+def stamp(file: Path) -> Stamp:
+    """What tells whether a file was replaced or changed, for one `stat`."""
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
 class Unconfined(OSError):
     """A file that is not a plain one inside its folder, or too large."""
 
