@@ -72,7 +72,7 @@ def sign(bundle: ModelBundle, private: Path) -> Signature:
 def signature_of(bundle: ModelBundle) -> Signature | None:
     """The signature of this very manifest, checked; None when there is none. Raises BundleError when it is wrong.
 
-    It says that whoever has the named key signed this; whether to trust that key is for `require_signature`.
+    The owner of the named key signed this manifest. `require_signature` decides whether that key is trusted.
     """
     if not is_signed(bundle):
         return None

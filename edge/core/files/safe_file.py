@@ -1,4 +1,4 @@
-"""Files of a folder that came from elsewhere: never outside it, never a device or a pipe, never larger than said."""
+"""Files of a folder that came from elsewhere: never outside it, never a device or a pipe, never above a size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Stamp = tuple[int, int, int] | None
 
 
 def stamp(file: Path) -> Stamp:
-    """What tells whether a file was replaced or changed, for one `stat`."""
+    """Differs when a file was replaced or changed; costs one `stat`."""
     try:
         state = file.stat()
     except OSError:
