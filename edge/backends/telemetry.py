@@ -1,4 +1,4 @@
-"""A box on a line phones nobody."""
+"""OpenVINO's telemetry is switched off: a box on a line sends nothing."""
 
 from __future__ import annotations
 

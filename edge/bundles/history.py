@@ -1,6 +1,6 @@
 """Who changed a bundle, when, from what and why: history.jsonl, one line for each change, only ever appended to.
 
-A line is on disk before the change that it tells of. Whether the change then happened is told by what comes after it:
+A line is on disk before the change that it describes. What comes after the line shows whether the change happened:
 where a power cut prevented it, the next line, or the bundle, is still at the version before. So a version that is live
 always has its line.
 """
@@ -40,7 +40,7 @@ _Text = Annotated[str, BeforeValidator(_as_text)]
 class SampleSet(BaseModel):
     """The pictures that a change was made from. sha256: of the pixel hashes of those used, sorted.
 
-    folder: where they lay, as the command was told. rejected: what could not be used, by reason. quarantined: names of
+    folder: where they lay, as given to the command. rejected: what could not be used, by reason. quarantined: names of
     those set aside as suspicious.
     """
 
@@ -57,7 +57,7 @@ class HistoryEntry(BaseModel):
     """One change. before, after: hashes of the live manifest; before is None for the first. changed, gate: for people.
 
     refused: nothing was changed, because the attempt came to nothing; before and after are then the live version.
-    `changed` is found by comparing the two versions, `gate` is what the gate said, `note` what the command adds.
+    `changed` is found by comparing the two versions, `gate` is the result of the gate, `note` what the command adds.
     """
 
     # a newer program may write more than this one knows
@@ -89,7 +89,7 @@ def whoever_runs_this() -> str:
 class Audit:
     """What a command knows of the change that it makes: goes into the history together with what changed.
 
-    action: the command's name. gate: what the gate said, a line each.
+    action: the command's name. gate: the result of the gate, a line each.
     """
 
     action: str

@@ -43,7 +43,9 @@ def make_keys(private: Path) -> Path:
         # never over another key: what it signed could not be signed again
         with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secret)
-        public.write_bytes(_public_pem(key.public_key()))
+        public.write_bytes(
+            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", fix="choose a new file for --key") from error
     return public
@@ -56,7 +58,7 @@ def sign(bundle: ModelBundle, private: Path) -> Signature:
     key = _load(private, lambda data: serialization.load_pem_private_key(data, password=None))
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise UsageError(f"{private}: not an Ed25519 private key", fix="make one with `edge-inspect bundle keygen`")
-    public = _raw(key.public_key())
+    public = key.public_key().public_bytes_raw()
     values = {
         "algorithm": _ALGORITHM,
         "manifest_sha256": bundle.sha256,
@@ -70,7 +72,7 @@ def sign(bundle: ModelBundle, private: Path) -> Signature:
 def signature_of(bundle: ModelBundle) -> Signature | None:
     """The signature of this very manifest, checked; None when there is none. Raises BundleError when it is wrong.
 
-    It says that whoever has the named key signed this; whether to trust that key is for `require_signature`.
+    The owner of the named key signed this manifest. `require_signature` decides whether that key is trusted.
     """
     if not is_signed(bundle):
         return None
@@ -119,7 +121,7 @@ def key_id(public_key: Path) -> str:
     key = _load(public_key, serialization.load_pem_public_key)
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise UsageError(f"{public_key}: not an Ed25519 public key", fix="give the .pub file of `bundle keygen`")
-    return _key_id(_raw(key))
+    return _key_id(key.public_bytes_raw())
 
 
 def _name(bundle: ModelBundle) -> str:
@@ -139,18 +141,6 @@ def _verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def _raw(key: Any) -> bytes:
-    serialization, _ = _cryptography()
-    raw: bytes = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return raw
-
-
-def _public_pem(key: Any) -> bytes:
-    serialization, _ = _cryptography()
-    pem: bytes = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return pem
 
 
 def _load(file: Path, read: Any) -> Any:

@@ -40,6 +40,7 @@ from edge.bundles.candidate import shadow_folder
 from edge.bundles.history import Audit, append_entry, read_history, took_effect
 from edge.core.errors import BundleError, EdgeInspectError
 from edge.core.files.file_lock import file_lock
+from edge.core.files.safe_file import Stamp, stamp
 from edge.core.manifest import FileEntry, Manifest
 
 log = logging.getLogger("edge.bundles.versions")
@@ -130,15 +131,11 @@ class StillLive:
 
     def __init__(self, base: ModelBundle) -> None:
         self._base = base
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Stamp = None
 
     def check(self) -> None:
         """Raise BundleError as soon as another command has made another version live."""
-        try:
-            state = (self._base.path / MANIFEST).stat()
-        except OSError:
-            state = None
-        seen = None if state is None else (state.st_ino, state.st_mtime_ns, state.st_size)
+        seen = stamp(self._base.path / MANIFEST)
         if seen is None or seen != self._seen:
             _refuse_overtaken(self._base)
         self._seen = seen

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # a driver that repeats its last picture without waiting would otherwise spin; no camera line runs at 200 frames/s
 FROZEN_PAUSE_S = 0.005
 JOIN_TIMEOUT_S = 0.5
-# losses that nobody took yet, while the model hangs; of more, only the newest become verdicts, and the log has all
+# losses that were not taken yet, while the model hangs; of more, the newest become verdicts, and the log has all
 _MOST_LOSSES = 16
 _SILENT = "the camera sends no picture; a slow or triggered one needs a larger camera.read_timeout_ms"
 
@@ -63,7 +63,7 @@ class Capture:
     starts with it, so load the model first. Later a lost live source is reopened for ever, after reopen_first_ms,
     doubling up to reopen_max_ms until a good frame comes.
 
-    Whatever goes wrong is told by `take` as a no_frame frame: one when the camera is lost, then one for every
+    `take` returns a no_frame frame for whatever goes wrong: one when the camera is lost, then one for every
     read_timeout_ms without a frame, also while the driver does not return from its grab. A driver that never returns
     cannot be interrupted from Python; its no_frame verdicts go on until the process is restarted.
     """
@@ -125,7 +125,7 @@ class Capture:
         due_ns = self._last_look_ns + self._camera.read_timeout_ms * 1_000_000
         frame = self._next_frame(timeout_s, due_ns)
         while self._losses and (frame is None or self._losses[0].at_ns <= frame.captured_ns):
-            # the loss came first, so it is told first
+            # the loss came first, so its frame comes first
             loss, self._held = self._losses.popleft(), frame
             if not self._in_outage:
                 return self._no_frame(f"the camera was lost: {loss.text}")
@@ -186,7 +186,7 @@ class Capture:
             if not self.live:
                 return False
             problem = "the stream ended"
-        # whatever a driver binding throws, capture goes on: it is told by a verdict and the source is opened again
+        # whatever a driver binding throws, capture goes on: a verdict names it, and the source is opened again
         except Exception as error:  # noqa: BLE001
             problem = _text(error)
         if self._stop.is_set():

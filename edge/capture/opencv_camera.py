@@ -116,7 +116,7 @@ def _takes_bytes(capture: cv2.VideoCapture) -> bool:
 
 
 def open_device(device: int | str, settings: CameraSettings) -> OpenCvCamera:
-    """Open a camera by number or device path; raises CameraError that tells missing, forbidden and busy apart."""
+    """Open a camera by number or device path; CameraError says whether it is missing, forbidden or busy."""
     path = Path(device if isinstance(device, str) else f"/dev/video{device}")
     on_linux = sys.platform.startswith("linux")
     if on_linux:

@@ -15,7 +15,7 @@ from edge.core.datatypes import U8, Fault, Frame, Reason
 
 log = logging.getLogger(__name__)
 
-# so long without a part is said, and said again
+# after so long without a part a warning is logged, and again after as long
 _QUIET_S = 60.0
 
 
@@ -24,10 +24,10 @@ class PartTrigger:
 
     Pictures between parts are counted, no verdicts. Nothing is passed over in silence: a picture with a fault goes on
     as ever; what moves for max_moving_ms without coming to rest is a faulty frame (part_moving), once in every such
-    period; stops that are too short and places without a part are counted and said.
+    period; stops that are too short and places without a part are counted and logged.
 
     frames_per_s: of a recording, whose own time counts; None: time is when a picture was grabbed. is_empty: whether a
-    picture at rest shows no part; None: that cannot be told, and every new picture at rest is judged.
+    picture at rest shows no part; None: that is not known, and every new picture at rest is judged.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class PartTrigger:
         return replace(frame, index=index)
 
     def _look(self, frame: Frame) -> Frame | None:
-        """The frame if it is to be judged or told, None between parts."""
+        """The frame if it gets a verdict, None between parts."""
         if frame.image is None or frame.fault is not None:
             return frame
         at_s = frame.index / self._frames_per_s if self._frames_per_s else frame.captured_ns / 1e9

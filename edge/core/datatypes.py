@@ -146,7 +146,7 @@ STAGES = tuple(StageTimes.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said about one frame. `score` and `anomaly_map` are None when nothing was scored.
+    """The decision on one frame, and its reason. `score` and `anomaly_map` are None when nothing was scored.
 
     bundle_sha256 and model_sha256 name exactly what judged; times are in milliseconds. review: OK, but in the unsure
     band below the threshold: a person should look at the part; regions then say where.

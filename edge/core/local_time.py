@@ -1,4 +1,4 @@
-"""Times as people on the line read them: local, with the offset, so that the hour that comes twice is told apart."""
+"""Times as people on the line read them: local, with the offset, so that the hour that comes twice is not ambiguous."""
 
 from __future__ import annotations
 

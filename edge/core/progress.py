@@ -1,4 +1,4 @@
-"""What long work tells a person, on standard error: standard output is for results."""
+"""Progress of long work, on standard error: standard output is for results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Lines:
         self._started = time.monotonic()
 
     def __call__(self, done: int, total: int, shown: str = "") -> None:
-        # a run that goes on does not begin at zero, and the time left is told from what was done here
+        # a run that goes on does not begin at zero, and the time left follows from what was done here
         self._first = self._first or done
         tenth = 10 * done // total
         if tenth > self._tenth:
@@ -58,7 +58,7 @@ class _Lines:
 def working(text: str) -> Iterator[None]:
     """Say what is being done as soon as it takes a second, and every half minute how long it has taken.
 
-    Always on standard error, also while details go to a file: whoever waits must see that work goes on.
+    Always on standard error, also while details go to a file: a person who waits must see that work goes on.
     """
     if _silent.get():
         yield
@@ -76,7 +76,7 @@ def working(text: str) -> Iterator[None]:
 def _report_while(text: str, stream: TextIO, done: threading.Event) -> None:
     started = time.monotonic()
     wait_s, shown = _SAID_AFTER_S, f"{text} ..."
-    # a stream that nobody reads any more must not end the work
+    # a stream whose reader has gone must not end the work
     with suppress(OSError, ValueError):
         while not done.wait(wait_s):
             print(shown, file=stream, flush=True)
@@ -104,7 +104,7 @@ _silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 @contextmanager
 def details_in(file: TextIO) -> Iterator[None]:
-    """Whatever is said inside goes to the file: what an expert asks for later, and a line engineer need not read."""
+    """What `say` prints inside goes to the file: details for an expert, which a line engineer need not read."""
     before = _details.set(file)
     try:
         yield

@@ -58,7 +58,7 @@ class Challenge:
 
     @property
     def golden_score(self) -> float | None:
-        """The median score of the golden parts, whose trend tells of light, lens and position."""
+        """The median score of the golden parts, whose trend shows changes of light, lens and position."""
         scores = [part.score for part in self.of("golden") if part.score is not None]
         return statistics.median(scores) if scores else None
 

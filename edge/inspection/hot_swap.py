@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from edge.bundles.bundle import MANIFEST, ModelBundle
 from edge.bundles.candidate import CANDIDATE, Candidate, ShadowReport, read_candidate, shadow_folder, write_report
@@ -19,6 +18,7 @@ from edge.bundles.versions import SHORT, find_version
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame, Verdict
 from edge.core.errors import BundleError, EdgeInspectError, PartNotFound
+from edge.core.files.safe_file import Stamp, stamp
 from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspector_pool import InspectorPool
@@ -31,8 +31,6 @@ TRY_AGAIN_S = 2.0
 _REPORT_EVERY_S = 1.0
 # the first run of a network allocates; the frame that gets it must not pay for that
 _TRIES = 3
-
-_Stamp = tuple[int, int, int] | None
 
 
 class HotSwap:
@@ -64,8 +62,8 @@ class HotSwap:
         self._frame: Frame | None = None
         self._trial: Trial | None = None
         # None: whatever became live since `live` was loaded is looked at once
-        self._manifest_seen: _Stamp = None
-        self._candidate_seen: _Stamp = None
+        self._manifest_seen: Stamp = None
+        self._candidate_seen: Stamp = None
         self._try_again_s = 0.0
         self._refusal = ""
         self._reported_s = 0.0
@@ -93,10 +91,10 @@ class HotSwap:
         self._end_trial("ended", "edge-inspect stopped")
 
     def _follow_live(self) -> None:
-        stamp = _stamp(self._path / MANIFEST)
-        if stamp == self._manifest_seen and (not self._refusal or time.monotonic() < self._try_again_s):
+        seen = stamp(self._path / MANIFEST)
+        if seen == self._manifest_seen and (not self._refusal or time.monotonic() < self._try_again_s):
             return
-        self._manifest_seen = stamp
+        self._manifest_seen = seen
         self._try_again_s = time.monotonic() + TRY_AGAIN_S
         try:
             bundle = self._load()
@@ -150,10 +148,10 @@ class HotSwap:
                     inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
 
     def _follow_candidate(self) -> None:
-        stamp = _stamp(self._path / CANDIDATE)
-        if stamp == self._candidate_seen:
+        seen = stamp(self._path / CANDIDATE)
+        if seen == self._candidate_seen:
             return
-        self._candidate_seen = stamp
+        self._candidate_seen = seen
         self._end_trial("ended", "another candidate came, or this one was withdrawn")
         candidate = None
         try:
@@ -214,11 +212,3 @@ class HotSwap:
 def _fits(inspector: Inspector, frame: Frame) -> bool:
     assert frame.image is not None
     return inspector.preprocess.field_of_view(*frame.image.shape[:2]) is not None
-
-
-def _stamp(file: Path) -> _Stamp:
-    try:
-        state = file.stat()
-    except OSError:
-        return None
-    return state.st_ino, state.st_size, state.st_mtime_ns

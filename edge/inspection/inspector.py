@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from edge.backends.base import Backend, KeptWarm
 from edge.core.datatypes import Decision, Fault, Frame, Reason, Verdict
 from edge.core.errors import ModelError, PartNotFound
@@ -13,6 +15,7 @@ from edge.preprocessing.regions import defect_regions
 _UNLIKE_SHARE = 0.5
 
 
+@dataclass(eq=False)
 class Inspector:
     """Judge frames with one backend and the thresholds that were fitted on it.
 
@@ -21,23 +24,16 @@ class Inspector:
     above it are marked for review where they are not NG; None: no unsure band.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        preprocess: Preprocess,
-        threshold: float,
-        pixel_threshold: float,
-        bundle_sha256: str,
-        caveat: str = "",
-        review_threshold: float | None = None,
-    ) -> None:
-        self.backend = backend
-        self.preprocess = preprocess
-        self.threshold = threshold
-        self.pixel_threshold = pixel_threshold
-        self.review_threshold = review_threshold
-        self.bundle_sha256 = bundle_sha256
-        self._caveat = f"; {caveat}" if caveat else ""
+    backend: Backend
+    preprocess: Preprocess
+    threshold: float
+    pixel_threshold: float
+    bundle_sha256: str
+    caveat: str = ""
+    review_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        self._caveat = f"; {self.caveat}" if self.caveat else ""
 
     def inspect(self, frame: Frame) -> Verdict:
         """Judge one frame; a fault, a frame that the ROI does not fit, or a failing model gives INVALID."""

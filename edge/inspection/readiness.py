@@ -67,7 +67,7 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
     try:
         why = why_line_not_ready(load_bundle(bundle_path), settings)
     except BundleError:
-        # told by the finding about the bundle
+        # the finding about the bundle names the cause
         return []
     except RecordError as error:
         return [Finding("challenge", State.FAIL, error.message, error.fix)]

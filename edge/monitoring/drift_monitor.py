@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # pictures that may wait to be measured; a picture more is not measured
 _WAITING_PICTURES = 4
-# with more rejects than these among so many parts they are measured too: soon nothing else is left to tell why
+# with more rejects than these among so many parts, rejects are measured too: they show what changed
 _RECENT_PARTS, _FEW_REJECTS = 16, 4
 _CLOSE_S = 0.8
 # an alarm is published again when its size has grown by this share

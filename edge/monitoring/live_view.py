@@ -212,7 +212,7 @@ class PlainView:
             try:
                 print(line, file=self._stream, flush=True)
             except (OSError, ValueError):
-                # nobody reads any more; the inspection is not the reader's
+                # the reader has gone; the inspection goes on
                 return
 
 

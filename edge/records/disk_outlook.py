@@ -62,7 +62,7 @@ def disk_outlook(
     now: datetime,
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
 ) -> DiskOutlook | None:
-    """From what was written in the last day; None when records are too young to tell. Raises RecordError, OSError."""
+    """From what was written in the last day; None when the records are too young. Raises RecordError, OSError."""
     since = now - _WINDOW
     (oldest,) = store.query("SELECT min(utc) FROM verdicts")[0]
     if oldest is None:
@@ -93,7 +93,7 @@ def _written(store: RecordStore, first_id: int) -> float:
 
 
 def outlook_line(settings: RecordSettings, now: datetime) -> str | None:
-    """The sentence for the end of a run; None where nothing can be said, which is no reason to fail then."""
+    """The sentence for the end of a run; None where the outlook is not known, or cannot be read."""
     if settings.directory is None:
         return None
     try:

@@ -119,18 +119,6 @@ class RecordStore:
         held = "the store is empty" if first is None else f"the store holds ids {first} to {last}"
         raise RecordError(f"no verdict {verdict_id} in {self.directory}: {held}", fix=WHERE_NUMBERS_ARE)
 
-    def latest(self, limit: int, decision: Decision | None = None, before_id: int | None = None) -> list[VerdictRecord]:
-        """The newest verdicts first, at most `limit`; before_id continues a listing."""
-        conditions, values = ["1"], []
-        if decision is not None:
-            # naming the index's own condition lets SQLite use it
-            conditions.append("decision = ?" if decision is Decision.OK else "decision <> 'OK' AND decision = ?")
-            values.append(str(decision))
-        if before_id is not None:
-            conditions.append("id < ?")
-            values.append(str(before_id))
-        return self.verdicts(f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit))
-
     def accepted_pictures(
         self, bundle: Path, since: datetime | None = None, until: datetime | None = None
     ) -> list[Path]:

@@ -72,7 +72,7 @@ class CudaDriver:
         self.call("cuCtxPopCurrent_v2", byref(popped))
 
     def reset_primary_context(self, ordinal: int) -> None:
-        """Destroy a primary context and all that is in it, whoever holds it: the one way out of a broken one."""
+        """Destroy a primary context, also while a session holds it: the one way out of a broken one."""
         device = c_int()
         self.call("cuDeviceGet", byref(device), c_int(ordinal))
         self.call("cuDevicePrimaryCtxReset_v2", device)

@@ -111,7 +111,7 @@ class CudaSession:
         allocation.free()
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array that copies can run from and to by themselves, until close(); nobody may keep a view of it."""
+        """An array that copies can run from and to by themselves, until close(); no view of it may be kept."""
         array: NDArray[Any] = self._cuda.pagelocked_empty(shape, dtype)
         self._pinned.append(array)
         return array
@@ -176,7 +176,7 @@ class CudaSession:
             allocation.free()
 
     def _let_go(self, broken: bool) -> None:
-        """Reset the context if this or another session found it broken, and nobody holds it any more."""
+        """Reset the context if this or another session found it broken, and no session holds it any more."""
         ordinal = self._ordinal
         with _sharing:
             _sessions[ordinal] -= 1

@@ -30,7 +30,7 @@ class GpuBackend:
     def __init__(
         self, name: str, open_pipeline: Callable[[], GpuPipeline], now_s: Callable[[], float] = time.monotonic
     ) -> None:
-        """Opens the pipeline at once, so that what is missing is told at the start; raises what that raises."""
+        """Opens the pipeline at once, so that the start names what is missing; raises what that raises."""
         self.name = name
         self._open, self._now_s = open_pipeline, now_s
         self._pipeline: GpuPipeline | None = open_pipeline()
@@ -63,7 +63,7 @@ class GpuBackend:
                 clock.lap("infer")
                 maps += pipeline.maps(scores)
                 clock.lap("residual")
-        # a call that failed in a way nobody foresaw leaves the device in a state that nobody knows
+        # a call that failed unexpectedly leaves the device in an unknown state
         except Exception as error:
             self._lose(error)
             raise

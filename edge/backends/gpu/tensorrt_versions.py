@@ -82,7 +82,7 @@ class TensorRt:
         return None
 
     def node(self, error: Any) -> str:
-        """The node that a parser's error speaks of."""
+        """The node that a parser's error names."""
         return f"{error.node_operator()} {error.node_name()}" if error.node() >= 0 else "the file"
 
     def can_be_captured(self, context: Any, stream: int) -> bool:

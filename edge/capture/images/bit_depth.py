@@ -22,7 +22,7 @@ class BitDepth:
         self._noticed = False
 
     def see(self, buffer: NDArray[Any]) -> str | None:
-        """What to tell a person, once; None for pictures of eight bits and while the setting fits."""
+        """A message for a person, once; None for pictures of eight bits and while the setting fits."""
         if buffer.dtype != np.uint16:
             return None
         self._pictures += 1

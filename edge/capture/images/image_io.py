@@ -133,9 +133,9 @@ def list_pictures(
 ) -> list[Path]:
     """The picture files directly in a folder, or those a glob matches, in natural order (2 before 10).
 
-    A picture is known by its suffix (PICTURE_SUFFIXES); empty files are kept, to be told as what they are. notice:
-    told what was left out, and why. links_out: whether a link may lead out of its folder. Raises UsageError when there
-    is no such folder or not one picture.
+    A picture is known by its suffix (PICTURE_SUFFIXES); empty files are kept, and are undecodable.
+    notice: called with what was left out, and why. links_out: whether a link may lead out of its folder.
+    Raises UsageError when there is no such folder or not one picture.
     """
     where = Path(folder_or_glob)
     try:

@@ -33,7 +33,7 @@ class ImageFinding:
 class ImageReader:
     """Reads files within the limits of `camera`; with `freshness`, also looks at what they show.
 
-    notice: told once each, in words: what was left out, and what pictures have in common that they should not have.
+    notice: called with each message once: what was left out, and what pictures have in common that they should not.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ImageReader:
         self._depth = BitDepth(self._camera.sensor_bits)
 
     def pictures_in(self, folder_or_glob: str | Path) -> list[Path]:
-        """See `list_pictures`; what was left out is told."""
+        """See `list_pictures`; what was left out goes to `notice`."""
         return list_pictures(folder_or_glob, self.emit)
 
     def emit_loose(self, folder: Path) -> None:
@@ -145,5 +145,5 @@ PLAIN = ImageReader()
 
 
 def line_reader(settings: Settings) -> ImageReader:
-    """Reads picture files as the line does. A command makes one: what is wrong with a folder is then told once."""
+    """Reads picture files as the line does. A command makes one, so that each message is printed once."""
     return ImageReader(settings.camera, settings.freshness, say)

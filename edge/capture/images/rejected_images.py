@@ -1,4 +1,4 @@
-"""Good parts that the line would not judge: counted, told with the reasons, refused where they are most of them."""
+"""Good parts that the line would not judge: counted, listed with the reasons, refused where they are most of them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class NotMultipart(ValueError):
 class MultipartPart:
     """One picture as it came, not looked at. headers: names in lower case.
 
-    missing_bytes: how many fewer came than were announced. since_ns, read_ns: what `feed` was told with the picture's
+    missing_bytes: how many fewer came than were announced. since_ns, read_ns: what `feed` got with the picture's
     first byte.
     """
 

@@ -22,7 +22,7 @@ FEWEST_SPACINGS = 8
 # clocks of cameras and of this machine drift apart; so much of a delay is forgotten with every second
 DRIFT = 0.002
 # whether a stream's time passes as quickly as the clock does is asked of spans of this length; so many in a row decide,
-# since one in which something stood still, and the next in which it caught up, tell nothing
+# since one in which something stood still, and the next in which it caught up, prove nothing
 TRIAL_NS = 2_000_000_000
 TRIAL_TOLERANCE = 0.1
 TRIALS = 3
@@ -52,7 +52,7 @@ class StreamClock:
         waited_ns = arrived_ns - self._by_arrival_ns(since_ns, arrived_ns)
         if lag_ns is None or self.trusts_stream_time is False:
             return arrived_ns - waited_ns
-        # the stream's time tells a late picture from a camera that paused
+        # the stream's time shows whether a picture is late or the camera paused
         return arrived_ns - (lag_ns if self.trusts_stream_time else max(lag_ns, waited_ns))
 
     def _by_arrival_ns(self, since_ns: int, arrived_ns: int) -> int:

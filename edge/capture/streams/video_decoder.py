@@ -28,10 +28,10 @@ from edge.core.datatypes import U8, Fault, Frame, Reason
 from edge.core.errors import UndecodableImage
 from edge.core.redact import redact
 
-# what nobody asked for must not reach the terminal: FFmpeg's lines hold addresses with their passwords
+# FFmpeg's own lines must not reach the terminal: they hold addresses with their passwords
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
-# that a picture is missing between two others, FFmpeg tells only those who search for faults in it
+# only at this level FFmpeg logs that a picture is missing between two others
 av.logging.set_level(av.logging.DEBUG)
 av.logging.set_skip_repeated(False)
 
@@ -45,7 +45,7 @@ _GAP = "Frame num gap"
 _UNUSABLE = re.compile(
     r"skipping|invalid|undecodable|missing|conceal|corrupt|damaged|truncated|incorrect", re.IGNORECASE
 )
-# a decoder's errors all count, but for those about what it tells beside the picture
+# a decoder's errors all count, but for those about data beside the picture
 _BESIDE_THE_PICTURE = re.compile(r"\bSEI\b|user data|VUI", re.IGNORECASE)
 # H.264 and HEVC put a 3 between zeros; so many in a row are memory that was never filled, which decoders step over.
 # before a start code they may be padding
@@ -119,7 +119,7 @@ class VideoDecoder:
         # complaints come in the thread that decodes, and only so is known which picture they are about
         self._context.thread_count = 1
         self._context.copy_opaque = True
-        # a sender may add check sums to HEVC; who does not ask for them is not told
+        # a sender may add check sums to HEVC; the decoder checks them only when asked
         self._context.options = {"err_detect": "crccheck"}
         self._packets = container.demux(self._stream)
         self._joiner = AccessUnitJoiner(self._context.name) if container.format.name == "rtsp" else None

@@ -62,7 +62,7 @@ class VideoStream:
     def read(self) -> Frame | None:
         """The next picture; blocks for at most camera.lost_after_ms. Raises CameraError.
 
-        When pictures come faster than they are decoded, or nobody looked for a while, one frame says so (stale), and
+        When pictures come faster than they are decoded, or none was read for a while, one frame is stale, and
         the next one is a picture of now.
         """
         while True:
@@ -88,7 +88,7 @@ class VideoStream:
         return before_ns is not None and waited_ns >= max(WAITED_NS, (picture.stream_ns - before_ns) // 2)
 
     def _late(self, now_ns: int, late_ns: int) -> Fault | None:
-        """What is said of a late picture, once for each time the stream falls behind."""
+        """The fault of a late picture, once for each time the stream falls behind."""
         if self._late_since_ns is None:
             self._late_since_ns = now_ns
             return Fault(Reason.STALE, f"the stream is {late_ns / 1e6:.0f} ms late; what waits is left out")

@@ -16,7 +16,7 @@ _WAIT_S = 0.1
 def file_lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock `path`; `waiting` is called once when another process holds it. Raises OSError.
 
-    The file stays behind: whoever deleted it could delete a lock that a third process has just taken.
+    The file stays behind: a process that deleted it could delete a lock that a third process has just taken.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -1,4 +1,4 @@
-"""Files of a folder that came from elsewhere: never outside it, never a device or a pipe, never larger than said."""
+"""Files of a folder that came from elsewhere: never outside it, never a device or a pipe, never above a size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from pathlib import Path
 
 # a link that appears after the check, or a pipe that nobody writes to, must not lead away or hang
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+# inode, size and time of change; None while there is no file
+Stamp = tuple[int, int, int] | None
+
+
+def stamp(file: Path) -> Stamp:
+    """Differs when a file was replaced or changed; costs one `stat`."""
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 class Unconfined(OSError):

@@ -172,7 +172,7 @@ def _refuse_what_surprises(text: str, refusal: _Refusal) -> None:
 
 
 def _refuse_unclear_number(written: str, line: int, refusal: _Refusal) -> None:
-    """YAML 1.1 reads 01000 as 512 and 10:00 as 600, YAML 1.2 does not: nobody can know what was meant."""
+    """YAML 1.1 reads 01000 as 512 and 10:00 as 600, YAML 1.2 does not: what was meant is not known."""
     tag = _RESOLVE(yaml.ScalarNode, written, (True, False))
     unclear = tag == _NUMBERS[0] and not _WHOLE.fullmatch(written)
     unclear = unclear or (tag == _NUMBERS[1] and _OTHER_THAN_IT_LOOKS.search(written) is not None)

@@ -126,7 +126,7 @@ def describe(kind: str, strength: float, deviation: F64, noise_before: float, vi
     """A named cause in words; deviation: of the measures. noise_before: the measure in the reference."""
     percent = 100 * np.expm1(deviation)
     if kind in ("light down", "light up"):
-        # what saturates no longer tells by its brightness how much light there is
+        # the brightness of what is saturated does not show how much light there is
         size = max(abs(float(percent[_BRIGHTNESS])), 100 * _LIGHT * strength)
         return Change(kind, f"{kind} {size:.0f} %", "check the lamp and the exposure, or recalibrate", size, "%")
     if kind == "contrast":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,14 +100,6 @@ def reference_from_measures(
         assert view is not None, "checked when it was measured"
         effects += effects_on([picture], view, placement) / len(pictures)
     return DriftReference(values, across, down, effects)
-
-
-def reference_of(pictures: Iterable[U8], preprocess: Preprocess) -> DriftReference | None:
-    """The reference of these good parts; None when they are too few."""
-    builder = ReferenceBuilder(preprocess)
-    for picture in pictures:
-        builder.add(picture)
-    return builder.finished()
 
 
 def reference_from_bytes(data: bytes) -> DriftReference | None:

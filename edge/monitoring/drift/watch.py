@@ -14,13 +14,13 @@ from edge.monitoring.drift.measures import F64, MEASURES
 from edge.monitoring.drift.reference import DriftReference
 from edge.preprocessing.regions import FieldOfView
 
-# changes that concern nobody, in the order of MEASURES
+# smaller changes are no drift; in the order of MEASURES
 TOLERANCE = np.array((0.02, 0.05, 0.08, 0.015, 0.015, 0.15, 0.003, 0.003))
 # the same of scores, as a share of the way from normal ones to the threshold
 SCORE_TOLERANCE = 0.05
 # one chart's one side each; scores that fall are no trouble
 SIDES = 2 * len(MEASURES) + 1
-# blocks that tell whether a drift still stands, and how large it is now
+# blocks that decide whether a drift still stands, and how large it is now
 _RECENT_BLOCKS = 4
 # of the deviation at the alarm; below, the drift is over
 _OVER_BELOW = 0.35
@@ -105,7 +105,7 @@ class DriftWatch:
             return None
         known = self._charts.known
         deviation = np.median([part.values for part in parts], axis=0) - known.mean
-        # of so few parts only what is far outside speaks
+        # so few parts show only what is far outside
         error = 2 * known.spread
         if not (np.abs(deviation) > np.maximum(2 * error, TOLERANCE)).any():
             return None

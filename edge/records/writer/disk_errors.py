@@ -150,7 +150,7 @@ def set_aside(database: Path, now: datetime) -> Path:
     while os.path.lexists(kept):
         again += 1
         kept = database.with_name(f"{database.name}.damaged-{now:%Y%m%dT%H%M%SZ}-{again}")
-    # the database last: until it is gone, whoever is cut off here finds it damaged, and does this again
+    # the database last: after a power cut here it is still found damaged, and set aside again
     for end in ("-wal", "-shm", ""):
         part = database.with_name(database.name + end)
         if os.path.lexists(part):

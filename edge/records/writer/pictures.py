@@ -150,7 +150,7 @@ def image_place(frame: Frame, verdict: Verdict, run_id: int) -> str:
 
 
 def newest_run_on_disk(directory: Path) -> int:
-    """The highest run that the names of pictures tell of, 0 without any: a lost database must not give it again."""
+    """The highest run in the names of pictures, 0 without any: after a lost database it must not be given again."""
     names = (path.name for day in _entries(directory / IMAGES_NAME) for path in _entries(day))
     owners = (owner_of(name) for name in names)
     return max((int(owner.run) for owner in owners if owner is not None and not owner.by_key), default=0)
@@ -177,7 +177,7 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def _overlay_of(image: Path) -> Path:
-    """a.png → a.overlay.jpg, a.jpg → a.jpg.overlay.jpg: an overlay's name tells whose it is."""
+    """a.png → a.overlay.jpg, a.jpg → a.jpg.overlay.jpg: the name of an overlay contains that of its picture."""
     return image.with_name(image.name.removesuffix(".png") + _OVERLAY_END)
 
 

@@ -108,7 +108,7 @@ class RecordWriter:
         except Exception as error:
             self._failures += 1
             if worth_a_line(self._failures):
-                logger.exception("recording failed %d times in a way nobody foresaw; please report it", self._failures)
+                logger.exception("recording failed %d times by an unexpected error; please report it", self._failures)
             self._queue.put_rows_back()
             self._rows_refused(error)
 

@@ -19,7 +19,7 @@ class Retention:
 
     By id and not by clock: a box without a battery starts in 1970 until the network tells it the time. Where the clock
     jumped, the age of what was recorded before counts from the jump on; the limit in MB does not ask for the time.
-    on_removed is told the pictures whose files are gone. image_bytes: their present total, which the recorder adds to.
+    on_removed: called with the pictures whose files are gone. image_bytes: present total; the record writer adds to it.
     """
 
     def __init__(

@@ -21,9 +21,8 @@ from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import make_inspector
 from edge.inspection.line import drift_monitor
 from edge.monitoring.alarm_log import AlarmLog
-from edge.monitoring.drift.reference import reference_of
 from tests.bundle_edits import commit_threshold, with_threshold
-from tests.edge.monitoring.drift.parts import CHANGES, moment
+from tests.edge.monitoring.drift.parts import CHANGES, moment, reference_of
 from tests.edge.records.records_fakes import wait_for
 from tests.fakes import eventually, frame
 from tests.running_line import RunningLine

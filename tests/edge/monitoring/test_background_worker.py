@@ -16,7 +16,7 @@ from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.preprocessing.preprocess import Preprocess
 from edge.records.report import build_report
 from edge.records.store import RecordStore
-from tests.edge.monitoring.drift.parts import plate
+from tests.edge.monitoring.drift.parts import plate, reference_of
 from tests.edge.records.records_fakes import inspector, recorder
 from tests.fakes import eventually, frame
 
@@ -136,8 +136,6 @@ def test_a_long_run_after_one_drift_exception_keeps_no_measures(monkeypatch, tar
     learns = target.endswith("measures")
     preprocess = Preprocess(32)
     counters = RunCounters()
-    from edge.monitoring.drift.reference import reference_of
-
     reference = None if learns else reference_of((plate(seed) for seed in range(24)), preprocess)
     bundle = WatchedBundle(preprocess, reference, np.array([0.1, 0.12, 0.15, 0.11, 0.2], np.float32), 2.0)
     alarms = AlarmLog(counters, lambda alarm: None)

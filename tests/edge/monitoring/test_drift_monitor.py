@@ -14,14 +14,13 @@ from edge.core.datatypes import AnomalyMap, Decision, Frame
 from edge.inspection.inspector import Inspector
 from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.drift.burst import BurstWatch
-from edge.monitoring.drift.reference import reference_of
 from edge.monitoring.drift_monitor import DriftMonitor, WatchedBundle
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.preprocessing.preprocess import Preprocess
 from edge.records.alarms import recorded_alarms
 from edge.records.report import build_report, report_table
 from edge.records.store import RecordStore
-from tests.edge.monitoring.drift.parts import CHANGES, moment, plate
+from tests.edge.monitoring.drift.parts import CHANGES, moment, plate, reference_of
 from tests.edge.records.records_fakes import recorder, wait_for
 
 SCORES = np.array([0.1, 0.12, 0.15, 0.11, 0.2, 0.14, 0.16, 0.13], np.float32)

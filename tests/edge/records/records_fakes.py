@@ -105,7 +105,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 8.0) -> None:
 def stored(directory: Path):
     """All verdicts, oldest first."""
     with RecordStore(directory) as store:
-        return store.latest(1_000_000)[::-1]
+        return store.verdicts("ORDER BY id", ())
 
 
 def image_files(directory: Path) -> list[str]:

@@ -62,7 +62,7 @@ def test_a_version_1_store_is_continued_by_a_recorder(tmp_path):
     sink.close()
     assert version_of(tmp_path) == SCHEMA_VERSION
     with RecordStore(tmp_path) as store:
-        assert [verdict.id for verdict in store.latest(10)] == [2, 1]
+        assert [verdict.id for verdict in store.verdicts("ORDER BY id DESC LIMIT 10", ())] == [2, 1]
         assert store.run(1).interrupted
 
 
@@ -109,14 +109,13 @@ def test_an_unknown_id_is_answered_with_those_that_exist(tmp_path):
         store.verdict(4)
 
 
-def test_the_latest_verdicts_can_be_listed_by_decision_and_page(tmp_path):
+def test_verdicts_can_be_listed_and_ng_ones_have_an_index(tmp_path):
     sink = recorder(tmp_path)
     for i in range(6):
         sink.write(*look(i, Decision.NG if i % 2 else Decision.OK))
     sink.close()
     with RecordStore(tmp_path) as store:
-        assert [v.id for v in store.latest(2)] == [6, 5]
-        assert [v.id for v in store.latest(2, Decision.NG, before_id=6)] == [4, 2]
+        assert [v.id for v in store.verdicts("ORDER BY id DESC LIMIT 2", ())] == [6, 5]
         plan = store.query("EXPLAIN QUERY PLAN SELECT id FROM verdicts WHERE decision <> 'OK' AND decision = 'NG'")
     assert "verdicts_not_ok" in plan[0][3]
 
@@ -141,7 +140,7 @@ def test_a_store_that_version_0_1_wrote_is_read_and_continued(tmp_path):
     sink.write(*look(2))
     sink.close()
     with RecordStore(tmp_path) as store:
-        verdicts = store.latest(10)
+        verdicts = store.verdicts("ORDER BY id DESC LIMIT 10", ())
         assert [run.info.model_sha256 for run in store.runs()] == ["e" * 64] * 2
     assert [(each.run_id, each.frame_index, str(each.decision)) for each in verdicts] == [
         (2, 2, "OK"), (1, 1, "NG"), (1, 0, "OK"),
@@ -169,4 +168,4 @@ def test_a_line_of_version_0_1_goes_on_recording_after_a_command_of_today_opened
     connection.commit()
     connection.close()
     with RecordStore(tmp_path) as store:
-        assert store.latest(1)[0].model_sha256 == "ee"
+        assert store.verdicts("ORDER BY id DESC LIMIT 1", ())[0].model_sha256 == "ee"

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, timezone
 import cv2
 import numpy as np
 
+from edge.monitoring.drift.reference import ReferenceBuilder
+
 START = datetime(2026, 3, 14, 8, 0, tzinfo=timezone.utc)
 HEIGHT, WIDTH = 96, 128
 
@@ -48,3 +50,11 @@ CHANGES = {
 
 def moment(index: int) -> datetime:
     return START + timedelta(seconds=index)
+
+
+def reference_of(pictures, preprocess):
+    """The reference of these good parts; None when they are too few."""
+    builder = ReferenceBuilder(preprocess)
+    for picture in pictures:
+        builder.add(picture)
+    return builder.finished()

@@ -8,11 +8,11 @@ import pytest
 from edge.core.errors import BundleError
 from edge.monitoring.alarm_log import Moment
 from edge.monitoring.drift.measures import measure
-from edge.monitoring.drift.reference import DriftReference, reference_from_bytes, reference_of
+from edge.monitoring.drift.reference import DriftReference, reference_from_bytes
 from edge.monitoring.drift.watch import DriftWatch, MeasuredPart
 from edge.preprocessing.preprocess import Preprocess
 from edge.preprocessing.regions import FieldOfView
-from tests.edge.monitoring.drift.parts import CHANGES, HEIGHT, WIDTH, moment, plate
+from tests.edge.monitoring.drift.parts import CHANGES, HEIGHT, WIDTH, moment, plate, reference_of
 
 VIEW = FieldOfView(0, 0, WIDTH, HEIGHT)
 SCORES = np.array([0.1, 0.12, 0.15, 0.11, 0.2, 0.14, 0.16, 0.13])
