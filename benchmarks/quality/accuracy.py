@@ -15,6 +15,7 @@ from benchmarks.quality.predictions import Prediction, Predictions, Progress, fi
 from edge.backends import open_backend, target_of
 from edge.backends.base import Backend
 from edge.bundles.bundle import ModelBundle
+from edge.bundles.calibration import Calibration
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.config import Settings
 from edge.core.datatypes import U8
@@ -28,20 +29,6 @@ COMPARED = (
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05",
     "fpr_at_95", "fpr_at_99", "recall_at_fpr_05", "recall", "false_reject_rate",
 )  # fmt: skip
-
-
-def evaluate(
-    bundle: ModelBundle,
-    backend: Backend,
-    data: Path,
-    *,
-    threshold: float,
-    budget: float,
-    progress: Progress = lambda done, total: None,
-) -> dict[str, Any]:
-    """Metrics as a JSON-able dict; the pixel metrics are None where a defective picture lacks its mask."""
-    predictions = predict_with_bundle(bundle, backend, data, progress)
-    return bundle_figures(bundle, backend, predictions, threshold, budget)
 
 
 def evaluate_bundle(
@@ -61,7 +48,7 @@ def evaluate_bundle(
     with progress_bar(f"inspecting {precision}") as advance:
         predictions = predict_with_bundle(bundle, backend, data, advance, reader=reader)
     with working("working the figures out"):
-        figures = bundle_figures(bundle, backend, predictions, calibration.threshold, calibration.false_reject_budget)
+        figures = bundle_figures(bundle, backend, predictions, calibration)
     backend.close()
     return predictions, {"data": data.name, "precision": precision, **figures}
 
@@ -107,11 +94,11 @@ def predict_with_bundle(
 
 
 def bundle_figures(
-    bundle: ModelBundle, backend: Backend, predictions: Predictions, threshold: float, budget: float
+    bundle: ModelBundle, backend: Backend, predictions: Predictions, calibration: Calibration
 ) -> dict[str, Any]:
     """The figures of merit, with what was measured and how its weights and score path were chosen."""
     return {
-        **figures_of_merit(predictions, threshold, budget),
+        **figures_of_merit(predictions, calibration.threshold, calibration.false_reject_budget),
         "selection": bundle.manifest.training.selection,
         "backend": backend.name,
         "engine_sha256": backend.model_sha256,

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.program import Values, option, program
-from benchmarks.quality.accuracy import evaluate
+from benchmarks.quality.accuracy import evaluate_bundle
 from benchmarks.results_file import commit, result_path
-from edge.backends import CPU_BACKENDS, open_backend
+from edge.backends import CPU_BACKENDS
 from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.capture.images.image_reader import PLAIN
+from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import say
 
@@ -50,19 +52,14 @@ def main(options: argparse.Namespace) -> Values:
 
 def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: str) -> dict[str, Any]:
     """What the result file holds below its head."""
-    seeds = []
+    settings, seeds = Settings.model_validate({"inspection": {"backend": backend}}), []
     for bundle in bundles:
         training = bundle.manifest.training
         entry: dict[str, Any] = {"seed": training.seed, "steps": training.steps, "trained_by": training.software}
         entry["commit"] = commit()
         for precision in PRECISIONS:
-            calibration = bundle.calibration(precision)
-            opened = open_backend(bundle, backend, precision)
             say(f"{name}: {bundle.path.name}, {precision}")
-            entry[precision] = evaluate(
-                bundle, opened, data, threshold=calibration.threshold, budget=calibration.false_reject_budget
-            )
-            opened.close()
+            _, entry[precision] = evaluate_bundle(bundle, data, settings, PLAIN, precision)
         seeds.append(entry)
     return {
         "data_set": name,

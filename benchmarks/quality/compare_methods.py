@@ -152,9 +152,7 @@ class _Bench:
             with progress_bar(f"measuring {method}, seed {bundle.manifest.training.seed}") as advance:
                 seen = SeenPictures(bundle.manifest.trained_on, self._weak_on)
                 predictions = predict_with_bundle(bundle, backend, self._request.data, advance, seen, self._reader)
-            calibration = bundle.calibration("int8")
-            budget = calibration.false_reject_budget
-            figures.append(bundle_figures(bundle, backend, predictions, calibration.threshold, budget))
+            figures.append(bundle_figures(bundle, backend, predictions, bundle.calibration("int8")))
             trial = self._trial(bundle.manifest.trained_on)
             artificial.append(artificial_auroc(detector, trial.normals, trial.defective))
             predictions_of_seeds.append(predictions)

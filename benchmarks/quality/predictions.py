@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,14 +239,13 @@ def _figures_at_threshold(predictions: Predictions, threshold: float | None, bud
     figures["false_reject_rate"] = n_rejected / n_good
     figures["false_reject_interval_95"] = [interval.low, interval.high]
     figures["recall"] = float(rejected[defective].mean())
-    found: Counter[str] = Counter()
-    total: Counter[str] = Counter()
+    by_kind: dict[str, list[bool]] = {kind: [] for kind in sorted(_defect_kinds(predictions.pictures))}
     for picture, reject in zip(predictions.pictures, rejected, strict=True):
         if picture.defective:
-            total[picture.kind] += 1
-            found[picture.kind] += int(reject)
+            by_kind[picture.kind].append(bool(reject))
     figures["recall_by_kind"] = {
-        kind: {"found": found[kind], "of": total[kind], "recall": found[kind] / total[kind]} for kind in sorted(total)
+        kind: {"found": sum(found), "of": len(found), "recall": sum(found) / len(found)}
+        for kind, found in by_kind.items()
     }
     return figures
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.accuracy import (
-    evaluate,
+    evaluate_bundle,
     map_agreement,
     metrics_text,
     precision_differences,
@@ -17,7 +17,8 @@ from benchmarks.quality.labelled import list_test_pictures
 from edge.backends import open_backend
 from edge.bundles.bundle import load_bundle
 from edge.bundles.versions import write_bundle
-from edge.capture.images.image_reader import read_image
+from edge.capture.images.image_reader import PLAIN, read_image
+from edge.core.config import InspectionSettings, Settings
 from edge.core.errors import UsageError
 from edge.preprocessing.normal_samples import image_sha256
 from tests.small_bundle import bad_part, good_part
@@ -39,10 +40,8 @@ def labelled_folder(root, masks=True):
 
 
 def evaluated(bundle_path, data):
-    bundle = load_bundle(bundle_path)
-    calibration = bundle.calibration("int8")
-    backend = open_backend(bundle, "openvino", "int8", threads=1)
-    return evaluate(bundle, backend, data, threshold=calibration.threshold, budget=calibration.false_reject_budget)
+    settings = Settings(inspection=InspectionSettings(backend="openvino", threads=1))
+    return evaluate_bundle(load_bundle(bundle_path), data, settings, PLAIN, "int8")[1]
 
 
 def test_obvious_scratches_are_separated_and_placed(bundle_path, tmp_path):
@@ -62,7 +61,7 @@ def test_obvious_scratches_are_separated_and_placed(bundle_path, tmp_path):
     # merged masks do not tell defects apart
     assert metrics["au_spro"] is metrics["au_spro_05_by_kind"] is None
     json.dumps(metrics)
-    assert "scratch 6/6" in metrics_text({"data": "plates", "precision": "int8", **metrics})
+    assert "scratch 6/6" in metrics_text(metrics)
 
 
 def test_without_masks_there_are_no_pixel_metrics(bundle_path, tmp_path):
