@@ -97,7 +97,8 @@ class Fitting:
         error = np.zeros((self._side, self._side), np.float32)
         if result.recon is not None:
             error[:] = self._terms.error(network.image, result.recon)
-        return error, _without_reconstruction(result)
+        # the reconstruction is in the error already
+        return error, result.copied(reconstruction=False)
 
     def _judged(self, path: CpuScorePath, error: F32, output: NetworkOutputs) -> AnomalyMap:
         return path.score_error(error if self._spec.residual.used else None, output)
@@ -130,11 +131,3 @@ def calibrate(
     fitting = Fitting(network, manifest, coming, weight, trained)
     fitting.judge(network, coming)
     return fitting.calibration(model_sha256, preprocess, budget, review, created_utc)
-
-
-def _without_reconstruction(outputs: NetworkOutputs) -> NetworkOutputs:
-    """Copies of the small outputs (views that the next run overwrites); the reconstruction is in the error already."""
-    return NetworkOutputs(
-        seg_logit=None if outputs.seg_logit is None else outputs.seg_logit.copy(),
-        emb_dist=None if outputs.emb_dist is None else outputs.emb_dist.copy(),
-    )

@@ -71,7 +71,9 @@ def suspicion_scores(
         return error, result
 
     coming = iter(fields)
-    first = [(error, _copied(output)) for error, output in map(looked_at, islice(coming, MOST_IN_STATISTICS))]
+    looked = map(looked_at, islice(coming, MOST_IN_STATISTICS))
+    # the reconstruction is in the error already
+    first = [(error, output.copied(reconstruction=False)) for error, output in looked]
     errors = np.stack([np.zeros((side, side), np.float32) if error is None else error for error, _ in first])
     usual = robust_statistics(errors, [output for _, output in first])
     size = manifest.input.size
@@ -127,11 +129,3 @@ def outlier_limit(scores: F32) -> float:
         limit = middle + _FAR * (1 + _FAR_OF_FEW / count) * spread
         evidence = evidence[evidence <= limit]
     return -math.expm1(-limit)
-
-
-def _copied(outputs: NetworkOutputs) -> NetworkOutputs:
-    """Copies of the small outputs, views that the next run overwrites; the reconstruction is in the error already."""
-    return NetworkOutputs(
-        seg_logit=None if outputs.seg_logit is None else outputs.seg_logit.copy(),
-        emb_dist=None if outputs.emb_dist is None else outputs.emb_dist.copy(),
-    )
