@@ -21,10 +21,10 @@ MINIMUM_NORMAL_SAMPLES = 5
 
 
 class Fitting:
-    """Statistics of one network, from its first parts; then the scores of as many more as it is shown.
+    """Statistics of one network from its first parts, and the scores of these and of all parts that follow.
 
-    So a network that will be refused need not see every part, and what it made of the first ones is not lost when it
-    shall. scores: of all parts so far, in their order.
+    A network that the gate refuses is spared the other parts; a network that passes goes on without starting again.
+    scores: of all parts so far, in their order.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Fitting:
         spec, side = manifest.score, manifest.map_side
         self._spec, self._side = spec, side
         self._terms = ResidualTerms(spec.residual, manifest.input.size, spec.map_scale)
-        first = [self._looked_at(network, field) for field in islice(normals, MOST_IN_STATISTICS)]
+        first = [self._measured(network, field) for field in islice(normals, MOST_IN_STATISTICS)]
         if len(first) < MINIMUM_NORMAL_SAMPLES:
             raise UsageError(
                 f"{len(first)} normals are too few to calibrate on; at least {MINIMUM_NORMAL_SAMPLES} are needed",
@@ -47,9 +47,9 @@ class Fitting:
             )
         errors, outputs = np.stack([error for error, _ in first]), [output for _, output in first]
         known = islice(trained, MOST_IN_STATISTICS)
-        seen = np.array([self._looked_at(network, field)[0] for field in known], np.float32).reshape(-1, side, side)
+        seen = np.array([self._measured(network, field)[0] for field in known], np.float32).reshape(-1, side, side)
         paths = cross_fitted_paths(spec, errors, outputs, weight, seen)
-        maps = [self._judged(path, *look) for path, look in zip(paths, first, strict=True)]
+        maps = [self._scored(path, *measured) for path, measured in zip(paths, first, strict=True)]
         self._statistics = normal_statistics(spec, errors, outputs, seen)
         self._running = CpuScorePath(spec, manifest.input.size, self._statistics, weight=weight)
         self.scores = [anomaly_map.score for anomaly_map in maps]
@@ -58,9 +58,9 @@ class Fitting:
         inside = pixels if scored is None else pixels[:, scored > 0]
         self._pixels: F32 = inside.reshape(len(maps), -1)
 
-    def judge(self, network: Network, fields: Iterable[U8]) -> None:
+    def score_more(self, network: Network, fields: Iterable[U8]) -> None:
         """Further parts, by the statistics of the first ones, which never saw them; the same network as before."""
-        self.scores += [self._judged(self._running, *self._looked_at(network, field)).score for field in fields]
+        self.scores += [self._scored(self._running, *self._measured(network, field)).score for field in fields]
 
     def calibration(
         self, model_sha256: str, preprocess: Preprocess, budget: float, review: float | None, created_utc: str
@@ -91,15 +91,16 @@ class Fitting:
             pixel_share_largest=pixel.largest_share,
         )
 
-    def _looked_at(self, network: Network, field: U8) -> tuple[F32, NetworkOutputs]:
+    def _measured(self, network: Network, field: U8) -> tuple[F32, NetworkOutputs]:
         planes_from_field(field, network.image)
         result = network.run()
         error = np.zeros((self._side, self._side), np.float32)
         if result.recon is not None:
             error[:] = self._terms.error(network.image, result.recon)
-        return error, _without_reconstruction(result)
+        # the reconstruction is in the error already
+        return error, result.copied(reconstruction=False)
 
-    def _judged(self, path: CpuScorePath, error: F32, output: NetworkOutputs) -> AnomalyMap:
+    def _scored(self, path: CpuScorePath, error: F32, output: NetworkOutputs) -> AnomalyMap:
         return path.score_error(error if self._spec.residual.used else None, output)
 
 
@@ -128,13 +129,5 @@ def calibrate(
     """
     coming = iter(normals)
     fitting = Fitting(network, manifest, coming, weight, trained)
-    fitting.judge(network, coming)
+    fitting.score_more(network, coming)
     return fitting.calibration(model_sha256, preprocess, budget, review, created_utc)
-
-
-def _without_reconstruction(outputs: NetworkOutputs) -> NetworkOutputs:
-    """Copies of the small outputs (views that the next run overwrites); the reconstruction is in the error already."""
-    return NetworkOutputs(
-        seg_logit=None if outputs.seg_logit is None else outputs.seg_logit.copy(),
-        emb_dist=None if outputs.emb_dist is None else outputs.emb_dist.copy(),
-    )

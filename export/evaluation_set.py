@@ -96,10 +96,4 @@ def at_side(mask: Mask, side: int) -> Mask:
 
 def _outputs(network: Network, image: F32) -> NetworkOutputs:
     network.image[:] = image
-    given = network.run()
-    return NetworkOutputs(
-        **{
-            name: None if (plane := getattr(given, name)) is None else plane.copy()
-            for name in ("recon", "seg_logit", "emb_dist")
-        }
-    )
+    return network.run().copied(reconstruction=True)

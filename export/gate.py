@@ -31,7 +31,7 @@ class GateReport:
     new_rejects, fewer_rejects: good parts that only the candidate, or only the reference, rejects. missed, found: the
     same for defective ones. auroc, aupro: of reference and candidate, None where nothing can be said (no defective
     parts, or no masks). auroc_drop_proven, aupro_drop_proven: what they fall by at least, with 95 % confidence. score
-    shifts: of good parts, change of score minus threshold, in margins; margin: threshold minus the median good score.
+    shifts: change of score minus threshold of good parts, in margins; margin: threshold minus the median good score.
     """
 
     target: str

@@ -1,4 +1,4 @@
-"""An ONNX graph, read: who makes and who reads each tensor, what is constant, how large everything is."""
+"""Read an ONNX graph: which node makes and which nodes read each tensor, what is constant, the shape of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which convolutions INT8 hurts most, and what leaving them in floating point buys."""
+"""Find the convolutions that INT8 damages most, and how much the maps gain when they stay in floating point."""
 
 from __future__ import annotations
 

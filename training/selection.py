@@ -1,4 +1,4 @@
-"""Choose a score path on held-out normals and artificial defects; test pictures play no part."""
+"""Choose a score path on held-out normal samples and artificial defects; test pictures are never used."""
 
 from __future__ import annotations
 

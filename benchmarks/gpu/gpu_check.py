@@ -116,7 +116,7 @@ def _targets(product: str, device: CudaDevice) -> dict[str, tuple[str, ...]]:
 
 
 def _gate(product: str, targets: tuple[str, ...], place: Path) -> tuple[str, ...]:
-    """Calibrate a copy of the shipped bundle on the engine, down the ladder, with the gate between."""
+    """Calibrate a copy of the shipped bundle on the engine, through the precision fallback, with the gate between."""
     bundle = shutil.copytree(sample_bundle(), place)
     parts = ("--bundle", str(bundle), "--data", str(sample_data()))
     return (sys.executable, "-m", "edge", "calibrate", *parts, "--backend", product, *targets)

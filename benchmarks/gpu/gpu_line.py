@@ -41,7 +41,10 @@ from edge.inspection.inspector import Inspector
 from export.engine import cached_engine
 from export.precision_fallback import CandidatePrecision, graph_of_precision
 
-NETWORKS = (*(f"{product}-{rung}" for product in PRODUCTS for rung in get_args(CandidatePrecision)), *STUB_NETWORKS)
+NETWORKS = (
+    *(f"{product}-{precision}" for product in PRODUCTS for precision in get_args(CandidatePrecision)),
+    *STUB_NETWORKS,
+)
 CAMERA_SIZE = (480, 640)
 PAIRS, WARM_UP_FRAMES = 1000, 20
 _MEMORY_READINGS = 20
@@ -103,12 +106,12 @@ def _network_maker(
         return lambda session: open_stub(network, session, model, manifest)
     # the longer name first: both begin alike
     product = next(each for each in sorted(PRODUCTS, key=len, reverse=True) if network.startswith(each))
-    (rung,) = [each for each in get_args(CandidatePrecision) if network == f"{product}-{each}"]
+    (precision,) = [each for each in get_args(CandidatePrecision) if network == f"{product}-{each}"]
     floating = json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
-    graph = graph_of_precision(rung, product, model, ranges_from_bytes(bundle.read("ranges")), floating)
+    graph = graph_of_precision(precision, product, model, ranges_from_bytes(bundle.read("ranges")), floating)
     store = open_engines(product, bundle.path, engines)
     build = BuildOptions(targets=tuple(targets or (RTX_TARGETS if product == "tensorrt-rtx" else ())))
-    cached = cached_engine(store.tensorrt, store.cache, rung, graph, build)
+    cached = cached_engine(store.tensorrt, store.cache, precision, graph, build)
     return lambda session: TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)
 
 

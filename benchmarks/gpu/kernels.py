@@ -74,7 +74,7 @@ class Bench:
 
     def score(self) -> None:
         stream, outputs = self.session.pycuda_stream, {"recon": self.recon_address}
-        self.kernels.score(stream, self.pictures, outputs, self.maps, self.results, self.batch)
+        self.kernels.score(stream, outputs, self.maps, self.results, self.batch)
 
     def whole_frame(self) -> None:
         self.preprocess()

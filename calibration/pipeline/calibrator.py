@@ -134,7 +134,7 @@ class CalibrationSession:
         def calibrated(network: Network, model_sha256: str) -> Calibration:
             fitting = self._fitting(network)
             thresholds.append(self._calibration(fitting, model_sha256).threshold)
-            fitting.judge(network, self._later(fitting))
+            fitting.score_more(network, self._later(fitting))
             return self._calibration(fitting, model_sha256)
 
         opened, calibration = engines.calibrated(candidate, calibrated)
@@ -150,7 +150,7 @@ class CalibrationSession:
                 network = open_network(
                     self.backend, made.model, self.parts.bundle.manifest, self.settings.inspection.threads
                 )
-                made.fitting.judge(network, self._later(made.fitting))
+                made.fitting.score_more(network, self._later(made.fitting))
                 network.close()
             fitted = self._calibration(made.fitting, made.calibration.model_sha256)
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)

@@ -1,4 +1,4 @@
-"""What is kept of one sample picture: a few numbers, a picture of 32 x 32 and a hash, instead of megabytes."""
+"""The features of a sample picture: a few numbers, a picture of 32 x 32 and a hash take the place of megabytes."""
 
 from __future__ import annotations
 

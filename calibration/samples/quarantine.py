@@ -1,8 +1,8 @@
-"""Which of the new samples the network itself finds unlike the others, so that a few defects among them do no harm.
+"""Find the new samples that the network finds unlike the others, so that a few defects among them do no harm.
 
-What is usual is taken from the samples themselves, and robustly: the residual's median and median deviation at every
-place. A defect lies somewhere else on every part, so it moves neither, even where many parts have one; light, focus or
-a shift that all samples share moves both, and raises no suspicion.
+The samples themselves say what is usual: the median and the median deviation of the residual at every place. A defect
+lies at another place on every part, so that it moves neither, even where many parts have one. Light, focus or a shift
+that all samples share moves both, and raises no suspicion.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def suspicion_scores(
     spec, side = manifest.score, manifest.map_side
     terms = ResidualTerms(spec.residual, manifest.input.size, spec.map_scale) if spec.residual.used else None
 
-    def looked_at(field: U8) -> tuple[F32 | None, NetworkOutputs]:
+    def measured(field: U8) -> tuple[F32 | None, NetworkOutputs]:
         planes_from_field(field, network.image)
         result = network.run()
         error = None
@@ -71,7 +71,9 @@ def suspicion_scores(
         return error, result
 
     coming = iter(fields)
-    first = [(error, _copied(output)) for error, output in map(looked_at, islice(coming, MOST_IN_STATISTICS))]
+    beginning = map(measured, islice(coming, MOST_IN_STATISTICS))
+    # the reconstruction is in the error already
+    first = [(error, output.copied(reconstruction=False)) for error, output in beginning]
     errors = np.stack([np.zeros((side, side), np.float32) if error is None else error for error, _ in first])
     usual = robust_statistics(errors, [output for _, output in first])
     size = manifest.input.size
@@ -80,7 +82,7 @@ def suspicion_scores(
         CpuScorePath(spec.model_copy(update={"norm": _unbounded(spec.norm)}), size, usual, weight=weight),
     ]
     scores = [[path.score_error(error, output).score for path in paths] for error, output in first]
-    for error, output in map(looked_at, coming):
+    for error, output in map(measured, coming):
         scores.append([path.score_error(error, output).score for path in paths])
     live_scores, among = np.array(scores, np.float32).T
     return SuspicionScores(live_scores, among, outlier_limit(among))
@@ -127,11 +129,3 @@ def outlier_limit(scores: F32) -> float:
         limit = middle + _FAR * (1 + _FAR_OF_FEW / count) * spread
         evidence = evidence[evidence <= limit]
     return -math.expm1(-limit)
-
-
-def _copied(outputs: NetworkOutputs) -> NetworkOutputs:
-    """Copies of the small outputs, views that the next run overwrites; the reconstruction is in the error already."""
-    return NetworkOutputs(
-        seg_logit=None if outputs.seg_logit is None else outputs.seg_logit.copy(),
-        emb_dist=None if outputs.emb_dist is None else outputs.emb_dist.copy(),
-    )

@@ -49,6 +49,11 @@ class NetworkOutputs:
     seg_logit: F32 | None = None
     emb_dist: F32 | None = None
 
+    def copied(self, *, reconstruction: bool) -> NetworkOutputs:
+        """Copies of the planes, which the network's next run overwrites; with or without the large reconstruction."""
+        planes = (self.recon if reconstruction else None, self.seg_logit, self.emb_dist)
+        return NetworkOutputs(*(None if plane is None else plane.copy() for plane in planes))
+
 
 class ResidualTerms:
     """Residual error of one square field, with work buffers; not for use by two threads at once.

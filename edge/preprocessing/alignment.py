@@ -11,9 +11,11 @@ import base64
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.core.config import AlignSettings
 from edge.core.datatypes import F32, U8, Pose
@@ -151,13 +153,7 @@ class Aligner:
         """The correlation of the part, put in its place, with the reference; 1 is the same picture."""
         above, beside = self._margin
         inside = found + np.array([[0, 0, beside], [0, 0, above]], np.float32)
-        placed = cv2.warpAffine(
-            searched,
-            np.float32(inside),
-            self._reference.shape[::-1],
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        placed = _warped(searched, inside, self._reference.shape)
         return float(cv2.matchTemplate(placed, self._reference, cv2.TM_CCOEFF_NORMED)[0, 0])
 
     def _placed(self, found: Transform) -> tuple[tuple[float, float], float, float]:
@@ -179,16 +175,8 @@ def placed_view(image: U8, view: FieldOfView, pose: Pose) -> U8:
     """The view as it would be if the part lay as in the reference; beyond the frame its border goes on."""
     matrix = np.array(pose.matrix, np.float64).reshape(2, 3)
     straight = np.array_equal(matrix[:, :2], np.eye(2))
-    return np.asarray(
-        cv2.warpAffine(
-            image,
-            matrix,
-            (view.width, view.height),
-            flags=cv2.WARP_INVERSE_MAP | (cv2.INTER_NEAREST if straight else cv2.INTER_LINEAR),
-            borderMode=cv2.BORDER_REPLICATE,
-        ),
-        np.uint8,
-    )
+    how = cv2.INTER_NEAREST if straight else cv2.INTER_LINEAR
+    return np.asarray(_warped(image, matrix, (view.height, view.width), how), np.uint8)
 
 
 def align_spec(pictures: Sequence[U8], views: Sequence[FieldOfView], settings: AlignSettings) -> AlignSpec | None:
@@ -264,6 +252,14 @@ def _halved(picture: F32) -> F32:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
+def _warped(
+    picture: U8 | F32, matrix: NDArray[Any], shape: tuple[int, ...], how: int = cv2.INTER_LINEAR
+) -> NDArray[Any]:
+    """A picture of this shape, each place taken from where `matrix` (2, 3) says; beyond the border, the border."""
+    flags = how | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(picture, matrix, shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+
 def _middle(shape: tuple[int, ...]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
 
@@ -281,16 +277,7 @@ def _matched(searched: F32, reference: F32, turn_deg: float) -> tuple[float, tup
     turned = searched
     if turn_deg:
         back = _transform(turn_deg, 1.0, (0.0, 0.0), searched.shape)
-        turned = np.asarray(
-            cv2.warpAffine(
-                searched,
-                back,
-                searched.shape[::-1],
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            ),
-            np.float32,
-        )
+        turned = np.asarray(_warped(searched, back, searched.shape), np.float32)
     response = cv2.matchTemplate(turned, reference, cv2.TM_CCOEFF_NORMED)
     _, best, _, (column, row) = cv2.minMaxLoc(response)
     across = column + _vertex_at(response[row], column) - (response.shape[1] - 1) / 2

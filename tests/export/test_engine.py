@@ -85,12 +85,12 @@ def method_names():
 @needs_rtx
 @pytest.mark.engines
 def test_every_method_builds_for_turing_ampere_ada_and_blackwell(rtx, method_graph, subtests):
-    for rung, method in product(
-        [rung for rung in CANDIDATE_PRECISIONS["tensorrt-rtx"] if rung != "fp32"], method_names()
+    for precision, method in product(
+        [precision for precision in CANDIDATE_PRECISIONS["tensorrt-rtx"] if precision != "fp32"], method_names()
     ):
-        with subtests.test(rung=rung, method=method):
+        with subtests.test(precision=precision, method=method):
             model, side = method_graph(method)
-            graph = graph_of_precision(rung, "tensorrt-rtx", model, collect_ranges(model, pictures(side)))
+            graph = graph_of_precision(precision, "tensorrt-rtx", model, collect_ranges(model, pictures(side)))
             assert len(engine_from_onnx(rtx, graph, ALL)) > 10_000
 
 

@@ -1,4 +1,4 @@
-"""The ladder: the first rung that passes is taken, all that was tried is recorded, each graph is what its rung says."""
+"""The precision fallback: the first candidate that passes is taken, and all that were tried are recorded."""
 
 import pytest
 
@@ -13,18 +13,18 @@ HASH = "a" * 64
 
 
 def attempts(**exceeded):
-    """What to do for each rung: a tuple of limits, or an error to raise."""
+    """What to do for each candidate: a tuple of limits, or an error to raise."""
 
-    def attempt(rung):
-        result = exceeded.get(rung, ())
+    def attempt(candidate):
+        result = exceeded.get(candidate, ())
         if isinstance(result, Exception):
             raise result
-        return Attempt(rung.upper(), HASH, result)
+        return Attempt(candidate.upper(), HASH, result)
 
     return attempt
 
 
-def test_the_first_rung_that_passes_is_taken():
+def test_the_first_candidate_that_passes_is_taken():
     fallback = try_candidates(CANDIDATE_PRECISIONS["tensorrt"], attempts())
     assert (fallback.candidate, fallback.result) == ("int8", "INT8")
     assert [step.precision for step in fallback.tried] == ["int8"]
@@ -40,7 +40,7 @@ def test_each_refusal_is_recorded_on_the_way_down():
     ]  # fmt: skip
 
 
-def test_a_rung_that_cannot_be_built_or_run_counts_as_refused():
+def test_a_candidate_that_cannot_be_built_or_run_counts_as_refused():
     broken = BundleError("the parser refuses it", fix="none"), ModelError("not finite", fix="none")
     fallback = try_candidates(CANDIDATE_PRECISIONS["tensorrt"], attempts(int8=broken[0], int8_float_ends=broken[1]))
     assert fallback.candidate == "fp16"
@@ -48,7 +48,7 @@ def test_a_rung_that_cannot_be_built_or_run_counts_as_refused():
     assert fallback.tried[0].model_sha256 is None
 
 
-def test_below_the_last_rung_there_is_nothing():
+def test_below_the_last_candidate_there_is_nothing():
     with pytest.raises(BundleError, match=r"no precision passes the gate .*fp32: out of memory"):
         try_candidates(
             CANDIDATE_PRECISIONS["cpu"],
@@ -80,9 +80,9 @@ def test_the_graph_of_each_rung():
     model = staged_network()
     ranges = collect_ranges(model, pictures())
     made = {
-        (target, rung): kinds(graph_of_precision(rung, target, model, ranges))
+        (target, candidate): kinds(graph_of_precision(candidate, target, model, ranges))
         for target in CANDIDATE_PRECISIONS
-        for rung in CANDIDATE_PRECISIONS[target]
+        for candidate in CANDIDATE_PRECISIONS[target]
     }
     assert made["cpu", "int8"] == {"first": "fp32", "wide": "int8", "down": "int8", "deep": "int8", "last": "fp32"}
     # "wide" writes planes of half the side

@@ -21,28 +21,11 @@ class DefectPreset:
 
 # what industrial parts really suffer, by prior knowledge
 _SURFACE = {
-    "pores": 0.09,
-    "crack": 0.1,
-    "scratch": 0.08,
-    "fibre": 0.03,
-    "pen_mark": 0.03,
-    "dust": 0.03,
-    "chip": 0.09,
-    "uneven": 0.06,
-    "stain": 0.05,
-    "burn": 0.04,
-    "frayed": 0.06,
-    "foreign_body": 0.05,
-    "warp": 0.05,
-    "bite": 0.06,
-    "pin_hole": 0.03,
-    "bridge": 0.06,
-    "missing_component": 0.08,
-    "cross_image_swap": 0.04,
-    "misplaced_component": 0.03,
-    "erased": 0.06,
-    "transplant": 0.15,
-}
+    "pores": 0.09, "crack": 0.1, "scratch": 0.08, "fibre": 0.03, "pen_mark": 0.03, "dust": 0.03, "chip": 0.09,
+    "uneven": 0.06, "stain": 0.05, "burn": 0.04, "frayed": 0.06, "foreign_body": 0.05, "warp": 0.05, "bite": 0.06,
+    "pin_hole": 0.03, "bridge": 0.06, "missing_component": 0.08, "cross_image_swap": 0.04,
+    "misplaced_component": 0.03, "erased": 0.06, "transplant": 0.15,
+}  # fmt: skip
 # those of them that are defects only because parts lie the same way
 _OF_LAYOUT = {"missing_component", "cross_image_swap", "misplaced_component", "erased"}
 
@@ -50,14 +33,7 @@ PRESETS = {
     # erasing has a share of its own: a missing part is the commonest real defect of an assembled object, and no
     # texture paste looks like it
     "reconstruction": DefectPreset(
-        {
-            "elsewhere": 0.25,
-            "foreign_texture": 0.15,
-            "flat": 0.15,
-            "other": 0.1,
-            "recoloured": 0.15,
-            "erased": 0.2,
-        },
+        {"elsewhere": 0.25, "foreign_texture": 0.15, "flat": 0.15, "other": 0.1, "recoloured": 0.15, "erased": 0.2},
         clean_share=0.2,
     ),
     "draem": DefectPreset({"perlin_texture": 1.0}, clean_share=0.5, largest=1.0),
@@ -91,49 +67,30 @@ PRESETS = {
     # castings and ground metal, whose own marks run with the tool: no scratches
     "ground_metal": DefectPreset(
         {"pores": 0.26, "crack": 0.24, "chip": 0.14, "frayed": 0.12, "uneven": 0.18, "stain": 0.06, "transplant": 0.2},
-        clean_share=1 / 4,
-        smallest=6e-4,
+        clean_share=1 / 4, smallest=6e-4,
     ),
     # brittle plates that are lit through or glow: cells, glass, ceramics. What is cut off goes dark
     "brittle_plate": DefectPreset(
         {
-            "crack": 0.45,
-            "dead_area": 0.25,
-            "uneven": 0.1,
-            "pores": 0.05,
-            "scratch": 0.1,
-            "stain": 0.05,
+            "crack": 0.45, "dead_area": 0.25, "uneven": 0.1, "pores": 0.05, "scratch": 0.1, "stain": 0.05,
             "transplant": 0.2,
         },
-        clean_share=1 / 4,
-        smallest=1e-3,
+        clean_share=1 / 4, smallest=1e-3,
     ),
     # baked and other natural goods
     "natural_goods": DefectPreset(
         {
-            "crack": 0.4,
-            "chip": 0.25,
-            "stain": 0.05,
-            "burn": 0.1,
-            "warp": 0.05,
-            "foreign_body": 0.1,
-            "dust": 0.05,
+            "crack": 0.4, "chip": 0.25, "stain": 0.05, "burn": 0.1, "warp": 0.05, "foreign_body": 0.1, "dust": 0.05,
             "transplant": 0.2,
         },
-        clean_share=1 / 4,
-        smallest=1e-3,
+        clean_share=1 / 4, smallest=1e-3,
     ),
     # rounds of self-training: the same, and real defects as they were found
     "self_training": DefectPreset(
         {
-            "elsewhere": 0.15,
-            "foreign_texture": 0.1,
-            "flat": 0.1,
-            "other": 0.07,
-            "recoloured": 0.1,
-            "erased": 0.13,
+            "elsewhere": 0.15, "foreign_texture": 0.1, "flat": 0.1, "other": 0.07, "recoloured": 0.1, "erased": 0.13,
             "transplant": 0.35,
         },
         clean_share=0.2,
     ),
-}
+}  # fmt: skip

@@ -280,14 +280,5 @@ def _turned(rng: RandomSource, p: Tensor) -> Tensor:
 
 
 AUGMENTERS = (
-    _turned,
-    _bent_tones,
-    _brightness,
-    _sharpened,
-    _saturation,
-    _hue,
-    _solarised,
-    _posterised,
-    _inverted,
-    _stretched,
-)
+    _turned, _bent_tones, _brightness, _sharpened, _saturation, _hue, _solarised, _posterised, _inverted, _stretched,
+)  # fmt: skip

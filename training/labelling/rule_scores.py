@@ -1,4 +1,4 @@
-"""What rules and residual say about regions: firing strengths, knowledge degree, model evidence. Pure."""
+"""Scores of regions: how strongly rules fire, what the rules say together, what the residual says. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.rules.rulebook import RuleBook
 # model evidence: a region whose mean z is this is as likely a defect as not
 EVIDENCE_CENTRE, EVIDENCE_WIDTH = 3.0, 1.0
 # a rule that fires less than this on a region has nothing to say about it
-_SPOKE_FROM = 0.05
+_FIRES_FROM = 0.05
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Firing:
 
 
 class RuleScore(NamedTuple):
-    """Of the rules, on n regions: strengths (rules, n), s+ and s- and their knowledge degree kappa (n,)."""
+    """Scores that the rules give n regions: strengths (rules, n); s+, s- and the knowledge degree kappa, each (n,)."""
 
     strengths: F64
     anomalous: F64
@@ -41,7 +41,7 @@ class RuleScore(NamedTuple):
 
 
 def score_by_rules(book: RuleBook, reference: NormalReference, scaled: RawFeatures) -> RuleScore:
-    """How strongly every rule fires, and what they say together.
+    """How strongly every rule fires on every region, and the scores that all rules give together.
 
     s = 1 - prod(1 - certainty · strength) over the rules of one conclusion; kappa = s+ (1 - s-). A book whose rules
     all say what is normal claims nothing about defects: s+ is 1 then.
@@ -72,10 +72,10 @@ def model_evidence(mean_z: F64 | float) -> F64:
 
 
 def firings(book: RuleBook, strengths: F64) -> tuple[Firing, ...]:
-    """The rules that spoke about one region, the one that counts most first."""
-    spoke = [
+    """The rules that fire on one region, the one that counts most first."""
+    found = [
         Firing(rule.name, rule.gist, rule.conclusion, float(fired), rule.certainty)
         for rule, fired in zip(book.rules, strengths, strict=True)
-        if fired >= _SPOKE_FROM
+        if fired >= _FIRES_FROM
     ]
-    return tuple(sorted(spoke, key=lambda firing: -firing.strength * firing.certainty))
+    return tuple(sorted(found, key=lambda firing: -firing.strength * firing.certainty))

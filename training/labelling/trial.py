@@ -1,6 +1,6 @@
-"""Rules tried on parts before any network is trained: how often each speaks about good parts, and about defective ones.
+"""Try rules before a network is trained: on how many good and on how many defective parts does each rule fire?
 
-The network's residual is stood in for by the difference to the mean good part, measured in its own spread.
+The difference to the mean good part, in units of its own spread, takes the place of the network's residual.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training.rules.rulebook import Mask, RuleBook
 _SIDE_PX = 256
 # enough to see how often a rule fires, and done within a minute
 _MOST_PARTS = 100
-# a rule that fires this strongly on some region of a part has spoken about the part
+# a rule that fires this strongly on a region of a part fires on the part
 FIRES_FROM = 0.5
 # a rule that would label something on more than this share of good parts does not tell defects
 SUSPICIOUS_FROM = 0.05
@@ -115,8 +115,8 @@ def try_rules(book: RuleBook, good: U8, weak: Sequence[U8] = (), roi: Mask | Non
     weak_zmaps = [mean_part.zmap(field) for field in weak]
     if weak:
         reference = with_weak_parts(reference, weak, weak_zmaps, inspected)
-    on_good, labelled = _spoke(book, reference, list(good), list(mean_part.normal_zmaps), inspected)
-    on_weak, _ = _spoke(book, reference, weak, weak_zmaps, inspected)
+    on_good, labelled = _fired(book, reference, list(good), list(mean_part.normal_zmaps), inspected)
+    on_weak, _ = _fired(book, reference, weak, weak_zmaps, inspected)
     rules = tuple(
         RuleTrial(
             rule.name,
@@ -130,7 +130,7 @@ def try_rules(book: RuleBook, good: U8, weak: Sequence[U8] = (), roi: Mask | Non
     return Trial(rules, reference, len(good), len(weak))
 
 
-def _spoke(
+def _fired(
     book: RuleBook, reference: NormalReference, pictures: Sequence[U8], zmaps: Sequence[F32], roi: Mask | None
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Of how many pictures each rule fires on a region, and on a region that reaches the degree of a defect."""
@@ -138,9 +138,9 @@ def _spoke(
     labelled = dict(fired)
     for picture, zmap in zip(pictures, zmaps, strict=True):
         regions = pseudo_labels(picture, zmap, book, reference, roi=roi).regions
-        spoke = [(f.rule, r.degree) for r in regions for f in r.firings if f.strength >= FIRES_FROM]
-        for name in {name for name, _ in spoke}:
+        fired_in = [(f.rule, r.degree) for r in regions for f in r.firings if f.strength >= FIRES_FROM]
+        for name in {name for name, _ in fired_in}:
             fired[name] += 1
-        for name in {name for name, degree in spoke if degree >= ANOMALOUS_FROM}:
+        for name in {name for name, degree in fired_in if degree >= ANOMALOUS_FROM}:
             labelled[name] += 1
     return fired, labelled

@@ -1,4 +1,4 @@
-"""The teacher of a round: what a network makes of good and of defective parts, and the labels that follow."""
+"""The teacher of a round: it measures a network on good and on weak parts, and labels the pixels of the weak parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from training.labelling.pseudo_labels import ANOMALOUS, NORMAL
 from training.methods.base import TrainingData
 from training.selection import run_network
 
-# parts looked at: enough for statistics, and they must fit into memory beside the network
+# most parts that are measured: enough for statistics, and they fit into memory beside the network
 _MOST_PICTURES = 128
 # what an image score is here: the mean of the highest 100 of 256 x 256 places, smoothed over 21
 _SMOOTHING, _TOP = 21 / 256, 100 / 65536
@@ -57,7 +57,7 @@ class WeakLabels:
 
 @dataclass(frozen=True)
 class ResidualMaps:
-    """Residuals of one network, (n, s, s) in standard deviations of good parts, and what they are worth.
+    """Residual maps of one network, (n, s, s) in standard deviations of good parts, and two figures of the network.
 
     level: mean residual error of held-out good parts, not normalised. separation: image AUROC of weak parts against
     held-out good ones.
@@ -83,7 +83,7 @@ class Teacher:
         self._trained = _some(data.normals)
 
     def residual_maps(self, network: nn.Module) -> ResidualMaps:
-        """Statistics are those of held-out parts, each judged by ones that did not see it."""
+        """Residual maps of held-out and of weak parts; the statistics of a held-out part never saw that part."""
         spec = self._spec
         errors = self._errors(network, self._held_out)
         trained, weak = self._errors(network, self._trained), self._errors(network, self._data.weak)

@@ -30,8 +30,8 @@ class Comparison(nn.Module):
         self.seen, self.made, self.difference = lateral(), lateral(), lateral()
 
     def forward(self, seen: Tensor, made: Tensor) -> Tensor:
-        said: Tensor = self.seen(seen) + self.made(made) + self.difference((seen - made).abs())
-        return said
+        compared: Tensor = self.seen(seen) + self.made(made) + self.difference((seen - made).abs())
+        return compared
 
 
 class FusionSegmenter(nn.Module):
@@ -53,13 +53,13 @@ class FusionSegmenter(nn.Module):
 
     def forward(self, image: Tensor, features: TrunkFeatures) -> Tensor:
         """(n, 1, s, s) from a picture (n, 3, s, s) in -1..1 and what a trunk made of it."""
-        said = [
+        compared = [
             level(seen, made)
             for level, seen, made in zip(self.levels, features.encoded, features.decoded, strict=True)
         ]  # fmt: skip
-        said[0] = said[0] + self.pictures(image, features.reconstruction)
+        compared[0] = compared[0] + self.pictures(image, features.reconstruction)
         fused: Tensor | None = None
-        for comparison, fusion in zip(reversed(said), reversed(self.fusions), strict=True):
+        for comparison, fusion in zip(reversed(compared), reversed(self.fusions), strict=True):
             hidden = functional.relu(comparison)
             if fused is not None:
                 hidden = hidden + functional.interpolate(fused, scale_factor=2.0, mode="nearest")

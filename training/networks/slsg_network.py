@@ -176,12 +176,12 @@ class SlsgNetwork(nn.Module):
 
     def _logits(self, skips: list[Tensor], deepest: Tensor) -> tuple[Tensor, Tensor]:
         """seg_logit, which contains the auxiliary one, and aux_logit."""
-        told = self.aux_features(deepest)
-        aux = self.aux_scale(self.aux_head(told))
+        aux_plane = self.aux_features(deepest)
+        aux = self.aux_scale(self.aux_head(aux_plane))
         x = deepest
         for level in reversed(range(len(skips))):
-            x, told = self.reduce[level](self.up(x)), self.up(told)
-            joined = [x, self.skips[level](skips[level])] + ([told] if self.hears_aux[level] else [])
+            x, aux_plane = self.reduce[level](self.up(x)), self.up(aux_plane)
+            joined = [x, self.skips[level](skips[level])] + ([aux_plane] if self.hears_aux[level] else [])
             x = self.merge[level](torch.cat(joined, 1))
         return self.head(x) + aux, aux
 

@@ -1,7 +1,7 @@
-"""How numbers are held while a network trains: their type and their order in memory, by what is fast on this device.
+"""The type of numbers and their order in memory while a network trains, chosen by what is fast on this device.
 
-What is exported is float32 in any case. Half of the bits are twice as fast where a processor computes with them, and a
-tenth as fast where it does not, so that one real step is timed in each.
+The exported network is float32 in any case. 16 bits are twice as fast where the processor computes with them, and ten
+times as slow where it does not; therefore one real step is timed in each type.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Arithmetic:
 
     def autocast(self, device: str) -> torch.autocast:
         """What a step is computed in."""
-        half = torch.float16 if self.number == "float16" else torch.bfloat16
-        return torch.autocast(device, half, enabled=self.number != "float32")
+        number = torch.float16 if self.number == "float16" else torch.bfloat16
+        return torch.autocast(device, number, enabled=self.number != "float32")
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Arithmetic:
 
 
 def of_gpu(capability: tuple[int, int]) -> Arithmetic:
-    """By compute capability: bfloat16 from 8.0 on, float16 where tensor cores know no other half, else float32."""
+    """By compute capability: bfloat16 from 8.0 on, float16 where tensor cores know no other 16 bits, else float32."""
     number: Number = "bfloat16" if capability >= (8, 0) else "float16" if capability >= (7, 0) else "float32"
     return Arithmetic(number, why=f"compute capability {capability[0]}.{capability[1]}")
 

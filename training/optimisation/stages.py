@@ -49,15 +49,9 @@ class BatchSource:
     """
 
     def __init__(
-        self,
-        normals: Tensor,
-        roi: Tensor | None,
-        bend: float,
-        layout: Layout,
-        seed: int,
-        textures: Tensor | None,
+        self, normals: Tensor, roi: Tensor | None, bend: float, layout: Layout, seed: int, textures: Tensor | None,
         crop: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.random = torch.Generator(device="cpu").manual_seed(seed)
         self.normals, self.roi = normals, roi
         self.crop = crop or normals.shape[-1]
@@ -151,7 +145,7 @@ class Training:
         return sum(steps for index, steps in enumerate(self._planned) if self._takes_place(index))
 
     def run(self, save: Callable[[], None]) -> None:
-        """To the end of the last stage; `save` is offered between steps and decides itself whether it is time.
+        """Train to the end of the last stage; calls `save` after each step, which decides itself when to write.
 
         Raises UsageError when a loss is not finite, or when half the batch does not fit into memory either.
         """
@@ -293,9 +287,8 @@ class Training:
 
     def _validation_loss(self, stage: Stage, tools: _StageTools) -> float:
         """Of the averaged weights, on the same held-out pictures with the same artificial defects every time."""
-        source = BatchSource(
-            self._held_out, self.batches.roi, 0.0, self.batches.layout, 1, None, self.batches.crop
-        )  # fmt: skip
+        own = self.batches
+        source = BatchSource(self._held_out, own.roi, 0.0, own.layout, 1, None, own.crop)
         chosen = torch.arange(_VALIDATION_PICTURES) % self._held_out.shape[0]
         with one_thread():
             batch = source.defective(source.cut(self._held_out[chosen.to(self._held_out.device)]), stage)
@@ -378,10 +371,8 @@ class _StageTools:
         self.main.load_state(state["main"])
         if self.adversary is not None:
             self.adversary.load_state(state["adversary"])
-        self._average, self._best = state["average"], state["best"]
-        self._updates, self._best_loss, self._checks_without = (
-            state["updates"], state["best_loss"], state["checks_without"]
-        )  # fmt: skip
+        self._average, self._best, self._best_loss = state["average"], state["best"], state["best_loss"]
+        self._updates, self._checks_without = state["updates"], state["checks_without"]
 
 
 def _weights(learner: Learner, copy: bool = True) -> dict[str, Tensor]:

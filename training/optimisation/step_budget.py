@@ -1,4 +1,4 @@
-"""How fast a learner trains on this machine, from a few steps of every stage on one that is thrown away."""
+"""Measure how fast a learner trains on this machine: a few steps of every stage, on a learner that is thrown away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a rules file, all of it at once, in the words of its author."""
+"""The problems of a rules file: all of them in one error, each with its line and the text of the author."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a recipe and good parts to what trains: the learner, its stages, its batches, and who is held out."""
+"""Prepare a run from a recipe and normal samples: the learner, its stages, its batches, the held-out samples."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Recipe:
 class Prepared:
     """Everything a run needs, on its device. held_out: (n, 3, s, s) in 0..1; held_out_parts: who they are.
 
-    build: makes learner and batches once more, on the same parts; takes the run's folder and who is told.
+    build: makes learner and batches once more, on the same parts; takes the run's folder and what shows a notice.
     """
 
     design: Design

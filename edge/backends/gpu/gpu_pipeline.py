@@ -178,7 +178,7 @@ class GpuPipeline:
                 name: address + start * self._network.tensors[name].bytes for name, address in self._addresses.items()
             }
             self._network.enqueue(session.stream, addresses, min(batch, count - start))
-        kernels.score(stream, pictures, self._outputs, self._map_address, self._result_address, count)
+        kernels.score(stream, self._outputs, self._map_address, self._result_address, count)
         session.fetch(self._results[:count], self._result_address)
 
     def _forget_graph(self) -> None:

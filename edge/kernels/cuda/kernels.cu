@@ -4,26 +4,20 @@
 #include "reduce.cu"
 #include "residual.cu"
 
-KERNEL(preprocess_f32, PreprocessParameters, preprocess<float, false>)
-KERNEL(preprocess_f16, PreprocessParameters, preprocess<Half, false>)
-KERNEL(preprocess_f32_s2d, PreprocessParameters, preprocess<float, true>)
-KERNEL(preprocess_f16_s2d, PreprocessParameters, preprocess<Half, true>)
+KERNEL(preprocess_f32, PreprocessParameters, preprocess<float>)
+KERNEL(preprocess_f16, PreprocessParameters, preprocess<Half>)
 
-// by the picture's type, the network's, what the terms look at, and the scale of the map
-#define RESIDUALS(picture, Picture, output, Output, scale)                                                         \
-    KERNEL(residual_##picture##_##output##_pixel_##scale, ResidualParameters, residual<Picture, Output, PIXEL, scale>) \
-    KERNEL(residual_##picture##_##output##_ssim_##scale, ResidualParameters, residual<Picture, Output, SSIM, scale>)   \
-    KERNEL(residual_##picture##_##output##_gms_##scale, ResidualParameters, residual<Picture, Output, GMS, scale>)     \
-    KERNEL(residual_##picture##_##output##_all_##scale, ResidualParameters, residual<Picture, Output, ALL, scale>)
+// by the type of the network's outputs, what the terms look at, and the scale of the map
+#define RESIDUALS(output, Output, scale)                                                         \
+    KERNEL(residual_##output##_pixel_##scale, ResidualParameters, residual<Output, PIXEL, scale>) \
+    KERNEL(residual_##output##_ssim_##scale, ResidualParameters, residual<Output, SSIM, scale>)   \
+    KERNEL(residual_##output##_gms_##scale, ResidualParameters, residual<Output, GMS, scale>)     \
+    KERNEL(residual_##output##_all_##scale, ResidualParameters, residual<Output, ALL, scale>)
 
-RESIDUALS(u8, std::uint8_t, f16, Half, 1)
-RESIDUALS(u8, std::uint8_t, f16, Half, 2)
-RESIDUALS(u8, std::uint8_t, f32, float, 1)
-RESIDUALS(u8, std::uint8_t, f32, float, 2)
-RESIDUALS(f16, Half, f16, Half, 1)
-RESIDUALS(f16, Half, f16, Half, 2)
-RESIDUALS(f32, float, f32, float, 1)
-RESIDUALS(f32, float, f32, float, 2)
+RESIDUALS(f16, Half, 1)
+RESIDUALS(f16, Half, 2)
+RESIDUALS(f32, float, 1)
+RESIDUALS(f32, float, 2)
 
 KERNEL(evidence_f16_1, ResidualParameters, evidence_alone<Half, 1>)
 KERNEL(evidence_f16_2, ResidualParameters, evidence_alone<Half, 2>)

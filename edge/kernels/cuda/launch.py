@@ -103,26 +103,16 @@ class ScoreKernels:
         """The same for regions of larger frames, or tiles of one."""
         self._launch(self.plan.preprocess(source, pictures, self.workspace, count), stream)
 
-    def score(
-        self,
-        stream: Any,
-        pictures: int,
-        outputs: Mapping[str, int],
-        maps: int | None,
-        results: int,
-        count: int,
-        masks: int | None = None,
-    ) -> None:
-        """Input and outputs of the network → smoothed maps, masks, and what `read` reads; two launches for a slice.
+    def score(self, stream: Any, outputs: Mapping[str, int], maps: int | None, results: int, count: int) -> None:
+        """Outputs of the network, and the bytes kept by `preprocess` → smoothed maps, and what `read` reads.
 
-        pictures: used only where the plan compares with the network's own input. maps, masks: None: not wanted. Wide
-        smoothing takes four launches, and needs maps.
+        maps: None: not wanted. Two launches for a slice; wide smoothing takes four, and needs maps.
         """
         plan = self.plan
         for first in range(0, count, plan.slice_frames):
             frames = min(plan.slice_frames, count - first)
-            self._launch(plan.residual(pictures, outputs, self._weighted, self.workspace, frames, first), stream)
-            for launch in plan.reduce(maps, masks, results, self.workspace, frames, first):
+            self._launch(plan.residual(outputs, self._weighted, self.workspace, frames, first), stream)
+            for launch in plan.reduce(maps, results, self.workspace, frames, first):
                 self._launch(launch, stream)
 
     def read(self, result: np.ndarray[Any, np.dtype[np.uint8]]) -> FrameResult:

@@ -19,7 +19,7 @@ struct PreprocessParameters {
 };
 
 struct ResidualParameters {
-    const void* pictures;
+    const std::uint8_t* bytes;  // RGB planes that preprocessing keeps
     const void* recon;
     const void* seg_logit;  // null: the network lacks it
     const void* emb_dist;   // null: the network lacks it
@@ -41,7 +41,6 @@ struct ResidualParameters {
 struct ReduceParameters {
     const std::uint16_t* blended;
     float* maps;           // null: not wanted
-    std::uint8_t* masks;   // null: not wanted
     void* work;            // sums of columns, before those of rows; wide smoothing alone
     struct Counters* counters;
     struct Result* results;

@@ -25,7 +25,7 @@ class PreprocessParameters(Structure):
 
 class ResidualParameters(Structure):
     _fields_ = (
-        ("pictures", c_void_p), ("recon", c_void_p), ("seg_logit", c_void_p), ("emb_dist", c_void_p),
+        ("bytes", c_void_p), ("recon", c_void_p), ("seg_logit", c_void_p), ("emb_dist", c_void_p),
         ("mean", c_void_p), ("inv_std", c_void_p), ("weight", c_void_p),
         ("blended", c_void_p), ("counters", c_void_p),
         ("rows", c_int32), ("columns", c_int32),
@@ -41,7 +41,7 @@ class ResidualParameters(Structure):
 
 class ReduceParameters(Structure):
     _fields_ = (
-        ("blended", c_void_p), ("maps", c_void_p), ("masks", c_void_p), ("work", c_void_p),
+        ("blended", c_void_p), ("maps", c_void_p), ("work", c_void_p),
         ("counters", c_void_p), ("results", c_void_p),
         ("rows", c_int32), ("columns", c_int32), ("radius", c_int32), ("largest", c_int32),
         ("scale", c_float), ("pixel_threshold", c_float),

@@ -27,8 +27,6 @@ from edge.kernels.cuda.parameters import (
 )
 from edge.preprocessing.preprocess import odd_kernel
 
-# u8: the picture's bytes, which preprocessing keeps; f16, f32: the network's own input
-PictureType = Literal["u8", "f16", "f32"]
 FloatType = Literal["f16", "f32"]
 
 # shape of the map pixels that a block makes, the same as in tile.h
@@ -40,7 +38,7 @@ PREPROCESS_BLOCK = (32, 8, 1)
 # blended evidence is kept in 16 bits: 0..1 in steps of 1 / EVIDENCE_STEPS, and one mark for what is not finite
 EVIDENCE_STEPS = 65534
 _EVIDENCE_BYTES = 2
-_ELEMENT_BYTES = {"u8": 1, "f16": 2, "f32": 4}
+_ELEMENT_BYTES = {"f16": 2, "f32": 4}
 _WIDE_BLOCK = (64, 4, 1)
 # sums and counts of a map are kept in 32 bits
 _MOST_PIXELS = 2**24
@@ -111,11 +109,9 @@ class ScorePlan:
     """One bundle's score path at one batch size.
 
     field: (height, width) of the network's input. batch: most frames at once. outputs: what the network gives, with
-    output_type for all; emb_shape: (h, w) of `emb_dist`. picture_type: what the residual compares with; input_type:
-    what preprocessing writes for the network; space_to_depth: as (12, h / 2, w / 2), the channel that torch's
-    pixel_unshuffle gives. evidence_bytes: so much may lie between residual and reduction; a larger batch is scored in
-    slices, so that it stays in a large GPU's second-level cache. Raises UsageError where the score needs an output that
-    is not there.
+    output_type for all; emb_shape: (h, w) of `emb_dist`. input_type: what preprocessing writes for the network.
+    evidence_bytes: so much may lie between residual and reduction; a larger batch is scored in slices, so that it stays
+    in a large GPU's second-level cache. Raises UsageError where the score needs an output that is not there.
     """
 
     spec: ScoreSpec
@@ -124,8 +120,6 @@ class ScorePlan:
     batch: int = 1
     input_type: FloatType = "f32"
     output_type: FloatType = "f32"
-    picture_type: PictureType = "u8"
-    space_to_depth: bool = False
     emb_shape: tuple[int, int] = (1, 1)
     emb_mean: float = 0.0
     emb_inv_std: float = 1.0
@@ -137,10 +131,10 @@ class ScorePlan:
             raise UsageError("the score weighs a residual, but the network gives no `recon`", fix="check the manifest")
         if not self._kinds:
             raise UsageError("the score weighs nothing that the network gives", fix="check the manifest")
-        divisor = 2 if self.space_to_depth else self.spec.map_scale
-        if any(side % divisor or side < 1 for side in self.field):
+        scale = self.spec.map_scale
+        if any(side % scale or side < 1 for side in self.field):
             raise UsageError(
-                f"a field of {self.field} is not divided by {divisor}", fix="choose an even size of the network's input"
+                f"a field of {self.field} is not divided by {scale}", fix="choose an even size of the network's input"
             )
         if self.field[0] * self.field[1] > _MOST_PIXELS:
             raise UsageError(f"a field of {self.field} is more than the kernels count", fix="inspect in tiles")
@@ -149,12 +143,6 @@ class ScorePlan:
     def map_shape(self) -> tuple[int, int]:
         height, width = self.field
         return height // self.spec.map_scale, width // self.spec.map_scale
-
-    @property
-    def mask_bytes(self) -> int:
-        """Of one frame: a bit for each map pixel, low bits first, rows padded to whole bytes."""
-        rows, columns = self.map_shape
-        return rows * ((columns + 7) // 8)
 
     @property
     def slice_frames(self) -> int:
@@ -184,7 +172,7 @@ class ScorePlan:
     @property
     def workspace(self) -> Workspace:
         pixels = self.slice_frames * self.map_shape[0] * self.map_shape[1]
-        picture = _aligned(self.batch * 3 * self.field[0] * self.field[1]) if self._keeps_bytes else 0
+        picture = _aligned(self.batch * 3 * self.field[0] * self.field[1]) if self.spec.residual.used else 0
         blended = _aligned(_EVIDENCE_BYTES * pixels)
         work = _aligned(4 * pixels) if self.wide else 0
         counters = self.slice_frames * sizeof(Counters)
@@ -201,17 +189,13 @@ class ScorePlan:
         """Of one frame."""
         return sizeof(Result)
 
-    @property
-    def _keeps_bytes(self) -> bool:
-        return self.picture_type == "u8" and self.spec.residual.used
-
     def preprocess(self, source: FrameSource, pictures: int, workspace: int, count: int) -> Launch:
         """Frames → the network's input at `pictures`, and their bytes in the workspace."""
         rows, columns = self.field
         box_height, box_width = odd_kernel(source.height / rows), odd_kernel(source.width / columns)
         parameters = PreprocessParameters(
             frames=source.address,
-            bytes=workspace + self.workspace.picture if self._keeps_bytes else None,
+            bytes=workspace + self.workspace.picture if self.spec.residual.used else None,
             pictures=pictures,
             frame_stride=source.frame_stride,
             row_stride=source.row_stride,
@@ -227,22 +211,13 @@ class ScorePlan:
             box_width=box_width,
             inverse_box_area=float(np.float32(1 / (box_height * box_width))),
         )
-        layout = "_s2d" if self.space_to_depth else ""
         grid = _blocks(rows, PREPROCESS_BLOCK[1]), _blocks(columns, PREPROCESS_BLOCK[0])
-        return self._launch(
-            f"preprocess_{self.input_type}{layout}", grid, PREPROCESS_BLOCK, parameters, count, self.batch
-        )
+        return self._launch(f"preprocess_{self.input_type}", grid, PREPROCESS_BLOCK, parameters, count, self.batch)
 
     def residual(
-        self,
-        pictures: int,
-        outputs: Mapping[str, int],
-        statistics: Statistics,
-        workspace: int,
-        count: int,
-        first: int = 0,
+        self, outputs: Mapping[str, int], statistics: Statistics, workspace: int, count: int, first: int = 0
     ) -> Launch:
-        """Picture and outputs of a slice → blended evidence in the workspace; zeroes the counters.
+        """Bytes in the workspace and outputs of a slice → blended evidence there; zeroes the counters.
 
         first: the frame that the slice begins with; addresses are of the whole batch.
         """
@@ -250,12 +225,11 @@ class ScorePlan:
         rows, columns = self.map_shape
         emb_rows, emb_columns = self.emb_shape
         field = self.field[0] * self.field[1]
-        picture = workspace + self.workspace.picture if self._keeps_bytes else pictures
         each = _ELEMENT_BYTES[self.output_type]
         frame_bytes = {"recon": 3 * field * each, "seg_logit": field * each, "emb_dist": emb_rows * emb_columns * each}
         here = {name: address + first * frame_bytes[name] for name, address in outputs.items()}
         parameters = ResidualParameters(
-            pictures=picture + first * 3 * field * _ELEMENT_BYTES[self.picture_type],
+            bytes=workspace + self.workspace.picture + first * 3 * field,
             recon=here.get("recon"),
             seg_logit=here.get("seg_logit"),
             emb_dist=here.get("emb_dist"),
@@ -297,15 +271,13 @@ class ScorePlan:
             return f"evidence_{self.output_type}_{scale}"
         terms = {(False, False): "pixel", (True, False): "ssim", (False, True): "gms", (True, True): "all"}
         reach = terms[weights.w_ssim > 0, weights.w_gms > 0]
-        return f"residual_{self.picture_type}_{self.output_type}_{reach}_{scale}"
+        return f"residual_{self.output_type}_{reach}_{scale}"
 
-    def reduce(
-        self, maps: int | None, masks: int | None, results: int, workspace: int, count: int, first: int = 0
-    ) -> tuple[Launch, ...]:
-        """Blended evidence of a slice → smoothed maps, masks, results: one launch, three where smoothing is wide.
+    def reduce(self, maps: int | None, results: int, workspace: int, count: int, first: int = 0) -> tuple[Launch, ...]:
+        """Blended evidence of a slice → smoothed maps and results: one launch, three where smoothing is wide.
 
-        maps: float32 planes. masks: `mask_bytes` each. None: not wanted; wide smoothing always needs maps. first: as in
-        `residual`, which must come before it each time.
+        maps: float32 planes; None: not wanted; wide smoothing always needs them. first: as in `residual`, which must
+        come before it each time.
         """
         rows, columns = self.map_shape
         smoothing, radius = self._smoothing, self._radius
@@ -314,7 +286,6 @@ class ScorePlan:
         parameters = ReduceParameters(
             blended=workspace + self.workspace.blended,
             maps=None if maps is None else maps + first * 4 * rows * columns,
-            masks=None if masks is None else masks + first * self.mask_bytes,
             work=workspace + self.workspace.work,
             counters=workspace + self.workspace.counters,
             results=results + first * self.result_bytes,

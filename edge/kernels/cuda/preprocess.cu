@@ -52,21 +52,17 @@ __device__ __forceinline__ void add_boxes(
     }
 }
 
-template <class Element, bool SPACE_TO_DEPTH>
+template <class Element>
 __device__ __forceinline__ void write_pixel(
     const PreprocessParameters& p, int frame, int row, int column, int channel, std::uint8_t level
 ) {
     std::int64_t area = static_cast<std::int64_t>(p.rows) * p.columns;
     std::int64_t place = (frame * std::int64_t{3} + channel) * area + static_cast<std::int64_t>(row) * p.columns + column;
     if (p.bytes != nullptr) p.bytes[place] = level;
-    if (SPACE_TO_DEPTH) {
-        std::int64_t plane = (frame * std::int64_t{3} + channel) * 4 + (row % 2) * 2 + column % 2;
-        place = plane * (area / 4) + static_cast<std::int64_t>(row / 2) * (p.columns / 2) + column / 2;
-    }
     static_cast<Element*>(p.pictures)[place] = element_of<Element>(value_of(level));
 }
 
-template <class Element, bool SPACE_TO_DEPTH, int CHANNELS>
+template <class Element, int CHANNELS>
 __device__ __forceinline__ void make_pixel(const PreprocessParameters& p, const Places& places) {
     int column = static_cast<int>(blockIdx.x) * PREPROCESS_COLUMNS + static_cast<int>(threadIdx.x);
     int row = static_cast<int>(blockIdx.y) * PREPROCESS_ROWS + static_cast<int>(threadIdx.y);
@@ -83,18 +79,18 @@ __device__ __forceinline__ void make_pixel(const PreprocessParameters& p, const 
             box_mean(s.top_left, inverse), box_mean(s.top_right, inverse), box_mean(s.bottom_left, inverse),
             box_mean(s.bottom_right, inverse), y, x
         );
-        write_pixel<Element, SPACE_TO_DEPTH>(p, frame, row, column, c, level);
+        write_pixel<Element>(p, frame, row, column, c, level);
     }
 }
 
-template <class Element, bool SPACE_TO_DEPTH>
+template <class Element>
 __device__ __forceinline__ void preprocess(const PreprocessParameters& p) {
     SHARED(Places, places);
     find_places(places, p);
     if (p.channels == 3) {
-        make_pixel<Element, SPACE_TO_DEPTH, 3>(p, places);
+        make_pixel<Element, 3>(p, places);
     } else {
-        make_pixel<Element, SPACE_TO_DEPTH, 1>(p, places);
+        make_pixel<Element, 1>(p, places);
     }
 }
 

@@ -1,4 +1,4 @@
-// Blended evidence → smoothed map, mask, histogram, area, largest value, and the sum that the score is made of. One launch;
+// Blended evidence → smoothed map, histogram, area, largest value, and the sum that the score is made of. One launch;
 // wide smoothing takes two more before it. The last block of a frame to finish walks the histogram.
 // Box sums are whole numbers, so their order does not matter; Gaussian sums have one order, wherever a tile begins.
 
@@ -117,27 +117,21 @@ __device__ __forceinline__ void count(Statistics& statistics, Tally& tally, floa
     if (value > tally.peak) tally.peak = value;
 }
 
-// eight neighbours of a row into statistics and mask
+// eight neighbours of a row into the statistics
 __device__ __forceinline__ void count_run(
-    Statistics& statistics, const ReduceParameters& p, int frame, int row, int column, const float (&values)[RUN]
+    Statistics& statistics, const ReduceParameters& p, int row, int column, const float (&values)[RUN]
 ) {
     if (row >= p.rows || column >= p.columns) return;
     Tally tally = {};
-    std::uint8_t bits = 0;
 #pragma unroll
     for (int i = 0; i < RUN; i++) {
         if (column + i >= p.columns) break;
         count(statistics, tally, values[i], p.pixel_threshold);
-        if (values[i] > p.pixel_threshold) bits = static_cast<std::uint8_t>(bits | (1u << i));
     }
     close_bin(statistics, tally);
     if (tally.area != 0) atomicAdd(&statistics.area, tally.area);
     // values are not negative: their bits are in the order of their values
     atomicMax(&statistics.peak_bits, bits_of(tally.peak));
-    const int mask_pitch = (p.columns + RUN - 1) / RUN;
-    if (p.masks != nullptr) {
-        p.masks[(static_cast<std::int64_t>(frame) * p.rows + row) * mask_pitch + column / RUN] = bits;
-    }
 }
 
 __device__ __forceinline__ void write_map(const float (*map)[MAP_PITCH], const ReduceParameters& p) {
@@ -275,7 +269,7 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p) {
         values[i] = Smoothing::value_of(sums[i], p.scale);
         tile.map[at.y][at.x + i] = values[i];
     }
-    count_run(tile.statistics, p, static_cast<int>(blockIdx.z), first_row + at.y, first_column + at.x, values);
+    count_run(tile.statistics, p, first_row + at.y, first_column + at.x, values);
     __syncthreads();
     if (p.maps != nullptr) write_map(tile.map, p);
     if (deliver(tile.statistics, p.counters[blockIdx.z])) write_result(tile.statistics, p);
@@ -299,7 +293,7 @@ __device__ __forceinline__ void reduce_smoothed_map(const ReduceParameters& p) {
     float values[RUN];
 #pragma unroll
     for (int i = 0; i < RUN; i++) values[i] = tile.map[at.y][at.x + i];
-    count_run(tile.statistics, p, static_cast<int>(blockIdx.z), first_row + at.y, first_column + at.x, values);
+    count_run(tile.statistics, p, first_row + at.y, first_column + at.x, values);
     if (deliver(tile.statistics, p.counters[blockIdx.z])) write_result(tile.statistics, p);
 }
 

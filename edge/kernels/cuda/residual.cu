@@ -90,7 +90,7 @@ __device__ __forceinline__ void load_colours(
     for (int i = 0; i < 2; i++) colours[i] = {red[i], green[i], blue[i]};
 }
 
-template <class Picture, class Output, int TERMS, int SCALE>
+template <class Output, int TERMS, int SCALE>
 __device__ __forceinline__ void load_tile(ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at) {
     using Tile = ResidualTile<TERMS>;
     constexpr int HALO = Tile::HALO, PAIRS = Tile::COLUMNS / 2;
@@ -104,10 +104,10 @@ __device__ __forceinline__ void load_tile(ResidualTile<TERMS>& tile, const Resid
         Colour a[2], b[2];
         // an even width keeps every pair aligned
         if (column >= 0 && column + 1 < p.columns && p.columns % 2 == 0) {
-            load_colours<Picture, SCALE, true>(p.pictures, p, at.frame, row, column, a);
+            load_colours<std::uint8_t, SCALE, true>(p.bytes, p, at.frame, row, column, a);
             load_colours<Output, SCALE, true>(p.recon, p, at.frame, row, column, b);
         } else {
-            load_colours<Picture, SCALE, false>(p.pictures, p, at.frame, row, column, a);
+            load_colours<std::uint8_t, SCALE, false>(p.bytes, p, at.frame, row, column, a);
             load_colours<Output, SCALE, false>(p.recon, p, at.frame, row, column, b);
         }
         for (int i = 0; i < 2; i++) {
@@ -328,12 +328,12 @@ __device__ __forceinline__ void clear_counters(const ResidualParameters& p) {
     if (threadIdx.x == 0) counters.area = counters.peak_bits = counters.not_finite = counters.finished_blocks = 0;
 }
 
-template <class Picture, class Output, int TERMS, int SCALE>
+template <class Output, int TERMS, int SCALE>
 __device__ __forceinline__ void residual(const ResidualParameters& p) {
     SHARED(ResidualTile<TERMS>, tile);
     const Corner at = corner();
     clear_counters(p);
-    load_tile<Picture, Output, TERMS, SCALE>(tile, p, at);
+    load_tile<Output, TERMS, SCALE>(tile, p, at);
     __syncthreads();
     if constexpr ((TERMS & GMS) != 0) make_coarse(tile, p, at);
     const int x = static_cast<int>(threadIdx.x) % TILE_COLUMNS, y = static_cast<int>(threadIdx.x) / TILE_COLUMNS * RUN;

@@ -41,7 +41,6 @@ class Found:
 
     steps: np.ndarray
     maps: np.ndarray
-    masks: np.ndarray
     results: list[FrameResult]
 
 
@@ -57,13 +56,12 @@ def made_up(
     outputs: tuple[str, ...] = ("recon",),
     frames: int = 1,
     element: str = "f32",
-    picture_type: str = "u8",
     seed: int = 0,
     **more: int,
 ) -> Case:
     random = np.random.default_rng(seed)
     plan = ScorePlan(
-        spec, shape, outputs, frames, element, element, picture_type, emb_shape=(5, 7),
+        spec, shape, outputs, frames, element, element, emb_shape=(5, 7),
         emb_mean=EMB_MEAN, emb_inv_std=EMB_INV_STD, pixel_threshold=PIXEL_THRESHOLD, **more,
     )  # fmt: skip
     levels = smooth_levels(frames, *shape, seed)
@@ -80,32 +78,27 @@ def made_up(
 
 
 def computed(case: Case, module: EmulatedModule, memory: HostMemory | None = None) -> Found:
-    """By the kernels: residual and reduction, and preprocessing where the residual compares with its bytes."""
+    """By the kernels: preprocessing, residual and reduction."""
     memory = memory or HostMemory()
     plan, frames = case.plan, len(case.levels)
     kernels = ScoreKernels(module, plan, memory, case.statistics)
     kernels.set_weight(case.weight)
     shape, map_shape = plan.field, plan.map_shape
     bgr = np.ascontiguousarray(case.levels.transpose(0, 2, 3, 1)[..., ::-1])
-    from_bytes = plan.picture_type == "u8"
-    pictures = memory.device_memory(case.pictures.nbytes) if from_bytes else memory.put(case.pictures)
+    pictures = memory.device_memory(case.pictures.nbytes)
     maps = memory.device_memory(frames * map_shape[0] * map_shape[1] * 4)
-    masks = memory.device_memory(frames * plan.mask_bytes)
     results = memory.device_memory(frames * plan.result_bytes)
     addresses = {name: memory.put(values) for name, values in case.given.items()}
 
-    if from_bytes:
-        kernels.preprocess(None, memory.put(bgr), pictures, frames, *shape)
-    kernels.score(None, pictures, addresses, maps, results, frames, masks)
+    kernels.preprocess(None, memory.put(bgr), pictures, frames, *shape)
+    kernels.score(None, addresses, maps, results, frames)
 
     memory.check()
     assert np.array_equal(memory.fetch(pictures, case.pictures.shape, case.pictures.dtype), case.pictures)
     fetched = memory.fetch(results, (frames, plan.result_bytes), np.uint8)
-    packed = memory.fetch(masks, (frames, map_shape[0], -(-map_shape[1] // 8)), np.uint8)
     return Found(
         steps=kernels_steps(kernels, memory, frames),
         maps=memory.fetch(maps, (frames, *map_shape), np.float32),
-        masks=np.unpackbits(packed, axis=2, bitorder="little")[:, :, : map_shape[1]],
         results=[kernels.read(each) for each in fetched],
     )
 
@@ -125,8 +118,7 @@ def expected(case: Case) -> tuple[list[np.ndarray], list[device_reference.Reduce
     plan = case.plan
     steps = []
     for index, levels in enumerate(case.levels):
-        as_bytes = device_reference.picture_of_bytes(levels)
-        picture = as_bytes if plan.picture_type == "u8" else case.pictures[index].astype(np.float32)
+        picture = device_reference.picture_of_bytes(levels)
         planes = {name: values[index].astype(np.float32) for name, values in case.given.items()}
         outputs = NetworkOutputs(**{name: each if name == "recon" else each[0] for name, each in planes.items()})
         weight = case.weight
@@ -139,6 +131,5 @@ def assert_equal_to_the_last_bit(case: Case, found: Found) -> None:
     assert np.array_equal(found.steps, steps[-len(found.steps) :])
     for index, each in enumerate(reduced):
         assert np.array_equal(found.maps[index], each.values)
-        assert np.array_equal(found.masks[index], each.values > np.float32(case.plan.pixel_threshold))
         result = found.results[index]
         assert (result.score, result.area_px, result.peak) == (each.score, each.area_px, each.peak)

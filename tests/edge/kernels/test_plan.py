@@ -22,10 +22,10 @@ def with_terms(**weights):
 
 def test_what_is_not_weighed_is_not_in_the_kernel():
     for case in [
-        ({"w_l1": 1}, "residual_u8_f16_pixel_1"),
-        ({"w_l1": 1, "w_ssim": 1}, "residual_u8_f16_ssim_1"),
-        ({"w_gms": 1, "w_col": 1}, "residual_u8_f16_gms_1"),
-        ({"w_gms": 1, "w_ssim": 1}, "residual_u8_f16_all_1"),
+        ({"w_l1": 1}, "residual_f16_pixel_1"),
+        ({"w_l1": 1, "w_ssim": 1}, "residual_f16_ssim_1"),
+        ({"w_gms": 1, "w_col": 1}, "residual_f16_gms_1"),
+        ({"w_gms": 1, "w_ssim": 1}, "residual_f16_all_1"),
         ({}, "evidence_f16_1"),
     ]:
         weights, kernel = case
@@ -35,14 +35,14 @@ def test_what_is_not_weighed_is_not_in_the_kernel():
 
 def test_a_frame_takes_three_launches_and_wide_smoothing_five():
     wide = SPEC.model_copy(update={"smooth": SmoothSpec(kind="gaussian", radius=8)})
-    assert [launch.kernel for launch in plan().reduce(1, None, 2, 3, 1)] == ["reduce_box"]
-    assert [launch.kernel for launch in plan(wide).reduce(1, None, 2, 3, 1)] == [
+    assert [launch.kernel for launch in plan().reduce(1, 2, 3, 1)] == ["reduce_box"]
+    assert [launch.kernel for launch in plan(wide).reduce(1, 2, 3, 1)] == [
         "gaussian_columns", "gaussian_rows", "reduce_smoothed",
     ]  # fmt: skip
 
 
 def test_a_batch_is_one_grid_of_tiles():
-    launch = plan(field=(1080, 1920), batch=8).residual(0, {"recon": 1}, Statistics(2, 3), 4, 3)
+    launch = plan(field=(1080, 1920), batch=8).residual({"recon": 1}, Statistics(2, 3), 4, 3)
     assert (launch.grid, launch.block) == ((30, 34, 3), (256, 1, 1))
 
 
@@ -50,18 +50,18 @@ def test_the_residual_is_given_weights_of_pictures_twice_as_far_apart():
     blend = BlendSpec(mode="gate", alpha=3)
     spec = SPEC.model_copy(update={"blend": blend})
     chosen = plan(spec, outputs=("recon", "seg_logit"))
-    launch = chosen.residual(10, {"recon": 20, "seg_logit": 30}, Statistics(40, 50, 60), 4096, 1)
+    launch = chosen.residual({"recon": 20, "seg_logit": 30}, Statistics(40, 50, 60), 4096, 1)
     packed = ResidualParameters.from_buffer_copy(launch.parameters)
     assert (packed.recon, packed.seg_logit, packed.emb_dist) == (20, 30, None)
     assert (packed.mean, packed.inv_std, packed.weight) == (40, 50, 60)
     # the bytes that preprocessing keeps, not the network's input
-    assert packed.pictures == 4096 + chosen.workspace.picture
+    assert packed.bytes == 4096 + chosen.workspace.picture
     assert packed.w_l2 == pytest.approx(0.3 / 12) and packed.w_ssim == pytest.approx(0.35)
     assert (packed.blend_mode, packed.gate_scale) == (5, 0.25)
 
 
 def test_one_kind_of_evidence_is_not_blended():
-    launch = plan().residual(0, {"recon": 1}, Statistics(2, 3), 4, 1)
+    launch = plan().residual({"recon": 1}, Statistics(2, 3), 4, 1)
     assert ResidualParameters.from_buffer_copy(launch.parameters).blend_mode == 0
 
 
@@ -74,7 +74,7 @@ def test_the_box_of_a_resize_is_odd_and_nearest_the_scale():
 
 def test_k_is_at_most_the_map():
     spec = SPEC.model_copy(update={"image_score": ImageScoreSpec(k=1000)})
-    (launch,) = plan(spec, field=(4, 6)).reduce(None, None, 1, 2, 1)
+    (launch,) = plan(spec, field=(4, 6)).reduce(None, 1, 2, 1)
     assert ReduceParameters.from_buffer_copy(launch.parameters).largest == 24
 
 
@@ -97,9 +97,9 @@ def test_what_cannot_work_is_refused(subtests):
         (lambda: plan(with_terms()), "weighs nothing"),
         (lambda: plan(SPEC.model_copy(update={"map_scale": 2}), field=(5, 4)), "not divided by 2"),
         (lambda: plan(field=(5000, 5000)), "more than the kernels count"),
-        (lambda: plan(batch=2).residual(0, {"recon": 1}, Statistics(2, 3), 4, 3), "3 frames, where 1 to 2"),
+        (lambda: plan(batch=2).residual({"recon": 1}, Statistics(2, 3), 4, 3), "3 frames, where 1 to 2"),
         (
-            lambda: plan(SPEC.model_copy(update={"smooth": SmoothSpec(radius=30)})).reduce(None, None, 1, 2, 1),
+            lambda: plan(SPEC.model_copy(update={"smooth": SmoothSpec(radius=30)})).reduce(None, 1, 2, 1),
             "needs room for its map",
         ),
     ]:

@@ -4,11 +4,11 @@
 #include "reduce.cu"
 #include "residual.cu"
 
-KERNEL(preprocess_f16, PreprocessParameters, preprocess<Half, false>)
-KERNEL(preprocess_f32, PreprocessParameters, preprocess<float, false>)
-KERNEL(residual_u8_f16_all_1, ResidualParameters, residual<std::uint8_t, Half, ALL, 1>)
+KERNEL(preprocess_f16, PreprocessParameters, preprocess<Half>)
+KERNEL(preprocess_f32, PreprocessParameters, preprocess<float>)
+KERNEL(residual_f16_all_1, ResidualParameters, residual<Half, ALL, 1>)
 #ifndef __CUDACC__
-KERNEL(residual_u8_f32_all_2, ResidualParameters, residual<std::uint8_t, float, ALL, 2>)
+KERNEL(residual_f32_all_2, ResidualParameters, residual<float, ALL, 2>)
 KERNEL(evidence_f32_2, ResidualParameters, evidence_alone<float, 2>)
 #endif
 KERNEL(reduce_box, ReduceParameters, reduce<Box>)
