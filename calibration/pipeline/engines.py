@@ -21,7 +21,6 @@ from edge.bundles.calibration import Calibration
 from edge.core.config import Settings
 from edge.core.errors import BundleError, EngineError, UsageError
 from edge.core.progress import say
-from edge.system.extras import require
 from export.engine import cached_engine
 from export.precision_fallback import CANDIDATE_PRECISIONS, CandidatePrecision, graph_of_precision
 
@@ -63,7 +62,6 @@ def build_options(product: Product, capabilities: Sequence[int] | None) -> Build
 
 def graph_for_engine(bundle: ModelBundle, product: Product, candidate: CandidatePrecision) -> bytes:
     """The graph that TensorRT is given: from the FP32 network, the ranges, and the layers found sensitive."""
-    require("export")
     model = bundle.read("model_fp32")
     if candidate == "fp32":
         return model
@@ -97,7 +95,6 @@ def prepare_for_target(
 def _build(
     product: Product, bundle: ModelBundle, precision: str, capabilities: Sequence[int] | None, settings: Settings
 ) -> None:
-    require("export")
     tensorrt = open_tensorrt(product)
     cache = EngineCache(settings.inspection.engines_folder or engines_folder(bundle.path))
     candidates = [name for name in CANDIDATE_PRECISIONS[product] if precision in ("auto", name)]

@@ -15,7 +15,6 @@ from calibration.ranges import Activations, collect_activations, ranges_from_byt
 from edge.bundles.bundle import ModelBundle
 from edge.core.errors import BundleError
 from edge.core.progress import progress_bar, say, working
-from edge.system.extras import require
 from export.operators import operator_report
 from export.precision_fallback import graph_of_precision
 from export.sensitivity import find_sensitive_layers
@@ -44,7 +43,6 @@ class Networks:
         """INT8 with the first and last stage in floating point."""
         if self.ranges is None:
             raise BundleError("the bundle has no ranges to quantise with", fix=_QUANTISE)
-        require("export")
         return graph_of_precision("int8_float_ends", "cpu", self.fp32, self.ranges, self.floating)
 
     def files(self) -> dict[str, tuple[str, bytes]]:
@@ -81,7 +79,6 @@ class Quantizer:
 
     def __init__(self, parts: NormalSamples, threads: int | None, pictures: int = _RANGE_PICTURES) -> None:
         self._parts, self._threads, self._most = parts, threads, pictures
-        require("export")
         self._model = parts.bundle.read("model_fp32")
 
     @cached_property

@@ -42,6 +42,10 @@ def test_a_command_loads_no_other_command():
     assert "edge.cli.bundles.history" in loaded and "edge.cli.bundles.rollback" not in loaded
 
 
+def test_the_options_that_are_gone_are_these():
+    assert set(REPLACED_OPTIONS) == {("export", option) for option in ("--check", "--ng", "--json", "--page")}
+
+
 @pytest.mark.parametrize(("command", "option"), REPLACED_OPTIONS)
 def test_an_option_of_an_earlier_version_names_what_replaces_it(command, option, capsys):
     assert main([command, "--bundle", "b", f"{option}=x", "--data", "d"]) == 2

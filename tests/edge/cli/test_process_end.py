@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.paths import ROOT
 from tests.system.command_line import WAIT_S, environment
 
 # the garbage of the interpreter's own end takes half a second, in which the encoder's thread asks for its lock
@@ -45,3 +46,17 @@ def test_a_thread_inside_a_native_library_does_not_abort_the_process(arguments, 
     assert ended.returncode == code, ended.stderr
     assert "terminate called" not in ended.stderr
     assert ended.stdout.startswith("said before")
+
+
+def test_ctrl_c_while_the_command_line_is_imported_shows_no_traceback():
+    code = (
+        "import sys\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'edge.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "from edge.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (130, "edge-inspect: interrupted\n")
