@@ -65,7 +65,7 @@ def fit(
     training.run(lambda: resumable.save(training))
 
     judged_by = recipe.defects or f"judging_{made.design.layout}"
-    preset, crop_share = PRESETS[judged_by], (batches.crop / made.size) ** 2
+    preset, crop_share = PRESETS[judged_by], batches.crop**2 / (made.shape[0] * made.shape[1])
     if recipe.smallest_defect is not None:
         preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
     with doing(f"choosing how to score, of {len(made.candidates)} ways"):
@@ -80,7 +80,9 @@ def fit(
         variant=recipe.variant,
         layout=made.design.layout,
         ablations=tuple(sorted(recipe.ablations)),
-        size=made.size,
+        height=made.shape[0],
+        width=made.shape[1],
+        fit=made.fit,
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         align=made.align,
