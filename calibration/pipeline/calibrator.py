@@ -43,16 +43,18 @@ TARGET: Target = "cpu"
 class Goal:
     """What a threshold is for. budget, review: shares of good parts; ng: known defective ones, to show recall.
 
+    budget None: what the good parts support.
+
     kept: a threshold that a person set, which stays; None: thresholds are fitted for the budget.
     """
 
-    budget: float
+    budget: float | None
     review: float | None
     ng: Path | None
     kept: float | None = None
 
     def __post_init__(self) -> None:
-        if self.review is not None and self.review <= self.budget:
+        if self.review is not None and self.budget is not None and self.review <= self.budget:
             raise UsageError(
                 f"--review {100 * self.review:g} is not above --false-reject {100 * self.budget:g}: "
                 "the unsure band lies below the threshold, so more good parts are in it or above",
@@ -232,7 +234,8 @@ def _first_that_passes(
         with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
             pairs = score_pairs(gate_samples, reference.scored, made.scored)
         report = gate_report(
-            pairs, reference.scored, made.scored, session.settings.gate, budget=session.goal.budget, target=target,
+            pairs, reference.scored, made.scored, session.settings.gate, budget=made.calibration.false_reject_budget,
+            target=target,
             precision=candidate, defects=gate_samples.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from calibration.adjust import AUTO, band_is_automatic
 from calibration.pipeline.calibrator import TARGET, CalibratedNetwork, CalibrationSession, Deployed, Goal, deploy
 from calibration.pipeline.new_samples import NewSamples, SampleRequest, new_samples, sample_paths
 from calibration.pipeline.quantizer import Networks, Quantizer, networks_of
@@ -20,7 +21,7 @@ from edge.bundles.calibration import Calibration
 from edge.bundles.history import Audit
 from edge.bundles.shadow_trial import passes_trial
 from edge.bundles.signed_version import lacks_key, signer, wait_for_signature
-from edge.bundles.threshold_report import rejected
+from edge.bundles.threshold_report import rejected, share_text
 from edge.bundles.versions import (
     SHORT,
     Parts,
@@ -53,9 +54,10 @@ AskToKeep = Callable[[str], bool]
 class RecalibrationRequest:
     """What is asked for. Shares are 0..1; what is None is as the live version has it.
 
-    false_reject, review: shares of good parts. threshold: what becomes of one that was set by hand. ng: folder of known
-    defective parts, to show recall. old: folder of earlier good parts that must still pass. shadow: frames of a running
-    line that both versions judge first; shadow_limit: share of disagreements up to which the new one becomes live.
+    false_reject, review: shares of good parts; a budget of AUTO is what the new good parts support. threshold: what
+    becomes of one that was set by hand. ng: folder of known defective parts, to show recall. old: folder of earlier
+    good parts that must still pass. shadow: frames of a running line that both versions judge first; shadow_limit:
+    share of disagreements up to which the new one becomes live.
     """
 
     samples: SampleRequest
@@ -122,8 +124,9 @@ def _recalibrated(
         with _timed("old against new"):
             old = live_model(bundle, precision, live, samples.live_scores, goal, settings)
             report = versions_compared(
-                session, old, renewed.runs.scored, live, request.old, scene_changed=request.samples.scene_changed
-            )
+                session, old, renewed.runs.scored, live, request.old,
+                budget=renewed.runs.calibration.false_reject_budget, scene_changed=request.samples.scene_changed,
+            )  # fmt: skip
             old.backend.close()
     summary = report.summary()
     for text in summary:
@@ -152,12 +155,20 @@ def _keep_refusal(bundle: ModelBundle, audit: Audit) -> None:
 
 
 def _goal(request: RecalibrationRequest, live: Calibration, ask_to_keep: AskToKeep | None) -> Goal:
-    """The budgets given, or those of the live version."""
-    budget = live.false_reject_budget if request.false_reject is None else request.false_reject
+    """The budgets given, or those that a person gave the live version; else what the new good parts support."""
+    budget = request.false_reject
+    if budget is None and live.budget_asked:
+        budget = live.false_reject_budget
+        say(
+            f"the false-reject budget stays at {share_text(budget)}, as it was asked for; "
+            "--false-reject auto takes what the good parts support"
+        )
+    elif budget == AUTO:
+        budget = None
     review = request.review
-    if review is None and live.review_threshold is not None:
+    if review is None and live.review_threshold is not None and not band_is_automatic(live):
         share = (rejected(live.scores, live.review_threshold) + 1) / (len(live.scores) + 1)
-        review = share if share > budget else None
+        review = share if budget is None or share > budget else None
     return Goal(budget, review, request.ng, _kept(request, live, ask_to_keep))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibration.adjust import with_budget, with_review, with_value
+from calibration.adjust import AUTO, with_budget, with_review, with_value
 from calibration.threshold import same_budget
 from calibration.tradeoff import choices, in_force, tradeoff_lines
 from edge.bundles.bundle import ModelBundle
@@ -24,8 +24,9 @@ from edge.core.progress import say
 class ThresholdChange:
     """What is asked for; everything left out stays as it is. Shares of good parts are 0..1.
 
-    set: the threshold itself. false_reject: the budget that it is fitted anew to. review: the unsure band, no_review:
-    none any more. precision: only this network's. note: for the history. sign_key: signs the new version.
+    set: the threshold itself. false_reject: the budget that it is fitted anew to, AUTO: what the good parts support.
+    review: the unsure band, no_review: none any more. precision: only this network's. note: for the history. sign_key:
+    signs the new version.
     """
 
     set: float | None = None
@@ -95,9 +96,10 @@ def _changed(calibration: Calibration, change: ThresholdChange) -> Calibration:
     if change.set is not None:
         made = with_value(made, change.set)
     if change.false_reject is not None:
+        asked = None if change.false_reject == AUTO else change.false_reject
         # what is in force for this budget stays, whichever version of the program fitted it
-        same = same_budget(change.false_reject, made.false_reject_budget)
-        made = made if same and not made.set_by_hand else with_budget(made, change.false_reject)
+        same = asked is not None and made.budget_asked and same_budget(asked, made.false_reject_budget)
+        made = made if same and not made.set_by_hand else with_budget(made, asked)
     if change.review is not None or change.no_review:
         made = with_review(made, None if change.no_review else change.review)
     return calibration if made.to_bytes() == calibration.to_bytes() else made

@@ -38,7 +38,8 @@ _INT8_EXPORTS = 4.0
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """data: folder of good parts. out: the bundle to make. run_directory: default OUT.run. false_reject: a share, 0..1.
+    """data: folder of good parts. out: the bundle to make. run_directory: default OUT.run. false_reject: a share, 0..1;
+    None: what the good parts support.
 
     numbers: what is computed in; None: the quicker. fresh: start anew instead of going on with an interrupted run.
     command: for the history.
@@ -47,7 +48,7 @@ class TrainingRequest:
     data: Path
     out: Path
     recipe: Recipe
-    false_reject: float
+    false_reject: float | None
     product: str | None = None
     run_directory: Path | None = None
     numbers: Numbers | None = None

@@ -44,6 +44,10 @@ def normals_for_bound(rate: float) -> int:
 def statement(calibration: Calibration) -> list[str]:
     """The threshold and what it promises, a line each, for a person."""
     lines = [_threshold(calibration), *_rate(calibration), _more_normals(calibration), _pixels(calibration)]
+    if calibration.certain_threshold is not None:
+        lines.append(
+            f"rejected up to {calibration.certain_threshold:.4f} is close: the most unusual good parts reach that far"
+        )
     if calibration.review_threshold is not None:
         lines.append(_review(calibration, calibration.review_threshold))
     if len(calibration.ng_scores):
@@ -57,6 +61,11 @@ def recall_text(ng_scores: F32, threshold: float) -> str:
     found, count = rejected(ng_scores, threshold), len(ng_scores)
     interval = rate_interval(found, count)
     return f"{found} of {count} NG ({found / count:.0%}, 95 % interval {interval.low:.0%} to {interval.high:.0%})"
+
+
+def one_in(rate: float) -> str:
+    """A share as whole parts, rounded towards more of them: "1 good part in 39"."""
+    return f"1 good part in {max(1, math.floor(1 / rate + 1e-6))}"
 
 
 def share_text(rate: float) -> str:
@@ -75,6 +84,8 @@ def _threshold(calibration: Calibration) -> str:
         return f"threshold {calibration.threshold:.4f}, SET BY HAND, judged by {ground}"
     if calibration.extrapolated:
         return f"threshold {calibration.threshold:.4f} {budget}, EXTRAPOLATED from {ground}"
+    if not calibration.budget_asked:
+        budget += ", which is what they support"
     return f"threshold {calibration.threshold:.4f} {budget}, from {ground}"
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from edge.cli.options import number, percent, request_from, share
+from edge.cli.options import number, percent_or_auto, request_from, share
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
@@ -16,8 +16,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--set", type=number, metavar="VALUE", help="the threshold itself, a score between 0 and 1")
     change.add_argument(
-        "--false-reject", type=percent, metavar="PERCENT", help="fit it anew to this false-reject budget"
-    )
+        "--false-reject", type=percent_or_auto, metavar="PERCENT",
+        help="fit it anew to this false-reject budget, or auto: what the held-out good parts support",
+    )  # fmt: skip
     change.add_argument("--show", action="store_true", help="change nothing (default): what this and others promise")
     band = parser.add_mutually_exclusive_group()
     share(band, "--review")
