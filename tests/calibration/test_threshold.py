@@ -171,6 +171,13 @@ def test_the_benchmark_reports_a_case_as_it_came_out(populations):
     assert row["tail_interval_held"] <= row["tail_upper_end_held"] <= 1
 
 
+def test_the_benchmark_says_how_often_an_odd_part_sets_the_threshold(populations):
+    default, asked = (simulated("gamma", 60, populations["gamma"], budget, odd=1e-6) for budget in (None, SMALL))
+    assert (default["odd_parts"], default["above_all_good"]) == (1, 0.0)
+    assert default["bound_held"] > 0.95 and 0.01 < default["rate_mean"] < default["budget"]
+    assert asked["above_all_good"] == 1.0
+
+
 def test_more_normals_make_the_interval_narrower():
     drawn = scores(np.random.default_rng(5), 190)
     widths = []
