@@ -51,7 +51,7 @@ def rate_above(sorted_scores: F32, threshold: float) -> float:
 def with_odd_parts(scores: F32, odd: float, random: np.random.Generator) -> F32:
     """Draws (draws, n), each with this share of odd parts among the good ones, at least one where there are any."""
     count = math.ceil(odd * scores.shape[1])
-    spoilt = scores.copy()
+    spoilt: F32 = scores.copy()
     spoilt[:, :count] = random.uniform(*_ODD_SCORES, (len(scores), count))
     return spoilt
 
@@ -80,7 +80,9 @@ def simulated(
         "stated_bound": round(fitted[0].bound, 6),
         "bound_held": float(np.mean(held)),
         # an odd part set it, above every ordinary one: the line is blind up to there
-        "above_all_good": float(np.mean([each.value > scores.max() for each, scores in zip(fitted, good, strict=True)])),
+        "above_all_good": float(
+            np.mean([each.value > scores.max() for each, scores in zip(fitted, good, strict=True)])
+        ),
     }
     tails = list(_tail_checks(rates, fitted))
     if tails:

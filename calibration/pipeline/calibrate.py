@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from calibration.pipeline.calibrator import CalibrationSession, Goal, deploy, deploy_engine
@@ -91,6 +92,9 @@ def _calibrated(
     backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
     samples = normal_samples(bundle, data, reader=reader, check=still_live.check)
     gate_lines: tuple[str, ...] = ()
+    result = None
+    weak = data / "train" / "weak"
+    goal = replace(goal, weak=weak if weak.is_dir() else None)
     with contextlib.closing(CalibrationSession(samples, backend, settings, goal)) as session:
         networks = networks_of(bundle)
         reference = session.calibrate("fp32", networks.fp32)
@@ -105,6 +109,7 @@ def _calibrated(
             parts |= result.files
             gate_lines = result.gate_lines
         session.complete(reference)
+        parts |= session.findings(reference if result is None else result.runs).file()
         parts["calibration_fp32"] = ("calibration_fp32.npz", reference.calibration.to_bytes())
     return manifest, parts, Audit("calibrate", gate=gate_lines, note=f"on {data}")
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from calibration.adjust import with_value
 from calibration.baseline import Fitting
+from calibration.findings.findings import Findings
+from calibration.findings.scoring import defective_pictures, score_drawn, score_known
+from calibration.findings.what_if import what_if_lines
 from calibration.pipeline.engines import EngineSession
 from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
 from calibration.pipeline.quantizer import Networks
@@ -37,13 +40,15 @@ from export.paired_scores import ScoredModel, score_pairs
 from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, try_candidates
 
 TARGET: Target = "cpu"
+# good parts that defects of every kind and size are drawn on
+_DRAWN_ON = 8
 
 
 @dataclass(frozen=True)
 class Goal:
     """What a threshold is for. budget, review: shares of good parts; ng: known defective ones, to show recall.
 
-    budget None: what the good parts support.
+    budget None: what the good parts support. weak: folder of those that are known by their kind alone, if it is there.
 
     kept: a threshold that a person set, which stays; None: thresholds are fitted for the budget.
     """
@@ -52,6 +57,7 @@ class Goal:
     review: float | None
     ng: Path | None
     kept: float | None = None
+    weak: Path | None = None
 
     def __post_init__(self) -> None:
         if self.review is not None and self.budget is not None and self.review <= self.budget:
@@ -162,6 +168,24 @@ class CalibrationSession:
         if self.goal.ng is not None:
             for line in tradeoff_lines(made.calibration.scores, made.calibration.ng_scores, in_force(made.calibration)):
                 say(line)
+
+    def findings(self, made: CalibratedNetwork) -> Findings:
+        """What a network that is complete finds of defects drawn on good parts, and of known defective ones; told."""
+        parts, backend = self.parts, made.scored.backend
+        preprocess, reader = parts.bundle.preprocess, parts.reader
+        shown = spread(parts.held_out or parts.trained, _DRAWN_ON)[:_DRAWN_ON]
+        with working("drawing defects on good parts, to see what it finds"):
+            known = [path for folder in (self.goal.weak, self.goal.ng) for path in defective_pictures(folder, reader)]
+            found = Findings(
+                model_sha256=made.calibration.model_sha256,
+                calibrated_utc=made.calibration.created_utc,
+                drawn=score_drawn(backend, preprocess, (reader.read(part.path) for part in shown)),
+                known=score_known(backend, preprocess, known, reader, set(parts.bundle.manifest.weak_on)),
+                mm_per_px=self.settings.camera.mm_per_px,
+            )
+        for line in what_if_lines(made.calibration, found):
+            say(f"  {line}")
+        return found
 
     def _fitting(self, network: Network) -> Fitting:
         parts = self.parts

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from calibration.adjust import AUTO, band_is_automatic
+from calibration.findings.findings import Findings
 from calibration.pipeline.calibrator import TARGET, CalibratedNetwork, CalibrationSession, Deployed, Goal, deploy
 from calibration.pipeline.new_samples import NewSamples, SampleRequest, new_samples, sample_paths
 from calibration.pipeline.quantizer import Networks, Quantizer, networks_of
@@ -128,6 +129,7 @@ def _recalibrated(
                 budget=renewed.runs.calibration.false_reject_budget, scene_changed=request.samples.scene_changed,
             )  # fmt: skip
             old.backend.close()
+        findings = session.findings(renewed.runs) if report.passed else None
     summary = report.summary()
     for text in summary:
         say(text)
@@ -143,7 +145,7 @@ def _recalibrated(
         manifest = manifest.model_copy(update={"deployments": deployments})
         summary = [*renewed.deployed.gate_lines, *summary]
     audit = Audit("recalibrate", samples.audit, tuple(summary))
-    return _made_live(bundle, manifest, _parts(renewed, samples, report), audit, settings, request)
+    return _made_live(bundle, manifest, _parts(renewed, samples, report, findings), audit, settings, request)
 
 
 def _keep_refusal(bundle: ModelBundle, audit: Audit) -> None:
@@ -226,12 +228,12 @@ def _renewed(session: CalibrationSession, bundle: ModelBundle, *, again: bool) -
     return _Renewed(networks, result, result.runs, reference)
 
 
-def _parts(renewed: _Renewed, samples: NewSamples, report: GateReport) -> Parts:
+def _parts(renewed: _Renewed, samples: NewSamples, report: GateReport, findings: Findings | None) -> Parts:
     files = {"calibration_fp32": ("calibration_fp32.npz", renewed.fp32.calibration.to_bytes())}
     if renewed.deployed is not None:
         # the INT8 network that was deployed comes last: it may have floating ends
         files |= {**renewed.networks.files(), **renewed.deployed.files}
-    files |= samples.parts.drift_file()
+    files |= samples.parts.drift_file() | (findings.file() if findings is not None else {})
     if samples.statistics is not None:
         files["samples"] = ("samples.npz", samples.statistics.to_bytes())
     files["gate_versions"] = ("gate_versions.json", json.dumps(report.as_dict(), indent=1).encode())

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from calibration.adjust import AUTO, with_budget, with_review, with_value
+from calibration.findings.findings import Findings
+from calibration.findings.what_if import what_if_lines
 from calibration.threshold import same_budget
 from calibration.tradeoff import choices, in_force, tradeoff_lines
 from edge.bundles.bundle import ModelBundle
@@ -75,10 +77,11 @@ def threshold_json(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def threshold_lines(calibration: Calibration) -> list[str]:
-    """The same for a person."""
+def threshold_lines(calibration: Calibration, findings: Findings | None, mm_per_px: float | None) -> list[str]:
+    """The same for a person; findings: what the bundle knows of defects. mm_per_px: in place of what they know."""
     table = tradeoff_lines(calibration.scores, calibration.ng_scores, in_force(calibration))
-    return [*(f"  {line}" for line in statement(calibration)), *table]
+    words = what_if_lines(calibration, findings, mm_per_px)
+    return [*(f"  {line}" for line in (*statement(calibration), *words)), *table]
 
 
 def _precisions(bundle: ModelBundle, change: ThresholdChange) -> list[str]:

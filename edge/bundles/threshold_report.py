@@ -63,11 +63,6 @@ def recall_text(ng_scores: F32, threshold: float) -> str:
     return f"{found} of {count} NG ({found / count:.0%}, 95 % interval {interval.low:.0%} to {interval.high:.0%})"
 
 
-def one_in(rate: float) -> str:
-    """A share as whole parts, rounded towards more of them: "1 good part in 39"."""
-    return f"1 good part in {max(1, math.floor(1 / rate + 1e-6))}"
-
-
 def share_text(rate: float) -> str:
     """A small share with two significant digits: 12 %, 0.75 %, 0.034 %."""
     percent = 100 * rate

@@ -115,6 +115,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "share of good parts, above --false-reject, that may be marked for review (default: none, but where "
         "--false-reject is less than the good parts support)",
     },
+    "--mm-per-px": {
+        "type": positive,
+        "metavar": "MM",
+        "help": "millimetres that a pixel of the frame shows, to tell lengths of defects in mm (default: the setting)",
+    },
     "--record-dir": {"type": Path, "help": "where the records lie (default: ./records)"},
     "--json": {"action": "store_true", "help": "print JSON"},
 }

@@ -28,10 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sign-key", type=Path, metavar="KEY", help="private key to sign the new version with")
     parser.add_argument("--note", default="", help="why, for `edge-inspect history`")
+    share(parser, "--mm-per-px")
     parser.add_argument("--json", action="store_true", help="print what the thresholds promise as JSON")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from calibration.findings.findings import findings_of
     from calibration.pipeline.threshold_change import ThresholdChange, change_threshold, threshold_json, threshold_lines
     from edge.bundles.bundle import load_bundle
 
@@ -44,6 +46,9 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         thresholds = {precision: threshold_json(calibration) for precision, calibration in calibrations.items()}
         print(json.dumps({"bundle": load_bundle(bundle.path).sha256, "thresholds": thresholds}, indent=1))
         return 0
+    made = load_bundle(bundle.path)
     for precision, calibration in calibrations.items():
-        print("\n".join((precision, *threshold_lines(calibration))))
+        # of a version that waits for its signature, nothing but the threshold differs
+        found = findings_of(made, precision)
+        print("\n".join((precision, *threshold_lines(calibration, found, settings.camera.mm_per_px))))
     return 0

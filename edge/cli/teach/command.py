@@ -68,12 +68,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--details", action="store_true", help="show the figures behind what the end says")
     parser.add_argument("--fps", type=positive, help="ask the camera for this rate")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
-    share(parser, "--false-reject")
+    share(parser, "--false-reject", "--mm-per-px")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
     """Collect, train, export, calibrate, gate, and offer to start; cut off anywhere, a second call goes on."""
-    from calibration.pipeline.defects_found import find_drawn_defects
+    from calibration.findings.advice import defects_found
     from calibration.pipeline.train import on_the_processor
     from calibration.samples.collection import open_collection
     from calibration.samples.sample_folder import folder_name, sample_folder
@@ -106,8 +106,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
             left_out = _leave_suspicious_out(collection, options, keyboard)
             collection.require_enough(LEAST)
             bundle, tips = _train(collection, target, options, settings)
-            say("drawing defects on parts it has not seen, to see what it finds ...")
-            found = find_drawn_defects(bundle, folder.root, settings)
+            found = defects_found(bundle)
         except (KeyboardInterrupt, Stopped):
             return _stopped(folder, collected)
     show_summary(bundle, folder.run_directory, options, settings, left_out, found, tips)
@@ -168,7 +167,7 @@ def _train(
     collection: Collection, target: Path, options: argparse.Namespace, settings: Settings
 ) -> tuple[ModelBundle, list[str]]:
     """The bundle, and what would help; the details of its making go to a file."""
-    from calibration.pipeline.defects_found import would_help
+    from calibration.findings.advice import would_help
     from calibration.pipeline.time_plan import plan_training
     from calibration.pipeline.train import TrainingRequest, train_bundle
     from calibration.samples.sample_folder import DETAILS
