@@ -11,6 +11,7 @@ from calibration.pipeline.calibrator import CalibrationSession, Goal, deploy, de
 from calibration.pipeline.engines import EngineSession, build_options
 from calibration.pipeline.quantizer import Quantizer, networks_of
 from calibration.pipeline.sample_cache import normal_samples
+from calibration.samples.unusual import ConfirmParts, name_unusual
 from edge.backends import GPU_BACKENDS, choose_backend, target_of
 from edge.backends.gpu.tensorrt_versions import PRODUCTS
 from edge.bundles.bundle import CPU, ModelBundle, calibrations, load_bundle
@@ -48,16 +49,20 @@ def calibrate_bundle(
     settings: Settings,
     reader: ImageReader,
     capabilities: Sequence[int] | None = None,
+    confirm: ConfirmParts = name_unusual,
+    sheet: Path | None = None,
 ) -> None:
     """Statistics and threshold of both precisions, through the backend that will run, and the gate between them.
 
-    data: folder of good parts. capabilities: of the GPUs that engines are built for. Raises UsageError, BundleError and
-    MissingDependency.
+    data: folder of good parts. capabilities: of the GPUs that engines are built for. confirm: is shown the most unusual
+    good parts before they count. sheet: where they are drawn. Raises UsageError, BundleError and MissingDependency.
     """
     live = load_bundle(path)
     _announce_thresholds_set_by_hand(live)
     with making_version(live) as still_live:
-        manifest, parts, audit = _calibrated(live, still_live, data, goal, settings, reader, capabilities)
+        manifest, parts, audit = _calibrated(
+            live, still_live, data, goal, settings, reader, capabilities, confirm, sheet
+        )
         _commit(live, manifest, parts, audit)
 
 
@@ -76,7 +81,7 @@ def _announce_thresholds_set_by_hand(live: ModelBundle) -> None:
 
 def _calibrated(
     live: ModelBundle, still_live: StillLive, data: Path, goal: Goal, settings: Settings, reader: ImageReader,
-    capabilities: Sequence[int] | None,
+    capabilities: Sequence[int] | None, confirm: ConfirmParts, sheet: Path | None,
 ) -> tuple[Manifest, dict[str, tuple[str, bytes]], Audit]:  # fmt: skip
     manifest = live.manifest
     if settings.roi != RoiSettings():
@@ -97,7 +102,7 @@ def _calibrated(
     goal = replace(goal, weak=weak if weak.is_dir() else None)
     with contextlib.closing(CalibrationSession(samples, backend, settings, goal)) as session:
         networks = networks_of(bundle)
-        reference = session.calibrate("fp32", networks.fp32)
+        reference = session.confirmed(session.calibrate("fp32", networks.fp32), confirm, sheet)
         parts = samples.drift_file()
         if target != CPU or networks.int8 is not None:
             engines = _engines(bundle, settings, capabilities)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
+
 from calibration.adjust import with_value
 from calibration.baseline import Fitting
 from calibration.findings.findings import Findings
@@ -20,19 +22,24 @@ from calibration.pipeline.engines import EngineSession
 from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
 from calibration.pipeline.quantizer import Networks
 from calibration.pipeline.sample_cache import NormalSamples, spread
+from calibration.samples.unusual import ConfirmParts, most_unusual, unusual_sheet
 from calibration.tradeoff import in_force, tradeoff_lines
 from edge.backends import calibrated_backends
 from edge.backends.base import Backend
 from edge.backends.cpu import Network, open_network
 from edge.bundles.bundle import calibration_key, sha256_of
-from edge.bundles.calibration import Calibration
+from edge.bundles.calibration import NAME_LETTERS, Calibration
 from edge.bundles.threshold_report import statement
 from edge.core.config import Settings
 from edge.core.datatypes import U8
 from edge.core.errors import UsageError
+from edge.core.files.atomic_file import write_atomic
+from edge.core.latency import StageClock
 from edge.core.manifest import Deployment
 from edge.core.progress import say, working
 from edge.kernels.statistics import MOST_IN_STATISTICS
+from edge.pages.pictures import picture_bytes
+from edge.records.overlay import with_heat
 from export.gate import GateReport, gate_report
 from export.gate_page import gate_page
 from export.operators import Target
@@ -187,6 +194,33 @@ class CalibrationSession:
             say(f"  {line}")
         return found
 
+    def confirmed(self, made: CalibratedNetwork, confirm: ConfirmParts, sheet: Path | None) -> CalibratedNetwork:
+        """The network, calibrated again where a person says that some of its good parts are none.
+
+        sheet: where a contact sheet of the most unusual parts is written before the question.
+        """
+        assert made.model is not None and made.fitting is not None, "the reference is no engine, and not complete"
+        shown = most_unusual([part.path for part in self._order], np.array(made.fitting.scores, np.float32))
+        if sheet is not None:
+            pictures = [self._with_heat(made, part.path) for part in shown]
+            write_atomic(sheet, picture_bytes(unusual_sheet(shown, pictures)))
+        refused = set(confirm(shown, sheet))
+        if not refused:
+            return made
+        say(f"left out, as no good parts: {', '.join(sorted(path.name for path in refused))}")
+        parts = self.parts
+        parts.keep(part.path for part in (*parts.held_out, *parts.trained) if part.path not in refused)
+        self._order, self._gate_samples = spread(parts.held_out, MOST_IN_STATISTICS), None
+        self.close(made)
+        return self.calibrate(made.precision, made.model)
+
+    def _with_heat(self, made: CalibratedNetwork, path: Path) -> U8:
+        frame, preprocess = self.parts.reader.read(path), self.parts.bundle.preprocess
+        view = preprocess.field_of_view(*frame.shape[:2])
+        assert view is not None, "the parts were checked"
+        values = made.scored.backend.score(frame, StageClock(0))
+        return with_heat(frame, values, view, made.calibration.threshold)
+
     def _fitting(self, network: Network) -> Fitting:
         parts = self.parts
         trained = parts.fields(spread(parts.trained, MOST_IN_STATISTICS))
@@ -198,6 +232,8 @@ class CalibrationSession:
     def _calibration(self, fitting: Fitting, model_sha256: str) -> Calibration:
         goal, preprocess = self.goal, self.parts.bundle.preprocess
         fitted = fitting.calibration(model_sha256, preprocess, goal.budget, goal.review, now_utc())
+        names = [part.sha256[:NAME_LETTERS] for part in self._order[: len(fitting.scores)]]
+        fitted = replace(fitted, part_names=np.array(names))
         if goal.kept is None:
             return fitted
         try:

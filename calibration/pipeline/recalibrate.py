@@ -16,6 +16,8 @@ from calibration.pipeline.calibrator import TARGET, CalibratedNetwork, Calibrati
 from calibration.pipeline.new_samples import NewSamples, SampleRequest, new_samples, sample_paths
 from calibration.pipeline.quantizer import Networks, Quantizer, networks_of
 from calibration.pipeline.version_gate import live_model, versions_compared
+from calibration.samples.unusual import SHEET as UNUSUAL
+from calibration.samples.unusual import name_unusual
 from edge.backends import GPU_BACKENDS, choose_backend
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.bundles.calibration import Calibration
@@ -120,7 +122,9 @@ def _recalibrated(
 ) -> bool:  # fmt: skip
     backend = choose_backend(settings.inspection.backend)
     with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES)) as session:
-        renewed = _renewed(session, bundle, again=request.choose_again)
+        renewed = _renewed(
+            session, bundle, bundle.path.with_name(f"{bundle.path.name}.{UNUSUAL}"), again=request.choose_again
+        )
         still_live.check()
         with _timed("old against new"):
             old = live_model(bundle, precision, live, samples.live_scores, goal, settings)
@@ -201,12 +205,15 @@ class _Renewed:
     fp32: CalibratedNetwork
 
 
-def _renewed(session: CalibrationSession, bundle: ModelBundle, *, again: bool) -> _Renewed:
-    """Ranges, statistics, and what passes the gate; everything is chosen again only where no INT8 network does."""
+def _renewed(session: CalibrationSession, bundle: ModelBundle, unusual: Path, *, again: bool) -> _Renewed:
+    """Ranges, statistics, and what passes the gate; everything is chosen again only where no INT8 network does.
+
+    unusual: where the most unusual good parts are drawn.
+    """
     earlier = networks_of(bundle)
     if earlier.int8 is None:
         with _timed("statistics, threshold"):
-            made = session.calibrate("fp32", earlier.fp32)
+            made = session.confirmed(session.calibrate("fp32", earlier.fp32), name_unusual, unusual)
             session.complete(made)
         return _Renewed(earlier, None, made, made)
     quantizer = Quantizer(session.parts, session.settings.inspection.threads, _RANGE_PICTURES)
@@ -214,7 +221,7 @@ def _renewed(session: CalibrationSession, bundle: ModelBundle, *, again: bool) -
     with _timed("ranges"):
         networks = quantizer.chosen() if again else quantizer.as_before(earlier)
     with _timed("statistics, threshold, gate"):
-        reference = session.calibrate("fp32", networks.fp32)
+        reference = session.confirmed(session.calibrate("fp32", networks.fp32), name_unusual, unusual)
         result = deploy(session, networks, reference)
     if result.runs is reference and not again:
         say("what was found best before does not pass any more: it is chosen again")

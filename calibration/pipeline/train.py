@@ -12,6 +12,8 @@ from calibration.pipeline.calibrate import calibrate_bundle, quantize_bundle
 from calibration.pipeline.calibrator import Goal, now_utc
 from calibration.pipeline.gate_samples import held_out_images
 from calibration.pipeline.sample_cache import normal_samples
+from calibration.samples.unusual import SHEET as UNUSUAL
+from calibration.samples.unusual import ConfirmParts, name_unusual
 from edge.backends import GPU_BACKENDS, choose_backend
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.bundles.history import Audit
@@ -63,11 +65,13 @@ def train_bundle(
     message: Callable[[str], None] = lambda text: None,
     statistics: bytes | None = None,
     plan: TimePlan | None = None,
+    confirm: ConfirmParts = name_unusual,
 ) -> ModelBundle:
     """A calibrated bundle; OUT changes once, at the end. Raises UsageError, BundleError and MissingDependency.
 
     message: called as each step begins. statistics: of the samples (calibration/samples/statistics.py), to hold later
-    ones against. plan: the time that all of it keeps to; INT8 is left out when too little of it is left.
+    ones against. plan: the time that all of it keeps to; INT8 is left out when too little of it is left. confirm: is
+    shown the most unusual good parts before they set the threshold.
     """
     target, data = request.out, request.data
     settings = on_the_processor(settings)
@@ -89,7 +93,8 @@ def train_bundle(
         message("rounding it to INT8, where that changes nothing")
         quantize_bundle(draft, data, settings, reader)
     message("statistics and threshold on parts it has not seen; the gate")
-    calibrate_bundle(draft, data, Goal(request.false_reject, None, None), settings, reader)
+    goal, sheet = Goal(request.false_reject, None, None), run_directory / UNUSUAL
+    calibrate_bundle(draft, data, goal, settings, reader, confirm=confirm, sheet=sheet)
     made = load_bundle(draft)
     parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
     if statistics is not None:

@@ -17,8 +17,11 @@ from edge.core.errors import UsageError
 from edge.core.progress import details_in, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from calibration.samples.collection import Collection
     from calibration.samples.sample_folder import SampleFolder
+    from calibration.samples.unusual import UnusualPart
     from edge.bundles.bundle import ModelBundle
     from edge.cli.keyboard import Keyboard
     from edge.cli.teach.collect import Taking
@@ -105,7 +108,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
             collected = True
             left_out = _leave_suspicious_out(collection, options, keyboard)
             collection.require_enough(LEAST)
-            bundle, tips = _train(collection, target, options, settings)
+            bundle, tips = _train(collection, target, options, settings, keyboard)
             found = defects_found(bundle)
         except (KeyboardInterrupt, Stopped):
             return _stopped(folder, collected)
@@ -164,7 +167,7 @@ def _leave_suspicious_out(collection: Collection, options: argparse.Namespace, k
 
 
 def _train(
-    collection: Collection, target: Path, options: argparse.Namespace, settings: Settings
+    collection: Collection, target: Path, options: argparse.Namespace, settings: Settings, keyboard: Keyboard
 ) -> tuple[ModelBundle, list[str]]:
     """The bundle, and what would help; the details of its making go to a file."""
     from calibration.findings.advice import would_help
@@ -191,10 +194,36 @@ def _train(
         bundle = train_bundle(
             request, settings, line_reader(settings), _message,
             None if statistics is None else statistics.to_bytes(), plan,
+            lambda parts, sheet: _not_good_after_all(parts, sheet, collection, options, keyboard),
         )  # fmt: skip
     say(f"made in {(time.monotonic() - started) / 60:.1f} min; details in {folder.root / DETAILS}")
     all_steps, all_minutes = (0, 0.0) if plan is None else (plan.all_steps, plan.all_minutes)
     return bundle, would_help(bundle, folder.root, len(folder.paths()), all_steps, all_minutes)
+
+
+def _not_good_after_all(
+    parts: Sequence[UnusualPart],
+    sheet: Path | None,
+    collection: Collection,
+    options: argparse.Namespace,
+    keyboard: Keyboard,
+) -> list[Path]:
+    """Of the most unusual samples those that a person does not take for good; they go into quarantine."""
+    asked = keyboard.present and not options.yes and not options.trust
+    _message("the most unusual of the samples; one that is not good makes the line blind to defects like it")
+    if sheet is not None:
+        _message(f"where they are unusual: {sheet}")
+    refused = []
+    for part in parts:
+        name = f"{collection.name_of(str(part.path))}".rstrip(",")
+        if not asked:
+            _message(f"  {name}: {part.words}; it counts")
+        elif not keyboard.ask(f"  {name}: {part.words}. Is it really good?", "give --yes or --trust"):
+            refused.append(part.path)
+    if refused:
+        collection.set_aside(refused)
+        _message(f"{len(refused)} left out: the threshold is made without them; the network learns so the next time")
+    return refused
 
 
 def _message(text: str) -> None:
