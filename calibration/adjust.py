@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from calibration.threshold import default_budget, fitted_threshold, review_threshold
-from edge.bundles.calibration import Calibration
+from edge.bundles.calibration import Calibration, Names
 from edge.bundles.threshold_report import rejected, share_text, upper_bound
+from edge.core.datatypes import F32
 from edge.core.errors import UsageError
 
 # a budget that asks for what the held-out good parts support
@@ -27,6 +28,15 @@ def with_budget(calibration: Calibration, budget: float | None) -> Calibration:
     changed = replace(calibration, **vars(fitted), set_by_hand=False)
     if kept is not None and kept < changed.threshold:
         changed = replace(changed, review_threshold=kept)
+    return _sensible(_fitting(changed))
+
+
+def with_scores(
+    calibration: Calibration, scores: F32, part_names: Names, budget: float | None, review: float | None
+) -> Calibration:
+    """The thresholds that other held-out scores give, under the same statistics; see `fitted_threshold`."""
+    fitted = fitted_threshold(scores, budget, review)
+    changed = replace(calibration, scores=scores, part_names=part_names, **vars(fitted))
     return _sensible(_fitting(changed))
 
 

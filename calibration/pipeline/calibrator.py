@@ -6,10 +6,11 @@ First and later calibrations are this: `train`, `calibrate` and `recalibrate` di
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from calibration.baseline import Fitting
 from calibration.findings.findings import Findings
 from calibration.findings.scoring import defective_pictures, score_drawn, score_known
 from calibration.findings.what_if import what_if_lines
+from calibration.joining import joined
 from calibration.pipeline.engines import EngineSession
 from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
 from calibration.pipeline.quantizer import Networks
@@ -107,7 +109,8 @@ class Deployed:
 class CalibrationSession:
     """What every network of one bundle is calibrated and compared with; `close` it at the end.
 
-    gate_samples: good and altered parts that the gate replays, at most so many of each.
+    gate_samples: good and altered parts that the gate replays, at most so many of each. earlier: calibrations of the
+    same networks by precision, whose scores join in the threshold where they are comparable.
     """
 
     def __init__(
@@ -117,9 +120,10 @@ class CalibrationSession:
         settings: Settings,
         goal: Goal,
         gate_samples: tuple[int, int] = (HELD_OUT, ALTERED),
+        earlier: Mapping[str, Calibration] = MappingProxyType({}),
     ) -> None:
         self.parts, self.backend, self.settings, self.goal = parts, backend, settings, goal
-        self._size = gate_samples
+        self._size, self._earlier = gate_samples, earlier
         self._order = spread(parts.held_out, MOST_IN_STATISTICS)
         self._open: list[Backend] = []
         self._gate_samples: GateSamples | None = None
@@ -167,7 +171,7 @@ class CalibrationSession:
                 )
                 made.fitting.score_more(network, self._later(made.fitting))
                 network.close()
-            fitted = self._calibration(made.fitting, made.calibration.model_sha256)
+            fitted = self._calibration(made.fitting, made.calibration.model_sha256, self._earlier.get(made.precision))
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
         made.scored.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
         for line in (f"{made.precision} on {made.scored.backend.name}:", *statement(made.calibration)):
@@ -229,11 +233,14 @@ class CalibrationSession:
     def _later(self, fitting: Fitting) -> Iterator[U8]:
         return self.parts.fields(self._order[len(fitting.scores) :])
 
-    def _calibration(self, fitting: Fitting, model_sha256: str) -> Calibration:
+    def _calibration(self, fitting: Fitting, model_sha256: str, earlier: Calibration | None = None) -> Calibration:
         goal, preprocess = self.goal, self.parts.bundle.preprocess
         fitted = fitting.calibration(model_sha256, preprocess, goal.budget, goal.review, now_utc())
         names = [part.sha256[:NAME_LETTERS] for part in self._order[: len(fitting.scores)]]
         fitted = replace(fitted, part_names=np.array(names))
+        if earlier is not None:
+            fitted, words = joined(fitted, earlier, goal.budget, goal.review)
+            say(words)
         if goal.kept is None:
             return fitted
         try:

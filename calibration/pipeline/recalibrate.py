@@ -19,7 +19,7 @@ from calibration.pipeline.version_gate import live_model, versions_compared
 from calibration.samples.unusual import SHEET as UNUSUAL
 from calibration.samples.unusual import name_unusual
 from edge.backends import GPU_BACKENDS, choose_backend
-from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.bundles.bundle import ModelBundle, calibrations, load_bundle
 from edge.bundles.calibration import Calibration
 from edge.bundles.history import Audit
 from edge.bundles.shadow_trial import passes_trial
@@ -121,7 +121,9 @@ def _recalibrated(
     settings: Settings, request: RecalibrationRequest,
 ) -> bool:  # fmt: skip
     backend = choose_backend(settings.inspection.backend)
-    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES)) as session:
+    # where the scene changed, earlier scores are of another
+    earlier = {} if request.samples.scene_changed else _calibrations(bundle)
+    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES, earlier)) as session:
         renewed = _renewed(
             session, bundle, bundle.path.with_name(f"{bundle.path.name}.{UNUSUAL}"), again=request.choose_again
         )
@@ -150,6 +152,10 @@ def _recalibrated(
         summary = [*renewed.deployed.gate_lines, *summary]
     audit = Audit("recalibrate", samples.audit, tuple(summary))
     return _made_live(bundle, manifest, _parts(renewed, samples, report, findings), audit, settings, request)
+
+
+def _calibrations(bundle: ModelBundle) -> dict[str, Calibration]:
+    return {name: bundle.calibration(name) for name, target in calibrations(bundle.manifest) if target == TARGET}
 
 
 def _keep_refusal(bundle: ModelBundle, audit: Audit) -> None:
