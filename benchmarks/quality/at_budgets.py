@@ -6,6 +6,8 @@ It looks at the labels, so no line can have it; what a threshold finds of it say
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,10 @@ from edge.metrics import rate_interval, recall_at_fpr
 
 # None: the default, which is what the good parts support
 BUDGETS: tuple[float | None, ...] = (None, 0.005, 0.02, 0.05)
+_OVER_SEEDS = (
+    "false_reject_budget", "false_reject_rate", "recall", "recall_with_labels", "recall_with_labels_at_rate",
+    "recall_with_review", "good_with_review",
+)  # fmt: skip
 
 
 def figures_at_budgets(predictions: Predictions, held_out: F32) -> list[dict[str, Any]]:
@@ -58,4 +64,30 @@ def budgets_text(rows: list[dict[str, Any]]) -> list[str]:
             f"{row['false_reject_rate']:.1%} of good parts rejected; with labels in hand the same budget would find "
             f"{row['recall_with_labels']:.1%}"
         )
+    return lines
+
+
+def budgets_over_seeds(seeds: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Of each budget the mean and standard deviation over seeds; thresholds and bounds differ and are left out."""
+    rows = []
+    for same in zip(*seeds, strict=True):
+        row: dict[str, Any] = {"budget": same[0]["budget"], "extrapolated": any(each["extrapolated"] for each in same)}
+        for name in _OVER_SEEDS:
+            values = [each[name] for each in same]
+            row[name] = {
+                "mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0
+            }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def budgets_table(rows: list[dict[str, Any]]) -> list[str]:
+    """The same in Markdown."""
+    lines = ["| budget | false rejects | recall | with labels | its share |", "|---|---|---|---|---|"]
+    for row in rows:
+        rate, recall, best = (row[name]["mean"] for name in ("false_reject_rate", "recall", "recall_with_labels"))
+        budget = f"{row['false_reject_budget']['mean']:.1%}{' (default)' if row['budget'] == 'default' else ''}"
+        guess = ", extrapolated" if row["extrapolated"] else ""
+        share = f"{recall / best:.2f}" if best else "–"
+        lines.append(f"| {budget}{guess} | {rate:.1%} | {recall:.3f} | {best:.3f} | {share} |")
     return lines
