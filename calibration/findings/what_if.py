@@ -31,6 +31,12 @@ class WhatIf:
     rate: float
     bound: float
     guessed: bool
+    in_force: bool = False
+
+    @property
+    def percent(self) -> str:
+        """The budget as --false-reject takes it."""
+        return "" if self.budget is None else share_text(self.budget).removesuffix(" %")
 
 
 def what_ifs(calibration: Calibration) -> list[WhatIf]:
@@ -43,7 +49,7 @@ def what_ifs(calibration: Calibration) -> list[WhatIf]:
     made = [
         WhatIf(
             "in force", None if calibration.set_by_hand else calibration.false_reject_budget, live, rate,
-            calibration.false_reject_bound, guessed,
+            calibration.false_reject_bound, guessed, in_force=True,
         )
     ]  # fmt: skip
     for name, factor in (("stricter", _STRICTER), ("looser", _LOOSER)):
@@ -60,22 +66,17 @@ def what_ifs(calibration: Calibration) -> list[WhatIf]:
 
 def what_if_lines(calibration: Calibration, findings: Findings | None, mm_per_px: float | None = None) -> list[str]:
     """Each of them in words; findings: what is known of defects. mm_per_px: in place of what they know."""
-    lines = []
-    for each in what_ifs(calibration):
+    choices, lines = what_ifs(calibration), []
+    names = [each.name if each.in_force else f"{each.name} (--false-reject {each.percent})" for each in choices]
+    for name, each in zip(names, choices, strict=True):
         # rounded towards more rejects
         most = max(1, math.floor(1 / each.bound + 1e-6))
         rate = f"rejects about 1 good part in {1 / each.rate:.0f} (at most 1 in {most})"
         if each.guessed:
             rate += ", a guess beyond what the good parts show"
-        found = _found(findings, each.threshold, mm_per_px) if findings is not None else ""
-        lines.append(f"{each.name:<9} {rate}{'; ' if found else ''}{found}")
-        known = _known(findings, each.threshold) if findings is not None else ""
-        if known:
-            lines.append(f"{'':<9} {known}")
-    budgets = [f"--false-reject {share_text(each.budget)[:-2]} is {each.name}" for each in what_ifs(calibration)[1:]
-               if each.budget is not None]  # fmt: skip
-    if budgets:
-        lines.append(f"to change it: edge-inspect threshold --bundle BUNDLE ...; {', '.join(budgets)}")
+        found = "" if findings is None else _found(findings, each.threshold, mm_per_px)
+        known = "" if findings is None else _known(findings, each.threshold)
+        lines.append(f"{name}: {'; '.join(filter(None, (rate, found, known)))}")
     return lines
 
 

@@ -59,8 +59,8 @@ def change_threshold(bundle: ModelBundle, change: ThresholdChange, settings: Set
     return after
 
 
-def threshold_json(calibration: Calibration) -> dict[str, Any]:
-    """What the threshold promises, and what others would."""
+def threshold_json(calibration: Calibration, findings: Findings | None, mm_per_px: float | None) -> dict[str, Any]:
+    """What the threshold promises, and what others would; see `threshold_lines`."""
     return {
         "threshold": calibration.threshold,
         "set_by_hand": calibration.set_by_hand,
@@ -69,10 +69,13 @@ def threshold_json(calibration: Calibration) -> dict[str, Any]:
         "false_reject_bound_95": calibration.false_reject_bound,
         "tail_interval_90": None if calibration.tail_low is None else [calibration.tail_low, calibration.tail_high],
         "review_threshold": calibration.review_threshold,
+        "certain_threshold": calibration.certain_threshold,
+        "budget_asked": calibration.budget_asked,
         "pixel_threshold": calibration.pixel_threshold,
         "held_out": len(calibration.scores),
         "held_out_rejected": rejected(calibration.scores, calibration.threshold),
         "statement": statement(calibration),
+        "what_if": what_if_lines(calibration, findings, mm_per_px),
         "choices": [vars(choice) for choice in choices(calibration.scores, in_force(calibration))],
     }
 

@@ -42,13 +42,13 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("--show changes nothing, and a change was asked for too", fix="leave --show out")
     bundle = load_bundle(options.bundle)
     calibrations = change_threshold(bundle, change, settings)
+    # of a version that waits for its signature, nothing but the threshold differs
+    made, mm_per_px = load_bundle(bundle.path), settings.camera.mm_per_px
+    found = {precision: findings_of(made, precision) for precision in calibrations}
     if options.json:
-        thresholds = {precision: threshold_json(calibration) for precision, calibration in calibrations.items()}
-        print(json.dumps({"bundle": load_bundle(bundle.path).sha256, "thresholds": thresholds}, indent=1))
+        thresholds = {name: threshold_json(each, found[name], mm_per_px) for name, each in calibrations.items()}
+        print(json.dumps({"bundle": made.sha256, "thresholds": thresholds}, indent=1))
         return 0
-    made = load_bundle(bundle.path)
-    for precision, calibration in calibrations.items():
-        # of a version that waits for its signature, nothing but the threshold differs
-        found = findings_of(made, precision)
-        print("\n".join((precision, *threshold_lines(calibration, found, settings.camera.mm_per_px))))
+    for name, each in calibrations.items():
+        print("\n".join((name, *threshold_lines(each, found[name], mm_per_px))))
     return 0

@@ -39,6 +39,7 @@ def show_summary(
         ("finds", found.text()),
         *(("its limit" if number == 0 else "", line) for number, line in enumerate(choices)),
         *(("would help" if number == 0 else "", tip) for number, tip in enumerate(tips if found.little else ())),
+        ("change it", shlex.join(["edge-inspect", "threshold", "--bundle", str(bundle.path), "--false-reject", "..."])),
         ("look at", f"{run_directory / 'sheet.png'}: what it makes of parts it has not seen"),
         ("inspect", shlex.join(["edge-inspect", *map(redact, run_options(bundle, options, settings))])),
     ]

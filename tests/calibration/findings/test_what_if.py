@@ -50,11 +50,12 @@ def test_the_rates_are_told_in_whole_parts_with_their_exact_bound(calibration):
     assert (stricter.guessed, stricter.budget) == (True, pytest.approx(live.rate / 4))
     assert (looser.rate, looser.bound) == (pytest.approx(4 / 40), upper_bound(3, 39))
     assert stricter.threshold > live.threshold > looser.threshold
-    lines = what_if_lines(calibration, None)
-    assert lines[0] == "in force  rejects about 1 good part in 20 (at most 1 in 8)"
-    assert lines[1].startswith("stricter  rejects about 1 good part in 80 (at most 1 in 13), a guess beyond")
-    assert lines[2] == "looser    rejects about 1 good part in 10 (at most 1 in 5)"
-    assert lines[3].endswith("--false-reject 1.2 is stricter, --false-reject 10 is looser")
+    assert what_if_lines(calibration, None) == [
+        "in force: rejects about 1 good part in 20 (at most 1 in 8)",
+        "stricter (--false-reject 1.2): rejects about 1 good part in 80 (at most 1 in 13), a guess beyond what the "
+        "good parts show",
+        "looser (--false-reject 10): rejects about 1 good part in 10 (at most 1 in 5)",
+    ]
 
 
 def test_each_choice_tells_what_it_finds_by_kind_and_from_which_length_on(calibration):
@@ -68,10 +69,10 @@ def test_each_choice_tells_what_it_finds_by_kind_and_from_which_length_on(calibr
         [KnownDefect(kind="hole", score=score) for score in (0.1, 0.5)]
         + [KnownDefect(kind="crack", score=0.385, in_training=True)],
     )
-    live, _, _, known, looser, *_ = what_if_lines(calibration, found)
-    assert live.endswith("; finds 5 of 10 drawn defects: scratches from about 20 px, no spots")
-    assert "of known defective parts: hole 1 of 2, crack 0 of 1 (it learned from them)" in known
-    assert looser.endswith("; finds 7 of 10 drawn defects: scratches from about 10 px, no spots")
+    live, _, looser = what_if_lines(calibration, found)
+    assert "; finds 5 of 10 drawn defects: scratches from about 20 px, no spots; " in live
+    assert live.endswith("; of known defective parts: hole 1 of 2, crack 1 of 1 (it learned from them)")
+    assert "; finds 7 of 10 drawn defects: scratches from about 10 px, no spots; " in looser
 
 
 def test_lengths_are_told_in_millimetres_where_the_scale_is_known(calibration):
