@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from calibration.threshold import default_budget, fitted_threshold, review_threshold
+from calibration.threshold import fitted_threshold, review_threshold
 from edge.bundles.calibration import Calibration, Names
 from edge.bundles.threshold_report import rejected, share_text, upper_bound
 from edge.core.datatypes import F32
@@ -42,10 +42,10 @@ def with_scores(
 
 def band_is_automatic(calibration: Calibration) -> bool:
     """Whether the unsure band came with the budget, so that it goes with it."""
-    band, scores = calibration.review_threshold, calibration.scores
-    if band is None or calibration.set_by_hand or not calibration.extrapolated:
+    band = calibration.review_threshold
+    if band is None or calibration.set_by_hand or not calibration.budget_asked:
         return False
-    automatic = review_threshold(scores, default_budget(len(scores)), calibration.threshold)
+    automatic = fitted_threshold(calibration.scores, calibration.false_reject_budget).review_threshold
     return automatic is not None and np.float32(band) == np.float32(automatic)
 
 

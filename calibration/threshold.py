@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.outliers import odd_parts
 from edge.bundles.threshold_report import upper_bound
 from edge.core.datatypes import F32
 from edge.metrics.samples import ROUNDING
@@ -93,6 +94,7 @@ class FittedThreshold:
     tail_high: float | None
     review_threshold: float | None
     certain_threshold: float | None
+    odd_parts: float
 
 
 def default_budget(count: int) -> float:
@@ -100,7 +102,7 @@ def default_budget(count: int) -> float:
 
     With m = count + 1: 2 / m, at most 10 %; at least 1 / m, 0.3 / sqrt(m) and 0.5 %. It never rises with the count, and
     asks for no score beyond those held out. From 19 scores on one of them lies above the threshold, of hundreds about
-    0.3 sqrt(m): so many odd parts do not set it.
+    0.3 sqrt(m): so many odd parts do not set it, even where they do not stand apart.
     """
     places = count + 1
     return max(min(_SPARED / places, _MOST), 1 / places, _ROOT_SHARE / math.sqrt(places), FINEST_BUDGET)
@@ -109,26 +111,36 @@ def default_budget(count: int) -> float:
 def fitted_threshold(scores: F32, budget: float | None, review: float | None = None) -> FittedThreshold:
     """The threshold of this budget with what belongs to it; budget None: what the scores support.
 
-    review: share of good parts that a person may be asked to look at; None: nothing is marked, unless the budget asks
-    for a threshold beyond the scores. Then what lies between that and the supported threshold is marked: it passes,
-    but not unseen. certain_threshold: see Calibration.
+    What they support is that of the scores that do not stand apart (calibration/outliers.py); the bound counts the
+    others as rejected. A budget that is asked for is that of all scores. review: share of good parts that a person may
+    be asked to look at; None: what a budget that is asked for passes above the supported threshold, where that is a
+    guess or odd parts may have set it. It passes, but not unseen. certain_threshold: see Calibration.
     """
-    supported = default_budget(len(scores))
-    asked = supported if budget is None else budget
-    fitted = image_threshold(scores, asked)
-    if review is None and fitted.extrapolated:
-        review = supported
-    level = image_threshold(scores, FINEST_BUDGET).value
+    odd = odd_parts(scores)
+    ordinary = np.sort(scores)[: len(scores) - odd]
+    supported = default_budget(len(ordinary))
+    level = image_threshold(ordinary, supported).value
+    if budget is None:
+        above = int(np.count_nonzero(scores.astype(np.float64) > level))
+        fitted = Threshold(level, upper_bound(above, len(scores)))
+    else:
+        fitted = image_threshold(scores, budget)
+    if review is not None:
+        band = review_threshold(scores, review, fitted.value)
+    else:
+        band = level if level < fitted.value and (fitted.extrapolated or odd) else None
+    far = image_threshold(ordinary, FINEST_BUDGET).value
     return FittedThreshold(
         threshold=fitted.value,
-        false_reject_budget=asked,
+        false_reject_budget=supported if budget is None else budget,
         budget_asked=budget is not None,
         false_reject_bound=fitted.bound,
         extrapolated=fitted.extrapolated,
         tail_low=fitted.tail.rate_low if fitted.tail else None,
         tail_high=fitted.tail.rate_high if fitted.tail else None,
-        review_threshold=None if review is None else review_threshold(scores, review, fitted.value),
-        certain_threshold=level if level > fitted.value else None,
+        review_threshold=band,
+        certain_threshold=far if far > fitted.value else None,
+        odd_parts=float(odd),
     )
 
 

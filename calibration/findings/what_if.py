@@ -45,7 +45,10 @@ def what_ifs(calibration: Calibration) -> list[WhatIf]:
     live = calibration.threshold
     above = rejected(scores, live)
     guessed = above == 0 and (calibration.extrapolated or calibration.set_by_hand)
-    rate = calibration.false_reject_budget if calibration.extrapolated else (above + 1) / (count + 1)
+    share = calibration.false_reject_budget if calibration.extrapolated else (above + 1) / (count + 1)
+    # parts that stand apart and set nothing are no sample of what comes
+    odd = 0 if calibration.budget_asked or calibration.set_by_hand else min(int(calibration.odd_parts), above)
+    rate = (above - odd + 1) / (count - odd + 1) if odd else share
     made = [
         WhatIf(
             "in force", None if calibration.set_by_hand else calibration.false_reject_budget, live, rate,
@@ -53,14 +56,14 @@ def what_ifs(calibration: Calibration) -> list[WhatIf]:
         )
     ]  # fmt: skip
     for name, factor in (("stricter", _STRICTER), ("looser", _LOOSER)):
-        budget = min(factor * rate, _MOST)
+        budget = min(factor * share, _MOST)
         fitted = image_threshold(scores, budget)
         others = rejected(scores, fitted.value)
-        share = budget if fitted.extrapolated else (others + 1) / (count + 1)
+        average = budget if fitted.extrapolated else (others + 1) / (count + 1)
         # nothing else to choose: the scores are too few, or equal
         if (fitted.value > live) == (name == "stricter") and not math.isclose(fitted.value, live, rel_tol=1e-4):
             bound = upper_bound(others, count)
-            made.append(WhatIf(name, budget, fitted.value, share, bound, fitted.extrapolated))
+            made.append(WhatIf(name, budget, fitted.value, average, bound, fitted.extrapolated))
     return made
 
 

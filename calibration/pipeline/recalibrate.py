@@ -132,7 +132,7 @@ def _recalibrated(
             old = live_model(bundle, precision, live, samples.live_scores, goal, settings)
             report = versions_compared(
                 session, old, renewed.runs.scored, live, request.old,
-                budget=renewed.runs.calibration.false_reject_budget, scene_changed=request.samples.scene_changed,
+                budget=_rejected_share(renewed.runs.calibration), scene_changed=request.samples.scene_changed,
             )  # fmt: skip
             old.backend.close()
         findings = session.findings(renewed.runs) if report.passed else None
@@ -152,6 +152,12 @@ def _recalibrated(
         summary = [*renewed.deployed.gate_lines, *summary]
     audit = Audit("recalibrate", samples.audit, tuple(summary))
     return _made_live(bundle, manifest, _parts(renewed, samples, report, findings), audit, settings, request)
+
+
+def _rejected_share(calibration: Calibration) -> float:
+    """What the new version rejects of good parts: its budget, and more where some of them stand apart."""
+    count = len(calibration.scores)
+    return max(calibration.false_reject_budget, (rejected(calibration.scores, calibration.threshold) + 1) / (count + 1))
 
 
 def _calibrations(bundle: ModelBundle) -> dict[str, Calibration]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.samples.quarantine import outlier_limit
+from calibration.outliers import outlier_limit
 from calibration.threshold import fitted_threshold
 from edge.core.datatypes import F32, U8
 from edge.core.progress import say

@@ -36,8 +36,9 @@ class Calibration:
     area above pixel_threshold; pixel_share_largest: of one part's. set_by_hand: a person chose the threshold.
     ng_scores: of known defective parts, to show what a threshold finds; nothing is fitted on them. budget_asked: a
     person set the budget; otherwise it falls by itself as more good parts come in. certain_threshold: above
-    `threshold`; up to here a rejected part is close: good parts reach up to it. part_names: which part each of `scores`
-    is of, the start of the hash of its pixels; none where it is not known.
+    `threshold`; up to here a rejected part is close: good parts reach up to it. odd_parts: how many of `scores` stand
+    apart from the others. part_names: which part each of `scores` is of, the start of the hash of its pixels; none
+    where it is not known.
     """
 
     model_sha256: str
@@ -64,6 +65,7 @@ class Calibration:
     ng_scores: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
     budget_asked: bool = True
     certain_threshold: float | None = None
+    odd_parts: float = 0.0
     part_names: Names = field(default_factory=lambda: np.zeros(0, _NAME))
 
     @property
@@ -85,7 +87,7 @@ _CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
 # what calibrations of earlier versions do not have
 _LATER_FIELDS = (
     "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand", "ng_scores",
-    "seg_mean", "seg_inv_std", "budget_asked", "certain_threshold", "part_names",
+    "seg_mean", "seg_inv_std", "budget_asked", "certain_threshold", "odd_parts", "part_names",
 )  # fmt: skip
 # what bundle format 1 called a field
 _EARLIER_NAMES = {"model_sha256": "engine_sha256"}

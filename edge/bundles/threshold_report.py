@@ -44,6 +44,8 @@ def normals_for_bound(rate: float) -> int:
 def statement(calibration: Calibration) -> list[str]:
     """The threshold and what it promises, a line each, for a person."""
     lines = [_threshold(calibration), *_rate(calibration), _more_normals(calibration), _pixels(calibration)]
+    if calibration.odd_parts:
+        lines.append(_odd(calibration))
     if calibration.certain_threshold is not None:
         lines.append(
             f"rejected up to {calibration.certain_threshold:.4f} is close: the most unusual good parts reach that far"
@@ -91,7 +93,9 @@ def _rate(calibration: Calibration) -> list[str]:
     if calibration.set_by_hand or not calibration.extrapolated:
         if calibration.set_by_hand:
             return [shown]
-        return [f"it rejects at most {share_text(calibration.false_reject_budget)} of good parts on average; {shown}"]
+        ordinary = "of good parts like the others" if calibration.odd_parts else "of good parts"
+        budget = share_text(calibration.false_reject_budget)
+        return [f"it rejects at most {budget} {ordinary} on average; {shown}"]
     lines = [f"so few only show a false-reject rate below {bound} with 95 % confidence"]
     if calibration.tail_low is not None and calibration.tail_high is not None:
         span = f"{share_text(calibration.tail_low)} to {share_text(calibration.tail_high)}"
@@ -119,6 +123,14 @@ def _pixels(calibration: Calibration) -> str:
         f"{share_text(calibration.pixel_share_largest)} of one part; fewer than {parts} of good parts have more "
         "(95 % confidence)"
     )
+
+
+def _odd(calibration: Calibration) -> str:
+    count = int(calibration.odd_parts)
+    apart = f"{count} of the held-out good parts stand{'s' if count == 1 else ''} apart from the others"
+    if calibration.budget_asked or calibration.set_by_hand:
+        return f"{apart}: look at them, for one that is not good makes the line blind"
+    return f"{apart}, and set nothing: look at them; if they are good, parts like them are rejected"
 
 
 def _review(calibration: Calibration, review_threshold: float) -> str:

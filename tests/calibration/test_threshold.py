@@ -106,6 +106,26 @@ def test_one_odd_part_among_those_taught_does_not_blind_the_line():
         assert fitted_threshold(odd, SMALL).threshold > drawn.max(), count
 
 
+def test_parts_that_stand_apart_set_nothing_and_are_counted_in_the_bound():
+    drawn = scores(np.random.default_rng(14), 60)
+    odd = drawn.copy()
+    odd[:4] = 0.9, 0.95, 0.97, 0.99
+    ordinary, fitted = fitted_threshold(np.sort(odd)[:56], None), fitted_threshold(odd, None)
+    assert (fitted.odd_parts, fitted.threshold) == (4, ordinary.threshold)
+    assert fitted.false_reject_bound == upper_bound(5, 60) > ordinary.false_reject_bound
+    # a budget that is asked for is that of all parts; what odd ones let pass is marked
+    asked = fitted_threshold(odd, 0.03)
+    assert (asked.extrapolated, asked.threshold) == (False, np.float64(np.float32(0.99)))
+    assert asked.review_threshold == fitted.threshold
+
+
+def test_two_kinds_of_good_parts_are_no_odd_parts():
+    drawn = scores(np.random.default_rng(15), 60)
+    drawn[:12] = np.linspace(0.9, 0.99, 12)
+    fitted = fitted_threshold(drawn, None)
+    assert fitted.odd_parts == 0 and fitted.threshold > 0.9
+
+
 def test_the_default_threshold_keeps_its_bound_with_odd_parts_among_the_scores(populations):
     for case in product(DISTRIBUTIONS, [24, 60, 210]):
         distribution, count = case
@@ -174,6 +194,8 @@ def test_the_benchmark_reports_a_case_as_it_came_out(populations):
 def test_the_benchmark_says_how_often_an_odd_part_sets_the_threshold(populations):
     default, asked = (simulated("gamma", 60, populations["gamma"], budget, odd=1e-6) for budget in (None, SMALL))
     assert (default["odd_parts"], default["above_all_good"]) == (1, 0.0)
+    # a few draws have an ordinary part that stands apart, too
+    assert 1 <= default["odd_parts_found"] < 1.1
     assert default["bound_held"] > 0.95 and 0.01 < default["rate_mean"] < default["budget"]
     assert asked["above_all_good"] == 1.0
 
