@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from calibration.outliers import odd_parts
 from calibration.threshold import fitted_threshold, review_threshold
 from edge.bundles.calibration import Calibration, Names
 from edge.bundles.threshold_report import rejected, share_text, upper_bound
@@ -73,7 +74,8 @@ def with_review(calibration: Calibration, share: float | None) -> Calibration:
     """An unsure band for this share of good parts, or none; raises UsageError when there is no room for it."""
     if share is None:
         return replace(calibration, review_threshold=None)
-    found = review_threshold(calibration.scores, share, calibration.threshold)
+    ordinary = np.sort(calibration.scores)[: len(calibration.scores) - odd_parts(calibration.scores)]
+    found = review_threshold(ordinary, share, calibration.threshold)
     if found is None:
         raise UsageError(
             f"{share_text(share)} of good parts for review leave no band below the threshold "

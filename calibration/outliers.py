@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.core.datatypes import F32
+
+F64 = NDArray[np.float64]
 
 # median deviation → standard deviation of a normal distribution
 TO_SIGMA = 1.4826
@@ -17,6 +20,9 @@ _FAR, _FAR_OF_FEW = 6.0, 4.0
 _LEAST_SPREAD = 0.1
 # evidence of a score of 1 is infinite
 _LARGEST_SCORE = 1 - 1e-6
+# so many times as far from the median as the last of the others: tails heavier than exponential seldom get there
+# (benchmarks/studies/thresholds.py)
+_GAP = 3.0
 # where more than this share stands apart, good parts come in two kinds, and none of them is odd
 _MOST_ODD = 0.1
 
@@ -27,7 +33,28 @@ def outlier_limit(scores: F32) -> float:
     On the scale -log(1 - score), in which evidence adds up. What lies above is left out and the limit found again,
     until nothing more does: defects among the samples would widen what is usual.
     """
-    evidence = np.sort(-np.log1p(-np.minimum(scores.astype(np.float64), _LARGEST_SCORE)))
+    return -math.expm1(-_limit(np.sort(_evidence(scores))))
+
+
+def odd_parts(scores: F32) -> int:
+    """How many of the largest scores stand apart: beyond the limit, and with a gap below them.
+
+    A heavy tail goes beyond the limit too, but has no gap. None where more than a tenth stand apart.
+    """
+    evidence = np.sort(_evidence(scores))
+    usual = evidence[evidence <= _limit(evidence)]
+    middle = float(np.median(evidence))
+    apart = (evidence > usual[-1]) & (evidence - middle >= _GAP * (usual[-1] - middle))
+    count = int(np.count_nonzero(apart))
+    return count if count <= _MOST_ODD * len(scores) else 0
+
+
+def _evidence(scores: F32) -> F64:
+    return np.asarray(-np.log1p(-np.minimum(scores.astype(np.float64), _LARGEST_SCORE)))
+
+
+def _limit(evidence: F64) -> float:
+    """Of sorted evidence."""
     count = 0
     while count != len(evidence):
         count = len(evidence)
@@ -35,10 +62,4 @@ def outlier_limit(scores: F32) -> float:
         spread = max(TO_SIGMA * float(np.median(evidence[evidence >= middle] - middle)), _LEAST_SPREAD * middle)
         limit = middle + _FAR * (1 + _FAR_OF_FEW / count) * spread
         evidence = evidence[evidence <= limit]
-    return -math.expm1(-limit)
-
-
-def odd_parts(scores: F32) -> int:
-    """How many of the largest scores stand apart; none where these are more than a tenth."""
-    apart = int(np.count_nonzero(scores.astype(np.float64) > outlier_limit(scores)))
-    return apart if apart <= _MOST_ODD * len(scores) else 0
+    return limit

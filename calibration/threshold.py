@@ -111,30 +111,26 @@ def default_budget(count: int) -> float:
 def fitted_threshold(scores: F32, budget: float | None, review: float | None = None) -> FittedThreshold:
     """The threshold of this budget with what belongs to it; budget None: what the scores support.
 
-    What they support is that of the scores that do not stand apart (calibration/outliers.py); the bound counts the
-    others as rejected. A budget that is asked for is that of all scores. review: share of good parts that a person may
-    be asked to look at; None: what a budget that is asked for passes above the supported threshold, where that is a
-    guess or odd parts may have set it. It passes, but not unseen. certain_threshold: see Calibration.
+    Scores that stand apart (calibration/outliers.py) set nothing; the bound counts them as rejected, so that it holds
+    if they are good parts after all. review: share of good parts that a person may be asked to look at; None: where the
+    budget asks for a threshold beyond the scores, what lies between that and the supported one. It passes, but not
+    unseen. certain_threshold: see Calibration.
     """
     odd = odd_parts(scores)
     ordinary = np.sort(scores)[: len(scores) - odd]
     supported = default_budget(len(ordinary))
-    level = image_threshold(ordinary, supported).value
-    if budget is None:
-        above = int(np.count_nonzero(scores.astype(np.float64) > level))
-        fitted = Threshold(level, upper_bound(above, len(scores)))
-    else:
-        fitted = image_threshold(scores, budget)
-    if review is not None:
-        band = review_threshold(scores, review, fitted.value)
-    else:
-        band = level if level < fitted.value and (fitted.extrapolated or odd) else None
+    asked = supported if budget is None else budget
+    fitted = image_threshold(ordinary, asked)
+    above = int(np.count_nonzero(scores.astype(np.float64) > fitted.value))
+    if review is None and fitted.extrapolated:
+        review = supported
+    band = None if review is None else review_threshold(ordinary, review, fitted.value)
     far = image_threshold(ordinary, FINEST_BUDGET).value
     return FittedThreshold(
         threshold=fitted.value,
-        false_reject_budget=supported if budget is None else budget,
+        false_reject_budget=asked,
         budget_asked=budget is not None,
-        false_reject_bound=fitted.bound,
+        false_reject_bound=upper_bound(above, len(scores)),
         extrapolated=fitted.extrapolated,
         tail_low=fitted.tail.rate_low if fitted.tail else None,
         tail_high=fitted.tail.rate_high if fitted.tail else None,

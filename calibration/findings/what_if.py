@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from calibration.findings.findings import DrawnDefect, Findings
-from calibration.threshold import image_threshold
+from calibration.threshold import fitted_threshold
 from edge.bundles.calibration import Calibration
-from edge.bundles.threshold_report import rejected, share_text, upper_bound
+from edge.bundles.threshold_report import rejected, share_text
 
 # budgets beside the one in force, as multiples of it; no line rejects more than the last of good parts
 _STRICTER, _LOOSER, _MOST = 0.25, 2.0, 0.2
@@ -40,31 +40,28 @@ class WhatIf:
 
 
 def what_ifs(calibration: Calibration) -> list[WhatIf]:
-    """The threshold in force, one of a quarter of its budget, and one of twice."""
-    scores, count = calibration.scores, len(calibration.scores)
-    live = calibration.threshold
-    above = rejected(scores, live)
-    guessed = above == 0 and (calibration.extrapolated or calibration.set_by_hand)
-    share = calibration.false_reject_budget if calibration.extrapolated else (above + 1) / (count + 1)
-    # parts that stand apart and set nothing are no sample of what comes
-    odd = 0 if calibration.budget_asked or calibration.set_by_hand else min(int(calibration.odd_parts), above)
-    rate = (above - odd + 1) / (count - odd + 1) if odd else share
-    made = [
-        WhatIf(
-            "in force", None if calibration.set_by_hand else calibration.false_reject_budget, live, rate,
-            calibration.false_reject_bound, guessed, in_force=True,
-        )
-    ]  # fmt: skip
+    """The threshold in force, one of a quarter of its rate, and one of twice."""
+    live, hand = calibration.threshold, calibration.set_by_hand
+    rate = _average(calibration, live, calibration.false_reject_budget if calibration.extrapolated else None)
+    guessed = calibration.extrapolated and (not hand or rejected(calibration.scores, live) == 0)
+    budget = None if hand else calibration.false_reject_budget
+    made = [WhatIf("in force", budget, live, rate, calibration.false_reject_bound, guessed, in_force=True)]
     for name, factor in (("stricter", _STRICTER), ("looser", _LOOSER)):
-        budget = min(factor * share, _MOST)
-        fitted = image_threshold(scores, budget)
-        others = rejected(scores, fitted.value)
-        average = budget if fitted.extrapolated else (others + 1) / (count + 1)
+        fitted = fitted_threshold(calibration.scores, min(factor * rate, _MOST))
+        value, budget = fitted.threshold, fitted.false_reject_budget
         # nothing else to choose: the scores are too few, or equal
-        if (fitted.value > live) == (name == "stricter") and not math.isclose(fitted.value, live, rel_tol=1e-4):
-            bound = upper_bound(others, count)
-            made.append(WhatIf(name, budget, fitted.value, average, bound, fitted.extrapolated))
+        if (value > live) == (name == "stricter") and not math.isclose(value, live, rel_tol=1e-4):
+            average = _average(calibration, value, budget if fitted.extrapolated else None)
+            made.append(WhatIf(name, budget, value, average, fitted.false_reject_bound, fitted.extrapolated))
     return made
+
+
+def _average(calibration: Calibration, threshold: float, guess: float | None) -> float:
+    """What a threshold rejects of good parts on average; those that stand apart are no sample of what comes."""
+    if guess is not None and not calibration.set_by_hand:
+        return guess
+    above, odd = rejected(calibration.scores, threshold), int(calibration.odd_parts)
+    return (max(0, above - odd) + 1) / (len(calibration.scores) - odd + 1)
 
 
 def what_if_lines(calibration: Calibration, findings: Findings | None, mm_per_px: float | None = None) -> list[str]:

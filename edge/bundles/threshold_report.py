@@ -128,8 +128,6 @@ def _pixels(calibration: Calibration) -> str:
 def _odd(calibration: Calibration) -> str:
     count = int(calibration.odd_parts)
     apart = f"{count} of the held-out good parts stand{'s' if count == 1 else ''} apart from the others"
-    if calibration.budget_asked or calibration.set_by_hand:
-        return f"{apart}: look at them, for one that is not good makes the line blind"
     return f"{apart}, and set nothing: look at them; if they are good, parts like them are rejected"
 
 
