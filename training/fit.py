@@ -22,7 +22,7 @@ from training.run.preparation import pictures_from_fields as pictures_from_field
 from training.run.preparation import prepare
 from training.run.report_plots import CURVES, SHEET, draw_curves, draw_sheet
 from training.run.run_files import Resumable, Run, finished_run, signature_sha256, store_run
-from training.selection import SELECTION_RULE, choose_score
+from training.selection import JUDGED_BY, SELECTION_RULE, choose_score
 
 
 def fit(
@@ -64,8 +64,7 @@ def fit(
         notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
-    judged_by = recipe.defects or f"judging_{made.design.layout}"
-    preset, crop_share = PRESETS[judged_by], (batches.crop / made.size) ** 2
+    preset, crop_share = PRESETS[JUDGED_BY], (batches.crop / made.size) ** 2
     if recipe.smallest_defect is not None:
         preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
     with doing(f"choosing how to score, of {len(made.candidates)} ways"):
@@ -96,7 +95,7 @@ def fit(
             ablations=tuple(sorted(recipe.ablations)),
             data_sha256=made.trained_on.sha256,
             selection=(
-                f"{SELECTION_RULE}; artificial defects {judged_by}, the smallest "
+                f"{SELECTION_RULE}; artificial defects {JUDGED_BY}, the smallest "
                 f"{preset.smallest * crop_share:.3%} of the field; chosen: {choice.name}"
             ),
         ),

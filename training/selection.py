@@ -19,10 +19,12 @@ from training.data.augmentation import crop_places, cut
 from training.defects import DefectGenerator, DefectPreset
 
 SELECTION_RULE = (
-    "score path: image AUROC of artificial defects on held-out normals against those normals, cross-fitted; "
-    "the smallest map within 0.005 of the best, then the best; weights: averaged, "
+    "score path: image AUROC of artificial defects, of families not trained on, on held-out normals against those "
+    "normals, cross-fitted; the smallest map within 0.005 of the best, then the best; weights: averaged, "
     "those with the lowest validation loss where a stage keeps the best"
 )
+# of training.defects.PRESETS: families that no training draws
+JUDGED_BY = "judging"
 # a map of half the side costs a quarter: it is taken unless the difference could be seen
 _EQUAL_AUROC = 0.005
 # with fewer, the best of so many score paths is the luckiest

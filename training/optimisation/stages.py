@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge.core.errors import UsageError
 from training.data.augmentation import cropped, mirrored, vary, with_sensor_noise
-from training.defects import PRESETS, DefectGenerator
+from training.defects import DefectGenerator, training_preset
 from training.methods.base import Batch, Layout, Learner, Stage
 from training.optimisation.arithmetic import Arithmetic
 from training.optimisation.optimiser import Optimiser, State
@@ -93,7 +93,7 @@ class BatchSource:
     def _generator(self, preset: str) -> DefectGenerator:
         if preset not in self._generators:
             device = self.normals.device.type
-            generator = DefectGenerator(PRESETS[preset], self._seed, device, textures=self._textures)
+            generator = DefectGenerator(training_preset(preset), self._seed, device, textures=self._textures)
             if self._bank is not None:
                 generator.set_bank(*self._bank)
             self._generators[preset] = generator

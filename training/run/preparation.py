@@ -27,7 +27,7 @@ from training.data.dataset import (
     load_weak,
     split_held_out,
 )
-from training.defects import PRESETS
+from training.defects import PRESETS, training_preset
 from training.labelling import rules_path
 from training.methods import find_method
 from training.methods.base import Design, Layout, Learner, Method, Stage, TrainingData, Variant
@@ -174,6 +174,11 @@ def pictures_from_fields(fields: np.ndarray) -> Tensor:
 def _check_options(method: Method, recipe: Recipe) -> None:
     if recipe.defects is not None and recipe.defects not in PRESETS:
         raise UsageError(f"unknown artificial defects {recipe.defects!r}", fix=f"choose one of: {', '.join(PRESETS)}")
+    if recipe.defects is not None and not training_preset(recipe.defects).operators:
+        raise UsageError(
+            f"the artificial defects {recipe.defects!r} judge score paths, and training draws none of them",
+            fix="choose another preset; leave --defects out for the method's own",
+        )
     unknown = sorted(recipe.ablations - set(method.ablations))
     if unknown:
         raise UsageError(
