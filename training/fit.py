@@ -64,7 +64,7 @@ def fit(
         notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
-    preset, crop_share = PRESETS[JUDGED_BY], (batches.crop / made.size) ** 2
+    preset, crop_share = PRESETS[JUDGED_BY], 1.0 if batches.crop is None else (batches.crop / made.size) ** 2
     if recipe.smallest_defect is not None:
         preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
     with doing(f"choosing how to score, of {len(made.candidates)} ways"):

@@ -30,6 +30,8 @@ _EQUAL_AUROC = 0.005
 # with fewer, the best of so many score paths is the luckiest
 _DEFECTIVE = 192
 _BATCH = 16
+# outputs that a score path reads; a network with a pre-trained encoder hands on its taps beside them
+_SCORED = ("recon", "seg_logit", "emb_dist")
 # errors of so many residuals are kept: score paths that differ later alone share them
 _KEPT_ERRORS = 8
 # trained-on parts looked at: enough to say where good parts differ
@@ -70,7 +72,7 @@ def choose_score(
     """held_out, trained: (n, 3, s, s) in 0..1 on the network's device; statistics are fitted as in calibration.
 
     roi: (1, 1, s, s), 1 where the map is scored and defects are drawn. crop: defects are drawn in squares of this side,
-    as large as training saw them; None: as large as the field lets them be.
+    as large as training saw them; None: as large as the field lets them be. Fields have any aspect.
     """
     count = held_out.shape[0]
     repeats = -(-_DEFECTIVE // count)
@@ -78,7 +80,7 @@ def choose_score(
     region = None if roi is None else roi.cpu()
     weight = None if region is None else region[0, 0].numpy()
     plain = held_out.cpu().repeat(repeats, 1, 1, 1)
-    defective, masks = draw_in_squares(DefectGenerator(defective_only, seed), plain, region, crop or plain.shape[-1])
+    defective, masks = draw_in_squares(DefectGenerator(defective_only, seed), plain, region, crop)
     pictures = torch.cat([held_out.cpu(), defective])
     images = (pictures * 2 - 1).numpy()
     outputs = run_network(network, torch.from_numpy(images).to(held_out.device))
@@ -111,10 +113,10 @@ def choose_score(
 
 
 def draw_in_squares(
-    generator: DefectGenerator, plain: Tensor, region: Tensor | None, crop: int
+    generator: DefectGenerator, plain: Tensor, region: Tensor | None, crop: int | None
 ) -> tuple[Tensor, Tensor]:
     """Each picture (n, 3, s, s) with a defect in a square of `crop` pixels of it, and masks (n, 1, s, s)."""
-    if plain.shape[-1] == crop:
+    if crop is None or plain.shape[2:] == (crop, crop):
         return generator(plain, region)
     places = crop_places(plain, crop, generator.random)
     pictures, masks = plain.clone(), torch.zeros_like(plain[:, :1])
@@ -131,6 +133,10 @@ def run_network(network: nn.Module, images: Tensor) -> list[NetworkOutputs]:
         for batch in torch.split(images, _BATCH):
             named = {name: values.float().cpu().numpy() for name, values in network(batch).items()}
             for index in range(batch.shape[0]):
-                planes = {name: v[index] if v.shape[1] == 3 else v[index, 0] for name, v in named.items()}
+                planes = {
+                    name: values[index] if values.shape[1] == 3 else values[index, 0]
+                    for name, values in named.items()
+                    if name in _SCORED
+                }
                 results.append(NetworkOutputs(**planes))
     return results

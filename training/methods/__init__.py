@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.core.errors import UsageError
-from training.methods.base import Method
+from training.methods.base import Method, OutputName
 from training.methods.isstad import Isstad
 from training.methods.kist import Kist
 from training.methods.slsg import Slsg
@@ -20,3 +20,17 @@ def find_method(name: str, variant: str) -> Method:
     if variant not in method.variants:
         raise UsageError(f"{name} has no variant {variant!r}", fix=f"choose one of: {', '.join(method.variants)}")
     return method
+
+
+def outputs_of(name: str, variant: str) -> tuple[OutputName, ...]:
+    """What the network of a variant returns for the score path; taps that a memory is fitted to are not among it."""
+    method = find_method(name, variant)
+    own = method.variants[variant].outputs
+    return method.outputs if own is None else own
+
+
+def parts_of(name: str, variant: str) -> tuple[str, ...]:
+    """Parts of a variant that may be left out, to measure what they are worth."""
+    method = find_method(name, variant)
+    own = method.variants[variant].ablations
+    return method.ablations if own is None else own

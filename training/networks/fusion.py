@@ -16,10 +16,10 @@ class Comparison(nn.Module):
 
     Equal to one convolution over all three joined. Kept apart, each has a scale of its own in INT8, and the small
     differences of good parts are not rounded to the scale of the features; the difference itself is taken in floating
-    point.
+    point. difference: False leaves it out.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, *, difference: bool = True) -> None:
         super().__init__()
 
         def lateral() -> nn.Sequential:
@@ -27,11 +27,12 @@ class Comparison(nn.Module):
                 nn.Conv2d(inputs, outputs, stride, stride, bias=False), nn.BatchNorm2d(outputs)
             )  # fmt: skip
 
-        self.seen, self.made, self.difference = lateral(), lateral(), lateral()
+        self.seen, self.made = lateral(), lateral()
+        self.difference = lateral() if difference else None
 
     def forward(self, seen: Tensor, made: Tensor) -> Tensor:
-        compared: Tensor = self.seen(seen) + self.made(made) + self.difference((seen - made).abs())
-        return compared
+        compared: Tensor = self.seen(seen) + self.made(made)
+        return compared if self.difference is None else compared + self.difference((seen - made).abs())
 
 
 class FusionSegmenter(nn.Module):

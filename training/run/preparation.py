@@ -29,7 +29,7 @@ from training.data.dataset import (
 )
 from training.defects import PRESETS, training_preset
 from training.labelling import rules_path
-from training.methods import find_method
+from training.methods import find_method, parts_of
 from training.methods.base import Design, Layout, Learner, Method, Stage, TrainingData, Variant
 from training.optimisation.stages import BatchSource
 
@@ -126,6 +126,7 @@ def prepare(
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
     # what a field bends by would set straight lines of a crop rippling
     bend = plan.bend if side == plan.size else 0.0
+    crop = None if side == plan.size else plan.size
     seen, kept, parts_known = (
         pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
     )  # fmt: skip
@@ -134,12 +135,13 @@ def prepare(
     def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
         torch.manual_seed(recipe.seed)
         learner = method.learner(design).to(device)
-        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, plan.size)
+        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, crop)
         learner.attach(
             TrainingData(
                 normals=batches.normals, held_out=kept, weak=parts_known, kinds=weak.kinds, roi=roi, rules=rules,
-                random=batches.random, vary=batches.vary, set_bank=batches.set_bank, run_directory=directory,
-                notice=notice, crop=plan.size,
+                random=batches.random, vary=batches.vary, set_bank=batches.set_bank, draws=batches.apart,
+                run_directory=directory,
+                notice=notice, crop=crop,
             )
         )  # fmt: skip
         return learner, batches
@@ -179,11 +181,12 @@ def _check_options(method: Method, recipe: Recipe) -> None:
             f"the artificial defects {recipe.defects!r} judge score paths, and training draws none of them",
             fix="choose another preset; leave --defects out for the method's own",
         )
-    unknown = sorted(recipe.ablations - set(method.ablations))
+    parts = parts_of(recipe.method, recipe.variant)
+    unknown = sorted(recipe.ablations - set(parts))
     if unknown:
         raise UsageError(
-            f"{method.name} has no part {unknown[0]!r} that could be left out",
-            fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
+            f"{method.name} {recipe.variant} has no part {unknown[0]!r} that could be left out",
+            fix=f"choose from: {', '.join(parts) or 'nothing, it has no such parts'}",
         )
 
 

@@ -75,7 +75,7 @@ def run(folder, plan, rules=None, ablations=(), weak=WEAK_PLATES, copies=False):
     learner.attach(
         TrainingData(
             normals=batches.normals, held_out=PLATES[18:], weak=weak, kinds=("scratch",) * len(weak), roi=None,
-            rules=file, random=batches.random, vary=batches.vary, set_bank=batches.set_bank,
+            rules=file, random=batches.random, vary=batches.vary, set_bank=batches.set_bank, draws=batches.apart,
             run_directory=folder, notice=notices.append, crop=batches.crop,
         )
     )  # fmt: skip

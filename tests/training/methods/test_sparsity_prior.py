@@ -52,7 +52,7 @@ def attach(learner, weak=None, rules=None, notices=None, tmp_path=None):
     learner.attach(
         TrainingData(
             normals=NORMALS, held_out=HELD_OUT, weak=NORMALS[:0] if weak is None else weak, kinds=(), roi=None,
-            rules=rules, random=source.random, vary=source.vary, set_bank=source.set_bank, run_directory=tmp_path,
+            rules=rules, random=source.random, vary=source.vary, set_bank=source.set_bank, draws=source.apart, run_directory=tmp_path,
             notice=[].append if notices is None else notices.append, crop=source.crop,
         )
     )  # fmt: skip
