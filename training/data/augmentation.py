@@ -64,8 +64,10 @@ def cut(pictures: Tensor, places: list[Square]) -> Tensor:
 
 
 def cropped(pictures: Tensor, side: int | None, generator: torch.Generator) -> Tensor:
-    """A square of each picture, anywhere; pictures of that size stay as they are, and all of them where side is None."""
-    return pictures if side is None or pictures.shape[2:] == (side, side) else cut(pictures, crop_places(pictures, side, generator))
+    """A square of each picture, anywhere; pictures of that size stay as they are, and all where side is None."""
+    if side is None or pictures.shape[2:] == (side, side):
+        return pictures
+    return cut(pictures, crop_places(pictures, side, generator))
 
 
 def with_sensor_noise(pictures: Tensor, generator: torch.Generator) -> Tensor:

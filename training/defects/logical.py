@@ -162,7 +162,7 @@ def _cells(defects: LogicalDefects, scene: Scene) -> Altered:
     """Two cells of a coarse grid exchanged."""
     picture, grid = scene.images[0], int(defects.rng.integers(2, 4))
     height, width = (side // grid for side in scene.size)
-    (y1, x1), (y2, x2) = (tuple(int(defects.rng.integers(0, grid - 1)) * cell for cell in (height, width)) for _ in "12")
+    y1, x1, y2, x2 = (int(defects.rng.integers(0, grid - 1)) * cell for cell in (height, width, height, width))
     altered = picture.clone()
     altered[:, y1 : y1 + height, x1 : x1 + width] = picture[:, y2 : y2 + height, x2 : x2 + width]
     altered[:, y2 : y2 + height, x2 : x2 + width] = picture[:, y1 : y1 + height, x1 : x1 + width]

@@ -59,9 +59,12 @@ def _read(file: Path) -> tuple[dict[str, Tensor], str]:
     for key in _NESTED:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
-    weights = {name: value for name, value in loaded.items() if isinstance(value, Tensor)} if isinstance(loaded, dict) else {}
+    named = loaded.items() if isinstance(loaded, dict) else ()
+    weights = {name: value for name, value in named if isinstance(value, Tensor)}
     if not weights:
-        raise UsageError(f"{file} holds no tensors by name", fix="give the state dict of a network, as torch.save wrote it")
+        raise UsageError(
+            f"{file} holds no tensors by name", fix="give the state dict of a network, as torch.save wrote it"
+        )
     return weights, hashlib.sha256(data).hexdigest()
 
 

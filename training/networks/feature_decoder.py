@@ -9,8 +9,8 @@ from training.networks.blocks import conv_block
 from training.networks.efficientnet_lite import TAPS
 
 _WIDTHS = (64, 48, 32)
-# parts that lie the same way pass few numbers at 1/32, so that a missing or foreign part cannot; other layouts need many
-# more, at 1/16
+# parts that lie the same way pass few numbers at 1/32, so that a missing or foreign part cannot; other layouts need
+# many more, at 1/16
 _ALIGNED, _FREE = 16, 48
 
 

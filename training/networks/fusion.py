@@ -38,8 +38,8 @@ class Comparison(nn.Module):
 class FusionSegmenter(nn.Module):
     """One logit per pixel by progressive fusion, from the coarsest level of an EdgeTrunk to the picture itself.
 
-    At each level encoder features of the picture are compared with decoder features of the reconstruction, and added
-    to the up-sampled result of the coarser level; a 3x3 convolution follows. widths: of the trunk, finest first.
+    At each level what the encoder sees of the picture is compared with what it sees of the reconstruction, and added to
+    the up-sampled result of the coarser level; a 3x3 convolution follows. widths: of the trunk, finest first.
     """
 
     def __init__(self, widths: tuple[int, ...], width: int) -> None:
@@ -56,7 +56,7 @@ class FusionSegmenter(nn.Module):
         """(n, 1, s, s) from a picture (n, 3, s, s) in -1..1 and what a trunk made of it."""
         compared = [
             level(seen, made)
-            for level, seen, made in zip(self.levels, features.encoded, features.decoded, strict=True)
+            for level, seen, made in zip(self.levels, features.seen, features.made, strict=True)
         ]  # fmt: skip
         compared[0] = compared[0] + self.pictures(image, features.reconstruction)
         fused: Tensor | None = None

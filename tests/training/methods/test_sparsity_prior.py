@@ -18,7 +18,7 @@ from tests.training.cost import GMAC_LIMIT, multiply_adds  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Batch, Design, TrainingData  # noqa: E402
-from training.methods.sparsity_prior import area_prior  # noqa: E402
+from training.methods.sparsity_learner import area_prior  # noqa: E402
 from training.optimisation.stages import BatchSource, Training  # noqa: E402
 
 METHOD = METHODS["sparsity_prior"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,8 +95,8 @@ def _unpacked(name: str, values: Tensor) -> Tensor:
     return values.float() / 255 if values.dtype == torch.uint8 else values.float()
 
 
-class SeeingLearner(Learner):
-    """A learner whose network looks through a frozen encoder, `network.encoder`, and is taught by an album.
+class Seeing:
+    """What a learner does whose network looks through a frozen encoder, `network.encoder`, and is taught by an album.
 
     taps: those that training needs, in order. sees_clean: whether it needs the features of the clean pictures too.
     keeps: pictures that it needs beside the features, of `corrupted` and `clean`.
@@ -104,24 +105,17 @@ class SeeingLearner(Learner):
     taps: tuple[str, ...] = ("tap1", "tap2", "tap4")
     sees_clean = False
     keeps: tuple[str, ...] = ()
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self._album: tuple[str, Album] | None = None
+    # of the learner
+    network: nn.Module
+    data: TrainingData
+    training: bool
+    _album: tuple[str, Album] | None = None
 
     @property
     def encoder(self) -> EfficientNetLite:
         found = self.network.encoder
         assert isinstance(found, EfficientNetLite), "a learner that sees is built on a network with the encoder"
         return found
-
-    def attach(self, data: TrainingData) -> None:
-        super().attach(data)
-        self.weights_sha256 = self.encoder.load_weights(data.weights)
-
-    def parameter_groups(self, stage: Stage) -> list[dict[str, object]]:
-        return [{"params": [p for p in self.network.parameters() if p.requires_grad], "scale": 1.0}]
 
     def next_batch(self, stage: Stage, draw: Callable[[], Batch]) -> Batch:
         if not stage.cached:
@@ -138,9 +132,9 @@ class SeeingLearner(Learner):
         """What the album of a stage holds; the same again when a run resumes."""
         source = self.data.draws(_SEED + int(self.data.random.initial_seed()))
         for start in range(0, count, _AT_ONCE):
-            yield self.looked_at(stage, self.altered(source.draw(stage, min(_AT_ONCE, count - start)), source))
+            yield self.looked_at(stage, self.altered(stage, source.draw(stage, min(_AT_ONCE, count - start)), source))
 
-    def altered(self, batch: Batch, source: Draws) -> Batch:
+    def altered(self, stage: Stage, batch: Batch, source: Draws) -> Batch:
         """The batch as this learner wants it."""
         return batch
 
@@ -156,17 +150,18 @@ class SeeingLearner(Learner):
             clean_seen=self.look(batch.clean) if self.sees_clean else {},
         )
 
+    @torch.no_grad()
+    def look_at_some(self, count: int) -> Taps:
+        """What the encoder sees of so many normals, spread over all."""
+        normals = self.data.normals
+        some = torch.linspace(0, len(normals) - 1, min(count, len(normals))).round().long().to(normals.device)
+        seen = [self.look(part) for part in torch.split(normals[some], _AT_ONCE)]
+        return {name: torch.cat([taps[name] for taps in seen]) for name in self.taps}
+
     def look(self, pictures: Tensor) -> Taps:
         """What the encoder sees of pictures (n, 3, h, w) in 0..1."""
         found = self.encoder(network_range(pictures), self.taps[-1])
         return {name: found[name].float() for name in self.taps}
-
-    def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
-        return self.seen_losses(stage, batch if isinstance(batch, SeenBatch) else self.looked_at(stage, batch), share)
-
-    def seen_losses(self, stage: Stage, batch: SeenBatch, share: float) -> dict[str, Tensor]:
-        """As `losses`, of a batch that the encoder has seen."""
-        raise NotImplementedError
 
     def noisy(self, taps: Taps) -> Taps:
         """Features under noise, while training: a head must not rest on what differs by next to nothing."""
@@ -179,3 +174,25 @@ class SeeingLearner(Learner):
             * (_FEATURE_NOISE * values.std((0, 2, 3), keepdim=True))
             for name, values in taps.items()
         }
+
+
+class SeeingLearner(Seeing, Learner):
+    """A learner all of whose stages are taught by an album."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def attach(self, data: TrainingData) -> None:
+        super().attach(data)
+        self.weights_sha256 = self.encoder.load_weights(data.weights)
+
+    def parameter_groups(self, stage: Stage) -> list[dict[str, Any]]:
+        return [{"params": [p for p in self.network.parameters() if p.requires_grad], "scale": 1.0}]
+
+    def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
+        return self.seen_losses(stage, batch if isinstance(batch, SeenBatch) else self.looked_at(stage, batch), share)
+
+    def seen_losses(self, stage: Stage, batch: SeenBatch, share: float) -> dict[str, Tensor]:
+        """As `losses`, of a batch that the encoder has seen."""
+        raise NotImplementedError

@@ -46,7 +46,7 @@ class SlsgSeeingLearner(SeeingLearner):
         if self.logical:
             self._anatomy = anatomy_of(data.normals, seeded(0))
 
-    def altered(self, batch: Batch, source: Draws) -> Batch:
+    def altered(self, stage: Stage, batch: Batch, source: Draws) -> Batch:
         """Some of the defects become logical anomalies, and some of the good parts carry a harmless graft."""
         if self._anatomy is None:
             return batch
