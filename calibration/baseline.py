@@ -35,10 +35,10 @@ class Fitting:
         weight: F32 | None = None,
         trained: Iterable[U8] = (),
     ) -> None:
-        """Takes at most MOST_IN_STATISTICS of either from network fields, uint8 (s, s, 3) BGR; see `calibrate`."""
-        spec, side = manifest.score, manifest.map_side
-        self._spec, self._side = spec, side
-        self._terms = ResidualTerms(spec.residual, manifest.input.size, spec.map_scale)
+        """Takes at most MOST_IN_STATISTICS of either from network fields, uint8 (h, w, 3) BGR; see `calibrate`."""
+        spec, shape = manifest.score, (manifest.input.height, manifest.input.width)
+        self._spec, self._map_shape = spec, manifest.map_shape
+        self._terms = ResidualTerms(spec.residual, shape, spec.map_scale)
         first = [self._measured(network, field) for field in islice(normals, MOST_IN_STATISTICS)]
         if len(first) < MINIMUM_NORMAL_SAMPLES:
             raise UsageError(
@@ -47,11 +47,13 @@ class Fitting:
             )
         errors, outputs = np.stack([error for error, _ in first]), [output for _, output in first]
         known = islice(trained, MOST_IN_STATISTICS)
-        seen = np.array([self._measured(network, field)[0] for field in known], np.float32).reshape(-1, side, side)
+        seen = np.array([self._measured(network, field)[0] for field in known], np.float32).reshape(
+            -1, *self._map_shape
+        )
         paths = cross_fitted_paths(spec, errors, outputs, weight, seen)
         maps = [self._scored(path, *measured) for path, measured in zip(paths, first, strict=True)]
         self._statistics = normal_statistics(spec, errors, outputs, seen)
-        self._running = CpuScorePath(spec, manifest.input.size, self._statistics, weight=weight)
+        self._running = CpuScorePath(spec, shape, self._statistics, weight=weight)
         self.scores = [anomaly_map.score for anomaly_map in maps]
         pixels = np.stack([anomaly_map.values for anomaly_map in maps])
         scored = paths[0].weight
@@ -69,7 +71,7 @@ class Fitting:
         scores = np.array(self.scores, np.float32)
         threshold = image_threshold(scores, budget)
         pixel = pixel_threshold(self._pixels, threshold.value)
-        statistics, shape = self._statistics, (self._side, self._side)
+        statistics, shape = self._statistics, self._map_shape
         return Calibration(
             model_sha256=model_sha256,
             preprocess_sha256=preprocess.sha256,
@@ -84,6 +86,8 @@ class Fitting:
             created_utc=created_utc,
             emb_mean=statistics.emb_mean,
             emb_inv_std=statistics.emb_inv_std,
+            seg_mean=statistics.seg_mean,
+            seg_inv_std=statistics.seg_inv_std,
             tail_low=threshold.tail.rate_low if threshold.tail else None,
             tail_high=threshold.tail.rate_high if threshold.tail else None,
             review_threshold=review_threshold(scores, review, threshold.value) if review is not None else None,
@@ -94,7 +98,7 @@ class Fitting:
     def _measured(self, network: Network, field: U8) -> tuple[F32, NetworkOutputs]:
         planes_from_field(field, network.image)
         result = network.run()
-        error = np.zeros((self._side, self._side), np.float32)
+        error = np.zeros(self._map_shape, np.float32)
         if result.recon is not None:
             error[:] = self._terms.error(network.image, result.recon)
         # the reconstruction is in the error already
@@ -117,9 +121,9 @@ def calibrate(
     review: float | None = None,
     created_utc: str,
 ) -> Calibration:
-    """Fit statistics and thresholds on network fields, uint8 (s, s, 3) BGR, of normal parts the network has not seen.
+    """Fit statistics and thresholds on network fields, uint8 (h, w, 3) BGR, of normal parts the network has not seen.
 
-    weight: 1 where the map is scored (s, s); None: everywhere. trained: parts it was trained on; they only help to say
+    weight: 1 where the map is scored (h, w); None: everywhere. trained: parts it was trained on; they only help to say
     where good parts differ (edge/kernels/statistics.py). review: share of good parts that a person may be asked to look
     at, above the budget; None: no unsure band.
     Scores are cross-fitted: no part is judged by statistics that saw it. Only the first MOST_IN_STATISTICS parts give

@@ -21,10 +21,12 @@ OPSET = 18
 EXPORT_TOLERANCE = 1e-3
 
 
-def onnx_from_module(module: nn.Module, size: int, outputs: Sequence[str], pictures: Sequence[F32] = ()) -> bytes:
-    """Export for one picture of (1, 3, size, size); batch norm is folded into the convolutions.
+def onnx_from_module(
+    module: nn.Module, shape: tuple[int, int], outputs: Sequence[str], pictures: Sequence[F32] = ()
+) -> bytes:
+    """Export for one picture of shape = (height, width); batch norm is folded into the convolutions.
 
-    pictures: float32 (3, size, size) in -1..1, on which the graph is compared with torch; noise when there are none.
+    pictures: float32 (3, height, width) in -1..1, on which the graph is compared with torch; noise when there are none.
     Raises UsageError when they differ by more than EXPORT_TOLERANCE, or for an operator that no target is given.
     """
     import onnx
@@ -41,7 +43,7 @@ def onnx_from_module(module: nn.Module, size: int, outputs: Sequence[str], pictu
             return tuple(named[name] for name in outputs)
 
     ordered = Ordered().eval().to("cpu", torch.float32)
-    noise = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    noise = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     shown = [torch.from_numpy(np.asarray(picture))[None] for picture in pictures] or [noise]
     # it would warn of torchvision, which nothing here uses
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

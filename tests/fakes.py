@@ -103,7 +103,7 @@ class BrokenBackend(BrightnessBackend):
 
 
 def inspector(backend: BrightnessBackend | None = None, threshold: float = 0.9) -> Inspector:
-    return Inspector(backend or BrightnessBackend(), Preprocess(size=32), threshold, threshold, "b" * 64)
+    return Inspector(backend or BrightnessBackend(), Preprocess(32, 32), threshold, threshold, "b" * 64)
 
 
 class ListSink:

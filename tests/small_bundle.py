@@ -48,7 +48,7 @@ def bad_part(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
 
 def good_field(seed: int) -> np.ndarray:
     """A good part as the network sees it, float32 (3, SIZE, SIZE) in -1..1."""
-    return planes_from_field(Preprocess(SIZE).field(good_part(seed)), np.empty((3, SIZE, SIZE), np.float32))
+    return planes_from_field(Preprocess(SIZE, SIZE).field(good_part(seed)), np.empty((3, SIZE, SIZE), np.float32))
 
 
 def blur_network(size: int = SIZE) -> bytes:
@@ -97,7 +97,7 @@ def manifest(size: int = SIZE, **changes: object) -> Manifest:
         "variant": "test",
         "product": "plate",
         "created_utc": "2026-01-01T00:00:00+00:00",
-        "input": InputSpec(size=size),
+        "input": InputSpec(height=size, width=size),
         "preprocess": PreprocessSpec(),
         "outputs": ("recon",),
         "score": ScoreSpec(

@@ -64,7 +64,8 @@ def fit(
         notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
-    preset, crop_share = PRESETS[JUDGED_BY], 1.0 if batches.crop is None else (batches.crop / made.size) ** 2
+    preset = PRESETS[JUDGED_BY]
+    crop_share = 1.0 if batches.crop is None else batches.crop**2 / (made.shape[0] * made.shape[1])
     if recipe.smallest_defect is not None:
         preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
     with doing(f"choosing how to score, of {len(made.candidates)} ways"):
@@ -79,7 +80,9 @@ def fit(
         variant=recipe.variant,
         layout=made.design.layout,
         ablations=tuple(sorted(recipe.ablations)),
-        size=made.size,
+        height=made.shape[0],
+        width=made.shape[1],
+        fit=made.fit,
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         align=made.align,

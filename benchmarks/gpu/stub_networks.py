@@ -21,11 +21,11 @@ STUB_NETWORKS = ("onnxruntime", "torch", "copy")
 
 
 def stub_tensors(manifest: Manifest) -> dict[str, DeviceTensor]:
-    """Input and outputs as a stub has them: FP32; distances at a quarter of the side."""
-    side = manifest.input.size
+    """Input and outputs as a stub has them: FP32; distances at a quarter of either side."""
+    field = (manifest.input.height, manifest.input.width)
     shapes = {
-        PICTURE: (3, side, side), "recon": (3, side, side), "seg_logit": (1, side, side),
-        "emb_dist": (1, side // 4, side // 4),
+        PICTURE: (3, *field), "recon": (3, *field), "seg_logit": (1, *field),
+        "emb_dist": (1, field[0] // 4, field[1] // 4),
     }  # fmt: skip
     return {name: DeviceTensor(shapes[name], fp16=False) for name in (PICTURE, *manifest.outputs)}
 

@@ -72,8 +72,7 @@ def prediction_of(bundle: ModelBundle, backend: Backend, image: U8) -> Predictio
     try:
         anomaly_map = backend.score(image, StageClock(0))
     except PartNotFound:
-        side = bundle.manifest.map_side
-        return Prediction(HIGHEST_SCORE, np.zeros((side, side), np.float32))
+        return Prediction(HIGHEST_SCORE, np.zeros(bundle.manifest.map_shape, np.float32))
     return Prediction(anomaly_map.score, values_in_view(anomaly_map, view))
 
 

@@ -93,8 +93,9 @@ def model_name(bundle: ModelBundle) -> str:
     manifest = bundle.manifest
     left_out = [f"without-{name}" for name in manifest.training.ablations]
     weak = [f"weak-{manifest.training.n_weak}"] if manifest.training.n_weak else []
-    side = f"{manifest.input.size}px"
-    return " ".join([manifest.method, manifest.variant, side, *left_out, *weak])
+    height, width = manifest.input.height, manifest.input.width
+    field = f"{width}px" if width == height else f"{width}x{height}px"
+    return " ".join([manifest.method, manifest.variant, field, *left_out, *weak])
 
 
 def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:

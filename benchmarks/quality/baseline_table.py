@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> Values:
 
 def baseline_values(name: str, data: Path, size: int, seed: int) -> dict[str, Any]:
     """What the result file holds below its head."""
-    preprocess = Preprocess(size)
+    preprocess = Preprocess(size, size)
     parts = list(read_normal_samples(data))
     normals = [part.picture for part in parts]
     results = {}

@@ -118,7 +118,7 @@ def _calibrated(bundle: ModelBundle, data: Path, precision: str, mode: str) -> t
     settings = AlignSettings.model_validate({"mode": mode})
     region = FieldOfView(across, down, width, height)
     align = align_spec(trained[:REFERENCE_PARTS], [region] * len(trained[:REFERENCE_PARTS]), settings)
-    preprocess = Preprocess(bundle.manifest.input.size, (across, down, width, height), align=align)
+    preprocess = Preprocess(*bundle.preprocess.shape, (across, down, width, height), align=align)
     name, model, manifest = choose_backend("auto"), bundle.read(f"model_{precision}"), bundle.manifest
     network = open_network(name, model, manifest, None)
     calibration = calibrate(

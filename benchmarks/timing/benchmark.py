@@ -279,7 +279,7 @@ class _Bench:
                 "method": manifest.method,
                 "variant": manifest.variant,
                 "product": manifest.product,
-                "network_px": self._bundle.preprocess.size,
+                "network_px": list(self._bundle.preprocess.shape),
                 "map_scale": manifest.score.map_scale,
             },
             "run": {

@@ -20,7 +20,7 @@ from edge.bundles.versions import Parts, StillLive, commit_version, making_versi
 from edge.capture.images.image_reader import ImageReader
 from edge.core.config import AlignSettings, RoiSettings, Settings
 from edge.core.errors import BundleError
-from edge.core.manifest import Manifest, PreprocessSpec
+from edge.core.manifest import Manifest
 from edge.core.progress import say
 from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
@@ -80,7 +80,7 @@ def _calibrated(
     manifest = live.manifest
     if settings.roi != RoiSettings():
         rectangle, polygon = settings.roi.as_tuples
-        spec = PreprocessSpec(rectangle=rectangle, polygon=polygon, align=manifest.preprocess.align)
+        spec = manifest.preprocess.model_copy(update={"rectangle": rectangle, "polygon": polygon})
         manifest = manifest.model_copy(update={"preprocess": spec})
     if settings.align.mode is not None:
         manifest = _realigned(manifest, data, settings.align, reader)
@@ -120,7 +120,7 @@ def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit)
 def _realigned(manifest: Manifest, data: Path, settings: AlignSettings, reader: ImageReader) -> Manifest:
     """With the alignment that the settings ask for, made of these parts."""
     spec = manifest.preprocess
-    upright = Preprocess(manifest.input.size, spec.rectangle, spec.polygon)
+    upright = Preprocess(manifest.input.height, manifest.input.width, spec.rectangle, spec.polygon)
     found = spec.model_copy(update={"align": aligned_to_parts(upright, data, settings, reader).align})
     return manifest.model_copy(update={"preprocess": found})
 

@@ -32,7 +32,7 @@ _SEED = 20
 
 @dataclass(frozen=True)
 class Altered:
-    """Network fields with artificial defects, uint8 (n, s, s, 3) BGR, and their masks (n, s, s), none empty.
+    """Network fields with artificial defects, uint8 (n, h, w, 3) BGR, and their masks (n, h, w), none empty.
 
     origins: which of the good ones each was. source: what drew the defects.
     """
@@ -174,16 +174,11 @@ def _foreign_patches(fields: U8) -> tuple[U8, NDArray[np.bool_]]:
 
 
 def _pasted(bundle: ModelBundle, frame: U8, field: U8, mask: NDArray[np.bool_]) -> U8:
-    """The frame with what was altered in its network field."""
-    view = bundle.preprocess.field_of_view(*frame.shape[:2])
-    assert view is not None, "the parts were checked"
-    size = (view.width, view.height)
-    where = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    """The frame with what was altered in its network field, where the field lies in it."""
+    matrix, size = bundle.preprocess.field_to_frame(frame), frame.shape[1::-1]
+    where = cv2.warpAffine(mask.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
     result: U8 = frame.copy()
-    span = result[view.y : view.y + view.height, view.x : view.x + view.width]
-    # the field shows the part in its place
-    span[:] = bundle.preprocess.placed(frame).view
-    span[where] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)[where]
+    result[where] = cv2.warpAffine(field, matrix, size, flags=cv2.INTER_LINEAR)[where]
     return result
 
 

@@ -25,11 +25,11 @@ _GOLDEN = 0.6180339887498949
 
 
 class FieldFile:
-    """Network fields, uint8 (size, size, 3) BGR, in a temporary file that ends with this object."""
+    """Network fields, uint8 (height, width, 3) BGR, in a temporary file that ends with this object."""
 
-    def __init__(self, size: int) -> None:
-        self._shape = (size, size, 3)
-        self._bytes = size * size * 3
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = (*shape, 3)
+        self._bytes = shape[0] * shape[1] * 3
         self._count = 0
         # kept open as long as the object lives, and gone with the process however it ends
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115
@@ -61,7 +61,7 @@ class Part:
 class NormalSamples:
     """Parts to quantise, calibrate and compare with; held_out ones are those that the network was not trained on.
 
-    weight: 1 where the map is scored, at the network's side; None: everywhere. reader: what they were read with. check:
+    weight: 1 where the map is scored, of the field's shape; None: everywhere. reader: what they were read with. check:
     called for every picture, to end the work when it has become useless.
     """
 
@@ -76,7 +76,7 @@ class NormalSamples:
         self.weight: F32 | None = None
         self._trained_on = set(bundle.manifest.trained_on)
         self._measures: dict[Path, PictureMeasures] = {}
-        self._fields = FieldFile(bundle.manifest.input.size)
+        self._fields = FieldFile(bundle.preprocess.shape)
 
     def add(self, path: Path, picture: U8, sha256: str, field: U8 | None = None) -> None:
         """field: the picture's network field, where it has been made already.
@@ -123,9 +123,9 @@ class NormalSamples:
             yield self._fields[part.field]
 
     def stacked(self, parts: Sequence[Part]) -> U8:
-        """The same as one array (n, s, s, 3)."""
-        side = self.bundle.manifest.input.size
-        return np.stack(list(self.fields(parts))) if parts else np.zeros((0, side, side, 3), np.uint8)
+        """The same as one array (n, h, w, 3)."""
+        shape = self.bundle.preprocess.shape
+        return np.stack(list(self.fields(parts))) if parts else np.zeros((0, *shape, 3), np.uint8)
 
 
 def normal_samples(

@@ -91,9 +91,9 @@ def _tried(folder: SampleFolder, recipe: Recipe, minutes: float, started: float)
         made = prepare(folder.root, Path(nowhere), replace(recipe, steps=None))
         pace = pace_of(made)
         before = time.monotonic()
-        onnx_from_module(made.learner.network, made.size, METHODS[recipe.method].outputs, [])
+        onnx_from_module(made.learner.network, made.shape, METHODS[recipe.method].outputs, [])
         export_s = time.monotonic() - before
-    area = (made.size / made.batches.crop) ** 2
+    area = made.shape[0] * made.shape[1] / made.batches.crop**2
     budget = TimeBudget(60 * minutes, pace.step_s, export_s * (1 + _AFTER_EXPORTS * area))
     budget.spend(time.monotonic() - started)
     seconds = pace.seconds(made.stages) + budget.rest_s + budget.spent_s

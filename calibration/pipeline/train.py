@@ -154,8 +154,8 @@ def bundle_from_run(
         variant=run.variant,
         product=storable(product),
         created_utc=now_utc(),
-        input=InputSpec(size=run.size),
-        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon, align=run.align),
+        input=InputSpec(height=run.height, width=run.width),
+        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon, align=run.align, fit=run.fit),
         outputs=outputs,
         score=run.score,
         training=run.training,
@@ -168,7 +168,7 @@ def bundle_from_run(
         samples = normal_samples(ModelBundle(out, manifest, ""), data, _COMPARED_PICTURES, reader)
         shown = held_out_images(samples, _COMPARED_PICTURES)
     with working("writing the network as ONNX"):
-        model = onnx_from_module(network, run.size, outputs, shown)
+        model = onnx_from_module(network, (run.height, run.width), outputs, shown)
     bundle = write_bundle(out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
     compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"
     say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {out}, {compared}")

@@ -57,9 +57,9 @@ class SuspicionScores:
 def suspicion_scores(
     network: Network, manifest: Manifest, fields: Iterable[U8], live: Calibration, weight: F32 | None = None
 ) -> SuspicionScores:
-    """Run every network field, uint8 (s, s, 3) BGR, once. What is usual comes from the first MOST_IN_STATISTICS."""
-    spec, side = manifest.score, manifest.map_side
-    terms = ResidualTerms(spec.residual, manifest.input.size, spec.map_scale) if spec.residual.used else None
+    """Run every network field, uint8 (h, w, 3) BGR, once. What is usual comes from the first MOST_IN_STATISTICS."""
+    spec, shape = manifest.score, (manifest.input.height, manifest.input.width)
+    terms = ResidualTerms(spec.residual, shape, spec.map_scale) if spec.residual.used else None
 
     def measured(field: U8) -> tuple[F32 | None, NetworkOutputs]:
         planes_from_field(field, network.image)
@@ -74,12 +74,11 @@ def suspicion_scores(
     beginning = map(measured, islice(coming, MOST_IN_STATISTICS))
     # the reconstruction is in the error already
     first = [(error, output.copied(reconstruction=False)) for error, output in beginning]
-    errors = np.stack([np.zeros((side, side), np.float32) if error is None else error for error, _ in first])
+    errors = np.stack([np.zeros(manifest.map_shape, np.float32) if error is None else error for error, _ in first])
     usual = robust_statistics(errors, [output for _, output in first])
-    size = manifest.input.size
     paths = [
-        CpuScorePath(spec, size, live.statistics, weight=weight),
-        CpuScorePath(spec.model_copy(update={"norm": _unbounded(spec.norm)}), size, usual, weight=weight),
+        CpuScorePath(spec, shape, live.statistics, weight=weight),
+        CpuScorePath(spec.model_copy(update={"norm": _unbounded(spec.norm)}), shape, usual, weight=weight),
     ]
     scores = [[path.score_error(error, output).score for path in paths] for error, output in first]
     for error, output in map(measured, coming):
@@ -94,11 +93,11 @@ def _unbounded(norm: NormSpec) -> NormSpec:
 
 
 def robust_statistics(errors: F32, outputs: list[NetworkOutputs]) -> NormalStatistics:
-    """Median and spread of errors (n, m, m) at every place, smoothed and shrunk as those of good parts are."""
-    count, side, _ = errors.shape
+    """Median and spread of errors (n, rows, columns) at every place, smoothed and shrunk as those of good parts are."""
+    count, rows, columns = errors.shape
     centre = np.median(errors, 0)
     spread = np.median(np.abs(errors - centre), 0) * _TO_SIGMA
-    window = (side // 16 | 1, side // 16 | 1)
+    window = (columns // 16 | 1, rows // 16 | 1)
     mean, local = (
         np.asarray(cv2.boxFilter(plane, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
         for plane in (centre, spread**2)
@@ -106,12 +105,18 @@ def robust_statistics(errors: F32, outputs: list[NetworkOutputs]) -> NormalStati
     everywhere = (float(np.median(np.abs(errors - np.median(errors)))) * _TO_SIGMA) ** 2
     variance = (count * local + PRIOR_NORMALS * everywhere) / np.float32(count + PRIOR_NORMALS)
     inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
-    distances = [output.emb_dist for output in outputs if output.emb_dist is not None]
-    if not distances:
-        return NormalStatistics(mean, inv_std)
-    stacked = np.stack(distances)
+    distance = _robust_scale([output.emb_dist for output in outputs if output.emb_dist is not None])
+    logit = _robust_scale([output.seg_logit for output in outputs if output.seg_logit is not None])
+    return NormalStatistics(mean, inv_std, *distance, *logit)
+
+
+def _robust_scale(planes: list[F32]) -> tuple[float, float]:
+    """Median, and the inverse of the spread."""
+    if not planes:
+        return 0.0, 1.0
+    stacked = np.stack(planes)
     usual = float(np.median(stacked))
-    return NormalStatistics(mean, inv_std, usual, 1 / max(_TO_SIGMA * float(np.median(np.abs(stacked - usual))), 1e-6))
+    return usual, 1 / max(_TO_SIGMA * float(np.median(np.abs(stacked - usual))), 1e-6)
 
 
 def outlier_limit(scores: F32) -> float:

@@ -96,16 +96,25 @@ def calibrated_backends(
     count: int = 1,
 ) -> tuple[Backend, ...]:
     """The backends that the line runs, from a network and its calibration; name: one of CPU_BACKENDS."""
-    if preprocess.align is not None:
-        inside = preprocess.of_placed_views
-        backends = calibrated_backends(name, model, manifest, inside, calibration, threads, count)
-        return tuple(AligningBackend(backend, preprocess) for backend in backends)
+    backends = _of_placed_views(name, model, manifest, preprocess.of_placed_views, calibration, threads, count)
+    return tuple(AligningBackend(backend, preprocess) for backend in backends) if preprocess.places else backends
+
+
+def _of_placed_views(
+    name: str,
+    model: bytes,
+    manifest: Manifest,
+    preprocess: Preprocess,
+    calibration: Calibration,
+    threads: int | None,
+    count: int,
+) -> tuple[Backend, ...]:
     from edge.backends.cpu import CpuBackend, open_network
 
     if name == "openvino":
         from edge.backends.cpu_openvino import OpenVinoBackend, OpenVinoEngine
 
-        engine = OpenVinoEngine(model, manifest, calibration, threads, count, masked=preprocess.polygon is not None)
+        engine = OpenVinoEngine(model, manifest, calibration, threads, count, masked=preprocess.masked)
         return tuple(OpenVinoBackend(engine, manifest, preprocess, calibration) for _ in range(count))
     share = threads if count == 1 else max(1, (threads or usable_cores()) // count)
     networks = [open_network(name, model, manifest, share) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Any backend, behind an alignment: it is shown the part in its place, and its map says where the part lay."""
+"""Any backend, behind an alignment or a letterbox: it is shown the part in its place, and its map says where it lay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AligningBackend:
 
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
         placed = self._preprocess.placed(image)
-        return replace(self._backend.score(placed.view, clock), pose=placed.pose)
+        return replace(self._backend.score(placed.view, clock), pose=self._preprocess.pose_of_map(image, placed))
 
     def keep_warm(self) -> None:
         if isinstance(self._backend, KeptWarm):

@@ -17,7 +17,7 @@ from edge.preprocessing.preprocess import Preprocess
 
 
 class Network(Protocol):
-    """A compiled network. `image` is its input buffer, float32 (3, s, s), filled by the caller before `run`."""
+    """A compiled network. `image` is its input buffer, float32 (3, height, width), filled before `run`."""
 
     name: str
     image: F32
@@ -50,7 +50,7 @@ class CpuBackend:
         self._preprocess = preprocess
         self._spec = manifest.score
         self._calibration = calibration
-        self._channels = tuple(np.empty((preprocess.size, preprocess.size), np.uint8) for _ in range(3))
+        self._channels = tuple(np.empty(preprocess.shape, np.uint8) for _ in range(3))
         self._paths: dict[tuple[int, int] | None, CpuScorePath] = {}
 
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
@@ -65,15 +65,15 @@ class CpuBackend:
         return anomaly_map
 
     def _path_for(self, image: U8) -> CpuScorePath:
-        """The score path; a polygon's mask depends on the frame's size, so each size has its own."""
-        key = None if self._preprocess.polygon is None else (image.shape[0], image.shape[1])
+        """The score path; a mask depends on the frame's size, so each size has its own."""
+        key = None if not self._preprocess.masked else (image.shape[0], image.shape[1])
         if key not in self._paths:
             if len(self._paths) >= MOST_FRAME_SIZES:
                 self._paths.clear()
             weight = self._preprocess.weight(image.shape[0], image.shape[1])
             calibration = self._calibration
             self._paths[key] = CpuScorePath(
-                self._spec, self._preprocess.size, calibration.statistics, calibration.pixel_threshold, weight
+                self._spec, self._preprocess.shape, calibration.statistics, calibration.pixel_threshold, weight
             )
         return self._paths[key]
 

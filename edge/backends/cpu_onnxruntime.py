@@ -35,8 +35,7 @@ class OnnxRuntimeNetwork:
             raise BundleError(f"the network has no output {missing[0]!r}", fix="make the bundle anew")
         self._names = list(manifest.outputs)
         self._input = self._session.get_inputs()[0].name
-        side = manifest.input.size
-        self.image = np.zeros((3, side, side), np.float32)
+        self.image = np.zeros((3, manifest.input.height, manifest.input.width), np.float32)
 
     def run(self) -> NetworkOutputs:
         try:

@@ -16,7 +16,7 @@ from edge.core.datatypes import F32, U8, AnomalyMap
 from edge.core.errors import BundleError, ModelError
 from edge.core.latency import StageClock
 from edge.core.manifest import Manifest
-from edge.kernels.cpu import NetworkOutputs, area_above, at_map_side, map_from_blend, mean_in_bins
+from edge.kernels.cpu import NetworkOutputs, area_above, at_map_side, map_from_blend, mean_in_bins, score_of
 from edge.kernels.score_graph import BLENDED, FIELD, LARGEST, SMOOTHED, with_score
 from edge.preprocessing.preprocess import Preprocess
 
@@ -29,9 +29,9 @@ class OpenVinoNetwork:
     name = "openvino"
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int | None) -> None:
-        side = manifest.input.size
+        shape = (manifest.input.height, manifest.input.width)
         try:
-            self._compiled = _compiled(_read(model, side), threads, streams=1)
+            self._compiled = _compiled(_read(model, shape), threads, streams=1)
             names = {name: port for port in self._compiled.outputs for name in port.get_names()}
             ports = {name: names[name] for name in manifest.outputs}
         except KeyError as error:
@@ -39,7 +39,7 @@ class OpenVinoNetwork:
         except RuntimeError as error:
             raise BundleError(f"OpenVINO refuses the network: {_first_line(error)}", fix=_DAMAGED) from error
         self._request = self._compiled.create_infer_request()
-        self.image = _shared_input(self._request, self._compiled.inputs[0], np.zeros((1, 3, side, side), np.float32))[0]
+        self.image = _shared_input(self._request, self._compiled.inputs[0], np.zeros((1, 3, *shape), np.float32))[0]
         self._outputs = NetworkOutputs(
             **{name: _plane(self._request.get_tensor(port).data) for name, port in ports.items()}
         )
@@ -55,7 +55,7 @@ class OpenVinoNetwork:
 class OpenVinoEngine:
     """The bundle's network with preprocessing and score path inside, compiled once for `streams` threads to call.
 
-    threads: of all streams together, None for all cores. masked: the map is yet to be weighed by a polygon's mask.
+    threads: of all streams together, None for all cores. masked: the map is yet to be weighed by a mask.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class OpenVinoEngine:
         *,
         masked: bool,
     ) -> None:
-        side = manifest.input.size
+        shape = (manifest.input.height, manifest.input.width)
         try:
-            network = _read(model, side)
-            graph = with_score(network, manifest.outputs, manifest.score, side, calibration.statistics, masked=masked)
+            network = _read(model, shape)
+            graph = with_score(network, manifest.outputs, manifest.score, shape, calibration.statistics, masked=masked)
             self.compiled = _compiled(graph, threads, streams)
         except KeyError as error:
             raise BundleError(f"the network has no output {error}", fix=_DAMAGED) from error
@@ -95,10 +95,10 @@ class OpenVinoBackend:
         self._preprocess = preprocess
         self._spec = manifest.score
         self._pixel_threshold = calibration.pixel_threshold
-        self._map_shape = (manifest.map_side, manifest.map_side)
+        self._map_shape = manifest.map_shape
         self._weights: dict[tuple[int, int], F32] = {}
         self._request = engine.compiled.create_infer_request()
-        buffer = np.zeros((1, 3, preprocess.size, preprocess.size), np.uint8)
+        buffer = np.zeros((1, 3, *preprocess.shape), np.uint8)
         red, green, blue = _shared_input(self._request, engine.compiled.input(FIELD), buffer)[0]
         self._planes: tuple[U8, U8, U8] = (blue, green, red)
         names = {name for port in engine.compiled.outputs for name in port.get_names()}
@@ -119,19 +119,20 @@ class OpenVinoBackend:
         if SMOOTHED in self._maps:
             values = self._maps[SMOOTHED][0].copy()
             largest = self._maps[LARGEST].tolist()
-            return AnomalyMap(values, mean_in_bins(largest), area_above(self._pixel_threshold, values, max(largest)))
+            area_px = area_above(self._pixel_threshold, values, max(largest))
+            return AnomalyMap(values, score_of(values, mean_in_bins(largest), self._spec.image_score), area_px)
         blended = self._maps[BLENDED][0]
-        if self._preprocess.polygon is not None:
+        if self._preprocess.masked:
             blended = blended * self._weight(image.shape[0], image.shape[1])
         return map_from_blend(blended, self._spec, self._pixel_threshold)
 
     def _weight(self, height: int, width: int) -> F32:
-        """The polygon's mask depends on the frame's size."""
+        """The mask depends on the frame's size."""
         if (height, width) not in self._weights:
             if len(self._weights) >= MOST_FRAME_SIZES:
                 self._weights.clear()
             mask = self._preprocess.weight(height, width)
-            assert mask is not None, "only asked for when there is a polygon"
+            assert mask is not None, "only asked for when there is a mask"
             self._weights[height, width] = at_map_side(mask, self._map_shape)
         return self._weights[height, width]
 
@@ -139,9 +140,9 @@ class OpenVinoBackend:
         del self._request, self._maps
 
 
-def _read(model: bytes, side: int) -> Any:
+def _read(model: bytes, shape: tuple[int, int]) -> Any:
     graph = openvino_core().read_model(io.BytesIO(model))
-    graph.reshape([1, 3, side, side])
+    graph.reshape([1, 3, *shape])
     return graph
 
 
@@ -173,7 +174,7 @@ def _infer(request: Any) -> None:
 
 
 def _plane(data: Any) -> Any:
-    """(1, 3, s, s) → (3, s, s); (1, 1, h, w) → (h, w)."""
+    """(1, 3, h, w) → (3, h, w); (1, 1, h, w) → (h, w)."""
     return data[0] if data.shape[1] == 3 else data[0, 0]
 
 

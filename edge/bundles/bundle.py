@@ -40,7 +40,8 @@ class ModelBundle:
     @property
     def preprocess(self) -> Preprocess:
         roi = self.manifest.preprocess
-        return Preprocess(self.manifest.input.size, roi.rectangle, roi.polygon, roi.align)
+        field = self.manifest.input
+        return Preprocess(field.height, field.width, roi.rectangle, roi.polygon, roi.align, roi.fit)
 
     def read(self, key: str) -> bytes:
         """The content of one file, verified; raises BundleError when it is missing, altered or not self-contained."""
@@ -96,12 +97,12 @@ class ModelBundle:
         is up to who looks for it.
         """
         data = self.read(calibration_key(precision, target))
-        calibration = calibration_from_bytes(data, self.manifest.map_side)
+        calibration = calibration_from_bytes(data, self.manifest.map_shape)
         if target == CPU:
             self._require_model(precision, calibration, uncalibrated)
         if calibration.preprocess_sha256 != self.preprocess.sha256:
             raise CalibrationMismatch(
-                f"{self.path}: statistics were measured with another preprocessing (size, region, alignment)",
+                f"{self.path}: statistics were measured with another preprocessing (size, region, fit, alignment)",
                 fix=RECALIBRATE,
             )
         return calibration

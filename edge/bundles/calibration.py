@@ -21,8 +21,8 @@ class Calibration:
     """Statistics and thresholds, fitted through one model on normal samples that it was not trained on.
 
     model_sha256: of that model: the ONNX file for a processor, the engine for a GPU.
-    mean, inv_std: float32 (map side, map side). threshold: image score above which a part is NG. pixel_threshold: for
-    the map.
+    mean, inv_std: float32 (map rows, map columns). threshold: image score above which a part is NG.
+    pixel_threshold: for the map.
     false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
     extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
 
@@ -45,6 +45,8 @@ class Calibration:
     created_utc: str
     emb_mean: float = 0.0
     emb_inv_std: float = 1.0
+    seg_mean: float = 0.0
+    seg_inv_std: float = 1.0
     tail_low: float | None = None
     tail_high: float | None = None
     review_threshold: float | None = None
@@ -55,7 +57,9 @@ class Calibration:
 
     @property
     def statistics(self) -> NormalStatistics:
-        return NormalStatistics(self.mean, self.inv_std, self.emb_mean, self.emb_inv_std)
+        return NormalStatistics(
+            self.mean, self.inv_std, self.emb_mean, self.emb_inv_std, self.seg_mean, self.seg_inv_std
+        )
 
     def to_bytes(self) -> bytes:
         """The npz file, without pickled objects."""
@@ -70,20 +74,21 @@ _CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
 # what calibrations of earlier versions do not have
 _LATER_FIELDS = (
     "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand", "ng_scores",
+    "seg_mean", "seg_inv_std",
 )  # fmt: skip
 # what bundle format 1 called a field
 _EARLIER_NAMES = {"model_sha256": "engine_sha256"}
 
 
-def calibration_from_bytes(data: bytes, map_side: int) -> Calibration:
+def calibration_from_bytes(data: bytes, map_shape: tuple[int, int]) -> Calibration:
     """Read an npz file; raises BundleError when fields are missing, misshapen, of another kind or not finite."""
     limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
-    limits |= {"mean": 8 * map_side**2, "inv_std": 8 * map_side**2}
+    limits |= dict.fromkeys(("mean", "inv_std"), 8 * map_shape[0] * map_shape[1])
     limits |= {"scores": _MAXIMUM_SCORES_BYTES, "ng_scores": _MAXIMUM_SCORES_BYTES}
     try:
         values = read_npz(data, limits, _LATER_FIELDS, _EARLIER_NAMES)
         for name, value in values.items():
-            _check_field(name, value, map_side)
+            _check_field(name, value, map_shape)
         fields: dict[str, Any] = {
             name: value.astype(np.float32) if value.ndim else value.item() for name, value in values.items()
         }
@@ -96,10 +101,10 @@ _MAXIMUM_SCALAR_BYTES, _MAXIMUM_SCORES_BYTES = 4096, 80_000_000
 _TEXTS = ("model_sha256", "preprocess_sha256", "created_utc")
 
 
-def _check_field(name: str, value: np.ndarray[Any, Any], map_side: int) -> None:
+def _check_field(name: str, value: np.ndarray[Any, Any], map_shape: tuple[int, int]) -> None:
     """Raises NpzError when a field is not of the kind and shape that Calibration says."""
     kind = "U" if name in _TEXTS else "b" if name in ("extrapolated", "set_by_hand") else "f"
-    shape: tuple[int, ...] = (map_side, map_side) if name in ("mean", "inv_std") else ()
+    shape: tuple[int, ...] = map_shape if name in ("mean", "inv_std") else ()
     if name == "scores":
         shape = (value.size,) if value.size else (1,)
     if name == "ng_scores":

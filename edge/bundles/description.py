@@ -23,8 +23,8 @@ def described_in_a_line(path: Path) -> str:
         bundle.calibration(precision)
     manifest = bundle.manifest
     calibrated = " and ".join(ready) or "not at all: run `edge-inspect calibrate`"
-    side = manifest.input.size
-    return f"{manifest.method} {manifest.variant}, {side}x{side} px, every hash right, calibrated {calibrated}"
+    field = f"{manifest.input.width}x{manifest.input.height} px"
+    return f"{manifest.method} {manifest.variant}, {field}, every hash right, calibrated {calibrated}"
 
 
 def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
@@ -32,9 +32,10 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
     manifest, training = opened.manifest, opened.manifest.training
     yield "product", manifest.product
     yield "method", f"{manifest.method}, variant {manifest.variant}, outputs {', '.join(manifest.outputs)}"
-    yield "picture", f"{manifest.input.size}x{manifest.input.size} px, map {manifest.map_side}x{manifest.map_side}"
+    rows, columns = manifest.map_shape
+    yield "picture", f"{manifest.input.width}x{manifest.input.height} px, map {columns}x{rows}"
     region = manifest.preprocess
-    yield "region", f"rectangle {region.rectangle or 'whole frame'}, polygon {region.polygon or 'none'}"
+    yield "region", f"rectangle {region.rectangle or 'whole frame'}, polygon {region.polygon or 'none'}, {region.fit}"
     yield "score", _score(manifest.score)
     yield "made", f"{local_from_text(manifest.created_utc)}, by {training.software}"
     yield (
@@ -60,7 +61,11 @@ def _score(score: ScoreSpec) -> str:
     weights = {name: getattr(score.residual, name) for name in ResidualSpec.model_fields}
     terms = ", ".join(f"{name[2:]} {weight:g}" for name, weight in weights.items() if weight) or "none"
     smooth = score.smooth.kind if score.smooth.kind == "none" else f"{score.smooth.kind} {score.smooth.radius}"
-    return f"residual {terms}; blend {score.blend.mode}; smoothing {smooth}; mean of the {score.image_score.k} largest"
+    median = ", less the median" if score.image_score.minus_median else ""
+    return (
+        f"residual {terms}; blend {score.blend.mode}; smoothing {smooth}; "
+        f"mean of the {score.image_score.k} largest{median}"
+    )
 
 
 def _calibration(opened: ModelBundle, precision: str, target: str) -> Iterator[tuple[str, str]]:

@@ -30,8 +30,16 @@ def _from_1(values: Values) -> Values:
     return values
 
 
+def _from_2(values: Values) -> Values:
+    """Format 2 knew square fields only, by their side."""
+    with suppress(AttributeError, KeyError, TypeError):
+        side = values["input"].pop("size")
+        values["input"]["height"] = values["input"]["width"] = side
+    return values
+
+
 # format version → what turns its manifest into that of the next; format 1 is the first
-MIGRATIONS: Mapping[int, Callable[[Values], Values]] = {1: _from_1}
+MIGRATIONS: Mapping[int, Callable[[Values], Values]] = {1: _from_1, 2: _from_2}
 
 
 def manifest_from_bytes(file: Path, data: bytes) -> Manifest:

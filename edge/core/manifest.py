@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 Weight = Annotated[float, Field(ge=0)]
 Precision = Literal["int8", "fp16", "fp32"]
+Fit = Literal["stretch", "letterbox"]
+MethodName = Literal["memory", "kist", "sparsity_prior", "isstad", "slsg"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 # the runtimes' own limit for one message, and what int32 coordinates of a picture can be
 MAXIMUM_FILE_BYTES = 2**31 - 1
@@ -24,9 +26,10 @@ class _Part(BaseModel):
 
 
 class InputSpec(_Part):
-    """Network input `image` (n, 3, size, size) float32 in -1..1, RGB."""
+    """Network input `image` (n, 3, height, width) float32 in -1..1, RGB."""
 
-    size: Annotated[int, Field(ge=16, le=4096)]
+    height: Annotated[int, Field(ge=16, le=4096)]
+    width: Annotated[int, Field(ge=16, le=4096)]
     channel_order: Literal["rgb"] = "rgb"
     range: tuple[float, float] = (-1.0, 1.0)
 
@@ -58,11 +61,16 @@ class AlignSpec(_Part):
 
 
 class PreprocessSpec(_Part):
-    """Region of interest in frame pixels: (x, y, width, height) and polygon corners; and what parts are aligned to."""
+    """Region of interest in frame pixels: (x, y, width, height) and polygon corners; and what parts are aligned to.
+
+    fit: how the region comes to the field's aspect. stretch: each side by itself. letterbox: the region grows beyond
+    itself on two sides, and what is added is not scored.
+    """
 
     rectangle: tuple[Offset, Offset, Extent, Extent] | None = None
     polygon: Annotated[tuple[tuple[Place, Place], ...], Field(min_length=3, max_length=10_000)] | None = None
     align: AlignSpec | None = None
+    fit: Fit = "stretch"
 
 
 class ResidualSpec(_Part):
@@ -92,12 +100,16 @@ class BlendSpec(_Part):
 
     product: r^alpha * p^beta. wsum: alpha r + (1 - alpha) p. max. noisy_or: 1 - (1-r)(1-p)(1-q).
     gate: p (1 + alpha r) / (1 + alpha).
-    With a single kind of evidence every mode is that evidence.
+    With a single kind of evidence each of these modes is that evidence.
+    sum: 1 - exp(-max(0, alpha z_r + beta z_p + gamma z_e + lift) / tau), of z-scores of residual, logit and embedding
+    distance. lift: keeps places apart that differ less than usual, so that the map's median says something.
     """
 
-    mode: Literal["product", "wsum", "max", "noisy_or", "gate"] = "product"
+    mode: Literal["product", "wsum", "max", "noisy_or", "gate", "sum"] = "product"
     alpha: Weight = 1.0
     beta: Weight = 1.0
+    gamma: Weight = 1.0
+    lift: Weight = 0.0
 
 
 class SmoothSpec(_Part):
@@ -108,20 +120,24 @@ class SmoothSpec(_Part):
 
 
 class ImageScoreSpec(_Part):
-    """Mean of the k largest smoothed values, from a histogram of 1024 bins over 0..1."""
+    """Mean of the k largest smoothed values, from a histogram of 1024 bins over 0..1.
+
+    minus_median: less the map's median, which says how unusual the whole part is; not below 0.
+    """
 
     kind: Literal["topk_mean"] = "topk_mean"
     k: Annotated[int, Field(gt=0)] = 100
+    minus_median: bool = False
 
 
 class ScoreSpec(_Part):
     """The whole score path of one bundle; methods differ only here and in the network's outputs.
 
     map_scale: picture and reconstruction are averaged over so many pixels each way before they are compared; the map
-    has that much less a side. Smoothing radius and k count map pixels.
+    has so many times fewer rows and columns. Smoothing radius and k count map pixels.
     """
 
-    map_scale: Literal[1, 2] = 1
+    map_scale: Literal[1, 2, 4] = 1
     residual: ResidualSpec = ResidualSpec()
     norm: NormSpec = NormSpec()
     blend: BlendSpec = BlendSpec()
@@ -171,8 +187,8 @@ class Deployment(_Part):
 class Manifest(_Part):
     """The bundle's one commit point: a file that is not named here is not part of the bundle."""
 
-    format_version: Literal[2] = 2
-    method: Literal["kist", "sparsity_prior", "isstad", "slsg"]
+    format_version: Literal[3] = 3
+    method: MethodName
     variant: str
     product: str
     created_utc: str
@@ -193,9 +209,9 @@ class Manifest(_Part):
     files: dict[str, FileEntry]
 
     @property
-    def map_side(self) -> int:
-        """Side of the anomaly map, and of the statistics, in pixels."""
-        return self.input.size // self.score.map_scale
+    def map_shape(self) -> tuple[int, int]:
+        """Rows and columns of the anomaly map, and of the statistics."""
+        return self.input.height // self.score.map_scale, self.input.width // self.score.map_scale
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -203,8 +219,9 @@ class Manifest(_Part):
             raise ValueError("the score weighs a residual, but the network has no `recon` output")
         if not self.score.residual.used and self.outputs == ("recon",):
             raise ValueError("the network gives only `recon`, but every residual weight is zero")
-        if self.input.size % self.score.map_scale:
-            raise ValueError(f"map_scale {self.score.map_scale} does not divide the input size {self.input.size}")
+        height, width, scale = self.input.height, self.input.width, self.score.map_scale
+        if height % scale or width % scale:
+            raise ValueError(f"map_scale {scale} does not divide the input of {width}x{height} px")
         if "model_fp32" not in self.files:
             raise ValueError("`files` lacks model_fp32")
         return self

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edge.core.datatypes import F32, U8, AnomalyMap
-from edge.core.manifest import ResidualSpec, ScoreSpec, SmoothSpec
+from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels import reference
 
 KERNEL_TOLERANCE = 1e-4
@@ -32,18 +32,24 @@ _SSIM_C1, _SSIM_C2 = 8 * reference.SSIM_C1, 8 * reference.SSIM_C2
 class NormalStatistics:
     """What normal parts look like to one engine.
 
-    mean, inv_std: residual error, float32 (size, size), or scalars broadcast to it. emb_mean, emb_inv_std: distances.
+    mean, inv_std: residual error, float32 (rows, columns) of the map, or scalars broadcast to it.
+    emb_mean, emb_inv_std: distances. seg_mean, seg_inv_std: logits.
     """
 
     mean: F32
     inv_std: F32
     emb_mean: float = 0.0
     emb_inv_std: float = 1.0
+    seg_mean: float = 0.0
+    seg_inv_std: float = 1.0
 
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """What a network returned for one picture; what it lacks is None. recon (3, s, s), the others (h, w), float32."""
+    """What a network returned for one picture; what it lacks is None, all float32.
+
+    recon (3, height, width) of the field; seg_logit (h, w) of the field or of the map; emb_dist (h, w) of any grid.
+    """
 
     recon: F32 | None = None
     seg_logit: F32 | None = None
@@ -56,27 +62,27 @@ class NetworkOutputs:
 
 
 class ResidualTerms:
-    """Residual error of one square field, with work buffers; not for use by two threads at once.
+    """Residual error of one field, with work buffers; not for use by two threads at once.
 
-    size: side of the network's field. scale: of the map; the error has size / scale places a side.
+    shape: (height, width) of the network's field. scale: of the map, which has so many times fewer rows and columns.
     """
 
-    def __init__(self, weights: ResidualSpec, size: int, scale: int = 1) -> None:
+    def __init__(self, weights: ResidualSpec, shape: tuple[int, int], scale: int = 1) -> None:
         self.weights = weights
-        size //= scale
-        self._reduced = np.empty((2, 3, size, size), np.float32) if scale > 1 else None
-        self._error, self._luma_a, self._luma_b = np.empty((3, size, size), np.float32)
+        rows, columns = shape[0] // scale, shape[1] // scale
+        self._reduced = np.empty((2, 3, rows, columns), np.float32) if scale > 1 else None
+        self._error, self._luma_a, self._luma_b = np.empty((3, rows, columns), np.float32)
         # the terms take turns in the same planes: what stays in the second-level cache is what makes them fast
-        scratch = np.empty((6, size, size), np.float32)
+        scratch = np.empty((6, rows, columns), np.float32)
         self._difference = scratch[:3]
         self._squares: F32 = scratch[3]
         self._work: F32 = scratch[4]
-        self._gradients = _TwoScaleGradients(scratch[:4], size)
+        self._gradients = _TwoScaleGradients(scratch[:4], (rows, columns))
         self._structure = _Structure(scratch)
         self._empty = True
 
     def error(self, image: F32, reconstruction: F32) -> F32:
-        """Weighted error (map side, map side) of two (3, size, size) pictures in -1..1; valid until the next call."""
+        """Weighted error (map rows, columns) of two (3, height, width) pictures in -1..1; valid until the next call."""
         weights = self.weights
         if self._reduced is not None:
             image = _block_means(image, self._reduced[0])
@@ -136,21 +142,21 @@ class ResidualTerms:
 class _TwoScaleGradients:
     """1 - gradient magnitude similarity of two luma planes, at full and at half size."""
 
-    def __init__(self, scratch: F32, size: int) -> None:
-        half = (size + 1) // 2
+    def __init__(self, scratch: F32, shape: tuple[int, int]) -> None:
+        half = (shape[0] + 1) // 2, (shape[1] + 1) // 2
         self._scratch = scratch
-        self._halves = np.empty((6, half, half), np.float32)
-        self._doubled = np.empty((2 * half, 2 * half), np.float32)
+        self._halves = np.empty((6, *half), np.float32)
+        self._doubled = np.empty((2 * half[0], 2 * half[1]), np.float32)
 
     def fine(self, a: F32, b: F32) -> F32:
-        """(size, size), 0..1; a plane of the scratch."""
+        """(rows, columns), 0..1; a plane of the scratch."""
         return _gradient_dissimilarity(a, b, self._scratch)
 
     def coarse(self, a: F32, b: F32) -> F32:
-        """(size, size), 0..1, from half the size; valid until the next call."""
+        """(rows, columns), 0..1, from half the size; valid until the next call."""
         half_a, half_b = _halve(a, self._halves[4]), _halve(b, self._halves[5])
         dissimilarity = _gradient_dissimilarity(half_a, half_b, self._halves[:4])
-        cv2.resize(dissimilarity, self._doubled.shape, dst=self._doubled, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(dissimilarity, self._doubled.shape[::-1], dst=self._doubled, interpolation=cv2.INTER_LINEAR)
         rows, columns = a.shape
         return self._doubled[:rows, :columns]
 
@@ -182,7 +188,7 @@ class _Structure:
         self._scratch = scratch
 
     def dissimilarity(self, a: F32, b: F32) -> F32:
-        """(size, size), 0..1; a plane of the scratch."""
+        """(rows, columns), 0..1; a plane of the scratch."""
         work, mean, variance, bias, noise, numerator = self._scratch
         np.add(a, b, out=work)
         _mean_and_square(work, mean, variance)
@@ -216,13 +222,13 @@ def _mean_and_square(plane: F32, mean: F32, square: F32) -> None:
 class CpuScorePath:
     """From a network's outputs to an anomaly map, for one bundle; not for use by two threads at once.
 
-    size, weight: at the network's side; the attribute `weight` is at the map's.
+    shape: (height, width) of the network's field, and of the argument `weight`; the attribute `weight` has the map's.
     """
 
     def __init__(
         self,
         spec: ScoreSpec,
-        size: int,
+        shape: tuple[int, int],
         statistics: NormalStatistics,
         pixel_threshold: float = 1.0,
         weight: F32 | None = None,
@@ -230,17 +236,18 @@ class CpuScorePath:
         self.spec = spec
         self.pixel_threshold = pixel_threshold
         self._statistics = statistics
-        self._terms = ResidualTerms(spec.residual, size, spec.map_scale) if spec.residual.used else None
-        self._shape = shape = (size // spec.map_scale, size // spec.map_scale)
+        self._terms = ResidualTerms(spec.residual, shape, spec.map_scale) if spec.residual.used else None
+        self._shape = shape = (shape[0] // spec.map_scale, shape[1] // spec.map_scale)
         self.weight = None if weight is None else at_map_side(weight, shape)
         inv_std = np.broadcast_to(statistics.inv_std, shape)
-        # evidence = 1 - exp(mean / (std tau) - error / (std tau))
-        self._slope = np.ascontiguousarray(inv_std / np.float32(spec.norm.tau), np.float32)
+        # evidence = 1 - exp(mean / (std tau) - error / (std tau)); a sum is divided by tau once, at its end
+        tau = np.float32(1 if spec.blend.mode == "sum" else spec.norm.tau)
+        self._slope = np.ascontiguousarray(inv_std / tau, np.float32)
         self._offset = np.ascontiguousarray(np.broadcast_to(statistics.mean, shape) * self._slope, np.float32)
         self._exponent = np.empty(shape, np.float32)
 
     def score(self, image: F32, outputs: NetworkOutputs) -> AnomalyMap:
-        """Score one picture, (3, size, size) in -1..1, with what the network made of it.
+        """Score one picture, (3, height, width) in -1..1, with what the network made of it.
 
         The score is NaN when the network returned a number that is not finite.
         """
@@ -250,7 +257,9 @@ class CpuScorePath:
         return self.score_error(self._terms.error(image, outputs.recon), outputs)
 
     def score_error(self, error: F32 | None, outputs: NetworkOutputs) -> AnomalyMap:
-        """Score a residual error (map side, map side) that is already known; None when the score weighs no residual."""
+        """Score a residual error (map rows, columns) that is already known; None when the score weighs no residual."""
+        if self.spec.blend.mode == "sum":
+            return self._from_blend(self._summed(error, outputs))
         residual = None if error is None else self._evidence(error)
         segmentation = None if outputs.seg_logit is None else at_map_side(_sigmoid(outputs.seg_logit), self._shape)
         embedding = None
@@ -259,10 +268,25 @@ class CpuScorePath:
             embedding = reference.embedding_evidence(
                 outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, self.spec.norm.tau, self._shape
             )
-        blended = reference.blend(residual, segmentation, embedding, self.spec.blend)
+        return self._from_blend(reference.blend(residual, segmentation, embedding, self.spec.blend))
+
+    def _from_blend(self, blended: reference.Floats) -> AnomalyMap:
         if self.weight is not None:
             blended = blended * self.weight
         return map_from_blend(np.asarray(blended, np.float32), self.spec, self.pixel_threshold)
+
+    def _summed(self, error: F32 | None, outputs: NetworkOutputs) -> reference.Floats:
+        statistics, z_max = self._statistics, self.spec.norm.z_max
+        residual = logit = distance = None
+        if error is not None:
+            residual = np.clip(error * self._slope - self._offset, -z_max, z_max)
+        if outputs.seg_logit is not None:
+            found = at_map_side(outputs.seg_logit, self._shape)
+            logit = reference.z_score(found, statistics.seg_mean, statistics.seg_inv_std, z_max)
+        if outputs.emb_dist is not None:
+            found = reference.z_score(outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, z_max)
+            distance = cv2.resize(np.asarray(found, np.float32), self._shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return reference.summed(residual, logit, distance, self.spec.blend, self.spec.norm.tau)
 
     def _evidence(self, error: F32) -> F32:
         exponent = self._exponent
@@ -275,7 +299,7 @@ class CpuScorePath:
 
 
 def at_map_side(plane: F32, shape: tuple[int, int]) -> F32:
-    """A plane of the network's side, averaged down to the map's; itself where both are the same."""
+    """A plane of the field's shape, averaged down to the map's; itself where both are the same."""
     if plane.shape == shape:
         return plane
     small = np.empty((1, *shape), np.float32)
@@ -285,7 +309,7 @@ def at_map_side(plane: F32, shape: tuple[int, int]) -> F32:
 
 
 def map_from_blend(blended: F32, spec: ScoreSpec, pixel_threshold: float) -> AnomalyMap:
-    """Smooth the blended map (map side, map side) and reduce it to score and area; `blended` stays the caller's.
+    """Smooth the blended map (map rows, columns) and reduce it to score and area; `blended` stays the caller's.
 
     The score is NaN when the map holds a number that is not finite.
     """
@@ -293,7 +317,16 @@ def map_from_blend(blended: F32, spec: ScoreSpec, pixel_threshold: float) -> Ano
     peak = float(values.max())
     if not math.isfinite(peak):
         return AnomalyMap(values=values, score=math.nan, area_px=0)
-    return AnomalyMap(values, top_k_mean(values, spec.image_score.k), area_above(pixel_threshold, values, peak))
+    score = score_of(values, top_k_mean(values, spec.image_score.k), spec.image_score)
+    return AnomalyMap(values, score, area_above(pixel_threshold, values, peak))
+
+
+def score_of(values: F32, largest: float, spec: ImageScoreSpec) -> float:
+    """The image score of a map; largest: the mean of its k largest values."""
+    if not spec.minus_median:
+        return largest
+    middle = (values.size - 1) // 2
+    return largest - mean_in_bins([float(np.partition(values, middle, axis=None)[middle])])
 
 
 def area_above(pixel_threshold: float, values: F32, peak: float) -> int:
@@ -339,7 +372,7 @@ def mean_in_bins(values: Sequence[float]) -> float:
 
 
 def planes_from_field(field: U8, out: F32, work: Sequence[U8] | None = None) -> F32:
-    """uint8 (s, s, 3) BGR → float32 (3, s, s) RGB in -1..1, written into `out`; work: three uint8 (s, s), to reuse."""
+    """uint8 (h, w, 3) BGR → float32 (3, h, w) RGB in -1..1, written into `out`; work: three uint8 (h, w), to reuse."""
     for plane, channel in zip(cv2.split(field, work), (2, 1, 0), strict=True):
         np.copyto(out[channel], plane)
     np.multiply(out, np.float32(2 / 255), out=out)
@@ -363,9 +396,9 @@ def _halve(plane: F32, out: F32) -> F32:
 
 
 def _block_means(planes: F32, out: F32) -> F32:
-    """Means of whole blocks, plane by plane: (n, s, s) → out (n, m, m), m a divisor of s."""
+    """Means of whole blocks, plane by plane: (n, h, w) → out, whose sides divide these."""
     for plane, small in zip(planes, out, strict=True):
-        cv2.resize(plane, small.shape, dst=small, interpolation=cv2.INTER_AREA)
+        cv2.resize(plane, small.shape[::-1], dst=small, interpolation=cv2.INTER_AREA)
     return out
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.manifest import BlendSpec, NormSpec, ResidualSpec, SmoothSpec
+from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, SmoothSpec
 
 F64 = NDArray[np.float64]
 # the blend and the embedding also serve the float32 path: they are element-wise and carry no state
@@ -135,7 +135,7 @@ def embedding_evidence(distance: Floats, mean: float, inv_std: float, tau: float
 
 
 def blend(residual: Floats | None, segmentation: Floats | None, embedding: Floats | None, spec: BlendSpec) -> Floats:
-    """One map of 0..1 from whichever evidence there is; raises ValueError when there is none."""
+    """One map of 0..1 from whichever evidence there is, in any mode but `sum`; raises ValueError when there is none."""
     present = [values for values in (residual, segmentation, embedding) if values is not None]
     if not present:
         raise ValueError("no evidence to blend: the manifest gives no term any weight")
@@ -153,6 +153,25 @@ def blend(residual: Floats | None, segmentation: Floats | None, embedding: Float
     return second * (1 + spec.alpha * first) / (1 + spec.alpha)
 
 
+def z_score(values: Floats, mean: Floats | float, inv_std: Floats | float, z_max: float) -> Floats:
+    """How many deviations each value lies off the normal parts', -z_max..z_max."""
+    return np.asarray(np.clip((values - mean) * inv_std, -z_max, z_max))
+
+
+def summed(
+    residual: Floats | None, logit: Floats | None, distance: Floats | None, blend: BlendSpec, tau: float
+) -> Floats:
+    """One map of 0..1 from whichever z-scores there are (blend mode `sum`); raises ValueError when there is none."""
+    weighted = ((blend.alpha, residual), (blend.beta, logit), (blend.gamma, distance))
+    terms = [weight * values for weight, values in weighted if values is not None]
+    if not terms:
+        raise ValueError("no evidence to sum: the manifest gives no term any weight")
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return np.asarray(1 - np.exp(-np.maximum(0, total + blend.lift) / tau))
+
+
 def smooth(values: F64, spec: SmoothSpec) -> F64:
     """Box or Gaussian mean (truncated at 4 sigma) of the blended map."""
     if spec.kind == "none" or spec.radius == 0:
@@ -168,6 +187,17 @@ def gaussian_taps(sigma: int) -> F64:
     taps = np.exp(-(offsets**2) / (2 * sigma**2))
     result: F64 = taps / taps.sum()
     return result
+
+
+def image_score(values: NDArray[np.floating], spec: ImageScoreSpec) -> float:
+    """The score of a map of 0..1."""
+    return top_k_mean(values, spec.k) - (median(values) if spec.minus_median else 0.0)
+
+
+def median(values: NDArray[np.floating]) -> float:
+    """The lower median of values of 0..1, rounded to the centre of its histogram bin."""
+    middle = float(np.sort(values, axis=None)[(values.size - 1) // 2])
+    return (min(int(middle * HISTOGRAM_BINS), HISTOGRAM_BINS - 1) + 0.5) / HISTOGRAM_BINS
 
 
 def top_k_mean(values: NDArray[np.floating], k: int) -> float:

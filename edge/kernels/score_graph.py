@@ -1,13 +1,13 @@
 """The score path as part of an OpenVINO network: reference.py's formulas up to the blended map, in float32.
 
 Bound against the definition: KERNEL_TOLERANCE, checked by test_score_graph.py. Planes lie on the first
-axis, (n, m, m): that is the memory order in which picking one is free and element-wise work vectorises. OpenVINO is
-imported only when a graph is built.
+axis, (n, rows, columns): that is the memory order in which picking one is free and element-wise work vectorises.
+OpenVINO is imported only when a graph is built.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -30,20 +30,21 @@ def with_score(
     model: Model,
     names: tuple[str, ...],
     spec: ScoreSpec,
-    size: int,
+    shape: tuple[int, int],
     statistics: NormalStatistics,
     *,
     masked: bool = False,
 ) -> Model:
     """The network with its preprocessing and its score path in one graph; `model` is used up.
 
-    names: the network's outputs that the manifest lists. Input of the result: `field` uint8 (1, 3, size, size), RGB
-    planes. Outputs: where smoothing is narrow, k small, and no mask comes in between (`masked`), `smoothed` float32
-    (1, m, m), the finished map, and `largest` (k), the values that the score is the mean of; else `blended` (1, m, m),
-    the map before mask and smoothing. All are NaN where the network's outputs are not finite. Raises KeyError for an
-    output that the network lacks, BundleError for one of another shape.
+    names: the network's outputs that the manifest lists. shape: (height, width) of the field. Input of the
+    result: `field` uint8 (1, 3, height, width), RGB planes. Outputs: where smoothing is narrow, k small, and no mask
+    comes in between (`masked`), `smoothed` float32 (1, rows, columns), the finished map, and `largest` (k), the values
+    that the score is the mean of; else `blended` (1, rows, columns), the map before mask and smoothing. All are NaN
+    where the network's outputs are not finite. Raises KeyError for an output that the network lacks, BundleError for
+    one of another shape.
     """
-    graph = _ScoreGraph(spec, size, statistics, masked)
+    graph = _ScoreGraph(spec, shape, statistics, masked)
     ports = {name: port for port in model.outputs for name in port.get_names()}
     outputs = {name: ports[name].get_node().input_value(0) for name in names}
     field = graph.feed(model.inputs[0])
@@ -51,24 +52,25 @@ def with_score(
 
 
 class _ScoreGraph:
-    def __init__(self, spec: ScoreSpec, size: int, statistics: NormalStatistics, masked: bool) -> None:
+    def __init__(self, spec: ScoreSpec, shape: tuple[int, int], statistics: NormalStatistics, masked: bool) -> None:
         import openvino
         from openvino import opset13
 
         self._openvino = openvino
         self._op = opset13
         self._spec = spec
-        self._size = size
-        self._side = size // spec.map_scale
+        self._height, self._width = shape
+        self._rows, self._columns = shape[0] // spec.map_scale, shape[1] // spec.map_scale
         self._statistics = statistics
-        smooth, few = spec.smooth, min(spec.image_score.k, self._side**2) <= _MOST_LARGEST
+        smooth, self._k = spec.smooth, min(spec.image_score.k, self._rows * self._columns)
+        few = self._k <= _MOST_LARGEST
         narrow = smooth.kind == "none" or (smooth.kind == "box" and smooth.radius <= _WIDEST_BOX)
         self._finishes = narrow and few and not masked
 
     def feed(self, network_input: Any) -> Any:
         """A uint8 field in place of the network's float input."""
         op = self._op
-        field = op.parameter([1, 3, self._size, self._size], np.uint8, name=FIELD)
+        field = op.parameter([1, 3, self._height, self._width], np.uint8, name=FIELD)
         planes = self._in_network_range(op.convert(field, np.float32))
         for consumer in network_input.get_target_inputs():
             consumer.replace_source_output(planes.output(0))
@@ -80,25 +82,33 @@ class _ScoreGraph:
 
     def finished(self, field: Any, outputs: dict[str, Plane]) -> Model:
         op = self._op
+        by_sum = self._spec.blend.mode == "sum"
         evidence: list[Plane] = []
         raw: list[Plane] = []
         if self._spec.residual.used:
             # from the bytes, not from what the network reads: that would be laid out a second time
-            picture = op.convert(op.reshape(field, _i64(3, self._size, self._size), False), np.float32)
+            picture = op.convert(op.reshape(field, _i64(3, self._height, self._width), False), np.float32)
             scaled = self._in_network_range(self._at_map_side(picture))
             error = self._error(scaled, self._reconstruction(outputs["recon"]))
             raw.append(error)
-            evidence.append(self._evidence(error))
+            evidence.append(self._weighed(self._z_residual(error), "alpha") if by_sum else self._evidence(error))
         if "seg_logit" in outputs:
-            logit = op.reshape(outputs["seg_logit"], _i64(1, self._size, self._size), False)
+            rows, columns = list(outputs["seg_logit"].shape)[-2:]
+            logit = op.reshape(outputs["seg_logit"], _i64(1, rows, columns), False)
             raw.append(self._at_map_side(logit))
-            evidence.append(self._at_map_side(op.sigmoid(logit)))
+            evidence.append(
+                self._weighed(self._z(raw[-1], self._statistics.seg_mean, self._statistics.seg_inv_std), "beta")
+                if by_sum
+                else self._at_map_side(op.sigmoid(logit))
+            )
         if "emb_dist" in outputs:
             rows, columns = list(outputs["emb_dist"].shape)[-2:]
             distance = op.reshape(outputs["emb_dist"], _i64(1, rows, columns), False)
-            raw.append(self._resized(distance, self._side, self._side))
-            evidence.append(self._embedding_evidence(distance))
-        blended = self._blended(evidence, self._spec.blend)
+            raw.append(self._resized(distance))
+            evidence.append(
+                self._weighed(self._z_distance(distance), "gamma") if by_sum else self._embedding_evidence(distance)
+            )
+        blended = self._bounded_sum(evidence) if by_sum else self._blended(evidence, self._spec.blend)
         for values in raw:
             # limits swallow NaN on some processors; nothing times zero is NaN again
             blended = op.add(blended, op.multiply(values, _f32(0)))
@@ -114,31 +124,31 @@ class _ScoreGraph:
             return {BLENDED: blended}
         op, smooth = self._op, self._spec.smooth
         smoothed = blended if smooth.kind == "none" else self._window_mean(blended, 2 * smooth.radius + 1)
-        k = op.constant(np.int64(min(self._spec.image_score.k, self._side**2)))
+        k = op.constant(np.int64(self._k))
         largest = op.topk(op.reshape(smoothed, _i64(-1), False), k, 0, "max", "none").output(0)
         # which values are largest is not defined where one is no number; a sum with it is no number either
         total = op.reduce_sum(smoothed, _i64(0, 1, 2), False)
         return {SMOOTHED: smoothed, LARGEST: op.add(largest, op.multiply(total, _f32(0)))}
 
-    # planes at the map's side
+    # planes of the map's shape
 
     def _reconstruction(self, recon: Plane) -> Plane:
-        """(3, m, m) block means of the reconstruction, in -1..1."""
+        """(3, rows, columns) block means of the reconstruction, in -1..1."""
         op, scale = self._op, self._spec.map_scale
-        if list(recon.shape) != [1, 3, self._size, self._size]:
+        if list(recon.shape) != [1, 3, self._height, self._width]:
             raise BundleError(
-                f"the network's recon is {list(recon.shape)}, not (1, 3, {self._size}, {self._size})",
+                f"the network's recon is {list(recon.shape)}, not (1, 3, {self._height}, {self._width})",
                 fix="make the bundle anew with `edge-inspect train`",
             )
         shuffle = recon.get_node()
         if scale > 1 and _shuffles_depth_first(shuffle, scale):
             # block means of a pixel shuffle are means over its input's channels: nothing is shuffled
             means = self._channel_means(shuffle.input_value(0), scale * scale)
-            return op.reshape(means, _i64(3, self._side, self._side), False)
-        return self._at_map_side(op.reshape(recon, _i64(3, self._size, self._size), False))
+            return op.reshape(means, _i64(3, self._rows, self._columns), False)
+        return self._at_map_side(op.reshape(recon, _i64(3, self._height, self._width), False))
 
     def _channel_means(self, wide: Plane, group: int) -> Plane:
-        """(1, 3 group, m, m) → (1, 3, m, m); the means of a convolution are one with averaged weights."""
+        """(1, 3 group, h, w) → (1, 3, h, w); the means of a convolution are one with averaged weights."""
         op = self._op
         averaging = np.kron(np.eye(3), np.full((1, group), 1 / group))
         add = wide.get_node()
@@ -158,10 +168,11 @@ class _ScoreGraph:
         return op.add(narrow, op.reshape(level, _i64(1, 3, 1, 1), False))
 
     def _at_map_side(self, planes: Plane) -> Plane:
-        return planes if self._spec.map_scale == 1 else self._block_means(planes, self._spec.map_scale)
+        there = list(planes.shape)[1:] == [self._rows, self._columns]
+        return planes if there else self._block_means(planes, self._spec.map_scale)
 
     def _block_means(self, planes: Plane, scale: int) -> Plane:
-        """(n, s, s) → (n, s / scale, s / scale)."""
+        """(n, height, width) → (n, height / scale, width / scale)."""
         op = self._op
         count, rows, columns = list(planes.shape)
         # planes as pictures of one channel: more channels would be moved into another memory order first
@@ -171,17 +182,17 @@ class _ScoreGraph:
         )  # fmt: skip
         return op.reshape(pooled, _i64(count, rows // scale, columns // scale), False)
 
-    def _resized(self, planes: Plane, rows: int, columns: int) -> Plane:
-        """Bilinear at pixel centres as two products; the compiler's own resize takes several times as long."""
+    def _resized(self, planes: Plane) -> Plane:
+        """To the map's shape, bilinear at pixel centres: two products, faster than the compiler's resize."""
         op = self._op
         _, from_rows, from_columns = list(planes.shape)
-        down, across = _bilinear(from_rows, rows), _bilinear(from_columns, columns)
+        down, across = _bilinear(from_rows, self._rows), _bilinear(from_columns, self._columns)
         return op.matmul(op.matmul(_f32(down), planes, False, False), _f32(across), False, True)
 
     # the residual error
 
     def _error(self, image: Plane, reconstruction: Plane) -> Plane:
-        """Weighted error (1, m, m) of two (3, m, m) pictures in -1..1."""
+        """Weighted error (1, rows, columns) of two (3, rows, columns) pictures in -1..1."""
         op, weights = self._op, self._spec.residual
         terms = []
         if weights.w_l1 or weights.w_l2 or weights.w_col:
@@ -212,14 +223,15 @@ class _ScoreGraph:
         return self._sum(*weighted)
 
     def _coarse(self, lumas: Plane) -> Plane:
-        """The dissimilarity at half the size, brought back to (1, m, m)."""
-        op, side = self._op, self._side
-        if side % 2:
-            lumas = op.pad(lumas, _i64(0, 0, 0), _i64(0, 1, 1), "edge")
+        """The dissimilarity at half the size, brought back to (1, rows, columns)."""
+        op, rows, columns = self._op, self._rows, self._columns
+        if rows % 2 or columns % 2:
+            lumas = op.pad(lumas, _i64(0, 0, 0), _i64(0, rows % 2, columns % 2), "edge")
         dissimilarity = self._gradient_dissimilarity(self._block_means(lumas, 2))
-        half = (side + 1) // 2
-        enlarge = _f32(_bilinear(half, 2 * half)[:side])
-        return op.matmul(op.matmul(enlarge, dissimilarity, False, False), enlarge, False, True)
+        down, across = (
+            _f32(_bilinear((side + 1) // 2, 2 * ((side + 1) // 2))[:side]) for side in (rows, columns)
+        )  # fmt: skip
+        return op.matmul(op.matmul(down, dissimilarity, False, False), across, False, True)
 
     def _gradient_dissimilarity(self, lumas: Plane) -> Plane:
         """1 - GMS = (g - h)^2 / (g^2 + h^2 + c) of the two planes of `lumas`, in -1..1."""
@@ -260,11 +272,12 @@ class _ScoreGraph:
 
     def _bordered(self, planes: Plane, width: int) -> Plane:
         """Half-sample symmetric, also where the border is wider than the picture."""
-        op, side = self._op, int(planes.shape[1])
+        op = self._op
+        least = min(list(planes.shape)[1:])
         while width:
-            step = min(width, side)
+            step = min(width, least)
             planes = op.pad(planes, _i64(0, step, step), _i64(0, step, step), "symmetric")
-            width, side = width - step, side + 2 * step
+            width, least = width - step, least + 2 * step
         return planes
 
     def _shifts(self, planes: Plane, axis: int, count: int) -> list[Plane]:
@@ -279,7 +292,7 @@ class _ScoreGraph:
 
     def _evidence(self, error: Plane) -> Plane:
         op, norm = self._op, self._spec.norm
-        shape = (1, self._side, self._side)
+        shape = (1, self._rows, self._columns)
         slope = np.broadcast_to(self._statistics.inv_std / np.float32(norm.tau), shape)
         offset = np.broadcast_to(self._statistics.mean, shape) * slope
         exponent = op.clamp(op.subtract(_f32(offset), op.multiply(error, _f32(slope))), -norm.z_max / norm.tau, 0.0)
@@ -289,7 +302,30 @@ class _ScoreGraph:
         op, statistics = self._op, self._statistics
         z = op.relu(op.multiply(op.subtract(distance, _f32(statistics.emb_mean)), _f32(statistics.emb_inv_std)))
         small = op.subtract(_f32(1), op.exp(op.multiply(z, _f32(-1 / self._spec.norm.tau))))
-        return self._resized(small, self._side, self._side)
+        return self._resized(small)
+
+    def _z_residual(self, error: Plane) -> Plane:
+        shape = (1, self._rows, self._columns)
+        slope = np.broadcast_to(self._statistics.inv_std, shape)
+        offset = np.broadcast_to(self._statistics.mean, shape) * slope
+        return self._clamped(self._op.subtract(self._op.multiply(error, _f32(slope)), _f32(offset)))
+
+    def _z_distance(self, distance: Plane) -> Plane:
+        return self._resized(self._z(distance, self._statistics.emb_mean, self._statistics.emb_inv_std))
+
+    def _z(self, values: Plane, mean: float, inv_std: float) -> Plane:
+        return self._clamped(self._op.multiply(self._op.subtract(values, _f32(mean)), _f32(inv_std)))
+
+    def _clamped(self, z: Plane) -> Plane:
+        return self._op.clamp(z, -self._spec.norm.z_max, self._spec.norm.z_max)
+
+    def _weighed(self, z: Plane, weight: Literal["alpha", "beta", "gamma"]) -> Plane:
+        return self._op.multiply(z, _f32(getattr(self._spec.blend, weight)))
+
+    def _bounded_sum(self, weighed: list[Plane]) -> Plane:
+        op = self._op
+        total = op.relu(op.add(self._sum(*weighed), _f32(self._spec.blend.lift)))
+        return op.subtract(_f32(1), op.exp(op.multiply(total, _f32(-1 / self._spec.norm.tau))))
 
     def _blended(self, present: list[Plane], spec: BlendSpec) -> Plane:
         op = self._op

@@ -23,10 +23,10 @@ MOST_IN_STATISTICS = 256
 
 
 def residual_errors(spec: ScoreSpec, images: Sequence[F32], outputs: Sequence[NetworkOutputs]) -> F32:
-    """(n, m, m) residual errors of n pictures at map side m; zeros when the score weighs no residual."""
-    size = images[0].shape[1]
-    errors = np.zeros((len(images), size // spec.map_scale, size // spec.map_scale), np.float32)
-    terms = ResidualTerms(spec.residual, size, spec.map_scale)
+    """(n, map rows, columns) residual errors of n pictures; zeros when the score weighs no residual."""
+    height, width = images[0].shape[1:]
+    errors = np.zeros((len(images), height // spec.map_scale, width // spec.map_scale), np.float32)
+    terms = ResidualTerms(spec.residual, (height, width), spec.map_scale)
     for error, image, output in zip(errors, images, outputs, strict=True):
         if output.recon is not None:
             error[:] = terms.error(image, output.recon)
@@ -40,31 +40,36 @@ def normal_statistics(
     trained: F32 | None = None,
     prior_normals: float = PRIOR_NORMALS,
 ) -> NormalStatistics:
-    """Mean and inverse spread of n normals' errors (n, m, m), smoothed over a sixteenth of the side.
+    """Mean and inverse spread of n normals' errors (n, rows, columns), smoothed over a sixteenth of either side.
 
-    trained: errors (t, m, m) of parts the network was trained on. They say where good parts differ, held-out parts
-    how much: scaled to the held-out mean, they join in. `global`: one mean and spread for all places, for textures
-    without a fixed position.
+    trained: errors (t, rows, columns) of parts the network was trained on. They say where good parts differ,
+    held-out parts how much: scaled to the held-out mean, they join in. `global`: one mean and spread for all places,
+    for textures without a fixed position.
     """
     if trained is not None and len(trained):
         level = errors.mean() / max(float(trained.mean()), 1e-12)
         errors = np.concatenate([trained * np.float32(level), errors])
-    count, size, _ = errors.shape
+    count, *shape = errors.shape
     variance_everywhere = float(errors.var())
     if spec.norm.kind == "global":
-        mean = np.full((size, size), errors.mean(), np.float32)
-        variance = np.full((size, size), variance_everywhere, np.float32)
+        mean = np.full(shape, errors.mean(), np.float32)
+        variance = np.full(shape, variance_everywhere, np.float32)
     else:
-        window = (size // 16 | 1, size // 16 | 1)
+        window = (shape[1] // 16 | 1, shape[0] // 16 | 1)
         mean = np.asarray(cv2.boxFilter(errors.mean(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
         local = np.asarray(cv2.boxFilter(errors.var(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
         variance = (count * local + prior_normals * variance_everywhere) / np.float32(count + prior_normals)
     inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
-    distances = [output.emb_dist for output in outputs if output.emb_dist is not None]
-    if not distances:
-        return NormalStatistics(mean, inv_std)
-    stacked = np.stack(distances)
-    return NormalStatistics(mean, inv_std, float(stacked.mean()), float(1 / max(stacked.std(), 1e-6)))
+    distance = _mean_and_inverse_std([output.emb_dist for output in outputs if output.emb_dist is not None])
+    logit = _mean_and_inverse_std([output.seg_logit for output in outputs if output.seg_logit is not None])
+    return NormalStatistics(mean, inv_std, *distance, *logit)
+
+
+def _mean_and_inverse_std(planes: list[F32]) -> tuple[float, float]:
+    if not planes:
+        return 0.0, 1.0
+    stacked = np.stack(planes)
+    return float(stacked.mean()), float(1 / max(stacked.std(), 1e-6))
 
 
 def cross_fitted_paths(
@@ -75,9 +80,9 @@ def cross_fitted_paths(
     trained: F32 | None = None,
 ) -> list[CpuScorePath]:
     """For each normal, a score path whose statistics did not see it."""
-    side = errors.shape[1] * spec.map_scale
+    shape = (errors.shape[1] * spec.map_scale, errors.shape[2] * spec.map_scale)
     statistics = cross_fitted_statistics(spec, errors, outputs, trained)
-    paths = {id(found): CpuScorePath(spec, side, found, weight=weight) for found in statistics}
+    paths = {id(found): CpuScorePath(spec, shape, found, weight=weight) for found in statistics}
     return [paths[id(found)] for found in statistics]
 
 

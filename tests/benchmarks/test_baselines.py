@@ -21,7 +21,7 @@ from tests.benchmarks.test_accuracy import labelled_folder
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 
-SMALL = Preprocess(48)
+SMALL = Preprocess(48, 48)
 FITTING = Fitting(budget=0.05, seed=0)
 
 

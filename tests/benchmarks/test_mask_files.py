@@ -72,7 +72,7 @@ def predicted(data, freshness=None):
     def score(image, reference):
         return Prediction(float(image.mean()), cv2.resize(image[:, :, 0].astype(np.float32), (16, 16)))
 
-    return predict_all(score, data, Preprocess(32), SeenPictures(), reader=reader), said
+    return predict_all(score, data, Preprocess(32, 32), SeenPictures(), reader=reader), said
 
 
 def test_hidden_folders_are_no_classes_and_nested_pictures_are_told(tmp_path):

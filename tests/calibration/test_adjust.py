@@ -142,7 +142,7 @@ def test_a_budget_between_those_of_the_table_gets_its_own_row_and_a_hand_set_thr
 
 def test_every_field_survives_the_file(calibration):
     made = replace(with_review(calibration, 0.05), ng_scores=np.array([0.4], np.float32), tail_low=0.001, tail_high=0.1)
-    read = calibration_from_bytes(made.to_bytes(), SIDE)
+    read = calibration_from_bytes(made.to_bytes(), (SIDE, SIDE))
     for name in Calibration.__dataclass_fields__:
         assert np.array_equal(getattr(read, name), getattr(made, name)), name
 
@@ -166,7 +166,7 @@ def test_a_file_of_before_there_were_these_fields_reads_as_it_was_meant(calibrat
         for name in whole.namelist():
             if name.removesuffix(".npy") not in later:
                 older.writestr(name, whole.read(name))
-    read = calibration_from_bytes(old.getvalue(), SIDE)
+    read = calibration_from_bytes(old.getvalue(), (SIDE, SIDE))
     assert (read.threshold, read.review_threshold, read.pixel_share, read.set_by_hand) == (
         made.threshold,
         None,

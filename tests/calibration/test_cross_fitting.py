@@ -34,7 +34,7 @@ def test_thresholds_of_cross_fitted_scores_keep_budget_and_bound_on_parts_that_c
         errors = errors_of_good_parts(random, count)
         outputs = [NOTHING] * count
         threshold = image_threshold(scores(cross_fitted_paths(SPEC, errors, outputs), errors), BUDGET)
-        running = CpuScorePath(SPEC, SIDE, normal_statistics(SPEC, errors, outputs))
+        running = CpuScorePath(SPEC, (SIDE, SIDE), normal_statistics(SPEC, errors, outputs))
         later = errors_of_good_parts(random, LATER)
         rates.append(np.mean(scores([running] * LATER, later) > threshold.value))
         bounds.append(threshold.bound)
@@ -50,7 +50,7 @@ def test_scores_of_parts_that_the_statistics_saw_would_not_do():
     for _ in range(20):
         errors = errors_of_good_parts(random, 8)
         outputs = [NOTHING] * 8
-        running = CpuScorePath(SPEC, SIDE, normal_statistics(SPEC, errors, outputs))
+        running = CpuScorePath(SPEC, (SIDE, SIDE), normal_statistics(SPEC, errors, outputs))
         seen.append(scores([running] * 8, errors).max())
         unseen.append(scores([running] * 8, errors_of_good_parts(random, 8)).max())
     assert np.mean(seen) < np.mean(unseen)

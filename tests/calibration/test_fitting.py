@@ -13,7 +13,7 @@ from tests.small_bundle import SIZE, blur_network, good_part, manifest
 
 def test_parts_shown_later_join_in_the_threshold_and_leave_the_statistics(monkeypatch):
     monkeypatch.setattr(baseline, "MOST_IN_STATISTICS", 10)
-    preprocess, wanted = Preprocess(SIZE), manifest()
+    preprocess, wanted = Preprocess(SIZE, SIZE), manifest()
     fields = [preprocess.field(good_part(seed)) for seed in range(30)]
     network = open_network("openvino", blur_network(), wanted, 1)
     fitting = baseline.Fitting(network, wanted, iter(fields))

@@ -68,7 +68,7 @@ def method_graph():
             torch.manual_seed(0)
             method = METHODS[name]
             network, side = method.learner(Design("smoke")).network.eval(), method.variants["smoke"].size
-            graphs[name] = (onnx_from_module(network, side, method.outputs), side)
+            graphs[name] = (onnx_from_module(network, (side, side), method.outputs), side)
         return graphs[name]
 
     return graph

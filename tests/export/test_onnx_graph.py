@@ -40,7 +40,7 @@ def module():
 
 @pytest.fixture(scope="module")
 def exported(module):
-    return onnx_from_module(module, SIDE, ("recon", "seg_logit", "emb_dist"))
+    return onnx_from_module(module, (SIDE, SIDE), ("recon", "seg_logit", "emb_dist"))
 
 
 def test_names_and_shapes_are_those_of_the_contract(exported):
@@ -87,9 +87,9 @@ def test_the_graph_is_compared_on_the_pictures_given(module, monkeypatch):
     # a picture far outside the range that noise would cover is where the two differ most
     loud = np.full((3, SIDE, SIDE), 1e8, np.float32)
     monkeypatch.setattr(onnx_graph, "EXPORT_TOLERANCE", 1e-4)
-    onnx_from_module(module, SIDE, ("recon",), [np.zeros((3, SIDE, SIDE), np.float32)])
+    onnx_from_module(module, (SIDE, SIDE), ("recon",), [np.zeros((3, SIDE, SIDE), np.float32)])
     with pytest.raises(UsageError, match="differs from the trained network by"):
-        onnx_from_module(module, SIDE, ("recon",), [np.zeros((3, SIDE, SIDE), np.float32), loud])
+        onnx_from_module(module, (SIDE, SIDE), ("recon",), [np.zeros((3, SIDE, SIDE), np.float32), loud])
 
 
 def test_an_operator_that_no_target_is_given_is_refused():
@@ -102,12 +102,12 @@ def test_an_operator_that_no_target_is_given_is_refused():
             return {"recon": self.enlarge(self.shrink(image))}
 
     with pytest.raises(UsageError, match="ConvTranspose"):
-        onnx_from_module(Enlarger(), SIDE, ("recon",))
+        onnx_from_module(Enlarger(), (SIDE, SIDE), ("recon",))
 
 
 def test_a_graph_that_differs_from_torch_is_refused(module, monkeypatch):
     # nothing is exact to a negative tolerance
     monkeypatch.setattr(onnx_graph, "EXPORT_TOLERANCE", -1.0)
     with pytest.raises(UsageError, match="differs from the trained network by") as refusal:
-        onnx_from_module(module, SIDE, ("recon", "seg_logit", "emb_dist"))
+        onnx_from_module(module, (SIDE, SIDE), ("recon", "seg_logit", "emb_dist"))
     assert "checkpoint is untouched" in refusal.value.fix

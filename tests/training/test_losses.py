@@ -35,7 +35,7 @@ def test_the_residual_error_is_the_deployed_one():
     for term in ["w_l1", "w_l2", "w_col", "w_gms", "w_ssim"]:
         first, second = two_pictures()
         spec = ResidualSpec(**{term: 2.0})
-        deployed = ResidualTerms(spec, SIDE).error((first[0] * 2 - 1).numpy(), (second[0] * 2 - 1).numpy())
+        deployed = ResidualTerms(spec, (SIDE, SIDE)).error((first[0] * 2 - 1).numpy(), (second[0] * 2 - 1).numpy())
         error = residual_error(first, second, spec)[0, 0].numpy()
         assert error[INSIDE].max() > 1e-4, term
         assert np.abs(error - deployed)[INSIDE].max() < 1e-4, term

@@ -30,7 +30,7 @@ def spec(**weights):
 
 
 def held_out(count=12):
-    return pictures_from_fields(np.stack([Preprocess(SIDE).field(good_part(seed)) for seed in range(count)]))
+    return pictures_from_fields(np.stack([Preprocess(SIDE, SIDE).field(good_part(seed)) for seed in range(count)]))
 
 
 def test_the_candidate_that_separates_best_is_chosen():

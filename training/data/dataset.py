@@ -35,9 +35,9 @@ _ALIGNMENT_SIDE = 32
 
 @dataclass(frozen=True)
 class NormalSamples:
-    """Fields uint8 (n, s, s, 3) BGR of good parts; hashes name each picture by its pixels, in the same order.
+    """Fields uint8 (n, h, w, 3) BGR of good parts; hashes name each picture by its pixels, in the same order.
 
-    weight: (s, s), 1 inside the region's polygon as it lies in the first picture, 0 outside; None without a polygon.
+    weight: (h, w), 1 inside the region's polygon as it lies in the first picture, 0 outside; None without a polygon.
     """
 
     fields: U8
@@ -54,7 +54,7 @@ class NormalSamples:
 
 @dataclass(frozen=True)
 class WeakAnomalies:
-    """Fields uint8 (n, s, s, 3) BGR of parts known to be defective, without masks; kinds name each one's folder."""
+    """Fields uint8 (n, h, w, 3) BGR of parts known to be defective, without masks; kinds name each one's folder."""
 
     fields: U8
     kinds: tuple[str, ...]
@@ -126,8 +126,7 @@ def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader
             f"{root} holds no pictures in folders of their own",
             fix="put pictures of defective parts into train/weak/<kind of defect>/, or remove the folder",
         )
-    side = preprocess.size
-    stacked = np.stack(fields) if fields else np.zeros((0, side, side, 3), np.uint8)
+    stacked = np.stack(fields) if fields else np.zeros((0, *preprocess.shape, 3), np.uint8)
     return WeakAnomalies(stacked, tuple(kinds), tuple(hashes))
 
 

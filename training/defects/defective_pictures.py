@@ -38,7 +38,7 @@ def defective_fields(fields: U8, weight: F32 | None, seed: int) -> tuple[U8, Mas
 
 def defective_pictures(pictures: Sequence[U8], preprocess: Preprocess, count: int, seed: int) -> Iterator[U8]:
     """`count` pictures, uint8 (H, W, 3) BGR, each with one defect inside the region of interest; taken in turn."""
-    preprocess = Preprocess(_DRAWN_SIDE, preprocess.rectangle, preprocess.polygon)
+    preprocess = Preprocess(_DRAWN_SIDE, _DRAWN_SIDE, preprocess.rectangle, preprocess.polygon)
     generator = _generator("reconstruction", seed)
     for start in range(0, count, _BATCH):
         sources = [pictures[index % len(pictures)] for index in range(start, min(start + _BATCH, count))]

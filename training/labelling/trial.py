@@ -98,7 +98,7 @@ def try_rules_on(book: RuleBook, data: Path, roi: RoiSettings, reader: ImageRead
 
     Raises UsageError naming a picture that cannot be used.
     """
-    preprocess = Preprocess(_SIDE_PX, *roi.as_tuples)
+    preprocess = Preprocess(_SIDE_PX, _SIDE_PX, *roi.as_tuples)
     fields = load_normal_samples(data, preprocess, reader=reader).fields
     good = fields[np.unique(np.linspace(0, len(fields) - 1, _MOST_PARTS).round().astype(int))]
     kinds = class_folders(data / "train" / "weak")

@@ -15,7 +15,7 @@ from edge import __version__
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.config import AlignSettings
 from edge.core.errors import UsageError
-from edge.core.manifest import AlignSpec, NormSpec, ScoreSpec
+from edge.core.manifest import AlignSpec, Fit, NormSpec, ScoreSpec
 from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
 from training.data.dataset import (
@@ -73,7 +73,8 @@ class Prepared:
     """
 
     design: Design
-    size: int
+    shape: tuple[int, int]
+    fit: Fit
     candidates: dict[str, ScoreSpec]
     learner: Learner
     stages: tuple[Stage, ...]
@@ -108,14 +109,14 @@ def prepare(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    preprocess = Preprocess(plan.size, recipe.rectangle, recipe.polygon)
+    preprocess = Preprocess(plan.size, plan.size, recipe.rectangle, recipe.polygon)
     preprocess = aligned_to_parts(preprocess, data, recipe.align, reader)
     normals = load_normal_samples(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
     side = _field_side(plan, recipe, layout)
     if side > plan.size:
         notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
-        preprocess = replace(preprocess, size=side)
+        preprocess = replace(preprocess, height=side, width=side)
         normals = load_normal_samples(data, preprocess, reader=reader)
     weak = load_weak(data, preprocess, normals, reader)
     rules = _rules(data, recipe, weak, notice)
@@ -152,7 +153,8 @@ def prepare(
         stages = _shortened(stages, recipe.steps)
     return Prepared(
         design=design,
-        size=side,
+        shape=preprocess.shape,
+        fit=preprocess.fit,
         candidates=candidates,
         learner=learner,
         stages=stages,
@@ -168,7 +170,7 @@ def prepare(
 
 
 def pictures_from_fields(fields: np.ndarray) -> Tensor:
-    """uint8 (n, s, s, 3) BGR → float32 (n, 3, s, s) RGB in 0..1."""
+    """uint8 (n, h, w, 3) BGR → float32 (n, 3, h, w) RGB in 0..1."""
     planes = np.ascontiguousarray(fields[..., ::-1].transpose(0, 3, 1, 2))
     return torch.from_numpy(planes).float() / 255
 

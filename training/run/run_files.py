@@ -16,7 +16,7 @@ from torch import nn
 
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.core.manifest import AlignSpec, ScoreSpec, TrainingRecord
+from edge.core.manifest import AlignSpec, Fit, ScoreSpec, TrainingRecord
 from training.methods import find_method
 from training.methods.base import Design, Layout
 from training.optimisation.arithmetic import Arithmetic
@@ -42,7 +42,9 @@ class Run:
     variant: str
     layout: Layout
     ablations: tuple[str, ...]
-    size: int
+    height: int
+    width: int
+    fit: Fit
     rectangle: tuple[int, int, int, int] | None
     polygon: tuple[tuple[int, int], ...] | None
     align: AlignSpec | None

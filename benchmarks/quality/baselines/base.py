@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -69,12 +70,13 @@ class ErrorModel(Protocol):
         """float32 (s, s), 0 or more."""
 
 
-def score_spec(side: int) -> ScoreSpec:
-    """The score path's defaults, in proportion to the side: nothing is tuned."""
+def score_spec(shape: tuple[int, int]) -> ScoreSpec:
+    """The score path's defaults, in proportion to the field: nothing is tuned."""
+    area = shape[0] * shape[1]
     return ScoreSpec(
         residual=ResidualSpec(w_l1=1.0),
-        smooth=SmoothSpec(kind="box", radius=max(1, round(10 * side / 256))),
-        image_score=ImageScoreSpec(k=max(1, round(100 * side * side / 65536))),
+        smooth=SmoothSpec(kind="box", radius=max(1, round(10 * math.sqrt(area) / 256))),
+        image_score=ImageScoreSpec(k=max(1, round(100 * area / 65536))),
     )
 
 
@@ -83,7 +85,7 @@ class ScoredErrors:
 
     def __init__(self, preprocess: Preprocess, statistics: NormalStatistics) -> None:
         self._preprocess, self._statistics = preprocess, statistics
-        self._spec = score_spec(preprocess.size)
+        self._spec = score_spec(preprocess.shape)
         self._paths: dict[tuple[int, int], CpuScorePath] = {}
 
     def prediction(self, error: F32, height: int, width: int) -> Prediction:
@@ -91,15 +93,15 @@ class ScoredErrors:
         path = self._paths.get((height, width))
         if path is None:
             weight = self._preprocess.weight(height, width)
-            path = CpuScorePath(self._spec, self._preprocess.size, self._statistics, weight=weight)
+            path = CpuScorePath(self._spec, self._preprocess.shape, self._statistics, weight=weight)
             self._paths[height, width] = path
         anomaly_map = path.score_error(error, NetworkOutputs())
         return Prediction(anomaly_map.score, anomaly_map.values)
 
 
-def tolerances(side: int) -> NormalStatistics:
+def tolerances(shape: tuple[int, int]) -> NormalStatistics:
     """Statistics for errors that are in tolerances already: they stay as they are."""
-    return NormalStatistics(np.zeros((side, side), np.float32), np.ones((side, side), np.float32))
+    return NormalStatistics(np.zeros(shape, np.float32), np.ones(shape, np.float32))
 
 
 class MapBaseline:
@@ -125,10 +127,10 @@ class MapBaseline:
         self._alignment = alignment_of(fields)
         self.model.fit(np.stack([self._alignment.aligned(field)[0] for field in fields]))
         kept = np.stack([self._error(picture) for picture in held_out])
-        spec, side = score_spec(self._preprocess.size), self._preprocess.size
+        spec, shape = score_spec(self._preprocess.shape), self._preprocess.shape
         nothing = [NetworkOutputs()] * len(kept)
         if self.model.in_tolerances:
-            self._scored = ScoredErrors(self._preprocess, tolerances(side))
+            self._scored = ScoredErrors(self._preprocess, tolerances(shape))
             scores = [self.score(picture).score for picture in held_out]
         else:
             seen = np.stack([self._error(picture) for picture in learned])

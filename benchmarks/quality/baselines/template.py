@@ -32,7 +32,7 @@ class GoldenTemplate:
 
     def __init__(self, preprocess: Preprocess) -> None:
         self._preprocess = preprocess
-        self._scored = ScoredErrors(preprocess, tolerances(preprocess.size))
+        self._scored = ScoredErrors(preprocess, tolerances(preprocess.shape))
 
     def fit(self, normals: Sequence[U8], fitting: Fitting) -> None:
         """Nothing is learned: the reference says it all."""
@@ -47,11 +47,11 @@ class GoldenTemplate:
 
 def tolerant_difference(field: U8, golden: U8, shift_px: int = _SHIFT_PX) -> F32:
     """For each place of the field, the smallest difference to the golden one within the shift; of the worst channel."""
-    side = field.shape[0]
+    rows, columns = field.shape[:2]
     padded = cv2.copyMakeBorder(golden, *(shift_px,) * 4, cv2.BORDER_REPLICATE)
     smallest = np.full(field.shape[:2], 255, np.uint8)
     for dy in range(2 * shift_px + 1):
         for dx in range(2 * shift_px + 1):
-            difference = cv2.absdiff(field, padded[dy : dy + side, dx : dx + side])
+            difference = cv2.absdiff(field, padded[dy : dy + rows, dx : dx + columns])
             np.minimum(smallest, difference.max(2), out=smallest)
     return smallest.astype(np.float32)

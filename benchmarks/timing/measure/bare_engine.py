@@ -42,13 +42,13 @@ def open_bare_engines(
         )
     model = bundle.read(f"model_{precision}")
     if count > 1 and backend == "openvino":
-        compiled = _compiled(model, bundle.preprocess.size, threads, count, "LATENCY")
-        return [_Request(compiled, bundle.preprocess.size, index) for index in range(count)]
+        compiled = _compiled(model, bundle.preprocess.shape, threads, count, "LATENCY")
+        return [_Request(compiled, bundle.preprocess.shape, index) for index in range(count)]
     share = threads if count == 1 else max(1, (threads or usable_cores()) // count)
     engines: list[BareEngine] = []
     for index in range(count):
         network = open_network(backend, model, bundle.manifest, share)
-        network.image[:] = _noise(bundle.preprocess.size, index)
+        network.image[:] = _noise(bundle.preprocess.shape, index)
         engines.append(network)
     return engines
 
@@ -60,15 +60,15 @@ def open_sized_engine(
     if backend != "openvino":
         return None
     try:
-        return open_network_bytes(bundle.read(f"model_{precision}"), side, threads)
+        return open_network_bytes(bundle.read(f"model_{precision}"), (side, side), threads)
     except RuntimeError:
         # a network that relates places is made for one side
         return None
 
 
-def open_network_bytes(model: bytes, side: int, threads: int | None) -> BareEngine:
-    """Any network of one picture (1, 3, side, side), in OpenVINO."""
-    return _Request(_compiled(model, side, threads, 1, "LATENCY"), side, 0)
+def open_network_bytes(model: bytes, shape: tuple[int, int], threads: int | None) -> BareEngine:
+    """Any network of one picture (1, 3, *shape), in OpenVINO."""
+    return _Request(_compiled(model, shape, threads, 1, "LATENCY"), shape, 0)
 
 
 class EngineFlood(Protocol):
@@ -84,18 +84,18 @@ def open_flood(bundle: ModelBundle, backend: str, precision: str, threads: int |
     asks for; otherwise `count` threads with an engine each."""
     if backend == "openvino":
         model = bundle.read(f"model_{precision}")
-        return _AsyncRequests(_compiled(model, bundle.preprocess.size, threads, None, "THROUGHPUT"))
+        return _AsyncRequests(_compiled(model, bundle.preprocess.shape, threads, None, "THROUGHPUT"))
     return _Threads(open_bare_engines(bundle, backend, precision, threads, count))
 
 
 class _Request:
     """One infer request of a compiled OpenVINO network, its input shared and filled once."""
 
-    def __init__(self, compiled: Any, side: int, seed: int) -> None:
+    def __init__(self, compiled: Any, shape: tuple[int, int], seed: int) -> None:
         import openvino
 
         self._request = compiled.create_infer_request()
-        self._image = _noise(side, seed)[None]
+        self._image = _noise(shape, seed)[None]
         self._request.set_tensor(compiled.inputs[0], openvino.Tensor(self._image, shared_memory=True))
 
     def run(self) -> None:
@@ -110,9 +110,9 @@ class _AsyncRequests:
         from openvino import AsyncInferQueue, Tensor
 
         self._queue = AsyncInferQueue(compiled)
-        side = list(compiled.inputs[0].shape)[-1]
+        rows, columns = list(compiled.inputs[0].shape)[-2:]
         # kept: the tensors do not own their memory
-        self._images = [_noise(side, index)[None] for index in range(len(self._queue))]
+        self._images = [_noise((rows, columns), index)[None] for index in range(len(self._queue))]
         for request, image in zip(self._queue, self._images, strict=True):
             request.set_tensor(compiled.inputs[0], Tensor(image, shared_memory=True))
 
@@ -154,9 +154,9 @@ class _Threads:
             engine.close()
 
 
-def _compiled(model: bytes, side: int, threads: int | None, streams: int | None, hint: str) -> Any:
+def _compiled(model: bytes, shape: tuple[int, int], threads: int | None, streams: int | None, hint: str) -> Any:
     graph = openvino_core().read_model(io.BytesIO(model))
-    graph.reshape([1, 3, side, side])
+    graph.reshape([1, 3, *shape])
     # the same arithmetic as the product's, which rounds nothing to bfloat16
     config: dict[str, Any] = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "f32"}
     if streams is not None:
@@ -166,5 +166,5 @@ def _compiled(model: bytes, side: int, threads: int | None, streams: int | None,
     return openvino_core().compile_model(graph, "CPU", config)
 
 
-def _noise(side: int, seed: int) -> Any:
-    return np.random.default_rng(seed).uniform(-1, 1, (3, side, side)).astype(np.float32)
+def _noise(shape: tuple[int, int], seed: int) -> Any:
+    return np.random.default_rng(seed).uniform(-1, 1, (3, *shape)).astype(np.float32)

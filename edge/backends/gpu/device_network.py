@@ -106,8 +106,7 @@ class FetchedNetwork:
 
     def __init__(self, name: str, session: CudaSession, network: DeviceNetwork, manifest: Manifest) -> None:
         self.name = name
-        side = manifest.input.size
-        self.image: F32 = np.zeros((3, side, side), np.float32)
+        self.image: F32 = np.zeros((3, manifest.input.height, manifest.input.width), np.float32)
         self._session, self._network = session, network
         self._names = manifest.outputs
         with FailuresReported(session), session.current():

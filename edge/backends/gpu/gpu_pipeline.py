@@ -59,8 +59,7 @@ class GpuPipeline:
         self._ran_before = False
         try:
             self._take_memory()
-            side = preprocess.size
-            self._prepare((1, side, side, side, side))
+            self._prepare((1, *preprocess.shape, *preprocess.shape))
             self.run()
         except BaseException as error:
             self.close(error)

@@ -116,14 +116,13 @@ def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibrat
         raise EngineError(
             "some outputs of the engine are FP16 and some FP32", fix="build it again: edge-inspect export --target"
         )
-    side = manifest.input.size
     emb_shape = (1, 1)
     if "emb_dist" in tensors:
         _, *places = tensors["emb_dist"].shape
         emb_shape = (places[0], places[1])
     return ScorePlan(
         spec=manifest.score,
-        field=(side, side),
+        field=(manifest.input.height, manifest.input.width),
         outputs=manifest.outputs,
         batch=most,
         input_type="f16" if tensors[PICTURE].fp16 else "f32",

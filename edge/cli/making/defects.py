@@ -31,7 +31,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     from edge.pages.pictures import picture_bytes
     from edge.preprocessing.preprocess import Preprocess
 
-    preprocess = Preprocess(options.size, *settings.roi.as_tuples)
+    preprocess = Preprocess(options.size, options.size, *settings.roi.as_tuples)
     reader = line_reader(settings)
     sheet, counts = defect_sheet(options.data, options.preset, preprocess, options.count, options.seed, reader)
     write_atomic(options.out, picture_bytes(sheet))

@@ -19,7 +19,7 @@ def backend(request, bundle_path):
 
     bundle = load_bundle(bundle_path)
     model, calibration = bundle.read("model_fp32"), bundle.calibration("fp32")
-    preprocess = Preprocess(SIZE, polygon=POLYGON)
+    preprocess = Preprocess(SIZE, SIZE, polygon=POLYGON)
     if request.param == "openvino":
         engine = OpenVinoEngine(model, bundle.manifest, calibration, 1, 1, masked=True)
         return OpenVinoBackend(engine, bundle.manifest, preprocess, calibration)

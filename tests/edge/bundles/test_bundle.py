@@ -30,7 +30,7 @@ def test_no_directory_no_manifest_and_no_json_are_named(tmp_path):
         load_bundle(tmp_path)
 
 
-@pytest.mark.parametrize(("version", "fix"), [(3, "update edge-inspect"), (0, "made"), (None, "made")])
+@pytest.mark.parametrize(("version", "fix"), [(4, "update edge-inspect"), (0, "made"), (None, "made")])
 def test_another_format_version_is_refused_with_the_way_out(bundle_path, version, fix):
     edit_manifest(bundle_path, lambda values: values.update(format_version=version))
     with pytest.raises(BundleError, match="bundle format") as error:

@@ -35,6 +35,7 @@ def test_it_is_read_whole_without_a_byte_changed(path):
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     bundle = load_bundle(path)
     bundle.verify()
+    assert bundle.preprocess.shape == (bundle.manifest.input.height, bundle.manifest.input.width) == (32, 32)
     (tried,) = bundle.manifest.deployments["cpu"].tried
     assert (tried.precision, tried.model_sha256) == ("int8", bundle.manifest.files["model_int8"].sha256)
     for precision in ("int8", "fp32"):
@@ -53,7 +54,7 @@ def test_a_change_is_written_in_the_format_of_today_and_can_be_taken_back(path):
     parts = {"calibration_int8": ("calibration_int8.npz", changed.to_bytes())}
     second = commit_version(first, first.manifest, parts, Audit("threshold"))
     written = json.loads((path / MANIFEST).read_text())
-    assert written["format_version"] == 2
+    assert written["format_version"] == 3
     assert set(written["deployments"]["cpu"]["tried"][0]) == {"precision", "model_sha256", "exceeded"}
     new = fields(path / second.manifest.files["calibration_int8"].name)
     assert "model_sha256" in new and "engine_sha256" not in new

@@ -147,7 +147,7 @@ def test_the_field_equals_the_preprocessing_of_the_cpu(module, subtests):
         with subtests.test(frame=frame):
             height, width, side, rectangle = frame
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-            preprocess = Preprocess(side, rectangle)
+            preprocess = Preprocess(side, side, rectangle)
             view = preprocess.field_of_view(height, width)
             memory = HostMemory()
             address = memory.put(image) + (view.y * width + view.x) * 3
@@ -165,7 +165,7 @@ def test_a_grey_frame_is_three_equal_planes(module):
     memory = HostMemory()
     source = FrameSource(memory.put(image), 50, 70, 1, row_stride=70, frame_stride=image.nbytes)
     _, levels = fields_of(module, memory, source, 32)
-    expected = Preprocess(32).field(np.repeat(image[:, :, None], 3, axis=2))
+    expected = Preprocess(32, 32).field(np.repeat(image[:, :, None], 3, axis=2))
     assert np.array_equal(levels, expected.transpose(2, 0, 1))
 
 

@@ -49,7 +49,7 @@ def test_the_whole_path_equals_that_of_the_cpu():
             case.given["recon"][0], case.given["seg_logit"][0, 0], case.given["emb_dist"][0, 0]
         )  # fmt: skip
         picture = device_reference.picture_of_bytes(case.levels[0])
-        cpu = CpuScorePath(spec, 48, case.statistics, pixel_threshold=0.3, weight=weight)
+        cpu = CpuScorePath(spec, (48, 48), case.statistics, pixel_threshold=0.3, weight=weight)
 
         found = device_reference.reduced(
             device_reference.evidence(picture, outputs, spec, case.statistics, cpu.weight), spec, 0.3

@@ -9,9 +9,9 @@ import pytest
 
 from edge.backends.openvino_core import openvino_core
 from edge.core.errors import BundleError
-from edge.core.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels import reference
-from edge.kernels.cpu import KERNEL_TOLERANCE, NormalStatistics, mean_in_bins
+from edge.kernels.cpu import KERNEL_TOLERANCE, CpuScorePath, NetworkOutputs, NormalStatistics, mean_in_bins
 from tests.edge.kernels.test_cpu import MODES, WEIGHTS, as_shares
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
@@ -37,9 +37,10 @@ def near(planes: np.ndarray, spread: float = 0.1, seed: int = 1) -> np.ndarray:
     return np.clip(noisy, -1, 1).astype(np.float32)
 
 
-def network(size: int, **outputs: np.ndarray):
+def network(size: int | tuple[int, int], **outputs: np.ndarray):
     """A network that gives these outputs whatever it sees; each (channels, h, w)."""
-    image = op.parameter([1, 3, size, size], np.float32, name="image")
+    shape = (size, size) if isinstance(size, int) else size
+    image = op.parameter([1, 3, *shape], np.float32, name="image")
     nothing = op.multiply(op.reduce_max(image, op.constant(np.arange(4)), True), np.float32(0))
     results = []
     for name, values in outputs.items():
@@ -86,7 +87,7 @@ def test_residual_evidence_equals_the_definition():
         recon = near(as_planes(picture))
         spec = ScoreSpec(map_scale=map_scale, residual=ResidualSpec(**WEIGHTS[terms]))
         statistics = flat(size // map_scale)
-        graph = with_score(network(size, recon=recon), ("recon",), spec, size, statistics)
+        graph = with_score(network(size, recon=recon), ("recon",), spec, (size, size), statistics)
         expected = expected_residual(picture, recon, spec, statistics)
         assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE, case
 
@@ -97,7 +98,7 @@ def test_flat_bright_and_dark_parts_stay_within_the_bound():
         picture = (level + np.random.default_rng(2).integers(0, 4, (33, 33, 3))).astype(np.uint8)
         recon = near(as_planes(picture), spread=0.01)
         spec = ScoreSpec(residual=ResidualSpec(**WEIGHTS[terms]))
-        graph = with_score(network(33, recon=recon), ("recon",), spec, 33, flat(33))
+        graph = with_score(network(33, recon=recon), ("recon",), spec, (33, 33), flat(33))
         expected = expected_residual(picture, recon, spec, flat(33))
         assert np.abs(blended_by(graph, picture) - expected).max() < KERNEL_TOLERANCE, case
 
@@ -125,7 +126,7 @@ def test_every_blend_of_every_kind_of_evidence_equals_the_definition():
             np.full((side, side), 0.02, np.float32), random.uniform(10, 40, (side, side)).astype(np.float32), 1.5, 0.8
         )
         graph = with_score(
-            network(size, **{name: given[name] for name in outputs}), outputs, spec, size, statistics
+            network(size, **{name: given[name] for name in outputs}), outputs, spec, (size, size), statistics
         )  # fmt: skip
 
         found = blended_by(graph, picture)
@@ -137,6 +138,42 @@ def test_every_blend_of_every_kind_of_evidence_equals_the_definition():
             distance = reference.embedding_evidence(given["emb_dist"][0], 1.5, 0.8, spec.norm.tau, (side, side))
         expected = reference.blend(error, reference.reduced(probability, map_scale)[0], distance, blend)
         assert np.abs(found - expected).max() < KERNEL_TOLERANCE, case
+
+
+def test_a_sum_on_a_field_of_another_aspect_equals_the_float32_path():
+    rows, columns = shape = 32, 48
+    for scale, outputs, coarse in product([1, 2, 4], ["recon seg_logit emb_dist", "seg_logit emb_dist"], [False, True]):
+        outputs = tuple(outputs.split())
+        random = np.random.default_rng(5)
+        picture = np.ascontiguousarray(field(48)[:rows])
+        map_shape = rows // scale, columns // scale
+        given = {
+            "recon": near(as_planes(picture)),
+            # of the field, or of the map already
+            "seg_logit": random.normal(-3, 2, (1, *(map_shape if coarse else shape))).astype(np.float32),
+            "emb_dist": random.normal(0, 2, (1, 4, 6)).astype(np.float32),
+        }
+        spec = ScoreSpec(
+            map_scale=scale,
+            residual=ResidualSpec(w_l1=1, w_gms=0.5, w_ssim=0.2) if "recon" in outputs else ResidualSpec(),
+            norm=NormSpec(tau=8, z_max=6),
+            blend=BlendSpec(mode="sum", alpha=0.5, beta=0.7, gamma=1.3, lift=2),
+            smooth=SmoothSpec(kind="none"),
+            image_score=ImageScoreSpec(k=20, minus_median=True),
+        )
+        statistics = NormalStatistics(
+            np.full(map_shape, 0.02, np.float32),
+            random.uniform(10, 40, map_shape).astype(np.float32),
+            0.1,
+            1.5,
+            -3,
+            0.6,
+        )
+        model = network(shape, **{name: given[name] for name in outputs})
+        found = outputs_of(with_score(model, outputs, spec, shape, statistics), picture)[SMOOTHED][0]
+        planes = {name: given[name] if name == "recon" else given[name][0] for name in outputs}
+        expected = CpuScorePath(spec, shape, statistics).score(as_planes(picture), NetworkOutputs(**planes))
+        assert np.abs(found - expected.values).max() < KERNEL_TOLERANCE, (scale, outputs, coarse)
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -155,7 +192,7 @@ def test_the_mean_of_a_pixel_shuffle_is_taken_before_the_shuffle(with_bias):
     recon = run(model, as_planes(picture)[None])
     spec = ScoreSpec(map_scale=2, residual=ResidualSpec(**WEIGHTS["all"]))
 
-    graph = with_score(model, ("recon",), spec, size, flat(8))
+    graph = with_score(model, ("recon",), spec, (size, size), flat(8))
 
     assert "DepthToSpace" not in {node.get_type_name() for node in graph.get_ordered_ops()}
     expected = expected_residual(picture, recon, spec, flat(8))
@@ -163,7 +200,9 @@ def test_the_mean_of_a_pixel_shuffle_is_taken_before_the_shuffle(with_bias):
 
 
 def test_numbers_that_are_not_finite_reach_the_map():
-    for case in product(["product", "max", "gate"], ["recon", "seg_logit", "emb_dist"], [np.nan, np.inf, -np.inf]):
+    for case in product(
+        ["product", "max", "gate", "sum"], ["recon", "seg_logit", "emb_dist"], [np.nan, np.inf, -np.inf]
+    ):
         mode, output, number = case
         size = 16
         given = {
@@ -171,14 +210,14 @@ def test_numbers_that_are_not_finite_reach_the_map():
         }  # fmt: skip
         given[output][0, 3, 3] = number
         spec = ScoreSpec(map_scale=2, residual=ResidualSpec(w_gms=1), blend=BlendSpec(mode=mode))
-        graph = with_score(network(size, **given), tuple(given), spec, size, flat(8))
+        graph = with_score(network(size, **given), tuple(given), spec, (size, size), flat(8))
         assert np.isnan(blended_by(graph, field(size))).any(), case
 
 
 def test_a_reconstruction_of_another_size_is_refused():
     spec = ScoreSpec(residual=ResidualSpec(w_l1=1))
     with pytest.raises(BundleError, match="recon is"):
-        with_score(network(16, recon=np.zeros((3, 8, 8))), ("recon",), spec, 16, flat(16))
+        with_score(network(16, recon=np.zeros((3, 8, 8))), ("recon",), spec, (16, 16), flat(16))
 
 
 def test_narrow_smoothing_and_few_largest_values_are_found_inside_the_graph():
@@ -189,7 +228,7 @@ def test_narrow_smoothing_and_few_largest_values_are_found_inside_the_graph():
         recon = near(as_planes(picture))
         spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
 
-        found = outputs_of(with_score(network(size, recon=recon), ("recon",), spec, size, flat(size)), picture)
+        found = outputs_of(with_score(network(size, recon=recon), ("recon",), spec, (size, size), flat(size)), picture)
 
         expected = reference.smooth(expected_residual(picture, recon, spec, flat(size)), smooth)
         assert np.abs(found[SMOOTHED][0] - expected).max() < KERNEL_TOLERANCE, case
@@ -206,7 +245,7 @@ def test_wide_smoothing_many_values_and_masks_are_left_to_what_comes_after():
         smooth, k, masked = case
         spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=smooth, image_score=ImageScoreSpec(k=k))
         given = network(32, recon=near(as_planes(field(32))))
-        graph = with_score(given, ("recon",), spec, 32, flat(32), masked=masked)
+        graph = with_score(given, ("recon",), spec, (32, 32), flat(32), masked=masked)
         assert set(outputs_of(graph, field(32))) == {BLENDED}, case
 
 
@@ -216,5 +255,5 @@ def test_a_number_that_is_not_finite_leaves_no_score():
         recon = np.zeros((3, 32, 32))
         recon[1, 5, 9] = number
         spec = ScoreSpec(residual=ResidualSpec(w_l1=1), smooth=SmoothSpec(radius=1), image_score=ImageScoreSpec(k=3))
-        graph = with_score(network(32, recon=recon), ("recon",), spec, 32, flat(32))
+        graph = with_score(network(32, recon=recon), ("recon",), spec, (32, 32), flat(32))
         assert np.isnan(mean_in_bins(outputs_of(graph, field(32))[LARGEST].tolist())), number

@@ -134,7 +134,7 @@ def failing_once(monkeypatch, target):
 def test_a_long_run_after_one_drift_exception_keeps_no_measures(monkeypatch, target):
     failing_once(monkeypatch, target)
     learns = target.endswith("measures")
-    preprocess = Preprocess(32)
+    preprocess = Preprocess(32, 32)
     counters = RunCounters()
     reference = None if learns else reference_of((plate(seed) for seed in range(24)), preprocess)
     bundle = WatchedBundle(preprocess, reference, np.array([0.1, 0.12, 0.15, 0.11, 0.2], np.float32), 2.0)

@@ -24,7 +24,7 @@ from tests.edge.monitoring.drift.parts import CHANGES, moment, plate, reference_
 from tests.edge.records.records_fakes import recorder, wait_for
 
 SCORES = np.array([0.1, 0.12, 0.15, 0.11, 0.2, 0.14, 0.16, 0.13], np.float32)
-PREPROCESS = Preprocess(32)
+PREPROCESS = Preprocess(32, 32)
 
 
 class GivenScores:

@@ -94,26 +94,32 @@ def test_half_the_light_changes_nothing():
 
 
 def test_the_field_shows_the_part_in_its_place():
-    straight = Preprocess(64).field(bracket(1)).astype(float)
+    straight = Preprocess(64, 64).field(bracket(1)).astype(float)
     moved = bracket(1, right=8, down=5, turn_deg=6)
-    aligned = Preprocess(64, align=spec_of("ecc")).field(moved).astype(float)
+    aligned = Preprocess(64, 64, align=spec_of("ecc")).field(moved).astype(float)
     assert np.abs(aligned - straight)[8:-8, 8:-8].mean() < 4
-    assert np.abs(Preprocess(64).field(moved) - straight)[8:-8, 8:-8].mean() > 8
+    assert np.abs(Preprocess(64, 64).field(moved) - straight)[8:-8, 8:-8].mean() > 8
 
 
 def test_a_part_is_followed_out_of_the_region_of_interest():
     region = FieldOfView(30, 24, 62, 48)
     parts = [bracket(seed) for seed in range(8)]
     spec = align_spec(parts, [region] * 8, AlignSettings(mode="template"))
-    preprocess = Preprocess(48, (region.x, region.y, region.width, region.height), align=spec)
+    preprocess = Preprocess(48, 48, (region.x, region.y, region.width, region.height), align=spec)
     seen = preprocess.placed(bracket(99, right=9, down=4))
     assert seen.view.shape == (48, 62, 3)
-    assert np.abs(seen.view.astype(float) - Preprocess(48, preprocess.rectangle).placed(bracket(99)).view).mean() < 8
+    assert (
+        np.abs(seen.view.astype(float) - Preprocess(48, 48, preprocess.rectangle).placed(bracket(99)).view).mean() < 8
+    )
 
 
 def test_an_alignment_is_part_of_what_a_bundle_is_calibrated_for():
-    plain = Preprocess(64)
-    assert Preprocess(64, align=spec_of("phase")).sha256 != Preprocess(64, align=spec_of("ecc")).sha256 != plain.sha256
+    plain = Preprocess(64, 64)
+    assert (
+        Preprocess(64, 64, align=spec_of("phase")).sha256
+        != Preprocess(64, 64, align=spec_of("ecc")).sha256
+        != plain.sha256
+    )
 
 
 class Spot:
@@ -136,7 +142,7 @@ def spotted(column: int, row: int, **moved) -> np.ndarray:
 
 
 def inspected(picture: np.ndarray, mode: str = "template"):
-    preprocess = Preprocess(64, align=spec_of(mode))
+    preprocess = Preprocess(64, 64, align=spec_of(mode))
     inspector = Inspector(AligningBackend(Spot(), preprocess), preprocess, 0.5, 0.5, "b" * 64)
     return inspector.inspect(Frame(0, time.perf_counter_ns(), START, "test", picture))
 

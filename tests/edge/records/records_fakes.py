@@ -37,7 +37,7 @@ class BrightnessBackend:
 
 
 def inspector(threshold: float = 2.0, bundle_sha256: str = "b" * 64) -> Inspector:
-    return Inspector(BrightnessBackend(), Preprocess(32), threshold, threshold, bundle_sha256)
+    return Inspector(BrightnessBackend(), Preprocess(32, 32), threshold, threshold, bundle_sha256)
 
 
 def frame(
@@ -67,7 +67,7 @@ RUN = RunInfo(
     precision="int8",
     threshold=2.0,
     pixel_threshold=2.0,
-    preprocess_sha256=Preprocess(32).sha256,
+    preprocess_sha256=Preprocess(32, 32).sha256,
 )
 
 
@@ -87,7 +87,7 @@ def recorder(
         RecordSettings(directory=str(directory), **settings),
         run,
         counters or RunCounters(),
-        Preprocess(32).field_of_view,
+        Preprocess(32, 32).field_of_view,
         wait_when_full=wait_when_full,
         steady_s=steady_s,
         utc_now=utc_now or (lambda: START + timedelta(hours=1)),

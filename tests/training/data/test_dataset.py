@@ -14,7 +14,7 @@ from tests.small_bundle import bad_part, good_part
 from training.data.dataset import layout_of, load_normal_samples, load_textures, load_weak, split_held_out
 from training.fit import Recipe, fit
 
-FIELD = Preprocess(32)
+FIELD = Preprocess(32, 32)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_parts_that_always_lie_the_same_way_are_aligned_and_textures_are_free(da
 
 
 def test_the_polygon_becomes_a_weight_of_the_field(data):
-    inside = Preprocess(32, None, ((0, 0), (31, 0), (31, 47), (0, 47)))
+    inside = Preprocess(32, 32, None, ((0, 0), (31, 0), (31, 47), (0, 47)))
     weight = load_normal_samples(data, inside).weight
     assert weight[:, :15].all() and not weight[:, 18:].any()
 

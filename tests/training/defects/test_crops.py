@@ -117,7 +117,7 @@ def crops_in_smoke(monkeypatch):
 def test_the_field_of_a_free_layout_is_trained_on_in_crops_and_recorded(tmp_path, crops_in_smoke):
     data, told = write_plates(tmp_path / "data"), []
     run = fit(data, tmp_path / "run", Recipe("isstad", "smoke", 0, layout="free", steps=2), notice=told.append)
-    assert run.size == SIDE
+    assert (run.height, run.width) == (SIDE, SIDE)
     assert "the field is 96x96 px; training sees crops of 64x64 px of it" in told
     assert "artificial defects judging," in run.training.selection
     stored, network = load_run(tmp_path / "run")

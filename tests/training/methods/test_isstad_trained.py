@@ -31,7 +31,7 @@ HELD_OUT = 12
 
 
 def parts(seeds):
-    fields = [Preprocess(PLAN.size).field(good_part(seed, 64, 64)) for seed in seeds]
+    fields = [Preprocess(PLAN.size, PLAN.size).field(good_part(seed, 64, 64)) for seed in seeds]
     return pictures_from_fields(np.stack(fields))
 
 
@@ -101,7 +101,7 @@ def test_the_product_separates_as_well_as_either_branch_alone(inspected):
 
 @pytest.fixture(scope="module")
 def exported(network):
-    return onnx_from_module(network, PLAN.size, OUTPUTS)
+    return onnx_from_module(network, (PLAN.size, PLAN.size), OUTPUTS)
 
 
 def difference(model, network, side):
@@ -121,7 +121,7 @@ def test_the_exported_convolutions_compute_what_torch_computes(network, exported
 
 def test_the_exported_transformer_computes_what_torch_computes():
     network = small_transformer().eval()
-    assert difference(onnx_from_module(network, 64, OUTPUTS), network, 64) < 1e-3
+    assert difference(onnx_from_module(network, (64, 64), OUTPUTS), network, 64) < 1e-3
 
 
 def test_eight_bits_run_in_openvino_and_tell_defects_as_well(exported, inspected):

@@ -55,7 +55,7 @@ def test_the_network_on_high_frequencies_quantises():
     from export.qdq import quantized_for_cpu
 
     torch.manual_seed(0)
-    model = onnx_from_module(HighPassReconstructor(4), 32, ("recon",))
+    model = onnx_from_module(HighPassReconstructor(4), (32, 32), ("recon",))
     pictures = [picture.numpy() for picture in torch.rand(4, 3, 32, 32) * 2 - 1]
     quantized = quantized_for_cpu(model, collect_ranges(model, pictures))
     operators = {node.op_type for node in onnx.load_model_from_string(model).graph.node}

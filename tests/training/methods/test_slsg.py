@@ -201,7 +201,7 @@ def test_the_exported_graph_needs_neither_topk_nor_gather_and_runs_in_int8(train
     from export.onnx_graph import onnx_from_module
     from export.qdq import quantized_for_cpu
 
-    exported = onnx_from_module(trained.network, SIDE, METHOD.outputs)
+    exported = onnx_from_module(trained.network, (SIDE, SIDE), METHOD.outputs)
     operators = {node.op_type for node in onnx.load_model_from_string(exported).graph.node}
     assert not operators & {"TopK", "Gather", "GatherElements", "GatherND", "ScatterND"}
     images = list((parts(8, first=100) * 2 - 1).numpy())

@@ -27,7 +27,7 @@ LAYOUTS = ("aligned", "free")
 
 
 def fields(part, seeds):
-    return np.stack([Preprocess(SIDE).field(part(seed)) for seed in seeds])
+    return np.stack([Preprocess(SIDE, SIDE).field(part(seed)) for seed in seeds])
 
 
 # rows and columns of a blot
@@ -256,7 +256,7 @@ def graphs(trained):
     from export.onnx_graph import onnx_from_module
     from export.qdq import quantized_for_cpu
 
-    fp32 = onnx_from_module(trained.network, SIDE, METHOD.outputs)
+    fp32 = onnx_from_module(trained.network, (SIDE, SIDE), METHOD.outputs)
     images = [
         planes_from_field(field, np.empty((3, SIDE, SIDE), np.float32)) for field in fields(good_part, range(100, 108))
     ]

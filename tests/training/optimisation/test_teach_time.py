@@ -30,7 +30,7 @@ def plan(tmp_path, monkeypatch):
 
     def decide(step_s, *options, samples=16):
         def pace_of(made):
-            share = 1.0 if made.size == 128 else 0.25
+            share = 1.0 if made.shape == (128, 128) else 0.25
             return pace.Pace(step_s={stage.name: share * step_s for stage in made.stages})
 
         monkeypatch.setattr(pace, "pace_of", pace_of)

@@ -99,7 +99,7 @@ class KistSeeingLearner(SeeingLearner):
     def seen_losses(self, stage: Stage, batch: SeenBatch, share: float) -> dict[str, Tensor]:
         network = self.network
         target = network.standardised(batch.clean_seen)
-        error, made, picture = network.errors(self.noisy(batch.seen))
+        _, made, picture = network.errors(self.noisy(batch.seen))
         features = torch.stack([(target[name] - made[name]).square().mean() for name in LEVELS]).mean()
         recon = (picture.float() + 1) / 2
         pixels = functional.mse_loss(recon, batch.clean)

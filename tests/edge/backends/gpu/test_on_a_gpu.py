@@ -209,7 +209,9 @@ def test_the_field_is_the_one_of_the_processor(line):
         picture = fetched.pinned((3, SIZE, SIZE), np.float32)
         fetched.fetch(picture, pipeline._addresses[PICTURE])
         fetched.synchronize()
-        expected = Preprocess(SIZE).field(part).transpose(2, 0, 1)[::-1].astype(np.float32) * np.float32(2 / 255) - 1
+        expected = (
+            Preprocess(SIZE, SIZE).field(part).transpose(2, 0, 1)[::-1].astype(np.float32) * np.float32(2 / 255) - 1
+        )
         assert picture == pytest.approx(expected, abs=1e-6)
         del picture
     pipeline.close()

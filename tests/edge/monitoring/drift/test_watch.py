@@ -20,7 +20,7 @@ SCORES = np.array([0.1, 0.12, 0.15, 0.11, 0.2, 0.14, 0.16, 0.13])
 
 @pytest.fixture(scope="module")
 def reference() -> DriftReference:
-    made = reference_of((plate(seed) for seed in range(24)), Preprocess(32))
+    made = reference_of((plate(seed) for seed in range(24)), Preprocess(32, 32))
     assert made is not None
     return made
 
@@ -119,4 +119,4 @@ def test_a_damaged_reference_is_refused_with_what_to_do(reference):
 
 
 def test_too_few_parts_make_no_reference():
-    assert reference_of((plate(seed) for seed in range(4)), Preprocess(32)) is None
+    assert reference_of((plate(seed) for seed in range(4)), Preprocess(32, 32)) is None

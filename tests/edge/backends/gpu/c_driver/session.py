@@ -47,7 +47,7 @@ def kernels(session, network):
 
 
 def pipeline():
-    return open_pipeline(open_session, lambda session: CopyNetwork(manifest()), kernels, Preprocess(SIZE), 1.0)
+    return open_pipeline(open_session, lambda session: CopyNetwork(manifest()), kernels, Preprocess(SIZE, SIZE), 1.0)
 
 
 def score(height: int, width: int) -> None:

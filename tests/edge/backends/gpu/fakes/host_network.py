@@ -25,10 +25,9 @@ class HostNetwork:
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._names = list(manifest.outputs)
-        side = manifest.input.size
         self.engine_sha256, self.largest_batch = engine_sha256, largest_batch
         shapes = {output.name: output.shape for output in self._session.get_outputs()}
-        self.tensors = {PICTURE: DeviceTensor((3, side, side), fp16=False)}
+        self.tensors = {PICTURE: DeviceTensor((3, manifest.input.height, manifest.input.width), fp16=False)}
         self.tensors |= {name: DeviceTensor(tuple(shapes[name][1:]), fp16=False) for name in self._names}
         self.recordable, self.refuses, self.first_runs, self.closed = True, False, 0, 0
         self._ran = False
