@@ -97,6 +97,7 @@ def fit(
             layout=made.design.layout,
             ablations=tuple(sorted(recipe.ablations)),
             data_sha256=made.trained_on.sha256,
+            weights_sha256=learner.weights_sha256,
             selection=(
                 f"{SELECTION_RULE}; artificial defects {JUDGED_BY}, the smallest "
                 f"{preset.smallest * crop_share:.3%} of the field; chosen: {choice.name}"

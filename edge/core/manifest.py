@@ -154,7 +154,10 @@ class FileEntry(_Part):
 
 
 class TrainingRecord(_Part):
-    """Where the weights come from; `selection` says on what the kept weights and the score terms were chosen."""
+    """Where the weights come from; `selection` says on what the kept weights and the score terms were chosen.
+
+    weights_sha256: of the checkpoint that a pre-trained encoder came from; None: nothing was pre-trained.
+    """
 
     software: str
     seed: int
@@ -165,6 +168,7 @@ class TrainingRecord(_Part):
     layout: Literal["aligned", "free"] = "aligned"
     ablations: tuple[str, ...] = ()
     data_sha256: Sha256
+    weights_sha256: Sha256 | None = None
     selection: str
 
 

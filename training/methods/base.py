@@ -47,12 +47,8 @@ class Variant:
     """One size of a method: network side in pixels and its stages, for a CPU unless it is `full`.
 
     pretrained: the network has a frozen pre-trained encoder and takes fields of any aspect; `size` is the side of a
-    square of the same area. outputs, ablations: where they are not those of the method. residuals: by name, what of its
-    reconstruction the score of such a network may weigh.
-
-    bend: how far good parts may be bent, as a share of the side (training/data/augmentation.py).
-    free_field: side of the field of parts with a free layout, of which training then sees crops of `size`: the network
-    costs no more to train, and meets defects at twice the size. 0: the network knows the whole field, and no other.
+    square of the same area. takes_weights: an owner's checkpoint may fill its encoder. outputs, ablations: where they
+    are not those of the method. residuals: by name, what of its reconstruction the score of such a network may weigh.
     """
 
     size: int
@@ -60,6 +56,7 @@ class Variant:
     bend: float = 0.0
     free_field: int = 0
     pretrained: bool = False
+    takes_weights: bool = False
     outputs: tuple[OutputName, ...] | None = None
     ablations: tuple[str, ...] | None = None
     residuals: Mapping[str, ResidualSpec] = field(default_factory=dict)

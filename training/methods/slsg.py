@@ -208,7 +208,7 @@ class Slsg:
         "tiny": Variant(128, _stages(200, 900, 8, 2e-3)),
         "edge": Variant(256, _stages(600, 1200, 8, 2e-3)),
         "pretrained": PRETRAINED,
-        "full": Variant(256, _stages(5000, 8000, 16, 1e-3)),
+        "full": Variant(256, _stages(5000, 8000, 16, 1e-3), takes_weights=True),
     }
     _shapes: ClassVar[dict[str, Shape]] = {
         "smoke": Shape(64, (16, 24, 32), (16, 16), 16),

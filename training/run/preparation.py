@@ -44,7 +44,9 @@ class Recipe:
 
     layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
     of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter. field: side of
-    the inspected field in pixels, None: the variant's own. defects: preset of artificial defects in place of the
+    the inspected field in pixels, None: the variant's own. shape, fit: (height, width) of the field of a pretrained
+    variant, None: the variant's square, and how pictures come to its aspect. weights: checkpoint of the encoder, None:
+    the one of the package. defects: preset of artificial defects in place of the
     method's. minutes: in which all must be done, None: as long as it takes.
     """
 
@@ -59,6 +61,9 @@ class Recipe:
     rules: str | None = None
     align: AlignSettings = field(default_factory=AlignSettings)
     field: int | None = None
+    shape: tuple[int, int] | None = None
+    fit: Fit = "stretch"
+    weights: str | None = None
     defects: str | None = None
     minutes: float | None = None
     rectangle: tuple[int, int, int, int] | None = None
@@ -91,6 +96,8 @@ class Prepared:
         """What makes two runs the same run."""
         values = asdict(recipe) | {"layout": self.design.layout, "ablations": sorted(recipe.ablations)}
         values["align"] = recipe.align.model_dump()
+        # the same path with another content is another run
+        values["weights"] = None if recipe.weights is None else self.learner.weights_sha256
         values["rules"] = None if self.rules is None else self.rules.read_text(encoding="utf-8")
         return {
             "recipe": values,
@@ -109,11 +116,12 @@ def prepare(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    preprocess = Preprocess(plan.size, plan.size, recipe.rectangle, recipe.polygon)
+    shape = _field_shape(plan, recipe)
+    preprocess = Preprocess(*shape, recipe.rectangle, recipe.polygon, fit=recipe.fit)
     preprocess = aligned_to_parts(preprocess, data, recipe.align, reader)
     normals = load_normal_samples(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
-    side = _field_side(plan, recipe, layout)
+    side = plan.size if plan.pretrained else _field_side(plan, recipe, layout)
     if side > plan.size:
         notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
         preprocess = replace(preprocess, height=side, width=side)
@@ -121,7 +129,7 @@ def prepare(
     weak = load_weak(data, preprocess, normals, reader)
     rules = _rules(data, recipe, weak, notice)
     trained_on, held_out = split_held_out(normals, recipe.seed)
-    design = Design(recipe.variant, layout, recipe.ablations)
+    design = Design(recipe.variant, layout, recipe.ablations, preprocess.shape if plan.pretrained else None)
     candidates = _candidates(method, side, layout, recipe.blend)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
@@ -131,7 +139,7 @@ def prepare(
     seen, kept, parts_known = (
         pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
     )  # fmt: skip
-    textures = _textures(data, plan.size, device, reader)
+    textures = _textures(data, shape, device, reader)
 
     def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
         torch.manual_seed(recipe.seed)
@@ -141,8 +149,8 @@ def prepare(
             TrainingData(
                 normals=batches.normals, held_out=kept, weak=parts_known, kinds=weak.kinds, roi=roi, rules=rules,
                 random=batches.random, vary=batches.vary, set_bank=batches.set_bank, draws=batches.apart,
-                run_directory=directory,
-                notice=notice, crop=crop,
+                run_directory=directory, notice=notice, crop=crop,
+                weights=None if recipe.weights is None else Path(recipe.weights),
             )
         )  # fmt: skip
         return learner, batches
@@ -183,6 +191,11 @@ def _check_options(method: Method, recipe: Recipe) -> None:
             f"the artificial defects {recipe.defects!r} judge score paths, and training draws none of them",
             fix="choose another preset; leave --defects out for the method's own",
         )
+    if recipe.weights is not None and not method.variants[recipe.variant].takes_weights:
+        raise UsageError(
+            f"{method.name} {recipe.variant} has no encoder that a checkpoint could fill",
+            fix="take the variant `pretrained`, or slsg `full` with a ResNet-18; or leave --weights out",
+        )
     parts = parts_of(recipe.method, recipe.variant)
     unknown = sorted(recipe.ablations - set(parts))
     if unknown:
@@ -190,6 +203,24 @@ def _check_options(method: Method, recipe: Recipe) -> None:
             f"{method.name} {recipe.variant} has no part {unknown[0]!r} that could be left out",
             fix=f"choose from: {', '.join(parts) or 'nothing, it has no such parts'}",
         )
+
+
+def _field_shape(plan: Variant, recipe: Recipe) -> tuple[int, int]:
+    """(height, width) of what batches show; raises UsageError for a shape that the network does not take."""
+    if recipe.shape is None:
+        return plan.size, plan.size
+    height, width = recipe.shape
+    if not plan.pretrained and (height, width) != (plan.size, plan.size):
+        raise UsageError(
+            f"{recipe.method} {recipe.variant} takes fields of {plan.size}x{plan.size} px, not {width}x{height} px",
+            fix="take the variant `pretrained`, whose fields may have any aspect",
+        )
+    if height % FIELD_STEP or width % FIELD_STEP or min(height, width) < 2 * FIELD_STEP:
+        raise UsageError(
+            f"a field of {width}x{height} px does not fit the network",
+            fix=f"take multiples of {FIELD_STEP} px, at least {2 * FIELD_STEP}",
+        )
+    return height, width
 
 
 def _field_side(plan: Variant, recipe: Recipe, layout: Layout) -> int:
@@ -235,8 +266,8 @@ def _seen_layout(normals: NormalSamples, notice: Callable[[str], None]) -> Layou
     return layout
 
 
-def _textures(data: Path, side: int, device: str, reader: ImageReader) -> Tensor | None:
-    textures = load_textures(data, side, reader)
+def _textures(data: Path, shape: tuple[int, int], device: str, reader: ImageReader) -> Tensor | None:
+    textures = load_textures(data, shape, reader)
     return None if textures is None else pictures_from_fields(textures).to(device)
 
 

@@ -60,7 +60,7 @@ class Run:
 
     @property
     def design(self) -> Design:
-        return Design(self.variant, self.layout, frozenset(self.ablations))
+        return Design(self.variant, self.layout, frozenset(self.ablations), (self.height, self.width))
 
 
 def store_run(directory: Path, run: Run, network: nn.Module) -> None:

@@ -71,6 +71,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "(default: the variant's, tiny with a free layout 256)",
     )
     advanced.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="checkpoint of the encoder instead of the package's: an EfficientNet-Lite0 for `pretrained`, "
+        "a ResNet-18 for slsg full",
+    )
+    advanced.add_argument(
         "--defects", metavar="PRESET", help="artificial defects to learn from (see `defects`; default: the method's)"
     )
     advanced.add_argument(

@@ -38,7 +38,8 @@ def parts(seeds):
 def training_data(batches, held_out, weak=0, notice=print):
     return TrainingData(
         normals=batches.normals, held_out=held_out, weak=held_out[:weak], kinds=("scratch",) * weak,
-        roi=None, rules=None, random=batches.random, vary=batches.vary, set_bank=batches.set_bank, draws=batches.apart, run_directory=None,
+        roi=None, rules=None, random=batches.random, vary=batches.vary, set_bank=batches.set_bank,
+            draws=batches.apart, run_directory=None,
         notice=notice, crop=batches.crop,
     )  # fmt: skip
 

@@ -29,7 +29,8 @@ def attached(ablations=frozenset(), seed=0, normals=None):
     learner.attach(
         TrainingData(
             normals=normals, held_out=parts(8, first=100), weak=normals[:0], kinds=(), roi=None, rules=None,
-            random=source.random, vary=source.vary, set_bank=source.set_bank, draws=source.apart, run_directory=Path(), notice=str,
+            random=source.random, vary=source.vary, set_bank=source.set_bank,
+            draws=source.apart, run_directory=Path(), notice=str,
             crop=source.crop,
         )
     )  # fmt: skip

@@ -52,7 +52,8 @@ def attach(learner, weak=None, rules=None, notices=None, tmp_path=None):
     learner.attach(
         TrainingData(
             normals=NORMALS, held_out=HELD_OUT, weak=NORMALS[:0] if weak is None else weak, kinds=(), roi=None,
-            rules=rules, random=source.random, vary=source.vary, set_bank=source.set_bank, draws=source.apart, run_directory=tmp_path,
+            rules=rules, random=source.random, vary=source.vary, set_bank=source.set_bank,
+            draws=source.apart, run_directory=tmp_path,
             notice=[].append if notices is None else notices.append, crop=source.crop,
         )
     )  # fmt: skip
@@ -164,7 +165,7 @@ def test_the_segmenters_stage_leaves_the_generator_alone():
 def test_a_normal_residual_is_explained_and_a_defect_is_not(trained):
     with torch.no_grad():
         clean, blotted = (
-            trained._unexplained(p, trained.network.generator.features(p * 2 - 1)) for p in (HELD_OUT, DEFECTIVE)
+            trained.unexplained(p, trained.network.generator(p * 2 - 1)) for p in (HELD_OUT, DEFECTIVE)
         )
     assert float(clean.mean()) < 0.03
     assert float(blotted[ON_BLOT].mean()) > 10 * float(clean.mean())

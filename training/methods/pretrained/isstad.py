@@ -36,6 +36,7 @@ PRETRAINED = Variant(
         Stage(DEFECTS, 250, 8, 2e-3, preset="head_aligned", free_preset="head_free", cached=512),
     ),
     pretrained=True,
+    takes_weights=True,
     ablations=("masking", "clean_target", "deep_supervision", "difference"),
     residuals={
         "squares": ResidualSpec(w_l2=1.0),

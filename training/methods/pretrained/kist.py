@@ -50,6 +50,7 @@ PRETRAINED = Variant(
         _round(2),
     ),
     pretrained=True,
+    takes_weights=True,
     outputs=("recon", "seg_logit"),
     ablations=("rules", "rounds", "transplant", "suppress"),
 )

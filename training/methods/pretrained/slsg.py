@@ -25,6 +25,7 @@ PRETRAINED = Variant(
     256,
     (Stage("anomalies", 250, 8, 2e-3, preset="head_aligned", free_preset="head_free", cached=512),),
     pretrained=True,
+    takes_weights=True,
     outputs=("seg_logit",),
     ablations=("graph", "dense", "sparse", "logical"),
 )
