@@ -14,7 +14,7 @@ from training.defects import PRESETS, DefectGenerator  # noqa: E402
 from training.fit import Recipe, fit  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Design, Stage  # noqa: E402
-from training.methods.kist import around  # noqa: E402
+from training.methods.kist_rounds import around  # noqa: E402
 from training.optimisation.stages import BatchSource  # noqa: E402
 from training.run.preparation import by_place  # noqa: E402
 from training.run.run_files import load_run  # noqa: E402
