@@ -21,6 +21,26 @@ OPSET = 18
 EXPORT_TOLERANCE = 1e-3
 
 
+def with_folded_norms(module: nn.Module) -> nn.Module:
+    """A copy in which every batch norm that follows a convolution is part of it.
+
+    The exporter's own folding leaves the norms of layers that run twice, such as an encoder that looks at a picture and
+    at its repair.
+    """
+    import copy
+
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    folded = copy.deepcopy(module)
+    for sequence in [part for part in folded.modules() if isinstance(part, nn.Sequential)]:
+        for index in range(len(sequence) - 1):
+            convolution, norm = sequence[index], sequence[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index], sequence[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return folded
+
+
 def onnx_from_module(
     module: nn.Module, shape: tuple[int, int], outputs: Sequence[str], pictures: Sequence[F32] = ()
 ) -> bytes:
@@ -42,7 +62,7 @@ def onnx_from_module(
             named = self.module(image)
             return tuple(named[name] for name in outputs)
 
-    ordered = Ordered().eval().to("cpu", torch.float32)
+    ordered = with_folded_norms(Ordered().eval().to("cpu", torch.float32))
     noise = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     shown = [torch.from_numpy(np.asarray(picture))[None] for picture in pictures] or [noise]
     # it would warn of torchvision, which nothing here uses

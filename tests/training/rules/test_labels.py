@@ -54,7 +54,9 @@ def test_a_defect_that_the_network_rebuilds_is_found_by_a_rule_alone(reference, 
         nothing = np.zeros_like(zmap(picture))
         found.append(iou(pseudo_labels(picture, nothing, rules(SCRATCH), reference).state == ANOMALOUS, mask))
         unruled.append((pseudo_labels(picture, nothing, None, reference).state == ANOMALOUS).any())
-        good.append((pseudo_labels(good_plate(100 + seed), nothing, rules(SCRATCH), reference).state == ANOMALOUS).any())
+        good.append(
+            (pseudo_labels(good_plate(100 + seed), nothing, rules(SCRATCH), reference).state == ANOMALOUS).any()
+        )
     assert np.mean(found) > 0.4
     assert not any(unruled) and not any(good)
 

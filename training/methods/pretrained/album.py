@@ -160,7 +160,8 @@ class Seeing:
 
     def look(self, pictures: Tensor) -> Taps:
         """What the encoder sees of pictures (n, 3, h, w) in 0..1."""
-        found = self.encoder(network_range(pictures), self.taps[-1])
+        pictures = network_range(pictures).contiguous(memory_format=torch.channels_last)
+        found = self.encoder(pictures, self.taps[-1])
         return {name: found[name].float() for name in self.taps}
 
     def noisy(self, taps: Taps) -> Taps:
