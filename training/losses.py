@@ -153,12 +153,18 @@ def focal_loss(logits: Tensor, masks: Tensor, gamma: float = 2.0) -> Tensor:
     return entropy * (1 - truth) ** gamma
 
 
+def pooled(planes: Tensor, like: Tensor) -> Tensor:
+    """Means of (n, c, h, w) over the cells of a coarser plane."""
+    rows, columns = like.shape[-2:]
+    return functional.adaptive_avg_pool2d(planes, (rows, columns))
+
+
 def at_grid(masks: Tensor, plane: Tensor) -> Tensor:
     """Masks (n, 1, h, w) on the coarser grid of a plane: 1 where a good part of a cell is defective.
 
     A line one pixel wide covers a quarter of a cell of 4 x 4.
     """
-    return (functional.adaptive_avg_pool2d(masks, plane.shape[-2:]) > _PART_OF_CELL).float()
+    return (pooled(masks, plane) > _PART_OF_CELL).float()
 
 
 def head_loss(logit: Tensor, masks: Tensor) -> Tensor:

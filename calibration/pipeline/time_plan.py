@@ -82,7 +82,7 @@ def _tried(folder: SampleFolder, recipe: Recipe, minutes: float, started: float)
     """What fits of a variant, and the share of its own steps."""
     with working("loading the libraries"):
         from export.onnx_graph import onnx_from_module
-        from training.methods import METHODS
+        from training.methods import outputs_of
         from training.optimisation.step_budget import pace_of
         from training.optimisation.time_budget import TimeBudget
         from training.run.preparation import prepare
@@ -91,9 +91,10 @@ def _tried(folder: SampleFolder, recipe: Recipe, minutes: float, started: float)
         made = prepare(folder.root, Path(nowhere), replace(recipe, steps=None))
         pace = pace_of(made)
         before = time.monotonic()
-        onnx_from_module(made.learner.network, made.shape, METHODS[recipe.method].outputs, [])
+        onnx_from_module(made.learner.network, made.shape, outputs_of(recipe.method, recipe.variant), [])
         export_s = time.monotonic() - before
-    area = made.shape[0] * made.shape[1] / made.batches.crop**2
+    crop = made.batches.crop
+    area = 1.0 if crop is None else made.shape[0] * made.shape[1] / crop**2
     budget = TimeBudget(60 * minutes, pace.step_s, export_s * (1 + _AFTER_EXPORTS * area))
     budget.spend(time.monotonic() - started)
     seconds = pace.seconds(made.stages) + budget.rest_s + budget.spent_s

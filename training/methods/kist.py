@@ -132,8 +132,8 @@ class KistLearner(Learner):
         if self._design.layout == "free":
             together = mirrored(together, random)
         turn, shift = WEAK_TURN_DEGREES[self._design.layout], WEAK_SHIFT[self._design.layout]
-        pictures, labels = vary_labelled(together[:, :3], together[:, 3:], random, turn, shift, self._bend)
-        return pictures, labels[:, :1], labels[:, 1:]
+        pictures, marks = vary_labelled(together[:, :3], together[:, 3:], random, turn, shift, self._bend)
+        return pictures, marks[:, :1], marks[:, 1:]
 
     @torch.no_grad()
     def _measure_scale(self, error: Tensor, masks: Tensor) -> None:

@@ -21,7 +21,7 @@ from edge.core.manifest import NormSpec, ResidualSpec, ScoreSpec
 from edge.kernels.statistics import normal_statistics
 from training.data.augmentation import with_sensor_noise
 from training.labelling import load_rules
-from training.losses import focal_loss, luma, residual_error, sparsity_loss, ssim_map, total_variation
+from training.losses import focal_loss, luma, pooled, residual_error, sparsity_loss, ssim_map, total_variation
 from training.methods.base import Batch, Learner, Stage, TrainingData, network_range
 from training.networks.adversary import Adversary
 from training.networks.blocks import EdgeTrunk
@@ -77,14 +77,13 @@ class SparsityLearner(Learner):
     widths, None for the method without one. ablations: see SparsityPrior.
     """
 
-    # or another one with `generator` and `segmenter`
-    network: SparsityNetwork
+    network: Any
     error_mean: Tensor
     error_inv_std: Tensor
 
     def __init__(
         self,
-        network: SparsityNetwork,
+        network: nn.Module,
         field: tuple[int, int],
         norm: NormSpec,
         discriminator: tuple[int, ...] | None,
@@ -247,7 +246,7 @@ class SparsityLearner(Learner):
         """Share of the judged field that each mask covers, (n,)."""
         if self.data.roi is None:
             return mask.mean((1, 2, 3))
-        roi = functional.adaptive_avg_pool2d(self.data.roi, mask.shape[-2:])
+        roi = pooled(self.data.roi, mask)
         return (mask * roi).sum((1, 2, 3)) / roi.sum()
 
     def _mean(self, plane: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,12 +34,14 @@ class SeenBatch(Batch):
     made: Taps = field(default_factory=dict)
 
     def laid_out(self, memory_format: torch.memory_format) -> SeenBatch:
-        ordered = {
-            name: {tap: values.contiguous(memory_format=memory_format) for tap, values in getattr(self, name).items()}
-            for name in ("seen", "clean_seen", "made")
-        }
+        def ordered(taps: Taps) -> Taps:
+            return {name: values.contiguous(memory_format=memory_format) for name, values in taps.items()}
+
         pictures = super().laid_out(memory_format)
-        return replace(self, corrupted=pictures.corrupted, clean=pictures.clean, **ordered)
+        return SeenBatch(
+            pictures.corrupted, pictures.clean, pictures.masks,
+            ordered(self.seen), ordered(self.clean_seen), ordered(self.made),
+        )  # fmt: skip
 
 
 class Album:

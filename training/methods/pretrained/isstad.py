@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge.core.manifest import ResidualSpec
-from training.losses import at_grid, head_loss, luma, ssim_map
+from training.losses import at_grid, head_loss, luma, pooled, ssim_map
 from training.methods.base import Batch, Design, Draws, Stage, TrainingData, Variant, network_range
 from training.methods.patches import draw_masked
 from training.methods.pretrained.album import SeeingLearner, SeenBatch, Taps
@@ -118,7 +118,7 @@ def _mean_where(error: Tensor, judged: Tensor | None) -> Tensor:
     """Mean of (n, c, h, w) where judged (n, 1, H, W) is 1, on a grid that may be finer; everywhere where it is None."""
     if judged is None:
         return error.mean()
-    weight = functional.adaptive_avg_pool2d(judged, error.shape[-2:])
+    weight = pooled(judged, error)
     return (error * weight).sum() / (weight.sum() * error.shape[1]).clamp(min=1)
 
 

@@ -17,7 +17,7 @@ from edge.core.datatypes import F32
 from edge.core.manifest import ScoreSpec
 from edge.kernels.statistics import normal_statistics
 from training.data.augmentation import mirrored, vary_labelled, with_sensor_noise
-from training.losses import luma, ssim_map
+from training.losses import luma, pooled, ssim_map
 from training.methods.base import Design, Stage, TrainingData, Variant, norm_for, seeded
 from training.methods.kist_rounds import WEAK_SHIFT, WEAK_TURN_DEGREES, Rounds, round_of
 from training.methods.pretrained.album import SeeingLearner, SeenBatch, Taps
@@ -143,7 +143,7 @@ class KistSeeingLearner(SeeingLearner):
                 together[:, :3], together[:, 3:], random, WEAK_TURN_DEGREES[layout], WEAK_SHIFT[layout]
             )
             seen = self.look(with_sensor_noise(pictures, random))
-            cells = functional.adaptive_avg_pool2d(marks, seen["tap2"].shape[-2:])
+            cells = pooled(marks, seen["tap2"])
             found = seen | {"degree": cells[:, :1], "normal": (cells[:, 1:] > _WHOLLY).float()}
             for name, values in found.items():
                 kept.setdefault(name, []).append(values.half())

@@ -51,7 +51,7 @@ PRETRAINED = Variant(
 class SparsitySeeingLearner(Seeing, SparsityLearner):
     """Trains generator and segmenter, one after the other; ablations: see SparsityPrior."""
 
-    network: SiameseSegmenter  # type: ignore[assignment]
+    network: SiameseSegmenter
     keeps = ("corrupted",)
 
     def __init__(self, design: Design, field: tuple[int, int]) -> None:
@@ -141,7 +141,8 @@ class SparsitySeeingLearner(Seeing, SparsityLearner):
         logits = self.network.segmenter(
             self.noisy(batch.seen), made, network_range(batch.corrupted), batch.made["recon"]
         )
-        return logits[-1].float()
+        last: Tensor = logits[-1].float()
+        return last
 
 
 def at_quarter(plane: Tensor) -> Tensor:
