@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.core.datatypes import F32
 from edge.core.errors import UsageError
+from export.memory_graph import TAP_PREFIX
 from export.operators import operator_report
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ def with_folded_norms(module: nn.Module) -> nn.Module:
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 sequence[index], sequence[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return folded
+
+
+def exported_names(module: nn.Module, shape: tuple[int, int], outputs: Sequence[str]) -> tuple[str, ...]:
+    """What a network gives of a bundle's outputs, then the features that it hands on for a memory, by TAP_PREFIX."""
+    import torch
+
+    with torch.no_grad():
+        named = module.eval()(torch.zeros(1, 3, *shape))
+    return (*(name for name in outputs if name in named), *(name for name in named if name.startswith(TAP_PREFIX)))
 
 
 def onnx_from_module(

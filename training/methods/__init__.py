@@ -6,10 +6,11 @@ from edge.core.errors import UsageError
 from training.methods.base import Method, OutputName
 from training.methods.isstad import Isstad
 from training.methods.kist import Kist
+from training.methods.memory import Memory
 from training.methods.slsg import Slsg
 from training.methods.sparsity_prior import SparsityPrior
 
-METHODS: dict[str, Method] = {method.name: method for method in (Kist(), SparsityPrior(), Isstad(), Slsg())}
+METHODS: dict[str, Method] = {method.name: method for method in (Memory(), Kist(), SparsityPrior(), Isstad(), Slsg())}
 
 
 def find_method(name: str, variant: str) -> Method:
@@ -23,7 +24,7 @@ def find_method(name: str, variant: str) -> Method:
 
 
 def outputs_of(name: str, variant: str) -> tuple[OutputName, ...]:
-    """What the network of a variant returns for the score path; taps that a memory is fitted to are not among it."""
+    """What a bundle of this variant scores; `emb_dist` of a pre-trained one comes from the memory behind its taps."""
     method = find_method(name, variant)
     own = method.variants[variant].outputs
     return method.outputs if own is None else own

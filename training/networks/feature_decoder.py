@@ -24,14 +24,13 @@ class FeatureDecoder(nn.Module):
         super().__init__()
         deep, middle, fine = _WIDTHS
         stride, narrow = (2, _ALIGNED) if aligned else (1, _FREE)
-        self.squeeze = nn.Sequential(conv_block(TAPS["tap4"][0], deep, stride), nn.Conv2d(deep, narrow, 1))
+        self.squeeze = nn.Sequential(conv_block(TAPS["tap4"].channels, deep, stride), nn.Conv2d(deep, narrow, 1))
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
         self.expand = nn.Sequential(conv_block(narrow, deep), *([self.up] if aligned else []))
         self.place = nn.Parameter(torch.zeros(1, deep, *grid)) if aligned else None
         self.deep, self.middle, self.fine = conv_block(deep, deep), conv_block(deep, middle), conv_block(middle, fine)
-        self.tap4, self.tap2, self.tap1 = (
-            nn.Conv2d(width, TAPS[name][0], 1) for width, name in zip(_WIDTHS, ("tap4", "tap2", "tap1"), strict=True)
-        )
+        levels = zip(_WIDTHS, ("tap4", "tap2", "tap1"), strict=True)
+        self.tap4, self.tap2, self.tap1 = (nn.Conv2d(width, TAPS[name].channels, 1) for width, name in levels)
         self.picture = nn.Sequential(nn.Conv2d(fine, 48, 3, 1, 1), nn.PixelShuffle(4))
 
     def forward(self, deepest: Tensor) -> tuple[dict[str, Tensor], Tensor]:

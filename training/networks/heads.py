@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.networks.blocks import conv_block, mix
-from training.networks.efficientnet_lite import TAPS
+from training.networks.efficientnet_lite import TAPS, EfficientNetLite
 from training.networks.fusion import Comparison
 from training.networks.masked_autoencoder import with_prior
 
@@ -19,6 +19,11 @@ LEVELS = ("tap4", "tap2", "tap1")
 LOGIT_SCALE = 4
 _COARSE, _FINE = 32, 24
 _FEWEST_DEVIATIONS = 1e-3
+
+
+def encoder() -> EfficientNetLite:
+    """The encoder with every tap that heads or a memory may look at."""
+    return EfficientNetLite([name for name in TAPS if name != "tap0"])
 
 
 def handed_on(taps: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -38,7 +43,7 @@ class Standardised(nn.Module):
         super().__init__()
         self.taps = taps
         for name in taps:
-            channels = TAPS[name][0]
+            channels = TAPS[name].channels
             self.register_buffer(f"{name}_mean", torch.zeros(1, channels, 1, 1))
             self.register_buffer(f"{name}_inv_std", torch.ones(1, channels, 1, 1))
 
@@ -62,7 +67,7 @@ class SegmentationHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        deep, middle, fine = (TAPS[name][0] for name in LEVELS)
+        deep, middle, fine = (TAPS[name].channels for name in LEVELS)
         self.deep = mix(deep, _COARSE)
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
         self.middle = conv_block(_COARSE + middle, _COARSE)
@@ -87,7 +92,7 @@ class ComparingHead(nn.Module):
     def __init__(self, *, difference: bool = True) -> None:
         super().__init__()
         self.levels = nn.ModuleDict(
-            {name: Comparison(TAPS[name][0], _COARSE, difference=difference) for name in LEVELS}
+            {name: Comparison(TAPS[name].channels, _COARSE, difference=difference) for name in LEVELS}
         )
         self.pictures = Comparison(3, _COARSE, stride=LOGIT_SCALE, difference=difference)
         self.fusions = nn.ModuleDict({name: conv_block(_COARSE, _COARSE) for name in LEVELS})

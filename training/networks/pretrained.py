@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.networks.blocks import EdgeTrunk
-from training.networks.efficientnet_lite import TAPS, EfficientNetLite
+from training.networks.efficientnet_lite import TAPS
 from training.networks.feature_decoder import FeatureDecoder
 from training.networks.heads import (
     LEVELS,
@@ -19,18 +19,19 @@ from training.networks.heads import (
     SegmentationHead,
     Standardised,
     at_full_size,
+    encoder,
     handed_on,
 )
 from training.networks.slsg_graph import GraphLayer
 
 Taps = dict[str, Tensor]
 # of tap2, where an error of features is measured
-ERROR_SCALE = TAPS["tap2"][1]
+ERROR_SCALE = TAPS["tap2"].stride
 _KEYS = 32
 
 
 def _grid(field: tuple[int, int], tap: str) -> tuple[int, int]:
-    return field[0] // TAPS[tap][1], field[1] // TAPS[tap][1]
+    return field[0] // TAPS[tap].stride, field[1] // TAPS[tap].stride
 
 
 class RelatedHead(nn.Module):
@@ -42,11 +43,11 @@ class RelatedHead(nn.Module):
     def __init__(self, field: tuple[int, int], *, aligned: bool, ablations: frozenset[str] = frozenset()) -> None:
         super().__init__()
         dense, sparse = "dense" not in ablations, "sparse" not in ablations
-        self.encoder = EfficientNetLite()
+        self.encoder = encoder()
         self.graph: nn.Module = nn.Identity()
         if "graph" not in ablations and (dense or sparse):
             self.graph = GraphLayer(
-                TAPS["tap4"][0], _KEYS, _grid(field, "tap4"), dense=dense, sparse=sparse, place_code=aligned
+                TAPS["tap4"].channels, _KEYS, _grid(field, "tap4"), dense=dense, sparse=sparse, place_code=aligned
             )
         self.head = SegmentationHead()
 
@@ -72,7 +73,7 @@ class FeatureReconstructor(nn.Module):
 
     def __init__(self, field: tuple[int, int], *, aligned: bool) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite()
+        self.encoder = encoder()
         self.standardised = Standardised(LEVELS)
         self.decoder = FeatureDecoder(_grid(field, "tap4"), aligned=aligned)
         self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
@@ -112,7 +113,7 @@ class MaskedFeatures(nn.Module):
 
     def __init__(self, field: tuple[int, int], *, aligned: bool, difference: bool = True) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite()
+        self.encoder = encoder()
         self.standardised = Standardised(LEVELS)
         self.decoder = FeatureDecoder(_grid(field, "tap4"), aligned=aligned)
         self.head = ComparingHead(difference=difference)
@@ -138,7 +139,7 @@ class SiameseSegmenter(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], bottleneck: int) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite()
+        self.encoder = encoder()
         self.generator = EdgeTrunk(widths, bottleneck)
         self.segmenter = ComparingHead()
 

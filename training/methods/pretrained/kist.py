@@ -51,7 +51,7 @@ PRETRAINED = Variant(
     ),
     pretrained=True,
     takes_weights=True,
-    outputs=("recon", "seg_logit"),
+    outputs=("recon", "seg_logit", "emb_dist"),
     ablations=("rules", "rounds", "transplant", "suppress"),
 )
 

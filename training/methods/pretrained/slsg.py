@@ -26,7 +26,7 @@ PRETRAINED = Variant(
     (Stage("anomalies", 250, 8, 2e-3, preset="head_aligned", free_preset="head_free", cached=512),),
     pretrained=True,
     takes_weights=True,
-    outputs=("seg_logit",),
+    outputs=("seg_logit", "emb_dist"),
     ablations=("graph", "dense", "sparse", "logical"),
 )
 

@@ -41,6 +41,7 @@ PRETRAINED = Variant(
     bend=0.04,
     pretrained=True,
     takes_weights=True,
+    outputs=("recon", "seg_logit", "emb_dist"),
     residuals={
         "structure": ResidualSpec(w_l2=0.3, w_ssim=0.7),
         "intensity+gradient+colour": ResidualSpec(w_l1=1.0, w_gms=0.3, w_col=3.0),
