@@ -20,6 +20,8 @@ from export.graph import Graph, graph_from_onnx
 from export.operators import MEMORY_PREFIX
 
 OUTPUT = "emb_dist"
+# of the outputs that hand features to a memory
+TAP_PREFIX = "tap"
 _MEAN_PX = 3
 
 
@@ -51,8 +53,8 @@ class Memory:
 def with_memories(model: bytes, memories: Sequence[Memory]) -> bytes:
     """The graph with `emb_dist` (1, 1, rows, columns), the sum of the memories' standardised distances.
 
-    model: has every tap as an output, which the result has no more; its other outputs stay. rows, columns: of the first
-    memory, the finest; the others are enlarged to them.
+    model: has the taps as outputs, TAP_PREFIX and a number, which the result has no more, with all that only other taps
+    need; its other outputs stay. rows, columns: of the first memory, the finest; the others are enlarged to them.
     """
     from onnx import TensorProto, checker, helper
 
@@ -63,12 +65,12 @@ def with_memories(model: bytes, memories: Sequence[Memory]) -> bytes:
     summands = [maps[0], *(builder.enlarged(z, sizes[0], "linear") for z in maps[1:])]
     builder.sum_as(OUTPUT, summands)
     proto = graph.model
-    taps = {tap for memory in memories for tap in memory.taps}
-    kept = [value for value in proto.graph.output if value.name not in taps]
+    kept = [value for value in proto.graph.output if not value.name.startswith(TAP_PREFIX)]
     del proto.graph.output[:], proto.graph.value_info[:]
     proto.graph.output.extend([*kept, helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, 1, *sizes[0]])])
     proto.graph.node.extend(builder.nodes)
     proto.graph.initializer.extend(builder.constants)
+    _drop_what_nobody_reads(proto)
     checker.check_model(proto, full_check=True)
     return _serialised(proto)
 
@@ -263,6 +265,18 @@ class _Builder:
 
         self.constants.append(numpy_helper.from_array(value, name))
         return name
+
+
+def _drop_what_nobody_reads(proto: Any) -> None:
+    wanted, kept = {value.name for value in proto.graph.output}, []
+    for node in reversed(proto.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    constants = [tensor for tensor in proto.graph.initializer if tensor.name in wanted]
+    del proto.graph.node[:], proto.graph.initializer[:]
+    proto.graph.node.extend(reversed(kept))
+    proto.graph.initializer.extend(constants)
 
 
 def _serialised(proto: Any) -> bytes:

@@ -116,7 +116,7 @@ def operator_report(model_fp32: bytes, floating: Collection[str] = ()) -> Operat
         }
         why = remedy
         if not why and "float" in runs.values():
-            why = kept.get(node.name) or (_MEMORY if of_memory(node) else _reason(node))
+            why = _MEMORY if of_memory(node) else kept.get(node.name) or _reason(node)
         rows.append(OperatorRow(node.name, node.op_type, runs, why))
     return OperatorReport(tuple(rows))
 

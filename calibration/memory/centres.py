@@ -28,30 +28,35 @@ def farthest_first(places: NDArray[np.floating], count: int, random: np.random.G
 
 def _distances(places: F32, squares: F32, index: int) -> F32:
     """Squared, of every place to one of them."""
-    products = places @ places[index]
+    products: F32 = places @ places[index]
     products *= -2
     products += squares
     products += squares[index]
     return products
 
 
-def farthest_first_of_cells(places: NDArray[np.floating], count: int, random: np.random.Generator) -> F32:
-    """(rows, columns, count, axes) of places (n, rows, columns, axes): of each cell and its eight neighbours."""
+def farthest_first_of_cells(
+    places: NDArray[np.floating], count: int, random: np.random.Generator, more: F32 | None = None
+) -> F32:
+    """(rows, columns, count, axes) of places (n, rows, columns, axes): of each cell and its eight neighbours.
+
+    more: further candidates of each cell, (rows, columns, m, axes).
+    """
     pictures, rows, columns, axes = places.shape
     found = np.empty((rows, columns, count, axes), np.float32)
-    padded_columns = np.clip(np.arange(-1, columns + 1), 0, columns - 1)
-    neighbours = np.lib.stride_tricks.sliding_window_view(padded_columns, 3)  # (columns, 3)
+    across = np.clip(np.arange(columns)[:, None] + np.arange(-1, 2), 0, columns - 1)  # (columns, 3)
     for row in range(rows):
         nearby = places[:, max(0, row - 1) : row + 2]
-        height = nearby.shape[1]
-        picks = [
-            (picture, line, step) for picture in range(pictures) for line in range(height) for step in range(3)
-        ]  # fmt: skip
-        table = np.array(picks)
+        picture, line, step = np.meshgrid(
+            np.arange(pictures), np.arange(nearby.shape[1]), np.arange(3), indexing="ij"
+        )  # fmt: skip
+        table = np.stack([picture.ravel(), line.ravel(), step.ravel()], 1)
         if len(table) > _CANDIDATES_OF_A_CELL:
             table = table[random.choice(len(table), _CANDIDATES_OF_A_CELL, replace=False)]
         # (columns, candidates, axes)
-        candidates = nearby[table[None, :, 0], table[None, :, 1], neighbours[:, table[:, 2]]].astype(np.float32)
+        candidates = nearby[table[None, :, 0], table[None, :, 1], across[:, table[:, 2]]].astype(np.float32)
+        if more is not None:
+            candidates = np.concatenate([candidates, more[row]], 1)
         found[row] = _farthest_first_of_each(candidates, count)
     return found
 
@@ -60,8 +65,7 @@ def _farthest_first_of_each(candidates: F32, count: int) -> F32:
     """(cells, count, axes) of candidates (cells, p, axes); with too few, some centres stand twice."""
     cells, _, axes = candidates.shape
     squares = np.square(candidates).sum(2)
-    ordinary = candidates - candidates.mean(1, keepdims=True)
-    last = np.square(ordinary).sum(2).argmin(1)
+    last = np.square(candidates - candidates.mean(1, keepdims=True)).sum(2).argmin(1)
     each = np.arange(cells)
     found = np.empty((cells, count, axes), np.float32)
     nearest = np.full(squares.shape, np.inf, np.float32)

@@ -14,19 +14,22 @@ from calibration.memory.designs import Layout, MemoryDesign
 from calibration.memory.looks import copies_of, varied
 from calibration.memory.places import places_of, without_centres
 from edge.core.datatypes import F32, U8
-from export.memory_graph import Memory, stored, with_memories, with_other_memories
+from export.memory_graph import Memory, memories_of, stored, with_memories, with_other_memories
 
 FOLDS = 5
 # pictures looked at in all, and varied copies of a part, at most
 _MOST_PICTURES, _MOST_COPIES = 400, 4
 # a spread of a place below this share of the mean spread is luck
 _SMALLEST_SPREAD_SHARE = 0.3
-_HALF = np.float16
+# earlier parts count as so many in the mean and the spread of distances, at most: what comes later is nearer to now
+_MOST_EARLIER = 16
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class CrossFit:
-    """memories: of all parts. folds: memories k have not seen the parts whose fold_of is k, nor do their mean and spread.
+    """memories: of all parts. folds: number k has not seen the parts whose fold_of is k, nor have its mean and spread.
 
     fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold.
     """
@@ -54,45 +57,51 @@ def fit_memories(
     *,
     seed: int = 0,
     threads: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> CrossFit:
-    """model: the exported network with its taps as outputs. fields: of good parts, uint8 (h, w, 3) BGR.
+    """model: the exported network with its taps as outputs. fields: of good parts, uint8 (h, w, 3) BGR, two at least.
 
-    The same fields and seed give the same memories.
+    The same fields and seed give the same memories, on one machine.
     """
-    random = np.random.default_rng(seed)
-    empty = without_centres(model, fields, designs, random, threads)
-    looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES), random)
-    places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
-    for done, found in enumerate(places_of(model, empty, looks, threads)):
-        for kept, values in zip(places, found, strict=True):
-            kept.append(values.astype(_HALF))
-        progress(done + 1, len(looks))
-    fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
-    fitted = [
-        _cross_fitted(memory, design, layout, np.stack(kept), looks.part_of, fold_of, seed)
-        for memory, design, kept in zip(empty, designs, places, strict=True)
-    ]
-    maps = [each.held_out for each in fitted]
-    return CrossFit(
-        memories=tuple(each.memory for each in fitted),
-        folds=tuple(zip(*(each.folds for each in fitted), strict=True)),
-        fold_of=fold_of,
-        held_out=_summed(maps),
-    )
+    empty = without_centres(model, fields, designs, np.random.default_rng(seed), threads)
+    prepared = with_memories(model, empty)
+    return _fitted(prepared, empty, designs, fields, layout, seed, threads, progress)
+
+
+def refit_memories(
+    model: bytes,
+    fields: Sequence[U8],
+    layout: Layout,
+    *,
+    earlier: int = 0,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> CrossFit:
+    """The memories of a graph, fitted to other parts in the same axes of the same features.
+
+    earlier: number of parts that the graph's memories hold. 0: they are forgotten, as they hold these very parts. Else
+    their centres stay candidates beside the new places, and the least useful of both give way; their pictures are not
+    needed. Nothing here says whether a fold has seen those: parts must be others.
+    """
+    known = memories_of(model)
+    designs = [_design_of(memory) for memory in known]
+    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier)
 
 
 def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
-    """model: the exported network with its taps as outputs."""
-    deployed = with_memories(model, fit.memories)
+    """model: the exported network with its taps as outputs, or one that has memories already."""
+    has = bool(memories_of(model))
+    deployed = with_other_memories(model, fit.memories) if has else with_memories(model, fit.memories)
     return MemoryGraphs(deployed, tuple(with_other_memories(deployed, fold) for fold in fit.folds), fit.fold_of)
 
 
 class _Looks:
     """Every part as it is, then varied copies of each; part_of: which part each picture shows."""
 
-    def __init__(self, fields: Sequence[U8], layout: Layout, copies: int, random: np.random.Generator) -> None:
+    def __init__(self, fields: Sequence[U8], layout: Layout, random: np.random.Generator) -> None:
         self._fields, self._layout, self._random = fields, layout, random
+        copies = copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES)
         self.part_of = np.tile(np.arange(len(fields)), 1 + copies)
 
     def __len__(self) -> int:
@@ -104,6 +113,30 @@ class _Looks:
             yield field if number < len(self._fields) else varied(field, self._layout, self._random)
 
 
+def _fitted(
+    model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: Sequence[U8], layout: Layout,
+    seed: int, threads: int | None, progress: Progress, earlier: int = 0,
+) -> CrossFit:  # fmt: skip
+    random = np.random.default_rng(seed)
+    fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
+    looks = _Looks(fields, layout, random)
+    places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
+    for done, found in enumerate(places_of(model, looks, threads)):
+        for kept, values in zip(places, found, strict=True):
+            kept.append(values.astype(np.float16))
+        progress(done + 1, len(looks))
+    fitted = [
+        _cross_fitted(memory, design, layout, np.stack(kept), looks.part_of, fold_of, seed, earlier)
+        for memory, design, kept in zip(known, designs, places, strict=True)
+    ]
+    return CrossFit(
+        memories=tuple(each.memory for each in fitted),
+        folds=tuple(zip(*(each.folds for each in fitted), strict=True)),
+        fold_of=fold_of,
+        held_out=_summed([each.held_out for each in fitted]),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Fitted:
     memory: Memory
@@ -112,24 +145,31 @@ class _Fitted:
 
 
 def _cross_fitted(
-    empty: Memory, design: MemoryDesign, layout: Layout, places: NDArray[np.float16], part_of: NDArray[np.int64],
-    fold_of: NDArray[np.int64], seed: int,
+    known: Memory, design: MemoryDesign, layout: Layout, places: NDArray[np.float16], part_of: NDArray[np.int64],
+    fold_of: NDArray[np.int64], seed: int, earlier: int,
 ) -> _Fitted:  # fmt: skip
     """places: (pictures, rows, columns, axes), the first of each part as it is."""
-    count = len(fold_of)
-    folds, distances = [], np.empty((count, *places.shape[1:3]), np.float32)
+    old = known.centres if earlier else None
+
+    def of_places(chosen: NDArray[np.float16]) -> Memory:
+        random = np.random.default_rng(seed)
+        if design.local:
+            return replace(known, centres=farthest_first_of_cells(chosen, design.centres, random, old))
+        flat = chosen.reshape(-1, chosen.shape[-1])
+        flat = flat if old is None else np.concatenate([flat, old.astype(np.float16)])
+        return replace(known, centres=farthest_first(flat, design.centres, random))
+
+    def judging(memory: Memory, distances: F32) -> Memory:
+        return _with_spread(memory, distances, layout, known if earlier else None, earlier)
+
+    folds, distances = [], np.empty((len(fold_of), *places.shape[1:3]), np.float32)
     for fold in range(fold_of.max() + 1):
-        unseen = np.flatnonzero(fold_of == fold)
-        memory = replace(empty, centres=_centres(places[fold_of[part_of] != fold], design, seed))
-        for part in unseen:
-            distances[part] = distance_map(memory, places[part].astype(np.float32))
-        folds.append(memory)
-    deployed = replace(empty, centres=_centres(places, design, seed))
-    judged = [_judging(m, distances[fold_of != fold], layout) for fold, m in enumerate(folds)]
-    held_out = np.stack(
-        [(d - judged[f].mean) * judged[f].inv_std for d, f in zip(distances, fold_of, strict=True)]
-    ).astype(np.float32)
-    return _Fitted(_judging(deployed, distances, layout), judged, held_out)
+        folds.append(of_places(places[fold_of[part_of] != fold]))
+        for part in np.flatnonzero(fold_of == fold):
+            distances[part] = distance_map(folds[fold], places[part].astype(np.float32))
+    folds = [judging(memory, distances[fold_of != fold]) for fold, memory in enumerate(folds)]
+    held_out = [(map_ - folds[f].mean) * folds[f].inv_std for map_, f in zip(distances, fold_of, strict=True)]
+    return _Fitted(judging(of_places(places), distances), folds, np.stack(held_out).astype(np.float32))
 
 
 def distance_map(memory: Memory, places: F32) -> F32:
@@ -142,31 +182,40 @@ def distance_map(memory: Memory, places: F32) -> F32:
     else:
         relative = squares - 2 * (places.reshape(-1, axes) @ centres.T)
     nearest = relative.min(-1).reshape(rows, columns) + np.square(places).sum(-1)
-    return np.sqrt(np.maximum(nearest, 0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.maximum(nearest, 0)), np.float32)
 
 
-def _centres(places: NDArray[np.float16], design: MemoryDesign, seed: int) -> F32:
-    random = np.random.default_rng(seed)
-    if design.local:
-        return farthest_first_of_cells(places, design.centres, random)
-    return farthest_first(places.reshape(-1, places.shape[-1]), design.centres, random)
+def _design_of(memory: Memory) -> MemoryDesign:
+    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], memory.local)
 
 
-def _judging(memory: Memory, distances: F32, layout: Layout) -> Memory:
-    """The memory with mean and spread of the distances (n, rows, columns) of good parts: of each place, or of all."""
+def _with_spread(
+    memory: Memory, distances: F32, layout: Layout, before: Memory | None, earlier: int
+) -> Memory:  # fmt: skip
+    """The memory with mean and spread of the distances (n, rows, columns) of good parts: of each place, or of all.
+
+    before: the memory that so many earlier parts made, whose mean and spread count beside these.
+    """
     if layout == "free":
-        mean, spread = distances.mean(keepdims=True)[0], distances.std(keepdims=True)[0]
+        mean, variance = distances.mean(keepdims=True)[0], distances.var(keepdims=True)[0]
     else:
-        mean, spread = distances.mean(0), distances.std(0)
-        spread = np.maximum(spread, _SMALLEST_SPREAD_SHARE * spread.mean())
-    return replace(memory, mean=mean, inv_std=(1 / np.maximum(spread, 1e-6)).astype(np.float32))
+        mean, variance = distances.mean(0), distances.var(0)
+    if before is not None:
+        count = min(earlier, _MOST_EARLIER)
+        share = count / (count + len(distances))
+        joined = share * before.mean + (1 - share) * mean
+        variance = share * (before.inv_std**-2 + before.mean**2) + (1 - share) * (variance + mean**2) - joined**2
+        mean = joined
+    spread = np.sqrt(np.maximum(variance, 1e-12))
+    spread = np.maximum(spread, _SMALLEST_SPREAD_SHARE * spread.mean())
+    return replace(memory, mean=mean.astype(np.float32), inv_std=(1 / spread).astype(np.float32))
 
 
 def _summed(maps: Sequence[F32]) -> F32:
     """The sum of maps (n, rows, columns) at the size of the first."""
-    count, rows, columns = maps[0].shape
+    _, rows, columns = maps[0].shape
     total: F32 = maps[0].copy()
     for other in maps[1:]:
-        for index in range(count):
-            total[index] += cv2.resize(other[index], (columns, rows), interpolation=cv2.INTER_LINEAR)
+        for index, values in enumerate(other):
+            total[index] += cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)
     return total

@@ -10,7 +10,7 @@ import numpy as np
 from calibration.memory.designs import MemoryDesign
 from edge.core.datatypes import F32, U8
 from edge.kernels.cpu import planes_from_field
-from export.memory_graph import Memory, places_name, with_memories, with_places
+from export.memory_graph import Memory, memories_of, places_name, with_places
 
 # pictures that means, spreads and axes are taken of, and places of each
 _PICTURES, _PLACES = 48, 256
@@ -54,17 +54,16 @@ def without_centres(
         for design, kept in zip(designs, samples, strict=True):
             joined = _joined([features[tap] for tap in design.taps])
             kept.append(joined[random.choice(len(joined), min(_PLACES, len(joined)), replace=False)])
-    channels = [[len(f) for t, f in features.items() if t in design.taps] for design in designs]
-    made = zip(designs, samples, channels, strict=True)
-    return tuple(_axes(design, np.concatenate(kept), each) for design, kept, each in made)
+    return tuple(
+        _axes(design, np.concatenate(kept), [len(features[tap]) for tap in design.taps])
+        for design, kept in zip(designs, samples, strict=True)
+    )
 
 
-def places_of(
-    model: bytes, memories: Sequence[Memory], fields: Iterable[U8], threads: int | None
-) -> Iterator[list[F32]]:
-    """Of each field, the places of each memory, (rows, columns, axes); model: the one that has the taps as outputs."""
-    names = [places_name(memory.name) for memory in memories]
-    read = TensorReader(with_places(with_memories(model, memories)), names, threads)
+def places_of(model: bytes, fields: Iterable[U8], threads: int | None) -> Iterator[list[F32]]:
+    """Of each field, the places of each memory of a graph, (rows, columns, axes)."""
+    names = [places_name(memory.name) for memory in memories_of(model)]
+    read = TensorReader(with_places(model), names, threads)
     for field in fields:
         yield [np.ascontiguousarray(values.transpose(1, 2, 0)) for values in read(field)]
 
@@ -82,21 +81,23 @@ def _joined(features: Sequence[F32]) -> F32:
 
 def _mean_of_neighbours(features: F32) -> F32:
     """Over the places of a 3 x 3 square that are there, as AveragePool without padding counts them."""
-    rows, columns, channels = features.shape
+    rows, columns, _ = features.shape
     total: F32 = np.zeros_like(features)
     padded = np.pad(features, ((1, 1), (1, 1), (0, 0)))
     for y in range(3):
         for x in range(3):
             total += padded[y : y + rows, x : x + columns]
-    count = cv2.boxFilter(np.ones((rows, columns), np.float32), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return total / count[:, :, None]
+    there = np.ones((rows, columns), np.float32)
+    count = cv2.boxFilter(there, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    mean: F32 = total / np.asarray(count)[:, :, None]
+    return mean
 
 
 def _axes(design: MemoryDesign, samples: F32, channels: Sequence[int]) -> Memory:
     mean = samples.mean(0, dtype=np.float64)
     spread = np.maximum(samples.std(0, dtype=np.float64), _SMALLEST_SPREAD)
     standard = (samples - mean) / spread
-    values, vectors = np.linalg.eigh(standard.T @ standard)
+    _, vectors = np.linalg.eigh(standard.T @ standard)
     # the sign of an axis is nobody's choice: the same on every machine
     axes = vectors[:, ::-1][:, : design.axes].T
     axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
