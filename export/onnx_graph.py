@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.core.datatypes import F32
 from edge.core.errors import UsageError
+from export.memory_graph import TAP_PREFIX
 from export.operators import operator_report
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 OPSET = 18
 # largest difference tolerated between torch and the exported graph, in network range -1..1
 EXPORT_TOLERANCE = 1e-3
+
+
+def exported_names(module: nn.Module, shape: tuple[int, int], outputs: Sequence[str]) -> tuple[str, ...]:
+    """What a network gives of a bundle's outputs, then the features that it hands on for a memory, by TAP_PREFIX."""
+    import torch
+
+    with torch.no_grad():
+        named = module.eval()(torch.zeros(1, 3, *shape))
+    return (*(name for name in outputs if name in named), *(name for name in named if name.startswith(TAP_PREFIX)))
 
 
 def onnx_from_module(

@@ -59,22 +59,35 @@ def fit(
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
         notice(training.arithmetic.text())
     else:
-        with doing("trying which numbers are fast here"):
-            training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
-        notice(training.arithmetic.text())
+        if made.stages:
+            with doing("trying which numbers are fast here"):
+                training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
+            notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
-    judged_by = recipe.defects or f"judging_{made.design.layout}"
-    preset, crop_share = PRESETS[judged_by], batches.crop**2 / (made.shape[0] * made.shape[1])
-    if recipe.smallest_defect is not None:
-        preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
-    with doing(f"choosing how to score, of {len(made.candidates)} ways"):
-        choice = choose_score(
-            learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
-            batches.crop,
-        )  # fmt: skip
-        draw_curves(training.curves.values, run_directory / CURVES)
-        draw_sheet(*choice.examples, run_directory / SHEET)
+    name, score = next(iter(made.candidates.items()))
+    auroc: dict[str, float] = {}
+    selection = f"score path: fixed, nothing was trained; {name}"
+    # what was not trained is scored when its memory has been fitted
+    if made.stages:
+        judged_by = recipe.defects or f"judging_{made.design.layout}"
+        preset, crop_share = PRESETS[judged_by], batches.crop**2 / (made.shape[0] * made.shape[1])
+        if recipe.smallest_defect is not None:
+            preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
+        with doing(f"choosing how to score, of {len(made.candidates)} ways"):
+            choice = choose_score(
+                learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
+                batches.crop,
+            )  # fmt: skip
+            draw_curves(training.curves.values, run_directory / CURVES)
+            draw_sheet(*choice.examples, run_directory / SHEET)
+            score, auroc = choice.spec, choice.auroc
+        selection = (
+            f"{SELECTION_RULE}; artificial defects {judged_by}, the smallest "
+            f"{preset.smallest * crop_share:.3%} of the field; chosen: {choice.name}"
+        )
+    # without training all parts are held out, and the memory is made of them
+    learned = made.trained_on if made.stages else made.held_out_parts
     run = Run(
         method=recipe.method,
         variant=recipe.variant,
@@ -86,25 +99,22 @@ def fit(
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         align=made.align,
-        score=choice.spec,
+        score=score,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
             seed=recipe.seed,
             steps=training.steps,
-            n_train=len(made.trained_on.hashes),
+            n_train=len(learned.hashes),
             n_heldout=len(made.held_out_parts.hashes),
             n_weak=len(made.weak.hashes),
             layout=made.design.layout,
             ablations=tuple(sorted(recipe.ablations)),
-            data_sha256=made.trained_on.sha256,
-            selection=(
-                f"{SELECTION_RULE}; artificial defects {judged_by}, the smallest "
-                f"{preset.smallest * crop_share:.3%} of the field; chosen: {choice.name}"
-            ),
+            data_sha256=learned.sha256,
+            selection=selection,
         ),
         trained_on=made.trained_on.hashes,
         weak_on=made.weak.hashes,
-        candidates=choice.auroc,
+        candidates=auroc,
         curves=training.curves.values,
         seconds=round(time.monotonic() - started, 1),
         arithmetic=training.arithmetic,

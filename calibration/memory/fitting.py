@@ -51,7 +51,7 @@ class MemoryGraphs:
 
 def fit_memories(
     model: bytes,
-    fields: Sequence[U8],
+    fields: U8,
     layout: Layout,
     designs: Sequence[MemoryDesign],
     *,
@@ -59,7 +59,7 @@ def fit_memories(
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> CrossFit:
-    """model: the exported network with its taps as outputs. fields: of good parts, uint8 (h, w, 3) BGR, two at least.
+    """model: the exported network with its taps as outputs. fields: of good parts, uint8 (n, h, w, 3), BGR.
 
     The same fields and seed give the same memories, on one machine.
     """
@@ -70,7 +70,7 @@ def fit_memories(
 
 def refit_memories(
     model: bytes,
-    fields: Sequence[U8],
+    fields: U8,
     layout: Layout,
     *,
     earlier: int = 0,
@@ -78,7 +78,7 @@ def refit_memories(
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> CrossFit:
-    """The memories of a graph, fitted to other parts in the same axes of the same features.
+    """The memories of a graph, fitted to other parts, fields uint8 (n, h, w, 3) BGR, in the axes that they have.
 
     earlier: number of parts that the graph's memories hold. 0: they are forgotten, as they hold these very parts. Else
     their centres stay candidates beside the new places, and the least useful of both give way; their pictures are not
@@ -99,7 +99,7 @@ def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
 class _Looks:
     """Every part as it is, then varied copies of each; part_of: which part each picture shows."""
 
-    def __init__(self, fields: Sequence[U8], layout: Layout, random: np.random.Generator) -> None:
+    def __init__(self, fields: U8, layout: Layout, random: np.random.Generator) -> None:
         self._fields, self._layout, self._random = fields, layout, random
         copies = copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES)
         self.part_of = np.tile(np.arange(len(fields)), 1 + copies)
@@ -114,7 +114,7 @@ class _Looks:
 
 
 def _fitted(
-    model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: Sequence[U8], layout: Layout,
+    model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: U8, layout: Layout,
     seed: int, threads: int | None, progress: Progress, earlier: int = 0,
 ) -> CrossFit:  # fmt: skip
     random = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ class TensorReader:
 
 
 def without_centres(
-    model: bytes, fields: Sequence[U8], designs: Sequence[MemoryDesign], random: np.random.Generator,
+    model: bytes, fields: U8, designs: Sequence[MemoryDesign], random: np.random.Generator,
     threads: int | None,
 ) -> tuple[Memory, ...]:  # fmt: skip
     """Memories that know how to make places of features, and no good place yet (one centre at zero).

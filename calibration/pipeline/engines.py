@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from calibration.pipeline.memory_folds import Fair, Folds
 from calibration.ranges import ranges_from_bytes
 from edge.backends import choose_backend
 from edge.backends.base import Backend
 from edge.backends.cpu import Network, open_network
-from edge.backends.gpu.engine_cache import BuildOptions, EngineCache, engines_folder
+from edge.backends.gpu.engine_cache import BuildOptions, CachedEngine, EngineCache, engines_folder
 from edge.backends.gpu.gpu_tensorrt import engine_backend, fetched_network, open_engines
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, open_tensorrt
 from edge.bundles.bundle import ModelBundle
@@ -25,8 +27,8 @@ from export.engine import cached_engine
 from export.precision_fallback import CANDIDATE_PRECISIONS, CandidatePrecision, graph_of_precision
 
 _MEGABYTE = 1e6
-# (network that is calibrated, hash of what it runs) → its calibration
-Calibrate = Callable[[Network, str], Calibration]
+# (the network that is calibrated, with the memory of each fold too; hash of what it runs) → its calibration
+Calibrate = Callable[[Fair[Network], str], Calibration]
 
 
 class EngineSession:
@@ -38,21 +40,34 @@ class EngineSession:
         self.product = product
         self._store = open_engines(product, bundle.path, engines)
 
-    def calibrated(self, candidate: CandidatePrecision, calibrate: Calibrate) -> tuple[Backend, Calibration]:
+    def calibrated(
+        self, candidate: CandidatePrecision, calibrate: Calibrate, folds: Folds | None = None
+    ) -> tuple[Fair[Backend], Calibration]:
         """The backend that runs the engine of a candidate precision, and what calibrating it through the GPU gave.
 
-        Raises EngineError when TensorRT refuses the graph, MissingDependency when no GPU can run it.
+        Every fold has an engine of its own. Raises EngineError when TensorRT refuses the graph, MissingDependency when
+        no GPU can run it.
         """
         bundle, store = self._bundle, self._store
         graph = graph_for_engine(bundle, store.tensorrt.product, candidate)
-        cached = cached_engine(store.tensorrt, store.cache, candidate, graph, self._build)
-        network = fetched_network(store, cached, bundle.manifest)
+        engine = self._engine(candidate, graph)
+        networks: Fair[Network] = Fair(
+            lambda model: fetched_network(store, self._engine(candidate, model), bundle.manifest), graph, folds
+        )  # fmt: skip
         try:
-            calibration = calibrate(network, cached.sha256)
+            calibration = calibrate(networks, engine.sha256)
         finally:
-            network.close()
-        backend = engine_backend(store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above=-1.0)
-        return backend, calibration
+            networks.close()
+
+        def backend(model: bytes) -> Backend:
+            made = self._engine(candidate, model)
+            own = replace(calibration, model_sha256=made.sha256)
+            return engine_backend(store, made, bundle.manifest, bundle.preprocess, own, maps_above=-1.0)
+
+        return Fair(backend, graph, folds), calibration
+
+    def _engine(self, candidate: CandidatePrecision, graph: bytes) -> CachedEngine:
+        return cached_engine(self._store.tensorrt, self._store.cache, candidate, graph, self._build)
 
 
 def build_options(product: Product, capabilities: Sequence[int] | None) -> BuildOptions:

@@ -81,7 +81,7 @@ def plan_training(folder: SampleFolder, recipe: Recipe, minutes: float, *, fresh
 def _tried(folder: SampleFolder, recipe: Recipe, minutes: float, started: float) -> tuple[TimePlan, float]:
     """What fits of a variant, and the share of its own steps."""
     with working("loading the libraries"):
-        from export.onnx_graph import onnx_from_module
+        from export.onnx_graph import exported_names, onnx_from_module
         from training.methods import METHODS
         from training.optimisation.step_budget import pace_of
         from training.optimisation.time_budget import TimeBudget
@@ -91,7 +91,9 @@ def _tried(folder: SampleFolder, recipe: Recipe, minutes: float, started: float)
         made = prepare(folder.root, Path(nowhere), replace(recipe, steps=None))
         pace = pace_of(made)
         before = time.monotonic()
-        onnx_from_module(made.learner.network, made.shape, METHODS[recipe.method].outputs, [])
+        network = made.learner.network
+        names = exported_names(network, made.shape, METHODS[recipe.method].outputs)
+        onnx_from_module(network, made.shape, names, [])
         export_s = time.monotonic() - before
     area = made.shape[0] * made.shape[1] / made.batches.crop**2
     budget = TimeBudget(60 * minutes, pace.step_s, export_s * (1 + _AFTER_EXPORTS * area))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from calibration.pipeline.calibrate import calibrate_bundle, quantize_bundle
 from calibration.pipeline.calibrator import Goal, now_utc
 from calibration.pipeline.gate_samples import held_out_images
+from calibration.pipeline.memory_folds import Folds, with_memory
 from calibration.pipeline.sample_cache import normal_samples
 from edge.backends import GPU_BACKENDS, choose_backend
 from edge.bundles.bundle import ModelBundle, load_bundle
@@ -18,6 +19,7 @@ from edge.bundles.history import Audit
 from edge.bundles.versions import prepare_directory, write_bundle
 from edge.capture.images.image_reader import ImageReader
 from edge.core.config import Settings
+from edge.core.errors import UsageError
 from edge.core.files.text_names import storable
 from edge.core.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec
 from edge.core.progress import progress_bar, say, working
@@ -80,15 +82,16 @@ def train_bundle(
     fit_network(data, run_directory, request.recipe, reader, request.numbers, fresh=request.fresh, plan=plan)
     message("writing the network, and comparing it with what was trained")
     started = time.monotonic()
-    bundle_from_run(run_directory, draft, request.product or target.name, data, reader)
+    product, threads = request.product or target.name, settings.inspection.threads
+    _, folds = bundle_from_run(run_directory, draft, product, data, reader, threads)
     export_s = time.monotonic() - started
     if plan is not None and plan.budget.left_s < _INT8_EXPORTS * export_s:
         message("no time is left to round it to INT8: it runs slower; edge-inspect quantize, then calibrate, add it")
     else:
         message("rounding it to INT8, where that changes nothing")
-        quantize_bundle(draft, data, settings, reader)
+        quantize_bundle(draft, data, settings, reader, folds)
     message("statistics and threshold on parts it has not seen; the gate")
-    calibrate_bundle(draft, data, Goal(request.false_reject, None, None), settings, reader)
+    calibrate_bundle(draft, data, Goal(request.false_reject, None, None), settings, reader, folds=folds)
     made = load_bundle(draft)
     parts = {key: (entry.name, made.read(key)) for key, entry in made.manifest.files.items()}
     if statistics is not None:
@@ -135,20 +138,24 @@ def fit_network(
 
 
 def bundle_from_run(
-    run_directory: Path, out: Path, product: str, data: Path | None, reader: ImageReader
-) -> ModelBundle:
-    """Checkpoint → FP32 ONNX in a bundle that is not calibrated yet.
+    run_directory: Path, out: Path, product: str, data: Path | None, reader: ImageReader, threads: int | None = None
+) -> tuple[ModelBundle, Folds | None]:
+    """Checkpoint → FP32 ONNX in a bundle that is not calibrated yet; and memories that have not seen each part.
 
-    data: folder of good parts on which ONNX is compared with torch; None: it is compared on noise.
+    data: folder of good parts on which ONNX is compared with torch, and to which a memory is fitted where the network
+    hands on features; None: it is compared on noise.
     """
     require("train")
     with working("loading the libraries"):
-        from export.onnx_graph import onnx_from_module
+        from export.onnx_graph import exported_names, onnx_from_module
         from training.methods import METHODS
         from training.run.run_files import load_run
 
     run, network = load_run(run_directory)
-    outputs = METHODS[run.method].outputs
+    outputs, shape = METHODS[run.method].outputs, (run.height, run.width)
+    names = exported_names(network, shape, outputs)
+    # what the network does not give itself comes from a memory
+    remembers = not set(outputs) <= set(names)
     manifest = Manifest(
         method=METHODS[run.method].name,
         variant=run.variant,
@@ -163,13 +170,22 @@ def bundle_from_run(
         weak_on=run.weak_on,
         files={"model_fp32": FileEntry(name="model_fp32.onnx", sha256="0" * 64, bytes=0)},
     )
-    shown = []
+    samples, shown = None, []
     if data is not None:
-        samples = normal_samples(ModelBundle(out, manifest, ""), data, _COMPARED_PICTURES, reader)
+        samples = normal_samples(
+            ModelBundle(out, manifest, ""), data, None if remembers else _COMPARED_PICTURES, reader
+        )
         shown = held_out_images(samples, _COMPARED_PICTURES)
     with working("writing the network as ONNX"):
-        model = onnx_from_module(network, (run.height, run.width), outputs, shown)
+        model = onnx_from_module(network, shape, names, shown)
+    folds = None
+    if remembers:
+        if samples is None:
+            raise UsageError("a memory is fitted to good parts, and none were given", fix="add --data FOLDER")
+        model, folds = with_memory(model, samples, threads)
+        hashes = tuple(part.sha256 for part in samples.all)
+        manifest = manifest.model_copy(update={"memory_on": hashes})
     bundle = write_bundle(out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
     compared = f"compared with torch on {len(shown)} held-out parts" if shown else "compared with torch on noise"
     say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {out}, {compared}")
-    return bundle
+    return bundle, folds

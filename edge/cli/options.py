@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
-METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
+METHODS = ("memory", "kist", "sparsity_prior", "isstad", "slsg")
 CPU_BACKENDS = ("auto", "openvino", "onnxruntime")
 BACKENDS = (*CPU_BACKENDS, "tensorrt", "tensorrt-rtx")
 NORMAL_SAMPLES = "folder with train/good/, or a folder of pictures of good parts"

@@ -199,6 +199,8 @@ class Manifest(_Part):
     training: TrainingRecord
     # pixel hashes (edge/preprocessing/normal_samples.py) of the good parts trained on: calibration must not use them
     trained_on: tuple[Sha256, ...] = ()
+    # the same of the good parts in its memory: each is judged by a memory of the others (calibration/memory)
+    memory_on: tuple[Sha256, ...] = ()
     # the same of the parts known to be defective that training saw: evaluation must not use them
     weak_on: tuple[Sha256, ...] = ()
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx

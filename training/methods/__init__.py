@@ -6,10 +6,11 @@ from edge.core.errors import UsageError
 from training.methods.base import Method
 from training.methods.isstad import Isstad
 from training.methods.kist import Kist
+from training.methods.memory import Memory
 from training.methods.slsg import Slsg
 from training.methods.sparsity_prior import SparsityPrior
 
-METHODS: dict[str, Method] = {method.name: method for method in (Kist(), SparsityPrior(), Isstad(), Slsg())}
+METHODS: dict[str, Method] = {method.name: method for method in (Memory(), Kist(), SparsityPrior(), Isstad(), Slsg())}
 
 
 def find_method(name: str, variant: str) -> Method:

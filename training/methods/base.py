@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from edge.core.manifest import NormSpec, ScoreSpec
+from edge.core.manifest import MethodName, NormSpec, ScoreSpec
 from training.data.dataset import Layout as Layout
 
 OutputName = Literal["recon", "seg_logit", "emb_dist"]
@@ -113,7 +113,8 @@ class TrainingData:
 class Learner(nn.Module):
     """Everything one run trains: the deployed network, and what only training needs.
 
-    network: exported; takes (n, 3, s, s) in -1..1, returns {output name: tensor} as the manifest lists them. All other
+    network: exported; takes (n, 3, s, s) in -1..1, returns {output name: tensor} as the manifest lists them. What it
+    returns as tap1, tap2 ... are features, which a memory is fitted to that gives `emb_dist` in their place. All other
     state (discriminator, heads, centres) is a submodule or buffer too, or comes through get_extra_state, so that a
     run can resume from the state dict.
     """
@@ -163,7 +164,7 @@ class Method(Protocol):
     """Everything that differs between methods."""
 
     @property
-    def name(self) -> Literal["kist", "sparsity_prior", "isstad", "slsg"]: ...
+    def name(self) -> MethodName: ...
     @property
     def variants(self) -> dict[str, Variant]: ...
     @property

@@ -120,7 +120,9 @@ def prepare(
         normals = load_normal_samples(data, preprocess, reader=reader)
     weak = load_weak(data, preprocess, normals, reader)
     rules = _rules(data, recipe, weak, notice)
-    trained_on, held_out = split_held_out(normals, recipe.seed)
+    # what trains nothing has seen none of them
+    parts = split_held_out(normals, recipe.seed) if plan.stages else (normals.take(np.arange(0)), normals)
+    trained_on, held_out = parts
     design = Design(recipe.variant, layout, recipe.ablations)
     candidates = _candidates(method, side, layout, recipe.blend)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -58,6 +58,8 @@ def _export_run(options: argparse.Namespace, settings: Settings) -> None:
     from export.operators import operator_report
 
     product = options.product or options.out.name
-    bundle = bundle_from_run(options.run_directory, options.out, product, options.data, line_reader(settings))
+    bundle, _ = bundle_from_run(
+        options.run_directory, options.out, product, options.data, line_reader(settings), settings.inspection.threads
+    )
     if options.report:
         print("\n".join(operator_report(bundle.read("model_fp32")).summary()))
