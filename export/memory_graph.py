@@ -3,7 +3,9 @@
 Each place's features are turned into a few axes and compared with centres (PatchCore: Roth et al., 2022). The squared
 distance to centre c is |p|^2 + (|c|^2 - 2 p c), and the smallest bracket is a matrix product and a minimum. Everything
 here stands in standard operators, its nodes, tensors and constants are named with MEMORY_PREFIX, and runs in floating
-point on every target (export/operators.py). Centres are kept in FP16, half the size, and computed with in FP32.
+point on every target (export/operators.py): FP32 on processors, FP16 in engines. So that FP16 is enough, each cell's
+places are taken relative to the mean of its centres: what is compared is then no larger than what is told apart.
+Centres are kept in FP16, half the size.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.core.datatypes import F32
 from edge.core.errors import BundleError
@@ -124,13 +127,15 @@ def memories_of(model: bytes) -> tuple[Memory, ...]:
         start = f"{name}_projection_"
         taps = [each.removeprefix(start) for each in constants if each.startswith(start)]
         centres = constants[f"{name}_centres"].astype(np.float32) / -2
+        if centres.ndim == 4:
+            centres = centres.transpose(0, 1, 3, 2) + constants[f"{name}_middle"].astype(np.float32)
         memories.append(
             Memory(
                 name=name,
                 taps=tuple(taps),
                 projection=tuple(constants[start + tap][:, :, 0, 0] for tap in taps),
                 bias=constants[f"{name}_bias"],
-                centres=centres.transpose(0, 1, 3, 2) if centres.ndim == 4 else centres,
+                centres=centres,
                 mean=constants[f"{name}_mean"][0, 0],
                 inv_std=constants[f"{name}_inv_std"][0, 0],
             )
@@ -145,21 +150,30 @@ def places_name(name: str) -> str:
 
 def stored(centres: F32) -> F32:
     """Centres as the graph holds them."""
-    return centres.astype(np.float16).astype(np.float32)
+    middle, apart = _split(centres)
+    return apart.astype(np.float32) + middle
+
+
+def _split(centres: F32) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """The middle of each cell's centres, zero where all cells share them, and the centres relative to it."""
+    middle = centres.mean(-2, keepdims=True).astype(np.float16) if centres.ndim == 4 else np.zeros(1, np.float16)
+    return middle, (centres - middle).astype(np.float16)
 
 
 def _constants(memory: Memory) -> dict[str, Any]:
     """The constants of a memory by name, as the graph holds them."""
     start = f"{MEMORY_PREFIX}{memory.name}"
+    middle, apart = _split(memory.centres)
     # of what FP16 leaves of the centres: the two halves of a distance must speak of the same centre
-    centres = stored(memory.centres)
-    squares = np.square(centres, dtype=np.float32).sum(-1)
-    doubled = (-2 * centres).astype(np.float16)
+    squares = np.square(apart, dtype=np.float32).sum(-1)
+    doubled = -2 * apart
+    own: dict[str, Any] = {}
     if memory.local:
+        own = {f"{start}_middle": middle}
         doubled, squares = np.ascontiguousarray(doubled.transpose(0, 1, 3, 2)), squares[:, :, None, :]
     else:
         squares = squares[:, None]
-    made = {
+    made = own | {
         f"{start}_projection_{tap}": np.ascontiguousarray(turn, np.float32)[:, :, None, None]
         for tap, turn in zip(memory.taps, memory.projection, strict=True)
     }
@@ -194,23 +208,24 @@ class _Builder:
         rows, columns = self.size(memory.taps[0])
         if memory.local:
             by_cell = self._node("Transpose", [places], f"{start}_places_last", perm=[0, 2, 3, 1])
-            cells = self._reshaped(by_cell, f"{start}_cells", (rows, columns, 1, -1))
+            absolute = self._reshaped(by_cell, f"{start}_cells_absolute", (rows, columns, 1, -1))
+            middle = self._node("Cast", [f"{start}_middle"], f"{start}_middle_exact", to=1)
+            cells = self._node("Sub", [absolute, middle], f"{start}_cells")
             products = self._node("MatMul", [cells, centres], f"{start}_products")
             axis = 3
         else:
             cells = self._reshaped(places, f"{start}_cells", (-1, rows * columns))
             products = self._node("MatMul", [centres, cells], f"{start}_products")
             axis = 0
-        distances = self._node("Add", [products, f"{start}_squares"], f"{start}_relative")
-        along = self._constant(f"{start}_centre_axis", np.array([axis], np.int64))
-        smallest = self._node("ReduceMin", [distances, along], f"{start}_smallest", keepdims=1)
-        nearest = self._reshaped(smallest, f"{start}_nearest", (1, 1, rows, columns))
-        squared = self._node("Mul", [places, places], f"{start}_places_squared")
-        channel = self._constant(f"{start}_channel_axis", np.array([1], np.int64))
-        length = self._node("ReduceSum", [squared, channel], f"{start}_length", keepdims=1)
-        total = self._node("Add", [nearest, length], f"{start}_distance_squared")
+        relative = self._node("Add", [products, f"{start}_squares"], f"{start}_relative")
+        along = self._constant(f"{start}_axis", np.array([axis], np.int64))
+        nearest = self._node("ReduceMin", [relative, along], f"{start}_nearest", keepdims=1)
+        squared = self._node("Mul", [cells, cells], f"{start}_cells_squared")
+        length = self._node("ReduceSum", [squared, along], f"{start}_length", keepdims=1)
+        total = self._node("Add", [nearest, length], f"{start}_total")
+        as_map = self._reshaped(total, f"{start}_distance_squared", (1, 1, rows, columns))
         # rounding may leave less than nothing of a place that is a centre
-        distance = self._node("Sqrt", [self._node("Relu", [total], f"{start}_not_negative")], f"{start}_distance")
+        distance = self._node("Sqrt", [self._node("Relu", [as_map], f"{start}_not_negative")], f"{start}_distance")
         above = self._node("Sub", [distance, f"{start}_mean"], f"{start}_above_mean")
         self._floats[f"{start}_standardised"] = (1, 1, rows, columns)
         return self._node("Mul", [above, f"{start}_inv_std"], f"{start}_standardised")

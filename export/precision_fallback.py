@@ -10,7 +10,7 @@ from edge.core.errors import BundleError, EngineError, ModelError
 from edge.core.manifest import Precision, TriedPrecision
 from export.fp16 import fp16_from_fp32
 from export.graph import end_stages, graph_from_onnx
-from export.operators import Target, int8_nodes, of_memory
+from export.operators import Target, int8_nodes
 from export.qdq import quantized_for_cpu, quantized_for_tensorrt
 
 CandidatePrecision = Literal["int8", "int8_float_ends", "fp16", "fp32"]
@@ -81,17 +81,15 @@ def graph_of_precision(
 ) -> bytes:
     """The ONNX graph of one candidate; floating: convolutions that the sensitivity pass leaves out of INT8.
 
-    What is not INT8 is FP16 in the graph of an engine, FP32 in the graph of a processor; a memory is FP32 in both: its
-    distances are small differences of large sums.
+    What is not INT8 is FP16 in the graph of an engine, FP32 in the graph of a processor.
     """
     if candidate == "fp32":
         return model_fp32
-    graph = graph_from_onnx(model_fp32)
-    memory = {node.name for node in graph.nodes if of_memory(node)}
     if candidate == "fp16":
-        return fp16_from_fp32(model_fp32, memory, ranges)
+        return fp16_from_fp32(model_fp32, ranges=ranges)
+    graph = graph_from_onnx(model_fp32)
     left_out = {*floating, *(end_stages(graph) if candidate == "int8_float_ends" else ())}
     if target == "cpu":
         return quantized_for_cpu(model_fp32, ranges, left_out)
     quantized = quantized_for_tensorrt(model_fp32, ranges, left_out)
-    return fp16_from_fp32(quantized, int8_nodes(graph, target, left_out) | memory, ranges)
+    return fp16_from_fp32(quantized, int8_nodes(graph, target, left_out), ranges)

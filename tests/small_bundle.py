@@ -111,12 +111,14 @@ def manifest(size: int = SIZE, **changes: object) -> Manifest:
     return Manifest.model_validate(values | changes)
 
 
-def make_bundle(path: Path, normals: int = 24, **changes: object) -> ModelBundle:
-    """Export, quantise and calibrate the blur network on good parts, as the commands do."""
-    model, wanted = blur_network(), manifest(**changes)
+def make_bundle(path: Path, normals: int = 24, model: bytes | None = None, **changes: object) -> ModelBundle:
+    """Quantise and calibrate a network (none: the blur network) on good parts, as the commands do."""
+    model, wanted = model or blur_network(), manifest(**changes)
     bundle = write_bundle(path, wanted, {"model_fp32": ("model_fp32.onnx", model)})
     parts = [good_part(seed) for seed in range(normals)]
-    ranges = collect_ranges(model, [good_field(seed) for seed in range(normals)])
+    shape = (3, *bundle.preprocess.shape)
+    fields = [planes_from_field(bundle.preprocess.field(part), np.empty(shape, np.float32)) for part in parts]
+    ranges = collect_ranges(model, fields)
     files = {
         "model_int8": ("model_int8.onnx", quantized_for_cpu(model, ranges)),
         "ranges": ("ranges.json", ranges_to_bytes(ranges)),

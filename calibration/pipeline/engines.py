@@ -49,24 +49,25 @@ class EngineSession:
         no GPU can run it.
         """
         bundle, store = self._bundle, self._store
-        graph = graph_for_engine(bundle, store.tensorrt.product, candidate)
-        engine = self._engine(candidate, graph)
+        model = bundle.read("model_fp32")
+        engine = self._engine(candidate, model)
         networks: Fair[Network] = Fair(
-            lambda model: fetched_network(store, self._engine(candidate, model), bundle.manifest), graph, folds
+            lambda other: fetched_network(store, self._engine(candidate, other), bundle.manifest), model, folds
         )  # fmt: skip
         try:
             calibration = calibrate(networks, engine.sha256)
         finally:
             networks.close()
 
-        def backend(model: bytes) -> Backend:
-            made = self._engine(candidate, model)
+        def backend(other: bytes) -> Backend:
+            made = self._engine(candidate, other)
             own = replace(calibration, model_sha256=made.sha256)
             return engine_backend(store, made, bundle.manifest, bundle.preprocess, own, maps_above=-1.0)
 
-        return Fair(backend, graph, folds), calibration
+        return Fair(backend, model, folds), calibration
 
-    def _engine(self, candidate: CandidatePrecision, graph: bytes) -> CachedEngine:
+    def _engine(self, candidate: CandidatePrecision, model_fp32: bytes) -> CachedEngine:
+        graph = graph_for_engine(self._bundle, self._store.tensorrt.product, candidate, model_fp32)
         return cached_engine(self._store.tensorrt, self._store.cache, candidate, graph, self._build)
 
 
@@ -75,9 +76,8 @@ def build_options(product: Product, capabilities: Sequence[int] | None) -> Build
     return BuildOptions(targets=tuple(capabilities or (RTX_TARGETS if product == "tensorrt-rtx" else ())))
 
 
-def graph_for_engine(bundle: ModelBundle, product: Product, candidate: CandidatePrecision) -> bytes:
-    """The graph that TensorRT is given: from the FP32 network, the ranges, and the layers found sensitive."""
-    model = bundle.read("model_fp32")
+def graph_for_engine(bundle: ModelBundle, product: Product, candidate: CandidatePrecision, model: bytes) -> bytes:
+    """The graph that TensorRT is given: from an FP32 network of the bundle, the ranges, the layers found sensitive."""
     if candidate == "fp32":
         return model
     try:
@@ -116,7 +116,7 @@ def _build(
     for candidate in candidates:
         started = time.perf_counter()
         try:
-            model = graph_for_engine(bundle, product, candidate)
+            model = graph_for_engine(bundle, product, candidate, bundle.read("model_fp32"))
             cached = cached_engine(tensorrt, cache, candidate, model, build_options(product, capabilities))
         except EngineError as error:
             if candidate == candidates[-1]:

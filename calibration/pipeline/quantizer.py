@@ -19,6 +19,7 @@ from edge.core.progress import progress_bar, say, working
 from export.operators import operator_report
 from export.precision_fallback import graph_of_precision
 from export.sensitivity import find_sensitive_layers
+from export.tensor_ranges import Ranges
 
 _RANGE_PICTURES = 96
 _QUANTISE = "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`"
@@ -33,7 +34,7 @@ class Networks:
 
     fp32: bytes
     int8: bytes | None = None
-    ranges: Mapping[str, tuple[float, float]] | None = None
+    ranges: Ranges | None = None
     record: Mapping[str, Any] | None = None
 
     @property
@@ -134,5 +135,5 @@ class Quantizer:
         record = {**earlier.record, "range_pictures": pictures}
         return Networks(self._model, self._int8(ranges, earlier.floating), ranges, record)
 
-    def _int8(self, ranges: Mapping[str, tuple[float, float]], floating: Sequence[str]) -> bytes:
+    def _int8(self, ranges: Ranges, floating: Sequence[str]) -> bytes:
         return graph_of_precision("int8", "cpu", self._model, ranges, floating)

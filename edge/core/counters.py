@@ -20,6 +20,7 @@ class RunCounters:
     short_stops: parts that moved on before they could be judged; empty_places: rests without a part. trigger_state:
     what is seen now, empty where every frame counts.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
+    learning_state: what is learned for the bundle beside the run, empty where nothing is.
     records_lost, alarms_lost: those that the disk did not take in time. record_run: the run's number in the records,
     None while it is not known.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
@@ -51,6 +52,7 @@ class RunCounters:
     # the watching of the bundle
     switches: int = 0
     bundle_state: str = ""
+    learning_state: str = ""
     # the record writer
     recorded: int = 0
     images_stored: int = 0

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from edge.bundles.bundle import MANIFEST, ModelBundle
 from edge.bundles.candidate import CANDIDATE, Candidate, ShadowReport, read_candidate, shadow_folder, write_report
+from edge.bundles.learning import LEARNING, Learning, read_learning
 from edge.bundles.versions import SHORT, find_version
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame, Verdict
@@ -39,7 +40,7 @@ class HotSwap:
 
     live: the version that the pool holds. load: the bundle's live version, trusted, or BundleError. trust: raises
     BundleError for a version that must not run. open_inspectors: as many inspectors as the pool has, or one.
-    counters.bundle_state says what is going on.
+    counters.bundle_state says what is going on, counters.learning_state what is learned beside it.
     """
 
     name = "bundle"
@@ -64,6 +65,8 @@ class HotSwap:
         # None: whatever became live since `live` was loaded is looked at once
         self._manifest_seen: Stamp = None
         self._candidate_seen: Stamp = None
+        self._learning_seen: Stamp = None
+        self._learning: Learning | None = None
         self._try_again_s = 0.0
         self._refusal = ""
         self._reported_s = 0.0
@@ -85,6 +88,7 @@ class HotSwap:
         self._follow_live()
         self._follow_candidate()
         self._follow_trial()
+        self._follow_learning()
 
     def end(self) -> None:
         """A trial that runs says that it ended."""
@@ -186,6 +190,18 @@ class HotSwap:
             self._reported_s = time.monotonic()
             trial.store_pictures(shadow_folder(self._path, trial.version))
             self._report(trial.report())
+
+    def _follow_learning(self) -> None:
+        seen = stamp(self._path / LEARNING)
+        if seen != self._learning_seen:
+            self._learning_seen = seen
+            try:
+                self._learning = read_learning(self._path)
+            except BundleError as error:
+                log.warning("%s", error)
+                self._learning = None
+        # also of an old file: the process that wrote it may have gone meanwhile
+        self._counters.learning_state = "" if self._learning is None else self._learning.text()
 
     def _end_trial(self, state: str, reason: str) -> None:
         trial, self._trial = self._trial, None

@@ -326,7 +326,8 @@ def score_of(values: F32, largest: float, spec: ImageScoreSpec) -> float:
     if not spec.minus_median:
         return largest
     middle = (values.size - 1) // 2
-    return largest - mean_in_bins([float(np.partition(values, middle, axis=None)[middle])])
+    # in this order what is not a number stays so
+    return max(largest - mean_in_bins([float(np.partition(values, middle, axis=None)[middle])]), 0.0)
 
 
 def area_above(pixel_threshold: float, values: F32, peak: float) -> int:

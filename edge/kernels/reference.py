@@ -191,7 +191,8 @@ def gaussian_taps(sigma: int) -> F64:
 
 def image_score(values: NDArray[np.floating], spec: ImageScoreSpec) -> float:
     """The score of a map of 0..1."""
-    return top_k_mean(values, spec.k) - (median(values) if spec.minus_median else 0.0)
+    largest = top_k_mean(values, spec.k)
+    return max(largest - median(values), 0.0) if spec.minus_median else largest
 
 
 def median(values: NDArray[np.floating]) -> float:

@@ -108,6 +108,8 @@ class LiveView:
             ("drift", _text(counters.drift_state, "dim")),
         ):
             facts.add_row(name, value)
+        if counters.learning_state:
+            facts.add_row("learning", _text(counters.learning_state))
         if counters.ready_state:
             style = "" if counters.ready_state == "ready" else "bold red"
             facts.add_row("challenge", _text(counters.ready_state, style))
@@ -194,12 +196,13 @@ class PlainView:
         if statistics.last is not None:
             newest = statistics.last
             last = f"last {newest.decision} {newest.detail}, {_which(newest, statistics, counters)}"
+        learning = f" | {counters.learning_state}" if counters.learning_state else ""
         alarms = "".join(f" | ALARM {alarm.what}" for alarm in counters.alarms.standing())
         return (
             f"{counters.frames} {counters.counted}, {statistics.frames_per_second():.1f}/s: {counters.ok} OK{review}, "
             f"{counters.ng} NG, {counters.invalid} INVALID, {counters.dropped} dropped | "
             f"camera {counters.camera_state} | total p50 {p50:.1f} ms, p99 {p99:.1f} ms | "
-            f"records {counters.record_state} | {last}{alarms}"
+            f"records {counters.record_state} | {last}{learning}{alarms}"
         )
 
     def _work(self) -> None:

@@ -99,7 +99,7 @@ class Preprocess:
             return placed.pose
         view = self.field_of_view(*image.shape[:2])
         assert view is not None, "the inspector refuses frames that the region does not fit"
-        above, beside = self._borders(view.height, view.width)
+        above, beside = self.borders(view.height, view.width)
         across, down = 1 + 2 * beside / view.width, 1 + 2 * above / view.height
         # pixels are centres: half a pixel off the corner they are counted from
         grown = np.array([[across, 0, across / 2 - 0.5 - beside], [0, down, down / 2 - 0.5 - above], [0, 0, 1]])
@@ -125,8 +125,8 @@ class Preprocess:
         cv2.INTER_AREA's time (benchmarks/results, resize). Enlarging is bilinear alone.
         """
         cropped = self.placed(image).view
-        if self.fit == "letterbox":
-            above, beside = self._borders(*cropped.shape[:2])
+        above, beside = self.borders(*cropped.shape[:2])
+        if above or beside:
             cropped = np.asarray(
                 cv2.copyMakeBorder(cropped, above, above, beside, beside, cv2.BORDER_REPLICATE), np.uint8
             )
@@ -143,7 +143,7 @@ class Preprocess:
         view = self.field_of_view(height, width)
         if view is None or not self.masked:
             return None
-        above, beside = self._borders(view.height, view.width) if self.fit == "letterbox" else (0, 0)
+        above, beside = self.borders(view.height, view.width)
         scale = np.array([self.width / (view.width + 2 * beside), self.height / (view.height + 2 * above)])
         mask = np.ones(self.shape, np.uint8)
         if self.polygon is not None:
@@ -156,8 +156,10 @@ class Preprocess:
         mask[:, :left] = mask[:, self.width - left :] = 0
         return mask.astype(np.float32)
 
-    def _borders(self, height: int, width: int) -> tuple[int, int]:
-        """Pixels that a letterbox adds above and below, and on either side, to a view of this size."""
+    def borders(self, height: int, width: int) -> tuple[int, int]:
+        """Pixels that the fit adds above and below, and on either side, to a view of this size."""
+        if self.fit != "letterbox":
+            return 0, 0
         aspect = self.width / self.height
         return max(0, round((width / aspect - height) / 2)), max(0, round((height * aspect - width) / 2))
 

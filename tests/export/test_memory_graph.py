@@ -1,6 +1,7 @@
 """A memory in a graph: the distances it gives, what of the network stays, what is read back, how it runs in INT8."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can b
 from calibration.ranges import collect_ranges  # noqa: E402
 from edge.core.errors import BundleError  # noqa: E402
 from export.graph import graph_from_onnx  # noqa: E402
-from export.memory_graph import memories_of, places_name, with_memories, with_other_memories, with_places  # noqa: E402
+from export.memory_graph import (  # noqa: E402
+    memories_of,
+    places_name,
+    stored,
+    with_memories,
+    with_other_memories,
+    with_places,
+)
 from export.operators import int8_nodes, operator_report  # noqa: E402
 from export.precision_fallback import graph_of_precision  # noqa: E402
 from tests.export.graphs import run  # noqa: E402
@@ -37,7 +45,8 @@ def expected_places(model, picture, known):
 
 def expected_distance(model, picture, known):
     places = expected_places(model, picture, known).transpose(1, 2, 0)
-    apart = places[:, :, None] - (known.centres if known.local else known.centres[None, None])
+    centres = stored(known.centres)
+    apart = places[:, :, None] - (centres if known.local else centres[None, None])
     return (np.linalg.norm(apart, axis=-1).min(-1) - known.mean) * known.inv_std
 
 
@@ -89,8 +98,10 @@ def test_what_is_read_back_is_what_was_written():
         written = [memory(local=local), memory("coarse", ("tap6",), local=local, seed=1, step=16)]
         for before, after in zip(written, memories_of(with_memories(tapped_network(), written)), strict=True):
             assert (after.name, after.taps, after.local) == (before.name, before.taps, before.local)
-            for field in ("bias", "centres", "mean", "inv_std"):
+            for field in ("bias", "mean", "inv_std"):
                 assert np.array_equal(getattr(after, field), getattr(before, field))
+            assert np.array_equal(after.centres, stored(before.centres))
+            assert after.centres == pytest.approx(before.centres, abs=2e-3)
             assert all(map(np.array_equal, after.projection, before.projection))
     assert memories_of(tapped_network()) == ()
 
@@ -140,16 +151,11 @@ def test_int8_changes_distances_little_and_takes_other_memories(ranges_of_memory
             assert 0 < np.abs(given - wanted).mean() < 0.05 * wanted.std()
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_an_engines_graph_compares_in_fp32_and_takes_other_memories(ranges_of_memory, precision):
-    graph, ranges = ranges_of_memory
-    engine = graph_of_precision(precision, "tensorrt", graph, ranges)
-    types = {value.name: value.type.tensor_type.elem_type for value in graph_from_onnx(engine).model.graph.value_info}
-    computed = [name for name in types if name.startswith("memory_") and not name.endswith("_half")]
-    assert len(computed) > 10
-    assert {types[name] for name in computed} == {onnx.TensorProto.FLOAT}
-    assert types["conv_tap4_half" if "conv_tap4_half" in types else "tap4"] != onnx.TensorProto.INT64
-    other, picture = memory(seed=5), pictures(1, seed=3)[0]
-    wanted = run(with_other_memories(graph, [other]), picture, "emb_dist")
-    given = run(with_other_memories(engine, [other]), picture, "emb_dist")
-    assert np.abs(given - wanted).mean() < 0.05 * wanted.std()
+def test_distances_in_half_precision_stand_though_places_are_far_from_zero():
+    known = memory(seed=5)
+    far = replace(known, bias=known.bias + 20, centres=known.centres + 20)
+    graph = with_memories(tapped_network(), [far])
+    half = graph_of_precision("fp16", "tensorrt", graph, {})
+    for picture in pictures(3):
+        wanted, given = run(graph, picture, "emb_dist"), run(half, picture, "emb_dist")
+        assert 0 < np.abs(given - wanted).max() < 0.03 * wanted.std()

@@ -127,6 +127,7 @@ class GpuPipeline:
             self._forget_graph()
             self._make_room(count * height * width * 3)
             self._count, self._height, self._width = count, height, width
+            self._borders = self._preprocess.borders(height, width)
             self._upload = self._frames[: count * height * width * 3]
             self._staged = self._upload.reshape(count, height, width, 3)
             self._kernels.set_weight(self._preprocess.weight(frame_height, frame_width))
@@ -170,7 +171,8 @@ class GpuPipeline:
         stream = session.pycuda_stream
         session.upload(self._frame_address, self._upload)
         pictures = self._addresses[PICTURE]
-        kernels.preprocess(stream, self._frame_address, pictures, count, self._height, self._width)
+        size = self._height, self._width
+        kernels.preprocess(stream, self._frame_address, pictures, count, *size, borders=self._borders)
         batch = self._network.largest_batch
         for start in range(0, count, batch):
             addresses = {

@@ -88,7 +88,7 @@ def engine_backend(
     backend = GpuBackend(
         store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, inside, maps_above, most)
     )
-    return backend if preprocess.align is None else AligningBackend(backend, preprocess)
+    return AligningBackend(backend, preprocess) if preprocess.places else backend
 
 
 def open_session() -> CudaSession:
@@ -109,27 +109,41 @@ def open_kernels(
 
 
 def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int) -> ScorePlan:
-    """What the kernels must know of a bundle and its network; raises EngineError for outputs of different types."""
+    """What the kernels must know of a bundle and its network.
+
+    Raises EngineError for outputs of different types, or of shapes that the manifest does not allow.
+    """
     tensors = network.tensors
     halves = {tensors[name].fp16 for name in manifest.outputs}
     if len(halves) > 1:
         raise EngineError(
             "some outputs of the engine are FP16 and some FP32", fix="build it again: edge-inspect export --target"
         )
-    emb_shape = (1, 1)
-    if "emb_dist" in tensors:
-        _, *places = tensors["emb_dist"].shape
-        emb_shape = (places[0], places[1])
+    field = (manifest.input.height, manifest.input.width)
+    # what is not there has the field's shape as well as any other
+    found = {"recon": field, "seg_logit": field, "emb_dist": (1, 1)}
+    found |= {name: (tensor.shape[-2], tensor.shape[-1]) for name, tensor in tensors.items()}
+    allowed = {PICTURE: {field}, "recon": {field}, "seg_logit": {field, manifest.map_shape}}
+    for name, shapes in allowed.items():
+        if found[name] not in shapes:
+            raise EngineError(
+                f"the engine's {name} is {found[name][1]}x{found[name][0]}; the manifest has a field of "
+                f"{field[1]}x{field[0]} and a map of {manifest.map_shape[1]}x{manifest.map_shape[0]}",
+                fix="build it again: edge-inspect export --target",
+            )
     return ScorePlan(
         spec=manifest.score,
-        field=(manifest.input.height, manifest.input.width),
+        field=field,
         outputs=manifest.outputs,
         batch=most,
         input_type="f16" if tensors[PICTURE].fp16 else "f32",
         output_type="f16" if True in halves else "f32",
-        emb_shape=emb_shape,
+        emb_shape=found["emb_dist"],
+        logits_at_map=found["seg_logit"] != field,
         emb_mean=calibration.emb_mean,
         emb_inv_std=calibration.emb_inv_std,
+        seg_mean=calibration.seg_mean,
+        seg_inv_std=calibration.seg_inv_std,
         pixel_threshold=calibration.pixel_threshold,
     )
 

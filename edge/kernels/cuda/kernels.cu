@@ -16,13 +16,17 @@ KERNEL(preprocess_f16, PreprocessParameters, preprocess<Half>)
 
 RESIDUALS(f16, Half, 1)
 RESIDUALS(f16, Half, 2)
+RESIDUALS(f16, Half, 4)
 RESIDUALS(f32, float, 1)
 RESIDUALS(f32, float, 2)
+RESIDUALS(f32, float, 4)
 
 KERNEL(evidence_f16_1, ResidualParameters, evidence_alone<Half, 1>)
 KERNEL(evidence_f16_2, ResidualParameters, evidence_alone<Half, 2>)
+KERNEL(evidence_f16_4, ResidualParameters, evidence_alone<Half, 4>)
 KERNEL(evidence_f32_1, ResidualParameters, evidence_alone<float, 1>)
 KERNEL(evidence_f32_2, ResidualParameters, evidence_alone<float, 2>)
+KERNEL(evidence_f32_4, ResidualParameters, evidence_alone<float, 4>)
 
 KERNEL(reduce_box, ReduceParameters, reduce<Box>)
 KERNEL(reduce_gaussian, ReduceParameters, reduce<Gaussian>)

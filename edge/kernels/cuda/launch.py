@@ -93,11 +93,23 @@ class ScoreKernels:
         self._weighted = Statistics(self._statistics.mean, self._statistics.inv_std, self._weight)
 
     def preprocess(
-        self, stream: Any, frames: int, pictures: int, count: int, height: int, width: int, channels: int = 3
+        self,
+        stream: Any,
+        frames: int,
+        pictures: int,
+        count: int,
+        height: int,
+        width: int,
+        channels: int = 3,
+        borders: tuple[int, int] = (0, 0),
     ) -> None:
-        """`count` frames uint8 (height, width, channels), one after the other → the network's input; one launch."""
+        """`count` frames uint8 (height, width, channels), one after the other → the network's input; one launch.
+
+        borders: as in FrameSource.
+        """
         row = width * channels
-        self.preprocess_from(stream, FrameSource(frames, height, width, channels, row, height * row), pictures, count)
+        source = FrameSource(frames, height, width, channels, row, height * row, borders)
+        self.preprocess_from(stream, source, pictures, count)
 
     def preprocess_from(self, stream: Any, source: FrameSource, pictures: int, count: int) -> None:
         """The same for regions of larger frames, or tiles of one."""
@@ -117,7 +129,7 @@ class ScoreKernels:
 
     def read(self, result: np.ndarray[Any, np.dtype[np.uint8]]) -> FrameResult:
         """What a fetched result says."""
-        return read_result(result.tobytes())
+        return read_result(result.tobytes(), minus_median=self.plan.spec.image_score.minus_median)
 
     def close(self) -> None:
         """Unload the kernels, with the context current; harmless the second time."""

@@ -12,7 +12,8 @@ struct PreprocessParameters {
     void* pictures;
     std::int64_t frame_stride, row_stride;  // in bytes
     double scale_y, scale_x;                // source pixels per target pixel
-    std::int32_t height, width, channels;   // of the source: the region alone
+    std::int32_t height, width, channels;   // of the source: the region, with what a letterbox adds
+    std::int32_t added_rows, added_columns;  // so many on each of two sides, which repeat the region's edge
     std::int32_t rows, columns;             // of the target
     std::int32_t box_height, box_width;
     float inverse_box_area;
@@ -31,11 +32,12 @@ struct ResidualParameters {
     std::int32_t rows, columns;  // of the map
     std::int32_t emb_rows, emb_columns, emb_places;
     std::int32_t blend_mode;
+    std::int32_t logits_at_map;  // 1: one for each map pixel; 0: as many as the picture has pixels
     float emb_scale_y, emb_scale_x;
-    float emb_mean, emb_inv_std;
+    float emb_mean, emb_inv_std, seg_mean, seg_inv_std;
     float w_l1, w_l2, w_col, w_ssim, w_gms;  // of pictures in -1..1
     float z_max, inverse_tau;
-    float alpha, beta, one_minus_alpha, gate_scale;
+    float alpha, beta, gamma, lift, one_minus_alpha, gate_scale;
 };
 
 struct ReduceParameters {
@@ -64,4 +66,5 @@ struct Result {
     std::uint32_t area;
     float peak;
     std::uint32_t not_finite;
+    std::uint32_t median_bin;  // of all map pixels; the lower of two
 };

@@ -8,7 +8,7 @@ from edge.kernels.reference import HISTOGRAM_BINS
 
 MAXIMUM_TAPS = 257
 # by name of BlendSpec.mode; `single` where there is one kind of evidence only
-BLEND_MODES = {"single": 0, "product": 1, "wsum": 2, "max": 3, "noisy_or": 4, "gate": 5}
+BLEND_MODES = {"single": 0, "product": 1, "wsum": 2, "max": 3, "noisy_or": 4, "gate": 5, "sum": 6}
 
 
 class PreprocessParameters(Structure):
@@ -17,6 +17,7 @@ class PreprocessParameters(Structure):
         ("frame_stride", c_int64), ("row_stride", c_int64),
         ("scale_y", c_double), ("scale_x", c_double),
         ("height", c_int32), ("width", c_int32), ("channels", c_int32),
+        ("added_rows", c_int32), ("added_columns", c_int32),
         ("rows", c_int32), ("columns", c_int32),
         ("box_height", c_int32), ("box_width", c_int32),
         ("inverse_box_area", c_float),
@@ -30,12 +31,13 @@ class ResidualParameters(Structure):
         ("blended", c_void_p), ("counters", c_void_p),
         ("rows", c_int32), ("columns", c_int32),
         ("emb_rows", c_int32), ("emb_columns", c_int32), ("emb_places", c_int32),
-        ("blend_mode", c_int32),
+        ("blend_mode", c_int32), ("logits_at_map", c_int32),
         ("emb_scale_y", c_float), ("emb_scale_x", c_float),
-        ("emb_mean", c_float), ("emb_inv_std", c_float),
+        ("emb_mean", c_float), ("emb_inv_std", c_float), ("seg_mean", c_float), ("seg_inv_std", c_float),
         ("w_l1", c_float), ("w_l2", c_float), ("w_col", c_float), ("w_ssim", c_float), ("w_gms", c_float),
         ("z_max", c_float), ("inverse_tau", c_float),
-        ("alpha", c_float), ("beta", c_float), ("one_minus_alpha", c_float), ("gate_scale", c_float),
+        ("alpha", c_float), ("beta", c_float), ("gamma", c_float), ("lift", c_float),
+        ("one_minus_alpha", c_float), ("gate_scale", c_float),
     )  # fmt: skip
 
 
@@ -59,4 +61,5 @@ class Counters(Structure):
 class Result(Structure):
     _fields_ = (
         ("top_bins", c_uint64), ("largest", c_uint32), ("area", c_uint32), ("peak", c_float), ("not_finite", c_uint32),
+        ("median_bin", c_uint32),
     )  # fmt: skip

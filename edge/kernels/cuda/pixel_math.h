@@ -195,16 +195,22 @@ BOTH float structure_dissimilarity(float sum, float sum_square, float difference
 
 // evidence
 
+BOTH float evidence_of(float z, float inverse_tau) { return 1.0f - exponential(-(z * inverse_tau)); }
+
 BOTH float bounded(float value, float mean, float inv_std, float z_max, float inverse_tau) {
-    float z = clamped((value - mean) * inv_std, 0.0f, z_max);
-    return 1.0f - exponential(-(z * inverse_tau));
+    return evidence_of(clamped((value - mean) * inv_std, 0.0f, z_max), inverse_tau);
+}
+
+// standard deviations above and below normal parts
+BOTH float standardised(float value, float mean, float inv_std, float z_max) {
+    return clamped((value - mean) * inv_std, -z_max, z_max);
 }
 
 BOTH float probability(float logit) {
     return 1.0f / (1.0f + exponential(-clamped(logit, -LOGIT_LIMIT, LOGIT_LIMIT)));
 }
 
-enum BlendMode { SINGLE = 0, PRODUCT = 1, WEIGHTED_SUM = 2, MAXIMUM = 3, NOISY_OR = 4, GATE = 5 };
+enum BlendMode { SINGLE = 0, PRODUCT = 1, WEIGHTED_SUM = 2, MAXIMUM = 3, NOISY_OR = 4, GATE = 5, SUM = 6 };
 
 struct Blend {
     int mode;
@@ -235,6 +241,40 @@ BOTH float blended(const Evidence& e, const Blend& b) {
         return 1.0f - (e.count > 2 ? none * (1.0f - e.third) : none);
     }
     return e.first;
+}
+
+// means of blocks
+
+BOTH float mean_of_four(float a, float below_a, float b, float below_b) {
+    return ((a + below_a) + (b + below_b)) * 0.25f;
+}
+
+// what is averaged of an element
+struct Itself {
+    BOTH static float of(float value) { return value; }
+};
+
+struct Probability {
+    BOTH static float of(float value) { return probability(value); }
+};
+
+struct Trace {
+    BOTH static float of(float value) { return trace_of(value); }
+};
+
+// mean of SCALE x SCALE elements from `block` on, in lines of `width`; of 4 x 4: the mean of four means of 2 x 2
+template <int SCALE, class Of, class Element>
+BOTH float block_mean(const Element* block, int width) {
+    if constexpr (SCALE == 1) {
+        return Of::of(value_of(*block));
+    } else {
+        constexpr int HALF = SCALE / 2;
+        const Element* below = block + HALF * width;
+        return mean_of_four(
+            block_mean<HALF, Of>(block, width), block_mean<HALF, Of>(below, width),
+            block_mean<HALF, Of>(block + HALF, width), block_mean<HALF, Of>(below + HALF, width)
+        );
+    }
 }
 
 // 0..1 in 16 bits

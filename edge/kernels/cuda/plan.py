@@ -84,7 +84,8 @@ class FrameSource:
     """Frames on the device: uint8, height x width of the region to inspect, channels 3 (BGR) or 1 (grey).
 
     address: of the region's first pixel in the first frame. row_stride, frame_stride: bytes from one row, one frame, to
-    the next; tiles of one frame are frames that lie close together.
+    the next; tiles of one frame are frames that lie close together. borders: rows above and below, columns on either
+    side, that a letterbox adds to the region by repeating its edge.
     """
 
     address: int
@@ -93,6 +94,7 @@ class FrameSource:
     channels: int
     row_stride: int
     frame_stride: int
+    borders: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class ScorePlan:
     """One bundle's score path at one batch size.
 
     field: (height, width) of the network's input. batch: most frames at once. outputs: what the network gives, with
-    output_type for all; emb_shape: (h, w) of `emb_dist`. input_type: what preprocessing writes for the network.
+    output_type for all; emb_shape: (h, w) of `emb_dist`. logits_at_map: `seg_logit` has the map's shape, not the
+    field's. input_type: what preprocessing writes for the network.
     evidence_bytes: so much may lie between residual and reduction; a larger batch is scored in slices, so that it stays
     in a large GPU's second-level cache. Raises UsageError where the score needs an output that is not there.
     """
@@ -121,8 +124,11 @@ class ScorePlan:
     input_type: FloatType = "f32"
     output_type: FloatType = "f32"
     emb_shape: tuple[int, int] = (1, 1)
+    logits_at_map: bool = False
     emb_mean: float = 0.0
     emb_inv_std: float = 1.0
+    seg_mean: float = 0.0
+    seg_inv_std: float = 1.0
     pixel_threshold: float = 1.0
     evidence_bytes: int = 2**24
 
@@ -192,7 +198,8 @@ class ScorePlan:
     def preprocess(self, source: FrameSource, pictures: int, workspace: int, count: int) -> Launch:
         """Frames → the network's input at `pictures`, and their bytes in the workspace."""
         rows, columns = self.field
-        box_height, box_width = odd_kernel(source.height / rows), odd_kernel(source.width / columns)
+        height, width = source.height + 2 * source.borders[0], source.width + 2 * source.borders[1]
+        box_height, box_width = odd_kernel(height / rows), odd_kernel(width / columns)
         parameters = PreprocessParameters(
             frames=source.address,
             bytes=workspace + self.workspace.picture if self.spec.residual.used else None,
@@ -200,11 +207,13 @@ class ScorePlan:
             frame_stride=source.frame_stride,
             row_stride=source.row_stride,
             # as OpenCV computes it: the reciprocal of a reciprocal
-            scale_y=1 / (rows / source.height),
-            scale_x=1 / (columns / source.width),
-            height=source.height,
-            width=source.width,
+            scale_y=1 / (rows / height),
+            scale_x=1 / (columns / width),
+            height=height,
+            width=width,
             channels=source.channels,
+            added_rows=source.borders[0],
+            added_columns=source.borders[1],
             rows=rows,
             columns=columns,
             box_height=box_height,
@@ -226,7 +235,8 @@ class ScorePlan:
         emb_rows, emb_columns = self.emb_shape
         field = self.field[0] * self.field[1]
         each = _ELEMENT_BYTES[self.output_type]
-        frame_bytes = {"recon": 3 * field * each, "seg_logit": field * each, "emb_dist": emb_rows * emb_columns * each}
+        logits = rows * columns if self.logits_at_map else field
+        frame_bytes = {"recon": 3 * field * each, "seg_logit": logits * each, "emb_dist": emb_rows * emb_columns * each}
         here = {name: address + first * frame_bytes[name] for name, address in outputs.items()}
         parameters = ResidualParameters(
             bytes=workspace + self.workspace.picture + first * 3 * field,
@@ -243,11 +253,14 @@ class ScorePlan:
             emb_rows=emb_rows,
             emb_columns=emb_columns,
             emb_places=emb_rows * emb_columns,
-            blend_mode=BLEND_MODES[spec.blend.mode if self._kinds > 1 else "single"],
+            blend_mode=BLEND_MODES[spec.blend.mode if self._kinds > 1 or spec.blend.mode == "sum" else "single"],
+            logits_at_map=self.logits_at_map,
             emb_scale_y=emb_rows / rows,
             emb_scale_x=emb_columns / columns,
             emb_mean=self.emb_mean,
             emb_inv_std=self.emb_inv_std,
+            seg_mean=self.seg_mean,
+            seg_inv_std=self.seg_inv_std,
             # pictures of -1..1 differ by twice as much as those of 0..1
             w_l1=weights.w_l1 / 6,
             w_l2=weights.w_l2 / 12,
@@ -258,6 +271,8 @@ class ScorePlan:
             inverse_tau=1 / spec.norm.tau,
             alpha=spec.blend.alpha,
             beta=spec.blend.beta,
+            gamma=spec.blend.gamma,
+            lift=spec.blend.lift,
             one_minus_alpha=1 - spec.blend.alpha,
             gate_scale=1 / (1 + spec.blend.alpha),
         )
@@ -328,12 +343,14 @@ class ScorePlan:
         return Launch(kernel, (blocks[1], blocks[0], count), block, bytes(parameters))
 
 
-def read_result(data: bytes) -> FrameResult:
-    """What a fetched result says; the score is the same number as reference.top_k_mean of the map."""
+def read_result(data: bytes, *, minus_median: bool = False) -> FrameResult:
+    """What a fetched result says; the score is the same number as the reference's of the map, see ImageScoreSpec."""
     result = Result.from_buffer_copy(data)
     if result.not_finite:
         return FrameResult(math.nan, 0, math.nan)
     score = (result.top_bins + result.largest / 2) / reference.HISTOGRAM_BINS / result.largest
+    if minus_median:
+        score = max(score - (result.median_bin + 0.5) / reference.HISTOGRAM_BINS, 0.0)
     return FrameResult(score, result.area, result.peak)
 
 

@@ -25,6 +25,11 @@ __device__ __forceinline__ void find_places(Places& places, const PreprocessPara
     __syncthreads();
 }
 
+// where a place of the region lies in the frame: its border is mirrored, and what a letterbox adds repeats the edge
+__device__ __forceinline__ int source_of(int place, int count, int added) {
+    return within(reflected(place, count) - added, count - 2 * added);
+}
+
 // sums of the four boxes around the four neighbours, of one channel
 struct BoxSums {
     int top_left, top_right, bottom_left, bottom_right;
@@ -36,10 +41,10 @@ __device__ __forceinline__ void add_boxes(
 ) {
     int half_height = p.box_height / 2, half_width = p.box_width / 2;
     for (int row = y.first - half_height; row <= y.second + half_height; row++) {
-        const std::uint8_t* line = frame + reflected(row, p.height) * p.row_stride;
+        const std::uint8_t* line = frame + source_of(row, p.height, p.added_rows) * p.row_stride;
         int left[CHANNELS] = {}, right[CHANNELS] = {};
         for (int column = x.first - half_width; column <= x.second + half_width; column++) {
-            const std::uint8_t* pixel = line + reflected(column, p.width) * CHANNELS;
+            const std::uint8_t* pixel = line + source_of(column, p.width, p.added_columns) * CHANNELS;
             for (int c = 0; c < CHANNELS; c++) {
                 if (column <= x.first + half_width) left[c] += pixel[c];
                 if (column >= x.second - half_width) right[c] += pixel[c];

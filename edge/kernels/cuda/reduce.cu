@@ -64,7 +64,7 @@ struct Gaussian {
 
 struct Statistics {
     std::uint32_t histogram[HISTOGRAM_BINS];
-    std::uint32_t area, peak_bits, not_finite, is_last;
+    std::uint32_t area, peak_bits, not_finite, is_last, median_bin;
     std::uint32_t scan[THREADS];
     unsigned long long top_bins;
 };
@@ -168,7 +168,7 @@ __device__ __forceinline__ bool deliver(Statistics& statistics, Counters& counte
     return statistics.is_last != 0;
 }
 
-// takes the k largest values from the top of the histogram: four bins for each thread, the highest for the first
+// takes the k largest values, and the median, from the histogram: four bins for each thread, the highest for the first
 __device__ __forceinline__ void write_result(Statistics& statistics, const ReduceParameters& p) {
     constexpr int EACH = HISTOGRAM_BINS / THREADS;
     // other blocks wrote these, so no cache of this processor may answer
@@ -190,6 +190,13 @@ __device__ __forceinline__ void write_result(Statistics& statistics, const Reduc
     }
     std::uint32_t taken = statistics.scan[thread] - own;
     const std::uint32_t largest = static_cast<std::uint32_t>(p.largest);
+    // so many lie above the lower of two medians; in one thread's bins alone it is reached
+    const std::uint32_t upper_half = static_cast<std::uint32_t>(p.rows) * static_cast<std::uint32_t>(p.columns) / 2;
+    std::uint32_t above = taken;
+    for (int i = 0; i < EACH; i++) {
+        if (above <= upper_half && upper_half - above < counts[i]) statistics.median_bin = top - i;
+        above += counts[i];
+    }
     unsigned long long sum = 0;
     for (int i = 0; i < EACH && taken < largest; i++) {
         const std::uint32_t take = counts[i] < largest - taken ? counts[i] : largest - taken;
@@ -205,6 +212,7 @@ __device__ __forceinline__ void write_result(Statistics& statistics, const Reduc
         result.area = counters.area;
         result.peak = float_of(counters.peak_bits);
         result.not_finite = counters.not_finite;
+        result.median_bin = statistics.median_bin;
     }
 }
 

@@ -1,8 +1,8 @@
-// Picture and outputs of the network → blended evidence, in one launch. Every pixel is loaded once for its own block, and
-// again only for the border of neighbouring blocks, which the cache serves. What a variant does not need is not compiled
-// into it; terms of one pixel, and outputs that are absent, cost a comparison that all threads decide alike.
+// Picture and reconstruction → error → blended evidence (evidence.h), in one launch. Every pixel is loaded once for its
+// own block, and again only for the border of neighbouring blocks, which the cache serves. What a variant does not need is
+// not compiled into it; terms of one pixel cost a comparison that all threads decide alike.
 
-#include "block.h"
+#include "evidence.h"
 
 namespace {
 
@@ -28,51 +28,32 @@ struct ResidualTile {
     float coarse[COARSE_ROWS][COARSE_COLUMNS];
 };
 
-// where a block stands
-struct Corner {
-    int frame, row, column;
-};
-
-__device__ __forceinline__ Corner corner() {
-    return {
-        static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y) * TILE_ROWS, static_cast<int>(blockIdx.x) * TILE_COLUMNS
-    };
-}
-
-__device__ __forceinline__ float mean_of_four(float a, float below_a, float b, float below_b) {
-    return ((a + below_a) + (b + below_b)) * 0.25f;
-}
-
-// two neighbouring map pixels of one plane; SCALE 2: of a plane twice as large each way. PAIRED: they lie inside, and
-// where a pair may be read in one transaction; otherwise each is read for itself, wherever the border puts it
+// two neighbouring map pixels of one plane, which is SCALE times as large each way. PAIRED: they lie inside, and where
+// neighbours may be read in one transaction; otherwise each is read for itself, wherever the border puts it
 template <class Element, int SCALE, bool PAIRED>
 __device__ __forceinline__ void load_two(
     const Element* plane, const ResidualParameters& p, int row, int column, float (&values)[2]
 ) {
     const int width = p.columns * SCALE;
     const Element* line = plane + static_cast<std::int64_t>(row) * SCALE * width;
-    if constexpr (PAIRED && SCALE == 1) {
-        const auto pair = *reinterpret_cast<const Packed<Element, 2>*>(line + column);
-        values[0] = value_of(pair.elements[0]);
-        values[1] = value_of(pair.elements[1]);
-    } else if constexpr (PAIRED) {
-        const auto top = *reinterpret_cast<const Packed<Element, 4>*>(line + column * SCALE);
-        const auto below = *reinterpret_cast<const Packed<Element, 4>*>(line + width + column * SCALE);
-        for (int i = 0; i < 2; i++) {
-            values[i] = mean_of_four(
-                value_of(top.elements[2 * i]), value_of(below.elements[2 * i]), value_of(top.elements[2 * i + 1]),
-                value_of(below.elements[2 * i + 1])
-            );
+    if constexpr (PAIRED) {
+        // a transaction has 16 bytes at most
+        constexpr int BOTH_WIDE = 2 * SCALE, EACH = BOTH_WIDE < 4 ? BOTH_WIDE : 4;
+        Element blocks[SCALE * BOTH_WIDE];
+#pragma unroll
+        for (int y = 0; y < SCALE; y++) {
+#pragma unroll
+            for (int x = 0; x < BOTH_WIDE; x += EACH) {
+                const Element* place = line + y * width + column * SCALE + x;
+                const auto packed = *reinterpret_cast<const Packed<Element, EACH>*>(place);
+#pragma unroll
+                for (int i = 0; i < EACH; i++) blocks[y * BOTH_WIDE + x + i] = packed.elements[i];
+            }
         }
+        for (int i = 0; i < 2; i++) values[i] = block_mean<SCALE, Itself>(blocks + i * SCALE, BOTH_WIDE);
     } else {
         for (int i = 0; i < 2; i++) {
-            const Element* block = line + reflected(column + i, p.columns) * SCALE;
-            values[i] = value_of(block[0]);
-            if (SCALE == 2) {
-                values[i] = mean_of_four(
-                    values[i], value_of(block[width]), value_of(block[1]), value_of(block[width + 1])
-                );
-            }
+            values[i] = block_mean<SCALE, Itself>(line + reflected(column + i, p.columns) * SCALE, width);
         }
     }
 }
@@ -242,92 +223,6 @@ __device__ __forceinline__ void add_structure(
     }
 }
 
-// value, and zero or NaN: limits swallow what is not finite, so it travels beside them
-struct Traced {
-    float value, trace;
-};
-
-template <class Output, int SCALE>
-__device__ __forceinline__ Traced probability_at(const ResidualParameters& p, int frame, int row, int column) {
-    const int width = p.columns * SCALE;
-    const std::int64_t area = static_cast<std::int64_t>(p.rows) * SCALE * width;
-    const Output* logit = static_cast<const Output*>(p.seg_logit) + frame * area;
-    logit += static_cast<std::int64_t>(row) * SCALE * width + column * SCALE;
-    const float first = value_of(logit[0]);
-    if (SCALE == 1) return {probability(first), trace_of(first)};
-    const float below = value_of(logit[width]), right = value_of(logit[SCALE - 1]);
-    const float corner = value_of(logit[width + SCALE - 1]);
-    return {
-        mean_of_four(probability(first), probability(below), probability(right), probability(corner)),
-        (trace_of(first) + trace_of(below)) + (trace_of(right) + trace_of(corner))
-    };
-}
-
-// one axis of a bilinear sample of the embedding's distances
-struct Sample {
-    int first, second;
-    float part;
-};
-
-__device__ __forceinline__ Sample sample(int place, float scale, int count) {
-    const float source = (static_cast<float>(place) + 0.5f) * scale - 0.5f;
-    const float whole = floorf(source);
-    const int first = static_cast<int>(whole);
-    return {within(first, count), within(first + 1, count), source - whole};
-}
-
-template <class Output>
-__device__ __forceinline__ Traced embedding_at(const ResidualParameters& p, int frame, int row, int column) {
-    const Output* plane = static_cast<const Output*>(p.emb_dist) + static_cast<std::int64_t>(frame) * p.emb_places;
-    const Sample y = sample(row, p.emb_scale_y, p.emb_rows), x = sample(column, p.emb_scale_x, p.emb_columns);
-    float values[2], trace = 0.0f;
-    for (int i = 0; i < 2; i++) {
-        const Output* line = plane + (i == 0 ? y.first : y.second) * p.emb_columns;
-        const float left = value_of(line[x.first]), right = value_of(line[x.second]);
-        // the embedding has no upper limit of its own
-        const float near = bounded(left, p.emb_mean, p.emb_inv_std, INFINITY, p.inverse_tau);
-        const float far = bounded(right, p.emb_mean, p.emb_inv_std, INFINITY, p.inverse_tau);
-        values[i] = near * (1.0f - x.part) + far * x.part;
-        trace = trace + (trace_of(left) + trace_of(right));
-    }
-    return {values[0] * (1.0f - y.part) + values[1] * y.part, trace};
-}
-
-// everything behind the error; RESIDUAL: there is one
-template <class Output, int SCALE, bool RESIDUAL>
-__device__ __forceinline__ void write_evidence(
-    const ResidualParameters& p, int frame, int row, int column, float error
-) {
-    const std::int64_t place = static_cast<std::int64_t>(row) * p.columns + column;
-    Evidence evidence = {};
-    float trace = 0.0f;
-    if (RESIDUAL) {
-        add_evidence(evidence, bounded(error, p.mean[place], p.inv_std[place], p.z_max, p.inverse_tau));
-        trace = trace_of(error);
-    }
-    if (p.seg_logit != nullptr) {
-        const Traced found = probability_at<Output, SCALE>(p, frame, row, column);
-        add_evidence(evidence, found.value);
-        trace = trace + found.trace;
-    }
-    if (p.emb_dist != nullptr) {
-        const Traced found = embedding_at<Output>(p, frame, row, column);
-        add_evidence(evidence, found.value);
-        trace = trace + found.trace;
-    }
-    float value = blended(evidence, {p.blend_mode, p.alpha, p.beta, p.one_minus_alpha, p.gate_scale});
-    if (p.weight != nullptr) value = value * p.weight[place];
-    p.blended[frame * static_cast<std::int64_t>(p.rows) * p.columns + place] = steps_of(value + trace);
-}
-
-// the reduction that follows counts from zero
-__device__ __forceinline__ void clear_counters(const ResidualParameters& p) {
-    if (blockIdx.x != 0 || blockIdx.y != 0) return;
-    Counters& counters = p.counters[blockIdx.z];
-    for (int bin = static_cast<int>(threadIdx.x); bin < HISTOGRAM_BINS; bin += THREADS) counters.histogram[bin] = 0;
-    if (threadIdx.x == 0) counters.area = counters.peak_bits = counters.not_finite = counters.finished_blocks = 0;
-}
-
 template <class Output, int TERMS, int SCALE>
 __device__ __forceinline__ void residual(const ResidualParameters& p) {
     SHARED(ResidualTile<TERMS>, tile);
@@ -345,17 +240,6 @@ __device__ __forceinline__ void residual(const ResidualParameters& p) {
         float error = tile.error[y + i][x];
         if constexpr ((TERMS & GMS) != 0) error = error + gradient_term(tile, p, at, y + i, x);
         write_evidence<Output, SCALE, true>(p, at.frame, at.row + y + i, at.column + x, error);
-    }
-}
-
-template <class Output, int SCALE>
-__device__ __forceinline__ void evidence_alone(const ResidualParameters& p) {
-    const Corner at = corner();
-    clear_counters(p);
-    const int x = static_cast<int>(threadIdx.x) % TILE_COLUMNS, y = static_cast<int>(threadIdx.x) / TILE_COLUMNS * RUN;
-    if (at.column + x >= p.columns) return;
-    for (int i = 0; i < RUN && at.row + y + i < p.rows; i++) {
-        write_evidence<Output, SCALE, false>(p, at.frame, at.row + y + i, at.column + x, 0.0f);
     }
 }
 

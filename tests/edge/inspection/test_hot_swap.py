@@ -1,5 +1,6 @@
 """A running inspection and its bundle: new versions taken up between two frames, refused ones, candidates beside it."""
 
+import io
 import itertools
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from edge.backends import open_backends
 from edge.bundles.bundle import MANIFEST, load_bundle, write_atomically
 from edge.bundles.candidate import Candidate, read_reports, shadow_folder, withdraw_candidate, write_candidate
 from edge.bundles.history import Audit
+from edge.bundles.learning import LEARNING, note_learning
 from edge.bundles.signature import make_keys, sign
 from edge.bundles.versions import commit_version, roll_back, stage_version
 from edge.core.config import Settings
@@ -21,6 +23,8 @@ from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import make_inspector
 from edge.inspection.line import drift_monitor
 from edge.monitoring.alarm_log import AlarmLog
+from edge.monitoring.live_view import PlainView
+from edge.monitoring.run_statistics import RunStatistics
 from tests.bundle_edits import commit_threshold, with_threshold
 from tests.edge.monitoring.drift.parts import CHANGES, moment, reference_of
 from tests.edge.records.records_fakes import wait_for
@@ -193,6 +197,19 @@ def test_a_trial_ends_when_another_version_becomes_live(line, bundle_path):
     after = commit_threshold(load_bundle(bundle_path), 0.5)
     assert eventually(lambda: [report.state for report in read_reports(bundle_path, staged.sha256)] == ["ended"])
     assert started.judges_with(after.sha256)
+
+
+def test_the_view_hears_what_is_learned_beside_the_line(line, bundle_path):
+    started = line()
+    note_learning(bundle_path, "learning", "learning a better version")
+    assert eventually(lambda: started.counters.learning_state == "learning a better version")
+    statistics = RunStatistics()
+    view = PlainView(started.counters, statistics, io.StringIO(), every_s=60)
+    assert "learning a better version" in view.line()
+    view.close()
+    (bundle_path / LEARNING).write_bytes(b"{")
+    assert eventually(lambda: not started.counters.learning_state)
+    assert started.goes_on()
 
 
 def test_as_many_inspectors_follow_as_there_were():

@@ -17,6 +17,7 @@ ALL_TERMS = ResidualSpec(w_l1=0.1, w_l2=0.2, w_ssim=0.3, w_gms=0.3, w_col=0.1)
 DTYPES = {"f16": np.float16, "f32": np.float32}
 PIXEL_THRESHOLD = 0.3
 EMB_MEAN, EMB_INV_STD = 1.5, 0.8
+SEG_MEAN, SEG_INV_STD = -0.5, 0.4
 
 
 @dataclass
@@ -57,24 +58,28 @@ def made_up(
     frames: int = 1,
     element: str = "f32",
     seed: int = 0,
+    emb_shape: tuple[int, int] = (5, 7),
+    logits_at_map: bool = False,
     **more: int,
 ) -> Case:
     random = np.random.default_rng(seed)
     plan = ScorePlan(
-        spec, shape, outputs, frames, element, element, emb_shape=(5, 7),
-        emb_mean=EMB_MEAN, emb_inv_std=EMB_INV_STD, pixel_threshold=PIXEL_THRESHOLD, **more,
+        spec, shape, outputs, frames, element, element, emb_shape=emb_shape, logits_at_map=logits_at_map,
+        emb_mean=EMB_MEAN, emb_inv_std=EMB_INV_STD, seg_mean=SEG_MEAN, seg_inv_std=SEG_INV_STD,
+        pixel_threshold=PIXEL_THRESHOLD, **more,
     )  # fmt: skip
     levels = smooth_levels(frames, *shape, seed)
     picture = np.stack([device_reference.picture_of_bytes(each) for each in levels])
     values = {
         "recon": np.clip(picture + random.normal(0, 0.1, picture.shape), -1, 1),
-        "seg_logit": random.normal(0, 3, (frames, 1, *shape)),
-        "emb_dist": random.gamma(2, 1, (frames, 1, 5, 7)),
+        "seg_logit": random.normal(0, 3, (frames, 1, *(plan.map_shape if logits_at_map else shape))),
+        "emb_dist": random.gamma(2, 1, (frames, 1, *emb_shape)),
     }
     given = {name: values[name].astype(DTYPES[element]) for name in outputs}
     mean = np.full(plan.map_shape, 0.02, np.float32)
     inv_std = random.uniform(10, 40, plan.map_shape).astype(np.float32)
-    return Case(plan, levels, given, NormalStatistics(mean, inv_std, EMB_MEAN, EMB_INV_STD))
+    statistics = NormalStatistics(mean, inv_std, EMB_MEAN, EMB_INV_STD, SEG_MEAN, SEG_INV_STD)
+    return Case(plan, levels, given, statistics)
 
 
 def computed(case: Case, module: EmulatedModule, memory: HostMemory | None = None) -> Found:

@@ -65,26 +65,64 @@ def evidence(
     """Blended evidence in steps of 1 / 65534, as it lies between two launches."""
     scale = spec.map_scale
     with np.errstate(all="ignore"):
-        kinds: list[F32] = []
-        trace: F32 | np.float32 = np.float32(0)
+        error = None
         if spec.residual.used:
             assert outputs.recon is not None
             error = residual_error(_block_means(picture, scale), _block_means(outputs.recon, scale), spec.residual)
-            inverse_tau = np.float32(1 / spec.norm.tau)
-            kinds.append(_bounded(error, statistics.mean, statistics.inv_std, np.float32(spec.norm.z_max), inverse_tau))
-            trace = error * np.float32(0)
-        if outputs.seg_logit is not None:
-            kinds.append(_block_means(_probability(outputs.seg_logit)[None], scale)[0])
-            trace = trace + _block_means((outputs.seg_logit * np.float32(0))[None], scale)[0]
-        if outputs.emb_dist is not None:
-            shape = picture.shape[1] // scale, picture.shape[2] // scale
-            value, own_trace = _embedding(outputs.emb_dist, statistics, spec.norm.tau, shape)
-            kinds.append(value)
-            trace = trace + own_trace
-        value = _blended(kinds, spec.blend)
+        shape = picture.shape[1] // scale, picture.shape[2] // scale
+        joined = _summed if spec.blend.mode == "sum" else _of_each_kind
+        value, trace = joined(error, outputs, spec, statistics, shape)
         if weight is not None:
             value = value * weight
         return _steps(value + trace)
+
+
+def _of_each_kind(
+    error: F32 | None, outputs: NetworkOutputs, spec: ScoreSpec, statistics: NormalStatistics, shape: tuple[int, int]
+) -> tuple[F32, F32]:
+    """Evidence of each kind, blended; and its trace: zero, or NaN where an output is not finite."""
+    kinds: list[F32] = []
+    trace = np.zeros(shape, np.float32)
+    inverse_tau = np.float32(1 / spec.norm.tau)
+    if error is not None:
+        kinds.append(_bounded(error, statistics.mean, statistics.inv_std, np.float32(spec.norm.z_max), inverse_tau))
+        trace += error * np.float32(0)
+    if outputs.seg_logit is not None:
+        kinds.append(_at_map(_probability(outputs.seg_logit), shape))
+        trace += _at_map(outputs.seg_logit * np.float32(0), shape)
+    if outputs.emb_dist is not None:
+        evidence = _bounded(
+            outputs.emb_dist, np.float32(statistics.emb_mean), np.float32(statistics.emb_inv_std), np.float32(np.inf),
+            inverse_tau,
+        )  # fmt: skip
+        kinds.append(_enlarged(evidence, shape))
+        trace += _enlarged_trace(outputs.emb_dist, shape)
+    return _blended(kinds, spec.blend), trace
+
+
+def _summed(
+    error: F32 | None, outputs: NetworkOutputs, spec: ScoreSpec, statistics: NormalStatistics, shape: tuple[int, int]
+) -> tuple[F32, F32]:
+    """Evidence of the weighted sum of standard deviations, and its trace."""
+    blend, z_max = spec.blend, np.float32(spec.norm.z_max)
+    total, trace = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    if error is not None:
+        total += np.float32(blend.alpha) * _standardised(error, statistics.mean, statistics.inv_std, z_max)
+        trace += error * np.float32(0)
+    if outputs.seg_logit is not None:
+        logit = _at_map(outputs.seg_logit, shape)
+        total += np.float32(blend.beta) * _standardised(logit, statistics.seg_mean, statistics.seg_inv_std, z_max)
+        trace += _at_map(outputs.seg_logit * np.float32(0), shape)
+    if outputs.emb_dist is not None:
+        z = _standardised(outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, z_max)
+        total += np.float32(blend.gamma) * _enlarged(z, shape)
+        trace += _enlarged_trace(outputs.emb_dist, shape)
+    positive = np.maximum(total + np.float32(blend.lift), np.float32(0))
+    return np.asarray(_ONE - exponential(-(positive * np.float32(1 / spec.norm.tau)))), trace
+
+
+def _at_map(plane: F32, shape: tuple[int, int]) -> F32:
+    return np.asarray(_block_means(plane[None], plane.shape[0] // shape[0])[0])
 
 
 def residual_error(a: F32, b: F32, weights: ResidualSpec) -> F32:
@@ -115,9 +153,11 @@ def _luma(picture: F32) -> F32:
 
 
 def _block_means(planes: F32, scale: int) -> F32:
-    """(n, h, w) → means of 2 x 2 blocks, columns of a block first."""
+    """(n, h, w) → means of 2 x 2 blocks, columns of a block first; of 4 x 4: the means of such means."""
     if scale == 1:
         return planes
+    if scale > 2:
+        return _block_means(_block_means(planes, scale // 2), 2)
     left = planes[:, ::2, ::2] + planes[:, 1::2, ::2]
     right = planes[:, ::2, 1::2] + planes[:, 1::2, 1::2]
     return np.asarray((left + right) * np.float32(0.25))
@@ -234,20 +274,27 @@ def _probability(logit: F32) -> F32:
     return np.asarray(_ONE / (_ONE + exponential(-np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT))))
 
 
-def _embedding(distance: F32, statistics: NormalStatistics, tau: float, shape: tuple[int, int]) -> tuple[F32, F32]:
-    """Evidence and trace, bilinear at pixel centres."""
-    evidence = _bounded(
-        distance, np.float32(statistics.emb_mean), np.float32(statistics.emb_inv_std), np.float32(np.inf),
-        np.float32(1 / tau),
-    )  # fmt: skip
-    (top, bottom, part_y), (left, right, part_x) = (
-        _samples(count, size) for count, size in zip(distance.shape, shape, strict=True)
-    )
+def _standardised(value: F32, mean: F32 | float, inv_std: F32 | float, z_max: np.float32) -> F32:
+    return np.asarray(np.clip((value - np.float32(mean)) * np.float32(inv_std), -z_max, z_max))
+
+
+def _enlarged(values: F32, shape: tuple[int, int]) -> F32:
+    """Bilinear at pixel centres."""
+    (top, bottom, part_y), (left, right, part_x) = _both_samples(values, shape)
     part_y = part_y[:, None]
-    rows = [evidence[y][:, left] * (_ONE - part_x) + evidence[y][:, right] * part_x for y in (top, bottom)]
+    rows = [values[y][:, left] * (_ONE - part_x) + values[y][:, right] * part_x for y in (top, bottom)]
+    return np.asarray(rows[0] * (_ONE - part_y) + rows[1] * part_y)
+
+
+def _enlarged_trace(distance: F32, shape: tuple[int, int]) -> F32:
+    (top, bottom, _), (left, right, _) = _both_samples(distance, shape)
     trace = distance * np.float32(0)
     around = sum((trace[y][:, x] for y in (top, bottom) for x in (left, right)), np.float32(0))
-    return rows[0] * (_ONE - part_y) + rows[1] * part_y, np.asarray(around, np.float32)
+    return np.asarray(around, np.float32)
+
+
+def _both_samples(values: F32, shape: tuple[int, int]) -> list[tuple[NDArray[np.intp], NDArray[np.intp], F32]]:
+    return [_samples(count, size) for count, size in zip(values.shape, shape, strict=True)]
 
 
 def _samples(count: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], F32]:
@@ -286,11 +333,10 @@ def _steps(value: F32) -> U16:
 def reduced(steps: U16, spec: ScoreSpec, pixel_threshold: float = 1.0) -> Reduced:
     """Smoothed map, and what is counted of it."""
     values = smoothed(steps, spec.smooth)
-    k = min(spec.image_score.k, values.size)
     finite = not bool((steps == NOT_FINITE).any())
     return Reduced(
         values=values,
-        score=reference.top_k_mean(values, k),
+        score=reference.image_score(values, spec.image_score),
         area_px=int(np.count_nonzero(values > np.float32(pixel_threshold))),
         peak=float(values.max()),
         finite=finite,

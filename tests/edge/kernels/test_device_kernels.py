@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edge.core.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels.cuda.launch import ScoreKernels
 from edge.kernels.cuda.plan import FrameSource, ScorePlan
 from edge.preprocessing.preprocess import Preprocess
@@ -44,25 +44,71 @@ def test_a_camera_frame_at_full_size(module):
 
 
 def test_every_term_from_every_type_at_both_scales(module, subtests):
-    for map_scale, element, terms in product([1, 2], ["f16", "f32"], TERMS):
+    for map_scale, element, terms in product([1, 2, 4], ["f16", "f32"], TERMS):
         with subtests.test(map_scale=map_scale, element=element, terms=terms):
             spec = with_(SCORE, residual=TERMS[terms], map_scale=map_scale)
-            case = made_up((38, 70), spec, element=element)
+            case = made_up((60, 76), spec, element=element)
             assert_equal_to_the_last_bit(case, computed(case, module))
 
 
 def test_every_blend_of_every_kind_of_evidence(module, subtests):
     for map_scale, mode, outputs in product(
-        [1, 2],
-        MODES,
-        ["recon seg_logit", "recon seg_logit emb_dist", "seg_logit emb_dist", "seg_logit"],
+        [1, 2, 4],
+        [*MODES, "sum"],
+        ["recon seg_logit", "recon seg_logit emb_dist", "seg_logit emb_dist", "seg_logit", "emb_dist"],
     ):
         with subtests.test(map_scale=map_scale, mode=mode, outputs=outputs):
             residual = TERMS["l1"] if "recon" in outputs else ResidualSpec()
-            blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3)
+            blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3, gamma=0.9, lift=0.5)
             spec = with_(SCORE, residual=residual, blend=blend, map_scale=map_scale)
-            case = made_up((34, 70), spec, tuple(outputs.split()), element="f16")
+            case = made_up((36, 76), spec, tuple(outputs.split()), element="f16")
             assert_equal_to_the_last_bit(case, computed(case, module))
+
+
+def test_distances_of_any_shape_are_enlarged_to_maps_of_any_shape(module, subtests):
+    for shape, emb_shape, map_scale, mode in product(
+        [(96, 320), (320, 64)], [(1, 1), (3, 10), (24, 80), (100, 3)], [1, 4], ["sum", "max"]
+    ):
+        with subtests.test(shape=shape, emb_shape=emb_shape, map_scale=map_scale, mode=mode):
+            spec = with_(SCORE, residual=ResidualSpec(), blend=BlendSpec(mode=mode, lift=2), map_scale=map_scale)
+            case = made_up(shape, spec, ("emb_dist",), emb_shape=emb_shape)
+            assert_equal_to_the_last_bit(case, computed(case, module))
+
+
+def test_a_logit_may_have_the_map_s_shape(module, subtests):
+    for map_scale, mode in product([1, 2, 4], ["sum", "product"]):
+        with subtests.test(map_scale=map_scale, mode=mode):
+            spec = with_(SCORE, residual=TERMS["l2"], blend=BlendSpec(mode=mode), map_scale=map_scale)
+            case = made_up((36, 76), spec, ("recon", "seg_logit"), frames=2, logits_at_map=True)
+            assert_equal_to_the_last_bit(case, computed(case, module))
+
+
+def test_the_sum_keeps_its_limits(module):
+    spec = with_(SCORE, residual=TERMS["l1"], blend=BlendSpec(mode="sum"), smooth=SmoothSpec(kind="none", radius=0))
+    spec = with_(spec, norm=NormSpec(z_max=3, tau=8))
+    case = made_up((32, 64), spec, ("recon", "seg_logit", "emb_dist"))
+    for output, level in (("recon", 1000), ("emb_dist", 1000)):
+        case.given[output][...] = level
+    case.given["seg_logit"][0, 0] = np.linspace(-1000, 1000, 64)
+    found = computed(case, module)
+    assert_equal_to_the_last_bit(case, found)
+    # each at most z_max deviations above normal, or below
+    sums = np.array([3 - 3 + 3, 3 + 3 + 3])
+    assert found.maps[0, 0, [0, -1]] == pytest.approx(1 - np.exp(-sums / 8), abs=1e-4)
+    case.given["emb_dist"][...] = -1000
+    assert computed(case, module).maps[0, 0, 0] == 0
+
+
+def test_the_score_may_be_counted_from_the_median(module, subtests):
+    # an odd and an even number of map pixels; one alone; a map of one value
+    for shape, outputs in product([(33, 65), (32, 64), (1, 1), (256, 256)], [("recon",), ("recon", "seg_logit")]):
+        with subtests.test(shape=shape, outputs=outputs):
+            image_score = ImageScoreSpec(k=50, minus_median=True)
+            case = made_up(shape, with_(SCORE, image_score=image_score), outputs)
+            found = computed(case, module)
+            assert_equal_to_the_last_bit(case, found)
+            whole = computed(made_up(shape, SCORE, outputs), module)
+            assert found.results[0].score <= whole.results[0].score - 0.5 / 1024
 
 
 def test_every_smoothing_and_its_launches(subtests):
@@ -136,24 +182,26 @@ def test_a_number_that_is_not_finite_makes_the_score_of_its_frame_not_a_number(m
             assert (found.steps[1] == NOT_FINITE).any() and not (found.steps[0] == NOT_FINITE).any()
 
 
-FRAMES = [  # height, width, side of the field, rectangle
-    (1080, 1920, 256, None), (480, 640, 256, (3, 5, 401, 399)), (1, 1, 16, None), (1, 257, 64, None),
-    (63, 32, 64, None), (255, 255, 256, None), (256, 256, 256, None), (100, 90, 256, None), (721, 1283, 320, None),
+FRAMES = [  # height and width of the frame, height and width of the field, rectangle
+    (1080, 1920, 256, 256, None), (480, 640, 256, 256, (3, 5, 401, 399)), (1, 1, 16, 16, None), (1, 257, 64, 64, None),
+    (63, 32, 64, 64, None), (255, 255, 256, 256, None), (256, 256, 256, 256, None), (100, 90, 256, 256, None),
+    (721, 1283, 320, 320, None), (300, 1000, 96, 320, None), (1000, 300, 64, 320, (10, 20, 280, 900)),
 ]  # fmt: skip
 
 
 def test_the_field_equals_the_preprocessing_of_the_cpu(module, subtests):
-    for frame in FRAMES:
-        with subtests.test(frame=frame):
-            height, width, side, rectangle = frame
+    for frame, fit in product(FRAMES, ["stretch", "letterbox"]):
+        with subtests.test(frame=frame, fit=fit):
+            height, width, rows, columns, rectangle = frame
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-            preprocess = Preprocess(side, side, rectangle)
+            preprocess = Preprocess(rows, columns, rectangle, fit=fit)
             view = preprocess.field_of_view(height, width)
             memory = HostMemory()
             address = memory.put(image) + (view.y * width + view.x) * 3
-            source = FrameSource(address, view.height, view.width, 3, row_stride=width * 3, frame_stride=image.nbytes)
+            borders = preprocess.borders(view.height, view.width)
+            source = FrameSource(address, view.height, view.width, 3, width * 3, image.nbytes, borders)
 
-            pictures, levels = fields_of(module, memory, source, side)
+            pictures, levels = fields_of(module, memory, source, (rows, columns))
 
             assert np.array_equal(levels, preprocess.field(image)[:, :, ::-1].transpose(2, 0, 1))
             scaled = (levels * np.float32(2 / 255) - np.float32(1)).astype(np.float16)
@@ -164,17 +212,18 @@ def test_a_grey_frame_is_three_equal_planes(module):
     image = np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8)
     memory = HostMemory()
     source = FrameSource(memory.put(image), 50, 70, 1, row_stride=70, frame_stride=image.nbytes)
-    _, levels = fields_of(module, memory, source, 32)
+    _, levels = fields_of(module, memory, source, (32, 32))
     expected = Preprocess(32, 32).field(np.repeat(image[:, :, None], 3, axis=2))
     assert np.array_equal(levels, expected.transpose(2, 0, 1))
 
 
-def fields_of(module, memory, source, side):
+def fields_of(module, memory, source, shape):
     """The network's input in half precision, and the field's bytes."""
-    plan = ScorePlan(SCORE, (side, side), ("recon",), input_type="f16")
-    workspace, pictures = memory.device_memory(plan.workspace.bytes), memory.device_memory(3 * side * side * 2)
+    plan = ScorePlan(SCORE, shape, ("recon",), input_type="f16")
+    pixels = 3 * shape[0] * shape[1]
+    workspace, pictures = memory.device_memory(plan.workspace.bytes), memory.device_memory(pixels * 2)
     module.launch(plan.preprocess(source, pictures, workspace, 1))
     memory.check()
     whole = memory.fetch(workspace, (plan.workspace.bytes,), np.uint8)
-    levels = whole[plan.workspace.picture :][: 3 * side * side].reshape(3, side, side)
-    return memory.fetch(pictures, (3, side, side), np.float16), levels
+    levels = whole[plan.workspace.picture :][:pixels].reshape(3, *shape)
+    return memory.fetch(pictures, (3, *shape), np.float16), levels

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edge.core.manifest import BlendSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from edge.core.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels import reference
 from edge.kernels.cpu import KERNEL_TOLERANCE, CpuScorePath, NetworkOutputs, NormalStatistics
 from tests.edge.kernels import device_reference
@@ -37,19 +37,24 @@ def test_flat_bright_and_dark_parts():
 
 def test_the_whole_path_equals_that_of_the_cpu():
     smoothings = [SmoothSpec(kind=kind, radius=radius) for kind, radius in (("none", 0), ("box", 3), ("gaussian", 2))]
-    weight = np.ones((48, 48), np.float32)
-    weight[:, 40:] = 0
-    for tried in product([1, 2], MODES, smoothings):
+    shape = (48, 72)
+    weight = np.ones(shape, np.float32)
+    weight[:, 40:52] = 0
+    for tried in product([1, 2, 4], [*MODES, "sum"], smoothings):
         map_scale, mode, smooth = tried
-        blend = BlendSpec(mode=mode, alpha=0.7, beta=1.3)
-        residual = ResidualSpec(w_l1=1, w_gms=0.5)
-        spec = ScoreSpec(map_scale=map_scale, residual=residual, blend=blend, smooth=smooth)
-        case = made_up((48, 48), spec, ("recon", "seg_logit", "emb_dist"))
+        spec = ScoreSpec(
+            map_scale=map_scale,
+            residual=ResidualSpec(w_l1=1, w_gms=0.5),
+            blend=BlendSpec(mode=mode, alpha=0.7, beta=1.3, gamma=0.6, lift=1),
+            smooth=smooth,
+            image_score=ImageScoreSpec(minus_median=mode == "sum"),
+        )
+        case = made_up(shape, spec, ("recon", "seg_logit", "emb_dist"))
         outputs = NetworkOutputs(
             case.given["recon"][0], case.given["seg_logit"][0, 0], case.given["emb_dist"][0, 0]
         )  # fmt: skip
         picture = device_reference.picture_of_bytes(case.levels[0])
-        cpu = CpuScorePath(spec, (48, 48), case.statistics, pixel_threshold=0.3, weight=weight)
+        cpu = CpuScorePath(spec, shape, case.statistics, pixel_threshold=0.3, weight=weight)
 
         found = device_reference.reduced(
             device_reference.evidence(picture, outputs, spec, case.statistics, cpu.weight), spec, 0.3
@@ -57,8 +62,9 @@ def test_the_whole_path_equals_that_of_the_cpu():
 
         expected = cpu.score(picture, outputs)
         assert np.abs(found.values - expected.values).max() < KERNEL_TOLERANCE, tried
-        # one bin is 1 / 1024: a value beside its border may fall to either side
-        assert found.score == pytest.approx(expected.score, abs=KERNEL_TOLERANCE + 1 / 1024), tried
+        # one bin is 1 / 1024: a value beside its border may fall to either side, and the median, too
+        bins = 2 if spec.image_score.minus_median else 1
+        assert found.score == pytest.approx(expected.score, abs=KERNEL_TOLERANCE + bins / 1024), tried
 
 
 def test_error_by_hand():

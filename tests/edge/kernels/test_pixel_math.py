@@ -123,8 +123,13 @@ def test_structure_of_equal_windows_is_equal_and_of_opposite_ones_is_not(library
 
 
 def test_arguments_lie_where_the_compiler_puts_them(library):
-    layout = (ctypes.c_int64 * 8)()
+    layout = (ctypes.c_int64 * 9)()
     library.call_layout(layout)
     types = (PreprocessParameters, ResidualParameters, ReduceParameters, Counters, Result)
-    fields = (PreprocessParameters.inverse_box_area, ResidualParameters.gate_scale, ReduceParameters.taps)
+    fields = (
+        PreprocessParameters.inverse_box_area,
+        ResidualParameters.gate_scale,
+        ReduceParameters.taps,
+        Result.median_bin,
+    )
     assert list(layout) == [*map(ctypes.sizeof, types), *(field.offset for field in fields)]

@@ -91,6 +91,22 @@ def test_a_result_is_the_mean_of_the_k_largest_bins():
     assert math.isnan(read_result(bytes(Result(largest=2, not_finite=1))).score)
 
 
+def test_a_score_from_the_median_is_not_below_nothing():
+    found = Result(top_bins=1023 + 511, largest=2, median_bin=100)
+    assert read_result(bytes(found), minus_median=True).score == (1023 + 511 + 1) / 1024 / 2 - 100.5 / 1024
+    found.median_bin = 800
+    assert read_result(bytes(found), minus_median=True).score == 0
+
+
+def test_a_sum_is_one_also_of_a_single_kind_and_knows_what_is_normal():
+    spec = with_terms().model_copy(update={"blend": BlendSpec(mode="sum", gamma=0.5, lift=2)})
+    chosen = plan(spec, outputs=("seg_logit",), seg_mean=-4.0, seg_inv_std=0.25)
+    launch = chosen.residual({"seg_logit": 30}, Statistics(40, 50), 4096, 1)
+    packed = ResidualParameters.from_buffer_copy(launch.parameters)
+    assert (packed.blend_mode, packed.gamma, packed.lift) == (6, 0.5, 2)
+    assert (packed.seg_mean, packed.seg_inv_std) == (-4.0, 0.25)
+
+
 def test_what_cannot_work_is_refused(subtests):
     for make, words in [
         (lambda: plan(outputs=("seg_logit",)), "no `recon`"),

@@ -30,7 +30,7 @@ def test_awkward_sizes_are_sound():
     result = run(missing_bytes=0)
     assert result.returncode == 0, result.stderr[-4000:]
     assert result.stdout.startswith(
-        "sound: box_columns box_rows evidence_f32_2 preprocess_f16 preprocess_f32 reduce_box"
+        "sound: box_columns box_rows evidence_f32_2 evidence_f32_4 preprocess_f16 preprocess_f32 reduce_box"
     )
 
 

@@ -5,6 +5,7 @@ from types import ModuleType
 import pytest
 
 from edge.backends import calibrated_backends
+from edge.backends.aligning import AligningBackend
 from edge.backends.gpu import gpu_tensorrt
 from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.gpu_backend import GpuBackend
@@ -62,12 +63,14 @@ class Line:
             self.kernels.append(open_kernels(session, opened, bundle.manifest, self.calibration, self.most))
             return self.kernels[-1]
 
-        made = open_pipeline(open_session, network, kernels, bundle.preprocess, self.maps_above, self.most)
+        inside = bundle.preprocess.of_placed_views
+        made = open_pipeline(open_session, network, kernels, inside, self.maps_above, self.most)
         self.pipelines.append(made)
         return made
 
     def backend(self):
-        return GpuBackend("gpu", self.pipeline, lambda: self.now_s)
+        backend = GpuBackend("gpu", self.pipeline, lambda: self.now_s)
+        return AligningBackend(backend, self.bundle.preprocess) if self.bundle.preprocess.places else backend
 
     def cpu_backend(self, name="openvino"):
         bundle = self.bundle

@@ -99,7 +99,12 @@ def line(bundle_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"preprocess": {"rectangle": (8, 4, 40, 36)}}, {"preprocess": {"polygon": ((4, 4), (60, 6), (32, 44))}}],
+    [
+        {},
+        {"preprocess": {"rectangle": (8, 4, 40, 36)}},
+        {"preprocess": {"polygon": ((4, 4), (60, 6), (32, 44))}},
+        {"preprocess": {"fit": "letterbox"}},
+    ],
 )
 def test_scores_maps_and_areas_are_those_of_the_processor(tmp_path, changes):
     line = Line(make_bundle(tmp_path / "plate", **changes))

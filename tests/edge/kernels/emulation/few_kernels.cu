@@ -9,7 +9,9 @@ KERNEL(preprocess_f32, PreprocessParameters, preprocess<float>)
 KERNEL(residual_f16_all_1, ResidualParameters, residual<Half, ALL, 1>)
 #ifndef __CUDACC__
 KERNEL(residual_f32_all_2, ResidualParameters, residual<float, ALL, 2>)
+KERNEL(residual_f32_all_4, ResidualParameters, residual<float, ALL, 4>)
 KERNEL(evidence_f32_2, ResidualParameters, evidence_alone<float, 2>)
+KERNEL(evidence_f32_4, ResidualParameters, evidence_alone<float, 4>)
 #endif
 KERNEL(reduce_box, ReduceParameters, reduce<Box>)
 KERNEL(reduce_gaussian, ReduceParameters, reduce<Gaussian>)

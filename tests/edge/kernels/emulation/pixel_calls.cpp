@@ -48,4 +48,5 @@ EXPORTED void call_layout(std::int64_t* out) {
     out[5] = offsetof(PreprocessParameters, inverse_box_area);
     out[6] = offsetof(ResidualParameters, gate_scale);
     out[7] = offsetof(ReduceParameters, taps);
+    out[8] = offsetof(Result, median_bin);
 }

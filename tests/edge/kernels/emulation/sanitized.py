@@ -18,28 +18,27 @@ SMOOTHINGS = (
     SmoothSpec(kind="box", radius=20),
     SmoothSpec(kind="gaussian", radius=4),
 )
-BLEND = BlendSpec(mode="product", alpha=0.5)
+PRODUCT, SUM = BlendSpec(mode="product", alpha=0.5), BlendSpec(mode="sum", lift=2)
 
 
 def main() -> None:
     module, missing_bytes = EmulatedModule(library=Path(sys.argv[1])), int(sys.argv[2])
     for index, shape in enumerate(SIZES):
-        case = made_up(shape, spec(SMOOTHINGS[index % 3], 1), ("recon", "seg_logit", "emb_dist"), 2, "f16")
+        case = made_up(shape, spec(SMOOTHINGS[index % 3], 1, PRODUCT), ("recon", "seg_logit", "emb_dist"), 2, "f16")
         assert_equal_to_the_last_bit(case, computed(case, module, HostMemory(exact=True, missing_bytes=missing_bytes)))
-    for shape in ((2, 2), (62, 130)):
+    for shape, scale in (((2, 2), 2), ((62, 130), 2), ((4, 4), 4), ((60, 132), 4)):
         for outputs in (("recon", "seg_logit"), ("seg_logit", "emb_dist")):
             residual = ALL_TERMS if "recon" in outputs else ResidualSpec()
-            chosen = spec(SMOOTHINGS[0], 2).model_copy(update={"residual": residual})
+            chosen = spec(SMOOTHINGS[0], scale, SUM).model_copy(update={"residual": residual})
             case = made_up(shape, chosen, outputs, 2, "f32")
             memory = HostMemory(exact=True, missing_bytes=missing_bytes)
             assert_equal_to_the_last_bit(case, computed(case, module, memory))
     print("sound:", *sorted(set(module.launched)))
 
 
-def spec(smooth: SmoothSpec, map_scale: int) -> ScoreSpec:
-    return ScoreSpec(
-        map_scale=map_scale, residual=ALL_TERMS, blend=BLEND, smooth=smooth, image_score=ImageScoreSpec(k=40)
-    )
+def spec(smooth: SmoothSpec, map_scale: int, blend: BlendSpec) -> ScoreSpec:
+    image_score = ImageScoreSpec(k=40, minus_median=True)
+    return ScoreSpec(map_scale=map_scale, residual=ALL_TERMS, blend=blend, smooth=smooth, image_score=image_score)
 
 
 if __name__ == "__main__":
