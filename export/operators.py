@@ -48,8 +48,14 @@ _REFUSED = {
     "Loop": (TARGETS, "unroll it before the export: the deployed graph has one path"),
     "Scan": (TARGETS, "unroll it before the export: the deployed graph has one path"),
     "NonZero": (TARGETS, "keep every shape static"),
-    "TopK": (("tensorrt", "tensorrt-rtx"), "relate places by a fixed pattern or by attention: sorting stays outside INT8 fusion"),
-    "GatherElements": (("tensorrt", "tensorrt-rtx"), "relate places by a fixed pattern or by attention instead of picking neighbours"),
+    "TopK": (
+        ("tensorrt", "tensorrt-rtx"),
+        "relate places by a fixed pattern or by attention: sorting stays outside INT8 fusion",
+    ),
+    "GatherElements": (
+        ("tensorrt", "tensorrt-rtx"),
+        "relate places by a fixed pattern or by attention instead of picking neighbours",
+    ),
 }
 
 

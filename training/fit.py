@@ -1,11 +1,10 @@
-"""Train one network on good parts and choose its score path: data in, a finished run folder out."""
+"""Train one network on good parts: data in, a finished run folder out. How it scores is chosen after the export."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,16 +12,16 @@ import torch
 from edge import __version__
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.manifest import TrainingRecord
-from training.defects import PRESETS
 from training.optimisation.stages import Progress, Training
 from training.optimisation.step_budget import Pace, arithmetic_for
 from training.optimisation.time_budget import TimeBudget
 from training.run.preparation import Recipe as Recipe
 from training.run.preparation import pictures_from_fields as pictures_from_fields
 from training.run.preparation import prepare
-from training.run.report_plots import CURVES, SHEET, draw_curves, draw_sheet
+from training.run.report_plots import CURVES, draw_curves
 from training.run.run_files import Resumable, Run, finished_run, signature_sha256, store_run
-from training.selection import JUDGED_BY, SELECTION_RULE, choose_score
+
+WEIGHTS_RULE = "weights: averaged, those with the lowest validation loss where a stage keeps the best"
 
 
 def fit(
@@ -38,7 +37,7 @@ def fit(
     doing: Callable[[str], AbstractContextManager[None]] = lambda text: nullcontext(),
     reader: ImageReader = PLAIN,
 ) -> Run:
-    """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same arithmetic, same result.
+    """Train on `data`, write checkpoint, run.json and curves; same seed, same arithmetic, same result.
 
     A run that was interrupted goes on from its last saved state, and one that is finished is given back, unless
     `fresh`. budget: time that training keeps to. pace: of this machine, where it has been measured. Raises UsageError
@@ -65,27 +64,8 @@ def fit(
             notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
-    name, score = next(iter(made.candidates.items()))
-    auroc: dict[str, float] = {}
-    selection = f"score path: fixed, nothing was trained; {name}"
-    # what was not trained is scored when its memory has been fitted
     if made.stages:
-        preset = PRESETS[JUDGED_BY]
-        crop_share = 1.0 if batches.crop is None else batches.crop**2 / (made.shape[0] * made.shape[1])
-        if recipe.smallest_defect is not None:
-            preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
-        with doing(f"choosing how to score, of {len(made.candidates)} ways"):
-            choice = choose_score(
-                learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
-                batches.crop,
-            )  # fmt: skip
-            draw_curves(training.curves.values, run_directory / CURVES)
-            draw_sheet(*choice.examples, run_directory / SHEET)
-            score, auroc = choice.spec, choice.auroc
-        selection = (
-            f"{SELECTION_RULE}; artificial defects {JUDGED_BY}, the smallest "
-            f"{preset.smallest * crop_share:.3%} of the field; chosen: {choice.name}"
-        )
+        draw_curves(training.curves.values, run_directory / CURVES)
     # without training all parts are held out, and the memory is made of them
     learned = made.trained_on if made.stages else made.held_out_parts
     run = Run(
@@ -99,7 +79,6 @@ def fit(
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         align=made.align,
-        score=score,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
             seed=recipe.seed,
@@ -111,11 +90,14 @@ def fit(
             ablations=tuple(sorted(recipe.ablations)),
             data_sha256=learned.sha256,
             weights_sha256=learner.weights_sha256,
-            selection=selection,
+            selection=WEIGHTS_RULE if made.stages else "",
         ),
         trained_on=made.trained_on.hashes,
         weak_on=made.weak.hashes,
-        candidates=auroc,
+        crop=batches.crop,
+        data=str(data.resolve()),
+        smallest_defect=recipe.smallest_defect,
+        blend=recipe.blend,
         curves=training.curves.values,
         seconds=round(time.monotonic() - started, 1),
         arithmetic=training.arithmetic,

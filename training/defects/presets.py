@@ -32,6 +32,10 @@ class DefectPreset:
         kept = {name: weight for name, weight in self.operators.items() if FAMILIES[name] not in dropped}
         return replace(self, operators=kept)
 
+    def only(self, family: str) -> DefectPreset:
+        """The preset with the operators of this family alone."""
+        return self.without(self.families - {family})
+
 
 # what industrial parts really suffer, by prior knowledge
 _SURFACE = {

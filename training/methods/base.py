@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from edge.core.manifest import MethodName, NormSpec, ResidualSpec, ScoreSpec
+from edge.kernels.cpu import NetworkOutputs
 from training.data.dataset import Layout as Layout
 
 OutputName = Literal["recon", "seg_logit", "emb_dist"]
+Blend = Literal["product", "wsum", "max", "noisy_or", "gate", "sum"]
+_SCORED = ("recon", "seg_logit", "emb_dist")
+# pictures that a network is shown at once outside of training
+_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,19 @@ def field_of(design: Design, plan: Variant) -> tuple[int, int]:
 def network_range(pictures: Tensor) -> Tensor:
     """0..1 → -1..1, in the same order in memory."""
     return pictures * 2 - 1
+
+
+def run_network(network: nn.Module, images: Tensor) -> list[NetworkOutputs]:
+    """Outputs in float32 for pictures (n, 3, h, w) in -1..1, in evaluation mode."""
+    network.eval()
+    results = []
+    with torch.no_grad():
+        for batch in torch.split(images, _BATCH):
+            named = {name: values.float().cpu().numpy() for name, values in network(batch).items() if name in _SCORED}
+            for index in range(batch.shape[0]):
+                planes = {name: v[index] if name == "recon" else v[index, 0] for name, v in named.items()}
+                results.append(NetworkOutputs(**planes))
+    return results
 
 
 def seeded(seed: int) -> torch.Generator:

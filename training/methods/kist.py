@@ -32,11 +32,11 @@ from training.methods.base import (
     field_of,
     network_range,
     norm_for,
+    run_network,
 )
 from training.methods.kist_rounds import WEAK_SHIFT, WEAK_TURN_DEGREES, Rounds, round_of
 from training.methods.pretrained.kist import PRETRAINED, KistSeeingLearner
 from training.networks.kist_network import HighPassReconstructor, Reconstructor
-from training.selection import run_network
 
 MAP_SCALES: tuple[Literal[1, 2], ...] = (1, 2)
 RESIDUALS = {

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ScoreSpec, SmoothSpec
+from edge.core.manifest import ScoreSpec
 from training.methods.base import Design, Layout, Learner, OutputName, TrainingData, Variant
+from training.methods.score_candidates import sum_candidates
 from training.networks.efficientnet_lite import EfficientNetLite
 from training.networks.heads import encoder
-
-# of a field of 256 x 256 px, in map pixels of 4 x 4; the score is the mean of one in a hundred
-_MAP_SCALE: Literal[4] = 4
-_SIGMA_PX, _TOP = 4, 0.01
-_TAU = 8.0
 
 
 class MemoryLearner(Learner):
@@ -48,12 +44,4 @@ class Memory:
         return MemoryLearner()
 
     def score_candidates(self, size: int, layout: Layout) -> dict[str, ScoreSpec]:
-        side = size // _MAP_SCALE
-        spec = ScoreSpec(
-            map_scale=_MAP_SCALE,
-            norm=NormSpec(kind="global", tau=_TAU),
-            blend=BlendSpec(mode="sum"),
-            smooth=SmoothSpec(kind="gaussian", radius=max(1, round(_SIGMA_PX * size / 256 / _MAP_SCALE))),
-            image_score=ImageScoreSpec(k=max(1, round(_TOP * side * side))),
-        )
-        return {"distance": spec}
+        return sum_candidates(self.outputs, (size, size), layout)

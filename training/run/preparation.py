@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from edge import __version__
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.config import AlignSettings
 from edge.core.errors import UsageError
-from edge.core.manifest import AlignSpec, Fit, NormSpec, ScoreSpec
+from edge.core.manifest import AlignSpec, Fit
 from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
 from training.data.dataset import (
@@ -30,12 +30,12 @@ from training.data.dataset import (
 from training.defects import PRESETS, training_preset
 from training.labelling import rules_path
 from training.methods import find_method, parts_of
-from training.methods.base import Design, Layout, Learner, Method, Stage, TrainingData, Variant
+from training.methods.base import Blend, Design, Layout, Learner, Method, Stage, TrainingData, Variant
+from training.methods.score_candidates import score_candidates
 from training.optimisation.stages import BatchSource
 
 # what networks of every method divide the side by, and maps of half the side too
 FIELD_STEP = 32
-Blend = Literal["product", "wsum", "max", "noisy_or", "gate"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,6 @@ class Prepared:
     design: Design
     shape: tuple[int, int]
     fit: Fit
-    candidates: dict[str, ScoreSpec]
     learner: Learner
     stages: tuple[Stage, ...]
     batches: BatchSource
@@ -132,7 +131,8 @@ def prepare(
     parts = split_held_out(normals, recipe.seed) if plan.stages else (normals.take(np.arange(0)), normals)
     trained_on, held_out = parts
     design = Design(recipe.variant, layout, recipe.ablations, preprocess.shape if plan.pretrained else None)
-    candidates = _candidates(method, side, layout, recipe.blend)
+    # a blend that the method does not have must not be found out after training
+    score_candidates(method, recipe.variant, preprocess.shape, layout, recipe.blend)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
     # what a field bends by would set straight lines of a crop rippling
@@ -165,7 +165,6 @@ def prepare(
         design=design,
         shape=preprocess.shape,
         fit=preprocess.fit,
-        candidates=candidates,
         learner=learner,
         stages=stages,
         batches=batches,
@@ -280,28 +279,3 @@ def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[st
     if rules is not None and not weak.hashes and recipe.method == "kist":
         notice(f"{rules} has no effect: rules judge parts known to be defective, and train/weak/ holds none")
     return rules
-
-
-def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) -> dict[str, ScoreSpec]:
-    candidates = method.score_candidates(size, layout)
-    if layout == "free":
-        candidates |= by_place(candidates)
-    if blend is None:
-        return candidates
-    chosen = {name: spec for name, spec in candidates.items() if spec.blend.mode == blend}
-    if not chosen:
-        modes = ", ".join(sorted({spec.blend.mode for spec in candidates.values()}))
-        raise UsageError(f"{method.name} has no score path that blends by {blend}", fix=f"choose one of: {modes}")
-    return chosen
-
-
-def by_place(candidates: dict[str, ScoreSpec]) -> dict[str, ScoreSpec]:
-    """Those that weigh a residual, with statistics for each place.
-
-    Pictures of textures end somewhere too: at the edge of a part, or of its lighting, good parts differ more.
-    """
-    return {
-        f"{name}, by place": spec.model_copy(update={"norm": NormSpec(kind="pixel")})
-        for name, spec in candidates.items()
-        if spec.residual.used and spec.norm.kind == "global"
-    }
