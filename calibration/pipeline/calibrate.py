@@ -8,6 +8,7 @@ from pathlib import Path
 
 from calibration.pipeline.calibrator import CalibrationSession, Goal, deploy, deploy_engine
 from calibration.pipeline.engines import EngineSession, build_options
+from calibration.pipeline.memory_folds import Folds, folds_of
 from calibration.pipeline.quantizer import Quantizer, networks_of
 from calibration.pipeline.sample_cache import normal_samples
 from edge.backends import GPU_BACKENDS, choose_backend, target_of
@@ -26,15 +27,19 @@ from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
 
 
-def quantize_bundle(path: Path, data: Path, settings: Settings, reader: ImageReader) -> None:
+def quantize_bundle(
+    path: Path, data: Path, settings: Settings, reader: ImageReader, folds: Folds | None = None
+) -> None:
     """Ranges on good parts → INT8 ONNX for processors; what was chosen and why is kept in the bundle.
 
-    data: folder of good parts. Raises UsageError, BundleError and MissingDependency.
+    data: folder of good parts. folds: memories for those that the bundle's own has seen, where they are at hand. Raises
+    UsageError, BundleError and MissingDependency.
     """
     bundle = load_bundle(path)
     with making_version(bundle) as still_live:
         samples = normal_samples(bundle, data, reader=reader, check=still_live.check)
-        networks = Quantizer(samples, settings.inspection.threads).chosen()
+        threads = settings.inspection.threads
+        networks = Quantizer(samples, threads, folds=folds or folds_of(bundle, samples, threads)).chosen()
         # what was found out about an older INT8 network does not hold for this one
         manifest = bundle.manifest.model_copy(update={"deployments": {}})
         _commit(bundle, manifest, networks.files(), Audit("quantize", note=f"on {data}"))
@@ -47,16 +52,17 @@ def calibrate_bundle(
     settings: Settings,
     reader: ImageReader,
     capabilities: Sequence[int] | None = None,
+    folds: Folds | None = None,
 ) -> None:
     """Statistics and threshold of both precisions, through the backend that will run, and the gate between them.
 
-    data: folder of good parts. capabilities: of the GPUs that engines are built for. Raises UsageError, BundleError and
-    MissingDependency.
+    data: folder of good parts. capabilities: of the GPUs that engines are built for. folds: memories for the parts that
+    the bundle's own has seen, where they are at hand. Raises UsageError, BundleError and MissingDependency.
     """
     live = load_bundle(path)
     _announce_thresholds_set_by_hand(live)
     with making_version(live) as still_live:
-        manifest, parts, audit = _calibrated(live, still_live, data, goal, settings, reader, capabilities)
+        manifest, parts, audit = _calibrated(live, still_live, data, goal, settings, reader, capabilities, folds)
         _commit(live, manifest, parts, audit)
 
 
@@ -75,7 +81,7 @@ def _announce_thresholds_set_by_hand(live: ModelBundle) -> None:
 
 def _calibrated(
     live: ModelBundle, still_live: StillLive, data: Path, goal: Goal, settings: Settings, reader: ImageReader,
-    capabilities: Sequence[int] | None,
+    capabilities: Sequence[int] | None, folds: Folds | None,
 ) -> tuple[Manifest, dict[str, tuple[str, bytes]], Audit]:  # fmt: skip
     manifest = live.manifest
     if settings.roi != RoiSettings():
@@ -91,7 +97,8 @@ def _calibrated(
     backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
     samples = normal_samples(bundle, data, reader=reader, check=still_live.check)
     gate_lines: tuple[str, ...] = ()
-    with contextlib.closing(CalibrationSession(samples, backend, settings, goal)) as session:
+    folds = folds or folds_of(bundle, samples, settings.inspection.threads)
+    with contextlib.closing(CalibrationSession(samples, backend, settings, goal, folds=folds)) as session:
         networks = networks_of(bundle)
         reference = session.calibrate("fp32", networks.fp32)
         parts = samples.drift_file()
