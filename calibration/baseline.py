@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -20,6 +21,14 @@ from edge.preprocessing.preprocess import Preprocess
 MINIMUM_NORMAL_SAMPLES = 5
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A network field, uint8 (h, w, 3) BGR, and a network that has not seen the part."""
+
+    network: Network
+    field: U8
+
+
 class Fitting:
     """Statistics of one network from its first parts, and the scores of these and of all parts that follow.
 
@@ -29,17 +38,16 @@ class Fitting:
 
     def __init__(
         self,
-        network: Network,
         manifest: Manifest,
-        normals: Iterable[U8],
+        normals: Iterable[Shown],
         weight: F32 | None = None,
-        trained: Iterable[U8] = (),
+        trained: Iterable[Shown] = (),
     ) -> None:
-        """Takes at most MOST_IN_STATISTICS of either from network fields, uint8 (h, w, 3) BGR; see `calibrate`."""
+        """Takes at most MOST_IN_STATISTICS of either; see `calibrate`. Networks differ in their memory, if at all."""
         spec, shape = manifest.score, (manifest.input.height, manifest.input.width)
         self._spec, self._map_shape = spec, manifest.map_shape
         self._terms = ResidualTerms(spec.residual, shape, spec.map_scale)
-        first = [self._measured(network, field) for field in islice(normals, MOST_IN_STATISTICS)]
+        first = [self._measured(shown) for shown in islice(normals, MOST_IN_STATISTICS)]
         if len(first) < MINIMUM_NORMAL_SAMPLES:
             raise UsageError(
                 f"{len(first)} normals are too few to calibrate on; at least {MINIMUM_NORMAL_SAMPLES} are needed",
@@ -47,9 +55,7 @@ class Fitting:
             )
         errors, outputs = np.stack([error for error, _ in first]), [output for _, output in first]
         known = islice(trained, MOST_IN_STATISTICS)
-        seen = np.array([self._measured(network, field)[0] for field in known], np.float32).reshape(
-            -1, *self._map_shape
-        )
+        seen = np.array([self._measured(shown)[0] for shown in known], np.float32).reshape(-1, *self._map_shape)
         paths = cross_fitted_paths(spec, errors, outputs, weight, seen)
         maps = [self._scored(path, *measured) for path, measured in zip(paths, first, strict=True)]
         self._statistics = normal_statistics(spec, errors, outputs, seen)
@@ -60,9 +66,9 @@ class Fitting:
         inside = pixels if scored is None else pixels[:, scored > 0]
         self._pixels: F32 = inside.reshape(len(maps), -1)
 
-    def score_more(self, network: Network, fields: Iterable[U8]) -> None:
-        """Further parts, by the statistics of the first ones, which never saw them; the same network as before."""
-        self.scores += [self._scored(self._running, *self._measured(network, field)).score for field in fields]
+    def score_more(self, normals: Iterable[Shown]) -> None:
+        """Further parts, by the statistics of the first ones, which never saw them; networks as before."""
+        self.scores += [self._scored(self._running, *self._measured(shown)).score for shown in normals]
 
     def calibration(
         self, model_sha256: str, preprocess: Preprocess, budget: float | None, review: float | None, created_utc: str
@@ -89,8 +95,9 @@ class Fitting:
             **vars(fitted),
         )
 
-    def _measured(self, network: Network, field: U8) -> tuple[F32, NetworkOutputs]:
-        planes_from_field(field, network.image)
+    def _measured(self, shown: Shown) -> tuple[F32, NetworkOutputs]:
+        network = shown.network
+        planes_from_field(shown.field, network.image)
         result = network.run()
         error = np.zeros(self._map_shape, np.float32)
         if result.recon is not None:
@@ -124,7 +131,11 @@ def calibrate(
     statistics, and join in the image threshold. So memory does not grow with their number. Raises UsageError for too
     few normals.
     """
-    coming = iter(normals)
-    fitting = Fitting(network, manifest, coming, weight, trained)
-    fitting.score_more(network, coming)
+
+    def shown(fields: Iterable[U8]) -> Iterator[Shown]:
+        return (Shown(network, field) for field in fields)
+
+    coming = shown(normals)
+    fitting = Fitting(manifest, coming, weight, shown(trained))
+    fitting.score_more(coming)
     return fitting.calibration(model_sha256, preprocess, budget, review, created_utc)

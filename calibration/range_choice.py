@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from calibration.ranges import Activations, Ranges, entropy_ranges, max_ranges, percentile_ranges
+from calibration.ranges import Activations, entropy_ranges, max_ranges, percentile_ranges
 from edge.core.manifest import Manifest
 from export.evaluation_set import EvaluationSet, evaluate
 from export.qdq import quantized_for_cpu
+from export.tensor_ranges import Ranges
 
 ESTIMATORS: dict[str, Callable[[Activations], Ranges]] = {
     "max": max_ranges,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy as np
 from edge.core.datatypes import F32
 from export.graph import graph_from_onnx
 from export.operators import quantizable_tensors
-
-Ranges = dict[str, tuple[float, float]]
+from export.tensor_ranges import Ranges
 
 # foreign patches in one picture, and their sides as shares of its side
 _PATCHES, _SMALLEST_PATCH, _LARGEST_PATCH = 4, 1 / 24, 1 / 4
@@ -24,7 +23,7 @@ _BINS, _LEVELS, _STRIDE = 2048, 128, 16
 
 @dataclass(frozen=True)
 class Activations:
-    """What tensors of a network did on some pictures: extremes of all values, and a random sample of them."""
+    """What tensors of a network did on some pictures: extremes and channel means of all values, a random sample."""
 
     extremes: Ranges
     samples: dict[str, F32]
@@ -83,12 +82,16 @@ def collect_activations(model_fp32: bytes, images: Iterable[F32], threads: int |
     random = np.random.default_rng(0)
     quota = -(-_KEPT_VALUES // max(1, len(pictures)))
     computed = [name for name in names if name not in graph.inputs]
-    extremes: Ranges = {}
+    extremes = Ranges()
     kept: dict[str, list[F32]] = {name: [] for name in names}
     for picture in pictures:
         values = dict(zip(computed, session.run(computed, {graph.inputs[0]: picture[None]}), strict=True))
         for name in names:
-            flat = values[name].ravel() if name in values else picture.ravel()
+            tensor = values[name] if name in values else picture[None]
+            if tensor.ndim == 4:
+                share = tensor.mean((0, 2, 3), dtype=np.float64) / len(pictures)
+                extremes.means[name] = extremes.means.get(name, 0) + share
+            flat = tensor.ravel()
             low, high = float(flat.min()), float(flat.max())
             before = extremes.get(name, (low, high))
             extremes[name] = (min(low, before[0]), max(high, before[1]))
@@ -99,12 +102,12 @@ def collect_activations(model_fp32: bytes, images: Iterable[F32], threads: int |
 
 def max_ranges(activations: Activations) -> Ranges:
     """Nothing seen is cut off."""
-    return dict(activations.extremes)
+    return activations.extremes
 
 
 def percentile_ranges(activations: Activations, share: float) -> Ranges:
     """The range that holds `share` of the values on either side: rare loud values are cut off."""
-    result = {}
+    result = Ranges(means=activations.extremes.means)
     for name, values in activations.samples.items():
         low, high = np.quantile(values, [1 - share, share])
         result[name] = (float(low), float(high))
@@ -116,7 +119,7 @@ def entropy_ranges(activations: Activations) -> Ranges:
 
     One limit for both signs. Zeros are left out: they are exact in every range, and after a ReLU half of all values.
     """
-    result = {}
+    result = Ranges(means=activations.extremes.means)
     for name, values in activations.samples.items():
         low, high = activations.extremes[name]
         limit = _entropy_limit(np.abs(values[values != 0]), max(-low, high))
@@ -158,9 +161,18 @@ def _divergence(reference: np.ndarray, other: np.ndarray) -> float:
     return float(np.sum(p[there] * np.log(p[there] / np.maximum(q[there], 1e-6 * p[there]))))
 
 
-def ranges_to_bytes(ranges: Mapping[str, tuple[float, float]]) -> bytes:
-    return json.dumps(ranges, indent=0).encode()
+def ranges_to_bytes(ranges: Ranges) -> bytes:
+    """A line for each tensor: smallest, largest, then the means of its channels."""
+    rows = {name: [*limits, *map(_short, ranges.means.get(name, ()))] for name, limits in ranges.items()}
+    return ("{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()) + "\n}").encode()
 
 
 def ranges_from_bytes(data: bytes) -> Ranges:
-    return {name: (float(low), float(high)) for name, (low, high) in json.loads(data).items()}
+    """Bundles from before means were kept have none."""
+    rows = {name: [float(value) for value in row] for name, row in json.loads(data).items()}
+    means = {name: np.array(row[2:], np.float64) for name, row in rows.items() if len(row) > 2}
+    return Ranges({name: (row[0], row[1]) for name, row in rows.items()}, means)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")

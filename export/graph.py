@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,3 +124,28 @@ def multiplications(graph: Graph) -> dict[str, int]:
                 per_place *= side
             counts[node.name] = per_place * rows * columns
     return counts
+
+
+def with_outputs(model: bytes, names: Collection[str]) -> bytes:
+    """The model with these of its outputs alone, and without what only the others need."""
+    import onnx
+
+    proto = onnx.load_model_from_string(model)
+    graph = proto.graph
+    kept = [value for value in graph.output if value.name in names]
+    needed = {value.name for value in kept}
+    nodes = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
+    described = [value for value in graph.value_info if value.name in needed]
+    for whole, part in (
+        (graph.output, kept), (graph.node, nodes[::-1]), (graph.initializer, constants), (graph.value_info, described)
+    ):  # fmt: skip
+        copies = [type(each).FromString(each.SerializeToString()) for each in part]
+        del whole[:]
+        whole.extend(copies)
+    data: bytes = proto.SerializeToString()
+    return data

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.core.datatypes import F32
 from edge.core.errors import UsageError
+from export.memory_graph import TAP_PREFIX
 from export.operators import operator_report
 
 if TYPE_CHECKING:
@@ -19,6 +20,35 @@ if TYPE_CHECKING:
 OPSET = 18
 # largest difference tolerated between torch and the exported graph, in network range -1..1
 EXPORT_TOLERANCE = 1e-3
+
+
+def with_folded_norms(module: nn.Module) -> nn.Module:
+    """A copy in which every batch norm that follows a convolution is part of it.
+
+    The exporter's own folding leaves the norms of layers that run twice, such as an encoder that looks at a picture and
+    at its repair.
+    """
+    import copy
+
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    folded = copy.deepcopy(module)
+    for sequence in [part for part in folded.modules() if isinstance(part, nn.Sequential)]:
+        for index in range(len(sequence) - 1):
+            convolution, norm = sequence[index], sequence[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index], sequence[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return folded
+
+
+def exported_names(module: nn.Module, shape: tuple[int, int], outputs: Sequence[str]) -> tuple[str, ...]:
+    """What a network gives of a bundle's outputs, then the features that it hands on for a memory, by TAP_PREFIX."""
+    import torch
+
+    with torch.no_grad():
+        named = module.eval()(torch.zeros(1, 3, *shape))
+    return (*(name for name in outputs if name in named), *(name for name in named if name.startswith(TAP_PREFIX)))
 
 
 def onnx_from_module(
@@ -42,7 +72,7 @@ def onnx_from_module(
             named = self.module(image)
             return tuple(named[name] for name in outputs)
 
-    ordered = Ordered().eval().to("cpu", torch.float32)
+    ordered = with_folded_norms(Ordered().eval().to("cpu", torch.float32))
     noise = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     shown = [torch.from_numpy(np.asarray(picture))[None] for picture in pictures] or [noise]
     # it would warn of torchvision, which nothing here uses

@@ -16,6 +16,8 @@ from export.graph import Graph, attribute, graph_from_onnx, input_convolutions, 
 Target = Literal["cpu", "tensorrt", "tensorrt-rtx"]
 State = Literal["int8", "float", "refused"]
 
+# names of all that belongs to a memory of good parts (export/memory_graph.py)
+MEMORY_PREFIX = "memory_"
 TARGETS: tuple[Target, ...] = ("cpu", "tensorrt", "tensorrt-rtx")
 # these only move values, or pick among them: what goes in and what comes out share one scale
 MOVING = frozenset({"MaxPool", "Resize"})
@@ -36,6 +38,7 @@ _FLOATING = {
 }
 _FIRST = "sees the picture itself: its step would hide faint defects"
 _LAST = "writes an output: its step would be the residual's floor"
+_MEMORY = "compares with good parts: its step would be the distance's floor"
 _CHOSEN = "left in floating point by the sensitivity pass or the precision fallback"
 _REFUSED = {
     "ConvTranspose": (TARGETS, "use a nearest Resize and a convolution: per-channel scales lie on its wrong axis"),
@@ -45,8 +48,14 @@ _REFUSED = {
     "Loop": (TARGETS, "unroll it before the export: the deployed graph has one path"),
     "Scan": (TARGETS, "unroll it before the export: the deployed graph has one path"),
     "NonZero": (TARGETS, "keep every shape static"),
-    "TopK": (("tensorrt", "tensorrt-rtx"), "choose the `svga` or `dense` graph: sorting stays outside INT8 fusion"),
-    "GatherElements": (("tensorrt", "tensorrt-rtx"), "choose the `svga` or `dense` graph instead of picked neighbours"),
+    "TopK": (
+        ("tensorrt", "tensorrt-rtx"),
+        "relate places by a fixed pattern or by attention: sorting stays outside INT8 fusion",
+    ),
+    "GatherElements": (
+        ("tensorrt", "tensorrt-rtx"),
+        "relate places by a fixed pattern or by attention instead of picking neighbours",
+    ),
 }
 
 
@@ -113,7 +122,7 @@ def operator_report(model_fp32: bytes, floating: Collection[str] = ()) -> Operat
         }
         why = remedy
         if not why and "float" in runs.values():
-            why = kept.get(node.name) or _reason(node)
+            why = _MEMORY if of_memory(node) else kept.get(node.name) or _reason(node)
         rows.append(OperatorRow(node.name, node.op_type, runs, why))
     return OperatorReport(tuple(rows))
 
@@ -122,18 +131,22 @@ def int8_nodes(graph: Graph, target: Target, floating: Collection[str] = ()) -> 
     """Names of the nodes that run in INT8 on a target, by policy and with `floating` left out.
 
     Convolutions with constant weights do, but for the first and last: those that see the picture itself, and those that
-    write an output, whose step would be the residual's floor. What lies between INT8 nodes is carried along.
+    write an output, whose step would be the residual's floor; and those of a memory. What lies between INT8 nodes is
+    carried along.
     """
     left_out = {*input_convolutions(graph), *output_convolutions(graph), *floating}
     int8 = {
         node.name
         for node in graph.nodes
-        if node.op_type == "Conv" and node.name not in left_out and node.input[1] in graph.constants
+        if node.op_type == "Conv"
+        and node.name not in left_out
+        and node.input[1] in graph.constants
+        and not of_memory(node)
     }
     # what a convolution reads in INT8, or an INT8 node writes, is there in INT8 for others too
     rounded = {node.input[0] for node in graph.nodes if node.name in int8}
     for node in graph.nodes:
-        if _can_be_carried(node) and _reads_only(graph, node, rounded):
+        if _can_be_carried(node) and not of_memory(node) and _reads_only(graph, node, rounded):
             int8.add(node.name)
         if node.name in int8:
             rounded.update(node.output)
@@ -170,6 +183,11 @@ def is_fused(graph: Graph, int8: Collection[str], name: str) -> bool:
         and reader.op_type in ACTIVATIONS
         and reader.name in int8
     )
+
+
+def of_memory(node: Any) -> bool:
+    """Whether a node belongs to a memory of good parts, which runs in floating point everywhere."""
+    return str(node.name).startswith(MEMORY_PREFIX)
 
 
 def _can_be_carried(node: Any) -> bool:

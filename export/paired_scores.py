@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,16 @@ _THUMBNAIL_PX = 160
 
 @dataclass(frozen=True)
 class GateSample:
-    """A part to be scored: frame uint8 (H, W, 3) BGR; mask (s, s) of its network field where the defect is known."""
+    """A part to be scored: frame uint8 (H, W, 3) BGR; mask (h, w) of its network field where the defect is known.
+
+    part: pixel hash of the good part that it is, or that the defect was drawn on; None: a part by itself.
+    """
 
     name: str
     frame: U8
     defective: bool
     mask: Mask | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,19 @@ class ScoredModel:
     """A backend with the threshold that was fitted on it, and the scores of the gate samples that it has seen.
 
     sample_scores: None before any. They hold for every threshold, so that a model with another threshold may keep them.
+    judge: by a part's pixel hash, a backend whose memory has not seen it; None: no memory has.
     """
 
     backend: Backend
     threshold: float
     sample_scores: list[SampleScore] | None = None
+    judge: Callable[[str], Backend] | None = None
+
+    def backend_for(self, gate_sample: GateSample) -> Backend:
+        """What may judge it."""
+        if self.judge is None or gate_sample.part is None:
+            return self.backend
+        return self.judge(gate_sample.part)
 
     @property
     def named(self) -> dict[str, Any]:
@@ -105,7 +117,7 @@ def _score(gate_samples: Iterable[GateSample], models: Sequence[ScoredModel]) ->
     for gate_sample in gate_samples:
         # alignment comes before the network: a part that it does not find says nothing about the networks' difference
         with suppress(PartNotFound):
-            maps = [model.backend.score(gate_sample.frame, StageClock(0)) for model in models]
+            maps = [model.backend_for(gate_sample).score(gate_sample.frame, StageClock(0)) for model in models]
             thumbnail = _thumbnail(gate_sample.frame)
             for scores, anomaly_map in zip(sample_scores, maps, strict=True):
                 scores.append(

@@ -115,7 +115,7 @@ def manifest(size: int = SIZE, **changes: object) -> Manifest:
 def make_bundle(path: Path, normals: int = 24, model: bytes | None = None, **changes: object) -> ModelBundle:
     """Quantise and calibrate a network (none: the blur network) on good parts, as the commands do.
 
-    For half a percent of rejects: its good parts are OK, and none is for review, which a test asks for where it wants it.
+    For half a percent of rejects: its good parts are OK, and none is for review, unless a test asks for it.
     """
     model, wanted = model or blur_network(), manifest(**changes)
     bundle = write_bundle(path, wanted, {"model_fp32": ("model_fp32.onnx", model)})

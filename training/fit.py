@@ -1,11 +1,10 @@
-"""Train one network on good parts and choose its score path: data in, a finished run folder out."""
+"""Train one network on good parts: data in, a finished run folder out. How it scores is chosen after the export."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,16 +12,16 @@ import torch
 from edge import __version__
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.manifest import TrainingRecord
-from training.defects import PRESETS
 from training.optimisation.stages import Progress, Training
 from training.optimisation.step_budget import Pace, arithmetic_for
 from training.optimisation.time_budget import TimeBudget
 from training.run.preparation import Recipe as Recipe
 from training.run.preparation import pictures_from_fields as pictures_from_fields
 from training.run.preparation import prepare
-from training.run.report_plots import CURVES, SHEET, draw_curves, draw_sheet
+from training.run.report_plots import CURVES, draw_curves
 from training.run.run_files import Resumable, Run, finished_run, signature_sha256, store_run
-from training.selection import SELECTION_RULE, choose_score
+
+WEIGHTS_RULE = "weights: averaged, those with the lowest validation loss where a stage keeps the best"
 
 
 def fit(
@@ -38,7 +37,7 @@ def fit(
     doing: Callable[[str], AbstractContextManager[None]] = lambda text: nullcontext(),
     reader: ImageReader = PLAIN,
 ) -> Run:
-    """Train on `data`, write checkpoint, run.json, curves and a sheet; same seed, same arithmetic, same result.
+    """Train on `data`, write checkpoint, run.json and curves; same seed, same arithmetic, same result.
 
     A run that was interrupted goes on from its last saved state, and one that is finished is given back, unless
     `fresh`. budget: time that training keeps to. pace: of this machine, where it has been measured. Raises UsageError
@@ -59,22 +58,16 @@ def fit(
         notice(f"going on with the run in {run_directory} (--fresh starts anew)")
         notice(training.arithmetic.text())
     else:
-        with doing("trying which numbers are fast here"):
-            training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
-        notice(training.arithmetic.text())
+        if made.stages:
+            with doing("trying which numbers are fast here"):
+                training.arithmetic = arithmetic_for(made) if pace is None else pace.arithmetic
+            notice(training.arithmetic.text())
     training.run(lambda: resumable.save(training))
 
-    judged_by = recipe.defects or f"judging_{made.design.layout}"
-    preset, crop_share = PRESETS[judged_by], batches.crop**2 / (made.shape[0] * made.shape[1])
-    if recipe.smallest_defect is not None:
-        preset = replace(preset, smallest=recipe.smallest_defect / crop_share)
-    with doing(f"choosing how to score, of {len(made.candidates)} ways"):
-        choice = choose_score(
-            learner.network, made.candidates, made.held_out, batches.normals, preset, recipe.seed + 1, batches.roi,
-            batches.crop,
-        )  # fmt: skip
+    if made.stages:
         draw_curves(training.curves.values, run_directory / CURVES)
-        draw_sheet(*choice.examples, run_directory / SHEET)
+    # without training all parts are held out, and the memory is made of them
+    learned = made.trained_on if made.stages else made.held_out_parts
     run = Run(
         method=recipe.method,
         variant=recipe.variant,
@@ -86,25 +79,25 @@ def fit(
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         align=made.align,
-        score=choice.spec,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
             seed=recipe.seed,
             steps=training.steps,
-            n_train=len(made.trained_on.hashes),
+            n_train=len(learned.hashes),
             n_heldout=len(made.held_out_parts.hashes),
             n_weak=len(made.weak.hashes),
             layout=made.design.layout,
             ablations=tuple(sorted(recipe.ablations)),
-            data_sha256=made.trained_on.sha256,
-            selection=(
-                f"{SELECTION_RULE}; artificial defects {judged_by}, the smallest "
-                f"{preset.smallest * crop_share:.3%} of the field; chosen: {choice.name}"
-            ),
+            data_sha256=learned.sha256,
+            weights_sha256=learner.weights_sha256,
+            selection=WEIGHTS_RULE if made.stages else "",
         ),
         trained_on=made.trained_on.hashes,
         weak_on=made.weak.hashes,
-        candidates=choice.auroc,
+        crop=batches.crop,
+        data=str(data.resolve()),
+        smallest_defect=recipe.smallest_defect,
+        blend=recipe.blend,
         curves=training.curves.values,
         seconds=round(time.monotonic() - started, 1),
         arithmetic=training.arithmetic,

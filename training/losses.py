@@ -14,6 +14,8 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 GMS_C = 0.0026
 # share of the picture at which a defective pixel counts as much as a normal one
 _EVEN_SHARE = 0.01
+# heads on features: share below which defective places count for more, and of a cell from which on it is defective
+_RARE, _PART_OF_CELL = 0.05, 0.2
 
 
 def luma(picture: Tensor) -> Tensor:
@@ -149,6 +151,34 @@ def focal_loss(logits: Tensor, masks: Tensor, gamma: float = 2.0) -> Tensor:
     entropy = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     truth = torch.exp(-entropy)
     return entropy * (1 - truth) ** gamma
+
+
+def pooled(planes: Tensor, like: Tensor) -> Tensor:
+    """Means of (n, c, h, w) over the cells of a coarser plane."""
+    rows, columns = like.shape[-2:]
+    return functional.adaptive_avg_pool2d(planes, (rows, columns))
+
+
+def at_grid(masks: Tensor, plane: Tensor) -> Tensor:
+    """Masks (n, 1, h, w) on the coarser grid of a plane: 1 where a good part of a cell is defective.
+
+    A line one pixel wide covers a quarter of a cell of 4 x 4.
+    """
+    return (pooled(masks, plane) > _PART_OF_CELL).float()
+
+
+def head_loss(logit: Tensor, masks: Tensor) -> Tensor:
+    """(4 (1 - p)^2 + 0.1) cross entropy, a scalar; p: probability of the truth. masks: of the logit's shape.
+
+    Defective places count 1 to 10 times, by the inverse of their picture's share of them: a few pixels would be
+    forgotten. The tenth of plain cross entropy keeps moving what the focal term is content with.
+    """
+    logit = logit.float()
+    entropy = functional.binary_cross_entropy_with_logits(logit, masks, reduction="none")
+    truth = torch.exp(-entropy)
+    share = masks.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    weight = torch.where(masks > 0, (_RARE / share).clamp(1, 10), 1.0)
+    return ((4 * (1 - truth).square() + 0.1) * entropy * weight).mean()
 
 
 def size_weights(masks: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ First and later calibrations are this: `train`, `calibrate` and `recalibrate` di
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,15 +16,16 @@ from types import MappingProxyType
 import numpy as np
 
 from calibration.adjust import with_value
-from calibration.baseline import Fitting
+from calibration.baseline import Fitting, Shown
 from calibration.findings.findings import Findings
 from calibration.findings.scoring import defective_pictures, score_drawn, score_known
 from calibration.findings.what_if import what_if_lines
 from calibration.joining import joined
 from calibration.pipeline.engines import EngineSession
 from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
+from calibration.pipeline.memory_folds import Fair, Folds
 from calibration.pipeline.quantizer import Networks
-from calibration.pipeline.sample_cache import NormalSamples, spread
+from calibration.pipeline.sample_cache import NormalSamples, Part, spread
 from calibration.samples.unusual import ConfirmParts, most_unusual, unusual_sheet
 from calibration.tradeoff import in_force, tradeoff_lines
 from edge.backends import calibrated_backends
@@ -109,8 +111,9 @@ class Deployed:
 class CalibrationSession:
     """What every network of one bundle is calibrated and compared with; `close` it at the end.
 
-    gate_samples: good and altered parts that the gate replays, at most so many of each. earlier: calibrations of the
-    same networks by precision, whose scores join in the threshold where they are comparable.
+    gate_samples: good and altered parts that the gate replays, at most so many of each. folds: memories for the parts
+    that the bundle's own has seen. earlier: calibrations of the same networks by precision, whose scores join in the
+    threshold where they are comparable.
     """
 
     def __init__(
@@ -120,12 +123,13 @@ class CalibrationSession:
         settings: Settings,
         goal: Goal,
         gate_samples: tuple[int, int] = (HELD_OUT, ALTERED),
+        folds: Folds | None = None,
         earlier: Mapping[str, Calibration] = MappingProxyType({}),
     ) -> None:
         self.parts, self.backend, self.settings, self.goal = parts, backend, settings, goal
-        self._size, self._earlier = gate_samples, earlier
+        self._size, self._folds, self._earlier = gate_samples, folds, earlier
         self._order = spread(parts.held_out, MOST_IN_STATISTICS)
-        self._open: list[Backend] = []
+        self._open: list[Fair[Backend]] = []
         self._gate_samples: GateSamples | None = None
 
     @property
@@ -138,39 +142,42 @@ class CalibrationSession:
     def calibrate(self, precision: str, model: bytes) -> CalibratedNetwork:
         """Open a network and fit its statistics, and thresholds on the same parts; `complete` scores the others."""
         bundle, threads = self.parts.bundle, self.settings.inspection.threads
-        with working(f"{precision}: statistics of good parts"):
-            network = open_network(self.backend, model, bundle.manifest, threads)
-            fitting = self._fitting(network)
-            network.close()
+        with working(f"{precision}: statistics of good parts"), closing(self._networks(model)) as networks:
+            fitting = self._fitting(networks)
         calibration = self._calibration(fitting, sha256_of(model))
-        (opened,) = calibrated_backends(self.backend, model, bundle.manifest, bundle.preprocess, calibration, threads)
-        return CalibratedNetwork(precision, model, *self._running(opened, calibration, calibration.threshold), fitting)
+
+        def backend(graph: bytes) -> Backend:
+            own = replace(calibration, model_sha256=sha256_of(graph))
+            (opened,) = calibrated_backends(self.backend, graph, bundle.manifest, bundle.preprocess, own, threads)
+            return opened
+
+        backends = Fair(backend, model, self._folds)
+        return CalibratedNetwork(
+            precision, model, *self._running(backends, calibration, calibration.threshold), fitting
+        )  # fmt: skip
 
     def calibrate_engine(self, engines: EngineSession, candidate: CandidatePrecision) -> CalibratedNetwork:
         """Build, calibrate and open an engine; raises EngineError when TensorRT refuses it."""
         thresholds = []
 
-        def calibrated(network: Network, model_sha256: str) -> Calibration:
-            fitting = self._fitting(network)
+        def calibrated(networks: Fair[Network], model_sha256: str) -> Calibration:
+            fitting = self._fitting(networks)
             thresholds.append(self._calibration(fitting, model_sha256).threshold)
-            fitting.score_more(network, self._later(fitting))
+            fitting.score_more(self._later(networks, fitting))
             return self._calibration(fitting, model_sha256)
 
-        opened, calibration = engines.calibrated(candidate, calibrated)
+        backends, calibration = engines.calibrated(candidate, calibrated, self._folds)
         precision = PRECISIONS[candidate]
-        return CalibratedNetwork(precision, None, *self._running(opened, calibration, thresholds[-1]))
+        return CalibratedNetwork(precision, None, *self._running(backends, calibration, thresholds[-1]))
 
     def complete(self, made: CalibratedNetwork) -> None:
         """Thresholds from all held-out parts, told in words; nothing happens where that is done."""
         if made.complete:
             return
         if made.fitting is not None and made.model is not None:
-            with working(f"{made.precision}: threshold of good parts"):
-                network = open_network(
-                    self.backend, made.model, self.parts.bundle.manifest, self.settings.inspection.threads
-                )
-                made.fitting.score_more(network, self._later(made.fitting))
-                network.close()
+            working_on = working(f"{made.precision}: threshold of good parts")
+            with working_on, closing(self._networks(made.model)) as networks:
+                made.fitting.score_more(self._later(networks, made.fitting))
             fitted = self._calibration(made.fitting, made.calibration.model_sha256, self._earlier.get(made.precision))
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
         made.scored.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
@@ -198,40 +205,48 @@ class CalibrationSession:
             say(f"  {line}")
         return found
 
-    def confirmed(self, made: CalibratedNetwork, confirm: ConfirmParts, sheet: Path | None) -> CalibratedNetwork:
-        """The network, calibrated again where a person says that some of its good parts are none.
+    def refused(self, made: CalibratedNetwork, confirm: ConfirmParts, sheet: Path | None) -> list[Part]:
+        """Of the most unusual good parts those that are none, as a person says.
 
-        sheet: where a contact sheet of the most unusual parts is written before the question.
+        made: calibrated, not complete. sheet: where a contact sheet of them is written before the question.
         """
-        assert made.model is not None and made.fitting is not None, "the reference is no engine, and not complete"
+        assert made.fitting is not None, "scores are at hand as long as it is not complete"
         shown = most_unusual([part.path for part in self._order], np.array(made.fitting.scores, np.float32))
         if sheet is not None:
             pictures = [self._with_heat(made, part.path) for part in shown]
             write_atomic(sheet, picture_bytes(unusual_sheet(shown, pictures)))
-        refused = set(confirm(shown, sheet))
-        if not refused:
-            return made
-        say(f"left out, as no good parts: {', '.join(sorted(path.name for path in refused))}")
-        parts = self.parts
-        parts.keep(part.path for part in (*parts.held_out, *parts.trained) if part.path not in refused)
-        self._order, self._gate_samples = spread(parts.held_out, MOST_IN_STATISTICS), None
-        self.close(made)
-        return self.calibrate(made.precision, made.model)
+        answer = set(confirm(shown, sheet))
+        return [part for part in self._order if part.path in answer]
+
+    def forget(self, refused: Sequence[Part], folds: Folds | None) -> None:
+        """Go on without these parts; folds: memories that have not seen them. What was calibrated before is closed."""
+        say(f"left out, as no good parts: {', '.join(part.path.name for part in refused)}")
+        self.parts.leave_out(part.sha256 for part in refused)
+        self._order, self._folds = spread(self.parts.held_out, MOST_IN_STATISTICS), folds
+        self._gate_samples = None
+        self.close()
 
     def _with_heat(self, made: CalibratedNetwork, path: Path) -> U8:
         frame, preprocess = self.parts.reader.read(path), self.parts.bundle.preprocess
         view = preprocess.field_of_view(*frame.shape[:2])
         assert view is not None, "the parts were checked"
-        values = made.scored.backend.score(frame, StageClock(0))
-        return with_heat(frame, values, view, made.calibration.threshold)
+        return with_heat(frame, made.scored.backend.score(frame, StageClock(0)), view, made.calibration.threshold)
 
-    def _fitting(self, network: Network) -> Fitting:
+    def _networks(self, model: bytes) -> Fair[Network]:
+        manifest, threads = self.parts.bundle.manifest, self.settings.inspection.threads
+        return Fair(lambda graph: open_network(self.backend, graph, manifest, threads), model, self._folds)
+
+    def _fitting(self, networks: Fair[Network]) -> Fitting:
         parts = self.parts
-        trained = parts.fields(spread(parts.trained, MOST_IN_STATISTICS))
-        return Fitting(network, parts.bundle.manifest, parts.fields(self._order), parts.weight, trained)
+        trained = self._shown(networks, spread(parts.trained, MOST_IN_STATISTICS))
+        return Fitting(parts.bundle.manifest, self._shown(networks, self._order), parts.weight, trained)
 
-    def _later(self, fitting: Fitting) -> Iterator[U8]:
-        return self.parts.fields(self._order[len(fitting.scores) :])
+    def _later(self, networks: Fair[Network], fitting: Fitting) -> Iterator[Shown]:
+        return self._shown(networks, self._order[len(fitting.scores) :])
+
+    def _shown(self, networks: Fair[Network], parts: Sequence[Part]) -> Iterator[Shown]:
+        for part, field in zip(parts, self.parts.fields(parts), strict=True):
+            yield Shown(networks.of(part.sha256), field)
 
     def _calibration(self, fitting: Fitting, model_sha256: str, earlier: Calibration | None = None) -> Calibration:
         goal, preprocess = self.goal, self.parts.bundle.preprocess
@@ -251,16 +266,19 @@ class CalibrationSession:
                 fix=f"give --threshold refit: these parts ask for {fitted.threshold:.4f}",
             ) from error
 
-    def _running(self, opened: Backend, calibration: Calibration, threshold: float) -> tuple[Calibration, ScoredModel]:
-        self._open.append(opened)
-        scores = ng_scores(opened, self.parts, self.goal.ng)
-        return replace(calibration, ng_scores=scores), ScoredModel(opened, threshold)
+    def _running(
+        self, backends: Fair[Backend], calibration: Calibration, threshold: float
+    ) -> tuple[Calibration, ScoredModel]:
+        self._open.append(backends)
+        scores = ng_scores(backends.deployed, self.parts, self.goal.ng)
+        return replace(calibration, ng_scores=scores), ScoredModel(backends.deployed, threshold, judge=backends.of)
 
     def close(self, made: CalibratedNetwork | None = None) -> None:
-        """Everything that was opened, or one of them."""
-        for opened in [made.scored.backend] if made is not None else list(self._open):
-            opened.close()
-            self._open.remove(opened)
+        """Everything that was opened, or what was opened of one of them."""
+        for backends in list(self._open):
+            if made is None or backends.deployed is made.scored.backend:
+                backends.close()
+                self._open.remove(backends)
 
 
 def deploy(session: CalibrationSession, networks: Networks, reference: CalibratedNetwork) -> Deployed:

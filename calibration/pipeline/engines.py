@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from calibration.pipeline.memory_folds import Fair, Folds
 from calibration.ranges import ranges_from_bytes
 from edge.backends import choose_backend
 from edge.backends.base import Backend
 from edge.backends.cpu import Network, open_network
-from edge.backends.gpu.engine_cache import BuildOptions, EngineCache, engines_folder
+from edge.backends.gpu.engine_cache import BuildOptions, CachedEngine, EngineCache, engines_folder
 from edge.backends.gpu.gpu_tensorrt import engine_backend, fetched_network, open_engines
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, open_tensorrt
 from edge.bundles.bundle import ModelBundle
@@ -25,8 +27,8 @@ from export.engine import cached_engine
 from export.precision_fallback import CANDIDATE_PRECISIONS, CandidatePrecision, graph_of_precision
 
 _MEGABYTE = 1e6
-# (network that is calibrated, hash of what it runs) → its calibration
-Calibrate = Callable[[Network, str], Calibration]
+# (the network that is calibrated, with the memory of each fold too; hash of what it runs) → its calibration
+Calibrate = Callable[[Fair[Network], str], Calibration]
 
 
 class EngineSession:
@@ -38,21 +40,35 @@ class EngineSession:
         self.product = product
         self._store = open_engines(product, bundle.path, engines)
 
-    def calibrated(self, candidate: CandidatePrecision, calibrate: Calibrate) -> tuple[Backend, Calibration]:
+    def calibrated(
+        self, candidate: CandidatePrecision, calibrate: Calibrate, folds: Folds | None = None
+    ) -> tuple[Fair[Backend], Calibration]:
         """The backend that runs the engine of a candidate precision, and what calibrating it through the GPU gave.
 
-        Raises EngineError when TensorRT refuses the graph, MissingDependency when no GPU can run it.
+        Every fold has an engine of its own. Raises EngineError when TensorRT refuses the graph, MissingDependency when
+        no GPU can run it.
         """
         bundle, store = self._bundle, self._store
-        graph = graph_for_engine(bundle, store.tensorrt.product, candidate)
-        cached = cached_engine(store.tensorrt, store.cache, candidate, graph, self._build)
-        network = fetched_network(store, cached, bundle.manifest)
+        model = bundle.read("model_fp32")
+        engine = self._engine(candidate, model)
+        networks: Fair[Network] = Fair(
+            lambda other: fetched_network(store, self._engine(candidate, other), bundle.manifest), model, folds
+        )  # fmt: skip
         try:
-            calibration = calibrate(network, cached.sha256)
+            calibration = calibrate(networks, engine.sha256)
         finally:
-            network.close()
-        backend = engine_backend(store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above=-1.0)
-        return backend, calibration
+            networks.close()
+
+        def backend(other: bytes) -> Backend:
+            made = self._engine(candidate, other)
+            own = replace(calibration, model_sha256=made.sha256)
+            return engine_backend(store, made, bundle.manifest, bundle.preprocess, own, maps_above=-1.0)
+
+        return Fair(backend, model, folds), calibration
+
+    def _engine(self, candidate: CandidatePrecision, model_fp32: bytes) -> CachedEngine:
+        graph = graph_for_engine(self._bundle, self._store.tensorrt.product, candidate, model_fp32)
+        return cached_engine(self._store.tensorrt, self._store.cache, candidate, graph, self._build)
 
 
 def build_options(product: Product, capabilities: Sequence[int] | None) -> BuildOptions:
@@ -60,9 +76,8 @@ def build_options(product: Product, capabilities: Sequence[int] | None) -> Build
     return BuildOptions(targets=tuple(capabilities or (RTX_TARGETS if product == "tensorrt-rtx" else ())))
 
 
-def graph_for_engine(bundle: ModelBundle, product: Product, candidate: CandidatePrecision) -> bytes:
-    """The graph that TensorRT is given: from the FP32 network, the ranges, and the layers found sensitive."""
-    model = bundle.read("model_fp32")
+def graph_for_engine(bundle: ModelBundle, product: Product, candidate: CandidatePrecision, model: bytes) -> bytes:
+    """The graph that TensorRT is given: from an FP32 network of the bundle, the ranges, the layers found sensitive."""
     if candidate == "fp32":
         return model
     try:
@@ -101,7 +116,7 @@ def _build(
     for candidate in candidates:
         started = time.perf_counter()
         try:
-            model = graph_for_engine(bundle, product, candidate)
+            model = graph_for_engine(bundle, product, candidate, bundle.read("model_fp32"))
             cached = cached_engine(tensorrt, cache, candidate, model, build_options(product, capabilities))
         except EngineError as error:
             if candidate == candidates[-1]:

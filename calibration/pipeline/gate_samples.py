@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.pipeline.sample_cache import NormalSamples, spread
+from calibration.pipeline.sample_cache import NormalSamples, Part, spread
 from calibration.ranges import with_foreign_patches
 from edge.backends.base import Backend
 from edge.bundles.bundle import ModelBundle
@@ -65,9 +65,10 @@ def held_out_images(parts: NormalSamples, maximum: int) -> list[F32]:
     return [_image(field) for field in parts.fields(parts.held_out[:maximum])]
 
 
-def evaluation_set(parts: NormalSamples) -> EvaluationSet:
-    """Held-out parts, plain and with artificial defects, as the network sees them."""
-    fields = parts.stacked(spread(parts.held_out, _EXHIBITED)[:_EXHIBITED])
+def evaluation_set(parts: NormalSamples, among: Callable[[Part], bool] = lambda part: True) -> EvaluationSet:
+    """Held-out parts, plain and with artificial defects, as the network sees them; among: those that may be taken."""
+    chosen = [part for part in parts.held_out if among(part)]
+    fields = parts.stacked(spread(chosen, _EXHIBITED)[:_EXHIBITED])
     altered = draw_defects(fields, parts.weight, _EXHIBITED)
     return EvaluationSet(
         normal_samples=[_image(field) for field in fields],
@@ -101,7 +102,7 @@ class GateSamples:
 
     def __iter__(self) -> Iterator[GateSample]:
         for part in self._parts:
-            yield GateSample(part.path.name, self._reader.read(part.path), False)
+            yield GateSample(part.path.name, self._reader.read(part.path), False, part=part.sha256)
         if self._ng is not None:
             for path in self._ng:
                 frame = self._reader.read(path)
@@ -112,9 +113,9 @@ class GateSamples:
         for number, (field, mask, origin) in enumerate(
             zip(altered.fields, altered.masks, altered.origins, strict=True)
         ):
-            path = self._parts[int(origin)].path
-            frame = _pasted(self._bundle, self._reader.read(path), field, mask)
-            yield GateSample(f"{path.name}, artificial defect {number + 1}", frame, True, mask)
+            part = self._parts[int(origin)]
+            frame = _pasted(self._bundle, self._reader.read(part.path), field, mask)
+            yield GateSample(f"{part.path.name}, artificial defect {number + 1}", frame, True, mask, part.sha256)
 
 
 def judged_pictures(folder: Path, reader: ImageReader) -> list[Path]:

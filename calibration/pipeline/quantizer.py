@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from calibration.pipeline.gate_samples import evaluation_set, range_images
+from calibration.pipeline.memory_folds import Folds
 from calibration.pipeline.sample_cache import NormalSamples
 from calibration.range_choice import ESTIMATORS, choose_ranges
 from calibration.ranges import Activations, collect_activations, ranges_from_bytes, ranges_to_bytes
@@ -18,6 +19,7 @@ from edge.core.progress import progress_bar, say, working
 from export.operators import operator_report
 from export.precision_fallback import graph_of_precision
 from export.sensitivity import find_sensitive_layers
+from export.tensor_ranges import Ranges
 
 _RANGE_PICTURES = 96
 _QUANTISE = "run `edge-inspect quantize --bundle BUNDLE --data NORMALS`"
@@ -32,7 +34,7 @@ class Networks:
 
     fp32: bytes
     int8: bytes | None = None
-    ranges: Mapping[str, tuple[float, float]] | None = None
+    ranges: Ranges | None = None
     record: Mapping[str, Any] | None = None
 
     @property
@@ -77,8 +79,11 @@ def networks_of(bundle: ModelBundle) -> Networks:
 class Quantizer:
     """What makes INT8 networks on some good parts, each look at them taken once; pictures: that ranges are taken on."""
 
-    def __init__(self, parts: NormalSamples, threads: int | None, pictures: int = _RANGE_PICTURES) -> None:
+    def __init__(
+        self, parts: NormalSamples, threads: int | None, pictures: int = _RANGE_PICTURES, folds: Folds | None = None
+    ) -> None:
         self._parts, self._threads, self._most = parts, threads, pictures
+        self._folds = folds
         self._model = parts.bundle.read("model_fp32")
 
     @cached_property
@@ -92,13 +97,19 @@ class Quantizer:
         """Try every estimator of ranges, and find the layers that INT8 hurts most."""
         manifest, threads = self._parts.bundle.manifest, self._threads
         activations, pictures = self._activations
+        folds, model = self._folds, self._model
+        if folds is not None:
+            # by one memory, on the parts that it has not seen: rounding is of the encoder, which all have in common
+            model = folds.graph(model, 0)
         with working("INT8: drawing defects to compare the ways of rounding with"):
-            shown = evaluation_set(self._parts)
+            shown = evaluation_set(
+                self._parts, lambda part: folds is None or folds.fold_of.get(part.sha256, 0) == 0
+            )  # fmt: skip
         with working("INT8: trying the ways of rounding"):
-            choice = choose_ranges(self._model, manifest, activations, shown, threads)
+            choice = choose_ranges(model, manifest, activations, shown, threads)
         say(f"ranges of {len(choice.ranges)} tensors on {pictures} parts: {choice.summary()}")
         with progress_bar("leaving layers out of INT8") as advance:
-            sensitivity = find_sensitive_layers(self._model, manifest, choice.ranges, shown, threads, advance)
+            sensitivity = find_sensitive_layers(model, manifest, choice.ranges, shown, threads, advance)
         say(sensitivity.summary())
         report = operator_report(self._model, sensitivity.floating)
         record = {
@@ -124,5 +135,5 @@ class Quantizer:
         record = {**earlier.record, "range_pictures": pictures}
         return Networks(self._model, self._int8(ranges, earlier.floating), ranges, record)
 
-    def _int8(self, ranges: Mapping[str, tuple[float, float]], floating: Sequence[str]) -> bytes:
+    def _int8(self, ranges: Ranges, floating: Sequence[str]) -> bytes:
         return graph_of_precision("int8", "cpu", self._model, ranges, floating)

@@ -123,7 +123,7 @@ def _recalibrated(
     backend = choose_backend(settings.inspection.backend)
     # where the scene changed, earlier scores are of another
     earlier = {} if request.samples.scene_changed else _calibrations(bundle)
-    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES, earlier)) as session:
+    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES, earlier=earlier)) as session:
         renewed = _renewed(
             session, bundle, bundle.path.with_name(f"{bundle.path.name}.{UNUSUAL}"), again=request.choose_again
         )
@@ -225,7 +225,8 @@ def _renewed(session: CalibrationSession, bundle: ModelBundle, unusual: Path, *,
     earlier = networks_of(bundle)
     if earlier.int8 is None:
         with _timed("statistics, threshold"):
-            made = session.confirmed(session.calibrate("fp32", earlier.fp32), name_unusual, unusual)
+            made = session.calibrate("fp32", earlier.fp32)
+            session.refused(made, name_unusual, unusual)
             session.complete(made)
         return _Renewed(earlier, None, made, made)
     quantizer = Quantizer(session.parts, session.settings.inspection.threads, _RANGE_PICTURES)
@@ -233,7 +234,8 @@ def _renewed(session: CalibrationSession, bundle: ModelBundle, unusual: Path, *,
     with _timed("ranges"):
         networks = quantizer.chosen() if again else quantizer.as_before(earlier)
     with _timed("statistics, threshold, gate"):
-        reference = session.confirmed(session.calibrate("fp32", networks.fp32), name_unusual, unusual)
+        reference = session.calibrate("fp32", networks.fp32)
+        session.refused(reference, name_unusual, unusual)
         result = deploy(session, networks, reference)
     if result.runs is reference and not again:
         say("what was found best before does not pass any more: it is chosen again")

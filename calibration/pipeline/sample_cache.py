@@ -99,11 +99,22 @@ class NormalSamples:
         part = Part(path, sha256, self._fields.append(field))
         (self.trained if sha256 in self._trained_on else self.held_out).append(part)
 
+    @property
+    def all(self) -> list[Part]:
+        """In the order in which they were read, whatever training saw of them."""
+        return sorted((*self.held_out, *self.trained), key=lambda part: part.field)
+
     def keep(self, paths: Iterable[Path]) -> None:
         """Forget all other parts."""
         wanted = set(paths)
         self.held_out = [part for part in self.held_out if part.path in wanted]
         self.trained = [part for part in self.trained if part.path in wanted]
+
+    def leave_out(self, hashes: Iterable[str]) -> None:
+        """Forget these parts, by their pixel hashes."""
+        unwanted = set(hashes)
+        self.held_out = [part for part in self.held_out if part.sha256 not in unwanted]
+        self.trained = [part for part in self.trained if part.sha256 not in unwanted]
 
     def drift_file(self) -> dict[str, tuple[str, bytes]]:
         """What runs are compared with, as a bundle's file; nothing when the parts are too few.

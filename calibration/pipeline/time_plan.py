@@ -22,9 +22,9 @@ _FEW = 0.3
 _SMALLER = {("isstad", "tiny"): "mini"}
 # what follows training takes as long as an export and so many more; they grow with the area of the field. Measured on
 # two cores of an AMD EPYC, alone and beside other programs, with AVX-512 and with AVX2 alone: 3.5 to 4
-_AFTER_EXPORTS = 4.0
+AFTER_EXPORTS = 4.0
 # of its own steps; with fewer, nothing is learned
-_LEAST = 0.02
+LEAST = 0.02
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def plan_training(folder: SampleFolder, recipe: Recipe, minutes: float, *, fresh
     earlier = folder.plan()
     kept = earlier.get("variant") if earlier.get("asked") == asked and not fresh else None
     say("trying a few steps of training, to see what fits into the time ...")
-    plan, share = _tried(folder, replace(recipe, variant=str(kept or recipe.variant)), minutes, started)
+    plan, share = tried(folder.root, replace(recipe, variant=str(kept or recipe.variant)), minutes, started)
     smaller = None if kept else _SMALLER.get((recipe.method, recipe.variant))
     if share < _FEW and smaller is not None:
-        other, other_share = _tried(folder, replace(recipe, variant=smaller), minutes, started)
+        other, other_share = tried(folder.root, replace(recipe, variant=smaller), minutes, started)
         if other_share > share:
             plan, share = other, other_share
             say(f"this machine is slow, or busy: a smaller network ({smaller}) learns more in this time")
-    if share < _LEAST:
+    if share < LEAST:
         raise UsageError(
             f"{minutes:g} min are too short here: what follows training takes about "
             f"{plan.budget.rest_s / 60:.1f} min of them",
@@ -78,23 +78,26 @@ def plan_training(folder: SampleFolder, recipe: Recipe, minutes: float, *, fresh
     return plan
 
 
-def _tried(folder: SampleFolder, recipe: Recipe, minutes: float, started: float) -> tuple[TimePlan, float]:
+def tried(data: Path, recipe: Recipe, minutes: float, started: float) -> tuple[TimePlan, float]:
     """What fits of a variant, and the share of its own steps."""
     with working("loading the libraries"):
-        from export.onnx_graph import onnx_from_module
-        from training.methods import METHODS
+        from export.onnx_graph import exported_names, onnx_from_module
+        from training.methods import outputs_of
         from training.optimisation.step_budget import pace_of
         from training.optimisation.time_budget import TimeBudget
         from training.run.preparation import prepare
 
     with tempfile.TemporaryDirectory() as nowhere:
-        made = prepare(folder.root, Path(nowhere), replace(recipe, steps=None))
+        made = prepare(data, Path(nowhere), replace(recipe, steps=None))
         pace = pace_of(made)
         before = time.monotonic()
-        onnx_from_module(made.learner.network, made.shape, METHODS[recipe.method].outputs, [])
+        network = made.learner.network
+        names = exported_names(network, made.shape, outputs_of(recipe.method, recipe.variant))
+        onnx_from_module(network, made.shape, names, [])
         export_s = time.monotonic() - before
-    area = made.shape[0] * made.shape[1] / made.batches.crop**2
-    budget = TimeBudget(60 * minutes, pace.step_s, export_s * (1 + _AFTER_EXPORTS * area))
+    crop = made.batches.crop
+    area = 1.0 if crop is None else made.shape[0] * made.shape[1] / crop**2
+    budget = TimeBudget(60 * minutes, pace.step_s, export_s * (1 + AFTER_EXPORTS * area))
     budget.spend(time.monotonic() - started)
     seconds = pace.seconds(made.stages) + budget.rest_s + budget.spent_s
     steps = sum(stage.steps for stage in made.stages if stage.name in pace.step_s)

@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
-METHODS = ("kist", "sparsity_prior", "isstad", "slsg")
+METHODS = ("memory", "kist", "sparsity_prior", "isstad", "slsg")
+# trains what the time allows, and takes the best
+AUTO = "auto"
+# minutes in which `auto` makes a bundle, on two cores
+AUTO_MINUTES = 10.0
+# the encoder that learned from ImageNet, with what each method puts on it
+PRETRAINED = "pretrained"
 CPU_BACKENDS = ("auto", "openvino", "onnxruntime")
 BACKENDS = (*CPU_BACKENDS, "tensorrt", "tensorrt-rtx")
 NORMAL_SAMPLES = "folder with train/good/, or a folder of pictures of good parts"

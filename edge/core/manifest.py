@@ -154,7 +154,10 @@ class FileEntry(_Part):
 
 
 class TrainingRecord(_Part):
-    """Where the weights come from; `selection` says on what the kept weights and the score terms were chosen."""
+    """Where the weights come from; `selection` says on what the kept weights and the score terms were chosen.
+
+    weights_sha256: of the checkpoint that a pre-trained encoder came from; None: nothing was pre-trained.
+    """
 
     software: str
     seed: int
@@ -165,6 +168,7 @@ class TrainingRecord(_Part):
     layout: Literal["aligned", "free"] = "aligned"
     ablations: tuple[str, ...] = ()
     data_sha256: Sha256
+    weights_sha256: Sha256 | None = None
     selection: str
 
 
@@ -199,6 +203,8 @@ class Manifest(_Part):
     training: TrainingRecord
     # pixel hashes (edge/preprocessing/normal_samples.py) of the good parts trained on: calibration must not use them
     trained_on: tuple[Sha256, ...] = ()
+    # the same of the good parts in its memory: each is judged by a memory of the others (calibration/memory)
+    memory_on: tuple[Sha256, ...] = ()
     # the same of the parts known to be defective that training saw: evaluation must not use them
     weak_on: tuple[Sha256, ...] = ()
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx

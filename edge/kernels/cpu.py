@@ -258,8 +258,16 @@ class CpuScorePath:
 
     def score_error(self, error: F32 | None, outputs: NetworkOutputs) -> AnomalyMap:
         """Score a residual error (map rows, columns) that is already known; None when the score weighs no residual."""
-        if self.spec.blend.mode == "sum":
-            return self._from_blend(self._summed(error, outputs))
+        return map_from_blend(self.blended(error, outputs), self.spec, self.pixel_threshold)
+
+    def blended(self, error: F32 | None, outputs: NetworkOutputs) -> F32:
+        """The map before smoothing, 0..1, and 0 outside the region; arguments as for `score_error`."""
+        blended = self._summed(error, outputs) if self.spec.blend.mode == "sum" else self._joined(error, outputs)
+        if self.weight is not None:
+            blended = blended * self.weight
+        return np.asarray(blended, np.float32)
+
+    def _joined(self, error: F32 | None, outputs: NetworkOutputs) -> reference.Floats:
         residual = None if error is None else self._evidence(error)
         segmentation = None if outputs.seg_logit is None else at_map_side(_sigmoid(outputs.seg_logit), self._shape)
         embedding = None
@@ -268,12 +276,7 @@ class CpuScorePath:
             embedding = reference.embedding_evidence(
                 outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, self.spec.norm.tau, self._shape
             )
-        return self._from_blend(reference.blend(residual, segmentation, embedding, self.spec.blend))
-
-    def _from_blend(self, blended: reference.Floats) -> AnomalyMap:
-        if self.weight is not None:
-            blended = blended * self.weight
-        return map_from_blend(np.asarray(blended, np.float32), self.spec, self.pixel_threshold)
+        return reference.blend(residual, segmentation, embedding, self.spec.blend)
 
     def _summed(self, error: F32 | None, outputs: NetworkOutputs) -> reference.Floats:
         statistics, z_max = self._statistics, self.spec.norm.z_max
@@ -313,7 +316,7 @@ def map_from_blend(blended: F32, spec: ScoreSpec, pixel_threshold: float) -> Ano
 
     The score is NaN when the map holds a number that is not finite.
     """
-    values = _smooth(blended, spec.smooth)
+    values = smoothed(blended, spec.smooth)
     peak = float(values.max())
     if not math.isfinite(peak):
         return AnomalyMap(values=values, score=math.nan, area_px=0)
@@ -335,7 +338,7 @@ def area_above(pixel_threshold: float, values: F32, peak: float) -> int:
     return int(np.count_nonzero(values > pixel_threshold)) if peak > pixel_threshold else 0
 
 
-def _smooth(values: F32, spec: SmoothSpec) -> F32:
+def smoothed(values: F32, spec: SmoothSpec) -> F32:
     """A fresh array: it leaves with the anomaly map."""
     if spec.kind == "none" or spec.radius == 0:
         return np.array(values)

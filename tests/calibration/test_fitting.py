@@ -16,9 +16,10 @@ def test_parts_shown_later_join_in_the_threshold_and_leave_the_statistics(monkey
     preprocess, wanted = Preprocess(SIZE, SIZE), manifest()
     fields = [preprocess.field(good_part(seed)) for seed in range(30)]
     network = open_network("openvino", blur_network(), wanted, 1)
-    fitting = baseline.Fitting(network, wanted, iter(fields))
+    shown = [baseline.Shown(network, field) for field in fields]
+    fitting = baseline.Fitting(wanted, iter(shown))
     first = fitting.calibration("0" * 64, preprocess, 0.05, None, "")
-    fitting.score_more(network, fields[10:])
+    fitting.score_more(shown[10:])
     later = fitting.calibration("0" * 64, preprocess, 0.05, None, "")
     once = baseline.calibrate(network, "0" * 64, wanted, preprocess, fields, budget=0.05, created_utc="")
     network.close()

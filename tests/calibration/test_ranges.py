@@ -18,6 +18,7 @@ from calibration.ranges import (
     with_foreign_patches,
 )
 from export.evaluation_set import EvaluationSet
+from export.tensor_ranges import Ranges
 from tests.export.graphs import pictures as noise
 from tests.export.graphs import residual_network
 from tests.small_bundle import SIZE, blur_network, good_field, manifest
@@ -64,7 +65,7 @@ def test_the_same_pictures_give_the_same_bytes_and_bytes_give_the_ranges_back():
 
 
 def activations(values):
-    return Activations({"x": (float(values.min()), float(values.max()))}, {"x": values.astype(np.float32)})
+    return Activations(Ranges({"x": (float(values.min()), float(values.max()))}), {"x": values.astype(np.float32)})
 
 
 def test_max_cuts_nothing_off_percentiles_cut_tails_and_entropy_cuts_lonely_values():

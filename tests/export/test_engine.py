@@ -10,6 +10,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can be written")
 
+from calibration.memory.designs import MemoryDesign  # noqa: E402
 from calibration.ranges import collect_ranges  # noqa: E402
 from edge.backends.gpu.engine_cache import BuildOptions, EngineCache, engine_key  # noqa: E402
 from edge.backends.gpu.tensorrt_runtime import LoadedEngine  # noqa: E402
@@ -24,6 +25,10 @@ needs_rtx = pytest.mark.skipif(
     reason="tensorrt-rtx is not installed: no engine can be built (pip install 'edge-inspect[rtx]')",
 )
 ALL = BuildOptions(targets=RTX_TARGETS)
+BOTH_KINDS = (
+    MemoryDesign("fine", ("tap2", "tap4"), axes=16, centres=4, local=True),
+    MemoryDesign("coarse", ("tap5", "tap6"), axes=16, centres=20, local=False),
+)
 
 
 def pictures(side):
@@ -54,10 +59,11 @@ def rtx():
 
 @pytest.fixture(scope="module")
 def method_graph():
-    """Name of a method → FP32 graph and side of its smallest variant, each exported once."""
+    """Name of a method → FP32 graph, with a memory where it wants one, and side of its smallest variant."""
     torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be exported")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
-    from export.onnx_graph import onnx_from_module
+    from calibration.memory.fitting import fit_memories, graphs_of
+    from export.onnx_graph import exported_names, onnx_from_module
     from training.methods import METHODS
     from training.methods.base import Design
 
@@ -68,7 +74,12 @@ def method_graph():
             torch.manual_seed(0)
             method = METHODS[name]
             network, side = method.learner(Design("smoke")).network.eval(), method.variants["smoke"].size
-            graphs[name] = (onnx_from_module(network, (side, side), method.outputs), side)
+            names = exported_names(network, (side, side), method.outputs)
+            model = onnx_from_module(network, (side, side), names)
+            if not set(method.outputs) <= set(names):
+                fields = np.random.default_rng(0).integers(0, 256, (6, side, side, 3), np.uint8)
+                model = graphs_of(model, fit_memories(model, fields, "aligned", BOTH_KINDS)).deployed
+            graphs[name] = (model, side)
         return graphs[name]
 
     return graph

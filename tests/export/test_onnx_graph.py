@@ -9,6 +9,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing c
 
 from edge.core.errors import UsageError  # noqa: E402
 from export import onnx_graph  # noqa: E402
+from export.graph import graph_from_onnx, with_outputs  # noqa: E402
 from export.onnx_graph import OPSET, onnx_from_module  # noqa: E402
 from training.networks.blocks import EdgeTrunk  # noqa: E402
 
@@ -111,3 +112,20 @@ def test_a_graph_that_differs_from_torch_is_refused(module, monkeypatch):
     with pytest.raises(UsageError, match="differs from the trained network by") as refusal:
         onnx_from_module(module, (SIDE, SIDE), ("recon", "seg_logit", "emb_dist"))
     assert "checkpoint is untouched" in refusal.value.fix
+
+
+def test_a_graph_with_fewer_outputs_computes_the_same_and_holds_nothing_that_only_the_others_need(module):
+    import onnxruntime
+
+    whole = onnx_from_module(module, (SIDE, SIDE), ("recon", "seg_logit", "emb_dist"))
+    alone = with_outputs(whole, ("seg_logit",))
+    onnx.checker.check_model(onnx.load_model_from_string(alone), full_check=True)
+    assert graph_from_onnx(alone).outputs == ["seg_logit"]
+    assert len(graph_from_onnx(alone).nodes) < len(graph_from_onnx(whole).nodes)
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, SIDE, SIDE)).astype(np.float32)
+    first, again = (
+        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(["seg_logit"], {"image": image})[0]
+        for model in (whole, alone)
+    )
+    assert np.array_equal(first, again)
+    assert with_outputs(whole, ("emb_dist", "seg_logit", "recon")) == whole

@@ -63,9 +63,11 @@ def cut(pictures: Tensor, places: list[Square]) -> Tensor:
     return torch.stack([picture[place] for picture, place in zip(pictures, places, strict=True)])
 
 
-def cropped(pictures: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """A square of each picture, anywhere; pictures of that size stay as they are."""
-    return pictures if pictures.shape[2:] == (side, side) else cut(pictures, crop_places(pictures, side, generator))
+def cropped(pictures: Tensor, side: int | None, generator: torch.Generator) -> Tensor:
+    """A square of each picture, anywhere; pictures of that size stay as they are, and all where side is None."""
+    if side is None or pictures.shape[2:] == (side, side):
+        return pictures
+    return cut(pictures, crop_places(pictures, side, generator))
 
 
 def with_sensor_noise(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -78,8 +80,10 @@ def _warp(images: Tensor, generator: torch.Generator, turn_degrees: float, shift
     count = images.shape[0]
     angle, zoom = _signed(count, generator, math.radians(turn_degrees)), 1 + _signed(count, generator, shift)
     cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    # coordinates run over -1..1 each way, whatever the sides are: a turn must not shear a field that is no square
+    aspect = images.shape[3] / images.shape[2]
     across, down = _signed(count, generator, 2 * shift), _signed(count, generator, 2 * shift)
-    rows = [torch.stack([cosine, -sine, across], 1), torch.stack([sine, cosine, down], 1)]
+    rows = [torch.stack([cosine, -sine / aspect, across], 1), torch.stack([sine * aspect, cosine, down], 1)]
     grid = functional.affine_grid(torch.stack(rows, 1).to(images.device), list(images.shape), align_corners=False)
     if bend:
         knots = (torch.rand(count, 2, _BEND_KNOTS, _BEND_KNOTS, generator=generator) * 2 - 1) * 2 * bend

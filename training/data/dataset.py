@@ -130,18 +130,19 @@ def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader
     return WeakAnomalies(stacked, tuple(kinds), tuple(hashes))
 
 
-def load_textures(data: Path, side: int, reader: ImageReader = PLAIN) -> U8 | None:
-    """Fields uint8 (n, side, side, 3) BGR of textures/, cropped to the middle square; None without that folder."""
+def load_textures(data: Path, shape: tuple[int, int], reader: ImageReader = PLAIN) -> U8 | None:
+    """Fields uint8 (n, *shape, 3) BGR of textures/: the middle of each, of that aspect; None without that folder."""
     root = data / "textures"
     if not root.is_dir():
         return None
     fields = []
     for path in reader.pictures_in(root):
         picture = reader.read(path)
-        short = min(picture.shape[:2])
-        top, left = (picture.shape[0] - short) // 2, (picture.shape[1] - short) // 2
-        square = picture[top : top + short, left : left + short]
-        fields.append(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA))
+        scale = min(picture.shape[0] / shape[0], picture.shape[1] / shape[1])
+        height, width = (max(1, int(side * scale)) for side in shape)
+        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        middle = picture[top : top + height, left : left + width]
+        fields.append(cv2.resize(middle, shape[::-1], interpolation=cv2.INTER_AREA))
     return np.stack(fields).astype(np.uint8)
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.defects.masks import altered_region
 from training.defects.operators import OPERATORS
 from training.defects.presets import DefectPreset
 from training.defects.random_source import RandomSource
 from training.defects.scene import Bank, Batch, Scene, grouped
 from training.threads import one_thread
 
-# by how much (of 0..1) a pixel must change to be seen, and how often to try for a defect of a fitting size
-VISIBLE = 0.05
+# how often to try for a defect of a fitting size
 _ATTEMPTS = 12
 # what remains between two tones is about as wide as a camera's own blur
 _SHARPENING = 4.0
@@ -34,8 +34,9 @@ class Drawn:
 class DefectGenerator:
     """Draw defects of one preset.
 
-    Images are (n, 3, h, w) float32 in 0..1; masks are (n, 1, h, w) float32, 1 where the picture was visibly altered.
-    `random` holds the whole state: a run that restores it draws the same defects. Recipes: docs/models/methods.md.
+    Images are (n, 3, h, w) float32 in 0..1; masks are (n, 1, h, w) float32, 1 where the picture was altered
+    (masks.altered_region). `random` holds the whole state: a run that restores it draws the same defects. Recipes:
+    docs/models/methods.md.
     """
 
     def __init__(self, preset: DefectPreset, seed: int, device: str = "cpu", textures: Tensor | None = None) -> None:
@@ -82,13 +83,14 @@ class DefectGenerator:
             members = torch.tensor(pending, device=images.device)
             scene = Scene(batch, members)
             altered, names = self._alter(scene, roi)
-            changed = (altered - scene.images).abs_().amax(1, keepdim=True) > VISIBLE
-            shares = [count / area for count in changed.sum((1, 2, 3)).tolist()]
+            visible, region = altered_region((altered - scene.images).abs_().amax(1, keepdim=True))
+            # what can be seen decides whether a defect is large enough, and not the gaps between
+            shares = [count / area for count in visible.sum((1, 2, 3)).tolist()]
             fits = [self.preset.smallest <= share <= self.preset.largest for share in shares]
             kept = torch.tensor(
                 [place for place, fit in enumerate(fits) if fit], device=images.device, dtype=torch.long
             )
-            pictures[members[kept]], masks[members[kept]] = altered[kept], changed[kept].to(masks.dtype)
+            pictures[members[kept]], masks[members[kept]] = altered[kept], region[kept].to(masks.dtype)
             for picture, name, fit in zip(pending, names, fits, strict=True):
                 operators[picture] = name if fit else ""
             pending = [picture for picture, fit in zip(pending, fits, strict=True) if not fit]

@@ -29,7 +29,7 @@ class LogicalDefects:
         self.anatomy, self.rng = anatomy, RandomSource(random, "cpu")
 
     def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(altered pictures, masks (n, 1, s, s)); pictures are (n, 3, s, s) in 0..1. A picture may stay as it was."""
+        """(altered pictures, masks (n, 1, h, w)); pictures are (n, 3, h, w) in 0..1. A picture may stay as it was."""
         altered, masks = pictures.clone(), torch.zeros_like(pictures[:, :1])
         batch = Batch(pictures, self.rng, kinds=self.anatomy.kind_of(pictures))
         operators = list(LOGICAL_OPERATORS.values())
@@ -54,24 +54,24 @@ class LogicalDefects:
         return result
 
     def one_of(self, pictures: Tensor, chosen: Tensor) -> Tensor:
-        """One picture (3, s, s) of those where `chosen` (n,) is true, and there is one."""
+        """One picture (3, h, w) of those where `chosen` (n,) is true, and there is one."""
         indexes = torch.nonzero(chosen)[:, 0]
         return pictures[int(indexes[self.rng.integers(0, len(indexes) - 1)])]
 
     def region(self) -> Tensor:
-        """(1, s, s) of 0 and 1: a component, a little grown; or a rectangle, where there are no components too."""
+        """(1, h, w) of 0 and 1: a component, a little grown; or a rectangle, where there are no components too."""
         masks, weights = self.anatomy.components.masks, self.anatomy.components.weights
-        side = masks.shape[-1]
         if len(masks) == 0 or self.rng.number() < 0.2:
-            return self._rectangle(side, masks.device)
+            return self._rectangle(masks.shape[-2], masks.shape[-1], masks.device)
         index = self.rng.choose(1, weights.tolist())[0]
-        grown = 2 * int(self.rng.integers(1, max(1, 3 * side // 128))) + 1
+        grown = 2 * int(self.rng.integers(1, max(1, 3 * min(masks.shape[-2:]) // 128))) + 1
         return functional.max_pool2d(masks[index].float()[None], grown, 1, grown // 2)[0]
 
-    def _rectangle(self, side: int, device: torch.device) -> Tensor:
+    def _rectangle(self, rows: int, columns: int, device: torch.device) -> Tensor:
+        side = min(rows, columns)
         height, width = (max(2, int(side * 0.06 * math.exp(self.rng.number(0, math.log(8))))) for _ in range(2))
-        y, x = (int(self.rng.integers(0, side - length)) for length in (height, width))
-        mask = torch.zeros(1, side, side, device=device)
+        y, x = (int(self.rng.integers(0, whole - part)) for whole, part in ((rows, height), (columns, width)))
+        mask = torch.zeros(1, rows, columns, device=device)
         mask[:, y : y + height, x : x + width] = 1
         return mask
 
@@ -83,7 +83,7 @@ class LogicalDefects:
         return round(length * math.sin(angle)), round(length * math.cos(angle))
 
 
-# the picture (3, s, s) and its mask (1, s, s); None where the operator found nothing to alter
+# the picture (3, h, w) and its mask (1, h, w); None where the operator found nothing to alter
 Altered = tuple[Tensor, Tensor] | None
 
 
@@ -94,18 +94,18 @@ def paste(picture: Tensor, source: Tensor, region: Tensor) -> Tensor:
 
 
 def visibly_changed(before: Tensor, after: Tensor) -> Tensor:
-    """(1, s, s) of 0 and 1: where two pictures (3, s, s) differ over a few pixels."""
+    """(1, h, w) of 0 and 1: where two pictures (3, h, w) differ over a few pixels."""
     difference = (before - after).abs().amax(0, keepdim=True)
-    window = max(1, _WINDOW * before.shape[-1] // 128) | 1
+    window = max(1, _WINDOW * min(before.shape[-2:]) // 128) | 1
     mean = functional.avg_pool2d(difference[None], window, 1, window // 2, count_include_pad=False)[0]
     return (mean > _VISIBLE).to(before.dtype)
 
 
 def filled(picture: Tensor, region: Tensor) -> Tensor:
-    """The picture (3, s, s) with `region` replaced by what surrounds it: means of ever wider neighbourhoods."""
+    """The picture (3, h, w) with `region` replaced by what surrounds it: means of ever wider neighbourhoods."""
     known = (1 - region)[None]
     values, weights = [picture[None] * known], [known]
-    while values[-1].shape[-1] > 1 and float(weights[-1].min()) == 0:
+    while max(values[-1].shape[-2:]) > 1 and float(weights[-1].min()) == 0:
         values.append(functional.avg_pool2d(values[-1], 2, ceil_mode=True))
         weights.append(functional.avg_pool2d(weights[-1], 2, ceil_mode=True))
     result = values[-1] / weights[-1].clamp(min=1e-6)
@@ -161,18 +161,19 @@ def _exchanged(defects: LogicalDefects, scene: Scene) -> Altered:
 def _cells(defects: LogicalDefects, scene: Scene) -> Altered:
     """Two cells of a coarse grid exchanged."""
     picture, grid = scene.images[0], int(defects.rng.integers(2, 4))
-    cell = scene.side // grid
-    y1, x1, y2, x2 = (int(defects.rng.integers(0, grid - 1)) * cell for _ in range(4))
+    height, width = (side // grid for side in scene.size)
+    y1, x1, y2, x2 = (int(defects.rng.integers(0, grid - 1)) * cell for cell in (height, width, height, width))
     altered = picture.clone()
-    altered[:, y1 : y1 + cell, x1 : x1 + cell] = picture[:, y2 : y2 + cell, x2 : x2 + cell]
-    altered[:, y2 : y2 + cell, x2 : x2 + cell] = picture[:, y1 : y1 + cell, x1 : x1 + cell]
+    altered[:, y1 : y1 + height, x1 : x1 + width] = picture[:, y2 : y2 + height, x2 : x2 + width]
+    altered[:, y2 : y2 + height, x2 : x2 + width] = picture[:, y1 : y1 + height, x1 : x1 + width]
     return _with_mask(scene, altered)
 
 
 def _stretched(defects: LogicalDefects, scene: Scene) -> Altered:
     """Stretched on one side of a component's edge and squeezed on the other: too long, too short, filled too high."""
-    rng, side = defects.rng, scene.side
+    rng = defects.rng
     axis = 0 if rng.number() < 0.7 else 1
+    side = scene.size[axis]
     rows = torch.nonzero(defects.region()[0].amax(1 - axis))[:, 0]
     edge = float(rows[0] if rng.number() < 0.5 else rows[-1])
     reach = side * rng.number(0.1, 0.4)
@@ -180,9 +181,10 @@ def _stretched(defects: LogicalDefects, scene: Scene) -> Altered:
     along = torch.arange(side, device=scene.images.device, dtype=torch.float32)
     bump = (1 - (along - edge - shift).abs() / reach).clamp(min=0)
     centres = (along - shift * bump + 0.5) * 2 / side - 1
-    straight = (along + 0.5) * 2 / side - 1
+    others = torch.arange(scene.size[1 - axis], device=scene.images.device, dtype=torch.float32)
+    straight = (others + 0.5) * 2 / scene.size[1 - axis] - 1
     ys, xs = (centres, straight) if axis == 0 else (straight, centres)
-    grid = torch.stack([xs[None].expand(side, -1), ys[:, None].expand(-1, side)], -1)[None]
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)[None]
     return _with_mask(scene, functional.grid_sample(scene.images, grid, padding_mode="border", align_corners=False)[0])
 
 

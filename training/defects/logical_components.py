@@ -23,7 +23,7 @@ _DESCRIPTOR_SIDE = 8
 
 @dataclass(frozen=True)
 class Components:
-    """masks: (m, 1, s, s) bool, regions of even colour bounded by edges, with or without what lies in them.
+    """masks: (m, 1, h, w) bool, regions of even colour bounded by edges, with or without what lies in them.
 
     weights: (m,) how often each is drawn: a large one was found by more seeds, and is drawn no more for that.
     """
@@ -40,37 +40,37 @@ class Anatomy:
     kinds: Tensor | None
 
     def kind_of(self, pictures: Tensor) -> Tensor:
-        """(n,) index of the kind of each picture (n, 3, s, s), on the CPU."""
+        """(n,) index of the kind of each picture (n, 3, h, w), on the CPU."""
         if self.kinds is None:
             return torch.zeros(len(pictures), dtype=torch.long)
         return torch.cdist(describe(pictures), self.kinds).argmin(1).cpu()
 
 
 def anatomy_of(normals: Tensor, random: torch.Generator) -> Anatomy:
-    """Components and kinds of normal pictures (n, 3, s, s) in 0..1."""
+    """Components and kinds of normal pictures (n, 3, h, w) in 0..1."""
     return Anatomy(find_components(normals, random), find_kinds(normals))
 
 
 def find_components(normals: Tensor, random: torch.Generator) -> Components:
-    """Flood regions from random seeds in up to 32 pictures (n, 3, s, s) of 0..1; there may be none."""
-    side = normals.shape[-1]
+    """Flood regions from random seeds in up to 32 pictures (n, 3, h, w) of 0..1; there may be none."""
+    height, width = normals.shape[-2:]
     found: list[np.ndarray] = []
     for index in torch.linspace(0, len(normals) - 1, min(_PICTURES, len(normals))).round().long().tolist():
         picture = np.ascontiguousarray((normals[index].cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
         draws = torch.rand(_SEEDS, 4, generator=random).numpy()
         for y, x, tolerance, filled in draws:
             limit = _TOLERANCES[0] * (_TOLERANCES[1] / _TOLERANCES[0]) ** float(tolerance)
-            region = _flooded(picture, int(y * side), int(x * side), limit, filled=filled < 0.5)
+            region = _flooded(picture, int(y * height), int(x * width), limit, filled=filled < 0.5)
             if _SMALLEST <= region.mean() <= _LARGEST:
                 found.append(region)
     if not found:
-        return Components(torch.zeros(0, 1, side, side, dtype=torch.bool), torch.zeros(0))
+        return Components(torch.zeros(0, 1, height, width, dtype=torch.bool), torch.zeros(0))
     masks = torch.from_numpy(np.stack(found)[:, None]).to(normals.device)
     return Components(masks, masks.float().mean((1, 2, 3)).cpu() ** -0.5)
 
 
 def _flooded(picture: np.ndarray, y: int, x: int, tolerance: float, *, filled: bool) -> np.ndarray:
-    """bool (s, s): the region around a seed; neighbours in it differ by at most `tolerance` of 255 a channel."""
+    """bool (h, w): the region around a seed; neighbours in it differ by at most `tolerance` of 255 a channel."""
     mask = np.zeros((picture.shape[0] + 2, picture.shape[1] + 2), np.uint8)
     limits = (tolerance,) * 3
     cv2.floodFill(picture, mask, (x, y), (0, 0, 0), limits, limits, 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8))
@@ -78,7 +78,7 @@ def _flooded(picture: np.ndarray, y: int, x: int, tolerance: float, *, filled: b
     if filled:
         outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(region, outlines, -1, 1, cv2.FILLED)
-    thinnest = round(_THINNEST * region.shape[0]) | 1
+    thinnest = round(_THINNEST * min(region.shape)) | 1
     return np.asarray(cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((thinnest, thinnest), np.uint8)) > 0)
 
 
@@ -88,7 +88,7 @@ def describe(pictures: Tensor) -> Tensor:
 
 
 def find_kinds(normals: Tensor) -> Tensor | None:
-    """(k, d) mean descriptors of the kinds that normal parts (n, 3, s, s) come in; None when they are all of one kind.
+    """(k, d) mean descriptors of the kinds that normal parts (n, 3, h, w) come in; None when they are all of one kind.
 
     The clustering with the highest mean silhouette, of whose kinds each hold a tenth of the parts and at least three.
     """

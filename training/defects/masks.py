@@ -1,4 +1,4 @@
-"""Shapes of defects: each takes a scene of k pictures and returns (k, 1, h, w) in 0..1."""
+"""Shapes of defects: each takes a scene of k pictures and returns (k, 1, h, w) in 0..1. And what they altered."""
 
 from __future__ import annotations
 
@@ -15,6 +15,26 @@ from training.defects.scene import Draw, Scene, mix
 
 _POLYGON_CORNERS = 8
 _SMALLEST_AXIS, _AXIS_RANGE = 0.012, 20.0
+# by how much (of 0..1) a pixel must change to be seen, and to count as changed at all: one grey level
+VISIBLE, _CHANGED = 0.05, 1 / 255
+# gaps are closed up to this share of the side: 4 px each way at 256 px
+_CLOSED = 1 / 64
+
+
+def altered_region(change: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a defect can be seen, and the region it altered, bool (k, 1, h, w) each.
+
+    change: by how much each pixel changed, (k, 1, h, w) in 0..1. On a texture some pixels of a defect are as bright as
+    before by chance, and pixels that visibly changed are a region full of holes: the gaps between them are closed, as
+    far as the pixels there changed at all.
+    """
+    visible = change > VISIBLE
+    reach = max(1, round(_CLOSED * min(change.shape[2:])))
+    window = 2 * reach + 1
+    near = functional.max_pool2d(visible.float(), window, 1, reach)
+    # beyond the border lies nothing that could keep a gap open
+    closed = functional.max_pool2d(1 - near, window, 1, reach) == 0
+    return visible, visible | (closed & (change > _CHANGED))
 
 
 def perlin(low: int, high: int, threshold: float, turned: bool = False) -> Draw:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from training.defects.families import FAMILIES, HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,21 @@ class DefectPreset:
     smallest: float = 3e-4
     largest: float = 0.5
 
+    @property
+    def families(self) -> frozenset[str]:
+        """Of the operators that are drawn."""
+        return frozenset(FAMILIES[name] for name, weight in self.operators.items() if weight > 0)
+
+    def without(self, families: Iterable[str]) -> DefectPreset:
+        """The preset without the operators of these families."""
+        dropped = set(families)
+        kept = {name: weight for name, weight in self.operators.items() if FAMILIES[name] not in dropped}
+        return replace(self, operators=kept)
+
+    def only(self, family: str) -> DefectPreset:
+        """The preset with the operators of this family alone."""
+        return self.without(self.families - {family})
+
 
 # what industrial parts really suffer, by prior knowledge
 _SURFACE = {
@@ -28,6 +46,10 @@ _SURFACE = {
 }  # fmt: skip
 # those of them that are defects only because parts lie the same way
 _OF_LAYOUT = {"missing_component", "cross_image_swap", "misplaced_component", "erased"}
+# of families that training leaves out
+_JUDGING = {
+    "scratch": 0.2, "pen_mark": 0.1, "fibre": 0.12, "foreign_body": 0.18, "warp": 0.2, "frayed": 0.2,
+}  # fmt: skip
 
 PRESETS = {
     # erasing has a share of its own: a missing part is the commonest real defect of an assembled object, and no
@@ -54,12 +76,20 @@ PRESETS = {
         {"shapes_changed": 0.4} | {name: share for name, share in _SURFACE.items() if name not in _OF_LAYOUT},
         clean_share=1 / 3,
     ),
-    # what score paths are judged by
-    "judging_aligned": DefectPreset(
-        {name: share / 2 for name, share in _SURFACE.items()}
-        | {"elsewhere": 0.1, "foreign_texture": 0.08, "flat": 0.08, "other": 0.05, "recoloured": 0.08, "erased": 0.13},
+    # what heads on a pre-trained encoder learn from: what parts suffer, and pieces of elsewhere
+    "head_aligned": DefectPreset(
+        {name: share for name, share in _SURFACE.items() if name != "transplant"}
+        | {"elsewhere": 0.1, "foreign_texture": 0.08, "flat": 0.08, "recoloured": 0.08, "erased": 0.13}
+        | {"transplant": 0.3},
+        clean_share=3 / 8,
     ),
-    "judging_free": DefectPreset({name: share for name, share in _SURFACE.items() if name not in _OF_LAYOUT}),
+    "head_free": DefectPreset(
+        {name: share for name, share in _SURFACE.items() if name not in (*_OF_LAYOUT, "transplant")}
+        | {"foreign_texture": 0.1, "flat": 0.05, "recoloured": 0.1, "transplant": 0.3},
+        clean_share=3 / 8,
+    ),
+    # what score paths are judged by: families that no training draws (families.py), for every method and layout
+    "judging": DefectPreset(_JUDGING),
     # printed circuits and other pictures of two tones; what is smaller passes for a ragged edge
     "two_tone": DefectPreset(
         {"bite": 0.3, "pin_hole": 0.2, "bridge": 0.3, "spot": 0.2}, clean_share=1 / 4, smallest=1.5e-3, largest=0.05
@@ -94,3 +124,8 @@ PRESETS = {
         clean_share=0.2,
     ),
 }  # fmt: skip
+
+
+def training_preset(name: str) -> DefectPreset:
+    """The preset of this name as training draws it: without the families that score paths are judged by."""
+    return PRESETS[name].without(HELD_OUT)

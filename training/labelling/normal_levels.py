@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.core.datatypes import F32, U8
 from edge.core.errors import UsageError
+from training.labelling.contrast import NormalContrast, normal_contrast
 from training.labelling.region_features import RawFeatures, measure
 from training.labelling.regions import candidate_regions
 from training.rules.expression import Is
@@ -25,7 +26,8 @@ _STRONGEST_EACH = 3
 class NormalReference:
     """levels: z of good parts' pixels at LEVEL_QUANTILES. quantiles: raw feature → values at QUANTILE_SHARES over the
     candidate regions of good parts; empty while there are none. quartiles: raw feature → lower and upper quartile of
-    the strongest regions of weak parts, once `with_weak_parts` has seen them.
+    the strongest regions of weak parts, once `with_weak_parts` has seen them. contrast: of good parts, for candidates
+    that the picture itself gives; None: there are none of those.
     """
 
     levels: tuple[float, ...]
@@ -33,6 +35,7 @@ class NormalReference:
     pictures: int = 0
     regions: int = 0
     quartiles: dict[str, tuple[float, float]] = field(default_factory=dict)
+    contrast: NormalContrast | None = None
 
     def scaled(self, book: RuleBook, raw: RawFeatures) -> RawFeatures:
         """Every feature on the book's scale of 0..1."""
@@ -76,7 +79,7 @@ def fit_reference(pictures: Sequence[U8], zmaps: Sequence[F32], roi: Mask | None
     raw = _joined(found)
     regions = len(raw["grey"])
     quantiles = {name: np.quantile(raw[name], QUANTILE_SHARES) for name in FEATURES} if regions else {}
-    return NormalReference(levels, quantiles, len(pictures), regions)
+    return NormalReference(levels, quantiles, len(pictures), regions, contrast=normal_contrast(pictures, roi))
 
 
 def with_weak_parts(

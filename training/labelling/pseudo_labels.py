@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -85,9 +85,12 @@ def pseudo_labels(
     weight = a if book.rules else 0.0
     inspected = inspected_mask(book, roi, *zmap.shape)
     candidates = candidate_regions(zmap, reference.levels, inspected, book.picture.inside_roi)
+    of_picture = _of_picture(picture, zmap, book, reference, inspected) if weight > 0 else []
+    means = [candidate.mean_z for candidate in candidates] + [contrast for _, contrast in of_picture]
+    candidates = (*candidates, *(candidate for candidate, _ in of_picture))
     scaled = reference.scaled(book, measure(picture, candidates, inspected))
     by_rules = score_by_rules(book, reference, scaled)
-    evidence = model_evidence(np.array([candidate.mean_z for candidate in candidates], np.float64))
+    evidence = model_evidence(np.array(means, np.float64))
     degrees = by_rules.kappa**weight * evidence ** (1 - weight)
     chosen = _chosen(candidates, degrees, evidence, book.picture, zmap.shape)
     # the residual sees something that no rule explains: calling it normal would teach the network to copy it
@@ -115,6 +118,32 @@ def pseudo_labels(
         for index, candidate in enumerate(candidates)
     )
     return PseudoLabel(pi, state, regions)
+
+
+def _of_picture(
+    picture: U8, zmap: F32, book: RuleBook, reference: NormalReference, inspected: Mask | None
+) -> list[tuple[Candidate, float]]:
+    """Candidates that stand out in the picture itself and that a rule calls anomalous, each with its mean contrast.
+
+    In spreads of good parts, which stands in for the residual: a network that rebuilds a defect well leaves none. None
+    where there are no rules: contrast alone is no defect.
+    """
+    if reference.contrast is None or not any(rule.conclusion == "anomalous" for rule in book.rules):
+        return []
+    contrast = reference.contrast.in_spreads(picture)
+    found = candidate_regions(contrast, reference.contrast.levels, inspected, book.picture.inside_roi)
+    if not found:
+        return []
+    # features of a candidate speak of the residual, not of the contrast
+    seen = [_with_residual(candidate, zmap) for candidate in found]
+    by_rules = score_by_rules(book, reference, reference.scaled(book, measure(picture, seen, inspected)))
+    kept = np.flatnonzero(by_rules.kappa >= ANOMALOUS_FROM)
+    return [(replace(seen[index], parent=None), max(found[index].mean_z, seen[index].mean_z)) for index in kept]
+
+
+def _with_residual(candidate: Candidate, zmap: F32) -> Candidate:
+    values = zmap[candidate.window][candidate.mask]
+    return replace(candidate, mean_z=float(values.mean(dtype=np.float64)), max_z=float(values.max()))
 
 
 def inspected_mask(book: RuleBook, roi: Mask | None, height: int, width: int) -> Mask | None:

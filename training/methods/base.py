@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from edge.core.manifest import NormSpec, ScoreSpec
+from edge.core.manifest import MethodName, NormSpec, ResidualSpec, ScoreSpec
+from edge.kernels.cpu import NetworkOutputs
 from training.data.dataset import Layout as Layout
 
 OutputName = Literal["recon", "seg_logit", "emb_dist"]
+Blend = Literal["product", "wsum", "max", "noisy_or", "gate", "sum"]
+_SCORED = ("recon", "seg_logit", "emb_dist")
+# pictures that a network is shown at once outside of training
+_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Stage:
     free_preset: those of parts with a free layout, where they differ.
     averaged: weights are an exponential average (decay 0.99), which the stage hands on at its end.
     keep_best: the average with the lowest validation loss is handed on, and the stage may stop early.
+    cached: pictures that are drawn once, for learners with a frozen encoder: what it sees of them is kept, and batches
+    are taken from that. 0: every batch is drawn anew.
     """
 
     name: str
@@ -34,6 +41,7 @@ class Stage:
     averaged: bool = True
     keep_best: bool = False
     free_preset: str | None = None
+    cached: int = 0
 
     def preset_for(self, layout: Layout) -> str | None:
         return self.free_preset if layout == "free" and self.free_preset is not None else self.preset
@@ -43,15 +51,20 @@ class Stage:
 class Variant:
     """One size of a method: network side in pixels and its stages, for a CPU unless it is `full`.
 
-    bend: how far good parts may be bent, as a share of the side (training/data/augmentation.py).
-    free_field: side of the field of parts with a free layout, of which training then sees crops of `size`: the network
-    costs no more to train, and meets defects at twice the size. 0: the network knows the whole field, and no other.
+    pretrained: the network has a frozen pre-trained encoder and takes fields of any aspect; `size` is the side of a
+    square of the same area. takes_weights: an owner's checkpoint may fill its encoder. outputs, ablations: where they
+    are not those of the method. residuals: by name, what of its reconstruction the score of such a network may weigh.
     """
 
     size: int
     stages: tuple[Stage, ...]
     bend: float = 0.0
     free_field: int = 0
+    pretrained: bool = False
+    takes_weights: bool = False
+    outputs: tuple[OutputName, ...] | None = None
+    ablations: tuple[str, ...] | None = None
+    residuals: Mapping[str, ResidualSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,19 +72,21 @@ class Design:
     """What must be known to build a network again.
 
     layout: `aligned` parts always lie the same way; `free` ones are textures or vary from part to part.
-    ablations: parts of the method left out, to measure what they are worth.
+    ablations: parts of the method left out, to measure what they are worth. field: (height, width) in pixels, None: the
+    variant's square.
     """
 
     variant: str
     layout: Layout = "aligned"
     ablations: frozenset[str] = frozenset()
+    field: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures in 0..1, (n, 3, s, s): what the network sees, what it should have seen, and where they differ.
+    """Pictures in 0..1, (n, 3, h, w): what the network sees, what it should have seen, and where they differ.
 
-    masks: (n, 1, s, s), 1 where a defect was drawn.
+    masks: (n, 1, h, w), 1 where a defect was drawn.
     """
 
     corrupted: Tensor
@@ -84,16 +99,28 @@ class Batch:
         return Batch(corrupted, clean, self.masks)
 
 
+class Draws(Protocol):
+    """Draws batches as the run does, from random numbers of its own."""
+
+    random: torch.Generator
+
+    def draw(self, stage: Stage, count: int) -> Batch: ...
+
+    def vary(self, pictures: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """All a method may look at, on the training device; test pictures are not in it.
 
-    normals, held_out: (n, 3, s, s) in 0..1. crop: side of the pictures in a batch, s where they are whole. weak: as
-    normals, parts known to be defective, without masks; kinds names the folder of each. roi: (1, 1, s, s), 1 where
+    normals, held_out: (n, 3, h, w) in 0..1. crop: side of the pictures in a batch, None where they are whole. weak: as
+    normals, parts known to be defective, without masks; kinds names the folder of each. roi: (1, 1, h, w), 1 where
     parts are judged, None: everywhere. rules: a rules file. random: the run's own generator, restored when a run
     resumes. vary: natural variation of a batch, as the run's batches have it. set_bank: hand real defects to the
-    artificial ones, pictures (n, 3, c, c) and masks (n, 1, c, c) of the side of a batch. run_directory: for pictures
-    that show what training did. notice: tells the person who trains.
+    artificial ones, pictures (n, 3, c, c) and masks (n, 1, c, c) of the size of a batch. draws: batches from random
+    numbers of their own, which a seed starts: the same ones again when a run resumes. run_directory: for pictures that
+    show what training did. notice: tells the person who trains. weights: an owner's checkpoint for the encoder, None:
+    those of the package.
     """
 
     normals: Tensor
@@ -105,21 +132,26 @@ class TrainingData:
     random: torch.Generator
     vary: Callable[[Tensor], Tensor]
     set_bank: Callable[[Tensor, Tensor], None]
+    draws: Callable[[int], Draws]
     run_directory: Path
     notice: Callable[[str], None]
-    crop: int
+    crop: int | None
+    weights: Path | None = None
 
 
 class Learner(nn.Module):
     """Everything one run trains: the deployed network, and what only training needs.
 
-    network: exported; takes (n, 3, s, s) in -1..1, returns {output name: tensor} as the manifest lists them. All other
+    network: exported; takes (n, 3, s, s) in -1..1, returns {output name: tensor} as the manifest lists them. What it
+    returns as tap1, tap2 ... are features, which a memory is fitted to that gives `emb_dist` in their place. All other
     state (discriminator, heads, centres) is a submodule or buffer too, or comes through get_extra_state, so that a
     run can resume from the state dict.
     """
 
     network: nn.Module
     data: TrainingData
+    # sha256 of the checkpoint that the encoder came from; None: it was trained here
+    weights_sha256: str | None = None
 
     def attach(self, data: TrainingData) -> None:
         """Called once, before anything else, also when a run resumes."""
@@ -142,6 +174,10 @@ class Learner(nn.Module):
         """For AdamW: {"params": [...], "scale": s}; a group learns at scale times the stage's rate."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "scale": 1.0}]
 
+    def next_batch(self, stage: Stage, draw: Callable[[], Batch]) -> Batch:
+        """What `losses` gets next; `draw` makes a new batch, and a learner that keeps pictures takes one of those."""
+        return draw()
+
     def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
         """Scalars by name; `total` is minimised, all are shown. share: 0..1, how much of the stage is done."""
         raise NotImplementedError
@@ -163,7 +199,7 @@ class Method(Protocol):
     """Everything that differs between methods."""
 
     @property
-    def name(self) -> Literal["kist", "sparsity_prior", "isstad", "slsg"]: ...
+    def name(self) -> MethodName: ...
     @property
     def variants(self) -> dict[str, Variant]: ...
     @property
@@ -182,9 +218,27 @@ class Method(Protocol):
         ...
 
 
+def field_of(design: Design, plan: Variant) -> tuple[int, int]:
+    """(height, width) of the field, in pixels."""
+    return (plan.size, plan.size) if design.field is None else design.field
+
+
 def network_range(pictures: Tensor) -> Tensor:
     """0..1 → -1..1, in the same order in memory."""
     return pictures * 2 - 1
+
+
+def run_network(network: nn.Module, images: Tensor) -> list[NetworkOutputs]:
+    """Outputs in float32 for pictures (n, 3, h, w) in -1..1, in evaluation mode."""
+    network.eval()
+    results = []
+    with torch.no_grad():
+        for batch in torch.split(images, _BATCH):
+            named = {name: values.float().cpu().numpy() for name, values in network(batch).items() if name in _SCORED}
+            for index in range(batch.shape[0]):
+                planes = {name: v[index] if name == "recon" else v[index, 0] for name, v in named.items()}
+                results.append(NetworkOutputs(**planes))
+    return results
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -6,7 +6,8 @@ pixel, which earlier scales (or transformer blocks) predict as well. The encoder
 
 The score is the product of residual evidence and probability: both must agree, so what one of them finds in a good
 part seldom counts. Convolutions (training/networks/large_kernel.py) are the form that quantises; the transformer
-(training/networks/transformer.py) is the published form, for devices with fast half precision.
+(training/networks/transformer.py) is the published form, for devices with fast half precision. Variant `pretrained`
+has a frozen encoder that ImageNet taught, as the published one (training/methods/pretrained/isstad.py).
 """
 
 from __future__ import annotations
@@ -29,15 +30,17 @@ from training.methods.base import (
     Stage,
     TrainingData,
     Variant,
+    field_of,
     network_range,
     norm_for,
     seeded,
 )
+from training.methods.patches import draw_masked
+from training.methods.pretrained.isstad import DEFECTS, MASKED, PRETRAINED, IsstadSeeingLearner
 from training.networks.large_kernel import LargeKernelNetwork
 from training.networks.masked_autoencoder import PATCH, MaskedAutoencoder
 from training.networks.transformer import Transformer, TransformerShape
 
-MASKED, DEFECTS = "masked", "defects"
 _SLOW = 0.1
 # 0.5 MSE in the network's range -1..1, as published, is 2 MSE of pictures in 0..1. Structure has five times its
 # published weight: a small network trained from scratch leaves out the small parts of an object otherwise
@@ -80,7 +83,7 @@ class IsstadLearner(Learner):
         count, _, side, _ = batch.clean.shape
         # without masking it is a plain autoencoder, judged everywhere
         share = 0.0 if "masking" in self.ablations else self.masked_share
-        masked = draw_masked(count, side // PATCH, share, random).to(batch.clean.device)
+        masked = draw_masked(count, (side // PATCH, side // PATCH), share, random).to(batch.clean.device)
         recon = (self.network.reconstruct_masked(network_range(batch.corrupted), masked).float() + 1) / 2
         error = (recon - batch.clean).square()
         if share:
@@ -98,13 +101,6 @@ class IsstadLearner(Learner):
         defects = torch.stack([_pixel_loss(logit, cells(batch.masks, logit)) for logit in logits]).mean()
         total = defects + _PIXELS * pixels + _STRUCTURE * structure
         return {"total": total, "defects": defects, "pixels": pixels, "structure": structure}
-
-
-def draw_masked(count: int, side: int, share: float, random: torch.Generator) -> Tensor:
-    """Patches to blank, (count, 1, side, side) bool: `share` of each picture's, rounded, drawn anew for each."""
-    patches = side * side
-    order = torch.rand(count, patches, generator=random).argsort(1).argsort(1)
-    return (order < round(share * patches)).view(count, 1, side, side)
 
 
 def cells(masks: Tensor, logit: Tensor) -> Tensor:
@@ -140,6 +136,7 @@ class Isstad:
         "mini": Variant(96, _stages((400, 8, 2e-3), (700, 8, 2e-3)), bend=0.04, free_field=192),
         "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04, free_field=256),
         "edge": Variant(256, _stages((1000, 8, 2e-3), (1500, 8, 2e-3)), bend=0.04),
+        "pretrained": PRETRAINED,
         "tiny-vit": Variant(128, _stages((600, 16, 1e-3), (800, 16, 1e-3)), bend=0.04),
         "edge-vit": Variant(256, _stages((1500, 16, 1e-3), (2000, 16, 1e-3)), bend=0.04),
         "full": Variant(256, _stages((20000, 64, 6e-4), (10000, 32, 5e-4)), bend=0.04),
@@ -162,6 +159,9 @@ class Isstad:
     }
 
     def learner(self, design: Design) -> Learner:
+        plan = self.variants[design.variant]
+        if plan.pretrained:
+            return IsstadSeeingLearner(design, field_of(design, plan))
         sees_difference = "difference" not in design.ablations
         if design.variant in self._transformers:
             shape, size = self._transformers[design.variant], self.variants[design.variant].size

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from edge.core.datatypes import F32
 from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
+from edge.kernels.statistics import residual_errors
 from training.data.augmentation import cropped, mirrored, vary_labelled, with_sensor_noise
-from training.labelling import RuleBook, load_rules
 from training.losses import error_map, gradient_loss, reconstruction_loss, suppression
 from training.methods.base import (
     Batch,
@@ -28,10 +29,13 @@ from training.methods.base import (
     Stage,
     TrainingData,
     Variant,
+    field_of,
     network_range,
     norm_for,
+    run_network,
 )
-from training.methods.kist_labels import ResidualMaps, Teacher, WeakLabels
+from training.methods.kist_rounds import WEAK_SHIFT, WEAK_TURN_DEGREES, Rounds, round_of
+from training.methods.pretrained.kist import PRETRAINED, KistSeeingLearner
 from training.networks.kist_network import HighPassReconstructor, Reconstructor
 
 MAP_SCALES: tuple[Literal[1, 2], ...] = (1, 2)
@@ -50,11 +54,6 @@ _NORMALS_PER_WEAK = 3
 # normal pixels' error in which losses are measured: this quantile, averaged over about twenty steps
 _SCALE_QUANTILE, _SCALE_STEP = 0.95, 0.05
 _SCALE_SAMPLES = 20_000
-# rounds end when labels stay the same; one is taken back when good parts' residual rises or weak parts stand out less
-_SAME_LABELS, _MOST_RISE, _MOST_LOSS = 0.95, 1.1, 0.03
-# how far weak parts are turned and moved; as far as normals where the layout is learned
-_WEAK_TURN_DEGREES: dict[Layout, float] = {"aligned": 2.0, "free": 10.0}
-_WEAK_SHIFT: dict[Layout, float] = {"aligned": 0.02, "free": 0.05}
 
 
 class KistLearner(Learner):
@@ -66,65 +65,39 @@ class KistLearner(Learner):
         super().__init__()
         self.network = network
         self._design, self._bend = design, variant.bend
-        self._rounds = sum(_round_of(stage) > 0 for stage in variant.stages)
+        self._rounds = Rounds(network, design, variant.stages)
         # a typical error of normal pixels; 0: not known yet
         self.register_buffer("scale", torch.zeros(()))
-        self._stopped = False
-        self._labels: WeakLabels | None = None
-        # network before the round, and how it stood after round 0: mean residual of good parts, separation of weak ones
-        self._before: dict[str, Tensor] = {}
-        self._standing: tuple[float, float] | None = None
 
     def attach(self, data: TrainingData) -> None:
         super().attach(data)
-        with_rules = data.rules is not None and "rules" not in self._design.ablations
-        book = load_rules(data.rules) if data.rules is not None and with_rules else RuleBook()
-        self._teacher = Teacher(data, book, _LABELLING)
+        self._rounds.attach(data, self._error_maps)
 
     def applies(self, stage: Stage) -> bool:
-        if not _round_of(stage):
-            return True
-        return len(self.data.weak) > 0 and "rounds" not in self._design.ablations and not self._stopped
+        return self._rounds.applies(stage)
 
     def finish(self, stage: Stage) -> None:
         """Take the round back if it did harm; else label the weak parts for the next one, if there is to be one."""
-        done = _round_of(stage)
-        if len(self.data.weak) == 0 or "rounds" in self._design.ablations:
-            return
-        maps = self._teacher.residual_maps(self.network)
-        harm = self._harm_of(maps)
-        if harm:
-            self.network.load_state_dict(self._before)
-            self._stopped = True
-            self.data.notice(f"{stage.name} is taken back: {harm}")
-        elif done < self._rounds:
-            self._label(maps, done + 1)
-        self._before = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self._rounds.finish(stage)
 
     def set_up(self, stage: Stage) -> None:
-        if _round_of(stage) and self._labels is not None and "transplant" not in self._design.ablations:
-            found = self._labels.anomalous.flatten(1).any(1)
-            together = torch.cat([self.data.weak[found], self._labels.anomalous[found].float()], 1)
-            together = around(together, self._labels.pi[found], self.data.crop)
-            self.data.set_bank(together[:, :3], together[:, 3:])
+        if round_of(stage):
+            self._rounds.fill_bank()
+
+    def _error_maps(self, pictures: Tensor) -> F32:
+        spec, images = ScoreSpec(residual=_LABELLING), pictures * 2 - 1
+        return residual_errors(spec, list(images.cpu().numpy()), run_network(self.network, images))
 
     def losses(self, stage: Stage, batch: Batch, share: float) -> dict[str, Tensor]:
-        if _round_of(stage):
+        if round_of(stage):
             return self._round_losses(batch, share)
         return {"total": reconstruction_loss(self._reconstructed(batch.corrupted), batch.clean)}
 
     def get_extra_state(self) -> dict[str, Any]:
-        labels = self._labels
-        return {
-            "stopped": self._stopped,
-            "labels": None if labels is None else {"pi": labels.pi, "state": labels.state},
-            "before": self._before,
-            "standing": self._standing,
-        }
+        return self._rounds.state()
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self._stopped, self._before, self._standing = state["stopped"], state["before"], state["standing"]
-        self._labels = None if state["labels"] is None else WeakLabels(**state["labels"])
+        self._rounds.load_state(state)
 
     def _reconstructed(self, pictures: Tensor) -> Tensor:
         reconstruction: Tensor = self.network(network_range(pictures))["recon"]
@@ -149,17 +122,18 @@ class KistLearner(Learner):
 
     def _weak_batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Weak parts, moved about, and theirs (count, 1, s, s): degree of anomalous pixels, and 1 on normal ones."""
-        assert self._labels is not None, "rounds begin with labels"
+        labels = self._rounds.labels
+        assert labels is not None, "rounds begin with labels"
         random, weak = self.data.random, self.data.weak
         chosen = torch.randint(len(weak), (count,), generator=random).to(weak.device)
-        degree = self._labels.pi[chosen] * self._labels.anomalous[chosen]
-        together = torch.cat([weak[chosen], degree, self._labels.normal[chosen].float()], 1)
+        degree = labels.pi[chosen] * labels.anomalous[chosen]
+        together = torch.cat([weak[chosen], degree, labels.normal[chosen].float()], 1)
         together = cropped(together, self.data.crop, random)
         if self._design.layout == "free":
             together = mirrored(together, random)
-        turn, shift = _WEAK_TURN_DEGREES[self._design.layout], _WEAK_SHIFT[self._design.layout]
-        pictures, labels = vary_labelled(together[:, :3], together[:, 3:], random, turn, shift, self._bend)
-        return pictures, labels[:, :1], labels[:, 1:]
+        turn, shift = WEAK_TURN_DEGREES[self._design.layout], WEAK_SHIFT[self._design.layout]
+        pictures, marks = vary_labelled(together[:, :3], together[:, 3:], random, turn, shift, self._bend)
+        return pictures, marks[:, :1], marks[:, 1:]
 
     @torch.no_grad()
     def _measure_scale(self, error: Tensor, masks: Tensor) -> None:
@@ -167,50 +141,6 @@ class KistLearner(Learner):
         sample = normal[:: max(1, len(normal) // _SCALE_SAMPLES)]
         found = torch.quantile(sample, _SCALE_QUANTILE).clamp(min=1e-4)
         self.scale.copy_(torch.where(self.scale > 0, torch.lerp(self.scale, found, _SCALE_STEP), found))
-
-    def _harm_of(self, maps: ResidualMaps) -> str:
-        """What got worse since round 0, by parts that training may look at; empty: nothing did."""
-        if self._standing is None:
-            self._standing = maps.level, maps.separation
-        level, separation = self._standing
-        if maps.level > _MOST_RISE * level:
-            return f"the residual of good parts held out rose from {level:.4f} to {maps.level:.4f}"
-        if maps.separation < separation - _MOST_LOSS:
-            return (
-                "weak parts are told from good ones held out less well: "
-                f"image AUROC {maps.separation:.3f} instead of {separation:.3f}"
-            )
-        return ""
-
-    def _label(self, maps: ResidualMaps, number: int) -> None:
-        before = self._labels
-        self._labels = self._teacher.label(maps, self.data.run_directory / f"labels-round-{number}.png")
-        found = self._labels.anomalous
-        if not found.any():
-            self._stopped = True
-            self.data.notice("no pixel of the weak parts could be labelled anomalous: no self-training")
-        elif before is not None and (overlap := self._labels.overlap(before)) > _SAME_LABELS:
-            self._stopped = True
-            self.data.notice(f"labels stay as they are (mean overlap {overlap:.2f}): no further round")
-        else:
-            parts, share = int(found.flatten(1).any(1).sum()), float(found.float().mean())
-            self.data.notice(
-                f"round {number}: {share:.1%} of the pixels of {len(found)} weak parts are labelled anomalous, "
-                f"on {parts} of them; see labels-round-{number}.png"
-            )
-
-
-def around(pictures: Tensor, degree: Tensor, side: int) -> Tensor:
-    """Of each picture (n, c, s, s) the square of `side` pixels around the highest place of its degree (n, 1, s, s)."""
-    size = pictures.shape[-1]
-    places = degree.flatten(1).argmax(1).tolist()
-    corners = [[min(max(middle - side // 2, 0), size - side) for middle in divmod(place, size)] for place in places]
-    return torch.stack([p[:, y : y + side, x : x + side] for p, (y, x) in zip(pictures, corners, strict=True)])
-
-
-def _round_of(stage: Stage) -> int:
-    """1, 2, … for stages of self-training, 0 for the one before."""
-    return int(stage.name.removeprefix("round ")) if stage.name.startswith("round ") else 0
 
 
 def _stages(steps: int, batch: int, rate: float, rounds: int, round_steps: int, round_batch: int) -> tuple[Stage, ...]:
@@ -241,6 +171,7 @@ class Kist:
             free_field=256,
         ),
         "edge": Variant(size=256, stages=_stages(1500, 8, 2e-3, rounds=2, round_steps=300, round_batch=6), bend=0.04),
+        "pretrained": PRETRAINED,
         "full": Variant(size=256, stages=_stages(20000, 8, 5e-4, rounds=3, round_steps=2000, round_batch=6), bend=0.04),
     }
     # widths of the trunk and channels of its bottleneck
@@ -256,12 +187,15 @@ class Kist:
     _full_width: ClassVar = 128
 
     def learner(self, design: Design) -> Learner:
+        plan = self.variants[design.variant]
+        if plan.pretrained:
+            return KistSeeingLearner(design, field_of(design, plan))
         network: nn.Module
         if design.variant == "full":
             network = HighPassReconstructor(self._full_width)
         else:
             network = Reconstructor(*self._networks[design.variant, design.layout])
-        return KistLearner(network, design, self.variants[design.variant])
+        return KistLearner(network, design, plan)
 
     def score_candidates(self, size: int, layout: Layout) -> dict[str, ScoreSpec]:
         candidates: dict[str, ScoreSpec] = {}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge.core.datatypes import F32, U8
-from edge.core.manifest import NormSpec, ResidualSpec, ScoreSpec
+from edge.core.manifest import NormSpec, ScoreSpec
 from edge.kernels.cpu import NormalStatistics
-from edge.kernels.statistics import cross_fitted_statistics, normal_statistics, residual_errors
+from edge.kernels.statistics import cross_fitted_statistics, normal_statistics
 from edge.metrics import image_auroc
 from training.labelling import (
     RuleBook,
@@ -25,7 +26,6 @@ from training.labelling import (
 )
 from training.labelling.pseudo_labels import ANOMALOUS, NORMAL
 from training.methods.base import TrainingData
-from training.selection import run_network
 
 # most parts that are measured: enough for statistics, and they fit into memory beside the network
 _MOST_PICTURES = 128
@@ -35,7 +35,7 @@ _SMOOTHING, _TOP = 21 / 256, 100 / 65536
 
 @dataclass(frozen=True)
 class WeakLabels:
-    """Of weak parts, (n, 1, s, s): pi, how anomalous each pixel is, and state: 1 anomalous, 0 normal, -1 ignored."""
+    """Of weak parts, (n, 1, h, w): pi, how anomalous each pixel is, and state: 1 anomalous, 0 normal, -1 ignored."""
 
     pi: Tensor
     state: Tensor
@@ -57,7 +57,7 @@ class WeakLabels:
 
 @dataclass(frozen=True)
 class ResidualMaps:
-    """Residual maps of one network, (n, s, s) in standard deviations of good parts, and two figures of the network.
+    """Residual maps of one network, (n, h, w) in standard deviations of good parts, and two figures of the network.
 
     level: mean residual error of held-out good parts, not normalised. separation: image AUROC of weak parts against
     held-out good ones.
@@ -69,24 +69,27 @@ class ResidualMaps:
     separation: float
 
 
-class Teacher:
-    """Judges the weak parts of a run by a network's residual and an expert's rules."""
+# error maps float32 (n, h, w) of pictures (n, 3, h, w) in 0..1
+ErrorMaps = Callable[[Tensor], F32]
 
-    def __init__(self, data: TrainingData, book: RuleBook, residual: ResidualSpec) -> None:
-        self._data, self._book = data, book
+
+class Teacher:
+    """Judges the weak parts of a run by a network's error maps and an expert's rules."""
+
+    def __init__(self, data: TrainingData, book: RuleBook, errors: ErrorMaps) -> None:
+        self._data, self._book, self._errors = data, book, errors
         # by place even where the layout is free: else every part would be labelled at the edges of its picture first
-        self._spec = ScoreSpec(residual=residual, norm=NormSpec(kind="pixel"))
-        side = data.weak.shape[-1]
+        self._spec = ScoreSpec(norm=NormSpec(kind="pixel"))
         roi = None if data.roi is None else (data.roi[0, 0] > 0).cpu().numpy()
-        self._inspected = inspected_mask(book, roi, side, side)
+        self._inspected = inspected_mask(book, roi, *data.weak.shape[-2:])
         self._held_out = _some(data.held_out)
         self._trained = _some(data.normals)
 
-    def residual_maps(self, network: nn.Module) -> ResidualMaps:
+    def residual_maps(self) -> ResidualMaps:
         """Residual maps of held-out and of weak parts; the statistics of a held-out part never saw that part."""
         spec = self._spec
-        errors = self._errors(network, self._held_out)
-        trained, weak = self._errors(network, self._trained), self._errors(network, self._data.weak)
+        errors = self._errors(self._held_out)
+        trained, weak = self._errors(self._trained), self._errors(self._data.weak)
         crossed = cross_fitted_statistics(spec, errors, [], trained)
         held_out = np.stack([_z(error, found) for error, found in zip(errors, crossed, strict=True)])
         zmaps = _z(weak, normal_statistics(spec, errors, [], trained))
@@ -110,16 +113,12 @@ class Teacher:
             torch.from_numpy(np.stack([label.state for label in labels]))[:, None].to(device),
         )
 
-    def _errors(self, network: nn.Module, pictures: Tensor) -> F32:
-        images = pictures * 2 - 1
-        return residual_errors(self._spec, list(images.cpu().numpy()), run_network(network, images))
-
     def _image_score(self, zmap: F32) -> float:
         seen = zmap if self._inspected is None else np.where(self._inspected, zmap, np.float32(0))
-        side = zmap.shape[0]
-        smoothing = max(1, round(_SMOOTHING * side))
+        places = zmap.size
+        smoothing = max(1, round(_SMOOTHING * places**0.5))
         smooth = cv2.blur(seen, (smoothing, smoothing), borderType=cv2.BORDER_REFLECT).ravel()
-        top = max(1, round(_TOP * side * side))
+        top = max(1, round(_TOP * places))
         return float(np.partition(smooth, smooth.size - top)[smooth.size - top :].mean())
 
 
@@ -135,6 +134,6 @@ def _some(pictures: Tensor) -> Tensor:
 
 
 def _fields(pictures: Tensor) -> list[U8]:
-    """(n, 3, s, s) in 0..1 → uint8 (s, s, 3) BGR each."""
+    """(n, 3, h, w) in 0..1 → uint8 (h, w, 3) BGR each."""
     planes = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [np.ascontiguousarray(picture[..., ::-1]) for picture in planes]

@@ -4,8 +4,8 @@ Stage `position`: the encoder and the graph rebuild pictures with cells masked a
 where. Stage `anomalies`: normal pictures and as many altered ones; each place is normal or not. A second output is the
 distance of each place to the centre of normal places, fixed between the stages.
 Without pre-trained weights the encoder goes on learning, at a tenth of the rate, and its batch norm stands still
-from half of the second stage on. Variant `pretrained` has a frozen encoder that ImageNet taught, as the published one,
-and measures the distance in its features, to the nearest of many centres.
+from half of the second stage on. Variant `pretrained` has a frozen encoder that ImageNet taught, as the published one
+(training/methods/pretrained/slsg.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from torch.nn import functional
 
 from edge.core.manifest import BlendSpec, ImageScoreSpec, ScoreSpec, SmoothSpec
 from training.data.augmentation import with_sensor_noise
-from training.defects.logical import LogicalDefects
 from training.defects.logical_components import Anatomy, anatomy_of
 from training.losses import focal_loss, luma, ssim_map
 from training.methods.base import (
@@ -31,10 +30,12 @@ from training.methods.base import (
     Stage,
     TrainingData,
     Variant,
+    field_of,
     network_range,
     seeded,
 )  # fmt: skip
-from training.networks.efficientnet_lite import WIDTHS, EfficientNetLite
+from training.methods.logical import with_grafts, with_logical
+from training.methods.pretrained.slsg import PRETRAINED, SlsgSeeingLearner
 from training.networks.slsg_network import MirroredDecoder, Shape, SlsgNetwork
 
 POSITION, ANOMALIES = "position", "anomalies"
@@ -42,8 +43,8 @@ _ENCODER_SCALE, _FREEZE_NORM_AT = 0.1, 0.5
 _FOCAL_GAMMA = 4
 _FOCAL, _L1, _AUX, _COMPACTNESS = 0.4, 0.6, 0.3, 0.1
 _ALTERED_SHARE = 0.25
-# share of altered pictures that are logical anomalies, and of normal ones that carry a harmless graft
-_LOGICAL, _HARMLESS = 0.5, 0.25
+# share of altered pictures that are logical anomalies
+_LOGICAL = 0.5
 _CELL_PX, _GRID = 16, 4
 _CENTRE_BATCH = 16
 
@@ -64,14 +65,16 @@ class SlsgLearner(Learner):
 
     def attach(self, data: TrainingData) -> None:
         super().attach(data)
-        if isinstance(self.network.encoder, EfficientNetLite):
-            self.network.encoder.load_weights()
+        if data.weights is not None:
+            # as published: what somebody else taught the encoder stays
+            self.weights_sha256 = self.network.encoder.load_weights(data.weights)
+            self.network.encoder.requires_grad_(False)
         if self.logical:
             self._anatomy = anatomy_of(data.normals, seeded(0))
 
     @torch.no_grad()
     def prepare(self, stage: Stage) -> None:
-        """The centre of normal places is their mean after pre-training, and stays; the nearest ones likewise."""
+        """The centre of normal places is their mean after pre-training, and stays."""
         if stage.name != ANOMALIES:
             return
         self.eval()
@@ -80,16 +83,7 @@ class SlsgLearner(Learner):
             for some in torch.split(self.data.normals, _CENTRE_BATCH)
         ]
         self.network.centre.copy_((torch.stack(embedded).sum(0) / len(self.data.normals)).view(1, -1, 1, 1))
-        if self.network.nearest is not None:
-            self.network.nearest.fit(self._deep_features, seeded(0))
         self.train()
-
-    def _deep_features(self) -> list[tuple[Tensor, Tensor]]:
-        """The two deepest features of all normal parts, a few parts at a time."""
-        encoded = [
-            self.network.encoder(network_range(some))[-2:] for some in torch.split(self.data.normals, _CENTRE_BATCH)
-        ]
-        return [(fine, coarse) for fine, coarse in encoded]
 
     def parameter_groups(self, stage: Stage) -> list[dict[str, Any]]:
         if stage.name == POSITION:
@@ -141,19 +135,10 @@ class SlsgLearner(Learner):
         """Normal pictures, then an altered partner of each, and the masks of both."""
         normals, partners, masks = batch.clean, batch.corrupted, batch.masks
         if self._anatomy is not None:
-            defects = LogicalDefects(self._anatomy, random)
-            grafted = torch.rand(len(normals), generator=random) < _HARMLESS
-            normals = _replaced(normals, defects.harmless(batch.clean), grafted)
-            logical = torch.rand(len(partners), generator=random) < _LOGICAL
-            altered, where = defects(batch.clean)
-            partners = _replaced(partners, with_sensor_noise(altered, random), logical)
-            masks = _replaced(masks, where, logical)
+            normals = with_grafts(normals, self._anatomy, random)
+            partners, masks = with_logical(batch, self._anatomy, random, _LOGICAL)
         pictures = torch.cat([with_sensor_noise(normals, random), partners])
         return pictures, torch.cat([torch.zeros_like(masks), masks])
-
-
-def _replaced(first: Tensor, second: Tensor, chosen: Tensor) -> Tensor:
-    return torch.where(chosen.to(first.device).view(-1, 1, 1, 1), second, first)
 
 
 def hidden_cells(pictures: Tensor, random: torch.Generator) -> Tensor:
@@ -222,18 +207,20 @@ class Slsg:
         "smoke": Variant(64, _stages(40, 160, 8, 4e-3)),
         "tiny": Variant(128, _stages(200, 900, 8, 2e-3)),
         "edge": Variant(256, _stages(600, 1200, 8, 2e-3)),
-        "pretrained": Variant(256, _stages(150, 450, 8, 2e-3)),
-        "full": Variant(256, _stages(5000, 8000, 16, 1e-3)),
+        "pretrained": PRETRAINED,
+        "full": Variant(256, _stages(5000, 8000, 16, 1e-3), takes_weights=True),
     }
     _shapes: ClassVar[dict[str, Shape]] = {
         "smoke": Shape(64, (16, 24, 32), (16, 16), 16),
         "tiny": Shape(128, (16, 32, 48, 64), (16, 24, 32), 32),
         "edge": Shape(256, (24, 48, 96, 128), (24, 48, 96), 64),
-        "pretrained": Shape(256, WIDTHS, (24, 32, 48), 32, pretrained=True),
-        "full": Shape(256, (64, 128, 256, 512), (64, 128, 256), 256, sparse="topk", residual=True, groups=4),
+        "full": Shape(256, (64, 128, 256, 512), (64, 128, 256), 256, residual=True, groups=4),
     }
 
     def learner(self, design: Design) -> Learner:
+        plan = self.variants[design.variant]
+        if plan.pretrained:
+            return SlsgSeeingLearner(design, field_of(design, plan))
         return SlsgLearner(self._shapes[design.variant], design)
 
     def score_candidates(self, size: int, layout: Layout) -> dict[str, ScoreSpec]:

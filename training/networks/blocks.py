@@ -33,12 +33,12 @@ def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class TrunkFeatures:
-    """What an EdgeTrunk computes on its way: finest level first, level l at a side of s / 2^(l + 1), as many channels
-    in the encoder as in the decoder.
+    """What the encoder of an EdgeTrunk sees of a picture, and of its reconstruction: finest level first, level l at a
+    side of s / 2^(l + 1). One encoder saw both, so that the two can be compared.
     """
 
-    encoded: list[Tensor]
-    decoded: list[Tensor]
+    seen: list[Tensor]
+    made: list[Tensor]
     reconstruction: Tensor
 
 
@@ -74,16 +74,17 @@ class EdgeTrunk(nn.Module):
         return reconstruction
 
     def features(self, image: Tensor) -> TrunkFeatures:
-        """The reconstruction with what led to it: encoder features of the picture, decoder features of the result."""
-        encoded, decoded, hidden = [], [], image
+        """The reconstruction, with what the encoder sees of it and of the picture."""
+        seen, code = self._encoded(image)
+        reconstruction: Tensor = self.head(self.decoder(code))
+        return TrunkFeatures(seen, self._encoded(reconstruction)[0], reconstruction)
+
+    def _encoded(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Features of every level, and the code that passes the bottleneck."""
+        levels, hidden = [], image
         for index, layer in enumerate(self.encoder):
             hidden = layer(hidden)
             # two layers a level; behind the last level follows the bottleneck alone
             if index % 2:
-                encoded.append(hidden)
-        for index, layer in enumerate(self.decoder):
-            hidden = layer(hidden)
-            # one layer, then three a level: up-sampling and two convolutions
-            if index % 3 == 0:
-                decoded.append(hidden)
-        return TrunkFeatures(encoded, decoded[::-1], self.head(hidden))
+                levels.append(hidden)
+        return levels, hidden

@@ -16,10 +16,10 @@ class Comparison(nn.Module):
 
     Equal to one convolution over all three joined. Kept apart, each has a scale of its own in INT8, and the small
     differences of good parts are not rounded to the scale of the features; the difference itself is taken in floating
-    point.
+    point. difference: False leaves it out.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, *, difference: bool = True) -> None:
         super().__init__()
 
         def lateral() -> nn.Sequential:
@@ -27,18 +27,19 @@ class Comparison(nn.Module):
                 nn.Conv2d(inputs, outputs, stride, stride, bias=False), nn.BatchNorm2d(outputs)
             )  # fmt: skip
 
-        self.seen, self.made, self.difference = lateral(), lateral(), lateral()
+        self.seen, self.made = lateral(), lateral()
+        self.difference = lateral() if difference else None
 
     def forward(self, seen: Tensor, made: Tensor) -> Tensor:
-        compared: Tensor = self.seen(seen) + self.made(made) + self.difference((seen - made).abs())
-        return compared
+        compared: Tensor = self.seen(seen) + self.made(made)
+        return compared if self.difference is None else compared + self.difference((seen - made).abs())
 
 
 class FusionSegmenter(nn.Module):
     """One logit per pixel by progressive fusion, from the coarsest level of an EdgeTrunk to the picture itself.
 
-    At each level encoder features of the picture are compared with decoder features of the reconstruction, and added
-    to the up-sampled result of the coarser level; a 3x3 convolution follows. widths: of the trunk, finest first.
+    At each level what the encoder sees of the picture is compared with what it sees of the reconstruction, and added to
+    the up-sampled result of the coarser level; a 3x3 convolution follows. widths: of the trunk, finest first.
     """
 
     def __init__(self, widths: tuple[int, ...], width: int) -> None:
@@ -55,7 +56,7 @@ class FusionSegmenter(nn.Module):
         """(n, 1, s, s) from a picture (n, 3, s, s) in -1..1 and what a trunk made of it."""
         compared = [
             level(seen, made)
-            for level, seen, made in zip(self.levels, features.encoded, features.decoded, strict=True)
+            for level, seen, made in zip(self.levels, features.seen, features.made, strict=True)
         ]  # fmt: skip
         compared[0] = compared[0] + self.pictures(image, features.reconstruction)
         fused: Tensor | None = None

@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SparseRelation = Literal["svga", "topk"]
-# how many nodes the `topk` relation looks at, and how many of the most similar ones it steps over for each
-_NEIGHBOURS, _DILATION = 9, 3
-# nodes of one row or column that `svga` joins: every second one
+# nodes of one row or column that the sparse relation joins: every second one
 _AXIAL_STEP = 2
 
 
 class GraphLayer(nn.Module):
-    """Relate the places of (n, c, g, g); same shape, added to what came in.
+    """Relate the places of (n, c, *grid); same shape, added to what came in.
 
     dense: softmax attention of all places to all, queries tied to keys, so that similar places look at each other.
-    sparse: the largest of what other places have more than this one; `topk` picks the most similar places, `svga`
-    always takes every second place of the same row and column, which needs neither TopK nor Gather in an engine.
+    sparse: the largest of what every second place of the same row and column has more than this one. Published with
+    the most similar places instead, for which an engine would need TopK and Gather, outside of its INT8 regions.
     place_code: a learned vector per place, for parts that always lie the same way.
 
-    Both relations lower the similarity of places that are near: convolutions see those already, and with tied
+    The dense relation lowers the similarity of places that are near: convolutions see those already, and with tied
     queries every place would otherwise look at itself alone.
     """
 
     closeness: Tensor
 
     def __init__(
-        self, channels: int, key_channels: int, grid: int, *, dense: bool, sparse: SparseRelation | None,
+        self, channels: int, key_channels: int, grid: tuple[int, int], *, dense: bool, sparse: bool,
         place_code: bool, groups: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
-        if not dense and sparse is None:
+        if not dense and not sparse:
             raise ValueError("a graph layer without any relation: leave the layer out instead")
         self.dense, self.sparse = dense, sparse
         self.enter = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
-        self.place = nn.Parameter(torch.zeros(1, channels, grid, grid)) if place_code else None
+        self.place = nn.Parameter(torch.zeros(1, channels, *grid)) if place_code else None
         key_norm = nn.BatchNorm2d(key_channels)
         # unit variance would make each place's similarity to itself drown all others
         nn.init.constant_(key_norm.weight, 0.5)
@@ -47,7 +43,7 @@ class GraphLayer(nn.Module):
         if dense:
             self.value = nn.Conv2d(channels, channels, 3, 1, 1)
             self.told = nn.Conv2d(channels, channels, 1)
-        joined = channels * (int(dense) + int(sparse is not None))
+        joined = channels * (int(dense) + int(sparse))
         self.leave = nn.Sequential(
             nn.Conv2d(joined, joined, 1, groups=groups, bias=False),
             nn.BatchNorm2d(joined),
@@ -64,10 +60,8 @@ class GraphLayer(nn.Module):
         related = []
         if self.dense:
             related.append(nodes + self.told(self._attend(self.key(nodes), self.value(nodes))))
-        if self.sparse == "svga":
+        if self.sparse:
             related.append(axial_max_relative(nodes))
-        elif self.sparse == "topk":
-            related.append(self._most_similar_max_relative(nodes))
         result: Tensor = features + self.leave(torch.cat(related, 1))
         return result
 
@@ -77,16 +71,6 @@ class GraphLayer(nn.Module):
         # symmetric before the softmax: row i holds whom place i asks
         asked = functional.softmax(similarity, -1)
         return (value.flatten(2) @ asked.transpose(1, 2)).reshape(value.shape)
-
-    def _most_similar_max_relative(self, nodes: Tensor) -> Tensor:
-        flat = functional.normalize(self.key(nodes).flatten(2).float(), dim=1)
-        similarity = flat.transpose(1, 2) @ flat - self.closeness
-        picked = similarity.topk(min(_NEIGHBOURS * _DILATION, similarity.shape[-1]), -1).indices[..., ::_DILATION]
-        count, channels, height, width = nodes.shape
-        values = nodes.flatten(2)
-        index = picked.reshape(count, 1, -1).expand(-1, channels, -1)
-        neighbours = values.gather(2, index).reshape(count, channels, height * width, -1)
-        return (neighbours.amax(-1) - values).reshape(nodes.shape)
 
 
 def axial_max_relative(nodes: Tensor) -> Tensor:
@@ -104,11 +88,13 @@ def axial_max_relative(nodes: Tensor) -> Tensor:
     return largest - nodes
 
 
-def grid_closeness(grid: int) -> Tensor:
-    """(g * g, g * g): similarity of two places' sine and cosine codes, half a turn over the grid each way.
+def grid_closeness(grid: tuple[int, int]) -> Tensor:
+    """(r * c, r * c) for r rows and c columns: similarity of two places' sine and cosine codes, half a turn over the
+    grid each way.
 
     1 for the same place, falling steadily to nearly -1 for opposite corners.
     """
-    angles = torch.arange(grid) * (math.pi / grid)
-    along = torch.cos(angles[:, None] - angles[None])  # (g, g): sin sin + cos cos
-    return ((along[:, None, :, None] + along[None, :, None, :]) / 2).reshape(grid * grid, grid * grid)
+    angles = [torch.arange(side) * (math.pi / side) for side in grid]
+    down, across = (torch.cos(angle[:, None] - angle[None]) for angle in angles)  # sin sin + cos cos
+    places = grid[0] * grid[1]
+    return ((down[:, None, :, None] + across[None, :, None, :]) / 2).reshape(places, places)

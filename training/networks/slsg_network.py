@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from training.networks.blocks import conv_block
-from training.networks.efficientnet_lite import EfficientNetLite
-from training.networks.nearest_centre import NearestCentre
-from training.networks.slsg_graph import GraphLayer, SparseRelation
+from training.networks.checkpoints import load_in_order
+from training.networks.slsg_graph import GraphLayer
 
 _EMBEDDING_CHANNELS, _AUX_CHANNELS = 32, 32
 
@@ -21,18 +21,15 @@ class Shape:
     """Sizes of one variant.
 
     widths: channels at 1/2, 1/4, 1/8 ... of the side. decoder: channels of the decoder at the same places but the last.
-    residual: encoder of residual blocks, two a level, as ResNet-18 without its max-pool. pretrained: EfficientNet-Lite0
-    instead, frozen, whose widths these must be.
+    residual: encoder of residual blocks, two a level, as ResNet-18 without its max-pool.
     """
 
     size: int
     widths: tuple[int, ...]
     decoder: tuple[int, ...]
     key_channels: int
-    sparse: SparseRelation = "svga"
     residual: bool = False
     groups: int = 1
-    pretrained: bool = False
 
     @property
     def grid(self) -> int:
@@ -85,6 +82,13 @@ class PyramidEncoder(nn.Module):
             features.append(level(features[-1]))
         return features[1:]
 
+    def load_weights(self, file: Path) -> str:
+        """Those of a ResNet-18 as torchvision saves it, for residual blocks; gives the file's sha256.
+
+        Raises UsageError where the file does not fit.
+        """
+        return load_in_order(self, file, "ResNet-18")
+
 
 class LargeKernelAttention(nn.Module):
     """Let a wide neighbourhood decide what of a skip is passed on: x + conv(relu(x * far(near(x)))).
@@ -111,23 +115,20 @@ class LargeKernelAttention(nn.Module):
 class SlsgNetwork(nn.Module):
     """Picture in -1..1 → `seg_logit` (n, 1, s, s), the auxiliary logit added, and `emb_dist` (n, 1, g, g).
 
-    ablations: `graph`, `dense` or `sparse` leave out that relation. emb_dist is sqrt(|embedding - centre|^2 + 1) - 1;
-    with a pre-trained encoder, whose features are not trained, it is the distance to the nearest of many centres.
+    ablations: `graph`, `dense` or `sparse` leave out that relation. emb_dist is sqrt(|embedding - centre|^2 + 1) - 1.
     """
 
     centre: Tensor
-    nearest: NearestCentre | None
 
     def __init__(self, shape: Shape, *, aligned: bool, ablations: frozenset[str] = frozenset()) -> None:
         super().__init__()
         deepest = shape.widths[-1]
         dense, sparse = "dense" not in ablations, "sparse" not in ablations
-        self.encoder = EfficientNetLite() if shape.pretrained else PyramidEncoder(shape)
-        self.nearest = NearestCentre(*shape.widths[-2:]) if shape.pretrained else None
+        self.encoder = PyramidEncoder(shape)
         self.graph: nn.Module = nn.Identity()
         if "graph" not in ablations and (dense or sparse):
             self.graph = GraphLayer(
-                deepest, shape.key_channels, shape.grid, dense=dense, sparse=shape.sparse if sparse else None,
+                deepest, shape.key_channels, (shape.grid, shape.grid), dense=dense, sparse=sparse,
                 place_code=aligned, groups=shape.groups,
             )  # fmt: skip
         # the first skip is the widest plane and says the least: it passes as it is
@@ -150,7 +151,8 @@ class SlsgNetwork(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Features of every level; the last has been through the graph."""
-        return self._related(self.encoder(image))
+        *skips, deepest = self.encoder(image)
+        return [*skips, self.graph(deepest)]
 
     def distance(self, embedding: Tensor) -> Tensor:
         """Pseudo-Huber distance of an embedding to the centre of normal parts, >= 0, (n, 1, g, g)."""
@@ -165,14 +167,8 @@ class SlsgNetwork(nn.Module):
         return {"seg_logit": seg_logit, "aux_logit": aux_logit, "centre_dist": self.distance(self.embed(deepest))}
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        encoded = self.encoder(image)
-        *skips, deepest = self._related(encoded)
-        distance = self.distance(self.embed(deepest)) if self.nearest is None else self.nearest(*encoded[-2:])
-        return {"seg_logit": self._logits(skips, deepest)[0], "emb_dist": distance}
-
-    def _related(self, encoded: list[Tensor]) -> list[Tensor]:
-        *skips, deepest = encoded
-        return [*skips, self.graph(deepest)]
+        *skips, deepest = self.features(image)
+        return {"seg_logit": self._logits(skips, deepest)[0], "emb_dist": self.distance(self.embed(deepest))}
 
     def _logits(self, skips: list[Tensor], deepest: Tensor) -> tuple[Tensor, Tensor]:
         """seg_logit, which contains the auxiliary one, and aux_logit."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge.core.errors import UsageError
 from training.data.augmentation import cropped, mirrored, vary, with_sensor_noise
-from training.defects import PRESETS, DefectGenerator
+from training.defects import DefectGenerator, training_preset
 from training.methods.base import Batch, Layout, Learner, Stage
 from training.optimisation.arithmetic import Arithmetic
 from training.optimisation.optimiser import Optimiser, State
@@ -22,6 +22,8 @@ from training.threads import one_thread
 _AVERAGE_DECAY = 0.99
 # validation per stage, and how many in a row may bring nothing before the stage ends
 _CHECKS, _PATIENCE = 10, 4
+# and from which share of its steps on: the learning rate must have fallen, or the best weights are still to come
+_MAY_END = 0.7
 _VALIDATION_PICTURES = 32
 # points kept of each loss curve of a stage
 _CURVE_POINTS = 500
@@ -45,7 +47,7 @@ class Curves:
 class BatchSource:
     """Batches of varied normals with artificial defects. All randomness is in two generators, kept in the state.
 
-    crop: side of the squares that batches are cut to; None: whole fields.
+    crop: side of the squares that batches are cut to; None: fields stay whole, of any aspect.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class BatchSource:
     ) -> None:  # fmt: skip
         self.random = torch.Generator(device="cpu").manual_seed(seed)
         self.normals, self.roi = normals, roi
-        self.crop = crop or normals.shape[-1]
+        self.crop = crop
         self._bend, self.layout = bend, layout
         self._seed, self._textures = seed, textures
         self._generators: dict[str, DefectGenerator] = {}
@@ -67,7 +69,7 @@ class BatchSource:
             return self.defective(self.vary(self.cut(self.normals[indexes.to(self.normals.device)])), stage)
 
     def cut(self, pictures: Tensor) -> Tensor:
-        """Squares of the side that batches have."""
+        """Squares of the side that batches have, where they are cut."""
         return cropped(pictures, self.crop, self.random)
 
     def vary(self, pictures: Tensor) -> Tensor:
@@ -90,10 +92,17 @@ class BatchSource:
         for generator in self._generators.values():
             generator.set_bank(pictures, masks)
 
+    def apart(self, seed: int) -> BatchSource:
+        """The same batches from random numbers of their own."""
+        other = BatchSource(self.normals, self.roi, self._bend, self.layout, seed, self._textures, self.crop)
+        if self._bank is not None:
+            other.set_bank(*self._bank)
+        return other
+
     def _generator(self, preset: str) -> DefectGenerator:
         if preset not in self._generators:
             device = self.normals.device.type
-            generator = DefectGenerator(PRESETS[preset], self._seed, device, textures=self._textures)
+            generator = DefectGenerator(training_preset(preset), self._seed, device, textures=self._textures)
             if self._bank is not None:
                 generator.set_bank(*self._bank)
             self._generators[preset] = generator
@@ -223,7 +232,7 @@ class Training:
             if stage.keep_best and (self._step % max(1, self._planned[index] // _CHECKS) == 0 or ends):
                 validation = self._validation_loss(stage, tools)
                 self.curves.add(stage.name, "validation", self._step, validation)
-                if tools.enough(validation):
+                if tools.enough(validation) and self._step >= _MAY_END * self._planned[index]:
                     self._notice(
                         f"{stage.name} ended after {self._step} of {self._planned[index]} steps: validation stood still"
                     )
@@ -263,7 +272,8 @@ class Training:
         return max(2, stage.batch // 2) if self._halved else stage.batch
 
     def _one_step(self, stage: Stage, tools: _StageTools) -> dict[str, float]:
-        batch = self.batches.draw(stage, self._batch(stage)).laid_out(self.arithmetic.memory_format)
+        batch = self.learner.next_batch(stage, lambda: self.batches.draw(stage, self._batch(stage)))
+        batch = batch.laid_out(self.arithmetic.memory_format)
         planned = self._planned[self._stage_index]
         share = self._step / planned
         device = batch.clean.device.type

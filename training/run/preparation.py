@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from edge import __version__
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.config import AlignSettings
 from edge.core.errors import UsageError
-from edge.core.manifest import AlignSpec, Fit, NormSpec, ScoreSpec
+from edge.core.manifest import AlignSpec, Fit
 from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
 from training.data.dataset import (
@@ -27,15 +27,15 @@ from training.data.dataset import (
     load_weak,
     split_held_out,
 )
-from training.defects import PRESETS
+from training.defects import PRESETS, training_preset
 from training.labelling import rules_path
-from training.methods import find_method
-from training.methods.base import Design, Layout, Learner, Method, Stage, TrainingData, Variant
+from training.methods import find_method, parts_of
+from training.methods.base import Blend, Design, Layout, Learner, Method, Stage, TrainingData, Variant
+from training.methods.score_candidates import score_candidates
 from training.optimisation.stages import BatchSource
 
 # what networks of every method divide the side by, and maps of half the side too
 FIELD_STEP = 32
-Blend = Literal["product", "wsum", "max", "noisy_or", "gate"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Recipe:
 
     layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
     of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter. field: side of
-    the inspected field in pixels, None: the variant's own. defects: preset of artificial defects in place of the
+    the inspected field in pixels, None: the variant's own. shape, fit: (height, width) of the field of a pretrained
+    variant, None: the variant's square, and how pictures come to its aspect. weights: checkpoint of the encoder, None:
+    the one of the package. defects: preset of artificial defects in place of the
     method's. minutes: in which all must be done, None: as long as it takes.
     """
 
@@ -59,6 +61,9 @@ class Recipe:
     rules: str | None = None
     align: AlignSettings = field(default_factory=AlignSettings)
     field: int | None = None
+    shape: tuple[int, int] | None = None
+    fit: Fit = "stretch"
+    weights: str | None = None
     defects: str | None = None
     minutes: float | None = None
     rectangle: tuple[int, int, int, int] | None = None
@@ -75,7 +80,6 @@ class Prepared:
     design: Design
     shape: tuple[int, int]
     fit: Fit
-    candidates: dict[str, ScoreSpec]
     learner: Learner
     stages: tuple[Stage, ...]
     batches: BatchSource
@@ -91,6 +95,8 @@ class Prepared:
         """What makes two runs the same run."""
         values = asdict(recipe) | {"layout": self.design.layout, "ablations": sorted(recipe.ablations)}
         values["align"] = recipe.align.model_dump()
+        # the same path with another content is another run
+        values["weights"] = None if recipe.weights is None else self.learner.weights_sha256
         values["rules"] = None if self.rules is None else self.rules.read_text(encoding="utf-8")
         return {
             "recipe": values,
@@ -109,38 +115,44 @@ def prepare(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    preprocess = Preprocess(plan.size, plan.size, recipe.rectangle, recipe.polygon)
+    shape = _field_shape(plan, recipe)
+    preprocess = Preprocess(*shape, recipe.rectangle, recipe.polygon, fit=recipe.fit)
     preprocess = aligned_to_parts(preprocess, data, recipe.align, reader)
     normals = load_normal_samples(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
-    side = _field_side(plan, recipe, layout)
+    side = plan.size if plan.pretrained else _field_side(plan, recipe, layout)
     if side > plan.size:
         notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
         preprocess = replace(preprocess, height=side, width=side)
         normals = load_normal_samples(data, preprocess, reader=reader)
     weak = load_weak(data, preprocess, normals, reader)
     rules = _rules(data, recipe, weak, notice)
-    trained_on, held_out = split_held_out(normals, recipe.seed)
-    design = Design(recipe.variant, layout, recipe.ablations)
-    candidates = _candidates(method, side, layout, recipe.blend)
+    # what trains nothing has seen none of them
+    parts = split_held_out(normals, recipe.seed) if plan.stages else (normals.take(np.arange(0)), normals)
+    trained_on, held_out = parts
+    design = Design(recipe.variant, layout, recipe.ablations, preprocess.shape if plan.pretrained else None)
+    # a blend that the method does not have must not be found out after training
+    score_candidates(method, recipe.variant, preprocess.shape, layout, recipe.blend)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
     # what a field bends by would set straight lines of a crop rippling
     bend = plan.bend if side == plan.size else 0.0
+    crop = None if side == plan.size else plan.size
     seen, kept, parts_known = (
         pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
     )  # fmt: skip
-    textures = _textures(data, plan.size, device, reader)
+    textures = _textures(data, shape, device, reader)
 
     def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
         torch.manual_seed(recipe.seed)
         learner = method.learner(design).to(device)
-        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, plan.size)
+        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, crop)
         learner.attach(
             TrainingData(
                 normals=batches.normals, held_out=kept, weak=parts_known, kinds=weak.kinds, roi=roi, rules=rules,
-                random=batches.random, vary=batches.vary, set_bank=batches.set_bank, run_directory=directory,
-                notice=notice, crop=plan.size,
+                random=batches.random, vary=batches.vary, set_bank=batches.set_bank, draws=batches.apart,
+                run_directory=directory, notice=notice, crop=crop,
+                weights=None if recipe.weights is None else Path(recipe.weights),
             )
         )  # fmt: skip
         return learner, batches
@@ -153,7 +165,6 @@ def prepare(
         design=design,
         shape=preprocess.shape,
         fit=preprocess.fit,
-        candidates=candidates,
         learner=learner,
         stages=stages,
         batches=batches,
@@ -176,12 +187,41 @@ def pictures_from_fields(fields: np.ndarray) -> Tensor:
 def _check_options(method: Method, recipe: Recipe) -> None:
     if recipe.defects is not None and recipe.defects not in PRESETS:
         raise UsageError(f"unknown artificial defects {recipe.defects!r}", fix=f"choose one of: {', '.join(PRESETS)}")
-    unknown = sorted(recipe.ablations - set(method.ablations))
+    if recipe.defects is not None and not training_preset(recipe.defects).operators:
+        raise UsageError(
+            f"the artificial defects {recipe.defects!r} judge score paths, and training draws none of them",
+            fix="choose another preset; leave --defects out for the method's own",
+        )
+    if recipe.weights is not None and not method.variants[recipe.variant].takes_weights:
+        raise UsageError(
+            f"{method.name} {recipe.variant} has no encoder that a checkpoint could fill",
+            fix="take the variant `pretrained`, or slsg `full` with a ResNet-18; or leave --weights out",
+        )
+    parts = parts_of(recipe.method, recipe.variant)
+    unknown = sorted(recipe.ablations - set(parts))
     if unknown:
         raise UsageError(
-            f"{method.name} has no part {unknown[0]!r} that could be left out",
-            fix=f"choose from: {', '.join(method.ablations) or 'nothing, this method has no such parts'}",
+            f"{method.name} {recipe.variant} has no part {unknown[0]!r} that could be left out",
+            fix=f"choose from: {', '.join(parts) or 'nothing, it has no such parts'}",
         )
+
+
+def _field_shape(plan: Variant, recipe: Recipe) -> tuple[int, int]:
+    """(height, width) of what batches show; raises UsageError for a shape that the network does not take."""
+    if recipe.shape is None:
+        return plan.size, plan.size
+    height, width = recipe.shape
+    if not plan.pretrained and (height, width) != (plan.size, plan.size):
+        raise UsageError(
+            f"{recipe.method} {recipe.variant} takes fields of {plan.size}x{plan.size} px, not {width}x{height} px",
+            fix="take the variant `pretrained`, whose fields may have any aspect",
+        )
+    if height % FIELD_STEP or width % FIELD_STEP or min(height, width) < 2 * FIELD_STEP:
+        raise UsageError(
+            f"a field of {width}x{height} px does not fit the network",
+            fix=f"take multiples of {FIELD_STEP} px, at least {2 * FIELD_STEP}",
+        )
+    return height, width
 
 
 def _field_side(plan: Variant, recipe: Recipe, layout: Layout) -> int:
@@ -227,8 +267,8 @@ def _seen_layout(normals: NormalSamples, notice: Callable[[str], None]) -> Layou
     return layout
 
 
-def _textures(data: Path, side: int, device: str, reader: ImageReader) -> Tensor | None:
-    textures = load_textures(data, side, reader)
+def _textures(data: Path, shape: tuple[int, int], device: str, reader: ImageReader) -> Tensor | None:
+    textures = load_textures(data, shape, reader)
     return None if textures is None else pictures_from_fields(textures).to(device)
 
 
@@ -239,28 +279,3 @@ def _rules(data: Path, recipe: Recipe, weak: WeakAnomalies, notice: Callable[[st
     if rules is not None and not weak.hashes and recipe.method == "kist":
         notice(f"{rules} has no effect: rules judge parts known to be defective, and train/weak/ holds none")
     return rules
-
-
-def _candidates(method: Method, size: int, layout: Layout, blend: Blend | None) -> dict[str, ScoreSpec]:
-    candidates = method.score_candidates(size, layout)
-    if layout == "free":
-        candidates |= by_place(candidates)
-    if blend is None:
-        return candidates
-    chosen = {name: spec for name, spec in candidates.items() if spec.blend.mode == blend}
-    if not chosen:
-        modes = ", ".join(sorted({spec.blend.mode for spec in candidates.values()}))
-        raise UsageError(f"{method.name} has no score path that blends by {blend}", fix=f"choose one of: {modes}")
-    return chosen
-
-
-def by_place(candidates: dict[str, ScoreSpec]) -> dict[str, ScoreSpec]:
-    """Those that weigh a residual, with statistics for each place.
-
-    Pictures of textures end somewhere too: at the edge of a part, or of its lighting, good parts differ more.
-    """
-    return {
-        f"{name}, by place": spec.model_copy(update={"norm": NormSpec(kind="pixel")})
-        for name, spec in candidates.items()
-        if spec.residual.used and spec.norm.kind == "global"
-    }

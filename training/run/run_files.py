@@ -16,9 +16,9 @@ from torch import nn
 
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.core.manifest import AlignSpec, Fit, ScoreSpec, TrainingRecord
+from edge.core.manifest import AlignSpec, Fit, TrainingRecord
 from training.methods import find_method
-from training.methods.base import Design, Layout
+from training.methods.base import Blend, Design, Layout
 from training.optimisation.arithmetic import Arithmetic
 from training.optimisation.optimiser import State
 from training.optimisation.stages import Training
@@ -34,8 +34,11 @@ _SAVE_EVERY_S = 20.0
 class Run:
     """A finished training run, as stored in run.json beside its checkpoint.
 
-    candidates: AUROC of every score path considered. curves: stage → loss → [[step, value], ...].
-    signature_sha256: of what makes another run the same run. arithmetic: what it was trained in, None: not known.
+    training: its `selection` says how the weights were chosen; score paths are tried on the exported network.
+    crop: side of the squares that training saw, None: whole fields. data: the folder it learned from. smallest_defect:
+    share of the field, None: not asked for. blend: only score paths that blend so. curves: stage → loss → [[step,
+    value], ...]. signature_sha256: of what makes another run the same run. arithmetic: what it was trained in, None:
+    not known.
     """
 
     method: str
@@ -48,11 +51,13 @@ class Run:
     rectangle: tuple[int, int, int, int] | None
     polygon: tuple[tuple[int, int], ...] | None
     align: AlignSpec | None
-    score: ScoreSpec
     training: TrainingRecord
     trained_on: tuple[str, ...]
     weak_on: tuple[str, ...]
-    candidates: dict[str, float]
+    crop: int | None
+    data: str
+    smallest_defect: float | None
+    blend: Blend | None
     curves: dict[str, dict[str, list[list[float]]]]
     seconds: float
     signature_sha256: str = ""
@@ -60,7 +65,7 @@ class Run:
 
     @property
     def design(self) -> Design:
-        return Design(self.variant, self.layout, frozenset(self.ablations))
+        return Design(self.variant, self.layout, frozenset(self.ablations), (self.height, self.width))
 
 
 def store_run(directory: Path, run: Run, network: nn.Module) -> None:
@@ -68,7 +73,7 @@ def store_run(directory: Path, run: Run, network: nn.Module) -> None:
     weights = io.BytesIO()
     torch.save(network.state_dict(), weights)
     write_atomic(directory / CHECKPOINT, weights.getvalue())
-    values = asdict(run) | {"score": run.score.model_dump(), "training": run.training.model_dump()}
+    values = asdict(run) | {"training": run.training.model_dump()}
     values["align"] = None if run.align is None else run.align.model_dump()
     write_atomic(directory / RECORD, json.dumps(values, indent=1).encode())
     (directory / RESUME).unlink(missing_ok=True)
@@ -78,7 +83,9 @@ def load_run(directory: Path) -> tuple[Run, nn.Module]:
     """A finished run and its network with the trained weights; raises UsageError when either is missing or damaged."""
     try:
         values = json.loads((directory / RECORD).read_text())
-        values["score"] = ScoreSpec.model_validate(values["score"])
+        if "chosen" in values:
+            # of several methods, each in a folder of its own, this one was taken
+            return load_run(directory / str(values["chosen"]))
         values["training"] = TrainingRecord.model_validate(values["training"])
         # runs from before alignment have none
         values["align"] = None if values.get("align") is None else AlignSpec.model_validate(values["align"])

@@ -15,7 +15,9 @@ TARGETS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="a run made by `fit`, to make a bundle of")
     share(parser, "--product")
-    parser.add_argument("--data", type=Path, help=f"check the graph on {NORMAL_SAMPLES} (default: on noise)")
+    parser.add_argument(
+        "--data", type=Path, help=f"{NORMAL_SAMPLES}, to choose the score and check the graph (default: the run's own)"
+    )
     parser.add_argument("--report", action="store_true", help="print how every operator runs on every target")
     parser.add_argument("--out", type=Path, help="the bundle to make")
     parser.add_argument("--bundle", type=Path, help="a bundle that is there already, to prepare for a target")
@@ -53,11 +55,14 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _export_run(options: argparse.Namespace, settings: Settings) -> None:
-    from calibration.pipeline.train import bundle_from_run
+    from calibration.pipeline.train import bundle_from_run, on_the_processor
+    from edge.bundles.bundle import load_bundle
     from edge.capture.images.image_reader import line_reader
     from export.operators import operator_report
 
     product = options.product or options.out.name
-    bundle = bundle_from_run(options.run_directory, options.out, product, options.data, line_reader(settings))
+    draft = bundle_from_run(
+        options.run_directory, options.out, product, options.data, line_reader(settings), on_the_processor(settings)
+    )
     if options.report:
-        print("\n".join(operator_report(bundle.read("model_fp32")).summary()))
+        print("\n".join(operator_report(load_bundle(draft.path).read("model_fp32")).summary()))

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.options import (
+    AUTO,
+    AUTO_MINUTES,
     CPU_BACKENDS,
     METHODS,
     NORMAL_SAMPLES,
+    PRETRAINED,
     percent,
+    positive,
     positive_int,
     request_from,
     share,
@@ -22,11 +26,17 @@ from edge.core.progress import say, working
 if TYPE_CHECKING:
     from training.run.preparation import Recipe
 
-BLENDS = ("product", "wsum", "max", "noisy_or", "gate")
+BLENDS = ("product", "wsum", "max", "noisy_or", "gate", "sum")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    add_method(parser)
     add_training(parser)
+    parser.add_argument(
+        "--minutes",
+        type=positive,
+        help="time from here to the bundle: training takes what fits (default: 10 for `auto`, else what it takes)",
+    )
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
     share(parser, "--product")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
@@ -34,14 +44,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     share(parser, "--false-reject", "--mm-per-px")
 
 
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """For commands that may choose by themselves."""
+    parser.add_argument(
+        "--method",
+        choices=(AUTO, *METHODS),
+        default=AUTO,
+        help="auto (default): trains what --minutes allow, judges all on the same parts, and takes the best",
+    )
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     share(parser, "--data", help=f"{NORMAL_SAMPLES}; optional: train/weak/<kind>/, rules.yaml, textures/")
     share(parser, "--align")
-    parser.add_argument("--method", choices=METHODS, default="kist", help="default: kist")
     parser.add_argument(
         "--variant",
-        default="edge",
-        help="edge (256 px, at most 2 GMAC, default), tiny (128 px, minutes on a CPU), full (a GPU); smoke, to try out",
+        default=PRETRAINED,
+        help="pretrained (an encoder that learned from ImageNet, default); from nothing: edge (256 px, at most "
+        "2 GMAC), tiny (128 px, minutes on a CPU), full (a GPU), smoke (to try out)",
     )
     parser.add_argument(
         "--layout",
@@ -71,6 +91,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "(default: the variant's, tiny with a free layout 256)",
     )
     advanced.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="checkpoint of the encoder instead of the package's: an EfficientNet-Lite0 for `pretrained`, "
+        "a ResNet-18 for slsg full",
+    )
+    advanced.add_argument(
         "--defects", metavar="PRESET", help="artificial defects to learn from (see `defects`; default: the method's)"
     )
     advanced.add_argument(
@@ -86,11 +112,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
-    from calibration.pipeline.train import TrainingRequest, train_bundle
+    from calibration.auto.auto import make_bundle
+    from calibration.pipeline.train import TrainingRequest
     from edge.capture.images.image_reader import line_reader
 
     request = request_from(TrainingRequest, options, recipe=recipe_of(options, settings))
-    train_bundle(request, settings, line_reader(settings))
+    make_bundle(request, settings, line_reader(settings), say)
     say(f"the bundle is ready: edge-inspect --camera 0 --bundle {request.out}")
     return 0
 
@@ -101,9 +128,12 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         from training.run.preparation import Recipe
 
     rectangle, polygon = settings.roi.as_tuples
+    minutes = getattr(options, "minutes", None)
+    if minutes is None and options.method == AUTO:
+        minutes = AUTO_MINUTES
     return request_from(
         Recipe, options, ablations=frozenset(getattr(options, "ablations", ())),
         # a number of steps is kept whatever time it takes
-        minutes=getattr(options, "minutes", None) if options.steps is None else None,
+        minutes=minutes if options.steps is None else None,
         align=settings.align, rectangle=rectangle, polygon=polygon,
     )  # fmt: skip

@@ -10,8 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.exit_codes import INTERRUPTED
-from edge.cli.making.train import recipe_of
-from edge.cli.options import CPU_BACKENDS, METHODS, percent, positive, positive_int, request_from, share, whole_number
+from edge.cli.making.train import add_method, recipe_of
+from edge.cli.options import (
+    AUTO,
+    AUTO_MINUTES,
+    CPU_BACKENDS,
+    PRETRAINED,
+    percent,
+    positive,
+    positive_int,
+    request_from,
+    share,
+    whole_number,
+)
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import details_in, say
@@ -26,7 +37,6 @@ if TYPE_CHECKING:
     from edge.cli.keyboard import Keyboard
     from edge.cli.teach.collect import Taking
 
-MINUTES = 8.0
 _COUNT = 60
 # of the samples; when more are unlike the rest, it is not clear which of them are the product
 _MOST_SUSPICIOUS = 1 / 3
@@ -56,12 +66,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes",
         type=positive,
-        default=MINUTES,
-        help="time from the last sample to the bundle, also on a busy machine: training takes what fits (default: 8)",
+        default=AUTO_MINUTES,
+        help="time from the last sample to the bundle, also on a busy machine: training takes what fits (default: 10)",
     )
     parser.add_argument("--steps", type=positive_int, help="optimiser steps, whatever time they take")
-    parser.add_argument("--method", choices=METHODS, default="isstad", help="default: isstad")
-    parser.add_argument("--variant", default="tiny", help="size of the network, as for `train` (default: tiny)")
+    add_method(parser)
+    parser.add_argument("--variant", default=PRETRAINED, help="as for `train` (default: pretrained)")
     parser.add_argument("--seed", type=whole_number, default=0)
     parser.add_argument("--layout", choices=("aligned", "free"), help="as for `train`; default: found out")
     parser.add_argument(
@@ -170,6 +180,7 @@ def _train(
     collection: Collection, target: Path, options: argparse.Namespace, settings: Settings, keyboard: Keyboard
 ) -> tuple[ModelBundle, list[str]]:
     """The bundle, and what would help; the details of its making go to a file."""
+    from calibration.auto.auto import auto_bundle
     from calibration.findings.advice import would_help
     from calibration.pipeline.time_plan import plan_training
     from calibration.pipeline.train import TrainingRequest, train_bundle
@@ -180,7 +191,7 @@ def _train(
     recipe = recipe_of(options, settings)
     started = time.monotonic()
     plan = None
-    if recipe.minutes is not None:
+    if recipe.minutes is not None and recipe.method != AUTO:
         plan = plan_training(folder, recipe, recipe.minutes, fresh=options.fresh)
         recipe = plan.recipe
     request = request_from(
@@ -191,11 +202,15 @@ def _train(
     except OSError as error:
         raise UsageError(f"{folder.root / DETAILS}: {error.strerror}", fix="mend its permissions") from error
     with log, details_in(log):
-        bundle = train_bundle(
-            request, settings, line_reader(settings), _message,
-            None if statistics is None else statistics.to_bytes(), plan,
-            lambda parts, sheet: _not_good_after_all(parts, sheet, collection, options, keyboard),
-        )  # fmt: skip
+        reader, kept = line_reader(settings), None if statistics is None else statistics.to_bytes()
+
+        def confirm(parts: Sequence[UnusualPart], sheet: Path | None) -> list[Path]:
+            return _not_good_after_all(parts, sheet, collection, options, keyboard)
+
+        if recipe.method == AUTO:
+            bundle = auto_bundle(request, settings, reader, _message, kept, confirm=confirm)
+        else:
+            bundle = train_bundle(request, settings, reader, _message, kept, plan, confirm)
     say(f"made in {(time.monotonic() - started) / 60:.1f} min; details in {folder.root / DETAILS}")
     all_steps, all_minutes = (0, 0.0) if plan is None else (plan.all_steps, plan.all_minutes)
     return bundle, would_help(bundle, folder.root, len(folder.paths()), all_steps, all_minutes)

@@ -202,7 +202,7 @@ def test_at_a_terminal_enter_takes_a_picture_and_u_undoes_it(tmp_path, terminal,
 
 
 def test_ctrl_c_keeps_the_samples_and_the_next_call_goes_on_with_them(tmp_path, terminal, camera):
-    command = ("teach", "--camera", camera.url, "--product", "plate", "--count", 16, "--variant", "smoke")
+    command = ("teach", "--camera", camera.url, "--product", "plate", "--count", 16, *SMALL[:4])
     session = terminal(*command)
     session.wait_for("Enter  take a picture")
     for number in (1, 2, 3):

@@ -18,11 +18,12 @@ from tests.system.test_no_network import HOOK
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
 
-RECIPE = ("--variant", "smoke", "--steps", 5, "--seed", 3, "--numbers", "float32")
+RECIPE = ("--method", "kist", "--variant", "smoke", "--steps", 5, "--seed", 3, "--numbers", "float32")
 OUR_LINES = re.compile(
     r"layout: aligned \(|training kist smoke: \d/5, \d+ s left  reconstruction  total [\d.]+$|trained on \d+ good parts"
-    r"|  image AUROC [\d.]+ of artificial defects"
-    r"|checkpoint, curves|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino:$|threshold [\d.]+ for a"
+    r"|  image AUROC [\d.]+ of artificial defects|  chosen: |what it makes of unseen parts: "
+    r"|judging good and defective parts: |choosing how to score, of \d+ ways: "
+    r"|checkpoint and curves|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino:$|threshold [\d.]+ for a"
     r"|so few only show|it rejects at most|if good parts go on|with \d+ held-out good parts|pixel threshold [\d.]+: "
     r"|INT8 changes the maps by|leaving layers out of INT8: |[\d.]+ MB of INT8 ONNX; of \d+ operators"
     r"|gate cpu, |  \d+ (good parts|artificial defects)|deployed on cpu: "
@@ -167,7 +168,7 @@ def test_calibrating_again_is_undone_by_a_rollback(place):
 def test_an_interrupted_training_ends_with_130_and_leaves_the_old_bundle(place):
     before = load_bundle(place / "plate").sha256
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge", "train", "--data", "data", "--out", "plate", "--variant", "smoke"],
+        [sys.executable, "-m", "edge", "train", "--data", "data", "--out", "plate", *RECIPE[:4]],
         cwd=place, env=environment(CUDA_VISIBLE_DEVICES=""), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     said = [next(line for line in process.stderr if line.startswith(start)) for start in ("layout: ", "training kist")]

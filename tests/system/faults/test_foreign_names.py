@@ -88,5 +88,7 @@ def test_a_network_is_trained_into_a_folder_of_such_a_name(tmp_path):
         write_picture(tmp_path / "part.png", good_part(300 + number))
         (tmp_path / "part.png").rename(tmp_path / PARTS / os.fsdecode(b"part\xe4%02d.png" % number))
     run = os.fsdecode(b"lauf\xe9")
-    fine(edge("fit", "--data", PARTS, "--run-dir", run, "--variant", "smoke", "--steps", 4, cwd=tmp_path))
+    smoke = ("--method", "kist", "--variant", "smoke", "--steps", 4)
+    fine(edge("fit", "--data", PARTS, "--run-dir", run, *smoke, cwd=tmp_path))
+    fine(edge("export", "--run-dir", run, "--out", "plate", cwd=tmp_path))
     assert (tmp_path / run / "sheet.png").is_file()

@@ -73,10 +73,13 @@ def test_a_part_cannot_be_good_and_defective(data):
         load_weak(data, FIELD, load_normal_samples(data, FIELD))
 
 
-def test_textures_are_cropped_to_squares(data):
-    assert load_textures(data, 16) is None
-    add(data, "textures", "wood.png", good_part(1, 40, 100))
-    assert load_textures(data, 16).shape == (1, 16, 16, 3)
+def test_textures_are_cropped_to_the_aspect_of_the_field(data):
+    assert load_textures(data, (16, 16)) is None
+    wood = good_part(1, 40, 100)
+    add(data, "textures", "wood.png", wood)
+    assert load_textures(data, (16, 16)).shape == (1, 16, 16, 3)
+    assert np.array_equal(load_textures(data, (40, 40))[0], wood[:, 30:70])
+    assert np.array_equal(load_textures(data, (20, 100))[0], wood[10:30])
 
 
 def test_parts_that_always_lie_the_same_way_are_aligned_and_textures_are_free(data):

@@ -6,7 +6,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no defects can be drawn")
 
-from training.defects import OPERATORS, PRESETS, DefectGenerator, DefectPreset  # noqa: E402
+from training.defects import (  # noqa: E402
+    FAMILIES,
+    HELD_OUT,
+    OPERATORS,
+    PRESETS,
+    DefectGenerator,
+    DefectPreset,
+    training_preset,
+)
+from training.defects.masks import altered_region  # noqa: E402
 from training.defects.noise import gradient_noise  # noqa: E402
 from training.defects.random_source import RandomSource  # noqa: E402
 
@@ -31,12 +40,37 @@ def only(operator):
     return DefectPreset({operator: 1.0}, largest=1.0)
 
 
-def test_the_mask_is_exactly_where_the_picture_is_visibly_altered():
+def holds_what_changed(masks, change):
+    """Every pixel that visibly changed, and none that did not change at all."""
+    return bool((masks >= (change > 0.05)).all()) and bool((change[masks > 0] > 0).all())
+
+
+def test_a_patch_of_another_texture_has_a_mask_in_one_piece():
+    texture = torch.rand(2, 1, 128, 128, generator=torch.Generator().manual_seed(5)).expand(-1, 3, -1, -1) * 0.3 + 0.3
+    altered, (first, second) = texture[:1].clone(), texture
+    altered[0, :, 40:90, 30:100] = second[:, 40:90, 30:100]
+    visible, region = altered_region((altered - first).abs().amax(1, keepdim=True))
+    inside = torch.zeros(1, 1, 128, 128, dtype=torch.bool)
+    inside[..., 40:90, 30:100] = True
+    assert float(visible[inside].float().mean()) < 0.75
+    assert float(region[inside].float().mean()) > 0.97
+    assert not (region & ~inside).any()
+
+
+def test_no_family_is_both_trained_on_and_judged_by():
+    assert set(FAMILIES) == set(OPERATORS)
+    assert PRESETS["judging"].families <= HELD_OUT
+    for name in PRESETS:
+        assert not training_preset(name).families & HELD_OUT, name
+        assert training_preset(name).operators or name == "judging", name
+
+
+def test_the_mask_holds_all_that_visibly_changed_and_nothing_unchanged():
     clean = pictures(16)
     for name in PRESETS:
         defective, masks = DefectGenerator(always(name), seed=0)(clean)
         change = (defective - clean).abs().amax(1, keepdim=True)
-        assert torch.equal(masks, (change > 0.05).float()), name
+        assert holds_what_changed(masks, change), name
         assert (defective.shape, masks.shape) == (clean.shape, (16, 1, 64, 64)), name
         assert float(defective.min()) >= 0 and float(defective.max()) <= 1, name
 
@@ -104,7 +138,9 @@ def test_the_share_of_clean_pictures_is_kept():
 
 def test_a_defect_is_as_large_as_asked_for_or_not_drawn():
     preset = replace(PRESETS["surface"], smallest=0.01, largest=0.03)
-    areas = DefectGenerator(preset, seed=9)(pictures(48))[1].mean((1, 2, 3))
+    clean = pictures(48)
+    seen = (DefectGenerator(preset, seed=9)(clean)[0] - clean).abs().amax(1) > 0.05
+    areas = seen.float().mean((1, 2))
     drawn = areas[areas > 0]
     assert len(drawn) > 10
     assert float(drawn.min()) >= 0.01 and float(drawn.max()) <= 0.03
@@ -142,7 +178,7 @@ def test_more_pictures_than_memory_should_hold_at_once_are_drawn_in_parts():
     assert drawn.pictures.shape == clean.shape
     assert len(drawn.operators) == 67 and drawn.operators.count("") < 4
     change = (drawn.pictures - clean).abs().amax(1, keepdim=True)
-    assert torch.equal(drawn.masks, (change > 0.05).float())
+    assert holds_what_changed(drawn.masks, change)
 
 
 def test_nothing_is_drawn_on_a_picture_without_anything_to_see():

@@ -21,9 +21,8 @@ from tests.small_bundle import good_part  # noqa: E402
 from tests.training.methods.test_isstad import METHOD, small_transformer  # noqa: E402
 from training.defects import PRESETS, DefectGenerator  # noqa: E402
 from training.fit import pictures_from_fields  # noqa: E402
-from training.methods.base import Design, TrainingData  # noqa: E402
+from training.methods.base import Design, TrainingData, run_network  # noqa: E402
 from training.optimisation.stages import BatchSource, Training  # noqa: E402
-from training.selection import run_network  # noqa: E402
 
 PLAN = METHOD.variants["smoke"]
 OUTPUTS = METHOD.outputs
@@ -38,7 +37,8 @@ def parts(seeds):
 def training_data(batches, held_out, weak=0, notice=print):
     return TrainingData(
         normals=batches.normals, held_out=held_out, weak=held_out[:weak], kinds=("scratch",) * weak,
-        roi=None, rules=None, random=batches.random, vary=batches.vary, set_bank=batches.set_bank, run_directory=None,
+        roi=None, rules=None, random=batches.random, vary=batches.vary, set_bank=batches.set_bank,
+            draws=batches.apart, run_directory=None,
         notice=notice, crop=batches.crop,
     )  # fmt: skip
 

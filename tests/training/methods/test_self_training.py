@@ -75,7 +75,7 @@ def run(folder, plan, rules=None, ablations=(), weak=WEAK_PLATES, copies=False):
     learner.attach(
         TrainingData(
             normals=batches.normals, held_out=PLATES[18:], weak=weak, kinds=("scratch",) * len(weak), roi=None,
-            rules=file, random=batches.random, vary=batches.vary, set_bank=batches.set_bank,
+            rules=file, random=batches.random, vary=batches.vary, set_bank=batches.set_bank, draws=batches.apart,
             run_directory=folder, notice=notices.append, crop=batches.crop,
         )
     )  # fmt: skip
@@ -166,12 +166,17 @@ def test_a_network_that_copies_defects_unlearns_it_and_still_knows_good_parts(ab
 # --- labels
 
 
+def labelled(learner, sheet):
+    teacher = learner._rounds._teacher
+    return teacher.label(teacher.residual_maps(), sheet)
+
+
 def test_without_rules_with_an_empty_book_and_with_rules_left_out_the_residual_alone_decides(tmp_path):
     plain, empty, without, ruled = (
         run(tmp_path, stages(1, 1), rules, ablations).learner
         for rules, ablations in ((None, ()), ("rules:\n", ()), (RIGHT, ("rules",)), (RIGHT, ()))
     )
-    labels = [made._teacher.label(made._teacher.residual_maps(made.network), tmp_path / "sheet.png") for made in
+    labels = [labelled(made, tmp_path / "sheet.png") for made in
               (plain, empty, without, ruled)]  # fmt: skip
     assert all(torch.equal(labels[0].pi, other.pi) for other in labels[1:3])
     assert all(torch.equal(labels[0].state, other.state) for other in labels[1:3])
@@ -180,9 +185,7 @@ def test_without_rules_with_an_empty_book_and_with_rules_left_out_the_residual_a
 
 def test_the_same_network_gives_the_same_labels(tmp_path):
     first, again = (run(tmp_path, stages(1, 1), RIGHT).learner for _ in range(2))
-    one, other = (
-        made._teacher.label(made._teacher.residual_maps(made.network), tmp_path / "s.png") for made in (first, again)
-    )
+    one, other = (labelled(made, tmp_path / "s.png") for made in (first, again))
     assert torch.equal(one.pi, other.pi)
     assert torch.equal(one.state, other.state)
 
@@ -247,7 +250,7 @@ class Hiding(torch.nn.Module):
 
 def test_a_round_that_hides_weak_parts_is_taken_back(tmp_path):
     made = run(tmp_path, stages(1, 1))
-    made.learner.network = Hiding()
+    made.learner.network = made.learner._rounds._network = Hiding()
     made.learner.finish(made.training.stages[0])
     torch.nn.init.constant_(made.learner.network.copied, 1.0)
     made.learner.finish(made.training.stages[1])
@@ -293,7 +296,7 @@ def test_found_defects_are_pasted_onto_good_parts_unless_that_is_left_out(tmp_pa
         made = run(tmp_path, stages(1, 1), ablations=ablations)
         given_labels(made.learner)
         banks = []
-        made.learner.data = replace(made.learner.data, set_bank=lambda *bank, banks=banks: banks.append(bank))
+        made.learner._rounds._data = replace(made.learner.data, set_bank=lambda *bank, banks=banks: banks.append(bank))
         made.learner.set_up(made.training.stages[1])
         assert len(banks) == pasted
     made.learner.set_up(made.training.stages[0])

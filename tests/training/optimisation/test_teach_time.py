@@ -22,6 +22,8 @@ from training.optimisation import step_budget as pace
 from training.optimisation.time_budget import TimeBudget
 from training.run.preparation import Recipe
 
+TINY = ("--method", "isstad", "--variant", "tiny", "--minutes", "8")
+
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
@@ -39,7 +41,7 @@ def plan(tmp_path, monkeypatch):
         with sample_folder(tmp_path / "plate") as folder:
             for seed in range(len(folder.paths()), samples):
                 folder.store(good_part(seed))
-            given = parse(["teach", "--camera", "x", "--product", "plate", "--layout", "aligned", *options])
+            given = parse(["teach", "--camera", "x", "--product", "plate", "--layout", "aligned", *TINY, *options])
             recipe = recipe_of(given, Settings())
             return plan_training(folder, recipe, recipe.minutes, fresh=given.fresh), told[-1]
 

@@ -47,6 +47,20 @@ def test_rules_alone_find_artificial_defects(reference, rules):
     assert min(found) > 0.3
 
 
+def test_a_defect_that_the_network_rebuilds_is_found_by_a_rule_alone(reference, rules):
+    found, unruled, good = [], [], []
+    for seed in range(8):
+        picture, mask = bad_plate(seed)
+        nothing = np.zeros_like(zmap(picture))
+        found.append(iou(pseudo_labels(picture, nothing, rules(SCRATCH), reference).state == ANOMALOUS, mask))
+        unruled.append((pseudo_labels(picture, nothing, None, reference).state == ANOMALOUS).any())
+        good.append(
+            (pseudo_labels(good_plate(100 + seed), nothing, rules(SCRATCH), reference).state == ANOMALOUS).any()
+        )
+    assert np.mean(found) > 0.4
+    assert not any(unruled) and not any(good)
+
+
 def test_rules_tell_defects_from_what_only_looks_unusual(reference, rules):
     book = rules(SCRATCH)
     with_rules, without = [], []

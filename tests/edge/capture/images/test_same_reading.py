@@ -16,7 +16,7 @@ READS_GOOD_PARTS = {
     "calibrate": ["calibrate", "--bundle", "plate", "--data", "parts"],
     "gate": ["gate", "--bundle", "plate", "--data", "parts"],
     "recalibrate": ["recalibrate", "parts", "--bundle", "plate"],
-    "train": ["train", "--data", "parts", "--out", "new", "--variant", "smoke"],
+    "train": ["train", "--data", "parts", "--out", "new", "--method", "kist", "--variant", "smoke"],
     "teach": ["teach", "--camera", "parts", "--product", "plate", "--yes"],
     "compare": ["compare", "--data", "parts", "--out", "new", "--variant", "smoke"],
     "defects": ["defects", "--data", "parts", "--out", "sheet.png"],

@@ -1,0 +1,221 @@
+"""Fit memories of good parts, once on all of them and once without each fifth, so that every part has a fair score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.memory.centres import farthest_first, farthest_first_of_cells
+from calibration.memory.designs import Layout, MemoryDesign
+from calibration.memory.looks import copies_of, varied
+from calibration.memory.places import places_of, without_centres
+from edge.core.datatypes import F32, U8
+from export.memory_graph import Memory, memories_of, stored, with_memories, with_other_memories
+
+FOLDS = 5
+# pictures looked at in all, and varied copies of a part, at most
+_MOST_PICTURES, _MOST_COPIES = 400, 4
+# a spread of a place below this share of the mean spread is luck
+_SMALLEST_SPREAD_SHARE = 0.3
+# earlier parts count as so many in the mean and the spread of distances, at most: what comes later is nearer to now
+_MOST_EARLIER = 16
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """memories: of all parts. folds: number k has not seen the parts whose fold_of is k, nor have its mean and spread.
+
+    fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold.
+    """
+
+    memories: tuple[Memory, ...]
+    folds: tuple[tuple[Memory, ...], ...]
+    fold_of: NDArray[np.int64]
+    held_out: F32
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryGraphs:
+    """Graphs with `emb_dist`. deployed: of all parts. folds: number k has not seen the parts whose fold_of is k."""
+
+    deployed: bytes
+    folds: tuple[bytes, ...]
+    fold_of: NDArray[np.int64]
+
+
+def fit_memories(
+    model: bytes,
+    fields: U8,
+    layout: Layout,
+    designs: Sequence[MemoryDesign],
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> CrossFit:
+    """model: the exported network with its taps as outputs. fields: of good parts, uint8 (n, h, w, 3), BGR.
+
+    The same fields and seed give the same memories, on one machine.
+    """
+    empty = without_centres(model, fields, designs, np.random.default_rng(seed), threads)
+    prepared = with_memories(model, empty)
+    return _fitted(prepared, empty, designs, fields, layout, seed, threads, progress)
+
+
+def refit_memories(
+    model: bytes,
+    fields: U8,
+    layout: Layout,
+    *,
+    earlier: int = 0,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> CrossFit:
+    """The memories of a graph, fitted to other parts, fields uint8 (n, h, w, 3) BGR, in the axes that they have.
+
+    earlier: number of parts that the graph's memories hold. 0: they are forgotten, as they hold these very parts. Else
+    their centres stay candidates beside the new places, and the least useful of both give way; their pictures are not
+    needed. Nothing here says whether a fold has seen those: parts must be others.
+    """
+    known = memories_of(model)
+    designs = [_design_of(memory) for memory in known]
+    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier)
+
+
+def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
+    """model: the exported network with its taps as outputs, or one that has memories already."""
+    has = bool(memories_of(model))
+    deployed = with_other_memories(model, fit.memories) if has else with_memories(model, fit.memories)
+    return MemoryGraphs(deployed, tuple(with_other_memories(deployed, fold) for fold in fit.folds), fit.fold_of)
+
+
+class _Looks:
+    """Every part as it is, then varied copies of each; part_of: which part each picture shows."""
+
+    def __init__(self, fields: U8, layout: Layout, random: np.random.Generator) -> None:
+        self._fields, self._layout, self._random = fields, layout, random
+        copies = copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES)
+        self.part_of = np.tile(np.arange(len(fields)), 1 + copies)
+
+    def __len__(self) -> int:
+        return len(self.part_of)
+
+    def __iter__(self) -> Iterator[U8]:
+        for number, part in enumerate(self.part_of):
+            field = self._fields[int(part)]
+            yield field if number < len(self._fields) else varied(field, self._layout, self._random)
+
+
+def _fitted(
+    model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: U8, layout: Layout,
+    seed: int, threads: int | None, progress: Progress, earlier: int = 0,
+) -> CrossFit:  # fmt: skip
+    random = np.random.default_rng(seed)
+    fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
+    looks = _Looks(fields, layout, random)
+    places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
+    for done, found in enumerate(places_of(model, looks, threads)):
+        for kept, values in zip(places, found, strict=True):
+            kept.append(values.astype(np.float16))
+        progress(done + 1, len(looks))
+    fitted = [
+        _cross_fitted(memory, design, layout, np.stack(kept), looks.part_of, fold_of, seed, earlier)
+        for memory, design, kept in zip(known, designs, places, strict=True)
+    ]
+    return CrossFit(
+        memories=tuple(each.memory for each in fitted),
+        folds=tuple(zip(*(each.folds for each in fitted), strict=True)),
+        fold_of=fold_of,
+        held_out=_summed([each.held_out for each in fitted]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    memory: Memory
+    folds: list[Memory]
+    held_out: F32
+
+
+def _cross_fitted(
+    known: Memory, design: MemoryDesign, layout: Layout, places: NDArray[np.float16], part_of: NDArray[np.int64],
+    fold_of: NDArray[np.int64], seed: int, earlier: int,
+) -> _Fitted:  # fmt: skip
+    """places: (pictures, rows, columns, axes), the first of each part as it is."""
+    old = known.centres if earlier else None
+
+    def of_places(chosen: NDArray[np.float16]) -> Memory:
+        random = np.random.default_rng(seed)
+        if design.local:
+            return replace(known, centres=farthest_first_of_cells(chosen, design.centres, random, old))
+        flat = chosen.reshape(-1, chosen.shape[-1])
+        flat = flat if old is None else np.concatenate([flat, old.astype(np.float16)])
+        return replace(known, centres=farthest_first(flat, design.centres, random))
+
+    def judging(memory: Memory, distances: F32) -> Memory:
+        return _with_spread(memory, distances, layout, known if earlier else None, earlier)
+
+    folds, distances = [], np.empty((len(fold_of), *places.shape[1:3]), np.float32)
+    for fold in range(fold_of.max() + 1):
+        folds.append(of_places(places[fold_of[part_of] != fold]))
+        for part in np.flatnonzero(fold_of == fold):
+            distances[part] = distance_map(folds[fold], places[part].astype(np.float32))
+    folds = [judging(memory, distances[fold_of != fold]) for fold, memory in enumerate(folds)]
+    held_out = [(map_ - folds[f].mean) * folds[f].inv_std for map_, f in zip(distances, fold_of, strict=True)]
+    return _Fitted(judging(of_places(places), distances), folds, np.stack(held_out).astype(np.float32))
+
+
+def distance_map(memory: Memory, places: F32) -> F32:
+    """(rows, columns): from each of (rows, columns, axes) to the nearest of the centres it is compared with."""
+    centres = stored(memory.centres)
+    rows, columns, axes = places.shape
+    squares = np.square(centres).sum(-1)
+    if memory.local:
+        relative = squares - 2 * np.matmul(centres, places[..., None])[..., 0]
+    else:
+        relative = squares - 2 * (places.reshape(-1, axes) @ centres.T)
+    nearest = relative.min(-1).reshape(rows, columns) + np.square(places).sum(-1)
+    return np.asarray(np.sqrt(np.maximum(nearest, 0)), np.float32)
+
+
+def _design_of(memory: Memory) -> MemoryDesign:
+    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], memory.local)
+
+
+def _with_spread(
+    memory: Memory, distances: F32, layout: Layout, before: Memory | None, earlier: int
+) -> Memory:  # fmt: skip
+    """The memory with mean and spread of the distances (n, rows, columns) of good parts: of each place, or of all.
+
+    before: the memory that so many earlier parts made, whose mean and spread count beside these.
+    """
+    if layout == "free":
+        mean, variance = distances.mean(keepdims=True)[0], distances.var(keepdims=True)[0]
+    else:
+        mean, variance = distances.mean(0), distances.var(0)
+    if before is not None:
+        count = min(earlier, _MOST_EARLIER)
+        share = count / (count + len(distances))
+        joined = share * before.mean + (1 - share) * mean
+        variance = share * (before.inv_std**-2 + before.mean**2) + (1 - share) * (variance + mean**2) - joined**2
+        mean = joined
+    spread = np.sqrt(np.maximum(variance, 1e-12))
+    spread = np.maximum(spread, _SMALLEST_SPREAD_SHARE * spread.mean())
+    return replace(memory, mean=mean.astype(np.float32), inv_std=(1 / spread).astype(np.float32))
+
+
+def _summed(maps: Sequence[F32]) -> F32:
+    """The sum of maps (n, rows, columns) at the size of the first."""
+    _, rows, columns = maps[0].shape
+    total: F32 = maps[0].copy()
+    for other in maps[1:]:
+        for index, values in enumerate(other):
+            total[index] += cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return total

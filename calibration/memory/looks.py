@@ -1,0 +1,37 @@
+"""Good parts as they might have lain and been lit: what a memory must know besides the pictures that were taken."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from calibration.memory.designs import Layout
+from edge.core.datatypes import U8
+
+# as in training/data/augmentation.py: turn, shift and size, light
+_TURN_DEGREES, _SHIFT, _GAIN = 2.0, 0.02, 0.05
+
+
+def varied(field: U8, layout: Layout, random: np.random.Generator) -> U8:
+    """A field uint8 (h, w, 3) a little turned, moved, scaled and relit; edges are repeated outward.
+
+    Where parts have no fixed layout it is mirrored too, in either axis, or not.
+    """
+    height, width = field.shape[:2]
+    picture: U8 = field
+    if layout == "free":
+        rows, columns = random.integers(0, 2, 2) * -2 + 1
+        picture = np.ascontiguousarray(field[::rows, ::columns])
+    turn, zoom, across, down, gain = random.uniform(-1, 1, 5)
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    matrix = cv2.getRotationMatrix2D(centre, float(turn * _TURN_DEGREES), float(1 + zoom * _SHIFT))
+    matrix[:, 2] += across * _SHIFT * width, down * _SHIFT * height
+    moved = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.convertScaleAbs(moved, alpha=float(1 + gain * _GAIN)), np.uint8)
+
+
+def copies_of(count: int, most_pictures: int, most_copies: int) -> int:
+    """How many varied copies of each of `count` parts are looked at, so that all pictures together are not too many."""
+    return max(0, min(most_copies, math.floor(most_pictures / max(1, count)) - 1))

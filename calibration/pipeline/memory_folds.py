@@ -1,0 +1,124 @@
+"""The memory of a bundle: fitted to good parts after the export, and by which memory each part is judged fairly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from calibration.memory.designs import designs_for
+from calibration.memory.fitting import CrossFit, fit_memories, refit_memories
+from calibration.pipeline.sample_cache import NormalSamples, Part
+from edge.bundles.bundle import ModelBundle
+from edge.core.errors import UsageError
+from edge.core.progress import progress_bar, say
+from export.graph import graph_from_onnx
+from export.memory_graph import TAP_PREFIX, Memory, memories_of, with_memories, with_other_memories
+
+MINIMUM_NORMAL_SAMPLES = 5
+# of the parts in a memory, so many must be there to judge them by memories of the others
+_SHARE_NEEDED = 0.5
+
+
+class _Closed(Protocol):
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=_Closed)
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """memories: of each fold. fold_of: pixel hash of a part → the fold that has not seen it."""
+
+    memories: tuple[tuple[Memory, ...], ...]
+    fold_of: Mapping[str, int]
+
+    def graph(self, model: bytes, fold: int) -> bytes:
+        """The bundle's network, in whatever precision, with the memory of a fold."""
+        return with_other_memories(model, self.memories[fold])
+
+
+class Fair(Generic[Opened]):
+    """What is opened of a network, and of it with the memory of each fold, when a part first needs it."""
+
+    def __init__(self, open_network: Callable[[bytes], Opened], model: bytes, folds: Folds | None) -> None:
+        self._open, self._model, self._folds = open_network, model, folds
+        self._opened: dict[int | None, Opened] = {}
+
+    @property
+    def deployed(self) -> Opened:
+        """What runs, with the memory of all parts."""
+        return self._of_fold(None)
+
+    def of(self, sha256: str) -> Opened:
+        """What has not seen the part with these pixels: what runs, where no memory has seen it."""
+        return self._of_fold(None if self._folds is None else self._folds.fold_of.get(sha256))
+
+    def _of_fold(self, fold: int | None) -> Opened:
+        if fold not in self._opened:
+            model = self._model if self._folds is None or fold is None else self._folds.graph(self._model, fold)
+            self._opened[fold] = self._open(model)
+        return self._opened[fold]
+
+    def close(self) -> None:
+        while self._opened:
+            self._opened.popitem()[1].close()
+
+
+def taps_of(model: bytes) -> list[str]:
+    """The features that an exported network hands on; none: it has no memory."""
+    return [name for name in graph_from_onnx(model).outputs if name.startswith(TAP_PREFIX)]
+
+
+def with_memory(model: bytes, parts: NormalSamples, threads: int | None) -> tuple[bytes, Folds]:
+    """The exported network with a memory of all parts in place of its taps."""
+    chosen, layout = parts.all, parts.bundle.manifest.training.layout
+    if len(chosen) < MINIMUM_NORMAL_SAMPLES:
+        raise UsageError(
+            f"{len(chosen)} good parts are too few for a memory; at least {MINIMUM_NORMAL_SAMPLES} are needed",
+            fix="give a folder of more pictures of good parts",
+        )
+    with progress_bar("looking at good parts for the memory") as advance:
+        fit = fit_memories(
+            model, parts.stacked(chosen), layout, designs_for(layout, taps_of(model)),
+            seed=parts.bundle.manifest.training.seed, threads=threads, progress=advance,
+        )  # fmt: skip
+    for memory in fit.memories:
+        where = "of each place and its neighbours" if memory.local else "of all places together"
+        say(f"memory of {len(chosen)} good parts: {memory.centres.shape[-2]} centres {where}, {', '.join(memory.taps)}")
+    return with_memories(model, fit.memories), _folds(fit, chosen)
+
+
+def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> Folds | None:
+    """Memories that have not seen the parts, fitted anew to those at hand; None: it has seen none.
+
+    Where most of the parts in the memory are missing, those that are there are left out of `parts`: memories of few
+    parts would find them all unusual.
+    """
+    model, manifest = bundle.read("model_fp32"), bundle.manifest
+    known = set(manifest.memory_on)
+    chosen = [part for part in parts.all if part.sha256 in known]
+    if not chosen or not memories_of(model):
+        return None
+    if len(chosen) < max(MINIMUM_NORMAL_SAMPLES, _SHARE_NEEDED * len(known)):
+        say(f"{len(chosen)} parts are in the memory, and too few of its {len(known)} to judge them fairly: left out")
+        parts.leave_out(part.sha256 for part in chosen)
+        return None
+    return memories_without(model, parts, chosen, threads)[1]
+
+
+def memories_without(
+    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None
+) -> tuple[tuple[Memory, ...], Folds]:
+    """The memories of a network, fitted anew to the chosen parts alone, and those without each fifth."""
+    training = parts.bundle.manifest.training
+    with progress_bar("looking at good parts without each fifth of them") as advance:
+        fit = refit_memories(
+            model, parts.stacked(chosen), training.layout, seed=training.seed, threads=threads, progress=advance
+        )
+    return fit.memories, _folds(fit, chosen)
+
+
+def _folds(fit: CrossFit, chosen: Sequence[Part]) -> Folds:
+    return Folds(fit.folds, {part.sha256: int(fold) for part, fold in zip(chosen, fit.fold_of, strict=True)})
