@@ -46,6 +46,12 @@ def positive_int(text: str) -> int:
     return value
 
 
+def field_sides(text: str) -> int | tuple[int, int]:
+    """256 → 256; 512x256, width first → (256, 512), height first."""
+    width, cross, height = text.lower().partition("x")
+    return (positive_int(height), positive_int(width)) if cross else positive_int(width)
+
+
 def compute_capability(text: str) -> int:
     """8.6 and 86 → 86."""
     if not re.fullmatch(r"\d{1,2}\.\d|\d{2,3}", text):
@@ -106,8 +112,9 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--data": {"type": Path, "required": True, "help": NORMAL_SAMPLES},
     "--product": {"help": "name of the part, shown on the line (default: the name of OUT)"},
     "--align": {
-        "choices": ("none", "phase", "template", "ecc"),
-        "help": "find the part before it is inspected: its shift, its turn too, or its size too (default: the setting)",
+        "choices": ("none", "phase", "template", "ecc", "upright"),
+        "help": "find the part before it is inspected: its shift, its turn too, its size too; or stand parts upright "
+        "that lie anyhow (default: the setting; train chooses from the good parts)",
     },
     "--false-reject": {
         "type": percent,

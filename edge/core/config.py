@@ -138,11 +138,12 @@ class RoiSettings(_Section):
 
 
 class AlignSettings(_Section):
-    mode: Literal["none", "phase", "template", "ecc"] | None = None
+    mode: Literal["none", "phase", "template", "ecc", "upright"] | None = None
     max_shift: Annotated[float, Field(gt=0, le=0.5)] = 0.15
     max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 10.0
     max_scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     min_quality: Share | None = None
+    parts: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class InspectionSettings(_Section):

@@ -34,13 +34,40 @@ class InputSpec(_Part):
     range: tuple[float, float] = (-1.0, 1.0)
 
 
+class UprightSpec(_Part):
+    """How parts that lie anyhow are found and stood upright on a canvas: the network's field, in frame pixels.
+
+    height, width: of the canvas. contrast: how a part differs from its ground. frame_px: side of a canvas pixel in the
+    frame; own_size: times the part's length over length_px, else the same for all. area_px: of taught parts' outlines,
+    smallest, median, largest. lean: how far their area's centre lies towards the left end, of the length. match: of
+    taught parts with the reference. outside: most of a taught part beyond the frame, of its area. clutter: largest
+    other outline in taught pictures, of a part's area. parts: how many a frame must show, None: any number.
+    silhouette: of the reference, 255 inside, bytes by rows in base64.
+    """
+
+    height: Annotated[int, Field(ge=16, le=4096)]
+    width: Annotated[int, Field(ge=16, le=4096)]
+    contrast: Literal["dark", "bright", "colour", "any"]
+    frame_px: Annotated[float, Field(gt=0)]
+    own_size: bool
+    length_px: Annotated[float, Field(gt=0)]
+    area_px: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    lean: Annotated[float, Field(ge=0, le=0.5)]
+    match: Annotated[float, Field(ge=0, le=1)]
+    outside: Annotated[float, Field(ge=0, le=1)]
+    clutter: Annotated[float, Field(ge=0)]
+    parts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    silhouette: Annotated[str, Field(max_length=100_000)]
+
+
 class AlignSpec(_Part):
     """A reference that parts are aligned to: the inspected view of good parts, reduced, grey, bytes by rows in base64.
 
     max_shift: share of the view's sides. max_scale: share of the part's size. min_quality: of the match, 0..1.
+    upright: of that mode alone. Its reference is a part on its canvas: half its grey levels above the ground, plus 128.
     """
 
-    mode: Literal["phase", "template", "ecc"]
+    mode: Literal["phase", "template", "ecc", "upright"]
     width: Annotated[int, Field(ge=16, le=256)]
     height: Annotated[int, Field(ge=16, le=256)]
     reference: Annotated[str, Field(max_length=100_000)]
@@ -48,15 +75,22 @@ class AlignSpec(_Part):
     max_angle_deg: Annotated[float, Field(ge=0, le=45)]
     max_scale: Annotated[float, Field(ge=0, le=0.5)]
     min_quality: Annotated[float, Field(ge=0, le=1)]
+    upright: UprightSpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> AlignSpec:
-        try:
-            size = len(base64.b64decode(self.reference, validate=True))
-        except ValueError as error:
-            raise ValueError("the reference is not base64") from error
-        if size != self.width * self.height:
-            raise ValueError(f"the reference has {size} bytes, {self.width}x{self.height} are said")
+        if (self.mode == "upright") != (self.upright is not None):
+            raise ValueError("mode upright and its own values go together")
+        pictures = {"reference": self.reference} | (
+            {} if self.upright is None else {"silhouette": self.upright.silhouette}
+        )
+        for name, text in pictures.items():
+            try:
+                size = len(base64.b64decode(text, validate=True))
+            except ValueError as error:
+                raise ValueError(f"the {name} is not base64") from error
+            if size != self.width * self.height:
+                raise ValueError(f"the {name} has {size} bytes, {self.width}x{self.height} are said")
         return self
 
 

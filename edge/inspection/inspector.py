@@ -9,7 +9,7 @@ from edge.core.datatypes import Decision, Fault, Frame, Reason, Verdict
 from edge.core.errors import ModelError, PartNotFound
 from edge.core.latency import StageClock
 from edge.preprocessing.preprocess import Preprocess
-from edge.preprocessing.regions import defect_regions
+from edge.preprocessing.regions import defect_regions, part_scores
 
 # no defect is so large: of a map above the pixel threshold
 _UNLIKE_SHARE = 0.5
@@ -62,11 +62,13 @@ class Inspector:
         defective = score > self.threshold
         unsure = not defective and from_here is not None and score > from_here
         regions = defect_regions(anomaly_map, self.pixel_threshold, view) if defective or unsure else ()
+        parts = part_scores(anomaly_map, view)
         clock.lap("decide")
         sign = ">" if defective else "<="
         why = f", > review threshold {from_here:.4g}" if unsure else ""
         if defective and self.certain_threshold is not None and score <= self.certain_threshold:
             why = f", close: unusual good parts reach up to {self.certain_threshold:.4g}"
+        why += f"; the worst of {len(parts)} parts" if parts else ""
         share = anomaly_map.area_px / max(1, anomaly_map.values.size)
         if defective and share > _UNLIKE_SHARE:
             why += (
@@ -86,6 +88,7 @@ class Inspector:
             model_sha256=self.backend.model_sha256,
             anomaly_map=anomaly_map if anomaly_map.values.size else None,
             review=unsure,
+            parts=parts,
         )
 
     def rest(self) -> None:

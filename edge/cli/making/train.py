@@ -13,6 +13,7 @@ from edge.cli.options import (
     METHODS,
     NORMAL_SAMPLES,
     PRETRAINED,
+    field_sides,
     percent,
     positive,
     positive_int,
@@ -58,6 +59,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     share(parser, "--data", help=f"{NORMAL_SAMPLES}; optional: train/weak/<kind>/, rules.yaml, textures/")
     share(parser, "--align")
     parser.add_argument(
+        "--fit",
+        choices=("letterbox", "stretch", "native"),
+        help="how a picture comes to the field: with its aspect kept, stretched, or pixel by pixel (default: chosen "
+        "from the good parts)",
+    )
+    parser.add_argument(
         "--variant",
         default=PRETRAINED,
         help="pretrained (an encoder that learned from ImageNet, default); from nothing: edge (256 px, at most "
@@ -85,10 +92,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     advanced.add_argument("--steps", type=positive_int, help="optimiser steps of all stages (default: the variant's)")
     advanced.add_argument(
         "--field",
-        type=positive_int,
-        metavar="PX",
-        help="side of the inspected field; kist and isstad learn parts of a free layout from crops of a larger one "
-        "(default: the variant's, tiny with a free layout 256)",
+        type=field_sides,
+        metavar="PX|WxH",
+        help="the inspected field, such as 512x256, for variants with the pre-trained encoder (default: the parts' "
+        "aspect, the variant's area); one side: kist and isstad learn parts of a free layout from crops of a larger "
+        "field (default: the variant's, tiny with a free layout 256)",
     )
     advanced.add_argument(
         "--weights",
@@ -128,6 +136,7 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         from training.run.preparation import Recipe
 
     rectangle, polygon = settings.roi.as_tuples
+    sides = getattr(options, "field", None)
     minutes = getattr(options, "minutes", None)
     if minutes is None and options.method == AUTO:
         minutes = AUTO_MINUTES
@@ -135,5 +144,6 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         Recipe, options, ablations=frozenset(getattr(options, "ablations", ())),
         # a number of steps is kept whatever time it takes
         minutes=minutes if options.steps is None else None,
+        field=sides if isinstance(sides, int) else None, shape=sides if isinstance(sides, tuple) else None,
         align=settings.align, rectangle=rectangle, polygon=polygon,
     )  # fmt: skip
