@@ -57,6 +57,9 @@ COMMANDS = {
     "gate": Command(
         "making.gate", "do verdicts survive? replay good and defective parts through FP32 and what runs"
     ),
+    "improve": Command(
+        "making.improve", "learn a better network beside a running line; it takes over where it is better", "train"
+    ),
     "threshold": Command(
         "bundles.threshold", "what the threshold promises; change it without export, under a running inspection"
     ),

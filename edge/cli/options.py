@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
-METHODS = ("memory", "kist", "sparsity_prior", "isstad", "slsg")
+MEMORY = "memory"
+METHODS = (MEMORY, "kist", "sparsity_prior", "isstad", "slsg")
 # trains what the time allows, and takes the best
 AUTO = "auto"
 # minutes in which `auto` makes a bundle, on two cores
