@@ -1,0 +1,123 @@
+"""Golden pictures for a bundle: how much good parts differ from theirs, and from where on a part is NG."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from calibration.baseline import MINIMUM_NORMAL_SAMPLES
+from calibration.threshold import image_threshold, pixel_threshold
+from edge.backends.golden import (
+    GOLDEN,
+    GOLDEN_FILE,
+    GoldenPictures,
+    compared_levels,
+    golden_pictures,
+    peaks_at,
+)
+from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.bundles.history import Audit
+from edge.bundles.signature import is_signed
+from edge.bundles.signed_version import wait_for_signature
+from edge.bundles.threshold_report import share_text
+from edge.bundles.versions import Parts, commit_version, making_version
+from edge.capture.images.image_reader import ImageReader
+from edge.core.datatypes import F32
+from edge.core.errors import NoReference, PartNotFound, UsageError
+from edge.core.manifest import ComparisonSpec, GoldenSpec
+from edge.core.progress import say, working
+from edge.kernels.statistics import MOST_IN_STATISTICS
+from edge.preprocessing.normal_samples import NormalSample, read_normal_samples, require_region
+
+# grey levels over which evidence grows by one: thresholds are fitted to scores in 0..1
+_LEVELS = 64.0
+# what no camera's noise stays below
+_FINEST_LEVEL = 4.0
+
+
+def add_golden(path: Path, data: Path, reference: Path, budget: float, reader: ImageReader) -> ModelBundle:
+    """A version of the bundle that compares each picture with a golden one too, from these good parts.
+
+    data: good parts, which the network may have seen: the comparison was not trained on them. reference: one golden
+    picture, which becomes part of the bundle, or a folder with one for each part, which runs are then given too.
+    budget: share of good parts that the comparison may reject, beside those that the network rejects. Raises UsageError
+    and BundleError.
+    """
+    live = load_bundle(path)
+    with making_version(live) as still_live:
+        pictures = golden_pictures(live, reference, reader)
+        with working(f"comparing good parts in {data} with their golden pictures"):
+            parts: list[str] = []
+            levels: list[float] = []
+            maps: list[F32] = []
+            without = 0
+            for part in read_normal_samples(data, reader):
+                still_live.check()
+                try:
+                    found = _levels(live, part, pictures)
+                except NoReference:
+                    without += 1
+                    continue
+                parts.append(part.sha256)
+                levels.append(float(found.max()))
+                if len(maps) < MOST_IN_STATISTICS:
+                    maps.append(peaks_at(found, _map_shape(live)))
+        if len(levels) < MINIMUM_NORMAL_SAMPLES:
+            raise UsageError(
+                f"{len(levels)} good parts of {data} have a golden picture in {reference}, {without} have none; "
+                f"{MINIMUM_NORMAL_SAMPLES} are needed",
+                fix="give pictures of good parts whose golden pictures lie at the same paths below --reference",
+            )
+        spec = _spec(live, np.array(levels), np.stack(maps), budget, tuple(parts))
+        say(_words(spec, without))
+        files: Parts = {} if reference.is_dir() else {GOLDEN: (GOLDEN_FILE, _png(reference, reader))}
+        manifest = live.manifest.model_copy(update={"golden": spec})
+        audit = Audit("golden", note=f"compared with {reference}, on {data}")
+        if is_signed(live):
+            wait_for_signature(live, manifest, files, audit)
+            return live
+        return commit_version(live, manifest, files, audit)
+
+
+def _levels(bundle: ModelBundle, part: NormalSample, pictures: GoldenPictures) -> F32:
+    preprocess = bundle.preprocess
+    require_region(preprocess, part.path, part.picture)
+    try:
+        pose = preprocess.placed(part.picture).pose
+    except PartNotFound as error:
+        raise UsageError(f"{part.path}: {error.message}", fix="remove the picture") from error
+    return compared_levels(part.picture, pictures.of(str(part.path)), preprocess, pose, ComparisonSpec())
+
+
+def _spec(bundle: ModelBundle, levels: F32, maps: F32, budget: float, parts: tuple[str, ...]) -> GoldenSpec:
+    fitted = image_threshold(np.float32(-np.expm1(-levels / _LEVELS)), budget)
+    pixel = pixel_threshold(-np.expm1(-maps.reshape(len(maps), -1) / _LEVELS), fitted.value)
+    return GoldenSpec(
+        level=max(_FINEST_LEVEL, -_LEVELS * math.log1p(-fitted.value)),
+        pixel_level=max(_FINEST_LEVEL, -_LEVELS * math.log1p(-pixel.value)),
+        levels=tuple(sorted(round(float(level), 3) for level in levels)),
+        budget=budget,
+        bound=fitted.bound,
+        calibrated_on=parts,
+        preprocess_sha256=bundle.preprocess.sha256,
+    )
+
+
+def _map_shape(bundle: ModelBundle) -> tuple[int, int]:
+    return bundle.manifest.map_side, bundle.manifest.map_side
+
+
+def _words(spec: GoldenSpec, without: int) -> str:
+    skipped = f"; {without} others have no golden picture and were left out" if without else ""
+    return (
+        f"golden picture: {len(spec.levels)} good parts differ by up to {spec.levels[-1]:.0f} grey levels; NG from "
+        f"{spec.level:.0f} on, for a false-reject budget of {share_text(spec.budget)} beside the network's (below "
+        f"{share_text(spec.bound)} with 95 % confidence){skipped}"
+    )
+
+
+def _png(reference: Path, reader: ImageReader) -> bytes:
+    return cv2.imencode(".png", reader.read(reference))[1].tobytes()
