@@ -11,14 +11,11 @@ import numpy as np
 from calibration.baseline import MINIMUM_NORMAL_SAMPLES
 from calibration.threshold import image_threshold, pixel_threshold
 from edge.backends.golden import (
-    GOLDEN,
-    GOLDEN_FILE,
     GoldenPictures,
     compared_levels,
     golden_pictures,
-    peaks_at,
 )
-from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.bundles.bundle import GOLDEN, ModelBundle, load_bundle
 from edge.bundles.history import Audit
 from edge.bundles.signature import is_signed
 from edge.bundles.signed_version import wait_for_signature
@@ -64,7 +61,7 @@ def add_golden(path: Path, data: Path, reference: Path, budget: float, reader: I
                 parts.append(part.sha256)
                 levels.append(float(found.max()))
                 if len(maps) < MOST_IN_STATISTICS:
-                    maps.append(peaks_at(found, _map_shape(live)))
+                    maps.append(found)
         if len(levels) < MINIMUM_NORMAL_SAMPLES:
             raise UsageError(
                 f"{len(levels)} good parts of {data} have a golden picture in {reference}, {without} have none; "
@@ -73,8 +70,9 @@ def add_golden(path: Path, data: Path, reference: Path, budget: float, reader: I
             )
         spec = _spec(live, np.array(levels), np.stack(maps), budget, tuple(parts))
         say(_words(spec, without))
-        files: Parts = {} if reference.is_dir() else {GOLDEN: (GOLDEN_FILE, _png(reference, reader))}
-        manifest = live.manifest.model_copy(update={"golden": spec})
+        files: Parts = {} if reference.is_dir() else {GOLDEN: ("golden.png", _png(reference, reader))}
+        kept = {key: entry for key, entry in live.manifest.files.items() if key != GOLDEN}
+        manifest = live.manifest.model_copy(update={"golden": spec, "files": kept})
         audit = Audit("golden", note=f"compared with {reference}, on {data}")
         if is_signed(live):
             wait_for_signature(live, manifest, files, audit)
@@ -85,11 +83,11 @@ def add_golden(path: Path, data: Path, reference: Path, budget: float, reader: I
 def _levels(bundle: ModelBundle, part: NormalSample, pictures: GoldenPictures) -> F32:
     preprocess = bundle.preprocess
     require_region(preprocess, part.path, part.picture)
+    golden = pictures.of(str(part.path))
     try:
-        pose = preprocess.placed(part.picture).pose
+        return compared_levels(part.picture, golden, preprocess, bundle.manifest.map_shape, ComparisonSpec())
     except PartNotFound as error:
         raise UsageError(f"{part.path}: {error.message}", fix="remove the picture") from error
-    return compared_levels(part.picture, pictures.of(str(part.path)), preprocess, pose, ComparisonSpec())
 
 
 def _spec(bundle: ModelBundle, levels: F32, maps: F32, budget: float, parts: tuple[str, ...]) -> GoldenSpec:
@@ -104,10 +102,6 @@ def _spec(bundle: ModelBundle, levels: F32, maps: F32, budget: float, parts: tup
         calibrated_on=parts,
         preprocess_sha256=bundle.preprocess.sha256,
     )
-
-
-def _map_shape(bundle: ModelBundle) -> tuple[int, int]:
-    return bundle.manifest.map_side, bundle.manifest.map_side
 
 
 def _words(spec: GoldenSpec, without: int) -> str:

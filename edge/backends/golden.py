@@ -11,19 +11,16 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from edge.bundles.bundle import ModelBundle
+from edge.bundles.bundle import GOLDEN, ModelBundle
 from edge.capture.images.image_io import UndecodableImage, decode_picture, not_a_picture
 from edge.capture.images.image_reader import ImageReader
-from edge.core.datatypes import F32, U8, AnomalyMap, Pose
-from edge.core.errors import BundleError, CalibrationMismatch, NoReference, UsageError
+from edge.core.datatypes import F32, U8, AnomalyMap
+from edge.core.errors import BundleError, CalibrationMismatch, NoReference, PartNotFound, UsageError
 from edge.core.manifest import ComparisonSpec, GoldenSpec
 from edge.kernels.cpu import area_above
 from edge.kernels.reference_difference import difference_levels
-from edge.preprocessing.alignment import placed_view
 from edge.preprocessing.preprocess import Preprocess
 
-GOLDEN = "golden"
-GOLDEN_FILE = "golden.png"
 # the manifest verifies what is read; larger than any camera's picture
 _MEGAPIXELS = 1000.0
 _CALIBRATE = "run `edge-inspect golden --bundle BUNDLE --data GOOD --reference PICTURE_OR_FOLDER`"
@@ -111,10 +108,10 @@ def golden_pictures(bundle: ModelBundle, reference: Path | None, reader: ImageRe
         raise BundleError(f"{bundle.path}: the golden picture: {error}", fix=_CALIBRATE) from error
 
 
-def compared_levels(image: U8, golden: U8, preprocess: Preprocess, pose: Pose | None, spec: ComparisonSpec) -> F32:
-    """Differences in grey levels over the inspected view (h, w), in its own pixels; raises NoReference.
+def compared_levels(image: U8, golden: U8, preprocess: Preprocess, shape: tuple[int, int], spec: ComparisonSpec) -> F32:
+    """Differences in grey levels as the anomaly map lies, of its shape; 0 where it is not scored.
 
-    pose: of an aligned part; the golden picture is aligned by itself.
+    Compared in the picture's own pixels, the part of each in its place. Raises NoReference where the two cannot be.
     """
     if golden.shape != image.shape:
         raise NoReference(
@@ -122,13 +119,18 @@ def compared_levels(image: U8, golden: U8, preprocess: Preprocess, pose: Pose | 
             f"this picture {image.shape[1]}x{image.shape[0]} px",
             fix="take both with the same camera settings",
         )
-    view = preprocess.field_of_view(*image.shape[:2])
-    assert view is not None, "the inspector refuses frames that the region does not fit"
-    seen = image[view.y : view.y + view.height, view.x : view.x + view.width]
-    if pose is not None:
-        seen = placed_view(image, view, pose)
-    model = preprocess.placed(golden).view
-    return difference_levels(seen, model, spec.tolerance_px, spec.sigma_px, spec.reach_px)
+    try:
+        model = preprocess.placed(golden).view
+    except PartNotFound as error:
+        raise NoReference(f"in the golden picture {error.message}", fix=error.fix) from error
+    seen = preprocess.placed(image).view
+    levels = difference_levels(seen, model, spec.tolerance_px, spec.sigma_px, spec.reach_px)
+    if preprocess.fit == "letterbox":
+        above, beside = preprocess.borders(*levels.shape)
+        levels = np.pad(levels, ((above, above), (beside, beside)))
+    peaks = peaks_at(levels, shape)
+    weight = preprocess.weight(*image.shape[:2])
+    return peaks if weight is None else peaks * cv2.resize(weight, shape[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 class GoldenComparison:
@@ -153,13 +155,9 @@ class GoldenComparison:
 
     def joined(self, anomaly_map: AnomalyMap, image: U8, golden: U8) -> AnomalyMap:
         """The larger of both at every place, and of both scores; raises NoReference."""
-        spec, preprocess = self._spec, self._preprocess
-        levels = compared_levels(image, golden, preprocess, anomaly_map.pose, spec.comparison)
-        weight = preprocess.weight(*image.shape[:2])
-        if weight is not None:
-            levels = levels * cv2.resize(weight, levels.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        found = scores_of(peaks_at(levels, anomaly_map.values.shape), spec.pixel_level, self._pixel_threshold)
-        values = np.maximum(anomaly_map.values, found)
+        spec, shape = self._spec, anomaly_map.values.shape
+        levels = compared_levels(image, golden, self._preprocess, (shape[0], shape[1]), spec.comparison)
+        values = np.maximum(anomaly_map.values, scores_of(levels, spec.pixel_level, self._pixel_threshold))
         score = float(scores_of(float(levels.max()), spec.level, self._threshold))
         return replace(
             anomaly_map,

@@ -28,7 +28,7 @@ def difference_levels(picture: U8, golden: U8, tolerance_px: int, sigma_px: floa
     """Grey levels (h, w) by which two pictures (h, w) or (h, w, 3) of one size differ, smoothed; 0 where not known.
 
     tolerance_px: edges may lie so far apart. sigma_px: of the Gaussian smoothing. reach_px: how far the picture may be
-    shifted as a whole. Nothing is known within the tolerance of the border, and where the golden picture does not reach.
+    shifted as a whole. Nothing is known within the tolerance of the border, and beyond the golden picture.
     """
     kernel = _square(tolerance_px)
     if picture.ndim == 3 and _colourless(picture) and _colourless(golden):

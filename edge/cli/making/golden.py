@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from edge.cli.options import share
 from edge.core.config import Settings
@@ -12,14 +11,10 @@ from edge.core.config import Settings
 def add_options(parser: argparse.ArgumentParser) -> None:
     share(parser, "--bundle", required=True, help="model bundle directory")
     share(parser, "--data")
-    parser.add_argument(
-        "--reference",
-        dest="golden",
-        type=Path,
-        required=True,
-        metavar="PICTURE_OR_FOLDER",
+    share(
+        parser, "--reference", required=True,
         help="golden picture, which becomes part of the bundle; or a folder with one for each picture at the same path",
-    )
+    )  # fmt: skip
     share(parser, "--false-reject")
 
 
@@ -27,5 +22,5 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     from calibration.pipeline.golden import add_golden
     from edge.capture.images.image_reader import line_reader
 
-    add_golden(options.bundle, options.data, options.golden, options.false_reject, line_reader(settings))
+    add_golden(options.bundle, options.data, options.reference, options.false_reject, line_reader(settings))
     return 0

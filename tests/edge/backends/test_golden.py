@@ -25,7 +25,7 @@ def spec(preprocess, **changes):
 
 
 def inspector(pictures, preprocess=None, threshold=THRESHOLD):
-    preprocess = preprocess or Preprocess(32)
+    preprocess = preprocess or Preprocess(32, 32)
     golden = GoldenComparison(pictures, spec(preprocess), preprocess, threshold, PIXEL_THRESHOLD)
     return Inspector(BrightnessBackend(), preprocess, threshold, PIXEL_THRESHOLD, "b" * 64, golden=golden)
 
@@ -43,7 +43,9 @@ def damaged(image):
 def test_a_part_like_its_golden_picture_is_judged_by_the_network_alone():
     golden = picture(1)
     verdict = inspector(OneGolden(golden)).inspect(frame(golden))
-    alone = Inspector(BrightnessBackend(), Preprocess(32), THRESHOLD, PIXEL_THRESHOLD, "b" * 64).inspect(frame(golden))
+    alone = Inspector(BrightnessBackend(), Preprocess(32, 32), THRESHOLD, PIXEL_THRESHOLD, "b" * 64).inspect(
+        frame(golden)
+    )
     assert (verdict.decision, verdict.score) == (Decision.OK, alone.score)
 
 
@@ -121,9 +123,9 @@ def test_the_peak_of_a_difference_survives_on_a_coarser_map():
 
 def test_only_the_region_of_interest_is_compared():
     golden = picture(1)
-    masked = Preprocess(32, polygon=((45, 0), (79, 0), (79, 59), (45, 59)))
+    masked = Preprocess(32, 32, polygon=((45, 0), (79, 0), (79, 59), (45, 59)))
     assert inspector(OneGolden(golden), masked).inspect(frame(damaged(golden))).decision is Decision.OK
-    cropped = Preprocess(32, rectangle=(20, 10, 40, 40))
+    cropped = Preprocess(32, 32, rectangle=(20, 10, 40, 40))
     verdict = inspector(OneGolden(golden), cropped).inspect(frame(damaged(golden)))
     assert verdict.decision is Decision.NG
     assert 24 <= verdict.regions[0].x <= 32 and 14 <= verdict.regions[0].y <= 22
@@ -131,12 +133,12 @@ def test_only_the_region_of_interest_is_compared():
 
 def test_a_level_that_was_fitted_through_another_region_is_refused():
     with pytest.raises(CalibrationMismatch, match="another region"):
-        other = Preprocess(32, rectangle=(0, 0, 10, 10))
-        GoldenComparison(OneGolden(picture(1)), spec(other), Preprocess(32), THRESHOLD, PIXEL_THRESHOLD)
+        other = Preprocess(32, 32, rectangle=(0, 0, 10, 10))
+        GoldenComparison(OneGolden(picture(1)), spec(other), Preprocess(32, 32), THRESHOLD, PIXEL_THRESHOLD)
 
 
 def test_held_out_scores_of_both_are_the_larger_ones():
-    preprocess = Preprocess(32)
+    preprocess = Preprocess(32, 32)
     golden = GoldenComparison(
         OneGolden(picture(1)), spec(preprocess, levels=(0.0, 80.0)), preprocess, THRESHOLD, PIXEL_THRESHOLD
     )

@@ -1,4 +1,4 @@
-"""The tolerant difference: ragged and shifted edges pass, holes and missing lines do not; grey, colour and two tones."""
+"""The tolerant difference: ragged and shifted edges pass, holes and missing lines do not, in every kind of picture."""
 
 import cv2
 import numpy as np
