@@ -8,6 +8,8 @@ nearby, and the line alone finds no line. Works on grey, colour and two-tone pic
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,10 @@ Mask = NDArray[np.bool_]
 
 # tiles are this wide and overlap by half; larger pictures are registered on a copy reduced to REGISTERED_PX
 TILE_PX, REGISTERED_PX = 80, 512
-# how far tiles may lie off beyond the shift of the whole
-LOCAL_REACH_PX = 3
-# of the largest squared difference, for each pixel beyond the whole's shift: tiles without structure stay where it is
-_STAY = 2e-4
+# how far tiles may lie off beyond the shift of the whole, which is an even number
+LOCAL_REACH_PX = 4
+# mean grey levels for each pixel of that: tiles without structure stay where the whole is
+_STAY = 0.05
 
 
 def difference_levels(picture: U8, golden: U8, tolerance_px: int, sigma_px: float, reach_px: int) -> F32:
@@ -53,11 +55,12 @@ def laid_upon(golden: U8, picture: U8, reach_px: int) -> tuple[U8, Mask]:
     rows, columns = picture.shape[:2]
     scale = max(1.0, max(rows, columns) / REGISTERED_PX)
     seen, model = _reduced(picture, scale), _reduced(golden, scale)
-    down, across = _tiles(seen.shape[0]), _tiles(seen.shape[1])
-    step = _steps(model, seen, down, across, max(1, round(reach_px / scale))) * np.float32(scale)
+    step = _steps(model, seen, max(1, round(reach_px / scale))) * np.float32(scale)
     # every pixel from the middles of tiles, straight between them
-    at_row = np.interp((np.arange(rows) + 0.5) / scale, down + TILE_PX / 2, np.arange(len(down)))
-    at_column = np.interp((np.arange(columns) + 0.5) / scale, across + TILE_PX / 2, np.arange(len(across)))
+    at_row, at_column = (
+        np.interp(np.arange(length) + 0.5, (np.arange(tiles) + 1) * length / (tiles + 1), np.arange(tiles))
+        for length, tiles in zip((rows, columns), step.shape[:2], strict=True)
+    )
     tile_x, tile_y = np.meshgrid(np.float32(at_column), np.float32(at_row))
     shift = cv2.remap(step, tile_x, tile_y, cv2.INTER_LINEAR)
     from_x = shift[..., 0] + np.arange(columns, dtype=np.float32)
@@ -67,30 +70,29 @@ def laid_upon(golden: U8, picture: U8, reach_px: int) -> tuple[U8, Mask]:
     return np.asarray(laid, np.uint8), known
 
 
-def _tiles(length: int) -> NDArray[np.int64]:
-    """Where tiles begin, half a tile apart; one for what is hardly wider than a tile."""
-    last = max(0, length - TILE_PX)
-    return np.asarray(np.linspace(0, last, 2 * last // TILE_PX + 1).round(), np.int64)
-
-
-def _steps(golden: U8, picture: U8, down: NDArray[np.int64], across: NDArray[np.int64], reach: int) -> F32:
+def _steps(golden: U8, picture: U8, reach: int) -> F32:
     """(tiles down, tiles across, 2): from a place in the picture to the same place in the golden one, (x, y) in px."""
     whole_x, whole_y = _shift_of_all(picture, golden, reach)
-    local = LOCAL_REACH_PX
+    rows, columns = picture.shape
+    margin = LOCAL_REACH_PX + max(abs(whole_x), abs(whole_y))
     # beyond its border the golden picture goes on as it ends
-    margin = local + max(abs(whole_x), abs(whole_y))
     wide = cv2.copyMakeBorder(golden, *(margin,) * 4, cv2.BORDER_REPLICATE)
-    away = np.abs(np.arange(-local, local + 1, dtype=np.float32))
-    stay = _STAY * 255**2 * (away + away[:, None])
-    step = np.empty((len(down), len(across), 2), np.float32)
-    for row, top in enumerate(down):
-        for column, left in enumerate(across):
-            tile = picture[top : top + TILE_PX, left : left + TILE_PX]
-            y, x = top + whole_y + margin - local, left + whole_x + margin - local
-            around = wide[y : y + tile.shape[0] + 2 * local, x : x + tile.shape[1] + 2 * local]
-            unlike = cv2.matchTemplate(around, tile, cv2.TM_SQDIFF)
-            found = cv2.minMaxLoc(unlike + stay * tile.size)[2]
-            step[row, column] = whole_x + found[0] - local, whole_y + found[1] - local
+    # cells of half a tile
+    down, across = (max(2, round(2 * length / TILE_PX)) for length in (rows, columns))
+    least = np.full((down - 1, across - 1), np.inf, np.float32)
+    step = np.zeros((down - 1, across - 1, 2), np.float32)
+    offsets = range(-LOCAL_REACH_PX, LOCAL_REACH_PX + 1)
+    difference = np.empty_like(picture)
+    for y, x in itertools.product(offsets, offsets):
+        top, left = margin + whole_y + y, margin + whole_x + x
+        cv2.absdiff(picture, wide[top : top + rows, left : left + columns], difference)
+        # whole levels: cells of a quarter of a tile, whose rounding the mean of sixteen takes off again
+        fine = cv2.resize(difference, (2 * across, 2 * down), interpolation=cv2.INTER_AREA).astype(np.float32)
+        cells = fine.reshape(down, 2, across, 2).mean((1, 3))
+        tiles = (cells[1:, 1:] + cells[1:, :-1] + cells[:-1, 1:] + cells[:-1, :-1]) / 4
+        tiles += _STAY * (abs(x) + abs(y))
+        better = tiles < least
+        least[better], step[better] = tiles[better], (whole_x + x, whole_y + y)
     return step
 
 
@@ -103,12 +105,13 @@ def _reduced(picture: U8, scale: float) -> U8:
 
 
 def _shift_of_all(picture: U8, golden: U8, reach: int) -> tuple[int, int]:
-    """The step (x, y) that makes the middle of both most alike."""
-    reach = max(0, min(reach, min(picture.shape) // 4))
-    middle = picture[reach : picture.shape[0] - reach, reach : picture.shape[1] - reach]
-    unlike = cv2.matchTemplate(golden, np.ascontiguousarray(middle), cv2.TM_SQDIFF)
+    """The step (x, y) that makes the middle of both most alike, found at half the size."""
+    half, model = _reduced(picture, 2), _reduced(golden, 2)
+    reach = min(-(-reach // 2), min(half.shape) // 4)
+    middle = half[reach : half.shape[0] - reach, reach : half.shape[1] - reach]
+    unlike = cv2.matchTemplate(model, np.ascontiguousarray(middle), cv2.TM_SQDIFF)
     x, y = cv2.minMaxLoc(unlike)[2]
-    return x - reach, y - reach
+    return 2 * (x - reach), 2 * (y - reach)
 
 
 def _beyond(values: U8, others: U8, kernel: U8) -> U8:
