@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from calibration.baseline import MINIMUM_NORMAL_SAMPLES
-from calibration.threshold import image_threshold, pixel_threshold
+from calibration.threshold import fitted_threshold, pixel_threshold
 from edge.backends.golden import (
     GoldenPictures,
     compared_levels,
@@ -35,15 +35,21 @@ _LEVELS = 64.0
 _FINEST_LEVEL = 4.0
 
 
-def add_golden(path: Path, data: Path, reference: Path, budget: float, reader: ImageReader) -> ModelBundle:
+def add_golden(path: Path, data: Path, reference: Path, budget: float | None, reader: ImageReader) -> ModelBundle:
     """A version of the bundle that compares each picture with a golden one too, from these good parts.
 
     data: good parts, which the network may have seen: the comparison was not trained on them. reference: one golden
     picture, which becomes part of the bundle, or a folder with one for each part, which runs are then given too.
-    budget: share of good parts that the comparison may reject, beside those that the network rejects. Raises UsageError
-    and BundleError.
+    budget: share of good parts that the comparison may reject, beside those that the network rejects; None: what so
+    many support. Raises UsageError and BundleError.
     """
     live = load_bundle(path)
+    align = live.manifest.preprocess.align
+    if align is not None and align.mode == "upright":
+        raise UsageError(
+            f"{path} stands parts upright that lie anyhow, and a golden picture shows one of them in one place",
+            fix="leave the golden picture out: the memory compares such parts with all good ones",
+        )
     with making_version(live) as still_live:
         pictures = golden_pictures(live, reference, reader)
         with working(f"comparing good parts in {data} with their golden pictures"):
@@ -90,15 +96,15 @@ def _levels(bundle: ModelBundle, part: NormalSample, pictures: GoldenPictures) -
         raise UsageError(f"{part.path}: {error.message}", fix="remove the picture") from error
 
 
-def _spec(bundle: ModelBundle, levels: F32, maps: F32, budget: float, parts: tuple[str, ...]) -> GoldenSpec:
-    fitted = image_threshold(np.float32(-np.expm1(-levels / _LEVELS)), budget)
-    pixel = pixel_threshold(-np.expm1(-maps.reshape(len(maps), -1) / _LEVELS), fitted.value)
+def _spec(bundle: ModelBundle, levels: F32, maps: F32, budget: float | None, parts: tuple[str, ...]) -> GoldenSpec:
+    fitted = fitted_threshold(np.float32(-np.expm1(-levels / _LEVELS)), budget)
+    pixel = pixel_threshold(-np.expm1(-maps.reshape(len(maps), -1) / _LEVELS), fitted.threshold)
     return GoldenSpec(
-        level=max(_FINEST_LEVEL, -_LEVELS * math.log1p(-fitted.value)),
+        level=max(_FINEST_LEVEL, -_LEVELS * math.log1p(-fitted.threshold)),
         pixel_level=max(_FINEST_LEVEL, -_LEVELS * math.log1p(-pixel.value)),
         levels=tuple(sorted(round(float(level), 3) for level in levels)),
-        budget=budget,
-        bound=fitted.bound,
+        budget=fitted.false_reject_budget,
+        bound=fitted.false_reject_bound,
         calibrated_on=parts,
         preprocess_sha256=bundle.preprocess.sha256,
     )

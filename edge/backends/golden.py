@@ -120,14 +120,13 @@ def compared_levels(image: U8, golden: U8, preprocess: Preprocess, shape: tuple[
             fix="take both with the same camera settings",
         )
     try:
-        model = preprocess.placed(golden).view
+        model = preprocess.placed(golden)[0].view
     except PartNotFound as error:
         raise NoReference(f"in the golden picture {error.message}", fix=error.fix) from error
-    seen = preprocess.placed(image).view
+    seen = preprocess.placed(image)[0].view
     levels = difference_levels(seen, model, spec.tolerance_px, spec.sigma_px, spec.reach_px)
-    if preprocess.fit == "letterbox":
-        above, beside = preprocess.borders(*levels.shape)
-        levels = np.pad(levels, ((above, above), (beside, beside)))
+    above, beside = preprocess.borders(*levels.shape)
+    levels = np.pad(levels, ((above, above), (beside, beside)))
     peaks = peaks_at(levels, shape)
     weight = preprocess.weight(*image.shape[:2])
     return peaks if weight is None else peaks * cv2.resize(weight, shape[::-1], interpolation=cv2.INTER_NEAREST)

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.quality.baselines.base import Fitting, Group
 from benchmarks.quality.predictions import Prediction
 from edge.backends.golden import compared_levels
-from edge.core.datatypes import U8
+from edge.core.datatypes import F32, U8
 from edge.core.errors import UsageError
 from edge.core.manifest import ComparisonSpec
 from edge.preprocessing.preprocess import Preprocess
