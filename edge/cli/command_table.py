@@ -51,6 +51,7 @@ COMMANDS = {
     ),
     "quantize": Command("making.quantize", "write the INT8 network of a bundle, from ranges on good parts", "export"),
     "calibrate": Command("making.calibrate", "fit statistics and threshold through the backend that will run"),
+    "golden": Command("making.golden", "compare each picture with a defect-free one, beside the network"),
     "recalibrate": Command(
         "making.recalibrate", "new good parts in, a new version of the bundle out, checked, beside the old", "export"
     ),

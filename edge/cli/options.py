@@ -97,6 +97,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "run a network whose statistics are another's; every verdict says so",
     },
     "--bundle": {"type": Path, "help": "model bundle directory (default: the setting, else the shipped sample bundle)"},
+    "--reference": {
+        "type": Path,
+        "metavar": "PICTURE_OR_FOLDER",
+        "help": "golden picture, or folder with one for each picture at the same path (default: the bundle's)",
+    },
     "--backend": {"choices": BACKENDS, "help": "network runtime (default: auto)"},
     "--precision": {
         "choices": ("auto", "int8", "fp16", "fp32"),
