@@ -172,11 +172,11 @@ def _screened(
     screener = Screener(reference, freshness=reader.freshness, rectangle=bundle.manifest.preprocess.rectangle)
     parts, lost = NormalSamples(bundle, reader, check), []
     with progress_bar("looking at the samples") as advance:
-        for number, (path, sample, sha256, field) in enumerate(_decoded(bundle, paths, reader)):
-            if isinstance(field, PartNotFound):
-                lost.append(Rejected(str(path), Reason.EMPTY, f"part not found: {field.message}"))
+        for number, (path, sample, sha256, fields) in enumerate(_decoded(bundle, paths, reader)):
+            if isinstance(fields, PartNotFound):
+                lost.append(Rejected(str(path), Reason.EMPTY, f"part not found: {fields.message}"))
             elif screener.add(sample) is None and sample.picture is not None:
-                parts.add(path, sample.picture, sha256, field)
+                parts.add(path, sample.picture, sha256, fields)
             advance(number + 1, len(paths))
     screening = screener.screening()
     return parts, replace(screening, rejected=(*screening.rejected, *lost)), screener.invalid
@@ -184,24 +184,24 @@ def _screened(
 
 def _decoded(
     bundle: ModelBundle, paths: Sequence[Path], reader: ImageReader
-) -> Iterator[tuple[Path, Sample, str, U8 | PartNotFound | None]]:
-    """Pictures in their order, with the hash of their pixels and their network field, or why there is none.
+) -> Iterator[tuple[Path, Sample, str, list[U8] | PartNotFound | None]]:
+    """Pictures in their order, with the hash of their pixels and their network fields, or why there are none.
 
     A few are decoded ahead.
     """
     preprocess = bundle.preprocess
 
-    def read(path: Path) -> tuple[Path, Sample, str, U8 | PartNotFound | None]:
+    def read(path: Path) -> tuple[Path, Sample, str, list[U8] | PartNotFound | None]:
         (sample,) = read_samples([path], reader)
         picture = sample.picture
         if picture is None:
             return path, sample, "", None
         inside = preprocess.field_of_view(*picture.shape[:2]) is not None
         try:
-            field = preprocess.field(picture) if inside else None
+            fields = preprocess.fields(picture) if inside else None
         except PartNotFound as error:
             return path, sample, "", error
-        return path, sample, image_sha256(picture), field
+        return path, sample, image_sha256(picture), fields
 
     with ThreadPoolExecutor(_READERS) as pool:
         coming = iter(paths)

@@ -16,7 +16,7 @@ from edge.core.errors import PartNotFound, UsageError
 from edge.core.progress import working
 from edge.monitoring.drift.measures import PictureMeasures, measure
 from edge.monitoring.drift.reference import DRAWN_ON, reference_from_measures
-from edge.preprocessing.normal_samples import read_normal_samples, require_region
+from edge.preprocessing.normal_samples import part_hashes, read_normal_samples, require_region
 
 # fields up to this total stay in memory, more go to the temporary directory
 _IN_MEMORY_BYTES = 32_000_000
@@ -51,7 +51,7 @@ class FieldFile:
 
 @dataclass(frozen=True)
 class Part:
-    """One picture; field: its number in the file of fields. sha256 is of its size and pixels."""
+    """A part in a picture; field: its number in the file of fields. sha256: normal_samples.part_hashes."""
 
     path: Path
     sha256: str
@@ -78,8 +78,8 @@ class NormalSamples:
         self._measures: dict[Path, PictureMeasures] = {}
         self._fields = FieldFile(bundle.preprocess.shape)
 
-    def add(self, path: Path, picture: U8, sha256: str, field: U8 | None = None) -> None:
-        """field: the picture's network field, where it has been made already.
+    def add(self, path: Path, picture: U8, sha256: str, fields: Sequence[U8] | None = None) -> None:
+        """fields: the picture's network fields, where they have been made already.
 
         Raises UsageError when the region of interest does not lie inside the picture, or the part is not found in it.
         """
@@ -87,7 +87,7 @@ class NormalSamples:
         preprocess = self.bundle.preprocess
         require_region(preprocess, path, picture)
         try:
-            field = preprocess.field(picture) if field is None else field
+            fields = preprocess.fields(picture) if fields is None else fields
         except PartNotFound as error:
             fix = "remove the picture, or calibrate with `align` again"
             raise UsageError(f"{path}: {error.message}", fix=fix) from error
@@ -96,8 +96,9 @@ class NormalSamples:
         view = preprocess.field_of_view(*picture.shape[:2])
         assert view is not None, "required above"
         self._measures[path] = measure(picture, view)
-        part = Part(path, sha256, self._fields.append(field))
-        (self.trained if sha256 in self._trained_on else self.held_out).append(part)
+        for field, name in zip(fields, part_hashes(sha256, len(fields)), strict=True):
+            part = Part(path, name, self._fields.append(field))
+            (self.trained if name in self._trained_on else self.held_out).append(part)
 
     @property
     def all(self) -> list[Part]:

@@ -13,7 +13,8 @@ from edge.preprocessing.preprocess import Preprocess
 class AligningBackend:
     """Backend protocol over one that is made for `preprocess.of_placed_views`; finding the part counts as preprocess.
 
-    Raises PartNotFound where there is no part to be scored.
+    Of several parts in a frame each is scored by itself, and the worst one's map is the frame's. Raises PartNotFound
+    where there is no part to be scored.
     """
 
     def __init__(self, backend: Backend, preprocess: Preprocess) -> None:
@@ -23,8 +24,12 @@ class AligningBackend:
         self._preprocess = preprocess
 
     def score(self, image: U8, clock: StageClock) -> AnomalyMap:
-        placed = self._preprocess.placed(image)
-        return replace(self._backend.score(placed.view, clock), pose=self._preprocess.pose_of_map(image, placed))
+        parts = [
+            replace(self._backend.score(placed.view, clock), pose=self._preprocess.pose_of_map(image, placed))
+            for placed in self._preprocess.placed(image)
+        ]
+        worst, *others = sorted(parts, key=lambda part: -part.score)
+        return replace(worst, others=tuple(others))
 
     def keep_warm(self) -> None:
         if isinstance(self._backend, KeptWarm):

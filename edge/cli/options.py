@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
-METHODS = ("memory", "kist", "sparsity_prior", "isstad", "slsg")
+MEMORY = "memory"
+METHODS = (MEMORY, "kist", "sparsity_prior", "isstad", "slsg")
 # trains what the time allows, and takes the best
 AUTO = "auto"
 # minutes in which `auto` makes a bundle, on two cores
@@ -44,6 +45,12 @@ def positive_int(text: str) -> int:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
     return value
+
+
+def field_sides(text: str) -> int | tuple[int, int]:
+    """256 → 256; 512x256, width first → (256, 512), height first."""
+    width, cross, height = text.lower().partition("x")
+    return (positive_int(height), positive_int(width)) if cross else positive_int(width)
 
 
 def compute_capability(text: str) -> int:
@@ -90,6 +97,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "run a network whose statistics are another's; every verdict says so",
     },
     "--bundle": {"type": Path, "help": "model bundle directory (default: the setting, else the shipped sample bundle)"},
+    "--reference": {
+        "type": Path,
+        "metavar": "PICTURE_OR_FOLDER",
+        "help": "golden picture, or folder with one for each picture at the same path (default: the bundle's)",
+    },
     "--backend": {"choices": BACKENDS, "help": "network runtime (default: auto)"},
     "--precision": {
         "choices": ("auto", "int8", "fp16", "fp32"),
@@ -106,8 +118,9 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--data": {"type": Path, "required": True, "help": NORMAL_SAMPLES},
     "--product": {"help": "name of the part, shown on the line (default: the name of OUT)"},
     "--align": {
-        "choices": ("none", "phase", "template", "ecc"),
-        "help": "find the part before it is inspected: its shift, its turn too, or its size too (default: the setting)",
+        "choices": ("none", "phase", "template", "ecc", "upright"),
+        "help": "find the part before it is inspected: its shift, its turn too, its size too; or stand parts upright "
+        "that lie anyhow (default: the setting; train chooses from the good parts)",
     },
     "--false-reject": {
         "type": percent,

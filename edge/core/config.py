@@ -138,16 +138,18 @@ class RoiSettings(_Section):
 
 
 class AlignSettings(_Section):
-    mode: Literal["none", "phase", "template", "ecc"] | None = None
+    mode: Literal["none", "phase", "template", "ecc", "upright"] | None = None
     max_shift: Annotated[float, Field(gt=0, le=0.5)] = 0.15
     max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 10.0
     max_scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     min_quality: Share | None = None
+    parts: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class InspectionSettings(_Section):
     bundle: PathText | None = None
     signed_by: PathText | None = None
+    reference: PathText | None = None
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"] = "auto"
     precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
     engines: PathText | None = None

@@ -42,6 +42,7 @@ class Reason(_Word):
     DEADLINE_MISSED = "deadline_missed"
     PART_NOT_FOUND = "part_not_found"
     PART_MOVING = "part_moving"
+    NO_REFERENCE = "no_reference"
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,14 @@ class AnomalyMap:
     values: float32 (h, w), 0 = like the normals, larger = more unusual; owned by the receiver. (0, 0) where a backend
     left an inconspicuous map on its device.
     score: the image score. area_px: map pixels above the pixel threshold. pose: of an aligned part, which the map shows
-    in its place; None without alignment.
+    in its place; None without alignment. others: the maps of the frame's other parts, none of a higher score.
     """
 
     values: F32
     score: float
     area_px: int
     pose: Pose | None = None
+    others: tuple[AnomalyMap, ...] = ()
 
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim != 2:
@@ -124,6 +126,17 @@ class Region:
     height: int
     area_px: int
     peak: float
+
+
+@dataclass(frozen=True)
+class PartScore:
+    """One of several parts that were found in a frame: its score, and the box around its place in frame pixels."""
+
+    score: float
+    x: int
+    y: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -149,7 +162,8 @@ class Verdict:
     """The decision on one frame, and its reason. `score` and `anomaly_map` are None when nothing was scored.
 
     bundle_sha256 and model_sha256 name exactly what judged; times are in milliseconds. review: OK, but in the unsure
-    band below the threshold: a person should look at the part; regions then say where.
+    band below the threshold: a person should look at the part; regions then say where. parts: where a frame shows
+    several, each of them, highest score first; the decision is the worst part's.
     """
 
     frame_index: int
@@ -164,6 +178,7 @@ class Verdict:
     model_sha256: str
     anomaly_map: AnomalyMap | None = None
     review: bool = False
+    parts: tuple[PartScore, ...] = ()
 
     def __post_init__(self) -> None:
         inspected = self.reason in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)
@@ -186,6 +201,7 @@ class Verdict:
             "threshold": self.threshold,
             "review": self.review,
             "regions": [asdict(region) for region in self.regions],
+            "parts": [asdict(part) for part in self.parts],
             "times_ms": self.times.as_dict(),
             "bundle_sha256": self.bundle_sha256,
         }

@@ -34,13 +34,40 @@ class InputSpec(_Part):
     range: tuple[float, float] = (-1.0, 1.0)
 
 
+class UprightSpec(_Part):
+    """How parts that lie anyhow are found and stood upright on a canvas: the network's field, in frame pixels.
+
+    height, width: of the canvas. contrast: how a part differs from its ground. frame_px: side of a canvas pixel in the
+    frame; own_size: times the part's length over length_px, else the same for all. area_px: of taught parts' outlines,
+    smallest, median, largest. lean: how far their area's centre lies towards the left end, of the length. match: of
+    taught parts with the reference. outside: most of a taught part beyond the frame, of its area. clutter: largest
+    other outline in taught pictures, of a part's area. parts: how many a frame must show, None: any number.
+    silhouette: of the reference, 255 inside, bytes by rows in base64.
+    """
+
+    height: Annotated[int, Field(ge=16, le=4096)]
+    width: Annotated[int, Field(ge=16, le=4096)]
+    contrast: Literal["dark", "bright", "colour", "any"]
+    frame_px: Annotated[float, Field(gt=0)]
+    own_size: bool
+    length_px: Annotated[float, Field(gt=0)]
+    area_px: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    lean: Annotated[float, Field(ge=0, le=0.5)]
+    match: Annotated[float, Field(ge=0, le=1)]
+    outside: Annotated[float, Field(ge=0, le=1)]
+    clutter: Annotated[float, Field(ge=0)]
+    parts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    silhouette: Annotated[str, Field(max_length=100_000)]
+
+
 class AlignSpec(_Part):
     """A reference that parts are aligned to: the inspected view of good parts, reduced, grey, bytes by rows in base64.
 
     max_shift: share of the view's sides. max_scale: share of the part's size. min_quality: of the match, 0..1.
+    upright: of that mode alone. Its reference is a part on its canvas: half its grey levels above the ground, plus 128.
     """
 
-    mode: Literal["phase", "template", "ecc"]
+    mode: Literal["phase", "template", "ecc", "upright"]
     width: Annotated[int, Field(ge=16, le=256)]
     height: Annotated[int, Field(ge=16, le=256)]
     reference: Annotated[str, Field(max_length=100_000)]
@@ -48,15 +75,22 @@ class AlignSpec(_Part):
     max_angle_deg: Annotated[float, Field(ge=0, le=45)]
     max_scale: Annotated[float, Field(ge=0, le=0.5)]
     min_quality: Annotated[float, Field(ge=0, le=1)]
+    upright: UprightSpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> AlignSpec:
-        try:
-            size = len(base64.b64decode(self.reference, validate=True))
-        except ValueError as error:
-            raise ValueError("the reference is not base64") from error
-        if size != self.width * self.height:
-            raise ValueError(f"the reference has {size} bytes, {self.width}x{self.height} are said")
+        if (self.mode == "upright") != (self.upright is not None):
+            raise ValueError("mode upright and its own values go together")
+        pictures = {"reference": self.reference} | (
+            {} if self.upright is None else {"silhouette": self.upright.silhouette}
+        )
+        for name, text in pictures.items():
+            try:
+                size = len(base64.b64decode(text, validate=True))
+            except ValueError as error:
+                raise ValueError(f"the {name} is not base64") from error
+            if size != self.width * self.height:
+                raise ValueError(f"the {name} has {size} bytes, {self.width}x{self.height} are said")
         return self
 
 
@@ -145,6 +179,32 @@ class ScoreSpec(_Part):
     image_score: ImageScoreSpec = ImageScoreSpec()
 
 
+class ComparisonSpec(_Part):
+    """How a picture is compared with a golden one (edge/kernels/reference_difference.py)."""
+
+    tolerance_px: Annotated[int, Field(ge=0, le=16)] = 2
+    sigma_px: Annotated[float, Field(ge=0, le=16)] = 2.0
+    reach_px: Annotated[int, Field(ge=1, le=64)] = 6
+
+
+class GoldenSpec(_Part):
+    """How pictures are compared with a golden one, and from where on they are NG.
+
+    level: difference in grey levels above which a part is NG; pixel_level: the same for a place. levels: of good parts,
+    sorted; budget: share of them that the level aims to reject, bound: its upper bound at 95 %. calibrated_on: pixel
+    hashes of those parts. preprocess_sha256: of the region and alignment that they were seen through.
+    """
+
+    comparison: ComparisonSpec = ComparisonSpec()
+    level: Annotated[float, Field(gt=0)]
+    pixel_level: Annotated[float, Field(gt=0)]
+    levels: Annotated[tuple[Weight, ...], Field(min_length=1, max_length=100_000)]
+    budget: Annotated[float, Field(gt=0, lt=1)]
+    bound: Annotated[float, Field(ge=0, le=1)]
+    calibrated_on: tuple[Sha256, ...] = ()
+    preprocess_sha256: Sha256
+
+
 class FileEntry(_Part):
     """One file of the bundle, by name and content."""
 
@@ -207,10 +267,12 @@ class Manifest(_Part):
     memory_on: tuple[Sha256, ...] = ()
     # the same of the parts known to be defective that training saw: evaluation must not use them
     weak_on: tuple[Sha256, ...] = ()
+    # each picture is also compared with a golden one: the file `golden`, or one that the run is given for it
+    golden: GoldenSpec | None = None
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
     deployments: dict[str, Deployment] = {}
-    # keys: model_fp32, model_int8, ranges, quantization, drift; for a processor calibration_fp32, calibration_int8,
-    # gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt,
+    # keys: model_fp32, model_int8, ranges, quantization, drift, golden; for a processor calibration_fp32,
+    # calibration_int8, gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt,
     # gate_page_tensorrt
     files: dict[str, FileEntry]
 

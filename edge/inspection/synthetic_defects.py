@@ -16,6 +16,8 @@ import numpy as np
 
 from edge.core.datatypes import F32, U8
 from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.regions import FieldOfView
+from edge.preprocessing.upright import upright_aligner_of
 
 _SEED = 20
 # tried for each defect; the one where it changes the picture most is taken
@@ -48,7 +50,8 @@ class SyntheticDefect:
 def synthetic_defects(picture: U8, preprocess: Preprocess, count: int, area: float) -> Iterator[SyntheticDefect]:
     """`count` defects of each about the share `area` of the inspected region, one a picture, kinds in turn.
 
-    picture: uint8 (H, W, 3) BGR; the region must lie inside.
+    picture: uint8 (H, W, 3) BGR; the region must lie inside. Raises PartNotFound where parts that are stood upright are
+    not found.
     """
     inside = _inspected(picture, preprocess)
     places = np.flatnonzero(inside)
@@ -90,7 +93,22 @@ def _inspected(picture: U8, preprocess: Preprocess) -> U8:
         polygon = np.zeros((height, width), np.uint8)
         cv2.fillPoly(polygon, [np.array(preprocess.polygon, np.int32)], 1)
         inside &= polygon
-    return inside
+    return inside & _on_parts(picture, preprocess, view)
+
+
+def _on_parts(picture: U8, preprocess: Preprocess, view: FieldOfView) -> U8:
+    """1 on the parts that are stood upright, whose ground nobody inspects; 1 everywhere for others, (H, W)."""
+    height, width = picture.shape[:2]
+    if preprocess.align is None or preprocess.align.upright is None:
+        return np.ones((height, width), np.uint8)
+    outline = upright_aligner_of(preprocess.align).silhouette
+    spread = cv2.resize(outline, (view.width, view.height), interpolation=cv2.INTER_NEAREST)
+    parts = np.zeros((height, width), np.uint8)
+    for placed in preprocess.placed(picture):
+        assert placed.pose is not None, "every upright part has one"
+        matrix = np.array(placed.pose.matrix, np.float64).reshape(2, 3)
+        parts |= cv2.warpAffine(spread, matrix, (width, height), flags=cv2.INTER_NEAREST)
+    return parts
 
 
 def _patch(

@@ -11,16 +11,15 @@ import base64
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.core.config import AlignSettings
 from edge.core.datatypes import F32, U8, Pose
 from edge.core.errors import PartNotFound, UsageError
 from edge.core.manifest import AlignSpec
+from edge.preprocessing.matching import Transform, best_turn, halved, middle_of, transform, warped
 from edge.preprocessing.regions import FieldOfView
 
 # longest side of the reduced picture
@@ -36,9 +35,6 @@ _FOUND_FROM = 0.5
 _ALIKE_FROM = 0.3
 _MINIMUM_PARTS = 5
 
-# from places in the reference to places in a picture, (2, 3)
-Transform = F32
-
 
 class Aligner:
     """Finds the part of one reference."""
@@ -47,7 +43,7 @@ class Aligner:
         self._spec = spec
         values = np.frombuffer(base64.b64decode(spec.reference), np.uint8)
         self._reference = values.reshape(spec.height, spec.width).astype(np.float32)
-        self._half = _halved(self._reference)
+        self._half = halved(self._reference)
         self._window = cv2.createHanningWindow((spec.width, spec.height), cv2.CV_32F)
         # how far the part may lie off on each side, in places of the reduced picture
         self._margin = math.ceil(spec.max_shift * spec.height), math.ceil(spec.max_shift * spec.width)
@@ -112,21 +108,13 @@ class Aligner:
         above, beside = self._margin
         middle = np.ascontiguousarray(searched[above : above + self._spec.height, beside : beside + self._spec.width])
         (across, down), _ = cv2.phaseCorrelate(self._reference, middle, self._window)
-        shifted, still = (_transform(0.0, 1.0, by, self._reference.shape) for by in ((across, down), (0.0, 0.0)))
+        shifted, still = (transform(0.0, 1.0, by, self._reference.shape) for by in ((across, down), (0.0, 0.0)))
         # of a smooth part noise has the last word: all frequencies count the same
         return shifted if self._quality(searched, shifted) > self._quality(searched, still) else still
 
     def _by_template(self, searched: F32) -> Transform:
-        most = self._spec.max_angle_deg
-        turns = np.arange(-math.floor(most / _COARSE_DEG), math.floor(most / _COARSE_DEG) + 1) * _COARSE_DEG
-        half = _halved(searched)
-        coarse = max(turns, key=lambda turn: _matched(half, self._half, turn)[0])
-        near = [coarse - _FINE_DEG, coarse, coarse + _FINE_DEG] if most > 0 else [0.0]
-        matches = [_matched(searched, self._reference, turn) for turn in near]
-        turn = near[0] if len(near) == 1 else coarse + _FINE_DEG * _vertex(*(match for match, _ in matches))
-        turn = min(max(turn, -most), most)
-        _, shift = _matched(searched, self._reference, turn)
-        return _transform(turn, 1.0, shift, self._reference.shape)
+        steps = _COARSE_DEG, _FINE_DEG
+        return best_turn(searched, self._reference, self._half, self._spec.max_angle_deg, steps)[0]
 
     def _refined(self, searched: F32, found: Transform) -> Transform:
         """Maximise the correlation with OpenCV's ECC; what does not converge stays as it was found."""
@@ -146,21 +134,21 @@ class Aligner:
         least, most = 1 - self._spec.max_scale, 1 + self._spec.max_scale
         limit = self._spec.max_angle_deg
         angle, scale = min(max(angle, -limit), limit), min(max(scale, least), most)
-        better = _transform(angle, scale, shift, self._reference.shape)
+        better = transform(angle, scale, shift, self._reference.shape)
         return better if self._quality(searched, better) >= self._quality(searched, found) else found
 
     def _quality(self, searched: F32, found: Transform) -> float:
         """The correlation of the part, put in its place, with the reference; 1 is the same picture."""
         above, beside = self._margin
         inside = found + np.array([[0, 0, beside], [0, 0, above]], np.float32)
-        placed = _warped(searched, inside, self._reference.shape)
+        placed = warped(searched, inside, self._reference.shape)
         return float(cv2.matchTemplate(placed, self._reference, cv2.TM_CCOEFF_NORMED)[0, 0])
 
     def _placed(self, found: Transform) -> tuple[tuple[float, float], float, float]:
         """Shift of the middle in places, turn in degrees clockwise, and scale."""
         angle = math.degrees(math.atan2(found[1, 0] - found[0, 1], found[0, 0] + found[1, 1]))
         scale = math.sqrt(abs(float(found[0, 0] * found[1, 1] - found[0, 1] * found[1, 0])))
-        middle = _middle(self._reference.shape)
+        middle = middle_of(self._reference.shape)
         across, down = found[:, :2] @ middle + found[:, 2] - middle
         return (float(across), float(down)), angle, scale
 
@@ -176,7 +164,7 @@ def placed_view(image: U8, view: FieldOfView, pose: Pose) -> U8:
     matrix = np.array(pose.matrix, np.float64).reshape(2, 3)
     straight = np.array_equal(matrix[:, :2], np.eye(2))
     how = cv2.INTER_NEAREST if straight else cv2.INTER_LINEAR
-    return np.asarray(_warped(image, matrix, (view.height, view.width), how), np.uint8)
+    return np.asarray(warped(image, matrix, (view.height, view.width), how), np.uint8)
 
 
 def align_spec(pictures: Sequence[U8], views: Sequence[FieldOfView], settings: AlignSettings) -> AlignSpec | None:
@@ -213,6 +201,16 @@ def align_spec(pictures: Sequence[U8], views: Sequence[FieldOfView], settings: A
     return reference.model_copy(update={"min_quality": least})
 
 
+def match_as_they_lie(pictures: Sequence[U8], views: Sequence[FieldOfView]) -> float:
+    """The median correlation of good parts with their mean where nothing is moved."""
+    reduced = [_reduced(*shown) for shown in zip(pictures, views, strict=True)]
+    size = reduced[0].shape[::-1]
+    # views of other sizes have other reduced ones
+    small = np.stack([cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in reduced]).astype(np.float32)
+    mean = small.mean(axis=0)
+    return float(np.median([cv2.matchTemplate(each, mean, cv2.TM_CCOEFF_NORMED)[0, 0] for each in small]))
+
+
 def _every(count: int) -> int:
     return max(1, count // _CANDIDATES)
 
@@ -245,59 +243,3 @@ def _reduced(image: U8, view: FieldOfView) -> U8:
     size = max(16, round(view.width * scale)), max(16, round(view.height * scale))
     seen = image[view.y : view.y + view.height, view.x : view.x + view.width]
     return np.asarray(cv2.cvtColor(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY), np.uint8)
-
-
-def _halved(picture: F32) -> F32:
-    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _warped(
-    picture: U8 | F32, matrix: NDArray[Any], shape: tuple[int, ...], how: int = cv2.INTER_LINEAR
-) -> NDArray[Any]:
-    """A picture of this shape, each place taken from where `matrix` (2, 3) says; beyond the border, the border."""
-    flags = how | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(picture, matrix, shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE))
-
-
-def _middle(shape: tuple[int, ...]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-
-
-def _transform(turn_deg: float, scale: float, shift: tuple[float, float], shape: tuple[int, ...]) -> Transform:
-    """Turned clockwise about the middle, scaled, then shifted."""
-    radians, middle = math.radians(turn_deg), _middle(shape)
-    linear = scale * np.array([[math.cos(radians), -math.sin(radians)], [math.sin(radians), math.cos(radians)]])
-    offset = middle + shift - linear @ middle
-    return np.asarray(np.concatenate([linear, offset[:, None]], axis=1), np.float32)
-
-
-def _matched(searched: F32, reference: F32, turn_deg: float) -> tuple[float, tuple[float, float]]:
-    """The best correlation with the reference of the searched picture turned back, and the part's shift there."""
-    turned = searched
-    if turn_deg:
-        back = _transform(turn_deg, 1.0, (0.0, 0.0), searched.shape)
-        turned = np.asarray(_warped(searched, back, searched.shape), np.float32)
-    response = cv2.matchTemplate(turned, reference, cv2.TM_CCOEFF_NORMED)
-    _, best, _, (column, row) = cv2.minMaxLoc(response)
-    across = column + _vertex_at(response[row], column) - (response.shape[1] - 1) / 2
-    down = row + _vertex_at(response[:, column], row) - (response.shape[0] - 1) / 2
-    # found in the picture turned back: the same step, turned
-    radians = math.radians(turn_deg)
-    shift = (
-        math.cos(radians) * across - math.sin(radians) * down,
-        math.sin(radians) * across + math.cos(radians) * down,
-    )
-    return best, shift
-
-
-def _vertex_at(values: F32, place: int) -> float:
-    """Where between its neighbours the peak at this place lies, -0.5..0.5."""
-    if not 0 < place < len(values) - 1:
-        return 0.0
-    return _vertex(*(float(value) for value in values[place - 1 : place + 2]))
-
-
-def _vertex(before: float, at: float, after: float) -> float:
-    curvature = before - 2 * at + after
-    return min(max((before - after) / (2 * curvature), -0.5), 0.5) if curvature < 0 else 0.0

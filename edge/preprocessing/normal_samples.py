@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from edge.core.datatypes import U8
 from edge.core.errors import UsageError
 from edge.preprocessing.alignment import REFERENCE_PARTS, align_spec
 from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.regions import FieldOfView
+from edge.preprocessing.upright_reference import NOT_UPRIGHT, Outlines, outlines_of, upright_spec
 
 MINIMUM_HELD_OUT = 8
 HELD_OUT_SHARE = 0.15
@@ -88,14 +90,37 @@ def aligned_to_parts(
     """
     if settings.mode in (None, "none"):
         return preprocess
+    pictures, views = parts_to_align(preprocess, data, reader)
+    if settings.mode == "upright":
+        outlines = required_outlines(preprocess, pictures, views)
+        # a canvas has its parts' aspect already
+        return replace(preprocess, align=upright_spec(outlines, preprocess.shape, settings), fit="stretch")
+    return replace(preprocess, align=align_spec(pictures, views, settings))
+
+
+def required_outlines(preprocess: Preprocess, pictures: Sequence[U8], views: Sequence[FieldOfView]) -> Outlines:
+    """The outlines of good parts; raises UsageError with the reason where they cannot be stood upright."""
+    found: Outlines | str = "are judged inside a polygon, which stays where it is in the frame"
+    if preprocess.polygon is None:
+        found = outlines_of(pictures, views)
+    if isinstance(found, str):
+        raise UsageError(
+            f"{NOT_UPRIGHT}the parts {found}", fix="use another align mode, or none; see the page on alignment"
+        )
+    return found
+
+
+def parts_to_align(
+    preprocess: Preprocess, data: Path, reader: ImageReader = PLAIN
+) -> tuple[list[U8], list[FieldOfView]]:
+    """Some of the good parts, evenly from all, and the views that are inspected of them."""
     paths = reader.pictures_in(normal_samples_folder(data))
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(REFERENCE_PARTS, len(paths))).round().astype(int))
     looks = [(paths[index], reader.look(paths[index])) for index in chosen]
     pictures = [required(path, looked) for path, looked in looks if looked.fault is None or looked.image is None]
     views = [preprocess.field_of_view(*picture.shape[:2]) for picture in pictures]
     held = [(picture, view) for picture, view in zip(pictures, views, strict=True) if view is not None]
-    spec = align_spec([picture for picture, _ in held], [view for _, view in held], settings)
-    return replace(preprocess, align=spec)
+    return [picture for picture, _ in held], [view for _, view in held]
 
 
 def held_out_split(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -106,6 +131,11 @@ def held_out_split(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np
     held_out = max(MINIMUM_HELD_OUT, round(HELD_OUT_SHARE * count))
     order = np.random.default_rng(seed).permutation(count)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def part_hashes(sha256: str, count: int) -> list[str]:
+    """What the parts of one picture are named by: the picture's hash for the first, hashes of it for the others."""
+    return [sha256, *(hashlib.sha256(f"{sha256} {number}".encode()).hexdigest() for number in range(1, count))]
 
 
 def image_sha256(picture: U8) -> str:

@@ -15,6 +15,7 @@ from edge.core.datatypes import F32, U8, Pose
 from edge.core.manifest import AlignSpec, Fit
 from edge.preprocessing.alignment import aligner_of, placed_view
 from edge.preprocessing.regions import FieldOfView
+from edge.preprocessing.upright import upright_aligner_of
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,19 @@ class Preprocess:
             return None
         return FieldOfView(x, y, roi_width, roi_height)
 
-    def placed(self, image: U8) -> PlacedView:
-        """The inspected rectangle of a frame, with the part where the reference has it; raises PartNotFound."""
+    def placed(self, image: U8) -> tuple[PlacedView, ...]:
+        """The inspected rectangle of a frame, with the part where the reference has it; raises PartNotFound.
+
+        One view, but of parts that are stood upright: their canvases, as many as parts were found.
+        """
         view = self.field_of_view(*image.shape[:2])
         assert view is not None, "the inspector refuses frames that the region does not fit"
         if self.align is None:
-            return PlacedView(image[view.y : view.y + view.height, view.x : view.x + view.width], None)
+            return (PlacedView(image[view.y : view.y + view.height, view.x : view.x + view.width], None),)
+        if self.align.mode == "upright":
+            return tuple(PlacedView(*part) for part in upright_aligner_of(self.align).placed(image, view))
         pose = aligner_of(self.align).pose(image, view)
-        return PlacedView(placed_view(image, view, pose), pose)
+        return (PlacedView(placed_view(image, view, pose), pose),)
 
     def pose_of_map(self, image: U8, placed: PlacedView) -> Pose | None:
         """Where the map lies: the part's pose, with the borders of a letterbox around it; None: on the view itself."""
@@ -108,10 +114,10 @@ class Preprocess:
         return replace(pose, matrix=tuple(float(value) for value in matrix.ravel()))
 
     def field_to_frame(self, image: U8) -> NDArray[np.float64]:
-        """(2, 3), from pixel centres of a frame's field to those of the frame; raises PartNotFound."""
+        """(2, 3), from pixel centres of a frame's first field to those of the frame; raises PartNotFound."""
         view = self.field_of_view(*image.shape[:2])
         assert view is not None, "the inspector refuses frames that the region does not fit"
-        pose = self.pose_of_map(image, self.placed(image))
+        pose = self.pose_of_map(image, self.placed(image)[0])
         scale = np.array([view.width / self.width, view.height / self.height])
         to_view = np.array([[scale[0], 0, scale[0] / 2 - 0.5], [0, scale[1], scale[1] / 2 - 0.5], [0, 0, 1]])
         to_frame = np.array((1, 0, view.x, 0, 1, view.y) if pose is None else pose.matrix, np.float64)
@@ -119,12 +125,18 @@ class Preprocess:
         return matrix
 
     def field(self, image: U8) -> U8:
-        """Crop, align and resize to uint8 (height, width, 3); raises PartNotFound.
+        """The first of a frame's `fields`; for frames that show one part."""
+        return self.fields(image)[0]
+
+    def fields(self, image: U8) -> list[U8]:
+        """Crop, align and resize to uint8 (height, width, 3), one for each part; raises PartNotFound.
 
         A box mean as wide as the scale, then bilinear at pixel centres: an area filter in effect, at a quarter of
         cv2.INTER_AREA's time (benchmarks/results, resize). Enlarging is bilinear alone.
         """
-        cropped = self.placed(image).view
+        return [self._resized(placed.view) for placed in self.placed(image)]
+
+    def _resized(self, cropped: U8) -> U8:
         above, beside = self.borders(*cropped.shape[:2])
         if above or beside:
             cropped = np.asarray(

@@ -119,6 +119,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             put_right_utc TEXT
         )""",
     ),
+    (
+        # of frames that show several parts: the score and the place of each
+        "ALTER TABLE verdicts ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from edge.core.datatypes import Decision, Reason, Region, StageTimes
+from edge.core.datatypes import Decision, PartScore, Reason, Region, StageTimes
 from edge.core.errors import RecordError
 from edge.core.files.text_names import storable
 from edge.core.picture_names import verdict_number
@@ -72,6 +72,7 @@ class VerdictRecord:
     review: bool
     times: StageTimes
     regions: tuple[Region, ...]
+    parts: tuple[PartScore, ...]
     bundle_sha256: str
     model_sha256: str
     image_state: ImageState
@@ -197,6 +198,7 @@ _READ_AS: dict[str, Callable[[Any], Any]] = {
     "reason": Reason,
     "review": bool,
     "regions": lambda text: tuple(Region(*values) for values in json.loads(text)),
+    "parts": lambda text: tuple(PartScore(*values) for values in json.loads(text)),
 }
 
 
@@ -216,3 +218,8 @@ def _verdict_record(row: tuple[Any, ...]) -> VerdictRecord:
 def regions_text(regions: tuple[Region, ...]) -> str:
     """Regions as JSON: a list of [x, y, width, height, area_px, peak]."""
     return json.dumps([[r.x, r.y, r.width, r.height, r.area_px, r.peak] for r in regions]) if regions else "[]"
+
+
+def parts_text(parts: tuple[PartScore, ...]) -> str:
+    """Parts of a frame as JSON: a list of [score, x, y, width, height]."""
+    return json.dumps([[p.score, p.x, p.y, p.width, p.height] for p in parts]) if parts else "[]"

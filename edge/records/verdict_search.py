@@ -72,5 +72,6 @@ def verdict_json(store: RecordStore, verdict: VerdictRecord) -> dict[str, Any]:
         "score": verdict.score,
         "threshold": verdict.threshold,
         "regions": [vars(region).copy() for region in verdict.regions],
+        "parts": [vars(part).copy() for part in verdict.parts],
         "picture": None if verdict.image is None else storable(str(store.directory / verdict.image)),
     }

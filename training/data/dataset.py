@@ -19,6 +19,7 @@ from edge.preprocessing.normal_samples import (
     held_out_split,
     image_sha256,
     normal_samples_folder,
+    part_hashes,
     read_normal_samples,
     require_region,
 )
@@ -81,8 +82,9 @@ def load_normal_samples(
             )
         if not fields:
             weight = preprocess.weight(*part.picture.shape[:2])
-        fields.append(sample_field(part.path, part.picture, preprocess))
-        hashes.append(part.sha256)
+        shown = sample_fields(part.path, part.picture, preprocess)
+        fields += shown
+        hashes += part_hashes(part.sha256, len(shown))
         sizes.add((part.picture.shape[1], part.picture.shape[0]))
     if len(fields) < MINIMUM_NORMAL_SAMPLES:
         raise UsageError(
@@ -90,11 +92,11 @@ def load_normal_samples(
             f"at least {MINIMUM_NORMAL_SAMPLES} are needed",
             fix="take more pictures of good parts; 40 or more are better",
         )
-    if len(sizes) > 1:
+    if len(sizes) > 1 and not preprocess.places:
         small, large = min(sizes), max(sizes)
         notice(
             f"the good parts have {len(sizes)} sizes, from {small[0]}x{small[1]} to {large[0]}x{large[1]} px: "
-            "each is stretched to the network's square"
+            "each is stretched to the network's field"
         )
     return NormalSamples(np.stack(fields), tuple(hashes), weight)
 
@@ -118,7 +120,13 @@ def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader
                     fix="decide which it is, and remove it from the other folder",
                 )
             if sha256 not in hashes:
-                fields.append(sample_field(path, picture, preprocess))
+                shown = sample_fields(path, picture, preprocess)
+                if len(shown) > 1:
+                    raise UsageError(
+                        f"{path} shows {len(shown)} parts, and which of them is defective is not known",
+                        fix="crop the picture to the defective part",
+                    )
+                fields += shown
                 kinds.append(folder.name)
                 hashes.append(sha256)
     if root.is_dir() and not fields:
@@ -166,10 +174,15 @@ def layout_of(normals: NormalSamples) -> tuple[Layout, float]:
 
 
 def sample_field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
-    """The network field of a picture file, uint8 (s, s, 3) BGR; raises UsageError where there is none."""
+    """The first of a picture file's `sample_fields`, for a picture of one part."""
+    return sample_fields(path, picture, preprocess)[0]
+
+
+def sample_fields(path: Path, picture: U8, preprocess: Preprocess) -> list[U8]:
+    """The network fields of a picture file, uint8 (h, w, 3) BGR, one a part; raises UsageError where there is none."""
     require_region(preprocess, path, picture)
     try:
-        return preprocess.field(picture)
+        return preprocess.fields(picture)
     except PartNotFound as error:
         raise UsageError(f"{path}: {error.message}", fix="remove the picture, or use align mode none") from error
 

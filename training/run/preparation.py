@@ -16,7 +16,8 @@ from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.config import AlignSettings
 from edge.core.errors import UsageError
 from edge.core.manifest import AlignSpec, Fit
-from edge.preprocessing.normal_samples import aligned_to_parts
+from edge.preprocessing.field_shape import FIELD_STEP
+from edge.preprocessing.geometry import FitWish, GeometryWish, chosen_geometry
 from edge.preprocessing.preprocess import Preprocess
 from training.data.dataset import (
     NormalSamples,
@@ -34,9 +35,6 @@ from training.methods.base import Blend, Design, Layout, Learner, Method, Stage,
 from training.methods.score_candidates import score_candidates
 from training.optimisation.stages import BatchSource
 
-# what networks of every method divide the side by, and maps of half the side too
-FIELD_STEP = 32
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -44,10 +42,10 @@ class Recipe:
 
     layout: None looks at the good parts. steps: of all stages together, None: the variant's own. smallest_defect: share
     of the field. blend: only score paths that blend so. rules: a rules file or the name of a starter. field: side of
-    the inspected field in pixels, None: the variant's own. shape, fit: (height, width) of the field of a pretrained
-    variant, None: the variant's square, and how pictures come to its aspect. weights: checkpoint of the encoder, None:
-    the one of the package. defects: preset of artificial defects in place of the
-    method's. minutes: in which all must be done, None: as long as it takes.
+    the inspected field in pixels, None: the variant's own. shape, fit: (height, width) of the field, and how a view
+    comes to its aspect; None: chosen from the good parts, as an alignment is where align has no mode
+    (edge/preprocessing/geometry.py). weights: checkpoint of the encoder, None: the one of the package. defects: preset
+    of artificial defects in place of the method's. minutes: in which all must be done, None: as long as it takes.
     """
 
     method: str
@@ -62,7 +60,7 @@ class Recipe:
     align: AlignSettings = field(default_factory=AlignSettings)
     field: int | None = None
     shape: tuple[int, int] | None = None
-    fit: Fit = "stretch"
+    fit: FitWish | None = None
     weights: str | None = None
     defects: str | None = None
     minutes: float | None = None
@@ -115,9 +113,14 @@ def prepare(
     method = find_method(recipe.method, recipe.variant)
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
-    shape = _field_shape(plan, recipe)
-    preprocess = Preprocess(*shape, recipe.rectangle, recipe.polygon, fit=recipe.fit)
-    preprocess = aligned_to_parts(preprocess, data, recipe.align, reader)
+    square = Preprocess(plan.size, plan.size, recipe.rectangle, recipe.polygon)
+    # of parts that are said to vary nothing is moved unless asked for
+    align = recipe.align.model_copy(update={"mode": recipe.align.mode or ("none" if recipe.layout == "free" else None)})
+    wish = GeometryWish(align, recipe.fit, recipe.shape)
+    geometry = chosen_geometry(square, data, wish, any_shape=plan.pretrained, reader=reader)
+    for line in geometry.said:
+        notice(line)
+    preprocess = geometry.preprocess
     normals = load_normal_samples(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
     side = plan.size if plan.pretrained else _field_side(plan, recipe, layout)
@@ -141,7 +144,8 @@ def prepare(
     seen, kept, parts_known = (
         pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
     )  # fmt: skip
-    textures = _textures(data, shape, device, reader)
+    shown = preprocess.shape if plan.pretrained else (plan.size, plan.size)
+    textures = _textures(data, shown, device, reader)
 
     def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
         torch.manual_seed(recipe.seed)
@@ -204,24 +208,6 @@ def _check_options(method: Method, recipe: Recipe) -> None:
             f"{method.name} {recipe.variant} has no part {unknown[0]!r} that could be left out",
             fix=f"choose from: {', '.join(parts) or 'nothing, it has no such parts'}",
         )
-
-
-def _field_shape(plan: Variant, recipe: Recipe) -> tuple[int, int]:
-    """(height, width) of what batches show; raises UsageError for a shape that the network does not take."""
-    if recipe.shape is None:
-        return plan.size, plan.size
-    height, width = recipe.shape
-    if not plan.pretrained and (height, width) != (plan.size, plan.size):
-        raise UsageError(
-            f"{recipe.method} {recipe.variant} takes fields of {plan.size}x{plan.size} px, not {width}x{height} px",
-            fix="take the variant `pretrained`, whose fields may have any aspect",
-        )
-    if height % FIELD_STEP or width % FIELD_STEP or min(height, width) < 2 * FIELD_STEP:
-        raise UsageError(
-            f"a field of {width}x{height} px does not fit the network",
-            fix=f"take multiples of {FIELD_STEP} px, at least {2 * FIELD_STEP}",
-        )
-    return height, width
 
 
 def _field_side(plan: Variant, recipe: Recipe, layout: Layout) -> int:

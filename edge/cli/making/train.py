@@ -13,6 +13,7 @@ from edge.cli.options import (
     METHODS,
     NORMAL_SAMPLES,
     PRETRAINED,
+    field_sides,
     percent,
     positive,
     positive_int,
@@ -38,6 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="time from here to the bundle: training takes what fits (default: 10 for `auto`, else what it takes)",
     )
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
+    share(
+        parser, "--reference",
+        help="compare each picture with a golden one too (default: DATA/reference, where it has train/good)",
+    )  # fmt: skip
     share(parser, "--product")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
@@ -57,6 +62,12 @@ def add_method(parser: argparse.ArgumentParser) -> None:
 def add_training(parser: argparse.ArgumentParser) -> None:
     share(parser, "--data", help=f"{NORMAL_SAMPLES}; optional: train/weak/<kind>/, rules.yaml, textures/")
     share(parser, "--align")
+    parser.add_argument(
+        "--fit",
+        choices=("letterbox", "stretch", "native"),
+        help="how a picture comes to the field: with its aspect kept, stretched, or pixel by pixel (default: chosen "
+        "from the good parts)",
+    )
     parser.add_argument(
         "--variant",
         default=PRETRAINED,
@@ -85,10 +96,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     advanced.add_argument("--steps", type=positive_int, help="optimiser steps of all stages (default: the variant's)")
     advanced.add_argument(
         "--field",
-        type=positive_int,
-        metavar="PX",
-        help="side of the inspected field; kist and isstad learn parts of a free layout from crops of a larger one "
-        "(default: the variant's, tiny with a free layout 256)",
+        type=field_sides,
+        metavar="PX|WxH",
+        help="the inspected field, such as 512x256, for variants with the pre-trained encoder (default: the parts' "
+        "aspect, the variant's area); one side: kist and isstad learn parts of a free layout from crops of a larger "
+        "field (default: the variant's, tiny with a free layout 256)",
     )
     advanced.add_argument(
         "--weights",
@@ -128,6 +140,7 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         from training.run.preparation import Recipe
 
     rectangle, polygon = settings.roi.as_tuples
+    sides = getattr(options, "field", None)
     minutes = getattr(options, "minutes", None)
     if minutes is None and options.method == AUTO:
         minutes = AUTO_MINUTES
@@ -135,5 +148,6 @@ def recipe_of(options: argparse.Namespace, settings: Settings) -> Recipe:
         Recipe, options, ablations=frozenset(getattr(options, "ablations", ())),
         # a number of steps is kept whatever time it takes
         minutes=minutes if options.steps is None else None,
+        field=sides if isinstance(sides, int) else None, shape=sides if isinstance(sides, tuple) else None,
         align=settings.align, rectangle=rectangle, polygon=polygon,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
 from edge.records.alarms import alarm_values
 from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, opened_for_writing
-from edge.records.store import ImageState, RunInfo, regions_text, utc_text
+from edge.records.store import ImageState, RunInfo, parts_text, regions_text, utc_text
 from edge.records.writer.disk_errors import is_damaged, set_aside
 from edge.records.writer.pictures import StoredPicture, newest_run_on_disk
 
@@ -32,7 +32,7 @@ _BUSY_S = 0.2
 
 _ROW_COLUMNS = (
     "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold", "review",
-    *STAGE_COLUMNS, "regions", "bundle_sha256", column("model_sha256"),
+    *STAGE_COLUMNS, "regions", "parts", "bundle_sha256", column("model_sha256"),
 )  # fmt: skip
 _IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
 _ALL_COLUMNS = ("run_id", *_ROW_COLUMNS, *_IMAGE_COLUMNS)
@@ -71,6 +71,7 @@ def row_values(frame: Frame, verdict: Verdict) -> RowValues:
         int(verdict.review),
         *(getattr(verdict.times, stage) for stage in STAGES),
         regions_text(verdict.regions),
+        parts_text(verdict.parts),
         verdict.bundle_sha256,
         verdict.model_sha256,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 
+from benchmarks.studies.drawn_parts import Scene, frame_of, picture_of
 from edge.bundles.bundle import load_bundle
 from edge.bundles.history import read_history
 from edge.bundles.versions import write_bundle
@@ -79,3 +82,22 @@ def test_recalibrate_sets_a_sample_aside_whose_part_is_not_found(aligned, tmp_pa
     assert main(command) == 0, capsys.readouterr().err
     assert read_history(aligned)[-1].samples.quarantined == ("30.png",)
     assert "1 no part" in capsys.readouterr().err
+
+
+def test_parts_that_lie_anyhow_are_calibrated_and_inspected_upright(tmp_path, capsys):
+    folder, path = tmp_path / "bolts", tmp_path / "bundle"
+    folder.mkdir()
+    for seed in range(18):
+        picture = picture_of("bolt", seed, Scene(), length_px=130, size=(192, 256))[0]
+        assert cv2.imwrite(str(folder / f"{seed:02d}.png"), picture)
+    write_bundle(path, manifest(), {"model_fp32": ("model_fp32.onnx", blur_network())})
+    assert main(["calibrate", "--bundle", str(path), "--data", str(folder), "--align", "upright"]) == 0
+    assert cv2.imwrite(str(folder / "empty.png"), frame_of([], Scene(), np.random.default_rng(0), 192, 256))
+    capsys.readouterr()
+    command = ["run", "--camera", str(folder), "--bundle", str(path), "--precision", "fp32", "--no-record", "--json"]
+    main(command)
+    verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(verdicts) == 19
+    assert [verdict["reason"] for verdict in verdicts].count("part_not_found") == 1
+    assert verdicts[-1]["reason"] == "part_not_found"
+    assert sum(verdict["decision"] == "OK" for verdict in verdicts) >= 16

@@ -114,3 +114,11 @@ def test_a_word_that_is_not_known_is_met_with_the_nearest(words, says):
     with pytest.raises(UsageError) as caught:
         parse(words)
     assert says in caught.value.fix
+
+
+def test_a_field_is_one_side_or_two_of_which_the_width_comes_first():
+    train = ["train", "--data", "parts", "--out", "bundle", "--field"]
+    assert parse([*train, "320"]).field == 320
+    assert parse([*train, "512x256"]).field == (256, 512)
+    with pytest.raises(UsageError):
+        parse([*train, "512x"])

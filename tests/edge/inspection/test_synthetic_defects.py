@@ -5,8 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 
+from benchmarks.studies.drawn_parts import Scene, picture_of
+from edge.core.config import AlignSettings
 from edge.inspection.synthetic_defects import KINDS, synthetic_defects
 from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.regions import FieldOfView
+from edge.preprocessing.upright_reference import outlines_of, upright_spec
 from tests.small_bundle import good_part
 
 
@@ -63,3 +67,15 @@ def test_a_missing_patch_shows_the_background_where_there_is_one():
     changed = (defect.picture != picture).any(axis=2)
     assert defect.name == "missing patch 1"
     assert defect.picture[changed].max() == 240
+
+
+def test_of_parts_that_are_stood_upright_defects_lie_on_the_part():
+    pictures = [picture_of("bolt", seed, Scene())[0] for seed in range(6)]
+    outlines = outlines_of(pictures, [FieldOfView(0, 0, 640, 480)] * 6)
+    assert not isinstance(outlines, str)
+    preprocess = Preprocess(96, 320, align=upright_spec(outlines, (96, 320), AlignSettings()))
+    for defect in synthetic_defects(pictures[0], preprocess, 6, 0.02):
+        changed = np.abs(defect.picture.astype(int) - pictures[0]).max(axis=2) > 20
+        # the part is dark, and drawn round: its brightest place stays far below the ground
+        assert changed.any() and pictures[0][changed].mean() < 130
+        assert 0.003 < defect.area < 0.05

@@ -106,10 +106,11 @@ def test_a_part_is_followed_out_of_the_region_of_interest():
     parts = [bracket(seed) for seed in range(8)]
     spec = align_spec(parts, [region] * 8, AlignSettings(mode="template"))
     preprocess = Preprocess(48, 48, (region.x, region.y, region.width, region.height), align=spec)
-    seen = preprocess.placed(bracket(99, right=9, down=4))
+    (seen,) = preprocess.placed(bracket(99, right=9, down=4))
     assert seen.view.shape == (48, 62, 3)
     assert (
-        np.abs(seen.view.astype(float) - Preprocess(48, 48, preprocess.rectangle).placed(bracket(99)).view).mean() < 8
+        np.abs(seen.view.astype(float) - Preprocess(48, 48, preprocess.rectangle).placed(bracket(99))[0].view).mean()
+        < 8
     )
 
 

@@ -83,7 +83,7 @@ def test_a_letterboxed_map_lies_where_the_frame_shows_what_it_is_about():
         # the same by the pose that comes with the map
         values = np.zeros((32, 48), np.float32)
         values[round(middle[1] / 2 - 0.25), round(middle[0] / 2 - 0.25)] = 1
-        pose = preprocess.pose_of_map(frame, preprocess.placed(frame))
+        pose = preprocess.pose_of_map(frame, preprocess.placed(frame)[0])
         (region,) = defect_regions(AnomalyMap(values, 1.0, 1, pose), 0.5, view)
         assert region.x - 2 <= at[1] <= region.x + region.width + 2, shape
         assert region.y - 2 <= at[0] <= region.y + region.height + 2, shape

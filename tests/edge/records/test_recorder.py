@@ -6,13 +6,14 @@ import hashlib
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from edge.core.counters import RunCounters
-from edge.core.datatypes import Decision, Fault, Frame, Reason
+from edge.core.datatypes import Decision, Fault, Frame, PartScore, Reason
 from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
 from edge.records.writer import pictures
@@ -34,6 +35,16 @@ def test_every_verdict_is_kept_in_order_with_its_values(tmp_path):
         assert (row.score, row.threshold, row.times) == (verdict.score, verdict.threshold, verdict.times)
         assert (row.regions, row.utc, row.captured_ns) == (verdict.regions, taken.utc, taken.captured_ns)
         assert (row.bundle_sha256, row.model_sha256) == (verdict.bundle_sha256, verdict.model_sha256)
+
+
+def test_each_part_of_a_frame_that_shows_several_is_kept_with_its_score(tmp_path):
+    sink = recorder(tmp_path)
+    taken, verdict = look(0, NG)
+    parts = (PartScore(3.5, 10, 4, 8, 20), PartScore(0.25, 0, 0, 9, 19))
+    sink.write(taken, replace(verdict, parts=parts))
+    sink.write(*look(1, OK))
+    sink.close()
+    assert [row.parts for row in stored(tmp_path)] == [parts, ()]
 
 
 def test_the_run_says_what_judged_and_when_it_ended(tmp_path):

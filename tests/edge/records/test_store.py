@@ -51,7 +51,7 @@ def test_a_version_1_store_is_upgraded_for_reading_and_keeps_its_verdicts(tmp_pa
     version_1_store(tmp_path)
     with RecordStore(tmp_path) as store:
         verdict = store.verdict(1)
-    assert version_of(tmp_path) == SCHEMA_VERSION == 5
+    assert version_of(tmp_path) == SCHEMA_VERSION == 6
     assert (verdict.frame_index, verdict.score, verdict.regions[0].peak, verdict.utc) == (5, 3.5, 6.5, START)
 
 

@@ -20,7 +20,8 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing c
 
 RECIPE = ("--method", "kist", "--variant", "smoke", "--steps", 5, "--seed", 3, "--numbers", "float32")
 OUR_LINES = re.compile(
-    r"layout: aligned \(|training kist smoke: \d/5, \d+ s left  reconstruction  total [\d.]+$|trained on \d+ good parts"
+    r"align: none \(|layout: aligned \(|training kist smoke: \d/5, \d+ s left  reconstruction  total [\d.]+$"
+    r"|trained on \d+ good parts"
     r"|  image AUROC [\d.]+ of artificial defects|  chosen: |what it makes of unseen parts: "
     r"|judging good and defective parts: |choosing how to score, of \d+ ways: "
     r"|checkpoint and curves|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino:$|threshold [\d.]+ for a"

@@ -7,7 +7,10 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
+from benchmarks.studies.drawn_parts import Lying, Scene, frame_of, part_drawn
+from edge.core.config import AlignSettings
 from edge.core.errors import RuleError, UsageError
+from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
@@ -43,7 +46,7 @@ def test_mixed_sizes_are_said_and_stretched(data):
     notices = []
     normals = load_normal_samples(data, FIELD, notices.append)
     assert normals.fields.shape == (19, 32, 32, 3)
-    assert notices == ["the good parts have 2 sizes, from 64x48 to 90x60 px: each is stretched to the network's square"]
+    assert notices == ["the good parts have 2 sizes, from 64x48 to 90x60 px: each is stretched to the network's field"]
 
 
 def test_weak_anomalies_keep_their_kind_and_come_once(data):
@@ -121,3 +124,22 @@ def test_rules_are_a_file_or_a_starter_by_name_and_unknown_ones_are_refused_befo
     with pytest.raises(RuleError, match="unknown feature `gray`"):
         start(str(broken))
     assert not list((tmp_path / "run").glob("*.json"))
+
+
+def tray(seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    parts = [(part_drawn("bolt", random), Lying(90 + 150 * place, 120, float(random.uniform(0, 360)), 130))
+             for place in range(2)]  # fmt: skip
+    return frame_of(parts, Scene(), random, 240, 320)
+
+
+def test_every_part_of_a_tray_is_a_sample_and_has_a_name_of_its_own(tmp_path):
+    for seed in range(8):
+        add(tmp_path, "train/good", f"{seed}.png", tray(seed))
+    preprocess = aligned_to_parts(Preprocess(64, 256), tmp_path, AlignSettings(mode="upright"))
+    samples = load_normal_samples(tmp_path, preprocess)
+    assert samples.fields.shape == (16, 64, 256, 3)
+    assert len(set(samples.hashes)) == 16
+    add(tmp_path, "train/weak/bent", "0.png", tray(99))
+    with pytest.raises(UsageError, match="shows 2 parts, and which of them is defective is not known"):
+        load_weak(tmp_path, preprocess, samples)
