@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
     """0 when a better version is live, or nothing better was found; 1 when one waits for a person."""
-    from calibration.pipeline.improve import ImprovementRequest, improve_bundle
+    from calibration.auto.improve import ImprovementRequest, improve_bundle
     from edge.capture.images.image_reader import line_reader
 
     options.run_directory = options.run_directory or options.data / "run"
