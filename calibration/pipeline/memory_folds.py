@@ -91,7 +91,7 @@ def with_memory(model: bytes, parts: NormalSamples, threads: int | None) -> tupl
             seed=parts.bundle.manifest.training.seed, threads=threads, progress=advance,
         )  # fmt: skip
     for memory in fit.memories:
-        where = "of each place and its neighbours" if memory.local else "of all places together"
+        where = "for each block of places" if memory.local else "for all places together"
         say(f"memory of {len(chosen)} good parts: {memory.centres.shape[-2]} centres {where}, {', '.join(memory.taps)}")
     return with_memories(model, fit.memories), _folds(fit, chosen)
 
