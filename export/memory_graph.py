@@ -3,9 +3,9 @@
 Each place's features are turned into a few axes and compared with centres (PatchCore: Roth et al., 2022). The squared
 distance to centre c is |p|^2 + (|c|^2 - 2 p c), and the smallest bracket is a matrix product and a minimum. Everything
 here stands in standard operators, its nodes, tensors and constants are named with MEMORY_PREFIX, and runs in floating
-point on every target (export/operators.py): FP32 on processors, FP16 in engines. So that FP16 is enough, each cell's
-places are taken relative to the mean of its centres: what is compared is then no larger than what is told apart.
-Centres are kept in FP16, half the size.
+point on every target (export/operators.py): FP32 on processors, FP16 in engines. So that FP16 is enough, the
+places of a block are taken relative to the mean of its centres: what is compared is then no larger than what is told
+apart. Centres are kept in FP16, half the size.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Memory:
 
     name: told apart by it in the graph. taps: tensors of the graph, the finest first; places lie on its grid.
     projection: of each tap, (axes, channels); bias: (axes,). A place is bias + the sum over taps of projection times
-    the mean of 3 x 3 places of the tap. centres: (count, axes), compared with every place; or (rows, columns, count,
-    axes), each cell with its own. mean, inv_std: of the distances of good parts that the memory did not see,
-    (rows, columns) for each place or (1, 1) for all.
+    the mean of 3 x 3 places of the tap. centres: (count, axes), compared with every place; or (down, across, count,
+    axes): the grid is cut into so many square blocks, each with its own. mean, inv_std: of the distances of good parts
+    that the memory did not see, (rows, columns) for each place or (1, 1) for all.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Memory:
 
     @property
     def local(self) -> bool:
-        """Whether each cell has centres of its own."""
+        """Whether each block of places has centres of its own."""
         return self.centres.ndim == 4
 
 
@@ -155,7 +155,7 @@ def stored(centres: F32) -> F32:
 
 
 def _split(centres: F32) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """The middle of each cell's centres, zero where all cells share them, and the centres relative to it."""
+    """The middle of each block's centres, zero where all places share them, and the centres relative to it."""
     middle = centres.mean(-2, keepdims=True).astype(np.float16) if centres.ndim == 4 else np.zeros(1, np.float16)
     return middle, (centres - middle).astype(np.float16)
 
@@ -207,8 +207,12 @@ class _Builder:
         centres = self._node("Cast", [f"{start}_centres"], f"{start}_centres_exact", to=1)
         rows, columns = self.size(memory.taps[0])
         if memory.local:
-            by_cell = self._node("Transpose", [places], f"{start}_places_last", perm=[0, 2, 3, 1])
-            absolute = self._reshaped(by_cell, f"{start}_cells_absolute", (rows, columns, 1, -1))
+            down, across, _, axes = memory.centres.shape
+            block = rows // down
+            # (down, across, block * block, axes)
+            cut = self._reshaped(places, f"{start}_places_cut", (axes, down, block, across, block))
+            blocks = self._node("Transpose", [cut], f"{start}_blocks", perm=[1, 3, 2, 4, 0])
+            absolute = self._reshaped(blocks, f"{start}_cells_absolute", (down, across, block * block, axes))
             middle = self._node("Cast", [f"{start}_middle"], f"{start}_middle_exact", to=1)
             cells = self._node("Sub", [absolute, middle], f"{start}_cells")
             products = self._node("MatMul", [cells, centres], f"{start}_products")
@@ -223,6 +227,9 @@ class _Builder:
         squared = self._node("Mul", [cells, cells], f"{start}_cells_squared")
         length = self._node("ReduceSum", [squared, along], f"{start}_length", keepdims=1)
         total = self._node("Add", [nearest, length], f"{start}_total")
+        if memory.local:
+            squares = self._reshaped(total, f"{start}_total_cut", (down, across, block, block))
+            total = self._node("Transpose", [squares], f"{start}_total_rows", perm=[0, 2, 1, 3])
         as_map = self._reshaped(total, f"{start}_distance_squared", (1, 1, rows, columns))
         # rounding may leave less than nothing of a place that is a centre
         distance = self._node("Sqrt", [self._node("Relu", [as_map], f"{start}_not_negative")], f"{start}_distance")
