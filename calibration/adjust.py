@@ -4,28 +4,50 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from calibration.threshold import image_threshold, review_threshold
-from edge.bundles.calibration import Calibration
+import numpy as np
+
+from calibration.outliers import odd_parts
+from calibration.threshold import fitted_threshold, review_threshold
+from edge.bundles.calibration import Calibration, Names
 from edge.bundles.threshold_report import rejected, share_text, upper_bound
+from edge.core.datatypes import F32
 from edge.core.errors import UsageError
+
+# a budget that asks for what the held-out good parts support
+AUTO = 0.0
 
 _SHOW = "see `edge-inspect threshold --bundle BUNDLE --show` for what other thresholds promise"
 
 
-def with_budget(calibration: Calibration, budget: float) -> Calibration:
-    """The threshold that the held-out good parts give for this false-reject budget."""
-    fitted = image_threshold(calibration.scores, budget)
-    changed = replace(
-        calibration,
-        threshold=fitted.value,
-        false_reject_budget=budget,
-        false_reject_bound=fitted.bound,
-        extrapolated=fitted.extrapolated,
-        tail_low=fitted.tail.rate_low if fitted.tail else None,
-        tail_high=fitted.tail.rate_high if fitted.tail else None,
-        set_by_hand=False,
-    )
+def with_budget(calibration: Calibration, budget: float | None) -> Calibration:
+    """The threshold that the held-out good parts give for this false-reject budget; None: for what they support.
+
+    An unsure band that a person asked for stays, as far as it lies below.
+    """
+    fitted = fitted_threshold(calibration.scores, budget)
+    kept = None if band_is_automatic(calibration) else calibration.review_threshold
+    changed = replace(calibration, **vars(fitted), set_by_hand=False)
+    if kept is not None and kept < changed.threshold:
+        changed = replace(changed, review_threshold=kept)
     return _sensible(_fitting(changed))
+
+
+def with_scores(
+    calibration: Calibration, scores: F32, part_names: Names, budget: float | None, review: float | None
+) -> Calibration:
+    """The thresholds that other held-out scores give, under the same statistics; see `fitted_threshold`."""
+    fitted = fitted_threshold(scores, budget, review)
+    changed = replace(calibration, scores=scores, part_names=part_names, **vars(fitted))
+    return _sensible(_fitting(changed))
+
+
+def band_is_automatic(calibration: Calibration) -> bool:
+    """Whether the unsure band came with the budget, so that it goes with it."""
+    band = calibration.review_threshold
+    if band is None or calibration.set_by_hand or not calibration.budget_asked:
+        return False
+    automatic = fitted_threshold(calibration.scores, calibration.false_reject_budget).review_threshold
+    return automatic is not None and np.float32(band) == np.float32(automatic)
 
 
 def with_value(calibration: Calibration, value: float) -> Calibration:
@@ -42,6 +64,7 @@ def with_value(calibration: Calibration, value: float) -> Calibration:
         extrapolated=value > float(calibration.scores.max()),
         tail_low=None,
         tail_high=None,
+        certain_threshold=None,
         set_by_hand=True,
     )
     return _sensible(_fitting(changed))
@@ -51,7 +74,8 @@ def with_review(calibration: Calibration, share: float | None) -> Calibration:
     """An unsure band for this share of good parts, or none; raises UsageError when there is no room for it."""
     if share is None:
         return replace(calibration, review_threshold=None)
-    found = review_threshold(calibration.scores, share, calibration.threshold)
+    ordinary = np.sort(calibration.scores)[: len(calibration.scores) - odd_parts(calibration.scores)]
+    found = review_threshold(ordinary, share, calibration.threshold)
     if found is None:
         raise UsageError(
             f"{share_text(share)} of good parts for review leave no band below the threshold "

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from calibration.threshold import DEFAULT_BUDGET, image_threshold, pixel_threshold, review_threshold
+from calibration.threshold import fitted_threshold, pixel_threshold
 from edge.backends.cpu import Network
 from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8, AnomalyMap
@@ -71,34 +71,28 @@ class Fitting:
         self.scores += [self._scored(self._running, *self._measured(shown)).score for shown in normals]
 
     def calibration(
-        self, model_sha256: str, preprocess: Preprocess, budget: float, review: float | None, created_utc: str
+        self, model_sha256: str, preprocess: Preprocess, budget: float | None, review: float | None, created_utc: str
     ) -> Calibration:
-        """Statistics, and thresholds that all scores so far give."""
+        """Statistics, and thresholds that all scores so far give; budget and review: see `fitted_threshold`."""
         scores = np.array(self.scores, np.float32)
-        threshold = image_threshold(scores, budget)
-        pixel = pixel_threshold(self._pixels, threshold.value)
+        fitted = fitted_threshold(scores, budget, review)
+        pixel = pixel_threshold(self._pixels, fitted.threshold)
         statistics, shape = self._statistics, self._map_shape
         return Calibration(
             model_sha256=model_sha256,
             preprocess_sha256=preprocess.sha256,
             mean=np.broadcast_to(statistics.mean, shape).astype(np.float32),
             inv_std=np.broadcast_to(statistics.inv_std, shape).astype(np.float32),
-            threshold=threshold.value,
             pixel_threshold=pixel.value,
-            false_reject_budget=budget,
-            false_reject_bound=threshold.bound,
-            extrapolated=threshold.extrapolated,
             scores=scores,
             created_utc=created_utc,
             emb_mean=statistics.emb_mean,
             emb_inv_std=statistics.emb_inv_std,
             seg_mean=statistics.seg_mean,
             seg_inv_std=statistics.seg_inv_std,
-            tail_low=threshold.tail.rate_low if threshold.tail else None,
-            tail_high=threshold.tail.rate_high if threshold.tail else None,
-            review_threshold=review_threshold(scores, review, threshold.value) if review is not None else None,
             pixel_share=pixel.share,
             pixel_share_largest=pixel.largest_share,
+            **vars(fitted),
         )
 
     def _measured(self, shown: Shown) -> tuple[F32, NetworkOutputs]:
@@ -124,15 +118,14 @@ def calibrate(
     *,
     weight: F32 | None = None,
     trained: Iterable[U8] = (),
-    budget: float = DEFAULT_BUDGET,
+    budget: float | None = None,
     review: float | None = None,
     created_utc: str,
 ) -> Calibration:
     """Fit statistics and thresholds on network fields, uint8 (h, w, 3) BGR, of normal parts the network has not seen.
 
     weight: 1 where the map is scored (h, w); None: everywhere. trained: parts it was trained on; they only help to say
-    where good parts differ (edge/kernels/statistics.py). review: share of good parts that a person may be asked to look
-    at, above the budget; None: no unsure band.
+    where good parts differ (edge/kernels/statistics.py). budget, review: see `fitted_threshold`.
     Scores are cross-fitted: no part is judged by statistics that saw it. Only the first MOST_IN_STATISTICS parts give
     statistics and the pixel threshold, so give many in an order that spreads them; those after them are judged by these
     statistics, and join in the image threshold. So memory does not grow with their number. Raises UsageError for too

@@ -1,5 +1,7 @@
 """Thresholds from the scores of held-out good parts alone: split-conformal, or a continued tail where they are few.
 
+The default budget is what so many scores support with one odd part among them, or a few (`default_budget`).
+
 With n scores and a budget b, the k-th smallest score, k = ceil((n + 1)(1 - b)), rejects at most b of good parts on
 average over draws of the n; its rate is Beta(n + 1 - k, k) distributed. For k > n there is no such score. Then the
 excesses over a high score are taken for generalised Pareto distributed (peaks over threshold), and the level where the
@@ -14,13 +16,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.outliers import odd_parts
 from edge.bundles.threshold_report import upper_bound
 from edge.core.datatypes import F32
+from edge.metrics.samples import ROUNDING
 
-DEFAULT_BUDGET = 0.005
 PIXEL_QUANTILE = 0.999
 # the interval of an extrapolation, two-sided: its upper end is a 95 % bound, as the one without assumptions is
 TAIL_QUANTILES = (0.05, 0.95)
+
+# what the default budget falls to; and its share of 1 / sqrt(n + 1)
+FINEST_BUDGET, _ROOT_SHARE = 0.005, 0.3
+# one odd part among those taught must not set the threshold: one score lies above it. That is spared where it would
+# reject more than this share of good parts
+_SPARED, _MOST = 2.0, 0.1
 
 F64 = NDArray[np.float64]
 
@@ -72,6 +81,65 @@ class PixelThreshold:
     largest_share: float
 
 
+@dataclass(frozen=True)
+class FittedThreshold:
+    """What a calibration says of a fitted threshold, under the names of edge/bundles/calibration.py."""
+
+    threshold: float
+    false_reject_budget: float
+    budget_asked: bool
+    false_reject_bound: float
+    extrapolated: bool
+    tail_low: float | None
+    tail_high: float | None
+    review_threshold: float | None
+    certain_threshold: float | None
+    odd_parts: float
+
+
+def default_budget(count: int) -> float:
+    """The false-reject budget that so many held-out scores support, with an odd part or a few among them.
+
+    With m = count + 1: 2 / m, at most 10 %; at least 1 / m, 0.3 / sqrt(m) and 0.5 %. It never rises with the count, and
+    asks for no score beyond those held out. From 19 scores on one of them lies above the threshold, of hundreds about
+    0.3 sqrt(m): so many odd parts do not set it, even where they do not stand apart.
+    """
+    places = count + 1
+    return max(min(_SPARED / places, _MOST), 1 / places, _ROOT_SHARE / math.sqrt(places), FINEST_BUDGET)
+
+
+def fitted_threshold(scores: F32, budget: float | None, review: float | None = None) -> FittedThreshold:
+    """The threshold of this budget with what belongs to it; budget None: what the scores support.
+
+    Scores that stand apart (calibration/outliers.py) set nothing; the bound counts them as rejected, so that it holds
+    if they are good parts after all. review: share of good parts that a person may be asked to look at; None: where the
+    budget asks for a threshold beyond the scores, what lies between that and the supported one. It passes, but not
+    unseen. certain_threshold: see Calibration.
+    """
+    odd = odd_parts(scores)
+    ordinary = np.sort(scores)[: len(scores) - odd]
+    supported = default_budget(len(ordinary))
+    asked = supported if budget is None else budget
+    fitted = image_threshold(ordinary, asked)
+    above = int(np.count_nonzero(scores.astype(np.float64) > fitted.value))
+    if review is None and fitted.extrapolated:
+        review = supported
+    band = None if review is None else review_threshold(ordinary, review, fitted.value)
+    far = image_threshold(ordinary, FINEST_BUDGET).value
+    return FittedThreshold(
+        threshold=fitted.value,
+        false_reject_budget=asked,
+        budget_asked=budget is not None,
+        false_reject_bound=upper_bound(above, len(scores)),
+        extrapolated=fitted.extrapolated,
+        tail_low=fitted.tail.rate_low if fitted.tail else None,
+        tail_high=fitted.tail.rate_high if fitted.tail else None,
+        review_threshold=band,
+        certain_threshold=far if far > fitted.value else None,
+        odd_parts=float(odd),
+    )
+
+
 def same_budget(one: float, other: float) -> bool:
     """Whether two false-reject budgets are the same: bundles keep them with the precision of their format."""
     return math.isclose(one, other, rel_tol=1e-5)
@@ -84,7 +152,8 @@ def image_threshold(scores: F32, budget: float) -> Threshold:
     """
     count = len(scores)
     ordered = np.sort(scores.astype(np.float64))
-    rank = math.ceil((count + 1) * (1 - budget))
+    # 2 / (n + 1) of n + 1 are two, whatever the rounding
+    rank = math.ceil((count + 1) * (1 - budget) - ROUNDING)
     if rank <= count:
         return Threshold(float(ordered[rank - 1]), upper_bound(count - rank, count))
     value, tail = _extrapolated(ordered, budget)

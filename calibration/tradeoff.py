@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calibration.threshold import image_threshold, same_budget
+from calibration.threshold import fitted_threshold, same_budget
 from edge.bundles.calibration import Calibration
 from edge.bundles.threshold_report import recall_text, share_text
 from edge.core.datatypes import F32
@@ -40,8 +40,8 @@ def choices(scores: F32, live: Choice | None = None, budgets: tuple[float, ...] 
     It may have been fitted by another version of the program, and with two thresholds for one budget nobody knows which
     one judges.
     """
-    fitted = [(budget, image_threshold(scores, budget)) for budget in budgets]
-    found = [Choice(budget, one.value, one.bound, one.extrapolated) for budget, one in fitted]
+    fitted = [fitted_threshold(scores, budget) for budget in budgets]
+    found = [Choice(one.false_reject_budget, one.threshold, one.false_reject_bound, one.extrapolated) for one in fitted]
     if live is None:
         return found
     others = [choice for choice in found if not same_budget(choice.budget, live.budget)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quality.at_budgets import budgets_text, figures_at_budgets
 from benchmarks.quality.labelled import SeenPictures
 from benchmarks.quality.predictions import Prediction, Predictions, Progress, figures_of_merit, predict_all
 from edge.backends import open_backend, target_of
@@ -98,6 +99,7 @@ def bundle_figures(
     """The figures of merit, with what was measured and how its weights and score path were chosen."""
     return {
         **figures_of_merit(predictions, calibration.threshold, calibration.false_reject_budget),
+        "at_budgets": figures_at_budgets(predictions, calibration.scores),
         "selection": bundle.manifest.training.selection,
         "backend": backend.name,
         "engine_sha256": backend.model_sha256,
@@ -156,6 +158,7 @@ def metrics_text(metrics: dict[str, Any]) -> str:
         f"at the bundle's threshold {metrics['threshold']:.4f}: {metrics['recall']:.1%} of defects found, "
         f"{metrics['false_reject_rate']:.1%} of good parts rejected (95 % interval {low:.1%} to {high:.1%}, "
         f"budget {metrics['false_reject_budget']:.1%})",
+        *budgets_text(metrics["at_budgets"]),
         "found by kind: " + ", ".join(f"{k} {v['found']}/{v['of']}" for k, v in metrics["recall_by_kind"].items()),
         "image AUROC by kind: " + ", ".join(f"{k} {v:.3f}" for k, v in metrics["image_auroc_by_kind"].items()),
     ]

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.program import Values, option, program
 from benchmarks.quality.accuracy import evaluate_bundle
+from benchmarks.quality.at_budgets import budgets_over_seeds, budgets_table
 from benchmarks.results_file import commit, result_path
 from edge.backends import CPU_BACKENDS
 from edge.bundles.bundle import ModelBundle, load_bundle
@@ -64,6 +65,7 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
     return {
         "data_set": name,
         "model": model_name(bundles[0]),
+        "good_parts_of_threshold": len(bundles[0].calibration("int8").scores),
         "selection": "nothing was chosen on test pictures; " + bundles[0].manifest.training.selection,
         "over_seeds": {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS},
         "seeds": seeds,
@@ -105,6 +107,7 @@ def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
         values = [result[metric] for result in results if result[metric] is not None]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         summary[metric] = {"mean": statistics.fmean(values), "std": deviation} if values else None
+    summary["at_budgets"] = budgets_over_seeds([result["at_budgets"] for result in results if "at_budgets" in result])
     return summary
 
 
@@ -116,7 +119,7 @@ def table(values: dict[str, Any]) -> str:
         cells = [values["over_seeds"][precision][metric] for precision in PRECISIONS]
         shown = ["–" if cell is None else f"{cell['mean']:.4f} ± {cell['std']:.4f}" for cell in cells]
         lines.append(f"| {metric} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "INT8:", *budgets_table(values["over_seeds"]["int8"]["at_budgets"])])
 
 
 if __name__ == "__main__":

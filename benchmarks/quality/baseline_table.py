@@ -13,7 +13,6 @@ from benchmarks.program import Values, option, program
 from benchmarks.quality.baselines import Fitting, baselines_for, evaluate_baseline
 from benchmarks.quality.labelled import SeenPictures
 from benchmarks.results_file import result_path
-from calibration.threshold import DEFAULT_BUDGET
 from edge.core.progress import say
 from edge.preprocessing.normal_samples import read_normal_samples
 from edge.preprocessing.preprocess import Preprocess
@@ -44,7 +43,7 @@ def baseline_values(name: str, data: Path, size: int, seed: int) -> dict[str, An
     for baseline in baselines_for(data, preprocess):
         say(f"{name}: {baseline.name}")
         seen = SeenPictures(part.sha256 for part in parts)
-        _, figures = evaluate_baseline(baseline, normals, data, preprocess, Fitting(DEFAULT_BUDGET, seed), seen)
+        _, figures = evaluate_baseline(baseline, normals, data, preprocess, Fitting(None, seed), seen)
         results[baseline.name] = figures
     return {
         "data_set": name,

@@ -14,6 +14,7 @@ from benchmarks.quality.comparison import NETWORK, Contender, Recommendation, ar
 from benchmarks.quality.comparison_page import comparison_page
 from benchmarks.quality.labelled import SeenPictures, list_test_pictures
 from benchmarks.quality.predictions import Prediction
+from calibration.threshold import same_budget
 from edge.backends import open_backend
 from edge.bundles.bundle import MANIFEST, ModelBundle, load_bundle
 from edge.capture.images.image_reader import ImageReader
@@ -36,7 +37,8 @@ DrawDefects = Callable[[Sequence[U8], Preprocess, int, int], Iterable[U8]]
 
 @dataclass(frozen=True)
 class ComparisonRequest:
-    """data: an MVTec-style folder with test pictures. out: where bundles and results go. false_reject: a share, 0..1.
+    """data: an MVTec-style folder with test pictures. out: where bundles and results go. false_reject: a share, 0..1;
+    None: what the good parts support.
 
     methods: their names. steps: of the optimiser; None: the variant's own.
     """
@@ -46,7 +48,7 @@ class ComparisonRequest:
     methods: Sequence[str]
     variant: str
     seeds: Sequence[int]
-    false_reject: float
+    false_reject: float | None
     steps: int | None = None
 
 
@@ -98,17 +100,22 @@ def _bundle_of(
         train(method, seed, path)
         return load_bundle(path)
     bundle = load_bundle(path)
-    training, budget = bundle.manifest.training, bundle.calibration("int8").false_reject_budget
+    training, calibration = bundle.manifest.training, bundle.calibration("int8")
+    asked = calibration.false_reject_budget if calibration.budget_asked else None
     known = {part.sha256 for part in normals}
     trained_on = set(bundle.manifest.trained_on)
     same_parts = len(trained_on) + training.n_heldout == len(known) and trained_on <= known
-    if not same_parts or abs(budget - request.false_reject) > 1e-9:
+    if not same_parts or not _same_budget(asked, request.false_reject):
         raise UsageError(
             f"{path} was made from other good parts, or for another false-reject budget",
             fix="remove it, or give another --out",
         )
     say(f"{path.name}: made before, used again")
     return bundle
+
+
+def _same_budget(one: float | None, other: float | None) -> bool:
+    return one is other is None or (one is not None and other is not None and same_budget(one, other))
 
 
 @dataclass(frozen=True)

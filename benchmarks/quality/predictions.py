@@ -153,7 +153,7 @@ def _report_masks(pictures: Sequence[LabelledPicture], truths: Sequence[Truth | 
         reader.emit(f"{full} of {len(marked)} masks mark most of the picture: a mask is bright where the defect is")
 
 
-def figures_of_merit(predictions: Predictions, threshold: float | None, budget: float) -> dict[str, Any]:
+def figures_of_merit(predictions: Predictions, threshold: float | None, budget: float | None) -> dict[str, Any]:
     """Every figure as a JSON-able dict; None where it does not exist.
 
     Pixel figures need a mask for every defective picture, AU-sPRO one mask per defect, rates at the threshold a
@@ -221,7 +221,7 @@ def _pixel_figures(predictions: Predictions) -> dict[str, Any]:
     return figures
 
 
-def _figures_at_threshold(predictions: Predictions, threshold: float | None, budget: float) -> dict[str, Any]:
+def _figures_at_threshold(predictions: Predictions, threshold: float | None, budget: float | None) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "threshold": threshold,
         "false_reject_budget": budget,

@@ -21,6 +21,7 @@ from calibration.pipeline.train import (
     ready_to_train,
     train_bundle,
 )
+from calibration.samples.unusual import ConfirmParts, name_unusual
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.capture.images.image_reader import ImageReader
 from edge.core.config import Settings
@@ -43,12 +44,13 @@ def auto_bundle(
     message: Callable[[str], None],
     statistics: bytes | None = None,
     clock: Callable[[], float] = time.monotonic,
+    confirm: ConfirmParts = name_unusual,
 ) -> ModelBundle:
     """A calibrated bundle of the method that is best for these parts; OUT changes once, at the end.
 
     recipe.method is `auto`. recipe.minutes: for all of it, None:
-    every method gets its steps. The memory is always made. A second call goes on where the first was cut off. Raises as
-    train_bundle does; a method that fails after the first one is left out, and that is said.
+    every method gets its steps. The memory is always made. A second call goes on where the first was cut off. confirm:
+    see `train_bundle`. Raises as that does; a method that fails after the first one is left out, and that is said.
     """
     started = clock()
     settings = on_the_processor(settings)
@@ -62,7 +64,7 @@ def auto_bundle(
     minutes = request.recipe.minutes
     left_s = None if minutes is None else 60 * minutes - (clock() - started)
     return finished_bundle(
-        request, outcome.chosen.draft, settings, reader, message, statistics, left_s, outcome.record()
+        request, outcome.chosen.draft, settings, reader, message, statistics, left_s, outcome.record(), confirm
     )
 
 

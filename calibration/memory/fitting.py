@@ -99,9 +99,8 @@ def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
 class _Looks:
     """Every part as it is, then varied copies of each; part_of: which part each picture shows."""
 
-    def __init__(self, fields: U8, layout: Layout, random: np.random.Generator) -> None:
+    def __init__(self, fields: U8, layout: Layout, copies: int, random: np.random.Generator) -> None:
         self._fields, self._layout, self._random = fields, layout, random
-        copies = copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES)
         self.part_of = np.tile(np.arange(len(fields)), 1 + copies)
 
     def __len__(self) -> int:
@@ -119,7 +118,9 @@ def _fitted(
 ) -> CrossFit:  # fmt: skip
     random = np.random.default_rng(seed)
     fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
-    looks = _Looks(fields, layout, random)
+    # a local memory needs none: each cell knows what its neighbours hold
+    wanted = 0 if all(design.local for design in designs) else _MOST_COPIES
+    looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, wanted), random)
     places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
     for done, found in enumerate(places_of(model, looks, threads)):
         for kept, values in zip(places, found, strict=True):
@@ -149,6 +150,8 @@ def _cross_fitted(
     fold_of: NDArray[np.int64], seed: int, earlier: int,
 ) -> _Fitted:  # fmt: skip
     """places: (pictures, rows, columns, axes), the first of each part as it is."""
+    if design.local:
+        places, part_of = places[: len(fold_of)], part_of[: len(fold_of)]
     old = known.centres if earlier else None
 
     def of_places(chosen: NDArray[np.float16]) -> Memory:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from calibration.pipeline.calibrator import CalibrationSession, Goal, deploy, deploy_engine
 from calibration.pipeline.engines import EngineSession, build_options
-from calibration.pipeline.memory_folds import Folds, folds_of
-from calibration.pipeline.quantizer import Quantizer, networks_of
-from calibration.pipeline.sample_cache import normal_samples
+from calibration.pipeline.memory_folds import Folds, folds_of, memories_without
+from calibration.pipeline.quantizer import Networks, Quantizer, networks_of
+from calibration.pipeline.sample_cache import NormalSamples, Part, normal_samples
+from calibration.samples.unusual import ConfirmParts, name_unusual
 from edge.backends import GPU_BACKENDS, choose_backend, target_of
 from edge.backends.gpu.tensorrt_versions import PRODUCTS
 from edge.bundles.bundle import CPU, ModelBundle, calibrations, load_bundle
@@ -25,6 +27,7 @@ from edge.core.manifest import Manifest
 from edge.core.progress import say
 from edge.preprocessing.normal_samples import aligned_to_parts
 from edge.preprocessing.preprocess import Preprocess
+from export.memory_graph import with_other_memories
 
 
 def quantize_bundle(
@@ -53,16 +56,21 @@ def calibrate_bundle(
     reader: ImageReader,
     capabilities: Sequence[int] | None = None,
     folds: Folds | None = None,
+    confirm: ConfirmParts = name_unusual,
+    sheet: Path | None = None,
 ) -> None:
     """Statistics and threshold of both precisions, through the backend that will run, and the gate between them.
 
     data: folder of good parts. capabilities: of the GPUs that engines are built for. folds: memories for the parts that
-    the bundle's own has seen, where they are at hand. Raises UsageError, BundleError and MissingDependency.
+    the bundle's own has seen, where they are at hand. confirm: is shown the most unusual good parts before they count.
+    sheet: where they are drawn. Raises UsageError, BundleError and MissingDependency.
     """
     live = load_bundle(path)
     _announce_thresholds_set_by_hand(live)
     with making_version(live) as still_live:
-        manifest, parts, audit = _calibrated(live, still_live, data, goal, settings, reader, capabilities, folds)
+        manifest, parts, audit = _calibrated(
+            live, still_live, data, goal, settings, reader, capabilities, folds, confirm, sheet
+        )
         _commit(live, manifest, parts, audit)
 
 
@@ -81,7 +89,7 @@ def _announce_thresholds_set_by_hand(live: ModelBundle) -> None:
 
 def _calibrated(
     live: ModelBundle, still_live: StillLive, data: Path, goal: Goal, settings: Settings, reader: ImageReader,
-    capabilities: Sequence[int] | None, folds: Folds | None,
+    capabilities: Sequence[int] | None, folds: Folds | None, confirm: ConfirmParts, sheet: Path | None,
 ) -> tuple[Manifest, dict[str, tuple[str, bytes]], Audit]:  # fmt: skip
     manifest = live.manifest
     if settings.roi != RoiSettings():
@@ -97,11 +105,20 @@ def _calibrated(
     backend = choose_backend("auto" if wanted in GPU_BACKENDS else wanted)
     samples = normal_samples(bundle, data, reader=reader, check=still_live.check)
     gate_lines: tuple[str, ...] = ()
+    result = None
+    weak = data / "train" / "weak"
+    goal = replace(goal, weak=weak if weak.is_dir() else None)
     folds = folds or folds_of(bundle, samples, settings.inspection.threads)
     with contextlib.closing(CalibrationSession(samples, backend, settings, goal, folds=folds)) as session:
         networks = networks_of(bundle)
         reference = session.calibrate("fp32", networks.fp32)
-        parts = samples.drift_file()
+        parts = {}
+        if refused := session.refused(reference, confirm, sheet):
+            networks, folds, manifest = _without(refused, networks, samples, manifest, settings.inspection.threads)
+            session.forget(refused, folds)
+            reference = session.calibrate("fp32", networks.fp32)
+            parts["model_fp32"] = ("model_fp32.onnx", networks.fp32)
+        parts |= samples.drift_file()
         if target != CPU or networks.int8 is not None:
             engines = _engines(bundle, settings, capabilities)
             if engines is None:
@@ -112,8 +129,23 @@ def _calibrated(
             parts |= result.files
             gate_lines = result.gate_lines
         session.complete(reference)
+        parts |= session.findings(reference if result is None else result.runs).file()
         parts["calibration_fp32"] = ("calibration_fp32.npz", reference.calibration.to_bytes())
     return manifest, parts, Audit("calibrate", gate=gate_lines, note=f"on {data}")
+
+
+def _without(
+    refused: Sequence[Part], networks: Networks, samples: NormalSamples, manifest: Manifest, threads: int | None
+) -> tuple[Networks, Folds | None, Manifest]:
+    """Networks whose memory has not seen these parts, its folds, and the manifest that names what it has seen."""
+    gone = {part.sha256 for part in refused}
+    chosen = [part for part in samples.all if part.sha256 in set(manifest.memory_on) - gone]
+    if not chosen:
+        return networks, None, manifest
+    memories, folds = memories_without(networks.fp32, samples, chosen, threads)
+    int8 = None if networks.int8 is None else with_other_memories(networks.int8, memories)
+    changed = replace(networks, fp32=with_other_memories(networks.fp32, memories), int8=int8)
+    return changed, folds, manifest.model_copy(update={"memory_on": tuple(part.sha256 for part in chosen)})
 
 
 def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit) -> None:

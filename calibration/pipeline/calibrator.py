@@ -6,31 +6,44 @@ First and later calibrations are this: `train`, `calibrate` and `recalibrate` di
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
 
 from calibration.adjust import with_value
 from calibration.baseline import Fitting, Shown
+from calibration.findings.findings import Findings
+from calibration.findings.scoring import defective_pictures, score_drawn, score_known
+from calibration.findings.what_if import what_if_lines
+from calibration.joining import joined
 from calibration.pipeline.engines import EngineSession
 from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
 from calibration.pipeline.memory_folds import Fair, Folds
 from calibration.pipeline.quantizer import Networks
 from calibration.pipeline.sample_cache import NormalSamples, Part, spread
+from calibration.samples.unusual import ConfirmParts, most_unusual, unusual_sheet
 from calibration.tradeoff import in_force, tradeoff_lines
 from edge.backends import calibrated_backends
 from edge.backends.base import Backend
 from edge.backends.cpu import Network, open_network
 from edge.bundles.bundle import calibration_key, sha256_of
-from edge.bundles.calibration import Calibration
+from edge.bundles.calibration import NAME_LETTERS, Calibration
 from edge.bundles.threshold_report import statement
 from edge.core.config import Settings
+from edge.core.datatypes import U8
 from edge.core.errors import UsageError
+from edge.core.files.atomic_file import write_atomic
+from edge.core.latency import StageClock
 from edge.core.manifest import Deployment
 from edge.core.progress import say, working
 from edge.kernels.statistics import MOST_IN_STATISTICS
+from edge.pages.pictures import picture_bytes
+from edge.records.overlay import with_heat
 from export.gate import GateReport, gate_report
 from export.gate_page import gate_page
 from export.operators import Target
@@ -38,22 +51,27 @@ from export.paired_scores import ScoredModel, score_pairs
 from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, try_candidates
 
 TARGET: Target = "cpu"
+# good parts that defects of every kind and size are drawn on
+_DRAWN_ON = 8
 
 
 @dataclass(frozen=True)
 class Goal:
     """What a threshold is for. budget, review: shares of good parts; ng: known defective ones, to show recall.
 
+    budget None: what the good parts support. weak: folder of those that are known by their kind alone, if it is there.
+
     kept: a threshold that a person set, which stays; None: thresholds are fitted for the budget.
     """
 
-    budget: float
+    budget: float | None
     review: float | None
     ng: Path | None
     kept: float | None = None
+    weak: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.review is not None and self.review <= self.budget:
+        if self.review is not None and self.budget is not None and self.review <= self.budget:
             raise UsageError(
                 f"--review {100 * self.review:g} is not above --false-reject {100 * self.budget:g}: "
                 "the unsure band lies below the threshold, so more good parts are in it or above",
@@ -94,7 +112,8 @@ class CalibrationSession:
     """What every network of one bundle is calibrated and compared with; `close` it at the end.
 
     gate_samples: good and altered parts that the gate replays, at most so many of each. folds: memories for the parts
-    that the bundle's own has seen.
+    that the bundle's own has seen. earlier: calibrations of the same networks by precision, whose scores join in the
+    threshold where they are comparable.
     """
 
     def __init__(
@@ -105,9 +124,10 @@ class CalibrationSession:
         goal: Goal,
         gate_samples: tuple[int, int] = (HELD_OUT, ALTERED),
         folds: Folds | None = None,
+        earlier: Mapping[str, Calibration] = MappingProxyType({}),
     ) -> None:
         self.parts, self.backend, self.settings, self.goal = parts, backend, settings, goal
-        self._size, self._folds = gate_samples, folds
+        self._size, self._folds, self._earlier = gate_samples, folds, earlier
         self._order = spread(parts.held_out, MOST_IN_STATISTICS)
         self._open: list[Fair[Backend]] = []
         self._gate_samples: GateSamples | None = None
@@ -158,7 +178,7 @@ class CalibrationSession:
             working_on = working(f"{made.precision}: threshold of good parts")
             with working_on, closing(self._networks(made.model)) as networks:
                 made.fitting.score_more(self._later(networks, made.fitting))
-            fitted = self._calibration(made.fitting, made.calibration.model_sha256)
+            fitted = self._calibration(made.fitting, made.calibration.model_sha256, self._earlier.get(made.precision))
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
         made.scored.threshold, made.fitting, made.complete = made.calibration.threshold, None, True
         for line in (f"{made.precision} on {made.scored.backend.name}:", *statement(made.calibration)):
@@ -166,6 +186,51 @@ class CalibrationSession:
         if self.goal.ng is not None:
             for line in tradeoff_lines(made.calibration.scores, made.calibration.ng_scores, in_force(made.calibration)):
                 say(line)
+
+    def findings(self, made: CalibratedNetwork) -> Findings:
+        """What a network that is complete finds of defects drawn on good parts, and of known defective ones; told."""
+        parts, backend = self.parts, made.scored.backend
+        preprocess, reader = parts.bundle.preprocess, parts.reader
+        shown = spread(parts.held_out or parts.trained, _DRAWN_ON)[:_DRAWN_ON]
+        with working("drawing defects on good parts, to see what it finds"):
+            known = [path for folder in (self.goal.weak, self.goal.ng) for path in defective_pictures(folder, reader)]
+            found = Findings(
+                model_sha256=made.calibration.model_sha256,
+                calibrated_utc=made.calibration.created_utc,
+                drawn=score_drawn(backend, preprocess, (reader.read(part.path) for part in shown)),
+                known=score_known(backend, preprocess, known, reader, set(parts.bundle.manifest.weak_on)),
+                mm_per_px=self.settings.camera.mm_per_px,
+            )
+        for line in what_if_lines(made.calibration, found):
+            say(f"  {line}")
+        return found
+
+    def refused(self, made: CalibratedNetwork, confirm: ConfirmParts, sheet: Path | None) -> list[Part]:
+        """Of the most unusual good parts those that are none, as a person says.
+
+        made: calibrated, not complete. sheet: where a contact sheet of them is written before the question.
+        """
+        assert made.fitting is not None, "scores are at hand as long as it is not complete"
+        shown = most_unusual([part.path for part in self._order], np.array(made.fitting.scores, np.float32))
+        if sheet is not None:
+            pictures = [self._with_heat(made, part.path) for part in shown]
+            write_atomic(sheet, picture_bytes(unusual_sheet(shown, pictures)))
+        answer = set(confirm(shown, sheet))
+        return [part for part in self._order if part.path in answer]
+
+    def forget(self, refused: Sequence[Part], folds: Folds | None) -> None:
+        """Go on without these parts; folds: memories that have not seen them. What was calibrated before is closed."""
+        say(f"left out, as no good parts: {', '.join(part.path.name for part in refused)}")
+        self.parts.leave_out(part.sha256 for part in refused)
+        self._order, self._folds = spread(self.parts.held_out, MOST_IN_STATISTICS), folds
+        self._gate_samples = None
+        self.close()
+
+    def _with_heat(self, made: CalibratedNetwork, path: Path) -> U8:
+        frame, preprocess = self.parts.reader.read(path), self.parts.bundle.preprocess
+        view = preprocess.field_of_view(*frame.shape[:2])
+        assert view is not None, "the parts were checked"
+        return with_heat(frame, made.scored.backend.score(frame, StageClock(0)), view, made.calibration.threshold)
 
     def _networks(self, model: bytes) -> Fair[Network]:
         manifest, threads = self.parts.bundle.manifest, self.settings.inspection.threads
@@ -183,9 +248,14 @@ class CalibrationSession:
         for part, field in zip(parts, self.parts.fields(parts), strict=True):
             yield Shown(networks.of(part.sha256), field)
 
-    def _calibration(self, fitting: Fitting, model_sha256: str) -> Calibration:
+    def _calibration(self, fitting: Fitting, model_sha256: str, earlier: Calibration | None = None) -> Calibration:
         goal, preprocess = self.goal, self.parts.bundle.preprocess
         fitted = fitting.calibration(model_sha256, preprocess, goal.budget, goal.review, now_utc())
+        names = [part.sha256[:NAME_LETTERS] for part in self._order[: len(fitting.scores)]]
+        fitted = replace(fitted, part_names=np.array(names))
+        if earlier is not None:
+            fitted, words = joined(fitted, earlier, goal.budget, goal.review)
+            say(words)
         if goal.kept is None:
             return fitted
         try:
@@ -249,7 +319,8 @@ def _first_that_passes(
         with working(f"gate: judging good and defective parts in fp32 and in {made.precision}"):
             pairs = score_pairs(gate_samples, reference.scored, made.scored)
         report = gate_report(
-            pairs, reference.scored, made.scored, session.settings.gate, budget=session.goal.budget, target=target,
+            pairs, reference.scored, made.scored, session.settings.gate, budget=made.calibration.false_reject_budget,
+            target=target,
             precision=candidate, defects=gate_samples.defects, created_utc=now_utc(),
         )  # fmt: skip
         for text in report.summary():

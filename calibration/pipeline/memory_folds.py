@@ -105,12 +105,19 @@ def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
         say(f"{len(chosen)} parts are in the memory, and too few of its {len(known)} to judge them fairly: left out")
         parts.leave_out(part.sha256 for part in chosen)
         return None
+    return memories_without(model, parts, chosen, threads)[1]
+
+
+def memories_without(
+    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None
+) -> tuple[tuple[Memory, ...], Folds]:
+    """The memories of a network, fitted anew to the chosen parts alone, and those without each fifth."""
+    training = parts.bundle.manifest.training
     with progress_bar("looking at good parts without each fifth of them") as advance:
         fit = refit_memories(
-            model, parts.stacked(chosen), manifest.training.layout,
-            seed=manifest.training.seed, threads=threads, progress=advance,
-        )  # fmt: skip
-    return _folds(fit, chosen)
+            model, parts.stacked(chosen), training.layout, seed=training.seed, threads=threads, progress=advance
+        )
+    return fit.memories, _folds(fit, chosen)
 
 
 def _folds(fit: CrossFit, chosen: Sequence[Part]) -> Folds:

@@ -10,17 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from calibration.adjust import AUTO, band_is_automatic
+from calibration.findings.findings import Findings
 from calibration.pipeline.calibrator import TARGET, CalibratedNetwork, CalibrationSession, Deployed, Goal, deploy
 from calibration.pipeline.new_samples import NewSamples, SampleRequest, new_samples, sample_paths
 from calibration.pipeline.quantizer import Networks, Quantizer, networks_of
 from calibration.pipeline.version_gate import live_model, versions_compared
+from calibration.samples.unusual import SHEET as UNUSUAL
+from calibration.samples.unusual import name_unusual
 from edge.backends import GPU_BACKENDS, choose_backend
-from edge.bundles.bundle import ModelBundle, load_bundle
+from edge.bundles.bundle import ModelBundle, calibrations, load_bundle
 from edge.bundles.calibration import Calibration
 from edge.bundles.history import Audit
 from edge.bundles.shadow_trial import passes_trial
 from edge.bundles.signed_version import lacks_key, signer, wait_for_signature
-from edge.bundles.threshold_report import rejected
+from edge.bundles.threshold_report import rejected, share_text
 from edge.bundles.versions import (
     SHORT,
     Parts,
@@ -53,9 +57,10 @@ AskToKeep = Callable[[str], bool]
 class RecalibrationRequest:
     """What is asked for. Shares are 0..1; what is None is as the live version has it.
 
-    false_reject, review: shares of good parts. threshold: what becomes of one that was set by hand. ng: folder of known
-    defective parts, to show recall. old: folder of earlier good parts that must still pass. shadow: frames of a running
-    line that both versions judge first; shadow_limit: share of disagreements up to which the new one becomes live.
+    false_reject, review: shares of good parts; a budget of AUTO is what the new good parts support. threshold: what
+    becomes of one that was set by hand. ng: folder of known defective parts, to show recall. old: folder of earlier
+    good parts that must still pass. shadow: frames of a running line that both versions judge first; shadow_limit:
+    share of disagreements up to which the new one becomes live.
     """
 
     samples: SampleRequest
@@ -116,15 +121,21 @@ def _recalibrated(
     settings: Settings, request: RecalibrationRequest,
 ) -> bool:  # fmt: skip
     backend = choose_backend(settings.inspection.backend)
-    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES)) as session:
-        renewed = _renewed(session, bundle, again=request.choose_again)
+    # where the scene changed, earlier scores are of another
+    earlier = {} if request.samples.scene_changed else _calibrations(bundle)
+    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES, earlier=earlier)) as session:
+        renewed = _renewed(
+            session, bundle, bundle.path.with_name(f"{bundle.path.name}.{UNUSUAL}"), again=request.choose_again
+        )
         still_live.check()
         with _timed("old against new"):
             old = live_model(bundle, precision, live, samples.live_scores, goal, settings)
             report = versions_compared(
-                session, old, renewed.runs.scored, live, request.old, scene_changed=request.samples.scene_changed
-            )
+                session, old, renewed.runs.scored, live, request.old,
+                budget=_rejected_share(renewed.runs.calibration), scene_changed=request.samples.scene_changed,
+            )  # fmt: skip
             old.backend.close()
+        findings = session.findings(renewed.runs) if report.passed else None
     summary = report.summary()
     for text in summary:
         say(text)
@@ -140,7 +151,17 @@ def _recalibrated(
         manifest = manifest.model_copy(update={"deployments": deployments})
         summary = [*renewed.deployed.gate_lines, *summary]
     audit = Audit("recalibrate", samples.audit, tuple(summary))
-    return _made_live(bundle, manifest, _parts(renewed, samples, report), audit, settings, request)
+    return _made_live(bundle, manifest, _parts(renewed, samples, report, findings), audit, settings, request)
+
+
+def _rejected_share(calibration: Calibration) -> float:
+    """What the new version rejects of good parts: its budget, and more where some of them stand apart."""
+    count = len(calibration.scores)
+    return max(calibration.false_reject_budget, (rejected(calibration.scores, calibration.threshold) + 1) / (count + 1))
+
+
+def _calibrations(bundle: ModelBundle) -> dict[str, Calibration]:
+    return {name: bundle.calibration(name) for name, target in calibrations(bundle.manifest) if target == TARGET}
 
 
 def _keep_refusal(bundle: ModelBundle, audit: Audit) -> None:
@@ -152,12 +173,20 @@ def _keep_refusal(bundle: ModelBundle, audit: Audit) -> None:
 
 
 def _goal(request: RecalibrationRequest, live: Calibration, ask_to_keep: AskToKeep | None) -> Goal:
-    """The budgets given, or those of the live version."""
-    budget = live.false_reject_budget if request.false_reject is None else request.false_reject
+    """The budgets given, or those that a person gave the live version; else what the new good parts support."""
+    budget = request.false_reject
+    if budget is None and live.budget_asked:
+        budget = live.false_reject_budget
+        say(
+            f"the false-reject budget stays at {share_text(budget)}, as it was asked for; "
+            "--false-reject auto takes what the good parts support"
+        )
+    elif budget == AUTO:
+        budget = None
     review = request.review
-    if review is None and live.review_threshold is not None:
+    if review is None and live.review_threshold is not None and not band_is_automatic(live):
         share = (rejected(live.scores, live.review_threshold) + 1) / (len(live.scores) + 1)
-        review = share if share > budget else None
+        review = share if budget is None or share > budget else None
     return Goal(budget, review, request.ng, _kept(request, live, ask_to_keep))
 
 
@@ -188,12 +217,16 @@ class _Renewed:
     fp32: CalibratedNetwork
 
 
-def _renewed(session: CalibrationSession, bundle: ModelBundle, *, again: bool) -> _Renewed:
-    """Ranges, statistics, and what passes the gate; everything is chosen again only where no INT8 network does."""
+def _renewed(session: CalibrationSession, bundle: ModelBundle, unusual: Path, *, again: bool) -> _Renewed:
+    """Ranges, statistics, and what passes the gate; everything is chosen again only where no INT8 network does.
+
+    unusual: where the most unusual good parts are drawn.
+    """
     earlier = networks_of(bundle)
     if earlier.int8 is None:
         with _timed("statistics, threshold"):
             made = session.calibrate("fp32", earlier.fp32)
+            session.refused(made, name_unusual, unusual)
             session.complete(made)
         return _Renewed(earlier, None, made, made)
     quantizer = Quantizer(session.parts, session.settings.inspection.threads, _RANGE_PICTURES)
@@ -202,6 +235,7 @@ def _renewed(session: CalibrationSession, bundle: ModelBundle, *, again: bool) -
         networks = quantizer.chosen() if again else quantizer.as_before(earlier)
     with _timed("statistics, threshold, gate"):
         reference = session.calibrate("fp32", networks.fp32)
+        session.refused(reference, name_unusual, unusual)
         result = deploy(session, networks, reference)
     if result.runs is reference and not again:
         say("what was found best before does not pass any more: it is chosen again")
@@ -215,12 +249,12 @@ def _renewed(session: CalibrationSession, bundle: ModelBundle, *, again: bool) -
     return _Renewed(networks, result, result.runs, reference)
 
 
-def _parts(renewed: _Renewed, samples: NewSamples, report: GateReport) -> Parts:
+def _parts(renewed: _Renewed, samples: NewSamples, report: GateReport, findings: Findings | None) -> Parts:
     files = {"calibration_fp32": ("calibration_fp32.npz", renewed.fp32.calibration.to_bytes())}
     if renewed.deployed is not None:
         # the INT8 network that was deployed comes last: it may have floating ends
         files |= {**renewed.networks.files(), **renewed.deployed.files}
-    files |= samples.parts.drift_file()
+    files |= samples.parts.drift_file() | (findings.file() if findings is not None else {})
     if samples.statistics is not None:
         files["samples"] = ("samples.npz", samples.statistics.to_bytes())
     files["gate_versions"] = ("gate_versions.json", json.dumps(report.as_dict(), indent=1).encode())

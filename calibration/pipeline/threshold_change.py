@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibration.adjust import with_budget, with_review, with_value
+from calibration.adjust import AUTO, with_budget, with_review, with_value
+from calibration.findings.findings import Findings
+from calibration.findings.what_if import what_if_lines
 from calibration.threshold import same_budget
 from calibration.tradeoff import choices, in_force, tradeoff_lines
 from edge.bundles.bundle import ModelBundle
@@ -24,8 +26,9 @@ from edge.core.progress import say
 class ThresholdChange:
     """What is asked for; everything left out stays as it is. Shares of good parts are 0..1.
 
-    set: the threshold itself. false_reject: the budget that it is fitted anew to. review: the unsure band, no_review:
-    none any more. precision: only this network's. note: for the history. sign_key: signs the new version.
+    set: the threshold itself. false_reject: the budget that it is fitted anew to, AUTO: what the good parts support.
+    review: the unsure band, no_review: none any more. precision: only this network's. note: for the history. sign_key:
+    signs the new version.
     """
 
     set: float | None = None
@@ -56,8 +59,8 @@ def change_threshold(bundle: ModelBundle, change: ThresholdChange, settings: Set
     return after
 
 
-def threshold_json(calibration: Calibration) -> dict[str, Any]:
-    """What the threshold promises, and what others would."""
+def threshold_json(calibration: Calibration, findings: Findings | None, mm_per_px: float | None) -> dict[str, Any]:
+    """What the threshold promises, and what others would; see `threshold_lines`."""
     return {
         "threshold": calibration.threshold,
         "set_by_hand": calibration.set_by_hand,
@@ -66,18 +69,22 @@ def threshold_json(calibration: Calibration) -> dict[str, Any]:
         "false_reject_bound_95": calibration.false_reject_bound,
         "tail_interval_90": None if calibration.tail_low is None else [calibration.tail_low, calibration.tail_high],
         "review_threshold": calibration.review_threshold,
+        "certain_threshold": calibration.certain_threshold,
+        "budget_asked": calibration.budget_asked,
         "pixel_threshold": calibration.pixel_threshold,
         "held_out": len(calibration.scores),
         "held_out_rejected": rejected(calibration.scores, calibration.threshold),
         "statement": statement(calibration),
+        "what_if": what_if_lines(calibration, findings, mm_per_px),
         "choices": [vars(choice) for choice in choices(calibration.scores, in_force(calibration))],
     }
 
 
-def threshold_lines(calibration: Calibration) -> list[str]:
-    """The same for a person."""
+def threshold_lines(calibration: Calibration, findings: Findings | None, mm_per_px: float | None) -> list[str]:
+    """The same for a person; findings: what the bundle knows of defects. mm_per_px: in place of what they know."""
     table = tradeoff_lines(calibration.scores, calibration.ng_scores, in_force(calibration))
-    return [*(f"  {line}" for line in statement(calibration)), *table]
+    words = what_if_lines(calibration, findings, mm_per_px)
+    return [*(f"  {line}" for line in (*statement(calibration), *words)), *table]
 
 
 def _precisions(bundle: ModelBundle, change: ThresholdChange) -> list[str]:
@@ -95,9 +102,10 @@ def _changed(calibration: Calibration, change: ThresholdChange) -> Calibration:
     if change.set is not None:
         made = with_value(made, change.set)
     if change.false_reject is not None:
+        asked = None if change.false_reject == AUTO else change.false_reject
         # what is in force for this budget stays, whichever version of the program fitted it
-        same = same_budget(change.false_reject, made.false_reject_budget)
-        made = made if same and not made.set_by_hand else with_budget(made, change.false_reject)
+        same = asked is not None and made.budget_asked and same_budget(asked, made.false_reject_budget)
+        made = made if same and not made.set_by_hand else with_budget(made, asked)
     if change.review is not None or change.no_review:
         made = with_review(made, None if change.no_review else change.review)
     return calibration if made.to_bytes() == calibration.to_bytes() else made

@@ -20,6 +20,8 @@ from calibration.pipeline.calibrator import Goal, now_utc
 from calibration.pipeline.gate_samples import held_out_images
 from calibration.pipeline.memory_folds import Folds, with_memory
 from calibration.pipeline.sample_cache import NormalSamples, Part, normal_samples, spread
+from calibration.samples.unusual import SHEET as UNUSUAL
+from calibration.samples.unusual import ConfirmParts, name_unusual
 from edge.backends import GPU_BACKENDS, choose_backend
 from edge.backends.cpu import Network, open_network
 from edge.bundles.bundle import ModelBundle, load_bundle
@@ -53,7 +55,8 @@ _INT8_EXPORTS = 4.0
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """data: folder of good parts. out: the bundle to make. run_directory: default OUT.run. false_reject: a share, 0..1.
+    """data: folder of good parts. out: the bundle to make. run_directory: default OUT.run. false_reject: a share, 0..1;
+    None: what the good parts support.
 
     numbers: what is computed in; None: the quicker. fresh: start anew instead of going on with an interrupted run.
     command: for the history.
@@ -62,7 +65,7 @@ class TrainingRequest:
     data: Path
     out: Path
     recipe: Recipe
-    false_reject: float
+    false_reject: float | None
     product: str | None = None
     run_directory: Path | None = None
     numbers: Numbers | None = None
@@ -96,11 +99,13 @@ def train_bundle(
     message: Callable[[str], None] = lambda text: None,
     statistics: bytes | None = None,
     plan: TimePlan | None = None,
+    confirm: ConfirmParts = name_unusual,
 ) -> ModelBundle:
     """A calibrated bundle; OUT changes once, at the end. Raises UsageError, BundleError and MissingDependency.
 
     message: called as each step begins. statistics: of the samples (calibration/samples/statistics.py), to hold later
-    ones against. plan: the time that all of it keeps to; INT8 is left out when too little of it is left.
+    ones against. plan: the time that all of it keeps to; INT8 is left out when too little of it is left. confirm: is
+    shown the most unusual good parts before they set the threshold.
     """
     settings = on_the_processor(settings)
     ready_to_train(request, settings, reader)
@@ -110,7 +115,7 @@ def train_bundle(
     product = request.product or request.out.name
     draft = bundle_from_run(request.runs, request.runs / DRAFT, product, request.data, reader, settings)
     left_s = None if plan is None else plan.budget.left_s
-    return finished_bundle(request, draft, settings, reader, message, statistics, left_s)
+    return finished_bundle(request, draft, settings, reader, message, statistics, left_s, confirm=confirm)
 
 
 def ready_to_train(request: TrainingRequest, settings: Settings, reader: ImageReader) -> None:
@@ -129,10 +134,11 @@ def finished_bundle(
     statistics: bytes | None,
     left_s: float | None,
     selection: str = "",
+    confirm: ConfirmParts = name_unusual,
 ) -> ModelBundle:
     """The draft rounded to INT8 and calibrated, written to OUT. left_s: seconds left for it, None: as long as it takes.
 
-    selection: what the record says of the choice beside how the draft was made.
+    selection: what the record says of the choice beside how the draft was made. confirm: see `train_bundle`.
     """
     target, data = request.out, request.data
     if left_s is not None and left_s < _INT8_EXPORTS * draft.export_s:
@@ -141,8 +147,8 @@ def finished_bundle(
         message("rounding it to INT8, where that changes nothing")
         quantize_bundle(draft.path, data, settings, reader, draft.folds)
     message("statistics and threshold on parts it has not seen; the gate")
-    goal = Goal(request.false_reject, None, None)
-    calibrate_bundle(draft.path, data, goal, settings, reader, folds=draft.folds)
+    goal, sheet = Goal(request.false_reject, None, None), request.runs / UNUSUAL
+    calibrate_bundle(draft.path, data, goal, settings, reader, folds=draft.folds, confirm=confirm, sheet=sheet)
     made = load_bundle(draft.path)
     record = made.manifest.training
     record = record.model_copy(update={"selection": "; ".join(filter(None, (selection, record.selection)))})

@@ -54,19 +54,22 @@ def versions_compared(
     live: Calibration,
     earlier: Path | None,
     *,
+    budget: float,
     scene_changed: bool,
 ) -> GateReport:
-    """The gate between two versions. live: the calibration of the old one. earlier: folder of earlier good parts, which
-    must still pass, unless the scene that they show is gone."""
+    """The gate between two versions. live: the calibration of the old one. budget: false rejects of the new one.
+
+    earlier: folder of earlier good parts, which must still pass, unless the scene that they show is gone.
+    """
     gate_samples, gate = session.gate_samples, session.settings.gate
     with working("judging good and defective parts with the old version and the new one"):
         pairs = score_pairs(gate_samples, old, new)
     good = sum(not part.defective for part in pairs)
-    accepted = _accepted(live, session.goal, session.goal.budget)
+    accepted = _accepted(live, session.goal, budget)
     share = gate.flip_share if gate.flip_share is not None else _by_chance(good, accepted) / good
     limits = gate.model_copy(update={"flip_share": share, "aupro_drop": min(1.0, _PIXEL_LEEWAY * gate.aupro_drop)})
     report = gate_report(
-        pairs, old, new, limits, budget=session.goal.budget, target=TARGET, precision="new version",
+        pairs, old, new, limits, budget=budget, target=TARGET, precision="new version",
         defects=gate_samples.defects, created_utc=now_utc(),
     )  # fmt: skip
     exceeded = [*report.exceeded, *_auroc_lost(session.parts.bundle, report)]

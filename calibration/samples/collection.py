@@ -97,7 +97,11 @@ class Collection:
 
     def leave_out(self, suspicious: Sequence[Rejected]) -> None:
         """Move samples into quarantine."""
-        self.folder.set_aside([each.name for each in suspicious])
+        self.set_aside([Path(each.name) for each in suspicious])
+
+    def set_aside(self, samples: Sequence[Path]) -> None:
+        """The same by their files."""
+        self.folder.set_aside([str(path) for path in samples])
         self.kept = [path for path in self.kept if path.exists()]
 
     def require_enough(self, least: int) -> None:

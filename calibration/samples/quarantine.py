@@ -7,7 +7,6 @@ that all samples share moves both, and raises no suspicion.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.outliers import TO_SIGMA, outlier_limit
 from edge.backends.cpu import Network
 from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8
@@ -23,14 +23,6 @@ from edge.core.manifest import Manifest, NormSpec
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics, ResidualTerms, planes_from_field
 from edge.kernels.statistics import MOST_IN_STATISTICS, PRIOR_NORMALS
 
-# median deviation → standard deviation of a normal distribution
-_TO_SIGMA = 1.4826
-# evidence of good parts has an exponential tail at worst: one of 1,000 lies this many upper median deviations out.
-# Good parts in quarantine would lower the threshold, so the limit is far; few samples know their spread badly
-_FAR, _FAR_OF_FEW = 6.0, 4.0
-# a spread of evidence below this share of its median is no spread but luck
-_LEAST_SPREAD = 0.1
-_LARGEST_SCORE = 1 - 1e-6
 # how much further out evidence goes on growing than that of the line
 _WIDE = 10.0
 
@@ -96,13 +88,13 @@ def robust_statistics(errors: F32, outputs: list[NetworkOutputs]) -> NormalStati
     """Median and spread of errors (n, rows, columns) at every place, smoothed and shrunk as those of good parts are."""
     count, rows, columns = errors.shape
     centre = np.median(errors, 0)
-    spread = np.median(np.abs(errors - centre), 0) * _TO_SIGMA
+    spread = np.median(np.abs(errors - centre), 0) * TO_SIGMA
     window = (columns // 16 | 1, rows // 16 | 1)
     mean, local = (
         np.asarray(cv2.boxFilter(plane, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
         for plane in (centre, spread**2)
     )
-    everywhere = (float(np.median(np.abs(errors - np.median(errors)))) * _TO_SIGMA) ** 2
+    everywhere = (float(np.median(np.abs(errors - np.median(errors)))) * TO_SIGMA) ** 2
     variance = (count * local + PRIOR_NORMALS * everywhere) / np.float32(count + PRIOR_NORMALS)
     inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
     distance = _robust_scale([output.emb_dist for output in outputs if output.emb_dist is not None])
@@ -116,21 +108,4 @@ def _robust_scale(planes: list[F32]) -> tuple[float, float]:
         return 0.0, 1.0
     stacked = np.stack(planes)
     usual = float(np.median(stacked))
-    return usual, 1 / max(_TO_SIGMA * float(np.median(np.abs(stacked - usual))), 1e-6)
-
-
-def outlier_limit(scores: F32) -> float:
-    """The score above which a sample is unlike the others; from the half of them with the higher scores.
-
-    On the scale -log(1 - score), in which evidence adds up. What lies above is left out and the limit found again,
-    until nothing more does: defects among the samples would widen what is usual.
-    """
-    evidence = np.sort(-np.log1p(-np.minimum(scores.astype(np.float64), _LARGEST_SCORE)))
-    count = 0
-    while count != len(evidence):
-        count = len(evidence)
-        middle = float(np.median(evidence))
-        spread = max(_TO_SIGMA * float(np.median(evidence[evidence >= middle] - middle)), _LEAST_SPREAD * middle)
-        limit = middle + _FAR * (1 + _FAR_OF_FEW / count) * spread
-        evidence = evidence[evidence <= limit]
-    return -math.expm1(-limit)
+    return usual, 1 / max(TO_SIGMA * float(np.median(np.abs(stacked - usual))), 1e-6)

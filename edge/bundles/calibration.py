@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.core.datatypes import F32
 from edge.core.errors import BundleError
 from edge.core.files.safe_npz import NpzError, read_npz
 from edge.kernels.cpu import NormalStatistics
+
+Names = NDArray[np.str_]
+NAME_LETTERS = 16
+_NAME = f"<U{NAME_LETTERS}"
 
 RECALIBRATE = "run `edge-inspect calibrate --bundle BUNDLE --data NORMALS`"
 
@@ -29,7 +34,11 @@ class Calibration:
     The others are absent in older files. tail_low, tail_high: 90 % interval of the rate at an extrapolated threshold.
     review_threshold: from here up to the threshold a part is OK, and marked for review. pixel_share: of all good parts'
     area above pixel_threshold; pixel_share_largest: of one part's. set_by_hand: a person chose the threshold.
-    ng_scores: of known defective parts, to show what a threshold finds; nothing is fitted on them.
+    ng_scores: of known defective parts, to show what a threshold finds; nothing is fitted on them. budget_asked: a
+    person set the budget; otherwise it falls by itself as more good parts come in. certain_threshold: above
+    `threshold`; up to here a rejected part is close: good parts reach up to it. odd_parts: how many of `scores` stand
+    apart from the others. part_names: which part each of `scores` is of, the start of the hash of its pixels; none
+    where it is not known.
     """
 
     model_sha256: str
@@ -54,6 +63,10 @@ class Calibration:
     pixel_share_largest: float | None = None
     set_by_hand: bool = False
     ng_scores: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    budget_asked: bool = True
+    certain_threshold: float | None = None
+    odd_parts: float = 0.0
+    part_names: Names = field(default_factory=lambda: np.zeros(0, _NAME))
 
     @property
     def statistics(self) -> NormalStatistics:
@@ -74,7 +87,7 @@ _CALIBRATION_FIELDS = tuple(Calibration.__dataclass_fields__)
 # what calibrations of earlier versions do not have
 _LATER_FIELDS = (
     "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand", "ng_scores",
-    "seg_mean", "seg_inv_std",
+    "seg_mean", "seg_inv_std", "budget_asked", "certain_threshold", "odd_parts", "part_names",
 )  # fmt: skip
 # what bundle format 1 called a field
 _EARLIER_NAMES = {"model_sha256": "engine_sha256"}
@@ -85,34 +98,40 @@ def calibration_from_bytes(data: bytes, map_shape: tuple[int, int]) -> Calibrati
     limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
     limits |= dict.fromkeys(("mean", "inv_std"), 8 * map_shape[0] * map_shape[1])
     limits |= {"scores": _MAXIMUM_SCORES_BYTES, "ng_scores": _MAXIMUM_SCORES_BYTES}
+    # four bytes a letter, where a score has four at least
+    limits["part_names"] = NAME_LETTERS * _MAXIMUM_SCORES_BYTES
     try:
         values = read_npz(data, limits, _LATER_FIELDS, _EARLIER_NAMES)
         for name, value in values.items():
             _check_field(name, value, map_shape)
         fields: dict[str, Any] = {
-            name: value.astype(np.float32) if value.ndim else value.item() for name, value in values.items()
+            name: value.item() if not value.ndim else value if value.dtype.kind == "U" else value.astype(np.float32)
+            for name, value in values.items()
         }
+        if len(fields.get("part_names", ())) not in (0, len(fields["scores"])):
+            raise NpzError(f"{len(fields['part_names'])} parts are named for {len(fields['scores'])} scores")
         return Calibration(**fields)
     except (NpzError, ValueError) as error:
         raise BundleError(f"the calibration cannot be read: {error}", fix=RECALIBRATE) from error
 
 
 _MAXIMUM_SCALAR_BYTES, _MAXIMUM_SCORES_BYTES = 4096, 80_000_000
-_TEXTS = ("model_sha256", "preprocess_sha256", "created_utc")
+_TEXTS = ("model_sha256", "preprocess_sha256", "created_utc", "part_names")
+_SWITCHES = ("extrapolated", "set_by_hand", "budget_asked")
 
 
 def _check_field(name: str, value: np.ndarray[Any, Any], map_shape: tuple[int, int]) -> None:
     """Raises NpzError when a field is not of the kind and shape that Calibration says."""
-    kind = "U" if name in _TEXTS else "b" if name in ("extrapolated", "set_by_hand") else "f"
+    kind = "U" if name in _TEXTS else "b" if name in _SWITCHES else "f"
     shape: tuple[int, ...] = map_shape if name in ("mean", "inv_std") else ()
     if name == "scores":
         shape = (value.size,) if value.size else (1,)
-    if name == "ng_scores":
+    if name in ("ng_scores", "part_names"):
         shape = (value.size,)
     if value.dtype.kind != kind or value.shape != shape:
         raise NpzError(f"{name} should be {shape} of kind {kind!r}, is {value.shape} {value.dtype}")
-    # .item() raises ValueError where the bytes are no characters
-    if kind == "U" and not (value.item().isascii() and value.item().isprintable()):
+    # .item() and .tolist() raise ValueError where the bytes are no characters
+    if kind == "U" and not all(text.isascii() and text.isprintable() for text in value.ravel().tolist()):
         raise NpzError(f"{name} is not plain text")
     if kind == "f" and not np.isfinite(value.astype(np.float32)).all():
         raise NpzError(f"{name} has numbers that are not finite")

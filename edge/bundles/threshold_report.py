@@ -44,6 +44,12 @@ def normals_for_bound(rate: float) -> int:
 def statement(calibration: Calibration) -> list[str]:
     """The threshold and what it promises, a line each, for a person."""
     lines = [_threshold(calibration), *_rate(calibration), _more_normals(calibration), _pixels(calibration)]
+    if calibration.odd_parts:
+        lines.append(_odd(calibration))
+    if calibration.certain_threshold is not None:
+        lines.append(
+            f"rejected up to {calibration.certain_threshold:.4f} is close: the most unusual good parts reach that far"
+        )
     if calibration.review_threshold is not None:
         lines.append(_review(calibration, calibration.review_threshold))
     if len(calibration.ng_scores):
@@ -75,6 +81,8 @@ def _threshold(calibration: Calibration) -> str:
         return f"threshold {calibration.threshold:.4f}, SET BY HAND, judged by {ground}"
     if calibration.extrapolated:
         return f"threshold {calibration.threshold:.4f} {budget}, EXTRAPOLATED from {ground}"
+    if not calibration.budget_asked:
+        budget += ", which is what they support"
     return f"threshold {calibration.threshold:.4f} {budget}, from {ground}"
 
 
@@ -85,7 +93,9 @@ def _rate(calibration: Calibration) -> list[str]:
     if calibration.set_by_hand or not calibration.extrapolated:
         if calibration.set_by_hand:
             return [shown]
-        return [f"it rejects at most {share_text(calibration.false_reject_budget)} of good parts on average; {shown}"]
+        ordinary = "of good parts like the others" if calibration.odd_parts else "of good parts"
+        budget = share_text(calibration.false_reject_budget)
+        return [f"it rejects at most {budget} {ordinary} on average; {shown}"]
     lines = [f"so few only show a false-reject rate below {bound} with 95 % confidence"]
     if calibration.tail_low is not None and calibration.tail_high is not None:
         span = f"{share_text(calibration.tail_low)} to {share_text(calibration.tail_high)}"
@@ -113,6 +123,12 @@ def _pixels(calibration: Calibration) -> str:
         f"{share_text(calibration.pixel_share_largest)} of one part; fewer than {parts} of good parts have more "
         "(95 % confidence)"
     )
+
+
+def _odd(calibration: Calibration) -> str:
+    count = int(calibration.odd_parts)
+    apart = f"{count} of the held-out good parts stand{'s' if count == 1 else ''} apart from the others"
+    return f"{apart}, and set nothing: look at them; if they are good, parts like them are rejected"
 
 
 def _review(calibration: Calibration, review_threshold: float) -> str:

@@ -31,6 +31,7 @@ _NICENESS = 10
 # option → the key of the settings that it takes the place of
 _SETTINGS = {
     "fps": "camera.fps",
+    "mm_per_px": "camera.mm_per_px",
     "watch": "camera.watch",
     "align": "align.mode",
     "bundle": "inspection.bundle",

@@ -67,6 +67,11 @@ def percent(text: str) -> float:
     return value / 100
 
 
+def percent_or_auto(text: str) -> float:
+    """A percentage as a share; `auto` → 0."""
+    return 0.0 if text == "auto" else percent(text)
+
+
 def number(text: str) -> float:
     """A finite number."""
     try:
@@ -113,14 +118,20 @@ _SHARED: dict[str, dict[str, Any]] = {
     },
     "--false-reject": {
         "type": percent,
-        "default": 0.005,
         "metavar": "PERCENT",
-        "help": "false-reject budget (default: 0.5)",
+        "help": "share of good parts that may be rejected (default: what their number supports, 5 for 39, 2 for 220, "
+        "at least 0.5); less than that is extrapolated",
     },
     "--review": {
         "type": percent,
         "metavar": "PERCENT",
-        "help": "share of good parts, above --false-reject, that may be marked for review (default: no unsure band)",
+        "help": "share of good parts, above --false-reject, that may be marked for review (default: none, but where "
+        "--false-reject is less than the good parts support)",
+    },
+    "--mm-per-px": {
+        "type": positive,
+        "metavar": "MM",
+        "help": "millimetres that a pixel of the frame shows, to tell lengths of defects in mm (default: the setting)",
     },
     "--record-dir": {"type": Path, "help": "where the records lie (default: ./records)"},
     "--json": {"action": "store_true", "help": "print JSON"},

@@ -68,6 +68,7 @@ class CameraSettings(_Section):
     width_px: PositiveInt | None = None
     height_px: PositiveInt | None = None
     fps: Positive | None = None
+    mm_per_px: Positive | None = None
     sensor_bits: Literal[10, 12, 14, 16] = 16
     max_megapixels: Positive = MAX_MEGAPIXELS
     max_file_mb: Positive = 256

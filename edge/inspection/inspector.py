@@ -21,7 +21,8 @@ class Inspector:
 
     threshold is compared with the image score, pixel_threshold with the map; both are in score units. caveat: what
     every verdict's detail ends with, for a backend that is not the one they were fitted on. review_threshold: parts
-    above it are marked for review where they are not NG; None: no unsure band.
+    above it are marked for review where they are not NG; None: no unsure band. certain_threshold: the detail of an NG
+    part up to it says that it is close; None: of none.
     """
 
     backend: Backend
@@ -31,6 +32,7 @@ class Inspector:
     bundle_sha256: str
     caveat: str = ""
     review_threshold: float | None = None
+    certain_threshold: float | None = None
 
     def __post_init__(self) -> None:
         self._caveat = f"; {self.caveat}" if self.caveat else ""
@@ -64,6 +66,8 @@ class Inspector:
         clock.lap("decide")
         sign = ">" if defective else "<="
         why = f", > review threshold {from_here:.4g}" if unsure else ""
+        if defective and self.certain_threshold is not None and score <= self.certain_threshold:
+            why = f", close: unusual good parts reach up to {self.certain_threshold:.4g}"
         why += f"; the worst of {len(parts)} parts" if parts else ""
         share = anomaly_map.area_px / max(1, anomaly_map.values.size)
         if defective and share > _UNLIKE_SHARE:

@@ -69,7 +69,7 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
     return [
         Inspector(
             backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256, caveat,
-            calibration.review_threshold,
+            calibration.review_threshold, calibration.certain_threshold,
         )
         for backend in backends
     ]  # fmt: skip

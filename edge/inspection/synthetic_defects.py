@@ -35,11 +35,16 @@ KINDS = tuple(_SLENDERNESS)
 
 @dataclass(frozen=True)
 class SyntheticDefect:
-    """A picture with one defect, uint8 (H, W, 3) BGR. area: the altered share of the inspected area."""
+    """A picture with one defect, uint8 (H, W, 3) BGR. area: the altered share of the inspected area.
 
+    length_px: its longer side, in pixels of the picture.
+    """
+
+    kind: str
     name: str
     picture: U8
     area: float
+    length_px: float
 
 
 def synthetic_defects(picture: U8, preprocess: Preprocess, count: int, area: float) -> Iterator[SyntheticDefect]:
@@ -59,7 +64,10 @@ def synthetic_defects(picture: U8, preprocess: Preprocess, count: int, area: flo
         patch = max(patches, key=lambda made: (made.natural, made.change))
         altered = picture.copy()
         altered[patch.rows, patch.columns] = patch.picture
-        yield SyntheticDefect(f"{kind} {number // len(KINDS) + 1}", altered, patch.area_px / len(places))
+        length_px = math.sqrt(area * len(places) * _SLENDERNESS[kind])
+        yield SyntheticDefect(
+            kind, f"{kind} {number // len(KINDS) + 1}", altered, patch.area_px / len(places), length_px
+        )
 
 
 @dataclass(frozen=True)

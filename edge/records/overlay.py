@@ -46,7 +46,7 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None, numbe
     factor = max(1, min(-(-_MIN_WIDTH_PX // frame.image.shape[1]), _MAX_ENLARGED_PX // frame.image.shape[0]))
     picture: U8 = frame.image
     if verdict.anomaly_map is not None and view is not None:
-        picture = _with_heat(picture, verdict.anomaly_map, view, verdict.threshold)
+        picture = with_heat(picture, verdict.anomaly_map, view, verdict.threshold)
     height, width = (side * factor for side in picture.shape[:2])
     # the banner follows the width, as the text does; a tall narrow picture must not get a huge one
     banner = _banner(max(width, _MIN_WIDTH_PX), frame, verdict, number)
@@ -64,7 +64,7 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None, numbe
     return canvas
 
 
-def _with_heat(image: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold: float) -> U8:
+def with_heat(image: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold: float) -> U8:
     """Blend the map over its field: nothing at half the threshold and below, so that normal texture stays a picture."""
     low = 0.5 * threshold
     values = values_in_view(anomaly_map, view)

@@ -111,7 +111,7 @@ def test_a_golden_template_forgives_small_shifts_and_finds_what_is_missing_or_to
         prediction = baseline.score(changed, golden)
         assert prediction.score > clean.score
         assert np.hypot(*(np.mean(np.argwhere(prediction.values > 0.9 * prediction.values.max()), axis=0) - place)) < 3
-    assert baseline.threshold is None
+    assert baseline.held_out is None
     with pytest.raises(UsageError, match="no golden sample"):
         baseline.score(golden)
 

@@ -1,18 +1,30 @@
 """Another threshold from the scores that lie in the bundle, and the refusal of one that makes no sense."""
 
+import io
+import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from calibration.adjust import with_budget, with_review, with_value
-from calibration.threshold import image_threshold
+from calibration.adjust import band_is_automatic, with_budget, with_review, with_value
+from calibration.threshold import default_budget, image_threshold
 from calibration.tradeoff import choices, in_force, tradeoff_lines
 from edge.bundles.calibration import Calibration, calibration_from_bytes
 from edge.bundles.threshold_report import normals_for_bound, share_text, statement, upper_bound
-from edge.core.errors import UsageError
+from edge.core.errors import BundleError, UsageError
 
 SIDE = 2
+
+
+def without(calibration, *names):
+    """The calibration as it is read from a file that does not have these fields."""
+    old = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(calibration.to_bytes())) as whole, zipfile.ZipFile(old, "w") as older:
+        for name in whole.namelist():
+            if name.removesuffix(".npy") not in names:
+                older.writestr(name, whole.read(name))
+    return calibration_from_bytes(old.getvalue(), (SIDE, SIDE))
 
 
 def calibration_of(scores, budget=0.005):
@@ -141,32 +153,21 @@ def test_a_budget_between_those_of_the_table_gets_its_own_row_and_a_hand_set_thr
 
 
 def test_every_field_survives_the_file(calibration):
-    made = replace(with_review(calibration, 0.05), ng_scores=np.array([0.4], np.float32), tail_low=0.001, tail_high=0.1)
+    made = replace(
+        with_review(calibration, 0.05), ng_scores=np.array([0.4], np.float32), tail_low=0.001, tail_high=0.1,
+        budget_asked=False, certain_threshold=0.7, part_names=np.array([f"{number:016x}" for number in range(400)]),
+    )  # fmt: skip
     read = calibration_from_bytes(made.to_bytes(), (SIDE, SIDE))
     for name in Calibration.__dataclass_fields__:
         assert np.array_equal(getattr(read, name), getattr(made, name)), name
 
 
 def test_a_file_of_before_there_were_these_fields_reads_as_it_was_meant(calibration):
-    import io
-    import zipfile
-
     made = with_review(calibration, 0.05)
-    old, data = io.BytesIO(), made.to_bytes()
-    later = {
-        "tail_low",
-        "tail_high",
-        "review_threshold",
-        "pixel_share",
-        "pixel_share_largest",
-        "set_by_hand",
+    read = without(
+        made, "tail_low", "tail_high", "review_threshold", "pixel_share", "pixel_share_largest", "set_by_hand",
         "ng_scores",
-    }
-    with zipfile.ZipFile(io.BytesIO(data)) as whole, zipfile.ZipFile(old, "w") as older:
-        for name in whole.namelist():
-            if name.removesuffix(".npy") not in later:
-                older.writestr(name, whole.read(name))
-    read = calibration_from_bytes(old.getvalue(), (SIDE, SIDE))
+    )  # fmt: skip
     assert (read.threshold, read.review_threshold, read.pixel_share, read.set_by_hand) == (
         made.threshold,
         None,
@@ -175,3 +176,38 @@ def test_a_file_of_before_there_were_these_fields_reads_as_it_was_meant(calibrat
     )
     assert len(read.ng_scores) == 0
     assert "pixel threshold" in statement(read)[-1]
+
+
+def test_a_file_that_does_not_say_who_set_its_budget_keeps_it_as_one_that_was_asked_for(calibration):
+    read = without(calibration, "budget_asked", "certain_threshold", "part_names")
+    assert (read.budget_asked, read.certain_threshold, len(read.part_names)) == (True, None, 0)
+    assert read.false_reject_budget == 0.005
+
+
+def test_without_a_budget_the_threshold_is_what_the_held_out_parts_support(calibration):
+    made = with_budget(calibration, None)
+    assert not made.budget_asked and made.false_reject_budget == default_budget(400)
+    assert made.threshold == np.sort(calibration.scores)[-6]
+    assert "which is what they support, from 400 held-out good parts" in statement(made)[0]
+    assert f"rejected up to {made.certain_threshold:.4f} is close" in "\n".join(statement(made))
+    assert with_value(made, 0.5).certain_threshold is None
+
+
+def test_the_band_that_comes_with_an_extrapolated_threshold_goes_with_it_and_one_asked_for_stays(calibration):
+    few = replace(calibration, scores=calibration.scores[:60])
+    extrapolated = with_budget(few, 0.005)
+    assert extrapolated.review_threshold == with_budget(few, None).threshold
+    assert band_is_automatic(extrapolated)
+    assert with_budget(extrapolated, None).review_threshold is None
+    asked = with_review(few, 0.2)
+    assert not band_is_automatic(asked)
+    assert with_budget(asked, 0.05).review_threshold == asked.review_threshold
+
+
+def test_a_file_whose_parts_do_not_fit_its_scores_is_refused(calibration):
+    named = replace(calibration, part_names=np.array(["0" * 16] * 399))
+    with pytest.raises(BundleError, match="399 parts are named for 400 scores"):
+        calibration_from_bytes(named.to_bytes(), (SIDE, SIDE))
+    control = replace(calibration, part_names=np.array(["\x07" + "0" * 15] * 400))
+    with pytest.raises(BundleError, match="part_names is not plain text"):
+        calibration_from_bytes(control.to_bytes(), (SIDE, SIDE))

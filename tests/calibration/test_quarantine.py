@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from calibration.samples.quarantine import outlier_limit, suspicion_scores
+from calibration.outliers import outlier_limit
+from calibration.samples.quarantine import suspicion_scores
 from edge.backends.cpu import open_network
 from edge.bundles.bundle import load_bundle
 from tests.small_bundle import bad_part, good_part

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from benchmarks.studies.thresholds import DISTRIBUTIONS, draw_scores, population, rate_above, simulated
-from calibration.threshold import image_threshold, pixel_threshold, review_threshold
+from calibration.threshold import (
+    FINEST_BUDGET,
+    default_budget,
+    fitted_threshold,
+    image_threshold,
+    pixel_threshold,
+    review_threshold,
+)
+from edge.bundles.threshold_report import rejected, upper_bound
 
 BUDGET = 0.05
 SMALL = 0.005
@@ -67,6 +75,100 @@ def test_scores_that_repeat_make_the_rate_smaller_never_larger():
     assert np.mean(rates) <= BUDGET
 
 
+# the default: what the data support, with an odd part among them
+
+
+def test_the_default_budget_never_rises_with_the_number_of_scores_and_ends_at_half_a_percent():
+    budgets = [default_budget(count) for count in range(5, 6000)]
+    assert budgets == sorted(budgets, reverse=True)
+    assert default_budget(39) == pytest.approx(0.05) and default_budget(210) == pytest.approx(0.02, abs=0.001)
+    assert default_budget(4000) == FINEST_BUDGET
+
+
+def test_the_default_budget_asks_for_no_score_beyond_those_held_out_and_spares_one_from_19_on():
+    for count in [*range(5, 400), 1000, 5000]:
+        fitted = fitted_threshold(np.linspace(0, 0.9, count).astype(np.float32), None)
+        above = rejected(np.linspace(0, 0.9, count).astype(np.float32), fitted.threshold)
+        assert not fitted.extrapolated and not fitted.budget_asked, count
+        assert (above >= 1) == (count >= 19), count
+        assert (above + 1) / (count + 1) <= fitted.false_reject_budget + 1e-9, count
+        assert fitted.false_reject_bound == upper_bound(above, count), count
+
+
+def test_one_odd_part_among_those_taught_does_not_blind_the_line():
+    random = np.random.default_rng(11)
+    for count in (19, 31, 60, 210):
+        drawn = scores(random, count)
+        odd = drawn.copy()
+        odd[3] = 0.999
+        # not above what the ordinary parts alone would give, whatever the odd one scores
+        assert fitted_threshold(odd, None).threshold <= drawn.max(), count
+        # it would, and did, by itself
+        assert image_threshold(odd, SMALL).value > drawn.max(), count
+
+
+def test_parts_that_stand_apart_set_nothing_and_are_counted_in_the_bound():
+    drawn = scores(np.random.default_rng(14), 60)
+    odd = drawn.copy()
+    odd[:4] = 0.9, 0.95, 0.97, 0.99
+    ordinary, fitted = fitted_threshold(np.sort(odd)[:56], None), fitted_threshold(odd, None)
+    assert (fitted.odd_parts, fitted.threshold) == (4, ordinary.threshold)
+    assert fitted.false_reject_bound == upper_bound(5, 60) > ordinary.false_reject_bound
+    # nor that of a budget that is asked for
+    asked = fitted_threshold(odd, 0.02)
+    assert asked.threshold == image_threshold(np.sort(odd)[:56], 0.02).value == drawn[4:].max()
+    assert asked.false_reject_bound == upper_bound(4, 60)
+
+
+def test_a_heavy_tail_is_no_odd_part(populations):
+    random = np.random.default_rng(16)
+    found = {
+        distribution: np.mean([fitted_threshold(s, None).odd_parts for s in scores(random, (DRAWS, 60), distribution)])
+        for distribution in DISTRIBUTIONS
+    }
+    assert max(found.values()) == found["wide lognormal"] < 0.3
+    assert sum(found.values()) - found["wide lognormal"] < 0.1
+
+
+def test_two_kinds_of_good_parts_are_no_odd_parts():
+    drawn = scores(np.random.default_rng(15), 60)
+    drawn[:12] = np.linspace(0.9, 0.99, 12)
+    fitted = fitted_threshold(drawn, None)
+    assert fitted.odd_parts == 0 and fitted.threshold > 0.9
+
+
+def test_the_default_threshold_keeps_its_bound_with_odd_parts_among_the_scores(populations):
+    for case in product(DISTRIBUTIONS, [24, 60, 210]):
+        distribution, count = case
+        random = np.random.default_rng(count + 3)
+        held = []
+        for drawn in scores(random, (DRAWS, count), distribution):
+            # one of twenty-four or more is no ordinary part
+            drawn[random.integers(count)] = random.uniform(0.5, 1)
+            fitted = fitted_threshold(drawn, None)
+            held.append(rate_above(populations[distribution], fitted.threshold) <= fitted.false_reject_bound)
+        assert np.mean(held) >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / DRAWS), case
+
+
+def test_a_budget_that_is_asked_for_is_kept_and_what_lies_beyond_the_supported_level_is_marked():
+    drawn = scores(np.random.default_rng(12), 60)
+    supported, asked = fitted_threshold(drawn, None), fitted_threshold(drawn, SMALL)
+    assert (asked.false_reject_budget, asked.budget_asked, asked.extrapolated) == (SMALL, True, True)
+    assert asked.threshold == image_threshold(drawn, SMALL).value > supported.threshold
+    assert asked.review_threshold == supported.threshold
+    assert supported.review_threshold is None
+    # within the scores nothing is marked that nobody asked for
+    assert fitted_threshold(drawn, 0.1).review_threshold is None
+    assert fitted_threshold(drawn, SMALL, review=0.2).review_threshold == image_threshold(drawn, 0.2).value
+
+
+def test_a_rejected_part_is_close_up_to_where_unusual_good_parts_reach():
+    drawn = scores(np.random.default_rng(13), 60)
+    fitted = fitted_threshold(drawn, None)
+    assert fitted.certain_threshold >= drawn.max() * (1 - 1e-6) > fitted.threshold
+    assert fitted_threshold(drawn, SMALL).certain_threshold is None
+
+
 # beyond the data: an extrapolation, with its interval
 
 
@@ -98,6 +200,16 @@ def test_the_benchmark_reports_a_case_as_it_came_out(populations):
     assert (row["held_out"], row["extrapolated"]) == (24, True)
     assert row["bound_held"] > 0.9
     assert row["tail_interval_held"] <= row["tail_upper_end_held"] <= 1
+
+
+def test_the_benchmark_says_how_often_an_odd_part_sets_the_threshold(populations):
+    default, asked = (simulated("gamma", 60, populations["gamma"], budget, odd=1e-6) for budget in (None, SMALL))
+    assert (default["odd_parts"], default["above_all_good"]) == (1, 0.0)
+    # a few draws have an ordinary part that stands apart, too
+    assert 1 <= default["odd_parts_found"] < 1.1
+    assert default["bound_held"] > 0.95 and 0.01 < default["rate_mean"] < default["budget"]
+    # with it in the tail, next to nothing would be rejected
+    assert SMALL / 4 < asked["rate_median"] < 3 * SMALL
 
 
 def test_more_normals_make_the_interval_narrower():

@@ -11,7 +11,6 @@ import numpy as np
 
 from benchmarks.quality.baselines.alignment import Alignment, alignment_of, moved
 from benchmarks.quality.predictions import Prediction
-from calibration.threshold import image_threshold
 from edge.core.datatypes import F32, U8
 from edge.core.errors import UsageError
 from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
@@ -26,9 +25,12 @@ _LEAST_LEARNED = 5
 
 @dataclass(frozen=True)
 class Fitting:
-    """How a baseline is fitted: the share of good parts it may reject, and the split of good parts by seed."""
+    """How a baseline is fitted: the share of good parts it may reject, and the split of good parts by seed.
 
-    budget: float
+    budget None: what its held-out good parts support.
+    """
+
+    budget: float | None
     seed: int
 
 
@@ -44,7 +46,7 @@ class Baseline(Protocol):
         """Whether every picture must come with its golden sample."""
 
     @property
-    def threshold(self) -> float | None:
+    def held_out(self) -> F32 | None:
         """Of the image score, from held-out good parts; None before `fit`, and where none can be had."""
 
     def fit(self, normals: Sequence[U8], fitting: Fitting) -> None:
@@ -112,7 +114,7 @@ class MapBaseline:
 
     def __init__(self, model: ErrorModel, preprocess: Preprocess) -> None:
         self.model = model
-        self.threshold: float | None = None
+        self.held_out: F32 | None = None
         self._preprocess = preprocess
         self._alignment = Alignment()
         self._scored: ScoredErrors | None = None
@@ -138,7 +140,7 @@ class MapBaseline:
             weight = self._preprocess.weight(*held_out[-1].shape[:2])
             paths = cross_fitted_paths(spec, kept, nothing, weight, seen)
             scores = [path.score_error(error, NetworkOutputs()).score for path, error in zip(paths, kept, strict=True)]
-        self.threshold = image_threshold(np.array(scores, np.float32), fitting.budget).value
+        self.held_out = np.array(scores, np.float32)
 
     def score(self, picture: U8, reference: U8 | None = None) -> Prediction:
         assert self._scored is not None, "fit comes first"

@@ -28,7 +28,7 @@ class GoldenTemplate:
     name = "golden template"
     group: Group = "network-free"
     needs_reference = True
-    threshold: float | None = None
+    held_out: F32 | None = None
 
     def __init__(self, preprocess: Preprocess) -> None:
         self._preprocess = preprocess

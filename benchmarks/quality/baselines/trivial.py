@@ -10,8 +10,7 @@ import numpy as np
 
 from benchmarks.quality.baselines.base import Fitting, Group, split_normals
 from benchmarks.quality.predictions import Prediction
-from calibration.threshold import image_threshold
-from edge.core.datatypes import U8
+from edge.core.datatypes import F32, U8
 from edge.preprocessing.preprocess import Preprocess
 
 # both: away from good parts either way; high, low: one way. Trying both ways favours the trivial, which is the point
@@ -41,7 +40,7 @@ class TrivialStatistic:
 
     def __init__(self, measure: str, side: Side, preprocess: Preprocess) -> None:
         self.name = f"{_NAMES[side]} {measure}"
-        self.threshold: float | None = None
+        self.held_out: F32 | None = None
         self._measure, self._side, self._preprocess = MEASURES[measure], side, preprocess
         self._mean, self._spread = 0.0, 1.0
 
@@ -49,8 +48,7 @@ class TrivialStatistic:
         learned, held_out = split_normals(normals, fitting.seed)
         values = [self._measure(self._preprocess.field(picture)) for picture in learned]
         self._mean, self._spread = float(np.mean(values)), max(float(np.std(values)), 1e-9)
-        scores = np.array([self.score(picture).score for picture in held_out], np.float32)
-        self.threshold = image_threshold(scores, fitting.budget).value
+        self.held_out = np.array([self.score(picture).score for picture in held_out], np.float32)
 
     def score(self, picture: U8, reference: U8 | None = None) -> Prediction:
         deviation = (self._measure(self._preprocess.field(picture)) - self._mean) / self._spread

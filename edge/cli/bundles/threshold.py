@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from edge.cli.options import number, percent, request_from, share
+from edge.cli.options import number, percent_or_auto, request_from, share
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
@@ -16,8 +16,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--set", type=number, metavar="VALUE", help="the threshold itself, a score between 0 and 1")
     change.add_argument(
-        "--false-reject", type=percent, metavar="PERCENT", help="fit it anew to this false-reject budget"
-    )
+        "--false-reject", type=percent_or_auto, metavar="PERCENT",
+        help="fit it anew to this false-reject budget, or auto: what the held-out good parts support",
+    )  # fmt: skip
     change.add_argument("--show", action="store_true", help="change nothing (default): what this and others promise")
     band = parser.add_mutually_exclusive_group()
     share(band, "--review")
@@ -27,10 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sign-key", type=Path, metavar="KEY", help="private key to sign the new version with")
     parser.add_argument("--note", default="", help="why, for `edge-inspect history`")
+    share(parser, "--mm-per-px")
     parser.add_argument("--json", action="store_true", help="print what the thresholds promise as JSON")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from calibration.findings.findings import findings_of
     from calibration.pipeline.threshold_change import ThresholdChange, change_threshold, threshold_json, threshold_lines
     from edge.bundles.bundle import load_bundle
 
@@ -39,10 +42,13 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("--show changes nothing, and a change was asked for too", fix="leave --show out")
     bundle = load_bundle(options.bundle)
     calibrations = change_threshold(bundle, change, settings)
+    # of a version that waits for its signature, nothing but the threshold differs
+    made, mm_per_px = load_bundle(bundle.path), settings.camera.mm_per_px
+    found = {precision: findings_of(made, precision) for precision in calibrations}
     if options.json:
-        thresholds = {precision: threshold_json(calibration) for precision, calibration in calibrations.items()}
-        print(json.dumps({"bundle": load_bundle(bundle.path).sha256, "thresholds": thresholds}, indent=1))
+        thresholds = {name: threshold_json(each, found[name], mm_per_px) for name, each in calibrations.items()}
+        print(json.dumps({"bundle": made.sha256, "thresholds": thresholds}, indent=1))
         return 0
-    for precision, calibration in calibrations.items():
-        print("\n".join((precision, *threshold_lines(calibration))))
+    for name, each in calibrations.items():
+        print("\n".join((name, *threshold_lines(each, found[name], mm_per_px))))
     return 0

@@ -13,7 +13,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     share(parser, "--bundle", required=True, help="model bundle directory")
     share(parser, "--data")
     parser.add_argument("--backend", choices=BACKENDS, help="backend to calibrate on; a GPU's engines are built for it")
-    share(parser, "--align", "--false-reject", "--compute-capability", "--engines", "--review")
+    share(parser, "--align", "--false-reject", "--compute-capability", "--engines", "--review", "--mm-per-px")
     parser.add_argument("--ng", type=Path, help="folder of known defective parts: show what thresholds find of them")
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edge.cli.keyboard import Keyboard, at_terminal
-from edge.cli.options import CPU_BACKENDS, NORMAL_SAMPLES, percent, positive_int, request_from
+from edge.cli.options import CPU_BACKENDS, NORMAL_SAMPLES, percent, percent_or_auto, positive_int, request_from, share
 from edge.core.config import Settings
 
 
@@ -32,8 +32,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     made = parser.add_argument_group("what is made")
     made.add_argument(
-        "--false-reject", type=percent, metavar="PERCENT", help="false-reject budget (default: the live version's)"
-    )
+        "--false-reject", type=percent_or_auto, metavar="PERCENT",
+        help="share of good parts that may be rejected, or auto: what their number supports (default: auto, but what "
+        "was asked for stays)",
+    )  # fmt: skip
     made.add_argument(
         "--threshold",
         choices=("keep", "refit"),
@@ -46,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--choose-again", action="store_true", help="try every INT8 estimator and layer again, which takes longer"
     )
+    share(made, "--mm-per-px")
     switch = parser.add_argument_group("when it becomes live")
     switch.add_argument(
         "--shadow",

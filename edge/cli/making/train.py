@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     share(parser, "--product")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
-    share(parser, "--false-reject")
+    share(parser, "--false-reject", "--mm-per-px")
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:

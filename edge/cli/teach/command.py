@@ -28,8 +28,11 @@ from edge.core.errors import UsageError
 from edge.core.progress import details_in, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from calibration.samples.collection import Collection
     from calibration.samples.sample_folder import SampleFolder
+    from calibration.samples.unusual import UnusualPart
     from edge.bundles.bundle import ModelBundle
     from edge.cli.keyboard import Keyboard
     from edge.cli.teach.collect import Taking
@@ -78,12 +81,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--details", action="store_true", help="show the figures behind what the end says")
     parser.add_argument("--fps", type=positive, help="ask the camera for this rate")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")
-    share(parser, "--false-reject")
+    share(parser, "--false-reject", "--mm-per-px")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
     """Collect, train, export, calibrate, gate, and offer to start; cut off anywhere, a second call goes on."""
-    from calibration.pipeline.defects_found import find_drawn_defects
+    from calibration.findings.advice import defects_found
     from calibration.pipeline.train import on_the_processor
     from calibration.samples.collection import open_collection
     from calibration.samples.sample_folder import folder_name, sample_folder
@@ -115,9 +118,8 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
             collected = True
             left_out = _leave_suspicious_out(collection, options, keyboard)
             collection.require_enough(LEAST)
-            bundle, tips = _train(collection, target, options, settings)
-            say("drawing defects on parts it has not seen, to see what it finds ...")
-            found = find_drawn_defects(bundle, folder.root, settings)
+            bundle, tips = _train(collection, target, options, settings, keyboard)
+            found = defects_found(bundle)
         except (KeyboardInterrupt, Stopped):
             return _stopped(folder, collected)
     show_summary(bundle, folder.run_directory, options, settings, left_out, found, tips)
@@ -175,11 +177,11 @@ def _leave_suspicious_out(collection: Collection, options: argparse.Namespace, k
 
 
 def _train(
-    collection: Collection, target: Path, options: argparse.Namespace, settings: Settings
+    collection: Collection, target: Path, options: argparse.Namespace, settings: Settings, keyboard: Keyboard
 ) -> tuple[ModelBundle, list[str]]:
     """The bundle, and what would help; the details of its making go to a file."""
     from calibration.auto.auto import auto_bundle
-    from calibration.pipeline.defects_found import would_help
+    from calibration.findings.advice import would_help
     from calibration.pipeline.time_plan import plan_training
     from calibration.pipeline.train import TrainingRequest, train_bundle
     from calibration.samples.sample_folder import DETAILS
@@ -201,13 +203,42 @@ def _train(
         raise UsageError(f"{folder.root / DETAILS}: {error.strerror}", fix="mend its permissions") from error
     with log, details_in(log):
         reader, kept = line_reader(settings), None if statistics is None else statistics.to_bytes()
+
+        def confirm(parts: Sequence[UnusualPart], sheet: Path | None) -> list[Path]:
+            return _not_good_after_all(parts, sheet, collection, options, keyboard)
+
         if recipe.method == AUTO:
-            bundle = auto_bundle(request, settings, reader, _message, kept)
+            bundle = auto_bundle(request, settings, reader, _message, kept, confirm=confirm)
         else:
-            bundle = train_bundle(request, settings, reader, _message, kept, plan)
+            bundle = train_bundle(request, settings, reader, _message, kept, plan, confirm)
     say(f"made in {(time.monotonic() - started) / 60:.1f} min; details in {folder.root / DETAILS}")
     all_steps, all_minutes = (0, 0.0) if plan is None else (plan.all_steps, plan.all_minutes)
     return bundle, would_help(bundle, folder.root, len(folder.paths()), all_steps, all_minutes)
+
+
+def _not_good_after_all(
+    parts: Sequence[UnusualPart],
+    sheet: Path | None,
+    collection: Collection,
+    options: argparse.Namespace,
+    keyboard: Keyboard,
+) -> list[Path]:
+    """Of the most unusual samples those that a person does not take for good; they go into quarantine."""
+    asked = keyboard.present and not options.yes and not options.trust
+    _message("the most unusual of the samples; one that is not good makes the line blind to defects like it")
+    if sheet is not None:
+        _message(f"where they are unusual: {sheet}")
+    refused = []
+    for part in parts:
+        name = f"{collection.name_of(str(part.path))}".rstrip(",")
+        if not asked:
+            _message(f"  {name}: {part.words}; it counts")
+        elif not keyboard.ask(f"  {name}: {part.words}. Is it really good?", "give --yes or --trust"):
+            refused.append(part.path)
+    if refused:
+        collection.set_aside(refused)
+        _message(f"{len(refused)} left out: the threshold is made without them; the network learns so the next time")
+    return refused
 
 
 def _message(text: str) -> None:

@@ -13,7 +13,7 @@ from edge.core.progress import say
 from edge.core.redact import redact
 
 if TYPE_CHECKING:
-    from calibration.pipeline.defects_found import DefectsFound
+    from calibration.findings.advice import DefectsFound
     from edge.bundles.bundle import ModelBundle
 
 
@@ -27,20 +27,19 @@ def show_summary(
     tips: list[str],
 ) -> None:
     """What was made, what it finds and promises; the figures behind it with --details."""
-    from edge.bundles.threshold_report import share_text
+    from calibration.findings.findings import findings_of
+    from calibration.findings.what_if import what_if_lines
 
     precision = bundle.precision("auto")
     record, calibration = bundle.manifest.training, bundle.calibration(precision)
     out = f"; {left_out} left out" if left_out else ""
-    rejects = (
-        f"about {share_text(calibration.false_reject_budget)} of good parts; {len(calibration.scores)} parts can only "
-        f"show that it is below {share_text(calibration.false_reject_bound)}"
-    )
+    choices = what_if_lines(calibration, findings_of(bundle, precision))
     lines = [
         ("learned from", f"{record.n_train} good parts; {record.n_heldout} it has not seen set its limit{out}"),
         ("finds", found.text()),
-        ("rejects", rejects),
+        *(("its limit" if number == 0 else "", line) for number, line in enumerate(choices)),
         *(("would help" if number == 0 else "", tip) for number, tip in enumerate(tips if found.little else ())),
+        ("change it", shlex.join(["edge-inspect", "threshold", "--bundle", str(bundle.path), "--false-reject", "..."])),
         ("look at", f"{run_directory / 'sheet.png'}: what it makes of parts it has not seen"),
         ("inspect", shlex.join(["edge-inspect", *map(redact, run_options(bundle, options, settings))])),
     ]

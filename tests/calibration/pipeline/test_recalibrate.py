@@ -12,6 +12,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: no network can be qua
 from calibration.adjust import with_value
 from calibration.pipeline import gate_samples as gate_samples_module
 from calibration.pipeline.sample_cache import NormalSamples
+from calibration.threshold import default_budget
 from edge.bundles import shadow_trial
 from edge.bundles.bundle import load_bundle
 from edge.bundles.history import Audit, read_history
@@ -129,6 +130,21 @@ def test_the_budget_of_the_live_version_stays(place, edge):
     result = edge("recalibrate", "new", "--bundle", "plate")
     assert result.returncode == 0, result.stderr
     assert load_bundle(place / "plate").calibration("int8").false_reject_budget == pytest.approx(0.02)
+
+
+def test_more_good_parts_of_the_same_line_join_the_earlier_ones_and_the_budget_falls_by_itself(place, edge):
+    folder_of(place / "more", [dimmed(good_part(seed)) for seed in range(800, 840)])
+    made = edge("recalibrate", "more", "--bundle", "plate", "--false-reject", "auto")
+    assert made.returncode == 0, made.stderr
+    assert "earlier good parts join" in made.stderr
+    calibration = load_bundle(place / "plate").calibration("int8")
+    assert len(calibration.scores) == 38 + 40 and not calibration.budget_asked
+    assert calibration.false_reject_budget == default_budget(78)
+    assert (place / "plate.unusual.png").is_file()
+    # the same parts again bring nothing, and nobody asked for a budget: it is taken anew
+    again = edge("recalibrate", "more", "--bundle", "plate")
+    assert again.returncode == 0, again.stderr
+    assert len(load_bundle(place / "plate").calibration("int8").scores) == 38 + 40
 
 
 @pytest.fixture

@@ -59,6 +59,18 @@ def test_asking_for_the_budget_in_force_changes_nothing(bundle_path, here):
     assert asked.stdout.count("<- in force") == 2
 
 
+def test_a_budget_of_auto_is_what_the_good_parts_support_and_marks_nothing(bundle_path, line, here):
+    made = edge_here(here, "threshold", "--bundle", bundle_path, "--false-reject", "auto")
+    assert made.returncode == 0, made.stderr
+    assert "for a false-reject budget of 8.0 %, which is what they support, from 24 held-out" in made.stdout
+    calibration = load_bundle(bundle_path).calibration("int8")
+    assert (calibration.budget_asked, calibration.review_threshold) == (False, None)
+    # asked for less than they support: what lies between passes, and is marked
+    assert edge_here(here, "threshold", "--bundle", bundle_path, "--false-reject", 0.5).returncode == 0
+    asked = load_bundle(bundle_path).calibration("int8")
+    assert asked.review_threshold == pytest.approx(calibration.threshold) and asked.threshold > calibration.threshold
+
+
 def test_what_makes_no_sense_is_refused_and_the_bundle_is_untouched(bundle_path, here):
     before = load_bundle(bundle_path).sha256
     for options, words in (

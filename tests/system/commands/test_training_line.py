@@ -29,6 +29,9 @@ OUR_LINES = re.compile(
     r"|INT8 changes the maps by|leaving layers out of INT8: |[\d.]+ MB of INT8 ONNX; of \d+ operators"
     r"|gate cpu, |  \d+ (good parts|artificial defects)|deployed on cpu: "
     r"|the bundle is ready: |numbers: float32 channels_last \(asked for\)"
+    # the most unusual good parts, what thresholds promise, cost and find
+    r"|the most unusual of the good parts; |  \S+\.png: score |  where they are unusual: |rejected up to "
+    r"|\d+ of the held-out good parts stand|  (in force|stricter|looser)( \(--false-reject \S+\))?: rejects about "
     # what takes longer than a second, on a slow machine
     r"|.* \.\.\.$"
 )

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
 
+from calibration.findings.advice import defects_found
 from calibration.pipeline import time_plan
-from calibration.pipeline.defects_found import find_drawn_defects
 from calibration.pipeline.time_plan import TimePlan, plan_training
 from calibration.pipeline.train import TrainingRequest, train_bundle
 from calibration.samples.sample_folder import sample_folder
@@ -96,5 +96,5 @@ def test_where_no_time_is_left_the_network_stays_in_fp32_and_the_bundle_still_ju
     # it looks at the time every five steps
     assert bundle.manifest.training.steps == 5
     assert any("no time is left to round it to INT8" in text for text in told)
-    found = find_drawn_defects(bundle, tmp_path / "parts", Settings())
-    assert found.auroc is None and found.share(8.0) >= 0.0
+    found = defects_found(bundle)
+    assert found.auroc is None and [drawn for _, drawn in found.found.values()] == [24, 24, 24]

@@ -2,10 +2,9 @@
 
 from types import SimpleNamespace
 
-from calibration.pipeline.defects_found import DefectsFound, find_drawn_defects, would_help
+from calibration.findings.advice import DefectsFound, defects_found, would_help
 from edge.bundles.bundle import load_bundle
-from edge.core.config import Settings
-from edge.samples import sample_bundle, sample_data
+from edge.samples import sample_bundle
 
 
 def test_what_is_poor_about_a_bundle_is_said_in_a_few_words():
@@ -25,12 +24,8 @@ def test_the_counts_are_told_by_the_size_of_the_defect():
     assert "13 of 24 of 0.5 %, 23 of 24 of 2 %, 24 of 24 of 8 % of the picture" in found.text()
 
 
-def test_defects_are_drawn_on_parts_that_the_network_has_not_seen():
-    bundle = load_bundle(sample_bundle())
-    found = find_drawn_defects(bundle, sample_data(), Settings())
-    assert [drawn for _, drawn in found.found.values()] == [24, 24, 24]
-    assert found.share(8.0) > 0.9
-    assert found.share(0.5) <= found.share(8.0)
+def test_a_bundle_that_was_calibrated_before_defects_were_drawn_has_none():
+    assert defects_found(load_bundle(sample_bundle())).found == {0.5: (0, 0), 2.0: (0, 0), 8.0: (0, 0)}
 
 
 def made(tmp_path, samples, steps, layout):

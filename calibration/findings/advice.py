@@ -1,24 +1,17 @@
-"""What a new bundle finds of defects that are drawn on parts it has not seen, and what would make it better."""
+"""What a new bundle finds of defects that are drawn on good parts, and what would make it better."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.backends import open_backend
+from calibration.findings.findings import findings_of
 from edge.bundles.bundle import ModelBundle
-from edge.core.config import Settings
-from edge.core.latency import StageClock
-from edge.inspection.synthetic_defects import KINDS, synthetic_defects
-from edge.preprocessing.normal_samples import read_normal_samples
 
-# defects that are drawn, in percent of the inspected area: small, middling, large
+# of the sizes that are drawn, in percent of the inspected area: small, middling, large
 _AREAS_PERCENT = (0.5, 2.0, 8.0)
-# of the parts that it has not seen
-_LOOKED_AT = 8
 # share of middling defects, and image AUROC on subtler ones, below which a person must know
 _FEW, _LITTLE = 0.5, 0.8
 _ENOUGH_SAMPLES = 60
@@ -26,7 +19,7 @@ _ENOUGH_SAMPLES = 60
 
 @dataclass(frozen=True)
 class DefectsFound:
-    """What was found of defects drawn on parts that it has not seen.
+    """What was found of defects drawn on good parts.
 
     found: size in percent of the inspected area → found, drawn. auroc: of the gate's subtler defects; None: not known.
     """
@@ -50,27 +43,18 @@ class DefectsFound:
 
     def text(self) -> str:
         sizes = [f"{hits} of {drawn} of {percent:g} %" for percent, (hits, drawn) in self.found.items()]
-        return f"of plain defects drawn on parts it has not seen: {', '.join(sizes)} of the picture"
+        return f"of plain defects drawn on good parts: {', '.join(sizes)} of the picture"
 
 
-def find_drawn_defects(bundle: ModelBundle, data: Path, settings: Settings) -> DefectsFound:
-    """Judge defects of three sizes, drawn on parts that were not trained on, with the threshold that will run."""
+def defects_found(bundle: ModelBundle) -> DefectsFound:
+    """What the threshold of the network that runs finds of drawn defects, as calibrating the bundle has measured."""
     precision = bundle.precision("auto")
-    threshold, seen = bundle.calibration(precision).threshold, set(bundle.manifest.trained_on)
-    unseen = itertools.islice(
-        (part.picture for part in read_normal_samples(data) if part.sha256 not in seen), _LOOKED_AT
-    )
+    findings, threshold = findings_of(bundle, precision), bundle.calibration(precision).threshold
     counts = dict.fromkeys(_AREAS_PERCENT, (0, 0))
-    backend = open_backend(bundle, settings.inspection.backend, precision, settings.inspection.threads)
-    try:
-        for picture in unseen:
-            for percent, (hits, drawn) in counts.items():
-                for defect in synthetic_defects(picture, bundle.preprocess, len(KINDS), percent / 100):
-                    hits += backend.score(defect.picture, StageClock(0)).score > threshold
-                    drawn += 1
-                counts[percent] = (hits, drawn)
-    finally:
-        backend.close()
+    for defect in findings.drawn if findings is not None else ():
+        if defect.percent in counts:
+            hits, drawn = counts[defect.percent]
+            counts[defect.percent] = hits + (defect.score > threshold), drawn + 1
     return DefectsFound(counts, _auroc(bundle))
 
 
