@@ -41,10 +41,10 @@ def with_foreign_patches(images: Sequence[F32], seed: int = 0) -> list[F32]:
 
 def _patched(image: F32, other: F32, random: np.random.Generator) -> F32:
     altered: F32 = image.copy()
-    side = image.shape[-1]
+    sides = image.shape[1:]
     for kind in np.arange(_PATCHES) % 3:
-        height, width = (max(1, round(side * random.uniform(_SMALLEST_PATCH, _LARGEST_PATCH))) for _ in range(2))
-        y, x = (int(random.integers(0, side - length + 1)) for length in (height, width))
+        height, width = (max(1, round(side * random.uniform(_SMALLEST_PATCH, _LARGEST_PATCH))) for side in sides)
+        y, x = (int(random.integers(0, side - length + 1)) for side, length in zip(sides, (height, width), strict=True))
         place = (slice(None), slice(y, y + height), slice(x, x + width))
         if kind == 0:
             altered[place] = -image[place]
@@ -56,7 +56,7 @@ def _patched(image: F32, other: F32, random: np.random.Generator) -> F32:
 
 
 def collect_ranges(model_fp32: bytes, images: Iterable[F32]) -> Ranges:
-    """Smallest and largest value of every tensor that INT8 may touch, over the pictures, float32 (3, s, s) in -1..1."""
+    """Smallest and largest value of every tensor that INT8 may touch, over the pictures, float32 (3, h, w) in -1..1."""
     return collect_activations(model_fp32, images).extremes
 
 

@@ -15,6 +15,7 @@ from benchmarks.quality.labelled import SeenPictures
 from benchmarks.quality.predictions import Prediction, Predictions, Progress, figures_of_merit, predict_all
 from edge.backends import open_backend, target_of
 from edge.backends.base import Backend
+from edge.backends.golden import GoldenComparison
 from edge.bundles.bundle import ModelBundle
 from edge.bundles.calibration import Calibration
 from edge.capture.images.image_reader import PLAIN, ImageReader
@@ -23,6 +24,7 @@ from edge.core.datatypes import U8
 from edge.core.errors import PartNotFound
 from edge.core.latency import StageClock
 from edge.core.progress import progress_bar, working
+from edge.inspection.inspectors import golden_comparison
 from edge.preprocessing.regions import HIGHEST_SCORE, values_in_view
 
 # what a comparison of precisions subtracts
@@ -46,8 +48,11 @@ def evaluate_bundle(
         backend = open_backend(
             bundle, inspection.backend, precision, inspection.threads, engines=inspection.engines_folder
         )
+    # as data sets have them: beside the pictures, at the same paths
+    beside = data / "reference"
+    golden = golden_comparison(bundle, calibration, settings, beside if beside.is_dir() else None)
     with progress_bar(f"inspecting {precision}") as advance:
-        predictions = predict_with_bundle(bundle, backend, data, advance, reader=reader)
+        predictions = predict_with_bundle(bundle, backend, data, advance, reader=reader, golden=golden)
     with working("working the figures out"):
         figures = bundle_figures(bundle, backend, predictions, calibration)
     backend.close()
@@ -66,12 +71,20 @@ def compare_precisions(bundle: ModelBundle, data: Path, settings: Settings, read
     }
 
 
-def prediction_of(bundle: ModelBundle, backend: Backend, image: U8) -> Prediction:
-    """Score and map as they lie over the view; a part that is not found is never passed: it has the highest score."""
+def prediction_of(
+    bundle: ModelBundle, backend: Backend, image: U8, golden: GoldenComparison | None = None, model: U8 | None = None
+) -> Prediction:
+    """Score and map as they lie over the view; a part that is not found is never passed: it has the highest score.
+
+    golden: compares the picture with `model`, its golden one, too.
+    """
     view = bundle.preprocess.field_of_view(*image.shape[:2])
     assert view is not None, "pictures are checked before"
     try:
         anomaly_map = backend.score(image, StageClock(0))
+        if golden is not None:
+            assert model is not None, "where pictures are compared, each has a golden one"
+            anomaly_map = golden.joined(anomaly_map, image, model)
     except PartNotFound:
         return Prediction(HIGHEST_SCORE, np.zeros(bundle.manifest.map_shape, np.float32))
     return Prediction(anomaly_map.score, values_in_view(anomaly_map, view))
@@ -84,13 +97,20 @@ def predict_with_bundle(
     progress: Progress = lambda done, total: None,
     seen: SeenPictures | None = None,
     reader: ImageReader = PLAIN,
+    golden: GoldenComparison | None = None,
 ) -> Predictions:
-    """What the backend predicts of test pictures; seen: what must not be counted, None for what the bundle has seen."""
+    """What the backend predicts of test pictures; seen: what must not be counted, None for what the bundle has seen.
 
-    def detector(image: U8, _: U8 | None) -> Prediction:
-        return prediction_of(bundle, backend, image)
+    golden: compares them with golden pictures too.
+    """
 
-    return predict_all(detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress, reader)
+    def detector(image: U8, model: U8 | None) -> Prediction:
+        return prediction_of(bundle, backend, image, golden, model)
+
+    return predict_all(
+        detector, data, bundle.preprocess, seen or SeenPictures.of(bundle.manifest), progress, reader,
+        None if golden is None else golden.pictures,
+    )  # fmt: skip
 
 
 def bundle_figures(

@@ -195,7 +195,8 @@ class SeenPictures:
 
     @classmethod
     def of(cls, manifest: Manifest) -> SeenPictures:
-        return cls(manifest.trained_on, manifest.weak_on)
+        compared = () if manifest.golden is None else manifest.golden.calibrated_on
+        return cls(manifest.trained_on, (*manifest.weak_on, *compared))
 
     def leaves_out(self, picture: LabelledPicture, image: U8) -> bool:
         """Whether this test picture must not be counted."""

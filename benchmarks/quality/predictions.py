@@ -20,6 +20,7 @@ from benchmarks.quality.labelled import (
     map_at_evaluation_side,
 )
 from benchmarks.quality.mask_files import MOST_DEFECTIVE
+from edge.backends.golden import GoldenPictures
 from edge.capture.images.image_reader import PLAIN, ImageReader, required
 from edge.capture.images.rejected_images import RejectedImages
 from edge.core.datatypes import F32, U8
@@ -85,9 +86,11 @@ def predict_all(
     seen: SeenPictures,
     progress: Progress = lambda done, total: None,
     reader: ImageReader = PLAIN,
+    golden: GoldenPictures | None = None,
 ) -> Predictions:
     """Predictions of every test picture that training has not seen and that the line would judge.
 
+    golden: where each picture's golden one comes from; None: from the folder reference/ of the data, where it is there.
     Raises UsageError for good ones that training has seen, and when the line would not judge most of them.
     """
     pictures = list_test_pictures(data, reader)
@@ -112,7 +115,7 @@ def predict_all(
                 fix="evaluate on pictures of the camera that the bundle was made for",
             )
         if not seen.leaves_out(picture, image):
-            reference = None if picture.reference is None else reader.read(picture.reference)
+            reference = _reference(picture, reader, golden)
             started = time.perf_counter_ns()
             prediction = detector(image, reference)
             milliseconds.append((time.perf_counter_ns() - started) / 1e6)
@@ -137,6 +140,12 @@ def predict_all(
         n_invalid=len(invalid),
         weak_kinds=seen.weak_kinds(data),
     )
+
+
+def _reference(picture: LabelledPicture, reader: ImageReader, golden: GoldenPictures | None) -> U8 | None:
+    if golden is not None:
+        return golden.of(str(picture.path))
+    return None if picture.reference is None else reader.read(picture.reference)
 
 
 def _report_masks(pictures: Sequence[LabelledPicture], truths: Sequence[Truth | None], reader: ImageReader) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from calibration.findings.findings import DrawnDefect, Findings
 from calibration.threshold import fitted_threshold
 from edge.bundles.calibration import Calibration
-from edge.bundles.threshold_report import rejected, share_text
+from edge.bundles.threshold_report import rejected
 
 # budgets beside the one in force, as multiples of it; no line rejects more than the last of good parts
-_STRICTER, _LOOSER, _MOST = 0.25, 2.0, 0.2
+_STRICTER, _LOOSER, _MOST = 0.25, 2.0, 0.25
 # a size counts as found when of it, and of every larger one, at least this share is
 _MOSTLY = 0.75
+_LEAST_WITH_TENTHS = 0.01
 _PLURALS = {"missing patch": "missing patches", "scratch": "scratches"}
 
 
@@ -35,8 +36,9 @@ class WhatIf:
 
     @property
     def percent(self) -> str:
-        """The budget as --false-reject takes it."""
-        return "" if self.budget is None else share_text(self.budget).removesuffix(" %")
+        """The budget as --false-reject takes it, rounded up: rounded down it may allow one reject fewer."""
+        steps = 10 if self.rate >= _LEAST_WITH_TENTHS else 100
+        return "" if self.budget is None else f"{math.ceil(steps * 100 * self.budget - 1e-6) / steps:g}"
 
 
 def what_ifs(calibration: Calibration) -> list[WhatIf]:

@@ -18,6 +18,7 @@ from calibration.choice.sheet import SHEET, draw_sheet
 from calibration.pipeline.calibrate import calibrate_bundle, quantize_bundle
 from calibration.pipeline.calibrator import Goal, now_utc
 from calibration.pipeline.gate_samples import held_out_images
+from calibration.pipeline.golden import add_golden
 from calibration.pipeline.memory_folds import Folds, with_memory
 from calibration.pipeline.sample_cache import NormalSamples, Part, normal_samples, spread
 from calibration.samples.unusual import SHEET as UNUSUAL
@@ -58,7 +59,9 @@ class TrainingRequest:
     """data: folder of good parts. out: the bundle to make. run_directory: default OUT.run. false_reject: a share, 0..1;
     None: what the good parts support.
 
-    numbers: what is computed in; None: the quicker. fresh: start anew instead of going on with an interrupted run.
+    reference: golden picture, or folder of them, that pictures are compared with too; None: DATA/reference, where it
+    has those of good parts. numbers: what is computed in; None: the quicker. fresh: start anew instead of going on with
+    an interrupted run.
     command: for the history.
     """
 
@@ -68,6 +71,7 @@ class TrainingRequest:
     false_reject: float | None
     product: str | None = None
     run_directory: Path | None = None
+    reference: Path | None = None
     numbers: Numbers | None = None
     fresh: bool = False
     command: str = "train"
@@ -149,6 +153,10 @@ def finished_bundle(
     message("statistics and threshold on parts it has not seen; the gate")
     goal, sheet = Goal(request.false_reject, None, None), request.runs / UNUSUAL
     calibrate_bundle(draft.path, data, goal, settings, reader, folds=draft.folds, confirm=confirm, sheet=sheet)
+    reference = request.reference or _reference_beside(data)
+    if reference is not None:
+        message("comparing good parts with their golden pictures")
+        add_golden(draft.path, data, reference, request.false_reject, reader)
     made = load_bundle(draft.path)
     record = made.manifest.training
     record = record.model_copy(update={"selection": "; ".join(filter(None, (selection, record.selection)))})
@@ -157,6 +165,11 @@ def finished_bundle(
     if statistics is not None:
         parts["samples"] = ("samples.npz", statistics)
     return write_bundle(target, manifest, parts, Audit(request.command, note=f"trained on {data}"))
+
+
+def _reference_beside(data: Path) -> Path | None:
+    """Golden pictures that lie beside the good parts as data sets have them; those of test pictures alone are none."""
+    return data / "reference" if (data / "reference" / "train" / "good").is_dir() else None
 
 
 def on_the_processor(settings: Settings) -> Settings:

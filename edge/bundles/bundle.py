@@ -26,6 +26,8 @@ log = logging.getLogger("edge.bundles.bundle")
 # the target of what runs on a processor, whichever backend runs it; the others are products of TensorRT
 CPU = "cpu"
 MANIFEST = "manifest.json"
+# the key of the picture that all others are compared with
+GOLDEN = "golden"
 _RETRAIN = "copy the bundle again from where it was made, or make it anew with `edge-inspect train`"
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.bundles.bundle import CPU, ModelBundle, calibrations, load_bundle
+from edge.bundles.bundle import CPU, GOLDEN, ModelBundle, calibrations, load_bundle
 from edge.bundles.calibration import Calibration
 from edge.bundles.signature import signature_of
 from edge.bundles.threshold_report import statement
 from edge.core.errors import EdgeInspectError
 from edge.core.local_time import local_from_text
-from edge.core.manifest import ResidualSpec, ScoreSpec
+from edge.core.manifest import GoldenSpec, ResidualSpec, ScoreSpec
 
 
 def described_in_a_line(path: Path) -> str:
@@ -37,6 +37,8 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
     region = manifest.preprocess
     yield "region", f"rectangle {region.rectangle or 'whole frame'}, polygon {region.polygon or 'none'}, {region.fit}"
     yield "score", _score(manifest.score)
+    if manifest.golden is not None:
+        yield "golden picture", _golden(manifest.golden, GOLDEN in manifest.files)
     yield "made", f"{local_from_text(manifest.created_utc)}, by {training.software}"
     yield (
         "training",
@@ -55,6 +57,14 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
         yield key, f"{entry.bytes / 1e6:.2f} MB, sha256 {entry.sha256[:16]}…, {entry.name}: {_state(opened, key)}"
     yield "bundle", f"format {manifest.format_version}, sha256 {opened.sha256}"
     yield "signature", _signed(opened)
+
+
+def _golden(golden: GoldenSpec, inside: bool) -> str:
+    where = "in the bundle" if inside else "given to each run (--reference)"
+    return (
+        f"{where}; NG from {golden.level:.0f} grey levels on, {len(golden.levels)} good parts differ by up to "
+        f"{max(golden.levels):.0f}"
+    )
 
 
 def _score(score: ScoreSpec) -> str:

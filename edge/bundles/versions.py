@@ -224,6 +224,10 @@ def differences(before: ModelBundle, after: ModelBundle) -> list[str]:
             found.append(f"{target} runs {words[1]} instead of {words[0]}")
     if before.preprocess != after.preprocess:
         found.append(f"region of interest: {before.preprocess.rectangle} to {after.preprocess.rectangle}")
+    levels = [None if manifest.golden is None else manifest.golden.level for manifest in (old, new)]
+    if levels[0] != levels[1]:
+        was, now = ("not compared" if level is None else f"NG from {level:.0f} grey levels on" for level in levels)
+        found.append(f"golden picture: {was} to {now}")
     return found
 
 

@@ -35,6 +35,7 @@ _SETTINGS = {
     "watch": "camera.watch",
     "align": "align.mode",
     "bundle": "inspection.bundle",
+    "reference": "inspection.reference",
     "backend": "inspection.backend",
     "precision": "inspection.precision",
     "engines": "inspection.engines",

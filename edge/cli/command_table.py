@@ -51,11 +51,15 @@ COMMANDS = {
     ),
     "quantize": Command("making.quantize", "write the INT8 network of a bundle, from ranges on good parts", "export"),
     "calibrate": Command("making.calibrate", "fit statistics and threshold through the backend that will run"),
+    "golden": Command("making.golden", "compare each picture with a defect-free one, beside the network"),
     "recalibrate": Command(
         "making.recalibrate", "new good parts in, a new version of the bundle out, checked, beside the old", "export"
     ),
     "gate": Command(
         "making.gate", "do verdicts survive? replay good and defective parts through FP32 and what runs"
+    ),
+    "improve": Command(
+        "making.improve", "learn a better network beside a running line; it takes over where it is better", "train"
     ),
     "threshold": Command(
         "bundles.threshold", "what the threshold promises; change it without export, under a running inspection"

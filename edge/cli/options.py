@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 
-METHODS = ("memory", "kist", "sparsity_prior", "isstad", "slsg")
+MEMORY = "memory"
+METHODS = (MEMORY, "kist", "sparsity_prior", "isstad", "slsg")
 # trains what the time allows, and takes the best
 AUTO = "auto"
 # minutes in which `auto` makes a bundle, on two cores
@@ -96,6 +97,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "run a network whose statistics are another's; every verdict says so",
     },
     "--bundle": {"type": Path, "help": "model bundle directory (default: the setting, else the shipped sample bundle)"},
+    "--reference": {
+        "type": Path,
+        "metavar": "PICTURE_OR_FOLDER",
+        "help": "golden picture, or folder with one for each picture at the same path (default: the bundle's)",
+    },
     "--backend": {"choices": BACKENDS, "help": "network runtime (default: auto)"},
     "--precision": {
         "choices": ("auto", "int8", "fp16", "fp32"),

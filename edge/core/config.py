@@ -149,6 +149,7 @@ class AlignSettings(_Section):
 class InspectionSettings(_Section):
     bundle: PathText | None = None
     signed_by: PathText | None = None
+    reference: PathText | None = None
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"] = "auto"
     precision: Literal["auto", "int8", "fp16", "fp32"] = "auto"
     engines: PathText | None = None

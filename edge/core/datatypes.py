@@ -42,6 +42,7 @@ class Reason(_Word):
     DEADLINE_MISSED = "deadline_missed"
     PART_NOT_FOUND = "part_not_found"
     PART_MOVING = "part_moving"
+    NO_REFERENCE = "no_reference"
 
 
 @dataclass(frozen=True)

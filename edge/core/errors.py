@@ -3,7 +3,8 @@
 EdgeInspectError            exit code 1
 ├── ChallengeError          1   the line is not ready: its challenge is missing, failed or out of date
 ├── UsageError              2   the command line, or data handed to a command
-│   └── PartNotFound        2   no part where one should be; inside the loop an INVALID verdict
+│   ├── PartNotFound        2   no part where one should be; inside the loop an INVALID verdict
+│   └── NoReference         2   no golden picture to compare with; inside the loop an INVALID verdict
 ├── ConfigError             2   config.yaml
 │   └── RuleError           2   an expert's rules.yaml
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
@@ -48,6 +49,10 @@ class UsageError(EdgeInspectError):
 
 class PartNotFound(UsageError):
     """A picture in which the part that is to be aligned is not found; the loop turns it into an INVALID verdict."""
+
+
+class NoReference(UsageError):
+    """A picture without a golden one that it can be compared with; the loop turns it into an INVALID verdict."""
 
 
 class ConfigError(EdgeInspectError):

@@ -179,6 +179,32 @@ class ScoreSpec(_Part):
     image_score: ImageScoreSpec = ImageScoreSpec()
 
 
+class ComparisonSpec(_Part):
+    """How a picture is compared with a golden one (edge/kernels/reference_difference.py)."""
+
+    tolerance_px: Annotated[int, Field(ge=0, le=16)] = 2
+    sigma_px: Annotated[float, Field(ge=0, le=16)] = 2.0
+    reach_px: Annotated[int, Field(ge=1, le=64)] = 6
+
+
+class GoldenSpec(_Part):
+    """How pictures are compared with a golden one, and from where on they are NG.
+
+    level: difference in grey levels above which a part is NG; pixel_level: the same for a place. levels: of good parts,
+    sorted; budget: share of them that the level aims to reject, bound: its upper bound at 95 %. calibrated_on: pixel
+    hashes of those parts. preprocess_sha256: of the region and alignment that they were seen through.
+    """
+
+    comparison: ComparisonSpec = ComparisonSpec()
+    level: Annotated[float, Field(gt=0)]
+    pixel_level: Annotated[float, Field(gt=0)]
+    levels: Annotated[tuple[Weight, ...], Field(min_length=1, max_length=100_000)]
+    budget: Annotated[float, Field(gt=0, lt=1)]
+    bound: Annotated[float, Field(ge=0, le=1)]
+    calibrated_on: tuple[Sha256, ...] = ()
+    preprocess_sha256: Sha256
+
+
 class FileEntry(_Part):
     """One file of the bundle, by name and content."""
 
@@ -241,10 +267,12 @@ class Manifest(_Part):
     memory_on: tuple[Sha256, ...] = ()
     # the same of the parts known to be defective that training saw: evaluation must not use them
     weak_on: tuple[Sha256, ...] = ()
+    # each picture is also compared with a golden one: the file `golden`, or one that the run is given for it
+    golden: GoldenSpec | None = None
     # what passed the gate, by target: cpu, tensorrt, tensorrt-rtx
     deployments: dict[str, Deployment] = {}
-    # keys: model_fp32, model_int8, ranges, quantization, drift; for a processor calibration_fp32, calibration_int8,
-    # gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt,
+    # keys: model_fp32, model_int8, ranges, quantization, drift, golden; for a processor calibration_fp32,
+    # calibration_int8, gate_cpu, gate_page_cpu; for a target such as tensorrt calibration_tensorrt_int8, gate_tensorrt,
     # gate_page_tensorrt
     files: dict[str, FileEntry]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.backends.base import Backend, KeptWarm
+from edge.backends.golden import GoldenComparison
 from edge.core.datatypes import Decision, Fault, Frame, Reason, Verdict
-from edge.core.errors import ModelError, PartNotFound
+from edge.core.errors import ModelError, NoReference, PartNotFound
 from edge.core.latency import StageClock
 from edge.preprocessing.preprocess import Preprocess
 from edge.preprocessing.regions import defect_regions, part_scores
@@ -22,7 +23,8 @@ class Inspector:
     threshold is compared with the image score, pixel_threshold with the map; both are in score units. caveat: what
     every verdict's detail ends with, for a backend that is not the one they were fitted on. review_threshold: parts
     above it are marked for review where they are not NG; None: no unsure band. certain_threshold: the detail of an NG
-    part up to it says that it is close; None: of none.
+    part up to it says that it is close; None: of none. golden: what each frame is compared with beside the network;
+    None: nothing.
     """
 
     backend: Backend
@@ -33,6 +35,7 @@ class Inspector:
     caveat: str = ""
     review_threshold: float | None = None
     certain_threshold: float | None = None
+    golden: GoldenComparison | None = None
 
     def __post_init__(self) -> None:
         self._caveat = f"; {self.caveat}" if self.caveat else ""
@@ -53,9 +56,15 @@ class Inspector:
             )
             return self.invalid(frame, Fault(Reason.WRONG_SIZE, detail), clock)
         try:
-            anomaly_map = self.backend.score(frame.image, clock)
+            network_map = anomaly_map = self.backend.score(frame.image, clock)
+            if self.golden is not None:
+                golden = self.golden.pictures.of(frame.source)
+                anomaly_map = self.golden.joined(network_map, frame.image, golden)
+                clock.lap("residual")
         except PartNotFound as error:
             return self.invalid(frame, Fault(Reason.PART_NOT_FOUND, error.message), clock)
+        except NoReference as error:
+            return self.invalid(frame, Fault(Reason.NO_REFERENCE, error.message), clock)
         except ModelError as error:
             return self.invalid(frame, Fault(Reason.MODEL_ERROR, error.message), clock)
         score, from_here = anomaly_map.score, self.review_threshold
@@ -68,6 +77,8 @@ class Inspector:
         why = f", > review threshold {from_here:.4g}" if unsure else ""
         if defective and self.certain_threshold is not None and score <= self.certain_threshold:
             why = f", close: unusual good parts reach up to {self.certain_threshold:.4g}"
+        if defective and network_map.score <= self.threshold:
+            why = "; it differs from its golden picture"
         why += f"; the worst of {len(parts)} parts" if parts else ""
         share = anomaly_map.area_px / max(1, anomaly_map.values.size)
         if defective and share > _UNLIKE_SHARE:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import get_args
 
 from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
+from edge.backends.golden import GoldenComparison, golden_pictures
 from edge.bundles.bundle import CPU, ModelBundle, calibration_key, load_bundle
 from edge.bundles.calibration import Calibration
 from edge.bundles.signature import trusted_bundle
 from edge.bundles.versions import kept_versions
+from edge.capture.images.image_reader import line_reader
 from edge.capture.sources import names_files
 from edge.core.config import RoiSettings, Settings
-from edge.core.errors import CalibrationMismatch
+from edge.core.errors import CalibrationMismatch, UsageError
 from edge.core.files.text_names import path_of_stored
 from edge.core.manifest import Precision
 from edge.inspection.inspector import Inspector
@@ -61,7 +63,9 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
     precision, calibration = precision_and_calibration(bundle, settings)
     backends = open_backends(
         bundle, inspection.backend, precision, inspection.threads, count,
-        uncalibrated=inspection.uncalibrated, engines=inspection.engines_folder, maps=False,
+        uncalibrated=inspection.uncalibrated, engines=inspection.engines_folder,
+        # what differs from a golden picture needs a map to stand in
+        maps=bundle.manifest.golden is not None,
     )  # fmt: skip
     caveat, running = "", backends[0].model_sha256
     if running != calibration.model_sha256:
@@ -70,9 +74,32 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
         Inspector(
             backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256, caveat,
             calibration.review_threshold, calibration.certain_threshold,
+            golden_comparison(bundle, calibration, settings),
         )
         for backend in backends
     ]  # fmt: skip
+
+
+def golden_comparison(
+    bundle: ModelBundle, calibration: Calibration, settings: Settings, default: Path | None = None
+) -> GoldenComparison | None:
+    """What compares frames with golden pictures, for one thread; None where the bundle compares with none.
+
+    default: a folder of golden pictures where the settings name none. Raises UsageError where there is nothing to
+    compare with, or nothing has been fitted to compare by, and CalibrationMismatch.
+    """
+    reference, spec = settings.inspection.reference, bundle.manifest.golden
+    if spec is None:
+        if reference is not None:
+            raise UsageError(
+                f"{bundle.path} does not compare with golden pictures: nothing says how much good parts differ",
+                fix="run `edge-inspect golden --bundle BUNDLE --data GOOD --reference REFERENCE` first, or leave "
+                "inspection.reference (--reference) out",
+            )
+        return None
+    given = default if reference is None else Path(reference)
+    pictures = golden_pictures(bundle, given, line_reader(settings))
+    return GoldenComparison(pictures, spec, bundle.preprocess, calibration.threshold, calibration.pixel_threshold)
 
 
 def precision_and_calibration(bundle: ModelBundle, settings: Settings) -> tuple[str, Calibration]:

@@ -26,6 +26,7 @@ from edge.core.progress import working
 from edge.inspection.hot_swap import HotSwap
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import (
+    golden_comparison,
     inspectors_for,
     live_bundle,
     make_inspectors,
@@ -182,7 +183,9 @@ def drift_monitor(bundle: ModelBundle, settings: Settings, counters: RunCounters
 
     def watched(version: ModelBundle) -> WatchedBundle:
         _, calibration = precision_and_calibration(version, settings)
-        return WatchedBundle(version.preprocess, version.drift_reference(), calibration.scores, calibration.threshold)
+        golden = golden_comparison(version, calibration, settings)
+        scores = calibration.scores if golden is None else golden.scores(calibration.scores)
+        return WatchedBundle(version.preprocess, version.drift_reference(), scores, calibration.threshold)
 
     def bundle_of(sha256: str) -> WatchedBundle | None:
         if sha256 == bundle.sha256:

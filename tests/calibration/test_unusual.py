@@ -7,13 +7,19 @@ pytest.importorskip("onnx", reason="onnx is not installed: no network can be cal
 
 from calibration.pipeline.calibrate import calibrate_bundle
 from calibration.pipeline.calibrator import Goal
+from calibration.pipeline.memory_folds import with_memory
+from calibration.pipeline.sample_cache import normal_samples
 from calibration.samples.unusual import MOST_SHOWN, most_unusual, name_unusual, unusual_sheet
-from edge.bundles.bundle import load_bundle
+from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.bundles.versions import write_bundle
 from edge.capture.images.image_reader import PLAIN
 from edge.core.config import Settings
+from edge.core.manifest import BlendSpec, ImageScoreSpec, InputSpec, NormSpec, ScoreSpec, SmoothSpec
+from edge.kernels.cpu import planes_from_field
+from tests.export.graphs import run
+from tests.export.tap_graphs import HEIGHT, WIDTH, tapped_network
 from tests.fakes import write_picture
-from tests.small_bundle import bad_part, good_part
+from tests.small_bundle import bad_part, good_part, manifest
 
 
 def named(tmp_path, count):
@@ -82,3 +88,47 @@ def test_a_part_that_a_person_refuses_sets_no_threshold(fp32_alone, tmp_path, ca
     assert without.scores.max() < with_it.scores.max()
     # nor is it in the statistics
     assert not np.array_equal(without.mean, with_it.mean)
+
+
+def part_of_two_halves(seed):
+    """A bright left and a dark right half, with noise."""
+    random = np.random.default_rng(seed)
+    picture = np.full((HEIGHT, WIDTH, 3), 60, np.float64)
+    picture[:, : WIDTH // 2] = 180
+    return (picture + random.normal(0, 6, picture.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_a_part_that_a_person_refuses_leaves_the_memory_too(tmp_path):
+    data = tmp_path / "good"
+    data.mkdir()
+    for seed in range(24):
+        picture = part_of_two_halves(seed)
+        if seed == 4:
+            picture[8:24, 36:56] = (250, 20, 20)
+        write_picture(data / f"{seed:02}.png", picture)
+    wanted = manifest(
+        input=InputSpec(height=HEIGHT, width=WIDTH),
+        outputs=("seg_logit", "emb_dist"),
+        score=ScoreSpec(
+            norm=NormSpec(tau=8.0), blend=BlendSpec(mode="sum", beta=0), smooth=SmoothSpec(radius=1), map_scale=4,
+            image_score=ImageScoreSpec(k=4),
+        ),
+    )  # fmt: skip
+    samples = normal_samples(ModelBundle(tmp_path / "b", wanted, ""), data)
+    model, folds = with_memory(tapped_network(), samples, 1)
+    wanted = wanted.model_copy(update={"memory_on": tuple(part.sha256 for part in samples.all)})
+    write_bundle(tmp_path / "b", wanted, {"model_fp32": ("model_fp32.onnx", model)})
+
+    def refuse_the_worst(parts, sheet):
+        return [parts[0].path]
+
+    goal = Goal(None, None, None)
+    calibrate_bundle(tmp_path / "b", data, goal, Settings(), PLAIN, folds=folds, confirm=refuse_the_worst)
+    made = load_bundle(tmp_path / "b")
+    (odd,) = set(wanted.memory_on) - set(made.manifest.memory_on)
+    assert odd == next(part.sha256 for part in samples.all if part.path.name == "04.png")
+    assert len(made.calibration("fp32").scores) == 23
+    # what it looked like is no longer known: it is as unusual as to a memory that never saw it
+    field = made.preprocess.field(PLAIN.read(data / "04.png"))
+    image = planes_from_field(field, np.empty((3, HEIGHT, WIDTH), np.float32))
+    assert run(made.read("model_fp32"), image, "emb_dist").max() > 2 * run(model, image, "emb_dist").max()

@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inspection(parser: argparse.ArgumentParser) -> None:
-    share(parser, "--bundle", "--backend", "--precision", "--engines", "--uncalibrated")
+    share(parser, "--bundle", "--reference", "--backend", "--precision", "--engines", "--uncalibrated")
     parser.add_argument("--frames", type=positive_int, help="stop after this many verdicts")
     parser.add_argument("--duration", type=positive, metavar="SECONDS", help="stop after this many seconds")
     parser.add_argument("--once", action="store_true", help="one verdict, then stop")

@@ -39,6 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="time from here to the bundle: training takes what fits (default: 10 for `auto`, else what it takes)",
     )
     parser.add_argument("--run-dir", dest="run_directory", type=Path, help="checkpoint and losses (default: OUT.run)")
+    share(
+        parser, "--reference",
+        help="compare each picture with a golden one too (default: DATA/reference, where it has train/good)",
+    )  # fmt: skip
     share(parser, "--product")
     parser.add_argument("--out", type=Path, required=True, help="the bundle to make; an older one is kept")
     parser.add_argument("--backend", choices=CPU_BACKENDS, help="backend to calibrate on")

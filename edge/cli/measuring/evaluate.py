@@ -14,6 +14,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     share(
         parser, "--data", help="folder with test/good/, test/<defect>/ and, for pixel metrics, ground_truth/<defect>/"
     )
+    share(parser, "--reference", help="golden picture, or folder of them (default: DATA/reference, else the bundle's)")
     share(parser, "--backend", "--precision", "--engines")
     parser.add_argument("--compare-precisions", action="store_true", help="INT8 and FP32 side by side")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from edge.cli.options import (
     AUTO,
     AUTO_MINUTES,
     CPU_BACKENDS,
+    MEMORY,
     PRETRAINED,
     percent,
     positive,
@@ -23,6 +24,7 @@ from edge.cli.options import (
     share,
     whole_number,
 )
+from edge.cli.teach.start import learn_beside, start_inspection
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import details_in, say
@@ -67,7 +69,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=positive,
         default=AUTO_MINUTES,
-        help="time from the last sample to the bundle, also on a busy machine: training takes what fits (default: 10)",
+        help="time for the better version that is learned beside the line; with --method, from the last sample to the "
+        "bundle (default: 10)",
     )
     parser.add_argument("--steps", type=positive_int, help="optimiser steps, whatever time they take")
     add_method(parser)
@@ -122,9 +125,11 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
             found = defects_found(bundle)
         except (KeyboardInterrupt, Stopped):
             return _stopped(folder, collected)
-    show_summary(bundle, folder.run_directory, options, settings, left_out, found, tips)
+    show_summary(bundle, folder, options, settings, left_out, found, tips)
     if options.start or (live and keyboard.present and not options.yes and keyboard.ask("Start now?", "give --start")):
-        _start(bundle, options, settings)
+        if options.method == AUTO:
+            learn_beside(bundle, folder, options)
+        start_inspection(bundle, options, settings)
     return 0
 
 
@@ -179,8 +184,11 @@ def _leave_suspicious_out(collection: Collection, options: argparse.Namespace, k
 def _train(
     collection: Collection, target: Path, options: argparse.Namespace, settings: Settings, keyboard: Keyboard
 ) -> tuple[ModelBundle, list[str]]:
-    """The bundle, and what would help; the details of its making go to a file."""
-    from calibration.auto.auto import auto_bundle
+    """The bundle, and what would help; the details of its making go to a file.
+
+    Where no method is asked for, the memory of the samples inspects first: what takes longer is learned beside it.
+    """
+    from calibration.auto.contenders import run_folder
     from calibration.findings.advice import would_help
     from calibration.pipeline.time_plan import plan_training
     from calibration.pipeline.train import TrainingRequest, train_bundle
@@ -190,13 +198,14 @@ def _train(
     folder, statistics = collection.folder, collection.screener.screening().statistics
     recipe = recipe_of(options, settings)
     started = time.monotonic()
-    plan = None
-    if recipe.minutes is not None and recipe.method != AUTO:
+    plan, runs = None, folder.run_directory
+    if recipe.method == AUTO:
+        # where `improve` finds it
+        recipe, runs = replace(recipe, method=MEMORY, minutes=None), run_folder(runs, MEMORY)
+    elif recipe.minutes is not None:
         plan = plan_training(folder, recipe, recipe.minutes, fresh=options.fresh)
         recipe = plan.recipe
-    request = request_from(
-        TrainingRequest, options, data=folder.root, out=target, run_directory=folder.run_directory, recipe=recipe
-    )
+    request = request_from(TrainingRequest, options, data=folder.root, out=target, run_directory=runs, recipe=recipe)
     try:
         log = (folder.root / DETAILS).open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
@@ -207,11 +216,8 @@ def _train(
         def confirm(parts: Sequence[UnusualPart], sheet: Path | None) -> list[Path]:
             return _not_good_after_all(parts, sheet, collection, options, keyboard)
 
-        if recipe.method == AUTO:
-            bundle = auto_bundle(request, settings, reader, _message, kept, confirm=confirm)
-        else:
-            bundle = train_bundle(request, settings, reader, _message, kept, plan, confirm)
-    say(f"made in {(time.monotonic() - started) / 60:.1f} min; details in {folder.root / DETAILS}")
+        bundle = train_bundle(request, settings, reader, _message, kept, plan, confirm)
+    say(f"made in {time.monotonic() - started:.0f} s; details in {folder.root / DETAILS}")
     all_steps, all_minutes = (0, 0.0) if plan is None else (plan.all_steps, plan.all_minutes)
     return bundle, would_help(bundle, folder.root, len(folder.paths()), all_steps, all_minutes)
 
@@ -243,16 +249,6 @@ def _not_good_after_all(
 
 def _message(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def _start(bundle: ModelBundle, options: argparse.Namespace, settings: Settings) -> None:
-    """Become the inspection: a new program, so that nothing of the training stays in memory."""
-    from edge.cli.teach.summary import run_options
-
-    words = ["run", *run_options(bundle, options, settings)]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "edge", *words])
 
 
 def _stopped(folder: SampleFolder, collected: bool) -> int:

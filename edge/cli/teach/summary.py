@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.cli.options import AUTO, MEMORY
+from edge.cli.teach.start import improve_options, run_options
 from edge.core.config import Settings
 from edge.core.progress import say
 from edge.core.redact import redact
 
 if TYPE_CHECKING:
     from calibration.findings.advice import DefectsFound
+    from calibration.samples.sample_folder import SampleFolder
     from edge.bundles.bundle import ModelBundle
 
 
 def show_summary(
     bundle: ModelBundle,
-    run_directory: Path,
+    folder: SampleFolder,
     options: argparse.Namespace,
     settings: Settings,
     left_out: int,
@@ -27,10 +29,13 @@ def show_summary(
     tips: list[str],
 ) -> None:
     """What was made, what it finds and promises; the figures behind it with --details."""
+    from calibration.auto.contenders import run_folder
     from calibration.findings.findings import findings_of
     from calibration.findings.what_if import what_if_lines
 
-    precision = bundle.precision("auto")
+    precision, record_folder = bundle.precision("auto"), folder.run_directory
+    if options.method == AUTO:
+        record_folder = run_folder(record_folder, MEMORY)
     record, calibration = bundle.manifest.training, bundle.calibration(precision)
     out = f"; {left_out} left out" if left_out else ""
     choices = what_if_lines(calibration, findings_of(bundle, precision))
@@ -40,9 +45,12 @@ def show_summary(
         *(("its limit" if number == 0 else "", line) for number, line in enumerate(choices)),
         *(("would help" if number == 0 else "", tip) for number, tip in enumerate(tips if found.little else ())),
         ("change it", shlex.join(["edge-inspect", "threshold", "--bundle", str(bundle.path), "--false-reject", "..."])),
-        ("look at", f"{run_directory / 'sheet.png'}: what it makes of parts it has not seen"),
+        ("look at", f"{record_folder / 'sheet.png'}: what it makes of parts it has not seen"),
         ("inspect", shlex.join(["edge-inspect", *map(redact, run_options(bundle, options, settings))])),
     ]
+    if options.method == AUTO and not options.start:
+        better = shlex.join(["edge-inspect", *map(str, improve_options(bundle, folder, options))])
+        lines.append(("better", f"{better}: learns one beside the running line, in about {options.minutes:g} min"))
     if options.details:
         lines += [("details" if number == 0 else "", line) for number, line in enumerate(_details(bundle, precision))]
     state = f"made, but it {found.little}" if found.little else "ready"
@@ -62,11 +70,3 @@ def _details(bundle: ModelBundle, precision: str) -> list[str]:
         auroc = "not known" if report["auroc"] is None else f"{report['auroc'][1]:.3f}"
         lines.append(f"{report['defects']} on parts it has not seen: image AUROC {auroc} (0.5 is chance)")
     return [*lines, *statement(bundle.calibration(precision))]
-
-
-def run_options(bundle: ModelBundle, options: argparse.Namespace, settings: Settings) -> list[str]:
-    """With which `run` inspects the same camera."""
-    # nothing for the camera of the settings: its address is no business of the list of processes
-    camera = [] if options.camera == settings.camera.source else ["--camera", options.camera]
-    config = [] if options.config is None else ["--config", str(options.config)]
-    return [*camera, "--bundle", str(bundle.path), *config]

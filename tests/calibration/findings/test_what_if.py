@@ -52,7 +52,7 @@ def test_the_rates_are_told_in_whole_parts_with_their_exact_bound(calibration):
     assert stricter.threshold > live.threshold > looser.threshold
     assert what_if_lines(calibration, None) == [
         "in force: rejects about 1 good part in 20 (at most 1 in 8)",
-        "stricter (--false-reject 1.2): rejects about 1 good part in 80 (at most 1 in 13), a guess beyond what the "
+        "stricter (--false-reject 1.3): rejects about 1 good part in 80 (at most 1 in 13), a guess beyond what the "
         "good parts show",
         "looser (--false-reject 10): rejects about 1 good part in 10 (at most 1 in 5)",
     ]
@@ -84,6 +84,15 @@ def test_lengths_are_told_in_millimetres_where_the_scale_is_known(calibration):
 def test_a_threshold_set_by_hand_is_told_by_the_parts_above_it(calibration):
     live = what_ifs(with_value(calibration, 0.35))[0]
     assert (live.budget, live.rate, live.bound) == (None, pytest.approx(5 / 40), upper_bound(4, 39))
+
+
+def test_the_budget_that_is_named_gives_the_threshold_that_is_told():
+    for count in (8, 16, 24, 39, 60, 210, 1000):
+        scores = (-np.expm1(-np.random.default_rng(count).gamma(6.0, 0.02, count))).astype(np.float32)
+        made = with_budget(calibration_of(scores), None)
+        *_, looser = what_ifs(made)
+        assert looser.name == "looser", count
+        assert with_budget(made, float(looser.percent) / 100).threshold == looser.threshold, count
 
 
 def test_equal_scores_leave_no_other_choice():

@@ -157,7 +157,7 @@ def test_the_end_says_what_was_made_what_it_finds_what_would_help_and_how_to_go_
     assert "learned from  10 good parts; 8 it has not seen" in card
     assert re.search(r"finds +of plain defects drawn on good parts: \d+ of 24 of 0\.5 %", card)
     assert "its limit     in force: rejects about 1 good part in 9 (at most 1 in 3); finds " in card
-    assert "looser (--false-reject 20): rejects about 1 good part in " in card
+    assert "looser (--false-reject 22.3): rejects about 1 good part in " in card
     assert "change it     edge-inspect threshold --bundle b --false-reject ..." in card
     # nobody could be asked: what is unusual is named, and counts
     assert re.search(r"000\d+\.png, from part\d+\.png: score 0\.\d+, 0\.\d+ is usual; .*; it counts", result.stderr)

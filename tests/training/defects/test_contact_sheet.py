@@ -10,7 +10,7 @@ from edge.cli import main  # noqa: E402
 from tests.fakes import write_picture  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
 from training.defects import Drawn  # noqa: E402
-from training.defects.sheet import contact_sheet  # noqa: E402
+from training.run.defect_sheet import contact_sheet  # noqa: E402
 
 RED = (0, 0, 255)
 
