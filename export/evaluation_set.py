@@ -23,9 +23,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """normal_samples: held out of training; altered: the same with artificial defects; float32 (3, s, s) in -1..1.
+    """normal_samples: held out of training; altered: the same with artificial defects; float32 (3, h, w) in -1..1.
 
-    masks: where each altered one was altered, (s, s). weight: 1 where the map is scored, (s, s); None: everywhere.
+    masks: where each altered one was altered, (h, w). weight: 1 where the map is scored, (h, w); None: everywhere.
     source: what drew the defects, for the record.
     """
 
@@ -61,9 +61,9 @@ class EvaluationMaps:
         """Average precision of telling altered parts from normal ones, and altered pixels from others; their mean."""
         labels = np.arange(len(self.maps)) >= self.normal_count
         scores = np.array([anomaly_map.score for anomaly_map in self.maps])
-        side = self.maps[0].values.shape[0]
-        masks = [np.zeros((side, side), np.bool_)] * self.normal_count + [
-            at_side(mask, side) for mask in evaluation_set.masks
+        rows, columns = self.maps[0].values.shape
+        masks = [np.zeros((rows, columns), np.bool_)] * self.normal_count + [
+            at_map_shape(mask, (rows, columns)) for mask in evaluation_set.masks
         ]
         maps = [anomaly_map.values for anomaly_map in self.maps]
         return (average_precision(labels, scores) + pixel_average_precision(masks, maps)) / 2
@@ -88,9 +88,9 @@ def evaluate(
     return EvaluationMaps(maps, count)
 
 
-def at_side(mask: Mask, side: int) -> Mask:
-    """A mask at the map's side: a place counts when half of it does."""
-    small: Any = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+def at_map_shape(mask: Mask, shape: tuple[int, int]) -> Mask:
+    """A mask at the map's (rows, columns): a place counts when half of it does."""
+    small: Any = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small >= 0.5)
 
 
