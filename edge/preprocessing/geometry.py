@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from edge.core.errors import PartNotFound, UsageError
 from edge.core.manifest import AlignSpec
 from edge.preprocessing.alignment import align_spec, aligner_of, match_as_they_lie
 from edge.preprocessing.field_shape import FIELD_STEP, LONGEST_PX, SHORTEST_PX, field_shape, upright_shape
-from edge.preprocessing.normal_samples import parts_to_align, required_outlines
+from edge.preprocessing.normal_samples import normal_samples_folder, parts_to_align, required_outlines
 from edge.preprocessing.preprocess import Preprocess
 from edge.preprocessing.regions import FieldOfView
 from edge.preprocessing.upright import upright_aligner_of
@@ -66,6 +67,18 @@ def chosen_geometry(
     """
     if wish.field is not None:
         _require_field(wish.field, any_shape, square)
+    files = reader.pictures_in(normal_samples_folder(data))
+    stamps = tuple((path.name, path.stat().st_mtime_ns) for path in files)
+    return _chosen(square, data, stamps, wish, any_shape, reader)
+
+
+# several methods may be tried on the same parts: what was found out about them is kept
+@lru_cache(maxsize=8)
+def _chosen(
+    square: Preprocess, data: Path, stamps: tuple[tuple[str, int], ...], wish: GeometryWish, any_shape: bool,
+    reader: ImageReader,
+) -> Geometry:  # fmt: skip
+    """stamps: names and times of the pictures, so that others under the same path are looked at anew."""
     pictures, views = parts_to_align(square, data, reader)
     if not pictures:
         return Geometry(square, ())

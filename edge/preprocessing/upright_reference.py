@@ -37,6 +37,8 @@ _LEAST_ELONGATION = 1.5
 _OWN_SIZE_FROM = 0.04
 # parts that a reference may begin with, and rounds of laying all parts upon the mean
 _CANDIDATES, _ROUNDS = 5, 2
+# the share of parts whose heavier end must be the same one, for the lean to decide
+_LEAN_SURE = 0.95
 # the match of good parts with their reference that makes one worth having, and what of it a part must reach
 _ALIKE_FROM, _FOUND_FROM = 0.5, 0.55
 _NORMAL_MAD = 1.4826
@@ -138,9 +140,11 @@ def upright_spec(outlines: Outlines, canvas: tuple[int, int], settings: AlignSet
     areas = np.array([part.area for part in outlines.all])
     factor = min(1.0, _REFERENCE_PX / max(canvas))
     shape = max(16, round(height * factor)), max(16, round(width * factor))
-    leaning = sorted(part.lean for part in outlines.all)
 
-    def spec(reference: F32, silhouette: F32, match: float, least: float, outside: float) -> AlignSpec:
+    # without a lean the reference decides which end is which: of outlines that miss a part, the lean says nothing
+    def spec(
+        reference: F32, silhouette: F32, match: float = 0.0, least: float = 0.0, outside: float = 1.0, lean: float = 0.0
+    ) -> AlignSpec:
         return AlignSpec(
             mode="upright",
             width=shape[1],
@@ -158,7 +162,7 @@ def upright_spec(outlines: Outlines, canvas: tuple[int, int], settings: AlignSet
                 own_size=_scatter(lengths) > _OWN_SIZE_FROM,
                 length_px=length,
                 area_px=(float(areas.min()), float(np.median(areas)), float(areas.max())),
-                lean=float(np.median(leaning)),
+                lean=lean,
                 match=match,
                 outside=outside,
                 clutter=outlines.clutter,
@@ -175,7 +179,7 @@ def upright_spec(outlines: Outlines, canvas: tuple[int, int], settings: AlignSet
         scale = frame_px * width / shape[1]
         fit = placed_at(part, 0.0, scale, shape)
         own = laid_mask(seen, part, fit, shape)
-        begun = UprightAligner(spec(sampled(seen, fit, shape), own, 0.0, 0.0, 1.0))
+        begun = UprightAligner(spec(sampled(seen, fit, shape), own))
         match = float(np.median([begun.fitted(*pair)[1] for pair in pairs]))
         if match > reached:
             best, reached = begun, match
@@ -187,7 +191,13 @@ def upright_spec(outlines: Outlines, canvas: tuple[int, int], settings: AlignSet
         laid = [sampled(seen, fit, shape) for (seen, _), (fit, _) in zip(pairs, fits, strict=True)]
         masks = [laid_mask(seen, part, fit, shape) for (seen, part), (fit, _) in zip(pairs, fits, strict=True)]
         reference, silhouette = np.rint(np.mean(laid, axis=0)), np.rint(np.mean(masks, axis=0))
-        best = UprightAligner(spec(reference, silhouette, 0.0, 0.0, 1.0))
+        best = UprightAligner(spec(reference, silhouette))
+    leaning = _lean_kept(pairs, fits)
+    if leaning < 0.5:
+        # it began with a part that leant the other way
+        reference, silhouette = np.rot90(reference, 2), np.rot90(silhouette, 2)
+        best = UprightAligner(spec(reference, silhouette))
+    lean = outlines.median("lean") if max(leaning, 1 - leaning) >= _LEAN_SURE else 0.0
     fits = [best.fitted(*pair) for pair in pairs]
     matches = [match for _, match in fits]
     match = float(np.median(matches))
@@ -199,7 +209,16 @@ def upright_spec(outlines: Outlines, canvas: tuple[int, int], settings: AlignSet
         )
     outside = max(best.outside(fit, seen.frame) for (seen, _), (fit, _) in zip(pairs, fits, strict=True))
     least = settings.min_quality if settings.min_quality is not None else _FOUND_FROM * match
-    return spec(reference, silhouette, min(max(match, 0.0), 1.0), least, outside)
+    return spec(reference, silhouette, min(max(match, 0.0), 1.0), least, outside, lean)
+
+
+def _lean_kept(pairs: Sequence[tuple[Seen, Silhouette]], fits: Sequence[tuple[NDArray[np.float64], float]]) -> float:
+    """The share of parts whose heavier end came to lie at the left."""
+    kept = 0
+    for (_, part), (fit, _) in zip(pairs, fits, strict=True):
+        axis = math.radians(part.angle_deg)
+        kept += bool(fit[0, 0] * math.cos(axis) + fit[1, 0] * math.sin(axis) > 0)
+    return kept / len(pairs)
 
 
 def _text(picture: F32) -> str:

@@ -13,8 +13,8 @@ from export.gate import gate_report
 from export.gate_page import gate_page
 from export.paired_scores import GateSample, ScoredModel, score_pairs
 
-SIDE = 16
-MASK = np.zeros((SIDE, SIDE), np.bool_)
+ROWS, COLUMNS = 16, 24
+MASK = np.zeros((ROWS, COLUMNS), np.bool_)
 MASK[4:8, 4:8] = True
 
 
@@ -28,7 +28,7 @@ class Told:
 
     def score(self, image, clock):
         score = self._shift(float(image[0, 0, 0]) / 100)
-        values = np.full((SIDE, SIDE), 0.01, np.float32) + np.linspace(0, 0.001, SIDE, dtype=np.float32)
+        values = np.full((ROWS, COLUMNS), 0.01, np.float32) + np.linspace(0, 0.001, COLUMNS, dtype=np.float32)
         values[MASK] += np.float32(self._stands_out * score)
         return AnomalyMap(values, score, 0)
 

@@ -6,8 +6,9 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed: no network can be quantized")
 
 from calibration.ranges import collect_ranges
+from edge.core.datatypes import AnomalyMap
 from export import sensitivity
-from export.evaluation_set import EvaluationSet
+from export.evaluation_set import EvaluationMaps, EvaluationSet
 from export.sensitivity import find_sensitive_layers
 from tests.export.graphs import SAME, SIDE, onnx_graph, pictures
 from tests.small_bundle import manifest
@@ -63,3 +64,14 @@ def test_a_network_that_bears_int8_is_not_searched(monkeypatch, found):
     calm = find_sensitive_layers(fragile_network(), manifest(SIDE), ranges, evaluation_set)
     assert (calm.floating, calm.without) == ((), {})
     assert calm.damage == calm.damage_after
+
+
+def test_maps_that_are_wider_than_high_are_compared_with_masks_of_the_field():
+    mask = np.zeros((8, 24), np.bool_)
+    mask[2:6, 4:12] = True
+    fields = [np.zeros((3, 8, 24), np.float32)] * 2
+    found = np.zeros((4, 12), np.float32)
+    found[1:3, 2:6] = 1.0
+    maps = [AnomalyMap(np.zeros((4, 12), np.float32), 0.0, 0), AnomalyMap(found, 1.0, 8)]
+    evaluation_set = EvaluationSet(fields[:1], fields[1:], [mask], None, "drawn")
+    assert EvaluationMaps(maps, 1).precision(evaluation_set) == 1.0
