@@ -20,13 +20,13 @@ from training.defects.scene import Draw, Scene
 
 Bright = NDArray[np.bool_]
 
-# what one defect changes, in pixels: less passes for a ragged edge, more is another layout
-SMALLEST_PX, LARGEST_PX = 25, 600
+# what one defect changes, in pixels, and how thick it is somewhere: less passes for a ragged edge, more for a layout
+SMALLEST_PX, LARGEST_PX, THICKNESS_PX = 25, 600, 3
 _MOST, _ATTEMPTS = 3, 12
 # how soft edges may be, and how far from an edge its direction is looked for
 _SOFT_PX, _SLOPE_PX = (0.0, 0.5, 0.8, 1.2, 1.8, 2.7), 2.0
 _DISCS, _BAR_HALF_PX, _BAR_WIDTH_PX, _BAR_TURN = (2, 6), (5, 15), (3, 8), 0.35
-_DISC_PX, _HOLE_PX, _CLEARANCE_PX = (2.0, 6.0), (2.5, 13.0), 4.0
+_DISC_PX, _HOLE_PX, _CLEARANCE_PX = (3.0, 7.0), (2.5, 13.0), 4.0
 _RAGGED = 0.25
 # half of the bars reach what lies opposite, if it is no farther than this: shorts and opens
 _BRIDGE_PX = 40
@@ -125,7 +125,7 @@ def _altered(picture: Tensor, damage: Damage, random: np.random.Generator) -> Te
     damaged, wanted = bright, random.integers(1, _MOST + 1)
     for _ in range(_ATTEMPTS):
         candidate = damage(damaged, random)
-        if SMALLEST_PX <= int((candidate != damaged).sum()) <= LARGEST_PX:
+        if _is_defect(candidate != damaged):
             damaged, wanted = candidate, wanted - 1
         if not wanted:
             break
@@ -135,6 +135,12 @@ def _altered(picture: Tensor, damage: Damage, random: np.random.Generator) -> Te
     where = torch.from_numpy(bright).to(picture.device)
     upper, lower = picture[:, where].mean(1), picture[:, ~where].mean(1)
     return picture + change * (upper - lower)[:, None, None]
+
+
+def _is_defect(change: Bright) -> bool:
+    fits = SMALLEST_PX <= int(change.sum()) <= LARGEST_PX
+    core = np.ones((THICKNESS_PX, THICKNESS_PX), np.uint8)
+    return fits and bool(cv2.erode(change.astype(np.uint8), core, borderValue=0).any())
 
 
 def _edges(bright: Bright) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
