@@ -16,6 +16,7 @@ from training.data.dataset import two_tone_share  # noqa: E402
 from training.methods import find_method, outputs_of  # noqa: E402
 from training.methods.base import Design  # noqa: E402
 from training.methods.isstad_board import BOARD  # noqa: E402
+from training.methods.score_candidates import score_candidates  # noqa: E402
 from training.optimisation.stages import Training  # noqa: E402
 from training.run.preparation import Recipe, prepare  # noqa: E402
 
@@ -50,25 +51,24 @@ def test_the_field_is_as_large_as_the_pictures_in_steps_the_network_takes(data, 
     told = []
     made = prepared(data, tmp_path, told)
     assert made.shape == (192, 224)
-    assert "the field is 224x192 px; training sees crops of 160x160 px of it" in told
+    assert "training sees crops of 160x160 px of the field" in told
     batch = made.batches.draw(made.stages[0], 8)
     assert batch.corrupted.shape == (8, 3, 160, 160)
-    assert set(made.candidates) == set(BOARD.scores)
+    assert set(score_candidates(find_method("isstad", "board"), "board", made.shape, "free")) == set(BOARD.scores)
 
 
-def test_large_pictures_are_reduced_and_what_does_not_fit_is_refused(tmp_path):
-    for seed in range(16):
-        write_picture(tmp_path / f"{seed}.png", circuit(seed, 400, 1600))
-    # 400 x 1600 px to 160 x 640
-    assert prepared(tmp_path, tmp_path).shape == (160, 640)
-    assert prepared(tmp_path, tmp_path, shape=(192, 320)).shape == (192, 320)
+def test_what_has_no_field_of_its_own_scale_is_refused_and_a_field_can_be_asked_for(data, tmp_path):
+    assert prepared(data, tmp_path, shape=(192, 320)).shape == (192, 320)
+    assert prepared(data, tmp_path, rectangle=(10, 8, 192, 160)).shape == (160, 192)
     for changes, words in (
-        ({"field": 300}, "300x300 px does not fit"),
-        ({"field": 96}, "at least 160"),
+        ({"field": 300}, "multiples of 32"),
+        ({"field": 96}, "smaller than the crops"),
+        ({"rectangle": (0, 0, 200, 160)}, "200x160 px are no field"),
         ({"polygon": ((0, 0), (9, 0), (9, 9))}, "polygon"),
     ):
-        with pytest.raises(UsageError, match=words):
-            prepared(tmp_path, tmp_path, **changes)
+        with pytest.raises(UsageError) as refused:
+            prepared(data, tmp_path, **changes)
+        assert words in f"{refused.value}", changes
 
 
 def test_crops_are_turned_and_mirrored_and_no_pixel_is_interpolated(data, tmp_path):
