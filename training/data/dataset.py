@@ -34,6 +34,8 @@ _ALIGNED_CORRELATION = 0.75
 _ALIGNMENT_SIDE = 32
 # of the variance of a picture's levels: what two tones explain of circuits is 0.99, of other parts 0.9 at most
 _TWO_TONES, _LOOKED_AT = 0.97, 16
+# share of such pictures from which on parts are taken for circuits
+MOST_TWO_TONES = 0.9
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,13 @@ from training.networks.trace_network import SCALE, TraceNetwork
 _FOCAL, _OVERLAP = 4.0, 0.3
 
 
-def _scores() -> dict[str, ScoreSpec]:
-    """The probability, smoothed by a pixel or two, at its largest place or places."""
-    return {
-        f"probability alone, sigma {sigma} of a half-size map, top {top}": ScoreSpec(
-            map_scale=SCALE,
-            norm=NormSpec(kind="global"),
-            smooth=SmoothSpec(kind="gaussian", radius=sigma),
-            image_score=ImageScoreSpec(k=top),
-        )
-        for sigma, top in ((1, 1), (1, 12), (2, 1))
-    }
-
+# one alone: the defects that score paths are chosen by say nothing of circuits
+_SCORE = ScoreSpec(
+    map_scale=SCALE,
+    norm=NormSpec(kind="global"),
+    smooth=SmoothSpec(kind="gaussian", radius=1),
+    image_score=ImageScoreSpec(k=1),
+)
 
 BOARD = Variant(
     160,
@@ -39,7 +34,7 @@ BOARD = Variant(
     outputs=("seg_logit",),
     ablations=("overlap",),
     native=True,
-    scores=_scores(),
+    scores={"probability alone, sigma 1 of a half-size map, its largest place": _SCORE},
 )
 
 

@@ -20,6 +20,7 @@ from edge.preprocessing.field_shape import FIELD_STEP
 from edge.preprocessing.geometry import FitWish, GeometryWish, chosen_geometry
 from edge.preprocessing.preprocess import Preprocess
 from training.data.dataset import (
+    MOST_TWO_TONES,
     NormalSamples,
     WeakAnomalies,
     layout_of,
@@ -35,9 +36,6 @@ from training.methods import find_method, parts_of
 from training.methods.base import Blend, Design, Layout, Learner, Method, Stage, TrainingData, Variant
 from training.methods.score_candidates import score_candidates
 from training.optimisation.stages import BatchSource
-
-# share of pictures of two tones from which on parts are taken for circuits
-_MOST_TWO_TONES = 0.9
 
 
 @dataclass(frozen=True)
@@ -245,7 +243,7 @@ def _require_crops(plan: Variant, recipe: Recipe, preprocess: Preprocess) -> Non
 def _tell_two_tones(data: Path, notice: Callable[[str], None], reader: ImageReader) -> None:
     """A person who trains something else on circuits should know what is made for them."""
     share = two_tone_share(data, reader)
-    if share >= _MOST_TWO_TONES:
+    if share >= MOST_TWO_TONES:
         notice(
             f"two tones: {share:.0%} of the good parts are bright and dark with nothing between, in free layouts; "
             "--method isstad --variant board is made for them"

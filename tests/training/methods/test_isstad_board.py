@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: nothing can
 from edge.core.errors import UsageError  # noqa: E402
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics  # noqa: E402
 from export.onnx_graph import onnx_from_module  # noqa: E402
-from tests.fakes import write_picture  # noqa: E402
+from tests.fakes import circuit, write_picture  # noqa: E402
 from tests.small_bundle import good_part  # noqa: E402
 from training.data.augmentation import quarter_turned  # noqa: E402
 from training.data.dataset import two_tone_share  # noqa: E402
@@ -19,19 +19,6 @@ from training.methods.isstad_board import BOARD  # noqa: E402
 from training.methods.score_candidates import score_candidates  # noqa: E402
 from training.optimisation.stages import Training  # noqa: E402
 from training.run.preparation import Recipe, prepare  # noqa: E402
-
-HEIGHT, WIDTH = 192, 224
-
-
-def circuit(seed, height=HEIGHT, width=WIDTH, dark=10, bright=245):
-    """Traces that lie differently on every board, uint8 (h, w, 3)."""
-    random = np.random.default_rng(seed)
-    picture = np.full((height, width), bright, np.uint8)
-    for _ in range(9):
-        a, b = (tuple(int(v) for v in random.integers(0, (width, height))) for _ in range(2))
-        cv2.line(picture, a, b, dark, int(random.integers(3, 9)))
-        cv2.circle(picture, a, int(random.integers(6, 14)), dark, -1)
-    return cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
 
 
 @pytest.fixture(scope="module")
