@@ -32,6 +32,10 @@ MINIMUM_NORMAL_SAMPLES = 16
 _ALIGNED_CORRELATION = 0.75
 # side at which alignment is judged: what matters is where things are, not their texture
 _ALIGNMENT_SIDE = 32
+# of the variance of a picture's levels: what two tones explain of circuits is 0.99, of other parts 0.9 at most
+_TWO_TONES, _LOOKED_AT = 0.97, 16
+# share of such pictures from which on parts are taken for circuits
+MOST_TWO_TONES = 0.9
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,27 @@ def layout_of(normals: NormalSamples) -> tuple[Layout, float]:
     scale = np.sqrt((parts**2).sum(1) * (others**2).sum(1))
     correlation = float(np.mean((parts * others).sum(1) / np.maximum(scale, 1e-9)))
     return ("aligned" if correlation >= _ALIGNED_CORRELATION else "free"), correlation
+
+
+def two_tone_share(data: Path, reader: ImageReader = PLAIN) -> float:
+    """The share of good parts whose pictures have two tones and nothing between: circuits, prints, masks.
+
+    A threshold (Otsu, 1979) then explains _TWO_TONES of the variance of the levels. Looks at a few pictures, unscaled.
+    """
+    paths = reader.pictures_in(normal_samples_folder(data))
+    some = paths[:: max(1, len(paths) // _LOOKED_AT)]
+    return float(np.mean([_explained_by_two(reader.read(path)) >= _TWO_TONES for path in some]))
+
+
+def _explained_by_two(picture: U8) -> float:
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    level, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
+    bright = grey > level
+    variance, share = float(grey.var()), float(bright.mean())
+    if not 0 < share < 1 or variance == 0:
+        return 0.0
+    apart = float(grey[bright].mean()) - float(grey[~bright].mean())
+    return share * (1 - share) * apart**2 / variance
 
 
 def sample_field(path: Path, picture: U8, preprocess: Preprocess) -> U8:
