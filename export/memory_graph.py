@@ -21,6 +21,7 @@ from edge.core.datatypes import F32
 from edge.core.errors import BundleError
 from export.graph import Graph, graph_from_onnx
 from export.operators import MEMORY_PREFIX
+from export.weak_head import NAMES, WeakHead, head_from_constants
 
 OUTPUT = "emb_dist"
 # of the outputs that hand features to a memory
@@ -36,7 +37,8 @@ class Memory:
     projection: of each tap, (axes, channels); bias: (axes,). A place is bias + the sum over taps of projection times
     the mean of 3 x 3 places of the tap. centres: (count, axes), compared with every place; or (down, across, count,
     axes): the grid is cut into so many square blocks, each with its own. mean, inv_std: of the distances of good parts
-    that the memory did not see, (rows, columns) for each place or (1, 1) for all.
+    that the memory did not see, (rows, columns) for each place or (1, 1) for all. head: is added to the standardised
+    distance, where there is one.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Memory:
     centres: F32
     mean: F32
     inv_std: F32
+    head: WeakHead | None = None
 
     @property
     def local(self) -> bool:
@@ -90,6 +93,12 @@ def with_other_memories(model: bytes, memories: Sequence[Memory]) -> bytes:
         raise BundleError(
             f"the network has no {missing[0]}: its memory is another one", fix="make the bundle anew with `train`"
         )
+    for memory in memories:
+        if memory.head is None and f"{MEMORY_PREFIX}{memory.name}_head_{NAMES[0]}" in there:
+            raise BundleError(
+                f"memory {memory.name} has learned from no defective parts, and the network's has",
+                fix="make the bundle anew with `train`",
+            )
     for tensor in proto.graph.initializer:
         if tensor.name in wanted:
             tensor.CopyFrom(numpy_helper.from_array(wanted[tensor.name], tensor.name))
@@ -138,9 +147,15 @@ def memories_of(model: bytes) -> tuple[Memory, ...]:
                 centres=centres,
                 mean=constants[f"{name}_mean"][0, 0],
                 inv_std=constants[f"{name}_inv_std"][0, 0],
+                head=_head_of(constants, name),
             )
         )
     return tuple(memories)
+
+
+def _head_of(constants: dict[str, Any], memory: str) -> WeakHead | None:
+    named = {name: constants.get(f"{memory}_head_{name}") for name in NAMES}
+    return None if named["hidden"] is None else head_from_constants(named)
 
 
 def places_name(name: str) -> str:
@@ -177,6 +192,8 @@ def _constants(memory: Memory) -> dict[str, Any]:
         f"{start}_projection_{tap}": np.ascontiguousarray(turn, np.float32)[:, :, None, None]
         for tap, turn in zip(memory.taps, memory.projection, strict=True)
     }
+    if memory.head is not None:
+        made |= {f"{start}_head_{name}": value for name, value in memory.head.constants().items()}
     return made | {
         f"{start}_bias": memory.bias.astype(np.float32),
         f"{start}_centres": doubled,
@@ -235,7 +252,17 @@ class _Builder:
         distance = self._node("Sqrt", [self._node("Relu", [as_map], f"{start}_not_negative")], f"{start}_distance")
         above = self._node("Sub", [distance, f"{start}_mean"], f"{start}_above_mean")
         self._floats[f"{start}_standardised"] = (1, 1, rows, columns)
-        return self._node("Mul", [above, f"{start}_inv_std"], f"{start}_standardised")
+        standardised = self._node("Mul", [above, f"{start}_inv_std"], f"{start}_standardised")
+        if memory.head is None:
+            return standardised
+        seen = self._node("Concat", [places, standardised], f"{start}_head_inputs", axis=1)
+        inner = [seen, f"{start}_head_hidden", f"{start}_head_hidden_bias"]
+        hidden = self._node("Conv", inner, f"{start}_head_inner", kernel_shape=[1, 1])
+        active = self._node("Relu", [hidden], f"{start}_head_active")
+        outer = [active, f"{start}_head_output", f"{start}_head_output_bias"]
+        logit = self._node("Conv", outer, f"{start}_head_logit", kernel_shape=[1, 1])
+        self._floats[f"{start}_with_head"] = (1, 1, rows, columns)
+        return self._node("Add", [standardised, logit], f"{start}_with_head")
 
     def enlarged(self, tensor: str, size: tuple[int, int], mode: str) -> str:
         """A tensor at (rows, columns); it has the size of a tap or of a map on a tap's grid."""

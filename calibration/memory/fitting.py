@@ -40,13 +40,17 @@ Progress = Callable[[int, int], None]
 class CrossFit:
     """memories: of all parts. folds: number k has not seen the parts whose fold_of is k, nor have its mean and spread.
 
-    fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold.
+    fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold. places: (pictures,
+    rows, columns, axes), what the finest memory was fitted to: each part as it is, then varied copies; part_of: which
+    part each picture shows.
     """
 
     memories: tuple[Memory, ...]
     folds: tuple[tuple[Memory, ...], ...]
     fold_of: NDArray[np.int64]
     held_out: F32
+    places: NDArray[np.float16]
+    part_of: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,7 @@ def refit_memories(
     layout: Layout,
     *,
     earlier: int = 0,
+    fold_of: NDArray[np.int64] | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
@@ -91,12 +96,13 @@ def refit_memories(
 
     earlier: number of parts that the graph's memories hold. 0: they are forgotten, as they hold these very parts. Else
     their centres stay candidates beside the new places, and the least useful of both give way; their pictures are not
-    needed. Nothing here says whether a fold has seen those: parts must be others.
+    needed. Nothing here says whether a fold has seen those: parts must be others. fold_of: (n,); None: drawn by the
+    seed.
     """
     known = memories_of(model)
     floats = graph_from_onnx(with_places(model)).floats
     designs = [_design_of(memory, floats[places_name(memory.name)][2]) for memory in known]
-    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier)
+    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier, fold_of)
 
 
 def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
@@ -124,25 +130,29 @@ class _Looks:
 
 def _fitted(
     model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: U8, layout: Layout,
-    seed: int, threads: int | None, progress: Progress, earlier: int = 0,
+    seed: int, threads: int | None, progress: Progress, earlier: int = 0, fold_of: NDArray[np.int64] | None = None,
 ) -> CrossFit:  # fmt: skip
     random = np.random.default_rng(seed)
-    fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
+    if fold_of is None:
+        fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
     looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES), random)
     places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
     for done, found in enumerate(places_of(model, looks, threads)):
         for kept, values in zip(places, found, strict=True):
             kept.append(values.astype(np.float16))
         progress(done + 1, len(looks))
+    stacked = [np.stack(kept) for kept in places]
     fitted = [
-        _cross_fitted(memory, design, layout, np.stack(kept), looks.part_of, fold_of, seed, earlier)
-        for memory, design, kept in zip(known, designs, places, strict=True)
+        _cross_fitted(memory, design, layout, each, looks.part_of, fold_of, seed, earlier)
+        for memory, design, each in zip(known, designs, stacked, strict=True)
     ]
     return CrossFit(
         memories=tuple(each.memory for each in fitted),
         folds=tuple(zip(*(each.folds for each in fitted), strict=True)),
         fold_of=fold_of,
-        held_out=_summed([each.held_out for each in fitted]),
+        held_out=summed_maps([each.held_out for each in fitted]),
+        places=stacked[0],
+        part_of=looks.part_of,
     )
 
 
@@ -223,7 +233,7 @@ def _with_spread(
     return replace(memory, mean=mean.astype(np.float32), inv_std=(1 / spread).astype(np.float32))
 
 
-def _summed(maps: Sequence[F32]) -> F32:
+def summed_maps(maps: Sequence[F32]) -> F32:
     """The sum of maps (n, rows, columns) at the size of the first."""
     _, rows, columns = maps[0].shape
     total: F32 = maps[0].copy()

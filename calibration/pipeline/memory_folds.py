@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from calibration.memory.designs import designs_for
 from calibration.memory.fitting import CrossFit, fit_memories, refit_memories
+from calibration.memory.fold_heads import heads_file, heads_of
+from calibration.memory.weak_fitting import fit_weak
+from calibration.memory.weak_parts import WeakParts
 from calibration.pipeline.sample_cache import NormalSamples, Part
 from edge.bundles.bundle import ModelBundle
 from edge.core.errors import UsageError
@@ -33,12 +37,15 @@ class Folds:
 
     earlier: number of parts that the memory held before these joined it. before: that memory by precision, as far as
     it is known; empty: it was fitted to these parts alone.
+    weak: what parts known to be defective were worth, in words. files: what a bundle keeps to judge by later.
     """
 
     memories: tuple[tuple[Memory, ...], ...]
     fold_of: Mapping[str, int]
     earlier: int = 0
     before: Mapping[str, tuple[Memory, ...]] = field(default_factory=dict)
+    weak: str = ""
+    files: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def graph(self, model: bytes, fold: int) -> bytes:
         """The bundle's network, in whatever precision, with the memory of a fold."""
@@ -77,8 +84,13 @@ def taps_of(model: bytes) -> list[str]:
     return [name for name in graph_from_onnx(model).outputs if name.startswith(TAP_PREFIX)]
 
 
-def with_memory(model: bytes, parts: NormalSamples, threads: int | None) -> tuple[bytes, Folds]:
-    """The exported network with a memory of all parts in place of its taps."""
+def with_memory(
+    model: bytes, parts: NormalSamples, threads: int | None, weak: WeakParts | None = None
+) -> tuple[bytes, Folds]:
+    """The exported network with a memory of all parts in place of its taps.
+
+    weak: parts known to be defective, from which the memory learns where that pays.
+    """
     chosen, layout = parts.all, parts.bundle.manifest.training.layout
     if len(chosen) < MINIMUM_NORMAL_SAMPLES:
         raise UsageError(
@@ -93,7 +105,28 @@ def with_memory(model: bytes, parts: NormalSamples, threads: int | None) -> tupl
     for memory in fit.memories:
         where = "for each block of places" if memory.local else "for all places together"
         say(f"memory of {len(chosen)} good parts: {memory.centres.shape[-2]} centres {where}, {', '.join(memory.taps)}")
-    return with_memories(model, fit.memories), _folds(fit, chosen)
+    folds = _folds(fit, chosen)
+    if weak is not None and len(weak.parts):
+        with progress_bar("learning from parts known to be defective") as advance:
+            learned = fit_weak(
+                with_memories(model, fit.memories), fit, weak, layout,
+                seed=parts.bundle.manifest.training.seed, threads=threads, progress=advance,
+            )  # fmt: skip
+        say(learned.text)
+        fit = learned.fit
+        folds = replace(_folds(fit, chosen), weak=learned.text, files=heads_file(fit, [part.sha256 for part in chosen]))
+    return with_memories(model, fit.memories), folds
+
+
+def weak_parts(data: Path, samples: NormalSamples) -> WeakParts:
+    """The pictures in data/train/weak/; none where there is no such folder. Raises UsageError as `load_weak` does."""
+    from training.data.dataset import NormalSamples as GoodParts
+    from training.data.dataset import load_weak
+
+    chosen, preprocess = samples.all, samples.bundle.preprocess
+    good = GoodParts(samples.stacked(chosen[:1]), tuple(part.sha256 for part in chosen))
+    found = load_weak(data, preprocess, good, samples.reader)
+    return WeakParts(found.fields, found.parts)
 
 
 def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> Folds | None:
@@ -122,11 +155,17 @@ def memories_without(
     earlier: number of other parts that the network's memories hold, whose centres stay candidates; 0: those are gone.
     """
     training = parts.bundle.manifest.training
+    # other parts are new to every head; the same ones keep their folds, whose heads have not seen them
+    learned = None if earlier else heads_of(parts.bundle)
+    fold_of = None if learned is None else learned.folds_of([part.sha256 for part in chosen])
     with progress_bar("looking at good parts without each fifth of them") as advance:
         fit = refit_memories(
             model, parts.stacked(chosen), training.layout,
-            earlier=earlier, seed=training.seed, threads=threads, progress=advance,
+            earlier=earlier, seed=training.seed, threads=threads, progress=advance, fold_of=fold_of,
         )  # fmt: skip
+    if learned is not None:
+        heads = zip(fit.folds, learned.heads, strict=False)
+        fit = replace(fit, folds=tuple((replace(fold[0], head=head), *fold[1:]) for fold, head in heads))
     return fit.memories, _folds(fit, chosen)
 
 

@@ -23,6 +23,7 @@ from edge.preprocessing.normal_samples import (
     read_normal_samples,
     require_region,
 )
+from edge.preprocessing.part_names import part_names
 from edge.preprocessing.preprocess import Preprocess
 
 Layout = Literal["aligned", "free"]
@@ -59,11 +60,15 @@ class NormalSamples:
 
 @dataclass(frozen=True)
 class WeakAnomalies:
-    """Fields uint8 (n, h, w, 3) BGR of parts known to be defective, without masks; kinds name each one's folder."""
+    """Fields uint8 (n, h, w, 3) BGR of parts known to be defective, without masks.
+
+    kinds: each picture's folder. parts: the part that it shows (edge/preprocessing/part_names.py).
+    """
 
     fields: U8
     kinds: tuple[str, ...]
     hashes: tuple[str, ...]
+    parts: tuple[str, ...]
 
 
 def load_normal_samples(
@@ -111,7 +116,7 @@ def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader
     Raises UsageError when the folder is there but empty, or a picture is among the good parts too.
     """
     root = data / "train" / "weak"
-    fields, kinds, hashes = [], [], []
+    fields, kinds, hashes, paths = [], [], [], []
     good = set(normals.hashes)
     reader.emit_loose(root)
     for folder in class_folders(root):
@@ -133,13 +138,14 @@ def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader
                 fields += shown
                 kinds.append(folder.name)
                 hashes.append(sha256)
+                paths.append(path)
     if root.is_dir() and not fields:
         raise UsageError(
             f"{root} holds no pictures in folders of their own",
             fix="put pictures of defective parts into train/weak/<kind of defect>/, or remove the folder",
         )
     stacked = np.stack(fields) if fields else np.zeros((0, *preprocess.shape, 3), np.uint8)
-    return WeakAnomalies(stacked, tuple(kinds), tuple(hashes))
+    return WeakAnomalies(stacked, tuple(kinds), tuple(hashes), tuple(part_names(root, paths)))
 
 
 def load_textures(data: Path, shape: tuple[int, int], reader: ImageReader = PLAIN) -> U8 | None:
