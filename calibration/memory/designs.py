@@ -1,4 +1,4 @@
-"""Which features a memory of good parts compares, and with how many centres: the defaults for each layout."""
+"""Which features a memory of good parts compares, and with how many centres."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class MemoryDesign:
 
     axes: principal axes that places keep. block: side of the square blocks of places that the grid is cut into, each
     with so many centres of its own, chosen among its places and those near it; 0: all places share the centres.
+    by_place: distances count in deviations of good parts at each place, else over all places.
     """
 
     name: str
@@ -22,16 +23,14 @@ class MemoryDesign:
     axes: int
     centres: int
     block: int
+    by_place: bool = True
 
 
-_DEFAULTS: dict[Layout, MemoryDesign] = {
-    "aligned": MemoryDesign("fine", ("tap2", "tap4"), axes=64, centres=100, block=4),
-    "free": MemoryDesign("fine", ("tap2", "tap4"), axes=96, centres=800, block=0),
-}
+# places of 8 x 8 px; blocks are as wide as what all sides of a field are multiples of
+_DEFAULT = MemoryDesign("fine", ("tap2", "tap4"), axes=64, centres=100, block=4)
 
 
-def designs_for(layout: Layout, taps: Collection[str]) -> tuple[MemoryDesign, ...]:
-    """The memories of parts of this layout, of the taps that a network hands on."""
-    design = _DEFAULTS[layout]
-    assert set(design.taps) <= set(taps), f"the network hands on {sorted(taps)}, not {design.taps}"
-    return (design,)
+def designs_for(taps: Collection[str]) -> tuple[MemoryDesign, ...]:
+    """The memories that are fitted to the taps that a network hands on."""
+    assert set(_DEFAULT.taps) <= set(taps), f"the network hands on {sorted(taps)}, not {_DEFAULT.taps}"
+    return (_DEFAULT,)

@@ -40,17 +40,31 @@ Progress = Callable[[int, int], None]
 class CrossFit:
     """memories: of all parts. folds: number k has not seen the parts whose fold_of is k, nor have its mean and spread.
 
-    fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold. places: (pictures,
-    rows, columns, axes), what the finest memory was fitted to: each part as it is, then varied copies; part_of: which
-    part each picture shows.
+    fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold. distances: of each
+    part to each memory of its fold, (n, rows, columns). places: (pictures, rows, columns, axes), what the finest memory
+    was fitted to: each part as it is, then varied copies; part_of: which part each picture shows.
     """
 
     memories: tuple[Memory, ...]
     folds: tuple[tuple[Memory, ...], ...]
     fold_of: NDArray[np.int64]
     held_out: F32
+    distances: tuple[F32, ...]
     places: NDArray[np.float16]
     part_of: NDArray[np.int64]
+
+    def judging(self, by_place: bool) -> CrossFit:
+        """The same memories, with deviations of each place or of all places together."""
+        folds = tuple(
+            tuple(
+                _with_spread(memory, each[self.fold_of != number], by_place)
+                for memory, each in zip(fold, self.distances, strict=True)
+            )
+            for number, fold in enumerate(self.folds)
+        )
+        memories = [_with_spread(m, each, by_place) for m, each in zip(self.memories, self.distances, strict=True)]
+        held_out = in_deviations([folds[fold] for fold in self.fold_of], self.distances)
+        return replace(self, memories=tuple(memories), folds=folds, held_out=held_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +157,17 @@ def _fitted(
         progress(done + 1, len(looks))
     stacked = [np.stack(kept) for kept in places]
     fitted = [
-        _cross_fitted(memory, design, layout, each, looks.part_of, fold_of, seed, earlier)
+        _cross_fitted(memory, design, each, looks.part_of, fold_of, seed, earlier)
         for memory, design, each in zip(known, designs, stacked, strict=True)
     ]
+    folds = tuple(zip(*(each.folds for each in fitted), strict=True))
+    distances = tuple(each.distances for each in fitted)
     return CrossFit(
         memories=tuple(each.memory for each in fitted),
-        folds=tuple(zip(*(each.folds for each in fitted), strict=True)),
+        folds=folds,
         fold_of=fold_of,
-        held_out=summed_maps([each.held_out for each in fitted]),
+        held_out=in_deviations([folds[fold] for fold in fold_of], distances),
+        distances=distances,
         places=stacked[0],
         part_of=looks.part_of,
     )
@@ -160,11 +177,11 @@ def _fitted(
 class _Fitted:
     memory: Memory
     folds: list[Memory]
-    held_out: F32
+    distances: F32
 
 
 def _cross_fitted(
-    known: Memory, design: MemoryDesign, layout: Layout, places: NDArray[np.float16], part_of: NDArray[np.int64],
+    known: Memory, design: MemoryDesign, places: NDArray[np.float16], part_of: NDArray[np.int64],
     fold_of: NDArray[np.int64], seed: int, earlier: int,
 ) -> _Fitted:  # fmt: skip
     """places: (pictures, rows, columns, axes), the first of each part as it is."""
@@ -179,7 +196,7 @@ def _cross_fitted(
         return replace(known, centres=farthest_first(flat, design.centres, random))
 
     def judging(memory: Memory, distances: F32) -> Memory:
-        return _with_spread(memory, distances, layout, known if earlier else None, earlier)
+        return _with_spread(memory, distances, design.by_place, known if earlier else None, earlier)
 
     folds, distances = [], np.empty((len(fold_of), *places.shape[1:3]), np.float32)
     for fold in range(fold_of.max() + 1):
@@ -187,8 +204,7 @@ def _cross_fitted(
         for part in np.flatnonzero(fold_of == fold):
             distances[part] = distance_map(folds[fold], places[part].astype(np.float32))
     folds = [judging(memory, distances[fold_of != fold]) for fold, memory in enumerate(folds)]
-    held_out = [(map_ - folds[f].mean) * folds[f].inv_std for map_, f in zip(distances, fold_of, strict=True)]
-    return _Fitted(judging(of_places(places), distances), folds, np.stack(held_out).astype(np.float32))
+    return _Fitted(judging(of_places(places), distances), folds, distances)
 
 
 def distance_map(memory: Memory, places: F32) -> F32:
@@ -208,20 +224,19 @@ def distance_map(memory: Memory, places: F32) -> F32:
 def _design_of(memory: Memory, rows: int) -> MemoryDesign:
     """rows: of the grid of places."""
     block = rows // memory.centres.shape[0] if memory.local else 0
-    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], block)
+    by_place = memory.mean.size > 1
+    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], block, by_place)
 
 
 def _with_spread(
-    memory: Memory, distances: F32, layout: Layout, before: Memory | None, earlier: int
+    memory: Memory, distances: F32, by_place: bool, before: Memory | None = None, earlier: int = 0
 ) -> Memory:  # fmt: skip
     """The memory with mean and spread of the distances (n, rows, columns) of good parts: of each place, or of all.
 
     before: the memory that so many earlier parts made, whose mean and spread count beside these.
     """
-    if layout == "free":
-        mean, variance = distances.mean(keepdims=True)[0], distances.var(keepdims=True)[0]
-    else:
-        mean, variance = distances.mean(0), distances.var(0)
+    axes = (0,) if by_place else (0, 1, 2)
+    mean, variance = distances.mean(axes, keepdims=True)[0], distances.var(axes, keepdims=True)[0]
     if before is not None:
         count = min(earlier, _MOST_EARLIER)
         share = count / (count + len(distances))
@@ -233,10 +248,23 @@ def _with_spread(
     return replace(memory, mean=mean.astype(np.float32), inv_std=(1 / spread).astype(np.float32))
 
 
+def in_deviations(memories: Sequence[Sequence[Memory]], distances: Sequence[F32]) -> F32:
+    """`emb_dist` of each part, (n, rows, columns), by memories of its own.
+
+    distances: of each part to the first memory of its own, then to the second, (n, rows, columns).
+    """
+    return summed_maps(
+        [
+            np.stack([(d - own[number].mean) * own[number].inv_std for own, d in zip(memories, each, strict=True)])
+            for number, each in enumerate(distances)
+        ]
+    )
+
+
 def summed_maps(maps: Sequence[F32]) -> F32:
     """The sum of maps (n, rows, columns) at the size of the first."""
     _, rows, columns = maps[0].shape
-    total: F32 = maps[0].copy()
+    total: F32 = maps[0].astype(np.float32)
     for other in maps[1:]:
         for index, values in enumerate(other):
             total[index] += cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)

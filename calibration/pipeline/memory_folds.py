@@ -10,16 +10,19 @@ from typing import Generic, Protocol, TypeVar
 from calibration.memory.designs import designs_for
 from calibration.memory.fitting import CrossFit, fit_memories, refit_memories
 from calibration.memory.fold_heads import heads_file, heads_of
+from calibration.memory.norms import choose_norm
 from calibration.memory.weak_fitting import fit_weak
 from calibration.memory.weak_parts import WeakParts
 from calibration.pipeline.sample_cache import NormalSamples, Part
 from edge.bundles.bundle import ModelBundle
 from edge.core.errors import UsageError
-from edge.core.progress import progress_bar, say
+from edge.core.progress import progress_bar, say, working
 from export.graph import graph_from_onnx
 from export.memory_graph import TAP_PREFIX, Memory, memories_of, with_memories, with_other_memories
 
 MINIMUM_NORMAL_SAMPLES = 5
+# artificial defects that decide in what deviations distances count
+_ALTERED = 96
 # of the parts in a memory, so many must be there to judge them by memories of the others
 _SHARE_NEEDED = 0.5
 
@@ -91,26 +94,34 @@ def with_memory(
 
     weak: parts known to be defective, from which the memory learns where that pays.
     """
-    chosen, layout = parts.all, parts.bundle.manifest.training.layout
+    chosen, training = parts.all, parts.bundle.manifest.training
     if len(chosen) < MINIMUM_NORMAL_SAMPLES:
         raise UsageError(
             f"{len(chosen)} good parts are too few for a memory; at least {MINIMUM_NORMAL_SAMPLES} are needed",
             fix="give a folder of more pictures of good parts",
         )
+    fields, norm = parts.stacked(chosen), "in deviations at each place"
     with progress_bar("looking at good parts for the memory") as advance:
         fit = fit_memories(
-            model, parts.stacked(chosen), layout, designs_for(layout, taps_of(model)),
-            seed=parts.bundle.manifest.training.seed, threads=threads, progress=advance,
+            model, fields, training.layout, designs_for(taps_of(model)),
+            seed=training.seed, threads=threads, progress=advance,
         )  # fmt: skip
+    if training.layout == "free":
+        with working("what good parts differ by: at each place, or over all"):
+            from training.defects.defective_pictures import judging_defects
+
+            drawn = judging_defects(fields, parts.weight, _ALTERED, training.seed)
+            fit, norm = choose_norm(model, fit, drawn.fields, drawn.origins, threads)
     for memory in fit.memories:
         where = "for each block of places" if memory.local else "for all places together"
-        say(f"memory of {len(chosen)} good parts: {memory.centres.shape[-2]} centres {where}, {', '.join(memory.taps)}")
+        count, taps = memory.centres.shape[-2], ", ".join(memory.taps)
+        say(f"memory of {len(chosen)} good parts: {count} centres {where}, {taps}, {norm}")
     folds = _folds(fit, chosen)
     if weak is not None and len(weak.parts):
         with progress_bar("learning from parts known to be defective") as advance:
             learned = fit_weak(
-                with_memories(model, fit.memories), fit, weak, layout,
-                seed=parts.bundle.manifest.training.seed, threads=threads, progress=advance,
+                with_memories(model, fit.memories), fit, weak, training.layout,
+                seed=training.seed, threads=threads, progress=advance,
             )  # fmt: skip
         say(learned.text)
         fit = learned.fit

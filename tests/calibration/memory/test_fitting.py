@@ -9,12 +9,13 @@ from calibration.memory.centres import farthest_first, farthest_first_of_blocks
 from calibration.memory.designs import MemoryDesign
 from calibration.memory.fitting import fit_memories, graphs_of, refit_memories
 from calibration.memory.looks import copies_of, varied
+from calibration.memory.norms import choose_norm
 from edge.kernels.cpu import planes_from_field
 from tests.export.graphs import run
 from tests.export.tap_graphs import HEIGHT, WIDTH, tapped_network
 
 LOCAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=8, block=2)
-GLOBAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=40, block=0)
+GLOBAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=40, block=0, by_place=False)
 COARSE = MemoryDesign("coarse", ("tap6",), axes=6, centres=20, block=0)
 
 
@@ -97,6 +98,38 @@ def test_distances_of_held_out_parts_are_deviations(model):
     assert fit.held_out.std() == pytest.approx(1, abs=0.3)
 
 
+def test_deviations_are_of_each_place_or_of_all_places(model):
+    # the upper half of good parts is noisy, the lower one is not
+    fields = parts(30).astype(np.int16)
+    fields[:, : HEIGHT // 2] += np.random.default_rng(5).integers(-40, 40, fields[:, : HEIGHT // 2].shape)
+    fit = fit_memories(model, fields.clip(0, 255).astype(np.uint8), "aligned", [LOCAL])
+    spreads = {}
+    for by_place in (True, False):
+        held_out = fit.judging(by_place).held_out
+        # without the places in between, which see both
+        spreads[by_place] = [half.std() for half in (held_out[:, :3], held_out[:, 5:])]
+    upper, lower = spreads[True]
+    assert upper < 2 * lower
+    upper, lower = spreads[False]
+    assert upper > 3 * lower
+
+
+def test_the_norm_is_the_one_that_tells_defects_from_good_parts(model):
+    noisy = parts(24).astype(np.int16)
+    noisy[:, : HEIGHT // 2] += np.random.default_rng(5).integers(-60, 60, noisy[:, : HEIGHT // 2].shape)
+    fields = noisy.clip(0, 255).astype(np.uint8)
+    fit = fit_memories(model, fields, "aligned", [LOCAL])
+    # faint, and where good parts hardly differ
+    altered = fields.copy()
+    altered[:, 22:28, 8:20] = (altered[:, 22:28, 8:20] * 0.8).astype(np.uint8)
+    chosen, words = choose_norm(model, fit, altered, np.arange(24), 1)
+    assert chosen.memories[0].mean.size > 1
+    assert "at each place" in words
+    undecided, words = choose_norm(model, fit, altered[:0], np.arange(0), 1)
+    assert undecided.memories[0].mean.size == 1
+    assert "as no defect could be drawn" in words
+
+
 def test_the_same_parts_and_seed_give_the_same_memory(model):
     first, again = (graphs_of(model, fit_memories(model, parts(8), "free", [GLOBAL], seed=4)) for _ in range(2))
     assert first.deployed == again.deployed
@@ -124,7 +157,7 @@ def test_more_parts_join_and_what_the_memory_knew_stays(model, design):
         return np.mean([distances(judge, field).max() for field in fields])
 
     unknown = graphs_of(model, fit_memories(model, later, "aligned", [design])).deployed
-    assert worst(extended, later) < 0.3 * worst(graph, later)
+    assert worst(extended, later) < 0.6 * worst(graph, later)
     assert worst(extended, green) < 0.5 * worst(unknown, green)
 
 

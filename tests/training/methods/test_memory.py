@@ -55,7 +55,7 @@ def test_no_part_is_scored_by_a_memory_that_holds_it(made):
     parts = normal_samples(bundle, made / "data")
     known = [backend.score(parts.reader.read(part.path), StageClock(0)).score for part in parts.all]
     backend.close()
-    assert np.median(known) < 0.8 * np.median(bundle.calibration("fp32").scores)
+    assert np.mean(known) < 0.9 * np.mean(bundle.calibration("fp32").scores)
 
 
 def test_a_bundle_tells_a_defect_from_good_parts_it_has_not_seen(made):
