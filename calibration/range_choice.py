@@ -62,14 +62,18 @@ def choose_ranges(
     activations: Activations,
     evaluation_set: EvaluationSet,
     threads: int | None = None,
+    rounded: bytes | None = None,
 ) -> RangeChoice:
-    """Quantise with each estimator's ranges, judge, and take the best; `max` when too few normals were held out."""
+    """Quantise with each estimator's ranges, judge, and take the best; `max` when too few normals were held out.
+
+    rounded: the FP32 network that is quantised, where its memory is another one; None: the same.
+    """
     if len(evaluation_set.normal_samples) < MINIMUM_NORMAL_SAMPLES or not len(evaluation_set.altered):
         return RangeChoice("max", max_ranges(activations), {}, {}, None)
     exact = evaluate(model_fp32, manifest, evaluation_set, threads)
     ranges = {name: estimate(activations) for name, estimate in ESTIMATORS.items()}
     evaluated = {
-        name: evaluate(quantized_for_cpu(model_fp32, found), manifest, evaluation_set, threads)
+        name: evaluate(quantized_for_cpu(rounded or model_fp32, found), manifest, evaluation_set, threads)
         for name, found in ranges.items()
     }
     precision = {name: maps.precision(evaluation_set) for name, maps in evaluated.items()}

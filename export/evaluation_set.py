@@ -23,9 +23,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """normal_samples: held out of training; altered: the same with artificial defects; float32 (3, h, w) in -1..1.
+    """normal_samples: held out of training; altered: the same with artificial defects; float32 (3, s, s) in -1..1.
 
-    masks: where each altered one was altered, (h, w). weight: 1 where the map is scored, (h, w); None: everywhere.
+    masks: where each altered one was altered, (s, s). weight: 1 where the map is scored, (s, s); None: everywhere.
     source: what drew the defects, for the record.
     """
 
@@ -61,9 +61,9 @@ class EvaluationMaps:
         """Average precision of telling altered parts from normal ones, and altered pixels from others; their mean."""
         labels = np.arange(len(self.maps)) >= self.normal_count
         scores = np.array([anomaly_map.score for anomaly_map in self.maps])
-        rows, columns = self.maps[0].values.shape
-        masks = [np.zeros((rows, columns), np.bool_)] * self.normal_count + [
-            at_map_shape(mask, (rows, columns)) for mask in evaluation_set.masks
+        shape = self.maps[0].values.shape
+        masks = [np.zeros(shape, np.bool_)] * self.normal_count + [
+            at_shape(mask, shape) for mask in evaluation_set.masks
         ]
         maps = [anomaly_map.values for anomaly_map in self.maps]
         return (average_precision(labels, scores) + pixel_average_precision(masks, maps)) / 2
@@ -88,7 +88,7 @@ def evaluate(
     return EvaluationMaps(maps, count)
 
 
-def at_map_shape(mask: Mask, shape: tuple[int, int]) -> Mask:
+def at_shape(mask: Mask, shape: tuple[int, ...]) -> Mask:
     """A mask at the map's (rows, columns): a place counts when half of it does."""
     small: Any = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small >= 0.5)

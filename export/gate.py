@@ -16,7 +16,7 @@ from edge.core.config import GateSettings
 from edge.core.datatypes import F32, AnomalyMap
 from edge.core.errors import UsageError
 from edge.metrics import aupro, image_auroc, region_overlaps
-from export.evaluation_set import Mask, at_map_shape
+from export.evaluation_set import Mask, at_shape
 from export.paired_scores import ScoredModel, ScorePair
 
 # shares are compared after arithmetic: 0.71 - 0.705 is a little more than 0.005
@@ -205,9 +205,9 @@ def _aupro(pairs: Sequence[ScorePair], maps: Sequence[AnomalyMap]) -> float:
 
 def _masks(pairs: Sequence[ScorePair]) -> list[Mask]:
     """Of all parts, at the shape of their maps; empty for good ones."""
-    rows, columns = pairs[0].reference.values.shape
-    empty = np.zeros((rows, columns), np.bool_)
-    return [empty if part.mask is None else at_map_shape(part.mask, (rows, columns)) for part in pairs]
+    shape = pairs[0].reference.values.shape
+    empty = np.zeros(shape, np.bool_)
+    return [empty if part.mask is None else at_shape(part.mask, shape) for part in pairs]
 
 
 def _correlation(part: ScorePair) -> float:

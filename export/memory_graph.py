@@ -3,9 +3,9 @@
 Each place's features are turned into a few axes and compared with centres (PatchCore: Roth et al., 2022). The squared
 distance to centre c is |p|^2 + (|c|^2 - 2 p c), and the smallest bracket is a matrix product and a minimum. Everything
 here stands in standard operators, its nodes, tensors and constants are named with MEMORY_PREFIX, and runs in floating
-point on every target (export/operators.py): FP32 on processors, FP16 in engines. So that FP16 is enough, each cell's
-places are taken relative to the mean of its centres: what is compared is then no larger than what is told apart.
-Centres are kept in FP16, half the size.
+point on every target (export/operators.py): FP32 on processors, FP16 in engines. So that FP16 is enough, the
+places of a block are taken relative to the mean of its centres: what is compared is then no larger than what is told
+apart. Centres are kept in FP16, half the size.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edge.core.datatypes import F32
 from edge.core.errors import BundleError
 from export.graph import Graph, graph_from_onnx
 from export.operators import MEMORY_PREFIX
+from export.weak_head import NAMES, WeakHead, head_from_constants
 
 OUTPUT = "emb_dist"
 # of the outputs that hand features to a memory
@@ -34,9 +35,10 @@ class Memory:
 
     name: told apart by it in the graph. taps: tensors of the graph, the finest first; places lie on its grid.
     projection: of each tap, (axes, channels); bias: (axes,). A place is bias + the sum over taps of projection times
-    the mean of 3 x 3 places of the tap. centres: (count, axes), compared with every place; or (rows, columns, count,
-    axes), each cell with its own. mean, inv_std: of the distances of good parts that the memory did not see,
-    (rows, columns) for each place or (1, 1) for all.
+    the mean of 3 x 3 places of the tap. centres: (count, axes), compared with every place; or (down, across, count,
+    axes): the grid is cut into so many square blocks, each with its own. mean, inv_std: of the distances of good parts
+    that the memory did not see, (rows, columns) for each place or (1, 1) for all. head: is added to the standardised
+    distance, where there is one.
     """
 
     name: str
@@ -46,10 +48,11 @@ class Memory:
     centres: F32
     mean: F32
     inv_std: F32
+    head: WeakHead | None = None
 
     @property
     def local(self) -> bool:
-        """Whether each cell has centres of its own."""
+        """Whether each block of places has centres of its own."""
         return self.centres.ndim == 4
 
 
@@ -90,6 +93,12 @@ def with_other_memories(model: bytes, memories: Sequence[Memory]) -> bytes:
         raise BundleError(
             f"the network has no {missing[0]}: its memory is another one", fix="make the bundle anew with `train`"
         )
+    for memory in memories:
+        if memory.head is None and f"{MEMORY_PREFIX}{memory.name}_head_{NAMES[0]}" in there:
+            raise BundleError(
+                f"memory {memory.name} has learned from no defective parts, and the network's has",
+                fix="make the bundle anew with `train`",
+            )
     for tensor in proto.graph.initializer:
         if tensor.name in wanted:
             tensor.CopyFrom(numpy_helper.from_array(wanted[tensor.name], tensor.name))
@@ -138,9 +147,15 @@ def memories_of(model: bytes) -> tuple[Memory, ...]:
                 centres=centres,
                 mean=constants[f"{name}_mean"][0, 0],
                 inv_std=constants[f"{name}_inv_std"][0, 0],
+                head=_head_of(constants, name),
             )
         )
     return tuple(memories)
+
+
+def _head_of(constants: dict[str, Any], memory: str) -> WeakHead | None:
+    named = {name: constants.get(f"{memory}_head_{name}") for name in NAMES}
+    return None if named["hidden"] is None else head_from_constants(named)
 
 
 def places_name(name: str) -> str:
@@ -155,7 +170,7 @@ def stored(centres: F32) -> F32:
 
 
 def _split(centres: F32) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """The middle of each cell's centres, zero where all cells share them, and the centres relative to it."""
+    """The middle of each block's centres, zero where all places share them, and the centres relative to it."""
     middle = centres.mean(-2, keepdims=True).astype(np.float16) if centres.ndim == 4 else np.zeros(1, np.float16)
     return middle, (centres - middle).astype(np.float16)
 
@@ -177,6 +192,8 @@ def _constants(memory: Memory) -> dict[str, Any]:
         f"{start}_projection_{tap}": np.ascontiguousarray(turn, np.float32)[:, :, None, None]
         for tap, turn in zip(memory.taps, memory.projection, strict=True)
     }
+    if memory.head is not None:
+        made |= {f"{start}_head_{name}": value for name, value in memory.head.constants().items()}
     return made | {
         f"{start}_bias": memory.bias.astype(np.float32),
         f"{start}_centres": doubled,
@@ -207,8 +224,12 @@ class _Builder:
         centres = self._node("Cast", [f"{start}_centres"], f"{start}_centres_exact", to=1)
         rows, columns = self.size(memory.taps[0])
         if memory.local:
-            by_cell = self._node("Transpose", [places], f"{start}_places_last", perm=[0, 2, 3, 1])
-            absolute = self._reshaped(by_cell, f"{start}_cells_absolute", (rows, columns, 1, -1))
+            down, across, _, axes = memory.centres.shape
+            block = rows // down
+            # (down, across, block * block, axes)
+            cut = self._reshaped(places, f"{start}_places_cut", (axes, down, block, across, block))
+            blocks = self._node("Transpose", [cut], f"{start}_blocks", perm=[1, 3, 2, 4, 0])
+            absolute = self._reshaped(blocks, f"{start}_cells_absolute", (down, across, block * block, axes))
             middle = self._node("Cast", [f"{start}_middle"], f"{start}_middle_exact", to=1)
             cells = self._node("Sub", [absolute, middle], f"{start}_cells")
             products = self._node("MatMul", [cells, centres], f"{start}_products")
@@ -223,12 +244,25 @@ class _Builder:
         squared = self._node("Mul", [cells, cells], f"{start}_cells_squared")
         length = self._node("ReduceSum", [squared, along], f"{start}_length", keepdims=1)
         total = self._node("Add", [nearest, length], f"{start}_total")
+        if memory.local:
+            squares = self._reshaped(total, f"{start}_total_cut", (down, across, block, block))
+            total = self._node("Transpose", [squares], f"{start}_total_rows", perm=[0, 2, 1, 3])
         as_map = self._reshaped(total, f"{start}_distance_squared", (1, 1, rows, columns))
         # rounding may leave less than nothing of a place that is a centre
         distance = self._node("Sqrt", [self._node("Relu", [as_map], f"{start}_not_negative")], f"{start}_distance")
         above = self._node("Sub", [distance, f"{start}_mean"], f"{start}_above_mean")
         self._floats[f"{start}_standardised"] = (1, 1, rows, columns)
-        return self._node("Mul", [above, f"{start}_inv_std"], f"{start}_standardised")
+        standardised = self._node("Mul", [above, f"{start}_inv_std"], f"{start}_standardised")
+        if memory.head is None:
+            return standardised
+        seen = self._node("Concat", [places, standardised], f"{start}_head_inputs", axis=1)
+        inner = [seen, f"{start}_head_hidden", f"{start}_head_hidden_bias"]
+        hidden = self._node("Conv", inner, f"{start}_head_inner", kernel_shape=[1, 1])
+        active = self._node("Relu", [hidden], f"{start}_head_active")
+        outer = [active, f"{start}_head_output", f"{start}_head_output_bias"]
+        logit = self._node("Conv", outer, f"{start}_head_logit", kernel_shape=[1, 1])
+        self._floats[f"{start}_with_head"] = (1, 1, rows, columns)
+        return self._node("Add", [standardised, logit], f"{start}_with_head")
 
     def enlarged(self, tensor: str, size: tuple[int, int], mode: str) -> str:
         """A tensor at (rows, columns); it has the size of a tap or of a map on a tap's grid."""

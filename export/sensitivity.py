@@ -63,8 +63,12 @@ def find_sensitive_layers(
     evaluation_set: EvaluationSet,
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    rounded: bytes | None = None,
 ) -> Sensitivity:
-    """Leave each quantized convolution floating in turn, then those together that are worth it."""
+    """Leave each quantized convolution floating in turn, then those together that are worth it.
+
+    rounded: the FP32 network that is quantised, where its memory is another one; None: the same.
+    """
     graph = graph_from_onnx(model_fp32)
     macs = multiplications(graph)
     layers = [node.name for node in graph.nodes if node.op_type == "Conv" and node.name in int8_nodes(graph, "cpu")]
@@ -75,7 +79,9 @@ def find_sensitive_layers(
     exact = evaluate(model_fp32, manifest, few, threads)
 
     def damage(floating: Collection[str]) -> float:
-        return evaluate(quantized_for_cpu(model_fp32, ranges, floating), manifest, few, threads).difference(exact)
+        return evaluate(quantized_for_cpu(rounded or model_fp32, ranges, floating), manifest, few, threads).difference(
+            exact
+        )
 
     everything = damage(())
     if everything <= TOLERABLE:

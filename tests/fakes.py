@@ -27,6 +27,17 @@ def picture(seed: int, height: int = 60, width: int = 80) -> U8:
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
+def circuit(seed: int, height: int = 192, width: int = 224, dark: int = 10, bright: int = 245) -> U8:
+    """Traces that lie differently on every board, uint8 (h, w, 3)."""
+    random = np.random.default_rng(seed)
+    picture = np.full((height, width), bright, np.uint8)
+    for _ in range(9):
+        a, b = (tuple(int(v) for v in random.integers(0, (width, height))) for _ in range(2))
+        cv2.line(picture, a, b, dark, int(random.integers(3, 9)))
+        cv2.circle(picture, a, int(random.integers(6, 14)), dark, -1)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
 def frame(index: int = 0, image: U8 | None = None, fault: Fault | None = None, age_ms: float = 0.0) -> Frame:
     """A frame grabbed age_ms ago; with `picture(index)` when neither image nor fault is given."""
     if image is None and fault is None:

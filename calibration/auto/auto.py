@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from calibration.auto.circuits import circuits
 from calibration.auto.contenders import AUTO, ORDER, Contender, Outcome, outcome_of, run_folder
 from calibration.choice.sheet import SHEET
 from calibration.pipeline.time_plan import AFTER_EXPORTS, LEAST, TimePlan, tried
@@ -73,6 +74,11 @@ def make_bundle(
 ) -> ModelBundle:
     """What `train` makes: of the method that is asked for, in its minutes, or of the best of all."""
     recipe = request.recipe
+    made_for = circuits(recipe, request.data, reader) if recipe.method == AUTO else None
+    if made_for is not None:
+        recipe, why = made_for
+        message(why)
+        request = replace(request, recipe=recipe)
     if recipe.method == AUTO:
         return auto_bundle(request, settings, reader, message)
     plan = None

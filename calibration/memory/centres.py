@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from edge.core.datatypes import F32
 
-# candidates looked at, at most: of one memory, and of one cell
-_CANDIDATES, _CANDIDATES_OF_A_CELL = 20_000, 768
+# candidates looked at, at most: of one memory, and of one block
+_CANDIDATES, _CANDIDATES_OF_A_BLOCK = 20_000, 3000
 
 
 def farthest_first(places: NDArray[np.floating], count: int, random: np.random.Generator) -> F32:
@@ -35,46 +35,23 @@ def _distances(places: F32, squares: F32, index: int) -> F32:
     return products
 
 
-def farthest_first_of_cells(
-    places: NDArray[np.floating], count: int, random: np.random.Generator, more: F32 | None = None
+def farthest_first_of_blocks(
+    places: NDArray[np.floating], block: int, count: int, random: np.random.Generator, more: F32 | None = None
 ) -> F32:
-    """(rows, columns, count, axes) of places (n, rows, columns, axes): of each cell and its eight neighbours.
+    """(down, across, count, axes) of places (n, rows, columns, axes): of each block and half a block around it.
 
-    more: further candidates of each cell, (rows, columns, m, axes).
+    more: further candidates of each block, (down, across, m, axes). With too few places some centres stand twice.
     """
-    pictures, rows, columns, axes = places.shape
-    found = np.empty((rows, columns, count, axes), np.float32)
-    across = np.clip(np.arange(columns)[:, None] + np.arange(-1, 2), 0, columns - 1)  # (columns, 3)
-    for row in range(rows):
-        nearby = places[:, max(0, row - 1) : row + 2]
-        picture, line, step = np.meshgrid(
-            np.arange(pictures), np.arange(nearby.shape[1]), np.arange(3), indexing="ij"
-        )  # fmt: skip
-        table = np.stack([picture.ravel(), line.ravel(), step.ravel()], 1)
-        if len(table) > _CANDIDATES_OF_A_CELL:
-            table = table[random.choice(len(table), _CANDIDATES_OF_A_CELL, replace=False)]
-        # (columns, candidates, axes)
-        candidates = nearby[table[None, :, 0], table[None, :, 1], across[:, table[:, 2]]].astype(np.float32)
+    _, rows, columns, axes = places.shape
+    down, across, margin = rows // block, columns // block, max(1, block // 2)
+    found = np.empty((down, across, count, axes), np.float32)
+    for y, x in np.ndindex(down, across):
+        near_y, near_x = (slice(max(0, at * block - margin), (at + 1) * block + margin) for at in (y, x))
+        near = places[:, near_y, near_x].reshape(-1, axes)
+        if len(near) > _CANDIDATES_OF_A_BLOCK:
+            near = near[random.choice(len(near), _CANDIDATES_OF_A_BLOCK, replace=False)]
         if more is not None:
-            candidates = np.concatenate([candidates, more[row]], 1)
-        found[row] = _farthest_first_of_each(candidates, count)
-    return found
-
-
-def _farthest_first_of_each(candidates: F32, count: int) -> F32:
-    """(cells, count, axes) of candidates (cells, p, axes); with too few, some centres stand twice."""
-    cells, _, axes = candidates.shape
-    squares = np.square(candidates).sum(2)
-    last = np.square(candidates - candidates.mean(1, keepdims=True)).sum(2).argmin(1)
-    each = np.arange(cells)
-    found = np.empty((cells, count, axes), np.float32)
-    nearest = np.full(squares.shape, np.inf, np.float32)
-    for number in range(count):
-        found[:, number] = centre = candidates[each, last]
-        products = np.matmul(candidates, centre[:, :, None])[:, :, 0]
-        products *= -2
-        products += squares
-        products += squares[each, last][:, None]
-        np.minimum(nearest, products, out=nearest)
-        last = nearest.argmax(1)
+            near = np.concatenate([near, more[y, x].astype(near.dtype)])
+        centres = farthest_first(near, count, random)
+        found[y, x] = centres[np.arange(count) % len(centres)]
     return found

@@ -13,20 +13,20 @@ Layout = Literal["aligned", "free"]
 class MemoryDesign:
     """name: of the memory in the graph. taps: outputs of the exported network, the finest first.
 
-    axes: principal axes that places keep. centres: of each cell, chosen among its places and its neighbours' where the
-    memory is local; else of all places together.
+    axes: principal axes that places keep. block: side of the square blocks of places that the grid is cut into, each
+    with so many centres of its own, chosen among its places and those near it; 0: all places share the centres.
     """
 
     name: str
     taps: tuple[str, ...]
     axes: int
     centres: int
-    local: bool
+    block: int
 
 
 _DEFAULTS: dict[Layout, MemoryDesign] = {
-    "aligned": MemoryDesign("fine", ("tap2", "tap4"), axes=64, centres=16, local=True),
-    "free": MemoryDesign("fine", ("tap2", "tap4"), axes=96, centres=800, local=False),
+    "aligned": MemoryDesign("fine", ("tap2", "tap4"), axes=64, centres=100, block=4),
+    "free": MemoryDesign("fine", ("tap2", "tap4"), axes=96, centres=800, block=0),
 }
 
 

@@ -9,12 +9,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.memory.centres import farthest_first, farthest_first_of_cells
+from calibration.memory.centres import farthest_first, farthest_first_of_blocks
 from calibration.memory.designs import Layout, MemoryDesign
 from calibration.memory.looks import copies_of, varied
 from calibration.memory.places import places_of, without_centres
 from edge.core.datatypes import F32, U8
-from export.memory_graph import Memory, memories_of, stored, with_memories, with_other_memories
+from export.graph import graph_from_onnx
+from export.memory_graph import (
+    Memory,
+    memories_of,
+    places_name,
+    stored,
+    with_memories,
+    with_other_memories,
+    with_places,
+)
 
 FOLDS = 5
 # pictures looked at in all, and varied copies of a part, at most
@@ -31,13 +40,17 @@ Progress = Callable[[int, int], None]
 class CrossFit:
     """memories: of all parts. folds: number k has not seen the parts whose fold_of is k, nor have its mean and spread.
 
-    fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold.
+    fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold. places: (pictures,
+    rows, columns, axes), what the finest memory was fitted to: each part as it is, then varied copies; part_of: which
+    part each picture shows.
     """
 
     memories: tuple[Memory, ...]
     folds: tuple[tuple[Memory, ...], ...]
     fold_of: NDArray[np.int64]
     held_out: F32
+    places: NDArray[np.float16]
+    part_of: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +87,7 @@ def refit_memories(
     layout: Layout,
     *,
     earlier: int = 0,
+    fold_of: NDArray[np.int64] | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
@@ -82,11 +96,13 @@ def refit_memories(
 
     earlier: number of parts that the graph's memories hold. 0: they are forgotten, as they hold these very parts. Else
     their centres stay candidates beside the new places, and the least useful of both give way; their pictures are not
-    needed. Nothing here says whether a fold has seen those: parts must be others.
+    needed. Nothing here says whether a fold has seen those: parts must be others. fold_of: (n,); None: drawn by the
+    seed.
     """
     known = memories_of(model)
-    designs = [_design_of(memory) for memory in known]
-    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier)
+    floats = graph_from_onnx(with_places(model)).floats
+    designs = [_design_of(memory, floats[places_name(memory.name)][2]) for memory in known]
+    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier, fold_of)
 
 
 def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
@@ -114,27 +130,29 @@ class _Looks:
 
 def _fitted(
     model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: U8, layout: Layout,
-    seed: int, threads: int | None, progress: Progress, earlier: int = 0,
+    seed: int, threads: int | None, progress: Progress, earlier: int = 0, fold_of: NDArray[np.int64] | None = None,
 ) -> CrossFit:  # fmt: skip
     random = np.random.default_rng(seed)
-    fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
-    # a local memory needs none: each cell knows what its neighbours hold
-    wanted = 0 if all(design.local for design in designs) else _MOST_COPIES
-    looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, wanted), random)
+    if fold_of is None:
+        fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
+    looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES), random)
     places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
     for done, found in enumerate(places_of(model, looks, threads)):
         for kept, values in zip(places, found, strict=True):
             kept.append(values.astype(np.float16))
         progress(done + 1, len(looks))
+    stacked = [np.stack(kept) for kept in places]
     fitted = [
-        _cross_fitted(memory, design, layout, np.stack(kept), looks.part_of, fold_of, seed, earlier)
-        for memory, design, kept in zip(known, designs, places, strict=True)
+        _cross_fitted(memory, design, layout, each, looks.part_of, fold_of, seed, earlier)
+        for memory, design, each in zip(known, designs, stacked, strict=True)
     ]
     return CrossFit(
         memories=tuple(each.memory for each in fitted),
         folds=tuple(zip(*(each.folds for each in fitted), strict=True)),
         fold_of=fold_of,
-        held_out=_summed([each.held_out for each in fitted]),
+        held_out=summed_maps([each.held_out for each in fitted]),
+        places=stacked[0],
+        part_of=looks.part_of,
     )
 
 
@@ -150,14 +168,12 @@ def _cross_fitted(
     fold_of: NDArray[np.int64], seed: int, earlier: int,
 ) -> _Fitted:  # fmt: skip
     """places: (pictures, rows, columns, axes), the first of each part as it is."""
-    if design.local:
-        places, part_of = places[: len(fold_of)], part_of[: len(fold_of)]
     old = known.centres if earlier else None
 
     def of_places(chosen: NDArray[np.float16]) -> Memory:
         random = np.random.default_rng(seed)
-        if design.local:
-            return replace(known, centres=farthest_first_of_cells(chosen, design.centres, random, old))
+        if design.block:
+            return replace(known, centres=farthest_first_of_blocks(chosen, design.block, design.centres, random, old))
         flat = chosen.reshape(-1, chosen.shape[-1])
         flat = flat if old is None else np.concatenate([flat, old.astype(np.float16)])
         return replace(known, centres=farthest_first(flat, design.centres, random))
@@ -179,17 +195,20 @@ def distance_map(memory: Memory, places: F32) -> F32:
     """(rows, columns): from each of (rows, columns, axes) to the nearest of the centres it is compared with."""
     centres = stored(memory.centres)
     rows, columns, axes = places.shape
-    squares = np.square(centres).sum(-1)
-    if memory.local:
-        relative = squares - 2 * np.matmul(centres, places[..., None])[..., 0]
-    else:
-        relative = squares - 2 * (places.reshape(-1, axes) @ centres.T)
-    nearest = relative.min(-1).reshape(rows, columns) + np.square(places).sum(-1)
-    return np.asarray(np.sqrt(np.maximum(nearest, 0)), np.float32)
+    down, across = centres.shape[:2] if memory.local else (1, 1)
+    blocks = places.reshape(down, rows // down, across, columns // across, axes).transpose(0, 2, 1, 3, 4)
+    cells = blocks.reshape(down, across, -1, axes)
+    squares = np.square(centres).sum(-1)[..., None, :]
+    nearest = (squares - 2 * np.matmul(cells, np.swapaxes(centres, -1, -2))).min(-1) + np.square(cells).sum(-1)
+    cut = nearest.reshape(down, across, rows // down, columns // across)
+    as_map = cut.transpose(0, 2, 1, 3).reshape(rows, columns)
+    return np.asarray(np.sqrt(np.maximum(as_map, 0)), np.float32)
 
 
-def _design_of(memory: Memory) -> MemoryDesign:
-    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], memory.local)
+def _design_of(memory: Memory, rows: int) -> MemoryDesign:
+    """rows: of the grid of places."""
+    block = rows // memory.centres.shape[0] if memory.local else 0
+    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], block)
 
 
 def _with_spread(
@@ -214,7 +233,7 @@ def _with_spread(
     return replace(memory, mean=mean.astype(np.float32), inv_std=(1 / spread).astype(np.float32))
 
 
-def _summed(maps: Sequence[F32]) -> F32:
+def summed_maps(maps: Sequence[F32]) -> F32:
     """The sum of maps (n, rows, columns) at the size of the first."""
     _, rows, columns = maps[0].shape
     total: F32 = maps[0].copy()

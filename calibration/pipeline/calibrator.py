@@ -23,7 +23,7 @@ from calibration.findings.what_if import what_if_lines
 from calibration.joining import joined
 from calibration.pipeline.engines import EngineSession
 from calibration.pipeline.gate_samples import ALTERED, HELD_OUT, GateSamples, ng_scores
-from calibration.pipeline.memory_folds import Fair, Folds
+from calibration.pipeline.memory_folds import Fair, Folds, refitted
 from calibration.pipeline.quantizer import Networks
 from calibration.pipeline.sample_cache import NormalSamples, Part, spread
 from calibration.samples.unusual import ConfirmParts, most_unusual, unusual_sheet
@@ -85,6 +85,7 @@ class CalibratedNetwork:
 
     complete: thresholds are of all held-out parts. Before that, that of `scored` is of those in the statistics, so
     that networks are compared by the same parts. fitting: goes on to the others; None where they have been scored.
+    folds: memories in its own features that have not seen the parts.
     """
 
     precision: str
@@ -92,6 +93,7 @@ class CalibratedNetwork:
     calibration: Calibration
     scored: ScoredModel
     fitting: Fitting | None = None
+    folds: Folds | None = None
     complete: bool = False
 
 
@@ -140,9 +142,15 @@ class CalibrationSession:
         return self._gate_samples
 
     def calibrate(self, precision: str, model: bytes) -> CalibratedNetwork:
-        """Open a network and fit its statistics, and thresholds on the same parts; `complete` scores the others."""
-        bundle, threads = self.parts.bundle, self.settings.inspection.threads
-        with working(f"{precision}: statistics of good parts"), closing(self._networks(model)) as networks:
+        """Open a network and fit its statistics, and thresholds on the same parts; `complete` scores the others.
+
+        A memory of another precision's features is fitted to this one's first: `model` of the result has it.
+        """
+        bundle, threads, folds = self.parts.bundle, self.settings.inspection.threads, self._folds
+        if folds is not None and precision != "fp32":
+            model, folds = refitted(model, precision, self.parts, folds, threads)
+        networks = self._networks(model, folds)
+        with working(f"{precision}: statistics of good parts"), closing(networks):
             fitting = self._fitting(networks)
         calibration = self._calibration(fitting, sha256_of(model))
 
@@ -151,10 +159,9 @@ class CalibrationSession:
             (opened,) = calibrated_backends(self.backend, graph, bundle.manifest, bundle.preprocess, own, threads)
             return opened
 
-        backends = Fair(backend, model, self._folds)
-        return CalibratedNetwork(
-            precision, model, *self._running(backends, calibration, calibration.threshold), fitting
-        )  # fmt: skip
+        backends = Fair(backend, model, folds)
+        running = self._running(backends, calibration, calibration.threshold)
+        return CalibratedNetwork(precision, model, *running, fitting, folds)
 
     def calibrate_engine(self, engines: EngineSession, candidate: CandidatePrecision) -> CalibratedNetwork:
         """Build, calibrate and open an engine; raises EngineError when TensorRT refuses it."""
@@ -175,8 +182,8 @@ class CalibrationSession:
         if made.complete:
             return
         if made.fitting is not None and made.model is not None:
-            working_on = working(f"{made.precision}: threshold of good parts")
-            with working_on, closing(self._networks(made.model)) as networks:
+            networks = self._networks(made.model, made.folds)
+            with working(f"{made.precision}: threshold of good parts"), closing(networks):
                 made.fitting.score_more(self._later(networks, made.fitting))
             fitted = self._calibration(made.fitting, made.calibration.model_sha256, self._earlier.get(made.precision))
             made.calibration = replace(fitted, ng_scores=made.calibration.ng_scores)
@@ -232,9 +239,9 @@ class CalibrationSession:
         assert view is not None, "the parts were checked"
         return with_heat(frame, made.scored.backend.score(frame, StageClock(0)), view, made.calibration.threshold)
 
-    def _networks(self, model: bytes) -> Fair[Network]:
+    def _networks(self, model: bytes, folds: Folds | None) -> Fair[Network]:
         manifest, threads = self.parts.bundle.manifest, self.settings.inspection.threads
-        return Fair(lambda graph: open_network(self.backend, graph, manifest, threads), model, self._folds)
+        return Fair(lambda graph: open_network(self.backend, graph, manifest, threads), model, folds)
 
     def _fitting(self, networks: Fair[Network]) -> Fitting:
         parts = self.parts

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from calibration.memory.designs import designs_for
 from calibration.memory.fitting import CrossFit, fit_memories, refit_memories
+from calibration.memory.fold_heads import heads_file, heads_of
+from calibration.memory.weak_fitting import fit_weak
+from calibration.memory.weak_parts import WeakParts
 from calibration.pipeline.sample_cache import NormalSamples, Part
 from edge.bundles.bundle import ModelBundle
 from edge.core.errors import UsageError
@@ -29,10 +33,19 @@ Opened = TypeVar("Opened", bound=_Closed)
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """memories: of each fold. fold_of: pixel hash of a part → the fold that has not seen it."""
+    """memories: of each fold. fold_of: pixel hash of a part → the fold that has not seen it.
+
+    earlier: number of parts that the memory held before these joined it. before: that memory by precision, as far as
+    it is known; empty: it was fitted to these parts alone.
+    weak: what parts known to be defective were worth, in words. files: what a bundle keeps to judge by later.
+    """
 
     memories: tuple[tuple[Memory, ...], ...]
     fold_of: Mapping[str, int]
+    earlier: int = 0
+    before: Mapping[str, tuple[Memory, ...]] = field(default_factory=dict)
+    weak: str = ""
+    files: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def graph(self, model: bytes, fold: int) -> bytes:
         """The bundle's network, in whatever precision, with the memory of a fold."""
@@ -71,8 +84,13 @@ def taps_of(model: bytes) -> list[str]:
     return [name for name in graph_from_onnx(model).outputs if name.startswith(TAP_PREFIX)]
 
 
-def with_memory(model: bytes, parts: NormalSamples, threads: int | None) -> tuple[bytes, Folds]:
-    """The exported network with a memory of all parts in place of its taps."""
+def with_memory(
+    model: bytes, parts: NormalSamples, threads: int | None, weak: WeakParts | None = None
+) -> tuple[bytes, Folds]:
+    """The exported network with a memory of all parts in place of its taps.
+
+    weak: parts known to be defective, from which the memory learns where that pays.
+    """
     chosen, layout = parts.all, parts.bundle.manifest.training.layout
     if len(chosen) < MINIMUM_NORMAL_SAMPLES:
         raise UsageError(
@@ -85,9 +103,30 @@ def with_memory(model: bytes, parts: NormalSamples, threads: int | None) -> tupl
             seed=parts.bundle.manifest.training.seed, threads=threads, progress=advance,
         )  # fmt: skip
     for memory in fit.memories:
-        where = "of each place and its neighbours" if memory.local else "of all places together"
+        where = "for each block of places" if memory.local else "for all places together"
         say(f"memory of {len(chosen)} good parts: {memory.centres.shape[-2]} centres {where}, {', '.join(memory.taps)}")
-    return with_memories(model, fit.memories), _folds(fit, chosen)
+    folds = _folds(fit, chosen)
+    if weak is not None and len(weak.parts):
+        with progress_bar("learning from parts known to be defective") as advance:
+            learned = fit_weak(
+                with_memories(model, fit.memories), fit, weak, layout,
+                seed=parts.bundle.manifest.training.seed, threads=threads, progress=advance,
+            )  # fmt: skip
+        say(learned.text)
+        fit = learned.fit
+        folds = replace(_folds(fit, chosen), weak=learned.text, files=heads_file(fit, [part.sha256 for part in chosen]))
+    return with_memories(model, fit.memories), folds
+
+
+def weak_parts(data: Path, samples: NormalSamples) -> WeakParts:
+    """The pictures in data/train/weak/; none where there is no such folder. Raises UsageError as `load_weak` does."""
+    from training.data.dataset import NormalSamples as GoodParts
+    from training.data.dataset import load_weak
+
+    chosen, preprocess = samples.all, samples.bundle.preprocess
+    good = GoodParts(samples.stacked(chosen[:1]), tuple(part.sha256 for part in chosen))
+    found = load_weak(data, preprocess, good, samples.reader)
+    return WeakParts(found.fields, found.parts)
 
 
 def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> Folds | None:
@@ -109,15 +148,75 @@ def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
 
 
 def memories_without(
-    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None
+    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None, earlier: int = 0
 ) -> tuple[tuple[Memory, ...], Folds]:
-    """The memories of a network, fitted anew to the chosen parts alone, and those without each fifth."""
+    """The memories of a network, fitted anew to the chosen parts, and those without each fifth.
+
+    earlier: number of other parts that the network's memories hold, whose centres stay candidates; 0: those are gone.
+    """
     training = parts.bundle.manifest.training
+    # other parts are new to every head; the same ones keep their folds, whose heads have not seen them
+    learned = None if earlier else heads_of(parts.bundle)
+    fold_of = None if learned is None else learned.folds_of([part.sha256 for part in chosen])
     with progress_bar("looking at good parts without each fifth of them") as advance:
         fit = refit_memories(
-            model, parts.stacked(chosen), training.layout, seed=training.seed, threads=threads, progress=advance
-        )
+            model, parts.stacked(chosen), training.layout,
+            earlier=earlier, seed=training.seed, threads=threads, progress=advance, fold_of=fold_of,
+        )  # fmt: skip
+    if learned is not None:
+        heads = zip(fit.folds, learned.heads, strict=False)
+        fit = replace(fit, folds=tuple((replace(fold[0], head=head), *fold[1:]) for fold, head in heads))
     return fit.memories, _folds(fit, chosen)
+
+
+def refitted(
+    model: bytes, precision: str, parts: NormalSamples, folds: Folds, threads: int | None
+) -> tuple[bytes, Folds]:
+    """A network with its memory fitted in the features that it has itself, and memories of folds in the same.
+
+    model: in another precision than the one whose memory it has. Rounding moves features, at each place in a way of its
+    own, and a memory of unrounded ones takes that for what is unusual.
+    """
+    known = folds.before.get(precision) or folds.before.get("fp32")
+    base = model if known is None else with_other_memories(model, known)
+    chosen = [part for part in parts.all if part.sha256 in folds.fold_of]
+    memories, own = memories_without(base, parts, chosen, threads, folds.earlier)
+    return with_other_memories(model, memories), replace(own, earlier=folds.earlier, before=folds.before)
+
+
+@dataclass(frozen=True, eq=False)
+class Extended:
+    """An FP32 network whose memory more good parts have joined. memory_on: pixel hashes of all parts in it."""
+
+    model: bytes
+    folds: Folds
+    memory_on: tuple[str, ...]
+
+
+def extended(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> Extended | None:
+    """The bundle's network with these parts in its memory, too; None: it has no memory, or they are in it already.
+
+    Where all parts of the memory are at hand, it is fitted to all of them anew. Else its centres stay candidates beside
+    the new places, and the least useful of both give way: no old picture is needed. The few of `parts` that it holds
+    are then left out, as no memory is without them.
+    """
+    model, manifest = bundle.read("model_fp32"), bundle.manifest
+    known, held = set(manifest.memory_on), memories_of(model)
+    chosen = [part for part in parts.all if part.sha256 not in known]
+    if not held or len(chosen) < MINIMUM_NORMAL_SAMPLES:
+        return None
+    hashes = (*manifest.memory_on, *(part.sha256 for part in chosen))
+    say(f"{len(chosen)} good parts join the memory of {len(known)}")
+    if known <= {part.sha256 for part in parts.all}:
+        memories, folds = memories_without(model, parts, parts.all, threads)
+        return Extended(with_other_memories(model, memories), folds, hashes)
+    parts.leave_out(known)
+    memories, folds = memories_without(model, parts, chosen, threads, len(known))
+    before = {"fp32": held}
+    if "model_int8" in manifest.files:
+        before["int8"] = memories_of(bundle.read("model_int8"))
+    folds = replace(folds, earlier=len(known), before=before)
+    return Extended(with_other_memories(model, memories), folds, hashes)
 
 
 def _folds(fit: CrossFit, chosen: Sequence[Part]) -> Folds:

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from calibration.pipeline.gate_samples import evaluation_set, range_images
-from calibration.pipeline.memory_folds import Folds
+from calibration.pipeline.memory_folds import Folds, refitted
 from calibration.pipeline.sample_cache import NormalSamples
 from calibration.range_choice import ESTIMATORS, choose_ranges
-from calibration.ranges import Activations, collect_activations, ranges_from_bytes, ranges_to_bytes
+from calibration.ranges import Activations, collect_activations, max_ranges, ranges_from_bytes, ranges_to_bytes
 from edge.bundles.bundle import ModelBundle
 from edge.core.errors import BundleError
 from edge.core.progress import progress_bar, say, working
@@ -77,14 +77,22 @@ def networks_of(bundle: ModelBundle) -> Networks:
 
 
 class Quantizer:
-    """What makes INT8 networks on some good parts, each look at them taken once; pictures: that ranges are taken on."""
+    """What makes INT8 networks on some good parts, each look at them taken once.
+
+    pictures: that ranges are taken on. folds: memories that have not seen the parts. model: FP32, None: the bundle's.
+    """
 
     def __init__(
-        self, parts: NormalSamples, threads: int | None, pictures: int = _RANGE_PICTURES, folds: Folds | None = None
+        self,
+        parts: NormalSamples,
+        threads: int | None,
+        pictures: int = _RANGE_PICTURES,
+        folds: Folds | None = None,
+        model: bytes | None = None,
     ) -> None:
         self._parts, self._threads, self._most = parts, threads, pictures
         self._folds = folds
-        self._model = parts.bundle.read("model_fp32")
+        self._model = parts.bundle.read("model_fp32") if model is None else model
 
     @cached_property
     def _activations(self) -> tuple[Activations, int]:
@@ -98,18 +106,22 @@ class Quantizer:
         manifest, threads = self._parts.bundle.manifest, self._threads
         activations, pictures = self._activations
         folds, model = self._folds, self._model
+        rounded = model
         if folds is not None:
             # by one memory, on the parts that it has not seen: rounding is of the encoder, which all have in common
             model = folds.graph(model, 0)
+            # what rounding moves everywhere alike is no damage: the memory will know
+            _, own = refitted(self._int8(max_ranges(activations), ()), "int8", self._parts, folds, threads)
+            rounded = own.graph(rounded, 0)
         with working("INT8: drawing defects to compare the ways of rounding with"):
             shown = evaluation_set(
                 self._parts, lambda part: folds is None or folds.fold_of.get(part.sha256, 0) == 0
             )  # fmt: skip
         with working("INT8: trying the ways of rounding"):
-            choice = choose_ranges(model, manifest, activations, shown, threads)
+            choice = choose_ranges(model, manifest, activations, shown, threads, rounded)
         say(f"ranges of {len(choice.ranges)} tensors on {pictures} parts: {choice.summary()}")
         with progress_bar("leaving layers out of INT8") as advance:
-            sensitivity = find_sensitive_layers(model, manifest, choice.ranges, shown, threads, advance)
+            sensitivity = find_sensitive_layers(model, manifest, choice.ranges, shown, threads, advance, rounded)
         say(sensitivity.summary())
         report = operator_report(self._model, sensitivity.floating)
         record = {

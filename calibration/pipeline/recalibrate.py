@@ -13,6 +13,7 @@ from typing import Literal
 from calibration.adjust import AUTO, band_is_automatic
 from calibration.findings.findings import Findings
 from calibration.pipeline.calibrator import TARGET, CalibratedNetwork, CalibrationSession, Deployed, Goal, deploy
+from calibration.pipeline.memory_folds import Extended, Folds, extended, folds_of
 from calibration.pipeline.new_samples import NewSamples, SampleRequest, new_samples, sample_paths
 from calibration.pipeline.quantizer import Networks, Quantizer, networks_of
 from calibration.pipeline.version_gate import live_model, versions_compared
@@ -123,10 +124,16 @@ def _recalibrated(
     backend = choose_backend(settings.inspection.backend)
     # where the scene changed, earlier scores are of another
     earlier = {} if request.samples.scene_changed else _calibrations(bundle)
-    with closing(CalibrationSession(samples.parts, backend, settings, goal, _GATE_SAMPLES, earlier=earlier)) as session:
+    parts, threads = samples.parts, settings.inspection.threads
+    with _timed("memory"):
+        more = extended(bundle, parts, threads)
+        folds = folds_of(bundle, parts, threads) if more is None else more.folds
+    session = CalibrationSession(parts, backend, settings, goal, _GATE_SAMPLES, folds, earlier)
+    with closing(session):
         renewed = _renewed(
-            session, bundle, bundle.path.with_name(f"{bundle.path.name}.{UNUSUAL}"), again=request.choose_again
-        )
+            session, bundle, more, folds, bundle.path.with_name(f"{bundle.path.name}.{UNUSUAL}"),
+            again=request.choose_again,
+        )  # fmt: skip
         still_live.check()
         with _timed("old against new"):
             old = live_model(bundle, precision, live, samples.live_scores, goal, settings)
@@ -146,6 +153,8 @@ def _recalibrated(
             say(f"the threshold {goal.kept:.4f} that was set by hand was kept; --threshold refit fits it anew")
         return False
     manifest = bundle.manifest
+    if more is not None:
+        manifest = manifest.model_copy(update={"memory_on": more.memory_on})
     if renewed.deployed is not None:
         deployments = {**manifest.deployments, TARGET: renewed.deployed.deployment}
         manifest = manifest.model_copy(update={"deployments": deployments})
@@ -217,19 +226,25 @@ class _Renewed:
     fp32: CalibratedNetwork
 
 
-def _renewed(session: CalibrationSession, bundle: ModelBundle, unusual: Path, *, again: bool) -> _Renewed:
+def _renewed(
+    session: CalibrationSession, bundle: ModelBundle, more: Extended | None, folds: Folds | None, unusual: Path, *,
+    again: bool,
+) -> _Renewed:  # fmt: skip
     """Ranges, statistics, and what passes the gate; everything is chosen again only where no INT8 network does.
 
-    unusual: where the most unusual good parts are drawn.
+    more: the network with a memory that the parts have joined. unusual: where the most unusual good parts are drawn.
     """
     earlier = networks_of(bundle)
+    if more is not None:
+        earlier = replace(earlier, fp32=more.model)
     if earlier.int8 is None:
         with _timed("statistics, threshold"):
             made = session.calibrate("fp32", earlier.fp32)
             session.refused(made, name_unusual, unusual)
             session.complete(made)
         return _Renewed(earlier, None, made, made)
-    quantizer = Quantizer(session.parts, session.settings.inspection.threads, _RANGE_PICTURES)
+    threads = session.settings.inspection.threads
+    quantizer = Quantizer(session.parts, threads, _RANGE_PICTURES, folds, earlier.fp32)
     again = again or earlier.record is None
     with _timed("ranges"):
         networks = quantizer.chosen() if again else quantizer.as_before(earlier)
@@ -250,7 +265,11 @@ def _renewed(session: CalibrationSession, bundle: ModelBundle, unusual: Path, *,
 
 
 def _parts(renewed: _Renewed, samples: NewSamples, report: GateReport, findings: Findings | None) -> Parts:
-    files = {"calibration_fp32": ("calibration_fp32.npz", renewed.fp32.calibration.to_bytes())}
+    assert renewed.fp32.model is not None, "on the processor"
+    files = {
+        "model_fp32": ("model_fp32.onnx", renewed.fp32.model),
+        "calibration_fp32": ("calibration_fp32.npz", renewed.fp32.calibration.to_bytes()),
+    }
     if renewed.deployed is not None:
         # the INT8 network that was deployed comes last: it may have floating ends
         files |= {**renewed.networks.files(), **renewed.deployed.files}

@@ -19,7 +19,7 @@ from calibration.pipeline.calibrate import calibrate_bundle, quantize_bundle
 from calibration.pipeline.calibrator import Goal, now_utc
 from calibration.pipeline.gate_samples import held_out_images
 from calibration.pipeline.golden import add_golden
-from calibration.pipeline.memory_folds import Folds, with_memory
+from calibration.pipeline.memory_folds import Folds, weak_parts, with_memory
 from calibration.pipeline.sample_cache import NormalSamples, Part, normal_samples, spread
 from calibration.samples.unusual import SHEET as UNUSUAL
 from calibration.samples.unusual import ConfirmParts, name_unusual
@@ -264,9 +264,9 @@ def bundle_from_run(
     folds = None
     # what the network does not give itself comes from a memory
     if not set(outputs) <= set(names):
-        if samples is None:
+        if samples is None or data is None:
             raise UsageError("a memory is fitted to good parts, and none were given", fix="add --data FOLDER")
-        model, folds = with_memory(model, samples, settings.inspection.threads)
+        model, folds = with_memory(model, samples, settings.inspection.threads, weak_parts(data, samples))
         manifest = manifest.model_copy(update={"memory_on": tuple(part.sha256 for part in samples.all)})
     choice = compared_by = None
     if samples is not None:
@@ -277,13 +277,17 @@ def bundle_from_run(
         same = len(some) == len(samples.held_out)
         compared_by = choice if same else _chosen_score(run, judges, candidates, samples, some, None)
     why = "score path: not chosen, no good parts were at hand" if choice is None else choice.selection
-    record = run.training.model_copy(update={"selection": "; ".join(filter(None, (run.training.selection, why)))})
+    said = (run.training.selection, "" if folds is None else folds.weak, why)
+    record = run.training.model_copy(update={"selection": "; ".join(filter(None, said))})
     score = manifest.score if choice is None else choice.spec
     # what the score does not weigh costs time on every frame
     weighed = evidences(score, outputs)
     model = with_outputs(model, weighed)
     manifest = manifest.model_copy(update={"score": score, "training": record, "outputs": weighed})
-    bundle = write_bundle(out, manifest, {"model_fp32": ("model_fp32.onnx", model)}, Audit("export"))
+    files = {"model_fp32": ("model_fp32.onnx", model)}
+    if folds is not None and "emb_dist" in weighed:
+        files |= folds.files
+    bundle = write_bundle(out, manifest, files, Audit("export"))
     say(f"exported {len(model) / 1e6:.2f} MB of FP32 ONNX to {bundle.path}, {compared}")
     return Draft(bundle.path, compared_by, export_s, folds)
 

@@ -136,7 +136,7 @@ class GoldenComparison:
     """Joins a backend's maps with the difference from golden pictures: whichever finds a defect, finds it.
 
     The difference is put on the scale of the score, so that its own level lies where the bundle's threshold lies:
-    evidence -log(1 - score) grows evenly with it. A larger threshold of the network leaves the comparison as it is.
+    evidence -log(1 - score) grows with it. A larger threshold of the network leaves the comparison as it is.
     """
 
     def __init__(
@@ -174,9 +174,14 @@ class GoldenComparison:
 
 
 def scores_of(levels: F32 | float, level: float, threshold: float) -> F32:
-    """Scores in 0..1 whose evidence is proportional to these grey levels; `threshold` exactly at `level`."""
-    evidence = np.asarray(levels, np.float64) / level * math.log1p(-min(threshold, 1 - 1e-6))
-    return np.asarray(-np.expm1(evidence), np.float32)
+    """Scores in 0..1 that grow with these grey levels, `threshold` exactly at `level`.
+
+    Up to there evidence -log(1 - score) is proportional to them. From there it grows by one with each `level` more:
+    slower, or large differences would all be a score of 1.
+    """
+    share = np.asarray(levels, np.float64) / level
+    below, above = np.minimum(share, 1), np.maximum(share - 1, 0)
+    return np.asarray(-np.expm1(below * math.log1p(-min(threshold, 1 - 1e-6)) - above), np.float32)
 
 
 def peaks_at(levels: F32, shape: tuple[int, ...]) -> F32:

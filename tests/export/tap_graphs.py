@@ -39,10 +39,10 @@ def tapped_network():
     return model.SerializeToString()
 
 
-def memory(name="fine", taps=("tap2", "tap4"), *, local=True, count=3, axes=5, seed=0, step=4):
+def memory(name="fine", taps=("tap2", "tap4"), *, local=True, count=3, axes=5, seed=0, step=4, block=2):
     random = np.random.default_rng(seed)
     rows, columns = HEIGHT // step, WIDTH // step
-    shape = (rows, columns, count, axes) if local else (count, axes)
+    shape = (rows // block, columns // block, count, axes) if local else (count, axes)
     places = (rows, columns) if local else (1, 1)
     return Memory(
         name=name,

@@ -26,8 +26,8 @@ needs_rtx = pytest.mark.skipif(
 )
 ALL = BuildOptions(targets=RTX_TARGETS)
 BOTH_KINDS = (
-    MemoryDesign("fine", ("tap2", "tap4"), axes=16, centres=4, local=True),
-    MemoryDesign("coarse", ("tap5", "tap6"), axes=16, centres=20, local=False),
+    MemoryDesign("fine", ("tap2", "tap4"), axes=16, centres=4, block=2),
+    MemoryDesign("coarse", ("tap5", "tap6"), axes=16, centres=20, block=0),
 )
 
 

@@ -22,7 +22,7 @@ def vary(
     varies by 5 %, as it does between two good parts on one line.
     """
     grid = _warp(images, generator, turn_degrees, shift, bend)
-    return _relit(functional.grid_sample(images, grid, padding_mode="border", align_corners=False), generator)
+    return relit(functional.grid_sample(images, grid, padding_mode="border", align_corners=False), generator)
 
 
 def vary_labelled(
@@ -36,7 +36,7 @@ def vary_labelled(
     """`vary` of pictures, and of their labels (n, c, h, w) with them; labels are 0 where the picture was extended."""
     grid = _warp(images, generator, turn_degrees, shift, bend)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return _relit(moved, generator), functional.grid_sample(labels, grid, "nearest", "zeros", align_corners=False)
+    return relit(moved, generator), functional.grid_sample(labels, grid, "nearest", "zeros", align_corners=False)
 
 
 def mirrored(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -45,6 +45,12 @@ def mirrored(pictures: Tensor, generator: torch.Generator) -> Tensor:
         turned = torch.rand(pictures.shape[0], generator=generator) < 0.5
         pictures = torch.where(turned.to(pictures.device).view(-1, 1, 1, 1), pictures.flip(axis), pictures)
     return pictures
+
+
+def quarter_turned(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Each of (n, c, s, s) turned by a quarter, or not; mirrored ones then lie in all eight ways."""
+    turned = torch.rand(pictures.shape[0], generator=generator) < 0.5
+    return torch.where(turned.to(pictures.device).view(-1, 1, 1, 1), pictures.transpose(2, 3), pictures)
 
 
 Square = tuple[slice, slice, slice]
@@ -93,7 +99,8 @@ def _warp(images: Tensor, generator: torch.Generator, turn_degrees: float, shift
     return grid
 
 
-def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
+def relit(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each of (n, c, h, w) brighter or darker by up to 5 %."""
     gain = (1 + _signed(images.shape[0], generator, 0.05)).to(images.device).view(-1, 1, 1, 1)
     return (images * gain).clamp(0, 1)
 

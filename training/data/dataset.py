@@ -23,6 +23,7 @@ from edge.preprocessing.normal_samples import (
     read_normal_samples,
     require_region,
 )
+from edge.preprocessing.part_names import part_names
 from edge.preprocessing.preprocess import Preprocess
 
 Layout = Literal["aligned", "free"]
@@ -32,6 +33,10 @@ MINIMUM_NORMAL_SAMPLES = 16
 _ALIGNED_CORRELATION = 0.75
 # side at which alignment is judged: what matters is where things are, not their texture
 _ALIGNMENT_SIDE = 32
+# of the variance of a picture's levels: what two tones explain of circuits is 0.99, of other parts 0.9 at most
+_TWO_TONES, _LOOKED_AT = 0.97, 16
+# share of such pictures from which on parts are taken for circuits
+MOST_TWO_TONES = 0.9
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,15 @@ class NormalSamples:
 
 @dataclass(frozen=True)
 class WeakAnomalies:
-    """Fields uint8 (n, h, w, 3) BGR of parts known to be defective, without masks; kinds name each one's folder."""
+    """Fields uint8 (n, h, w, 3) BGR of parts known to be defective, without masks.
+
+    kinds: each picture's folder. parts: the part that it shows (edge/preprocessing/part_names.py).
+    """
 
     fields: U8
     kinds: tuple[str, ...]
     hashes: tuple[str, ...]
+    parts: tuple[str, ...]
 
 
 def load_normal_samples(
@@ -107,7 +116,7 @@ def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader
     Raises UsageError when the folder is there but empty, or a picture is among the good parts too.
     """
     root = data / "train" / "weak"
-    fields, kinds, hashes = [], [], []
+    fields, kinds, hashes, paths = [], [], [], []
     good = set(normals.hashes)
     reader.emit_loose(root)
     for folder in class_folders(root):
@@ -129,13 +138,14 @@ def load_weak(data: Path, preprocess: Preprocess, normals: NormalSamples, reader
                 fields += shown
                 kinds.append(folder.name)
                 hashes.append(sha256)
+                paths.append(path)
     if root.is_dir() and not fields:
         raise UsageError(
             f"{root} holds no pictures in folders of their own",
             fix="put pictures of defective parts into train/weak/<kind of defect>/, or remove the folder",
         )
     stacked = np.stack(fields) if fields else np.zeros((0, *preprocess.shape, 3), np.uint8)
-    return WeakAnomalies(stacked, tuple(kinds), tuple(hashes))
+    return WeakAnomalies(stacked, tuple(kinds), tuple(hashes), tuple(part_names(root, paths)))
 
 
 def load_textures(data: Path, shape: tuple[int, int], reader: ImageReader = PLAIN) -> U8 | None:
@@ -171,6 +181,27 @@ def layout_of(normals: NormalSamples) -> tuple[Layout, float]:
     scale = np.sqrt((parts**2).sum(1) * (others**2).sum(1))
     correlation = float(np.mean((parts * others).sum(1) / np.maximum(scale, 1e-9)))
     return ("aligned" if correlation >= _ALIGNED_CORRELATION else "free"), correlation
+
+
+def two_tone_share(data: Path, reader: ImageReader = PLAIN) -> float:
+    """The share of good parts whose pictures have two tones and nothing between: circuits, prints, masks.
+
+    A threshold (Otsu, 1979) then explains _TWO_TONES of the variance of the levels. Looks at a few pictures, unscaled.
+    """
+    paths = reader.pictures_in(normal_samples_folder(data))
+    some = paths[:: max(1, len(paths) // _LOOKED_AT)]
+    return float(np.mean([_explained_by_two(reader.read(path)) >= _TWO_TONES for path in some]))
+
+
+def _explained_by_two(picture: U8) -> float:
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    level, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
+    bright = grey > level
+    variance, share = float(grey.var()), float(bright.mean())
+    if not 0 < share < 1 or variance == 0:
+        return 0.0
+    apart = float(grey[bright].mean()) - float(grey[~bright].mean())
+    return share * (1 - share) * apart**2 / variance
 
 
 def sample_field(path: Path, picture: U8, preprocess: Preprocess) -> U8:

@@ -18,6 +18,8 @@ FAMILIES: dict[str, str] = {
     ),
     # material is broken, cut, joined or eaten away
     **dict.fromkeys(("crack", "chip", "dead_area", "bite", "bridge"), "structural"),
+    # the same on circuits at their own scale; whether a hole belongs there, only its outline says
+    **dict.fromkeys(("edge_discs", "edge_bar", "hole_or_island"), "trace"),
     # small places of another brightness
     **dict.fromkeys(("pores", "dust", "pin_hole", "spot"), "spot"),
     # wide or thin places of another colour

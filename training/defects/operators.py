@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from training.defects import masks, sources, structure, surface
+from training.defects import masks, sources, structure, surface, traces
 from training.defects.random_source import RandomSource, per_picture
 from training.defects.scene import Draw, Scene, mix
 
@@ -110,4 +110,7 @@ OPERATORS: dict[str, Draw] = {
     "cross_image_swap": structure.cross_image_swap,
     "misplaced_component": structure.misplaced_component,
     "transplant": structure.transplant,
+    "edge_discs": traces.drawn(traces.edge_discs),
+    "hole_or_island": traces.drawn(traces.hole_or_island),
+    "edge_bar": traces.drawn(traces.edge_bar),
 }

@@ -94,6 +94,11 @@ PRESETS = {
     "two_tone": DefectPreset(
         {"bite": 0.3, "pin_hole": 0.2, "bridge": 0.3, "spot": 0.2}, clean_share=1 / 4, smallest=1.5e-3, largest=0.05
     ),
+    # the same at their own scale, in crops of 160 px: defects of 25 to 600 px, one to three of them
+    "board": DefectPreset(
+        {"edge_discs": 0.35, "hole_or_island": 0.25, "edge_bar": 0.4},
+        clean_share=0.4, smallest=25 / 160**2, largest=0.1,
+    ),
     # castings and ground metal, whose own marks run with the tool: no scratches
     "ground_metal": DefectPreset(
         {"pores": 0.26, "crack": 0.24, "chip": 0.14, "frayed": 0.12, "uneven": 0.18, "stain": 0.06, "transplant": 0.2},

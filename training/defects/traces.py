@@ -6,6 +6,7 @@ where it is dark is all they look at, so that they fit any picture of two tones.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -19,16 +20,17 @@ from training.defects.scene import Draw, Scene
 
 Bright = NDArray[np.bool_]
 
-# what one defect changes, in pixels: less passes for a ragged edge, more is another layout
-SMALLEST_PX, LARGEST_PX = 25, 600
+# what one defect changes, in pixels, and how thick it is somewhere: less passes for a ragged edge, more for a layout
+SMALLEST_PX, LARGEST_PX, THICKNESS_PX = 25, 600, 3
 _MOST, _ATTEMPTS = 3, 12
 # how soft edges may be, and how far from an edge its direction is looked for
 _SOFT_PX, _SLOPE_PX = (0.0, 0.5, 0.8, 1.2, 1.8, 2.7), 2.0
 _DISCS, _BAR_HALF_PX, _BAR_WIDTH_PX, _BAR_TURN = (2, 6), (5, 15), (3, 8), 0.35
-_DISC_PX, _HOLE_PX, _CLEARANCE_PX = (2.0, 6.0), (2.5, 13.0), 1.5
+_DISC_PX, _HOLE_PX, _CLEARANCE_PX = (3.0, 7.0), (2.5, 13.0), 4.0
 _RAGGED = 0.25
 # half of the bars reach what lies opposite, if it is no farther than this: shorts and opens
 _BRIDGE_PX = 40
+_STRAY_PX = 1.0
 
 # a picture's bright places, and random numbers → the same with one defect
 Damage = Callable[[Bright, np.random.Generator], Bright]
@@ -76,17 +78,20 @@ def edge_bar(bright: Bright, random: np.random.Generator) -> Bright:
     y, x = places[random.integers(len(places))].tolist()
     down, across = slope[y, x]
     angle = math.atan2(down, across) + random.uniform(-_BAR_TURN, _BAR_TURN)
-    half, width = random.uniform(*_BAR_HALF_PX), random.uniform(*_BAR_WIDTH_PX)
-    tone, middle = bool(random.integers(2)), 0.0
+    tone, length = bool(random.integers(2)), 2 * random.uniform(*_BAR_HALF_PX)
     # bright bars lead into the dark, and the other way round
-    onwards = -1.0 if tone else 1.0
-    if random.integers(2):
-        gap = _gap(bright, (y, x), onwards * np.array([math.sin(angle), math.cos(angle)]), tone)
-        half, middle = (gap / 2 + 1, onwards * gap / 2) if gap else (half, middle)
-    centre = x + middle * math.cos(angle), y + middle * math.sin(angle)
-    corners = cv2.boxPoints((centre, (2 * half, width), math.degrees(angle)))
+    step = (-1.0 if tone else 1.0) * np.array([math.sin(angle), math.cos(angle)])
+    begin = -length / 2
+    if random.integers(2) and (gap := _gap(bright, (y, x), step, tone)):
+        begin, length = -1.0, gap + 2
+    # as by hand: neither straight nor even
+    way = begin + length * np.linspace(0, 1, random.integers(3, 7))
+    strayed = random.normal(0, _STRAY_PX, len(way))
+    knots = np.array([y, x]) + way[:, None] * step + strayed[:, None] * step[::-1] * (1, -1)
+    width = random.uniform(*_BAR_WIDTH_PX)
     bar = np.zeros(bright.shape, np.uint8)
-    cv2.fillPoly(bar, [np.rint(corners).astype(np.int32)], 1)
+    for first, second in itertools.pairwise(np.rint(knots[:, ::-1]).astype(int).tolist()):
+        cv2.line(bar, first, second, 1, max(1, round(width * random.uniform(0.6, 1.4))))
     return _painted(bright, bar, tone, random)
 
 
@@ -120,7 +125,7 @@ def _altered(picture: Tensor, damage: Damage, random: np.random.Generator) -> Te
     damaged, wanted = bright, random.integers(1, _MOST + 1)
     for _ in range(_ATTEMPTS):
         candidate = damage(damaged, random)
-        if SMALLEST_PX <= int((candidate != damaged).sum()) <= LARGEST_PX:
+        if _is_defect(candidate != damaged):
             damaged, wanted = candidate, wanted - 1
         if not wanted:
             break
@@ -130,6 +135,12 @@ def _altered(picture: Tensor, damage: Damage, random: np.random.Generator) -> Te
     where = torch.from_numpy(bright).to(picture.device)
     upper, lower = picture[:, where].mean(1), picture[:, ~where].mean(1)
     return picture + change * (upper - lower)[:, None, None]
+
+
+def _is_defect(change: Bright) -> bool:
+    fits = SMALLEST_PX <= int(change.sum()) <= LARGEST_PX
+    core = np.ones((THICKNESS_PX, THICKNESS_PX), np.uint8)
+    return fits and bool(cv2.erode(change.astype(np.uint8), core, borderValue=0).any())
 
 
 def _edges(bright: Bright) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

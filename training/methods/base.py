@@ -53,7 +53,9 @@ class Variant:
 
     pretrained: the network has a frozen pre-trained encoder and takes fields of any aspect; `size` is the side of a
     square of the same area. takes_weights: an owner's checkpoint may fill its encoder. outputs, ablations: where they
-    are not those of the method. residuals: by name, what of its reconstruction the score of such a network may weigh.
+    are not those of the method. native: the field has the pictures' own scale; training sees crops of `size`, turned
+    by quarters and mirrored alone. scores: its score paths, where they are not those of the method.
+    residuals: by name, what of its reconstruction the score of such a network may weigh.
     """
 
     size: int
@@ -64,6 +66,8 @@ class Variant:
     takes_weights: bool = False
     outputs: tuple[OutputName, ...] | None = None
     ablations: tuple[str, ...] | None = None
+    native: bool = False
+    scores: Mapping[str, ScoreSpec] = field(default_factory=dict)
     residuals: Mapping[str, ResidualSpec] = field(default_factory=dict)
 
 

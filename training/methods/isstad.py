@@ -7,7 +7,8 @@ pixel, which earlier scales (or transformer blocks) predict as well. The encoder
 The score is the product of residual evidence and probability: both must agree, so what one of them finds in a good
 part seldom counts. Convolutions (training/networks/large_kernel.py) are the form that quantises; the transformer
 (training/networks/transformer.py) is the published form, for devices with fast half precision. Variant `pretrained`
-has a frozen encoder that ImageNet taught, as the published one (training/methods/pretrained/isstad.py).
+has a frozen encoder that ImageNet taught, as the published one (training/methods/pretrained/isstad.py). Variant `board`
+has the second stage alone, without a reconstruction, for circuits (training/methods/isstad_board.py).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from training.methods.base import (
     norm_for,
     seeded,
 )
+from training.methods.isstad_board import BOARD, BoardLearner
 from training.methods.patches import draw_masked
 from training.methods.pretrained.isstad import DEFECTS, MASKED, PRETRAINED, IsstadSeeingLearner
 from training.networks.large_kernel import LargeKernelNetwork
@@ -137,6 +139,7 @@ class Isstad:
         "tiny": Variant(128, _stages((500, 16, 2e-3), (800, 16, 2e-3)), bend=0.04, free_field=256),
         "edge": Variant(256, _stages((1000, 8, 2e-3), (1500, 8, 2e-3)), bend=0.04),
         "pretrained": PRETRAINED,
+        "board": BOARD,
         "tiny-vit": Variant(128, _stages((600, 16, 1e-3), (800, 16, 1e-3)), bend=0.04),
         "edge-vit": Variant(256, _stages((1500, 16, 1e-3), (2000, 16, 1e-3)), bend=0.04),
         "full": Variant(256, _stages((20000, 64, 6e-4), (10000, 32, 5e-4)), bend=0.04),
@@ -162,6 +165,8 @@ class Isstad:
         plan = self.variants[design.variant]
         if plan.pretrained:
             return IsstadSeeingLearner(design, field_of(design, plan))
+        if plan.native:
+            return BoardLearner(design.ablations)
         sees_difference = "difference" not in design.ablations
         if design.variant in self._transformers:
             shape, size = self._transformers[design.variant], self.variants[design.variant].size

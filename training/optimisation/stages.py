@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edge.core.errors import UsageError
-from training.data.augmentation import cropped, mirrored, vary, with_sensor_noise
+from training.data.augmentation import cropped, mirrored, quarter_turned, relit, vary, with_sensor_noise
 from training.defects import DefectGenerator, training_preset
 from training.methods.base import Batch, Layout, Learner, Stage
 from training.optimisation.arithmetic import Arithmetic
@@ -47,17 +47,18 @@ class Curves:
 class BatchSource:
     """Batches of varied normals with artificial defects. All randomness is in two generators, kept in the state.
 
-    crop: side of the squares that batches are cut to; None: fields stay whole, of any aspect.
+    crop: side of the squares that batches are cut to; None: fields stay whole, of any aspect. native: they are turned
+    by quarters and mirrored, and no pixel is interpolated.
     """
 
     def __init__(
         self, normals: Tensor, roi: Tensor | None, bend: float, layout: Layout, seed: int, textures: Tensor | None,
-        crop: int | None = None,
+        crop: int | None = None, native: bool = False,
     ) -> None:  # fmt: skip
         self.random = torch.Generator(device="cpu").manual_seed(seed)
         self.normals, self.roi = normals, roi
         self.crop = crop
-        self._bend, self.layout = bend, layout
+        self._bend, self.layout, self._native = bend, layout, native
         self._seed, self._textures = seed, textures
         self._generators: dict[str, DefectGenerator] = {}
         self._bank: tuple[Tensor, Tensor] | None = None
@@ -74,6 +75,8 @@ class BatchSource:
 
     def vary(self, pictures: Tensor) -> Tensor:
         """Natural variation; parts without a fixed layout are mirrored as well."""
+        if self._native:
+            return relit(quarter_turned(mirrored(pictures, self.random), self.random), self.random)
         if self.layout == "free":
             pictures = mirrored(pictures, self.random)
         return vary(pictures, self.random, bend=self._bend)
@@ -94,7 +97,9 @@ class BatchSource:
 
     def apart(self, seed: int) -> BatchSource:
         """The same batches from random numbers of their own."""
-        other = BatchSource(self.normals, self.roi, self._bend, self.layout, seed, self._textures, self.crop)
+        other = BatchSource(
+            self.normals, self.roi, self._bend, self.layout, seed, self._textures, self.crop, self._native
+        )
         if self._bank is not None:
             other.set_bank(*self._bank)
         return other

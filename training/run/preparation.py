@@ -20,6 +20,7 @@ from edge.preprocessing.field_shape import FIELD_STEP
 from edge.preprocessing.geometry import FitWish, GeometryWish, chosen_geometry
 from edge.preprocessing.preprocess import Preprocess
 from training.data.dataset import (
+    MOST_TWO_TONES,
     NormalSamples,
     WeakAnomalies,
     layout_of,
@@ -27,6 +28,7 @@ from training.data.dataset import (
     load_textures,
     load_weak,
     split_held_out,
+    two_tone_share,
 )
 from training.defects import PRESETS, training_preset
 from training.labelling import rules_path
@@ -116,14 +118,19 @@ def prepare(
     square = Preprocess(plan.size, plan.size, recipe.rectangle, recipe.polygon)
     # of parts that are said to vary nothing is moved unless asked for
     align = recipe.align.model_copy(update={"mode": recipe.align.mode or ("none" if recipe.layout == "free" else None)})
-    wish = GeometryWish(align, recipe.fit, recipe.shape)
-    geometry = chosen_geometry(square, data, wish, any_shape=plan.pretrained, reader=reader)
+    wish = GeometryWish(align, *_fit_wish(plan, recipe))
+    geometry = chosen_geometry(square, data, wish, any_shape=plan.pretrained or plan.native, reader=reader)
     for line in geometry.said:
         notice(line)
     preprocess = geometry.preprocess
     normals = load_normal_samples(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
-    side = plan.size if plan.pretrained else _field_side(plan, recipe, layout)
+    if layout == "free" and not plan.native:
+        _tell_two_tones(data, notice, reader)
+    side = plan.size if plan.pretrained or plan.native else _field_side(plan, recipe, layout)
+    if plan.native:
+        _require_crops(plan, recipe, preprocess)
+        notice(f"training sees crops of {plan.size}x{plan.size} px of the field")
     if side > plan.size:
         notice(f"the field is {side}x{side} px; training sees crops of {plan.size}x{plan.size} px of it")
         preprocess = replace(preprocess, height=side, width=side)
@@ -140,7 +147,7 @@ def prepare(
     roi = None if normals.weight is None else torch.from_numpy(normals.weight)[None, None].to(device)
     # what a field bends by would set straight lines of a crop rippling
     bend = plan.bend if side == plan.size else 0.0
-    crop = None if side == plan.size else plan.size
+    crop = plan.size if plan.native or side != plan.size else None
     seen, kept, parts_known = (
         pictures_from_fields(each.fields).to(device) for each in (trained_on, held_out, weak)
     )  # fmt: skip
@@ -150,7 +157,7 @@ def prepare(
     def build(directory: Path, notice: Callable[[str], None]) -> tuple[Learner, BatchSource]:
         torch.manual_seed(recipe.seed)
         learner = method.learner(design).to(device)
-        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, crop)
+        batches = BatchSource(seen, roi, bend, layout, recipe.seed, textures, crop, plan.native)
         learner.attach(
             TrainingData(
                 normals=batches.normals, held_out=kept, weak=parts_known, kinds=weak.kinds, roi=roi, rules=rules,
@@ -207,6 +214,39 @@ def _check_options(method: Method, recipe: Recipe) -> None:
         raise UsageError(
             f"{method.name} {recipe.variant} has no part {unknown[0]!r} that could be left out",
             fix=f"choose from: {', '.join(parts) or 'nothing, it has no such parts'}",
+        )
+
+
+def _fit_wish(plan: Variant, recipe: Recipe) -> tuple[FitWish | None, tuple[int, int] | None]:
+    """How pictures come into the field, and its (height, width); None: found out from the good parts."""
+    if not plan.native:
+        return recipe.fit, recipe.shape
+    shape = recipe.shape if recipe.field is None else (recipe.field, recipe.field)
+    return recipe.fit or ("native" if shape is None else None), shape
+
+
+def _require_crops(plan: Variant, recipe: Recipe, preprocess: Preprocess) -> None:
+    """Raises UsageError for a field that no crop fits into, or in which a polygon would lie elsewhere each time."""
+    if min(preprocess.shape) < plan.size:
+        raise UsageError(
+            f"a field of {preprocess.width}x{preprocess.height} px is smaller than the crops of {plan.size} px that "
+            f"{recipe.method} {recipe.variant} learns from",
+            fix="take larger pictures, or another variant",
+        )
+    if recipe.polygon is not None:
+        raise UsageError(
+            f"{recipe.method} {recipe.variant} learns from crops, in which a polygon would lie elsewhere each time",
+            fix="give roi.rectangle instead, or another variant",
+        )
+
+
+def _tell_two_tones(data: Path, notice: Callable[[str], None], reader: ImageReader) -> None:
+    """A person who trains something else on circuits should know what is made for them."""
+    share = two_tone_share(data, reader)
+    if share >= MOST_TWO_TONES:
+        notice(
+            f"two tones: {share:.0%} of the good parts are bright and dark with nothing between, in free layouts; "
+            "--method isstad --variant board is made for them"
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="onnx is not installed: no memory can be written")
 
-from calibration.memory.centres import farthest_first, farthest_first_of_cells
+from calibration.memory.centres import farthest_first, farthest_first_of_blocks
 from calibration.memory.designs import MemoryDesign
 from calibration.memory.fitting import fit_memories, graphs_of, refit_memories
 from calibration.memory.looks import copies_of, varied
@@ -13,9 +13,9 @@ from edge.kernels.cpu import planes_from_field
 from tests.export.graphs import run
 from tests.export.tap_graphs import HEIGHT, WIDTH, tapped_network
 
-LOCAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=4, local=True)
-GLOBAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=40, local=False)
-COARSE = MemoryDesign("coarse", ("tap6",), axes=6, centres=20, local=False)
+LOCAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=8, block=2)
+GLOBAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=40, block=0)
+COARSE = MemoryDesign("coarse", ("tap6",), axes=6, centres=20, block=0)
 
 
 def parts(count, seed=0):
@@ -62,7 +62,7 @@ def test_only_a_local_memory_knows_what_belongs_where(model):
     for design in (LOCAL, GLOBAL):
         graph = graphs_of(model, fit_memories(model, parts(20), "aligned", [design])).deployed
         # inside each half, away from the edge between them
-        found[design.local] = np.median(distances(graph, swapped))
+        found[design.block > 0] = np.median(distances(graph, swapped))
     assert found[True] > 3 * max(1.0, found[False])
 
 
@@ -138,15 +138,13 @@ def test_what_is_rare_on_good_parts_has_a_centre_of_its_own():
     assert len(farthest_first(common[:3], 8, random)) == 3
 
 
-def test_the_centres_of_a_cell_come_from_it_and_its_neighbours():
-    numbers = np.arange(5 * 6, dtype=np.float32).reshape(1, 5, 6, 1)
+def test_the_centres_of_a_block_come_from_it_and_half_a_block_around():
+    numbers = np.arange(4 * 8, dtype=np.float32).reshape(1, 4, 8, 1)
     places = np.concatenate([numbers, numbers + 100])
-    centres = farthest_first_of_cells(places, 18, np.random.default_rng(0))
-    assert centres.shape == (5, 6, 18, 1)
-    inner = {float(value) for value in places[:, 1:4, 2:5].ravel()}
-    assert set(centres[2, 3].ravel().tolist()) == inner
-    corner = {float(value) for value in places[:, :2, :2].ravel()}
-    assert set(centres[0, 0].ravel().tolist()) == corner
+    centres = farthest_first_of_blocks(places, 2, 40, np.random.default_rng(0))
+    assert centres.shape == (2, 4, 40, 1)
+    assert set(centres[1, 1].ravel().tolist()) == {float(value) for value in places[:, 1:, 1:5].ravel()}
+    assert set(centres[0, 0].ravel().tolist()) == {float(value) for value in places[:, :3, :3].ravel()}
 
 
 def test_fewer_copies_are_looked_at_the_more_parts_there_are():

@@ -112,6 +112,11 @@ def test_the_level_lies_on_the_threshold_whatever_that_is_and_scores_grow_with_t
         assert (np.diff(scores) >= 0).all() and scores[3] > scores[2] and scores[4] <= 1
 
 
+def test_large_differences_are_not_all_alike():
+    scores = scores_of(np.array([60, 120, 154, 200, 255], np.float32), 46, 0.9977)
+    assert (np.diff(scores) > 0).all()
+
+
 def test_the_peak_of_a_difference_survives_on_a_coarser_map():
     levels = np.zeros((97, 133), np.float32)
     levels[50, 77] = 200
@@ -143,7 +148,7 @@ def test_held_out_scores_of_both_are_the_larger_ones():
         OneGolden(picture(1)), spec(preprocess, levels=(0.0, 80.0)), preprocess, THRESHOLD, PIXEL_THRESHOLD
     )
     scores = golden.scores(np.full(6, 0.3, np.float32))
-    assert sorted(set(scores.tolist())) == pytest.approx([0.3, 0.96]) and (scores > 0.9).sum() == 3
+    assert sorted(set(scores.tolist())) == pytest.approx([0.3, 1 - 0.2 * np.exp(-1)]) and (scores > 0.9).sum() == 3
 
 
 def test_a_light_that_changes_a_little_is_no_difference():

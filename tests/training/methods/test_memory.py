@@ -1,5 +1,8 @@
 """Method `memory`, from good parts to a bundle: nothing is trained, each part is judged by a memory of the others."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from edge.backends import open_backend
 from edge.bundles.bundle import load_bundle
 from edge.cli import main
 from edge.core.latency import StageClock
+from export.memory_graph import memories_of
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 
@@ -83,6 +87,26 @@ def test_too_few_of_the_parts_in_a_memory_are_not_judged_at_all(made, tmp_path, 
     assert "4 parts are in the memory, and too few of its 18" in capsys.readouterr().err
 
 
-def test_a_memory_is_not_exported_without_good_parts(made, tmp_path, capsys):
-    assert run("export", "--run-dir", made / "plate.run", "--out", tmp_path / "again") == 2
+def test_a_memory_is_not_exported_where_its_good_parts_are_gone(made, tmp_path, capsys):
+    moved = shutil.copytree(made / "plate.run", tmp_path / "run")
+    record = json.loads((moved / "run.json").read_text())
+    (moved / "run.json").write_text(json.dumps(record | {"data": str(tmp_path / "gone")}))
+    assert run("export", "--run-dir", moved, "--out", tmp_path / "again") == 2
     assert "a memory is fitted to good parts, and none were given" in capsys.readouterr().err
+
+
+def test_more_good_parts_join_the_memory_without_the_old_ones(made, tmp_path):
+    path, more = shutil.copytree(made / "plate", tmp_path / "plate"), tmp_path / "more"
+    before = load_bundle(path)
+    more.mkdir()
+    for number in range(20):
+        write_picture(more / f"{number:02}.png", good_part(700 + number))
+    assert run("recalibrate", more, "--bundle", path) == 0
+    after = load_bundle(path)
+    assert after.manifest.memory_on[:COUNT] == before.manifest.memory_on
+    assert len(set(after.manifest.memory_on)) == COUNT + 20
+    old, new = (memories_of(bundle.read("model_fp32"))[0] for bundle in (before, after))
+    assert new.centres.shape == old.centres.shape
+    # of the old places some are left, and some of the new ones have come
+    kept = (np.abs(new.centres[..., :, None, :] - old.centres[..., None, :, :]).max(-1) < 0.02).any(-1).mean()
+    assert 0.2 < kept < 0.95
