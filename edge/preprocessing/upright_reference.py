@@ -96,8 +96,8 @@ def outlines_of(pictures: Sequence[U8], views: Sequence[FieldOfView]) -> Outline
     alike = min(outlines.scatter for outlines in usable) + _ALSO_ALIKE
     most = max(outlines.median("area") for outlines in usable if outlines.scatter <= alike)
     whole = [each for each in usable if each.scatter <= alike and each.median("area") >= _AS_LARGE * most]
-    # signed contrasts come first, since what differs anyhow may be a glint; and the highest threshold, which keeps parts
-    # apart
+    # signed contrasts come first, since what differs anyhow may be a glint; and the highest threshold, which keeps
+    # parts apart
     return min(whole, key=_odds)
 
 
