@@ -37,7 +37,8 @@ class InputSpec(_Part):
 class UprightSpec(_Part):
     """How parts that lie anyhow are found and stood upright on a canvas: the network's field, in frame pixels.
 
-    height, width: of the canvas. contrast: how a part differs from its ground. frame_px: side of a canvas pixel in the
+    height, width: of the canvas. contrast: how a part differs from its ground; otsu_share: from what share of Otsu's
+    threshold on. frame_px: side of a canvas pixel in the
     frame; own_size: times the part's length over length_px, else the same for all. area_px: of taught parts' outlines,
     smallest, median, largest. lean: how far their area's centre lies towards the left end, of the length. match: of
     taught parts with the reference. outside: most of a taught part beyond the frame, of its area. clutter: largest
@@ -48,6 +49,7 @@ class UprightSpec(_Part):
     height: Annotated[int, Field(ge=16, le=4096)]
     width: Annotated[int, Field(ge=16, le=4096)]
     contrast: Literal["dark", "bright", "colour", "any"]
+    otsu_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     frame_px: Annotated[float, Field(gt=0)]
     own_size: bool
     length_px: Annotated[float, Field(gt=0)]

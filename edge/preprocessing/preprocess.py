@@ -53,7 +53,7 @@ class Preprocess:
         # only what departs from square, stretched and unaligned: bundles from before these keep their hash
         size = self.height if self.height == self.width else [self.height, self.width]
         parts: list[object] = [1, "box-then-linear", size, self.rectangle, self.polygon]
-        parts += [] if self.align is None else [self.align.model_dump()]
+        parts += [] if self.align is None else [self.align.model_dump(exclude_none=True)]
         parts += [] if self.fit == "stretch" else [self.fit]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -93,20 +93,23 @@ class Seen:
         values = self.differences - self.grey[..., None] if contrast == "colour" else self.differences
         return np.asarray(cv2.sqrt(cv2.transform(values * values, np.full((1, 3), 1 / 3, np.float32))), np.float32)
 
-    def silhouettes(self, contrast: Contrast) -> list[Silhouette]:
-        """Everything that stands out, largest first."""
+    def silhouettes(self, contrast: Contrast, otsu_share: float = 1.0) -> list[Silhouette]:
+        """Everything that stands out, largest first.
+
+        otsu_share: of Otsu's threshold; less takes in what differs less from the ground, shadows too.
+        """
         values = self.standing_out(contrast)
         step = _otsu(values, None)
         if step is None:
             return []
         least = max(_LEAST_LEVELS, _LEAST_DEVIATIONS * self.deviation)
-        inside = _cleaned(values > max(step, least))
+        inside = _cleaned(values > max(otsu_share * step, least))
         # once more where both sides are of like size: Otsu's threshold is drawn towards the larger
         reach = max(3, round(0.02 * max(values.shape)))
         near = cv2.dilate(inside, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
         step = _otsu(values, near)
         if step is not None:
-            inside = _cleaned(values > max(step, least))
+            inside = _cleaned(values > max(otsu_share * step, least))
         # the algorithm of one thread: waking others takes longer
         count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(inside, 8, cv2.CV_32S, cv2.CCL_SAUF)
         found = []

@@ -32,6 +32,8 @@ _LEAST_AREA, _MOST_AREA = 0.45, 1.6
 _UNKNOWN_AREA = 0.3
 # taught parts lean at least so far when they have a heavier end; a part's own lean decides from this share of theirs on
 _HEAVIER_FROM, _LEAN_SHARE = 0.015, 0.5
+# what a lean of one length would count for in a sum of correlations
+_LEAN_COUNTS = 2.0
 # of the match that taught parts reach; below it the other turn is tried as well
 _SURE_FROM = 0.9
 # how far from the outline's pose the best match is looked for, in degrees and of the reference's width
@@ -83,7 +85,7 @@ class UprightAligner:
         Raises PartNotFound where there is no part, and where one cannot be judged.
         """
         seen = Seen(image, view)
-        silhouettes = self._plausible(seen.silhouettes(self._upright.contrast))
+        silhouettes = self._plausible(seen.silhouettes(self._upright.contrast, self._upright.otsu_share))
         parts = [self._part(seen, silhouette, image.shape[:2]) for silhouette in silhouettes]
         parts.sort(key=lambda part: (part.silhouette.x, part.silhouette.y))
         return [(self._canvas(image, seen, part, parts), part.pose) for part in parts]
@@ -96,8 +98,10 @@ class UprightAligner:
         if decided and first[1] >= _SURE_FROM * self._upright.match:
             return first
         second = self._matched(seen, silhouette, 180.0)
-        # outlines that are alike at both ends match either way: what is drawn on the part decides as well
-        return max(first, second, key=lambda fit: fit[1] + self._match_within(seen, silhouette, fit[0]))
+        # outlines that are alike at both ends match either way: what is drawn on the part decides as well, and the lean
+        # of the outline as far as it leans
+        one, other = (fit[1] + self._match_within(seen, silhouette, fit[0]) for fit in (first, second))
+        return first if one + _LEAN_COUNTS * silhouette.lean >= other else second
 
     def _plausible(self, silhouettes: Sequence[Silhouette]) -> list[Silhouette]:
         upright = self._upright

@@ -26,6 +26,9 @@ MARGIN = 0.06
 _PART_SHARE = 0.5
 # longest side of the reference
 _REFERENCE_PX = 160
+# shares of Otsu's threshold that are tried; outlines that scatter by so much more are as much alike; and those of this
+# share of the largest area are as large
+_OTSU_SHARES, _ALSO_ALIKE, _AS_LARGE = (1.0, 0.5, 0.25, 0.0), 0.02, 0.75
 # pictures that must show parts, and outlines of one size: scatter of areas and lengths about their medians
 _FOUND_SHARE, _MOST_SCATTER = 0.9, 0.15
 # of the view: more than this is no part on a ground
@@ -46,12 +49,13 @@ _NORMAL_MAD = 1.4826
 
 @dataclass(frozen=True)
 class Outlines:
-    """The parts that were found in pictures of good parts by one contrast.
+    """The parts that were found in pictures of good parts by one contrast and one share of Otsu's threshold.
 
     parts: for each picture the outlines of a part's size. clutter: the largest other outline, of a part's area.
     """
 
     contrast: Contrast
+    otsu_share: float
     seen: tuple[Seen, ...]
     parts: tuple[tuple[Silhouette, ...], ...]
     clutter: float
@@ -75,31 +79,42 @@ class Outlines:
 
 
 def outlines_of(pictures: Sequence[U8], views: Sequence[FieldOfView]) -> Outlines | str:
-    """The outlines by the contrast that shows the parts most alike; or in words why there are none.
+    """The outlines by the contrast and threshold that show the parts most alike; or in words why there are none.
 
     Words begin with a verb: "the parts ...".
     """
     if len(pictures) < MINIMUM_PARTS:
         return f"are too few: {len(pictures)}, {MINIMUM_PARTS} are needed for a reference"
     seen = tuple(Seen(picture, view) for picture, view in zip(pictures, views, strict=True))
-    tried = [_by(contrast, seen) for contrast in CONTRASTS]
+    tried = [_by(contrast, share, seen) for contrast in CONTRASTS for share in _OTSU_SHARES]
     usable = [outlines for outlines in tried if isinstance(outlines, Outlines)]
     if not usable:
         # that of any difference says most
         return next(words for words in reversed(tried) if isinstance(words, str))
-    # signed contrasts come first: what differs anyhow may be a shadow or a glint
-    return min(usable, key=lambda outlines: outlines.scatter + 0.01 * CONTRASTS.index(outlines.contrast))
+    # the whole part, where that is as much alike: what is dark on a grey part must not stand for the part. A shadow
+    # makes an outline larger too, but falls another way on each part
+    alike = min(outlines.scatter for outlines in usable) + _ALSO_ALIKE
+    most = max(outlines.median("area") for outlines in usable if outlines.scatter <= alike)
+    whole = [each for each in usable if each.scatter <= alike and each.median("area") >= _AS_LARGE * most]
+    # signed contrasts come first, since what differs anyhow may be a glint; and the highest threshold, which keeps
+    # parts apart
+    return min(whole, key=_odds)
 
 
-def _by(contrast: Contrast, seen: Sequence[Seen]) -> Outlines | str:
-    found = [each.silhouettes(contrast) for each in seen]
+def _odds(outlines: Outlines) -> float:
+    loose = _ALSO_ALIKE * (1 - outlines.otsu_share)
+    return outlines.scatter + 0.01 * CONTRASTS.index(outlines.contrast) + loose
+
+
+def _by(contrast: Contrast, otsu_share: float, seen: Sequence[Seen]) -> Outlines | str:
+    found = [each.silhouettes(contrast, otsu_share) for each in seen]
     largest = [silhouettes[0].area for silhouettes in found if silhouettes]
     if len(largest) < _FOUND_SHARE * len(seen):
         return f"do not stand out from their ground: an outline was found in {len(largest)} of {len(seen)} pictures"
     usual = float(np.median(largest))
     parts = tuple(tuple(each for each in silhouettes if each.area > _PART_SHARE * usual) for silhouettes in found)
     others = [each.area for silhouettes in found for each in silhouettes if each.area <= _PART_SHARE * usual]
-    outlines = Outlines(contrast, tuple(seen), parts, max(others, default=0.0) / usual)
+    outlines = Outlines(contrast, otsu_share, tuple(seen), parts, max(others, default=0.0) / usual)
     return _refusal(outlines) or outlines
 
 
@@ -158,6 +173,7 @@ def upright_spec(outlines: Outlines, canvas: tuple[int, int], settings: AlignSet
                 height=height,
                 width=width,
                 contrast=outlines.contrast,
+                otsu_share=outlines.otsu_share,
                 frame_px=frame_px,
                 own_size=_scatter(lengths) > _OWN_SIZE_FROM,
                 length_px=length,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from itertools import product
@@ -121,6 +123,13 @@ def test_an_alignment_is_part_of_what_a_bundle_is_calibrated_for():
         != Preprocess(64, 64, align=spec_of("ecc")).sha256
         != plain.sha256
     )
+
+
+def test_bundles_that_were_aligned_before_parts_could_be_stood_upright_keep_their_hash():
+    spec = spec_of("ecc")
+    values = {name: value for name, value in spec.model_dump().items() if name != "upright"}
+    earlier = json.dumps([1, "box-then-linear", 64, None, None, values])
+    assert Preprocess(64, 64, align=spec).sha256 == hashlib.sha256(earlier.encode()).hexdigest()
 
 
 class Spot:

@@ -112,6 +112,16 @@ def test_parts_of_other_sizes_are_brought_to_one():
     assert np.abs(small - large).mean() < 6
 
 
+def test_the_whole_part_is_found_where_a_piece_of_it_stands_out_most():
+    # a thread far darker than a body that is nearly as bright as its ground
+    scene = Scene(ground=200, part=150, vignette=60)
+    pictures = [picture_of("screw", seed, scene, length_px=400, size=(600, 640))[0] for seed in range(10)]
+    outlines = outlines_of(pictures, [FieldOfView(0, 0, 640, 600)] * 10)
+    assert not isinstance(outlines, str)
+    # the thread alone is half as long
+    assert outlines.median("length") > 340 and outlines.median("lean") > 0.03
+
+
 def test_what_is_no_part_is_not_found():
     aligner = upright_aligner_of(spec_of("screw", "dark on plain"))
     random = np.random.default_rng(5)
