@@ -61,9 +61,9 @@ class EvaluationMaps:
         """Average precision of telling altered parts from normal ones, and altered pixels from others; their mean."""
         labels = np.arange(len(self.maps)) >= self.normal_count
         scores = np.array([anomaly_map.score for anomaly_map in self.maps])
-        side = self.maps[0].values.shape[0]
-        masks = [np.zeros((side, side), np.bool_)] * self.normal_count + [
-            at_side(mask, side) for mask in evaluation_set.masks
+        like = self.maps[0].values
+        masks = [np.zeros(like.shape, np.bool_)] * self.normal_count + [
+            of_map(mask, like) for mask in evaluation_set.masks
         ]
         maps = [anomaly_map.values for anomaly_map in self.maps]
         return (average_precision(labels, scores) + pixel_average_precision(masks, maps)) / 2
@@ -88,9 +88,9 @@ def evaluate(
     return EvaluationMaps(maps, count)
 
 
-def at_side(mask: Mask, side: int) -> Mask:
-    """A mask at the map's side: a place counts when half of it does."""
-    small: Any = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+def of_map(mask: Mask, values: F32) -> Mask:
+    """A mask of the shape of a map: a place counts when half of it does."""
+    small: Any = cv2.resize(mask.astype(np.float32), values.shape[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small >= 0.5)
 
 

@@ -16,7 +16,7 @@ from edge.core.config import GateSettings
 from edge.core.datatypes import F32, AnomalyMap
 from edge.core.errors import UsageError
 from edge.metrics import aupro, image_auroc, region_overlaps
-from export.evaluation_set import Mask, at_side
+from export.evaluation_set import Mask, of_map
 from export.paired_scores import ScoredModel, ScorePair
 
 # shares are compared after arithmetic: 0.71 - 0.705 is a little more than 0.005
@@ -204,10 +204,10 @@ def _aupro(pairs: Sequence[ScorePair], maps: Sequence[AnomalyMap]) -> float:
 
 
 def _masks(pairs: Sequence[ScorePair]) -> list[Mask]:
-    """Of all parts, at the side of their maps; empty for good ones."""
-    side = pairs[0].reference.values.shape[0]
-    empty = np.zeros((side, side), np.bool_)
-    return [empty if part.mask is None else at_side(part.mask, side) for part in pairs]
+    """Of all parts, of the shape of their maps; empty for good ones."""
+    like = pairs[0].reference.values
+    empty = np.zeros(like.shape, np.bool_)
+    return [empty if part.mask is None else of_map(part.mask, like) for part in pairs]
 
 
 def _correlation(part: ScorePair) -> float:
