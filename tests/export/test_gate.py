@@ -9,6 +9,7 @@ import pytest
 from edge.core.config import GateSettings
 from edge.core.datatypes import AnomalyMap
 from edge.core.errors import ModelError, UsageError
+from export.evaluation_set import of_map
 from export.gate import gate_report
 from export.gate_page import gate_page
 from export.paired_scores import GateSample, ScoredModel, score_pairs
@@ -201,3 +202,13 @@ def test_names_of_files_cannot_break_the_page():
     page = gate_page(*judged(Told("same"), parts)).decode()
     assert "<b>" not in page
     assert "&lt;b&gt;&amp;&#39;.png" in page
+
+
+def test_masks_take_the_shape_of_maps_of_any_aspect():
+    mask = np.zeros((64, 96), np.bool_)
+    mask[8:16, 24:40] = True
+    # half of a place and more counts
+    mask[32:34, 60:64] = mask[40:41, 60:64] = True
+    small = of_map(mask, np.zeros((16, 24), np.float32))
+    assert small.shape == (16, 24)
+    assert np.argwhere(small).tolist() == [[y, x] for y in (2, 3) for x in range(6, 10)] + [[8, 15]]
