@@ -9,7 +9,7 @@ import pytest
 from edge.core.config import GateSettings
 from edge.core.datatypes import AnomalyMap
 from edge.core.errors import ModelError, UsageError
-from export.evaluation_set import of_map
+from export.evaluation_set import at_shape
 from export.gate import gate_report
 from export.gate_page import gate_page
 from export.paired_scores import GateSample, ScoredModel, score_pairs
@@ -209,6 +209,6 @@ def test_masks_take_the_shape_of_maps_of_any_aspect():
     mask[8:16, 24:40] = True
     # half of a place and more counts
     mask[32:34, 60:64] = mask[40:41, 60:64] = True
-    small = of_map(mask, np.zeros((16, 24), np.float32))
+    small = at_shape(mask, (16, 24))
     assert small.shape == (16, 24)
     assert np.argwhere(small).tolist() == [[y, x] for y in (2, 3) for x in range(6, 10)] + [[8, 15]]
