@@ -159,11 +159,13 @@ def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
 
 
 def memories_without(
-    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None, earlier: int = 0
-) -> tuple[tuple[Memory, ...], Folds]:
+    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None, earlier: int = 0,
+    chosen_by: bytes | None = None,
+) -> tuple[tuple[Memory, ...], Folds]:  # fmt: skip
     """The memories of a network, fitted anew to the chosen parts, and those without each fifth.
 
     earlier: number of other parts that the network's memories hold, whose centres stay candidates; 0: those are gone.
+    chosen_by: the network in whose features it is decided which places become centres; None: the same.
     """
     training = parts.bundle.manifest.training
     # other parts are new to every head; the same ones keep their folds, whose heads have not seen them
@@ -173,6 +175,7 @@ def memories_without(
         fit = refit_memories(
             model, parts.stacked(chosen), training.layout,
             earlier=earlier, seed=training.seed, threads=threads, progress=advance, fold_of=fold_of,
+            chosen_by=chosen_by,
         )  # fmt: skip
     if learned is not None:
         heads = zip(fit.folds, learned.heads, strict=False)
@@ -191,7 +194,9 @@ def refitted(
     known = folds.before.get(precision) or folds.before.get("fp32")
     base = model if known is None else with_other_memories(model, known)
     chosen = [part for part in parts.all if part.sha256 in folds.fold_of]
-    memories, own = memories_without(base, parts, chosen, threads, folds.earlier)
+    # the bundle's own has the memory that these parts join, if they do
+    unrounded = parts.bundle.read("model_fp32")
+    memories, own = memories_without(base, parts, chosen, threads, folds.earlier, unrounded)
     return with_other_memories(model, memories), replace(own, earlier=folds.earlier, before=folds.before)
 
 
