@@ -22,7 +22,7 @@ from export.memory_graph import TAP_PREFIX, Memory, memories_of, with_memories, 
 
 MINIMUM_NORMAL_SAMPLES = 5
 # artificial defects that decide in what deviations distances count
-_ALTERED = 96
+_ALTERED = 120
 # of the parts in a memory, so many must be there to judge them by memories of the others
 _SHARE_NEEDED = 0.5
 
@@ -100,18 +100,17 @@ def with_memory(
             f"{len(chosen)} good parts are too few for a memory; at least {MINIMUM_NORMAL_SAMPLES} are needed",
             fix="give a folder of more pictures of good parts",
         )
-    fields, norm = parts.stacked(chosen), "in deviations at each place"
+    fields = parts.stacked(chosen)
     with progress_bar("looking at good parts for the memory") as advance:
         fit = fit_memories(
             model, fields, training.layout, designs_for(taps_of(model)),
             seed=training.seed, threads=threads, progress=advance,
         )  # fmt: skip
-    if training.layout == "free":
-        with working("what good parts differ by: at each place, or over all"):
-            from training.defects.defective_pictures import judging_defects
+    with working("finding out whether distances count by place"):
+        from training.defects.defective_pictures import judging_defects
 
-            drawn = judging_defects(fields, parts.weight, _ALTERED, training.seed)
-            fit, norm = choose_norm(model, fit, drawn.fields, drawn.origins, threads)
+        drawn = judging_defects(fields, parts.weight, _ALTERED, training.seed)
+        fit, norm = choose_norm(model, fit, drawn.fields, drawn.origins, threads)
     for memory in fit.memories:
         where = "for each block of places" if memory.local else "for all places together"
         count, taps = memory.centres.shape[-2], ", ".join(memory.taps)
