@@ -102,6 +102,7 @@ def refit_memories(
     *,
     earlier: int = 0,
     fold_of: NDArray[np.int64] | None = None,
+    chosen_by: bytes | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
@@ -111,12 +112,13 @@ def refit_memories(
     earlier: number of parts that the graph's memories hold. 0: they are forgotten, as they hold these very parts. Else
     their centres stay candidates beside the new places, and the least useful of both give way; their pictures are not
     needed. Nothing here says whether a fold has seen those: parts must be others. fold_of: (n,); None: drawn by the
-    seed.
+    seed. chosen_by: the graph in another precision, in whose features it is decided which places become centres: both
+    then know the same ones, and differ by rounding alone.
     """
     known = memories_of(model)
     floats = graph_from_onnx(with_places(model)).floats
     designs = [_design_of(memory, floats[places_name(memory.name)][2]) for memory in known]
-    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier, fold_of)
+    return _fitted(model, known, designs, fields, layout, seed, threads, progress, earlier, fold_of, chosen_by)
 
 
 def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
@@ -129,36 +131,42 @@ def graphs_of(model: bytes, fit: CrossFit) -> MemoryGraphs:
 class _Looks:
     """Every part as it is, then varied copies of each; part_of: which part each picture shows."""
 
-    def __init__(self, fields: U8, layout: Layout, copies: int, random: np.random.Generator) -> None:
-        self._fields, self._layout, self._random = fields, layout, random
+    def __init__(self, fields: U8, layout: Layout, copies: int, seed: int) -> None:
+        self._fields, self._layout, self._seed = fields, layout, seed
         self.part_of = np.tile(np.arange(len(fields)), 1 + copies)
 
     def __len__(self) -> int:
         return len(self.part_of)
 
     def __iter__(self) -> Iterator[U8]:
+        random = np.random.default_rng((self._seed, 1))
         for number, part in enumerate(self.part_of):
             field = self._fields[int(part)]
-            yield field if number < len(self._fields) else varied(field, self._layout, self._random)
+            yield field if number < len(self._fields) else varied(field, self._layout, random)
 
 
 def _fitted(
     model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: U8, layout: Layout,
     seed: int, threads: int | None, progress: Progress, earlier: int = 0, fold_of: NDArray[np.int64] | None = None,
+    chosen_by: bytes | None = None,
 ) -> CrossFit:  # fmt: skip
-    random = np.random.default_rng(seed)
     if fold_of is None:
-        fold_of = random.permutation(len(fields)) % min(FOLDS, len(fields))
-    looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES), random)
-    places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
-    for done, found in enumerate(places_of(model, looks, threads)):
-        for kept, values in zip(places, found, strict=True):
-            kept.append(values.astype(np.float16))
-        progress(done + 1, len(looks))
-    stacked = [np.stack(kept) for kept in places]
+        fold_of = np.random.default_rng(seed).permutation(len(fields)) % min(FOLDS, len(fields))
+    looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES), seed)
+    graphs = [model] if chosen_by is None else [model, chosen_by]
+    done, all_places = 0, []
+    for graph in graphs:
+        places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
+        for found in places_of(graph, looks, threads):
+            for kept, values in zip(places, found, strict=True):
+                kept.append(values.astype(np.float16))
+            progress(done := done + 1, len(looks) * len(graphs))
+        all_places.append([np.stack(kept) for kept in places])
+    stacked, compared = all_places[0], all_places[-1]
+    references = known if chosen_by is None else memories_of(chosen_by)
     fitted = [
-        _cross_fitted(memory, design, each, looks.part_of, fold_of, seed, earlier)
-        for memory, design, each in zip(known, designs, stacked, strict=True)
+        _cross_fitted(memory, design, each, looks.part_of, fold_of, seed, earlier, by, reference.centres)
+        for memory, design, each, by, reference in zip(known, designs, stacked, compared, references, strict=True)
     ]
     folds = tuple(zip(*(each.folds for each in fitted), strict=True))
     distances = tuple(each.distances for each in fitted)
@@ -182,29 +190,33 @@ class _Fitted:
 
 def _cross_fitted(
     known: Memory, design: MemoryDesign, places: NDArray[np.float16], part_of: NDArray[np.int64],
-    fold_of: NDArray[np.int64], seed: int, earlier: int,
+    fold_of: NDArray[np.int64], seed: int, earlier: int, compared: NDArray[np.float16], compared_centres: F32,
 ) -> _Fitted:  # fmt: skip
-    """places: (pictures, rows, columns, axes), the first of each part as it is."""
-    old = known.centres if earlier else None
+    """places: (pictures, rows, columns, axes), the first of each part as it is. compared: the same, in the features in
+    which centres are chosen; compared_centres: those of `known` in these."""
+    old, old_compared = (known.centres, compared_centres) if earlier else (None, None)
 
-    def of_places(chosen: NDArray[np.float16]) -> Memory:
-        random = np.random.default_rng(seed)
+    def of_pictures(chosen: NDArray[np.bool_]) -> Memory:
+        random, by, own = np.random.default_rng(seed), compared[chosen], places[chosen]
         if design.block:
-            return replace(known, centres=farthest_first_of_blocks(chosen, design.block, design.centres, random, old))
-        flat = chosen.reshape(-1, chosen.shape[-1])
-        flat = flat if old is None else np.concatenate([flat, old.astype(np.float16)])
-        return replace(known, centres=farthest_first(flat, design.centres, random))
+            centres = farthest_first_of_blocks(by, design.block, design.centres, random, old_compared, own, old)
+        else:
+            by, own = by.reshape(-1, by.shape[-1]), own.reshape(-1, own.shape[-1])
+            if old is not None and old_compared is not None:
+                by, own = np.concatenate([by, old_compared]), np.concatenate([own, old])
+            centres = farthest_first(by, design.centres, random, own)
+        return replace(known, centres=centres)
 
     def judging(memory: Memory, distances: F32) -> Memory:
         return _with_spread(memory, distances, design.by_place, known if earlier else None, earlier)
 
     folds, distances = [], np.empty((len(fold_of), *places.shape[1:3]), np.float32)
     for fold in range(fold_of.max() + 1):
-        folds.append(of_places(places[fold_of[part_of] != fold]))
+        folds.append(of_pictures(fold_of[part_of] != fold))
         for part in np.flatnonzero(fold_of == fold):
             distances[part] = distance_map(folds[fold], places[part].astype(np.float32))
     folds = [judging(memory, distances[fold_of != fold]) for fold, memory in enumerate(folds)]
-    return _Fitted(judging(of_places(places), distances), folds, distances)
+    return _Fitted(judging(of_pictures(part_of >= 0), distances), folds, distances)
 
 
 def distance_map(memory: Memory, places: F32) -> F32:

@@ -1,7 +1,7 @@
 """In deviations of what distances count: of good parts at each place, or over all places; found out by defects.
 
-Where parts always lie the same way, the first is right. Where they vary, a place that a part seldom covers would take
-every part on it for a defect; yet textures end somewhere too, and are less alike there.
+Where parts lie the same way, some places differ more than others. Where they vary, a place that a part seldom covers
+would take every part on it for a defect; yet textures end somewhere too, and are less alike there.
 """
 
 from __future__ import annotations

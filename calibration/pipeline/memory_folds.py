@@ -22,7 +22,7 @@ from export.memory_graph import TAP_PREFIX, Memory, memories_of, with_memories, 
 
 MINIMUM_NORMAL_SAMPLES = 5
 # artificial defects that decide in what deviations distances count
-_ALTERED = 96
+_ALTERED = 120
 # of the parts in a memory, so many must be there to judge them by memories of the others
 _SHARE_NEEDED = 0.5
 
@@ -100,18 +100,17 @@ def with_memory(
             f"{len(chosen)} good parts are too few for a memory; at least {MINIMUM_NORMAL_SAMPLES} are needed",
             fix="give a folder of more pictures of good parts",
         )
-    fields, norm = parts.stacked(chosen), "in deviations at each place"
+    fields = parts.stacked(chosen)
     with progress_bar("looking at good parts for the memory") as advance:
         fit = fit_memories(
             model, fields, training.layout, designs_for(taps_of(model)),
             seed=training.seed, threads=threads, progress=advance,
         )  # fmt: skip
-    if training.layout == "free":
-        with working("what good parts differ by: at each place, or over all"):
-            from training.defects.defective_pictures import judging_defects
+    with working("finding out whether distances count by place"):
+        from training.defects.defective_pictures import judging_defects
 
-            drawn = judging_defects(fields, parts.weight, _ALTERED, training.seed)
-            fit, norm = choose_norm(model, fit, drawn.fields, drawn.origins, threads)
+        drawn = judging_defects(fields, parts.weight, _ALTERED, training.seed)
+        fit, norm = choose_norm(model, fit, drawn.fields, drawn.origins, threads)
     for memory in fit.memories:
         where = "for each block of places" if memory.local else "for all places together"
         count, taps = memory.centres.shape[-2], ", ".join(memory.taps)
@@ -159,11 +158,13 @@ def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
 
 
 def memories_without(
-    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None, earlier: int = 0
-) -> tuple[tuple[Memory, ...], Folds]:
+    model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None, earlier: int = 0,
+    chosen_by: bytes | None = None,
+) -> tuple[tuple[Memory, ...], Folds]:  # fmt: skip
     """The memories of a network, fitted anew to the chosen parts, and those without each fifth.
 
     earlier: number of other parts that the network's memories hold, whose centres stay candidates; 0: those are gone.
+    chosen_by: the network in whose features it is decided which places become centres; None: the same.
     """
     training = parts.bundle.manifest.training
     # other parts are new to every head; the same ones keep their folds, whose heads have not seen them
@@ -173,6 +174,7 @@ def memories_without(
         fit = refit_memories(
             model, parts.stacked(chosen), training.layout,
             earlier=earlier, seed=training.seed, threads=threads, progress=advance, fold_of=fold_of,
+            chosen_by=chosen_by,
         )  # fmt: skip
     if learned is not None:
         heads = zip(fit.folds, learned.heads, strict=False)
@@ -191,7 +193,9 @@ def refitted(
     known = folds.before.get(precision) or folds.before.get("fp32")
     base = model if known is None else with_other_memories(model, known)
     chosen = [part for part in parts.all if part.sha256 in folds.fold_of]
-    memories, own = memories_without(base, parts, chosen, threads, folds.earlier)
+    # the bundle's own has the memory that these parts join, if they do
+    unrounded = parts.bundle.read("model_fp32")
+    memories, own = memories_without(base, parts, chosen, threads, folds.earlier, unrounded)
     return with_other_memories(model, memories), replace(own, earlier=folds.earlier, before=folds.before)
 
 

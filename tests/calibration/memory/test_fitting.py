@@ -10,7 +10,10 @@ from calibration.memory.designs import MemoryDesign
 from calibration.memory.fitting import fit_memories, graphs_of, refit_memories
 from calibration.memory.looks import copies_of, varied
 from calibration.memory.norms import choose_norm
+from calibration.ranges import collect_ranges
 from edge.kernels.cpu import planes_from_field
+from export.memory_graph import memories_of
+from export.qdq import quantized_for_cpu
 from tests.export.graphs import run
 from tests.export.tap_graphs import HEIGHT, WIDTH, tapped_network
 
@@ -192,3 +195,18 @@ def test_copies_are_mirrored_only_where_parts_may_lie_so():
     assert all(copy[:, :20].mean() > copy[:, -20:].mean() for copy in kept)
     assert {bool(copy[:, :20].mean() > copy[:, -20:].mean()) for copy in turned} == {True, False}
     assert all(copy.shape == field.shape for copy in (*kept, *turned))
+
+
+@pytest.mark.parametrize("design", [LOCAL, GLOBAL], ids=["local", "global"])
+def test_a_rounded_network_keeps_the_same_places_in_its_own_features(model, design):
+    fields = parts(12)
+    exact = graphs_of(model, fit_memories(model, fields, "aligned", [design])).deployed
+    ranges = collect_ranges(exact, [planes(field) for field in fields])
+    int8 = quantized_for_cpu(exact, ranges)
+    other, own = (
+        refit_memories(int8, fields, "aligned", chosen_by=exact if chosen else None) for chosen in (False, True)
+    )
+    kept = memories_of(exact)[0].centres
+    # rounding moves a place a little; another place is elsewhere
+    apart = np.abs(own.memories[0].centres - kept).mean()
+    assert 0 < apart < 0.3 * np.abs(other.memories[0].centres - kept).mean()

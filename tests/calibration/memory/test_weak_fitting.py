@@ -22,7 +22,7 @@ from tests.calibration.memory.test_fitting import distances, parts
 from tests.export.tap_graphs import HEIGHT, WIDTH, tapped_network
 from tests.small_bundle import manifest
 
-LOCAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=8, block=2)
+LOCAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=16, block=2)
 GOOD, WEAK = 30, 24
 
 
