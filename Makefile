@@ -3,7 +3,7 @@
 # make test    the tests alone
 # make kernels compile the GPU's kernels for every supported GPU; needs nvcc, but no GPU
 # make gpu-check   everything about the GPU on a machine with CUDA: tests, kernels, engines; figures and failures into a file
-# make sample-bundle   train the shipped bundle again from the shipped good parts (about a quarter of an hour on two cores)
+# make sample-bundle   train the shipped bundle again from the shipped good parts (about two minutes on two cores)
 # make clean   remove what the targets above created
 #
 # Needs Python 3.10 or newer with its venv module; everything else is installed into .venv.
@@ -47,7 +47,7 @@ gpu-check: $(VENV)/.test
 
 sample-bundle: $(VENV)/.test
 	$(BIN)/edge-inspect train --data edge/samples/aliens --out edge/samples/aliens/bundle \
-		--run-dir runs/sample --variant edge --seed 0 --smallest-defect 0.5 --product 'toy alien'
+		--run-dir runs/sample --method memory --seed 0 --product 'toy alien'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache edge/kernels/cuda/*.fatbin edge/kernels/cuda/kernels.lock
