@@ -32,7 +32,7 @@ def test_a_module_that_no_extra_brings_is_no_missing_package():
     ("command", "package", "extra"),
     [
         (["train", "--data", "d", "--out", "b"], "torch", "train"),
-        (["fit", "--data", "d", "--run-dir", "r"], "torch", "train"),
+        (["fit", "--data", "d", "--run-dir", "r", "--method", "kist"], "torch", "train"),
         (["defects", "--data", "d", "--out", "s.png"], "torch", "train"),
         (["compare", "--data", "d", "--out", "o"], "matplotlib", "train"),
         (["teach", "--product", "plate", "--camera", "d"], "torch", "train"),

@@ -17,7 +17,7 @@ def test_show_tells_what_a_person_wants_to_know(bundle_path, tmp_path):
     promise = result.stdout.partition("int8 ")[2]
     assert "threshold 0." in promise and "24 held-out good parts" in promise
     assert lines["model_int8"].endswith("model_int8.onnx: whole")
-    assert lines["bundle"].startswith("format 2, sha256 ")
+    assert lines["bundle"].startswith("format 3, sha256 ")
     assert "none of this version" in lines["signature"]
 
 

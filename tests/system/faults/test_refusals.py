@@ -146,10 +146,10 @@ def test_a_cut_off_network_with_right_hashes_never_reaches_a_runtime(line, bundl
     assert_refused(edge("bundle", "verify", "--bundle", bundle_path, cwd=tmp_path), 4, words[1])
 
 
-@pytest.mark.parametrize(("version", "fix"), [(3, "update edge-inspect"), (0, "edge-inspect train")])
+@pytest.mark.parametrize(("version", "fix"), [(4, "update edge-inspect"), (0, "edge-inspect train")])
 def test_a_bundle_of_another_format_is_code_4(line, bundle_path, tmp_path, version, fix):
     edit_manifest(bundle_path, lambda values: values.update(format_version=version))
-    refused_bundle(line, bundle_path, tmp_path, f"bundle format {version}", "reads format 2", fix)
+    refused_bundle(line, bundle_path, tmp_path, f"bundle format {version}", "reads format 3", fix)
 
 
 def test_statistics_of_another_engine_are_refused(line, bundle_path, tmp_path):

@@ -37,7 +37,9 @@ def put_in_place(patch, gpu, there):
     install(patch, gpu)
     patch.setattr(gate_samples_module, "find_spec", lambda name: None)
     # emulated kernels take their time
-    patch.setattr(CalibrationSession.__init__, "__defaults__", ((64, 12),))
+    patch.setattr(
+        CalibrationSession.__init__, "__defaults__", ((64, 12), *CalibrationSession.__init__.__defaults__[1:])
+    )
     for room in ("edge.backends", "edge.backends.gpu.gpu_tensorrt", "calibration.pipeline.engines"):
         patch.setattr(f"{room}.open_tensorrt", lambda product: tensorrt_from_module(product, there["module"]))
     for room in ("edge.backends.gpu.gpu_tensorrt", "export.engine"):
