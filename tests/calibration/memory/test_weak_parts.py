@@ -50,8 +50,8 @@ def test_logits_of_good_parts_that_a_head_has_not_seen_have_half_the_spread_of_d
 def test_labels_that_mean_nothing_are_set_aside():
     groups = np.arange(30)
     weak = shown(30, planted=False, seed=1, folds=weak_folds(groups, FOLDS, 0))
-    verdicts = [judged_heads(shown(40, planted=False, seed=10 + s), weak, groups, "aligned", s) for s in range(3)]
-    assert [verdict.pays for verdict in verdicts] == [False] * 3
+    verdicts = [judged_heads(shown(40, planted=False, seed=10 + s), weak, groups, "aligned", s) for s in range(2)]
+    assert [verdict.pays for verdict in verdicts] == [False] * 2
     assert all("set aside" in verdict.text for verdict in verdicts)
     assert max(abs(verdict.with_head - 0.5) for verdict in verdicts) < 0.2
 

@@ -217,7 +217,7 @@ def test_ctrl_c_keeps_the_samples_and_the_next_call_goes_on_with_them(tmp_path, 
     later.wait_for("16 of 16")
     later.wait_for("training: ready in")
     os.killpg(later.process.pid, signal.SIGINT)
-    assert later.ended() == 130
+    assert later.ended() == 130, later.shown
     assert len(good(tmp_path)) == 16 and "16 samples are kept" in later.shown
 
 
