@@ -58,7 +58,8 @@ class BandCutOff:
 
     def inspect(self, frame: Frame) -> Verdict:
         if frame.image is not None:
-            frame = replace(frame, image=np.ascontiguousarray(frame.image[: frame.image.shape[0] * 95 // 104]))
+            rows = frame.image.shape[0] * PART_HEIGHT // (PART_HEIGHT + BAND_HEIGHT)
+            frame = replace(frame, image=np.ascontiguousarray(frame.image[:rows]))
         return self._inspector.inspect(frame)
 
 

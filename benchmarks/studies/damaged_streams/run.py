@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.program import SEED, Values, option, program
 from benchmarks.results_file import ROOT, result_path
 from benchmarks.studies.damaged_streams.line import expected_scores
-from benchmarks.studies.damaged_streams.scene import PART_HEIGHT, WIDTH
+from benchmarks.studies.damaged_streams.scene import PART_HEIGHT, WIDTH, Picture
 from edge.capture.images.image_reader import read_image
 from edge.core.config import InspectionSettings
 from edge.core.errors import MissingDependency
@@ -68,11 +68,16 @@ def gstreamer_missing() -> str | None:
 def write_parts(path: Path) -> None:
     """Parts of the sample line that the shipped model is sure about."""
     line = dict.fromkeys(sample_line())
-    pictures = [np.ascontiguousarray(read_image(part)[:PART_HEIGHT, :WIDTH]) for part in line]
+    pictures = [_filled(read_image(part)[:, :WIDTH]) for part in line]
     scored = sorted(zip(expected_scores(pictures), range(len(pictures)), strict=True))
     chosen = [pictures[index] for _, index in [*scored[:GOOD], *scored[-DEFECTIVE:]]]
     order = np.random.default_rng(0).permutation(len(chosen))
     np.save(path, np.stack([chosen[index] for index in order]))
+
+
+def _filled(picture: Picture) -> Picture:
+    """The picture, its last row repeated down to PART_HEIGHT."""
+    return np.pad(picture, ((0, PART_HEIGHT - picture.shape[0]), (0, 0), (0, 0)), mode="edge")
 
 
 def run(camera: str, seconds: float, seed: int, share: float, damages: str, folder: Path) -> Outcome:

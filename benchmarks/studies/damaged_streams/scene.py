@@ -15,7 +15,8 @@ import numpy as np
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
-PART_HEIGHT, WIDTH = 380, 544
+# multiples of 16, halved of 8: no block of a codec reaches from the band into the part, where it would leave waves
+PART_HEIGHT, WIDTH = 384, 544
 BAND_HEIGHT = 36
 CELLS = 32
 _NUMBER, _PART, _TIME, _CHECK = 20, 4, 32, 8
