@@ -21,6 +21,7 @@ from edge.capture.images.image_reader import ImageReader
 from edge.core.config import Settings
 from edge.core.errors import EdgeInspectError, UsageError
 from edge.core.progress import say
+from edge.system.stop_signals import unwrapped_ctrl_c
 
 if TYPE_CHECKING:
     from training.run.preparation import Recipe
@@ -53,7 +54,8 @@ def improve_bundle(request: ImprovementRequest, settings: Settings, reader: Imag
     minutes = "" if request.recipe.minutes is None else f", about {request.recipe.minutes:.0f} min"
     note_learning(path, "learning", f"learning a better version{minutes}; this one inspects meanwhile")
     try:
-        better = _trained(live, request, settings, reader)
+        with unwrapped_ctrl_c():
+            better = _trained(live, request, settings, reader)
         if better is None:
             note_learning(path, "over", "nothing better was found: this version stays")
             return False

@@ -24,7 +24,7 @@ from edge.core.progress import silence
 from edge.core.redact import redact
 from edge.system.extras import missing_package, require
 from edge.system.installation import check_siblings
-from edge.system.stop_signals import stop_signals
+from edge.system.stop_signals import stop_signals, unwrapped_ctrl_c
 
 # how far commands step back for an inspection that runs on the same cores
 _NICENESS = 10
@@ -67,7 +67,7 @@ def _answer(arguments: list[str], streams: StandardStreams | None) -> int:
     _log_to_standard_error()
     code = 0
     try:
-        with _stops_like_ctrl_c():
+        with _stops_like_ctrl_c(), unwrapped_ctrl_c():
             try:
                 options = parse(arguments)
                 if streams is not None:

@@ -54,6 +54,20 @@ class StopRequests:
 
 
 @contextmanager
+def unwrapped_ctrl_c() -> Iterator[None]:
+    """Raise KeyboardInterrupt itself: Python before 3.12 wraps one that comes while a class is made in a RuntimeError.
+
+    Every import makes classes, so a Ctrl-C while a library is loaded would end in a traceback.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise
+
+
+@contextmanager
 def stop_requests() -> Iterator[StopRequests]:
     """Let signals ask instead of raising."""
     requests = StopRequests()

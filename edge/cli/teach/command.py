@@ -28,6 +28,7 @@ from edge.cli.teach.start import learn_beside, start_inspection
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import details_in, say
+from edge.system.stop_signals import unwrapped_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,8 +122,9 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
             collected = True
             left_out = _leave_suspicious_out(collection, options, keyboard)
             collection.require_enough(LEAST)
-            bundle, tips = _train(collection, target, options, settings, keyboard)
-            found = defects_found(bundle)
+            with unwrapped_ctrl_c():
+                bundle, tips = _train(collection, target, options, settings, keyboard)
+                found = defects_found(bundle)
         except (KeyboardInterrupt, Stopped):
             return _stopped(folder, collected)
     show_summary(bundle, folder, options, settings, left_out, found, tips)

@@ -165,6 +165,34 @@ def test_other_commands_bear_a_reader_that_leaves_too(line, bundle_path, tmp_pat
     assert (result.returncode, result.stderr) == (0, "")
 
 
+# started by Python itself: Ctrl-C comes while a class of this module is made
+INTERRUPTED_IMPORT = """
+import sys
+
+class Interrupts:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == MODULE:
+            type("Made", (), {"field": Interrupts()})
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize("module", ["edge.cli.parser", "cv2"])
+def test_ctrl_c_while_a_library_is_loaded_ends_as_always(module, bundle_path, line, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(f"MODULE = {module!r}\n{INTERRUPTED_IMPORT}")
+    result = edge("--camera", line, "--bundle", bundle_path, cwd=tmp_path, PYTHONPATH=str(site))
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr == "edge-inspect: interrupted\n"
+
+
 @pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes cannot be shrunk on this system")
 def test_a_reader_that_reads_nothing_does_not_keep_the_run_from_ending(bundle_path, tmp_path):
     output, stuck = os.pipe()
