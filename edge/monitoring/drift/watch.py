@@ -168,7 +168,7 @@ class DriftWatch:
 
     def _take_scores(self) -> None:
         parts, self._accepted = self._accepted, []
-        values = np.array([[part.score] for part in parts], np.float64)
+        values = evidence(np.array([[part.score] for part in parts], np.float64))
         self._score_blocks.append(_Block(values.mean(0), parts[0]))
         if self.drift is None:
             self._scores.add(values)

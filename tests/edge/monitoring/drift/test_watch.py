@@ -28,8 +28,9 @@ def reference() -> DriftReference:
 class Line:
     """Parts that run past a watch."""
 
-    def __init__(self, reference: DriftReference) -> None:
-        self.watch = DriftWatch(reference, SCORES, 0.6, VIEW, every=1e6)
+    def __init__(self, reference: DriftReference, more: float = 0.0) -> None:
+        """more: by how much held-out scores and the threshold lie above the usual."""
+        self.watch = DriftWatch(reference, SCORES + more, 0.6 + more, VIEW, every=1e6)
         self._placement = reference.placement
         self._random = np.random.default_rng(0)
         self.index = 0
@@ -96,6 +97,13 @@ def test_scores_that_rise_alone_are_told_as_such(reference):
     line.run(80, score=0.3)
     assert line.kind == "scores"
     assert line.watch.drift.change.what.startswith("scores rising")
+
+
+def test_high_scores_are_compared_with_high_scores(reference):
+    usual, raised = Line(reference, more=0.35), Line(reference, more=0.35)
+    usual.run(120, score=0.49)
+    raised.run(120, score=0.65)
+    assert (usual.kind, raised.kind) == (None, "scores")
 
 
 def test_scores_that_rise_with_the_light_are_no_second_cause(reference):
