@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +20,7 @@ from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8
 from edge.core.manifest import Manifest, NormSpec
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, NormalStatistics, ResidualTerms, planes_from_field
-from edge.kernels.statistics import MOST_IN_STATISTICS, PRIOR_NORMALS
+from edge.kernels.statistics import MOST_IN_STATISTICS, PRIOR_NORMALS, inverse_root, shrunk, smoothed
 
 # how much further out evidence goes on growing than that of the line
 _WIDE = 10.0
@@ -86,17 +85,12 @@ def _unbounded(norm: NormSpec) -> NormSpec:
 
 def robust_statistics(errors: F32, outputs: list[NetworkOutputs]) -> NormalStatistics:
     """Median and spread of errors (n, rows, columns) at every place, smoothed and shrunk as those of good parts are."""
-    count, rows, columns = errors.shape
+    count = len(errors)
     centre = np.median(errors, 0)
     spread = np.median(np.abs(errors - centre), 0) * TO_SIGMA
-    window = (columns // 16 | 1, rows // 16 | 1)
-    mean, local = (
-        np.asarray(cv2.boxFilter(plane, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
-        for plane in (centre, spread**2)
-    )
+    mean, local = smoothed(centre), smoothed(spread**2)
     everywhere = (float(np.median(np.abs(errors - np.median(errors)))) * TO_SIGMA) ** 2
-    variance = (count * local + PRIOR_NORMALS * everywhere) / np.float32(count + PRIOR_NORMALS)
-    inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
+    inv_std = inverse_root(shrunk(local, everywhere, count, PRIOR_NORMALS))
     distance = _robust_scale([output.emb_dist for output in outputs if output.emb_dist is not None])
     logit = _robust_scale([output.seg_logit for output in outputs if output.seg_logit is not None])
     return NormalStatistics(mean, inv_std, *distance, *logit)

@@ -55,14 +55,29 @@ def normal_statistics(
         mean = np.full(shape, errors.mean(), np.float32)
         variance = np.full(shape, variance_everywhere, np.float32)
     else:
-        window = (shape[1] // 16 | 1, shape[0] // 16 | 1)
-        mean = np.asarray(cv2.boxFilter(errors.mean(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
-        local = np.asarray(cv2.boxFilter(errors.var(0), -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
-        variance = (count * local + prior_normals * variance_everywhere) / np.float32(count + prior_normals)
-    inv_std = (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
+        mean, local = smoothed(errors.mean(0)), smoothed(errors.var(0))
+        variance = shrunk(local, variance_everywhere, count, prior_normals)
+    inv_std = inverse_root(variance)
     distance = _mean_and_inverse_std([output.emb_dist for output in outputs if output.emb_dist is not None])
     logit = _mean_and_inverse_std([output.seg_logit for output in outputs if output.seg_logit is not None])
     return NormalStatistics(mean, inv_std, *distance, *logit)
+
+
+def smoothed(plane: F32) -> F32:
+    """Mean of (rows, columns) over a sixteenth of either side."""
+    rows, columns = plane.shape
+    window = (columns // 16 | 1, rows // 16 | 1)
+    return np.asarray(cv2.boxFilter(plane, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def shrunk(local: F32, everywhere: float, count: int, prior_normals: float) -> F32:
+    """Variance at each place of `count` normals, drawn to that of all places as if so many more had it."""
+    return np.asarray((count * local + prior_normals * everywhere) / np.float32(count + prior_normals), np.float32)
+
+
+def inverse_root(variance: F32) -> F32:
+    """Inverse of the standard deviation; none is endless."""
+    return (1 / np.sqrt(np.maximum(variance, 1e-12))).astype(np.float32)
 
 
 def _mean_and_inverse_std(planes: list[F32]) -> tuple[float, float]:

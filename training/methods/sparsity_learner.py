@@ -33,7 +33,7 @@ _L1, _STRUCTURE, _LATENT, _ADVERSARY = 50.0, 25.0, 1.0, 1.0
 # the discriminator learns alone for so many steps, or this share of a short stage
 _WARM_UP_STEPS, _WARM_UP_SHARE = 200, 0.25
 # segmenter: weights of explanation, sparsity, clean parts, artificial masks and total variation
-EXPLANATION, _SPARSITY, CLEAN, _SYNTHETIC, VARIATION = 1.0, 0.5, 1.0, 0.2, 1e-3
+_EXPLANATION, _SPARSITY, _CLEAN, _SYNTHETIC, _VARIATION = 1.0, 0.5, 1.0, 0.2, 1e-3
 # least and largest share of a defective picture that is defective, where no rules say: a single share made small
 # defects grow to it
 _USUAL_AREA = (0.0005, 0.2)
@@ -208,15 +208,18 @@ class SparsityLearner(Learner):
             "synthetic": self._mean(focal_loss(logit[:count], batch.masks)),
             "variation": total_variation(mask),
         }
+        return self._weighed(losses)
+
+    def _weighed(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The losses of a segmenter, and their weighted sum as `total`."""
         weights = {
-            "explanation": EXPLANATION,
+            "explanation": _EXPLANATION,
             "sparsity": self._sparsity,
-            "clean": CLEAN,
+            "clean": _CLEAN,
             "synthetic": self._synthetic,
-            "variation": VARIATION,
+            "variation": _VARIATION,
         }
-        total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        return {"total": total} | losses
+        return {"total": torch.stack([weights[name] * value for name, value in losses.items()]).sum()} | losses
 
     @torch.no_grad()
     def unexplained(self, pictures: Tensor, reconstruction: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from training.data.augmentation import with_sensor_noise
 from training.losses import at_grid, head_loss, sparsity_loss, total_variation
 from training.methods.base import Batch, Design, Layout, Stage, TrainingData, Variant, network_range, norm_for, seeded
 from training.methods.pretrained.album import Album, Seeing, SeenBatch
-from training.methods.sparsity_learner import CLEAN, EXPLANATION, VARIATION, SparsityLearner
+from training.methods.sparsity_learner import SparsityLearner
 from training.networks.pretrained import SiameseSegmenter
 
 # of artificial masks: the encoder makes them worth more than a segmenter from scratch does
@@ -128,14 +128,7 @@ class SparsitySeeingLearner(Seeing, SparsityLearner):
             "synthetic": head_loss(logit, at_grid(batch.masks, logit)),
             "variation": total_variation(mask),
         }
-        weights = {
-            "explanation": EXPLANATION,
-            "sparsity": self._sparsity,
-            "clean": CLEAN,
-            "synthetic": self._synthetic,
-            "variation": VARIATION,
-        }
-        return {"total": torch.stack([weights[name] * value for name, value in losses.items()]).sum()} | losses
+        return self._weighed(losses)
 
     def _logit(self, batch: SeenBatch) -> Tensor:
         made = {name: batch.made[name] for name in self.taps}
