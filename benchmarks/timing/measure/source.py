@@ -98,7 +98,7 @@ def pictures_of(spec: str, frame_size: tuple[int, int] | None, settings: CameraS
 
 
 def _from_files(spec: str, frame_size: tuple[int, int] | None, settings: CameraSettings) -> list[U8]:
-    source: FrameSource = open_source(spec, settings.model_copy(update={"fps": None}))
+    source: FrameSource = open_source(spec, settings.model_copy(update={"fps": None, "watch": False}))
     pictures: list[U8] = []
     try:
         while len(pictures) < MOST_PICTURES and (frame := source.read()) is not None:

@@ -43,7 +43,9 @@ class Taking:
 
 def collect_files(collection: Collection, camera: str, settings: Settings, taking: Taking) -> None:
     """Every picture of a folder; of a video each time a part lies still, or every interval."""
-    source = open_source(camera, settings.camera)
+    # a folder is waited at for more only where it is known how many are wanted
+    waits = settings.camera.watch and collection.wanted is not None
+    source = open_source(camera, settings.camera.model_copy(update={"watch": waits}))
     watch, next_s = MotionTrigger(), 0.0
     frames_per_s = source.recorded_fps
     looked_at = 0

@@ -109,6 +109,8 @@ def taught(tmp_path_factory):
     shutil.copy(parts / "part3.png", parts / "zcopy.png")
     (parts / "cut.png").write_bytes((parts / "part0.png").read_bytes()[:600])
     write_picture(parts / "a-dim.png", (good_part(50) * 0.4).astype(np.uint8))
+    # the line waits for more pictures in a folder; teaching on all that are there ends with them
+    (place / "config.yaml").write_text("camera: {watch: true}\n")
     result = edge("teach", "--camera", "parts", "--product", "plate 7/2", "--out", "b", *SMALL, cwd=place)
     assert result.returncode == 0, result.stderr
     return place, result
