@@ -27,8 +27,9 @@ TORCH ?= torch==2.13.0
 demo: $(VENV)/.runtime
 	$(BIN)/edge-inspect --camera demo --duration 20
 
+# two files at a time; one file stays together, because its tests share what they have trained
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
