@@ -40,6 +40,8 @@ _PADIM_FEATURES = 100
 _DEFAULT_STEPS = 70_000
 # EfficientAD-S sees 8 of its 64 places less than the picture has, as it pads nothing
 _UNSEEN_PLACES = 4
+# below it nothing is left for the last layer of its autoencoder
+_LEAST_EFFICIENTAD_PX = 256
 # of the good parts, for the quantiles that put EfficientAD's two maps on one scale
 _HELD_OUT = 0.1
 
@@ -102,7 +104,7 @@ def recipe(model: str, side: int, coreset: float, steps: int, others: Sequence[P
     """The model of MODELS at this field; coreset: PatchCore's share of places that are remembered.
 
     others: data sets whose good parts stand for ImageNet in EfficientAD's penalty; `work` takes links to them.
-    Raises UsageError where EfficientAD has none.
+    Raises UsageError where EfficientAD has none, or too small a field.
     """
     require_anomalib()
     if model == "patchcore":
@@ -154,6 +156,10 @@ def _efficient_ad(side: int, steps: int, others: Sequence[Path], work: Path) -> 
     if not others:
         raise UsageError(
             "EfficientAD needs pictures of other things than the part", fix="give --others with folders in MVTec layout"
+        )
+    if side < _LEAST_EFFICIENTAD_PX:
+        raise UsageError(
+            f"EfficientAD cannot look at a field of {side} px", fix=f"give --size {_LEAST_EFFICIENTAD_PX} or more"
         )
     pictures = _linked(others, work / "other-parts")
 
