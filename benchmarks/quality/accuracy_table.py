@@ -67,7 +67,7 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
         "model": model_name(bundles[0]),
         "good_parts_of_threshold": len(bundles[0].calibration("int8").scores),
         "selection": "nothing was chosen on test pictures; " + bundles[0].manifest.training.selection,
-        "over_seeds": {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS},
+        "over_seeds": {precision: over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS},
         "seeds": seeds,
     }
 
@@ -86,7 +86,7 @@ def with_earlier_seeds(values: dict[str, Any], earlier: dict[str, Any]) -> dict[
     measured = {seed["seed"] for seed in values["seeds"]}
     kept = [{"commit": earlier["commit"], **seed} for seed in earlier["seeds"] if seed["seed"] not in measured]
     seeds = sorted([*kept, *values["seeds"]], key=lambda seed: int(seed["seed"]))
-    summary = {precision: _over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS}
+    summary = {precision: over_seeds([seed[precision] for seed in seeds]) for precision in PRECISIONS}
     return {**values, "over_seeds": summary, "seeds": seeds}
 
 
@@ -100,7 +100,7 @@ def model_name(bundle: ModelBundle) -> str:
     return " ".join([manifest.method, manifest.variant, field, *left_out, *weak])
 
 
-def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
+def over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation of each metric; None where a metric does not exist, 0 for a single seed."""
     summary: dict[str, Any] = {}
     for metric in METRICS:

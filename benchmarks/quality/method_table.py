@@ -1,6 +1,6 @@
 """Every accuracy result of a device as one page: `python -m benchmarks.quality.method_table`.
 
-Reads accuracy-*.json and baselines-*.json; measures nothing.
+Reads accuracy-*.json, third-party-accuracy-*.json and baselines-*.json; measures nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,26 @@ edge-inspect compare --data labelled/ --variant tiny --out comparison/
 
 `python -m benchmarks.quality.method_table` writes this page from the files named below. Each file has the device, date,
 commit and command. [evaluation.md](evaluation.md) defines the figures. Nothing was chosen on test pictures. Where
-there are several seeds, a figure is mean ± standard deviation over them. All figures are INT8 through OpenVINO; the
+there are several seeds, a figure is mean ± standard deviation over them. Our figures are INT8 through OpenVINO; the
 files have FP32 beside it. Networks come first, then detectors without a network (in italics).
+
+Rows that begin with anomalib are what a user could pick instead: fitted by that library on the same good parts, with
+the encoder of our `pretrained` variants, FP32 in PyTorch. [benchmark.md](benchmark.md#others-on-the-same-data) says
+how, and where each departs from what its authors published.
 """
+
+# the precision that a page shows: of ours the one that runs; others' are measured as they come
+_SHOWN = {"accuracy-*.json": "int8", "third-party-accuracy-*.json": "fp32"}
+
+
+@dataclass(frozen=True)
+class _Network:
+    """One result file: its model, and its figures over seeds in the precision that is shown."""
+
+    file: str
+    model: str
+    summary: dict[str, Any]
+    seeds: list[dict[str, Any]]
 
 
 @program(
@@ -52,17 +70,19 @@ def main(options: argparse.Namespace) -> None:
 
 def method_page(folder: Path) -> str:
     """Markdown: one table a data set, best image AUROC first."""
-    networks: dict[str, list[tuple[Path, dict[str, Any]]]] = defaultdict(list)
-    for file in sorted(folder.glob("accuracy-*.json")):
-        values = json.loads(file.read_text())
-        networks[values["data_set"]].append((file, values))
+    networks: dict[str, list[_Network]] = defaultdict(list)
+    for pattern, precision in _SHOWN.items():
+        for file in sorted(folder.glob(pattern)):
+            values = json.loads(file.read_text())
+            summary = values["over_seeds"][precision]
+            networks[values["data_set"]].append(_Network(file.name, values["model"], summary, values["seeds"]))
     parts = [_HEAD]
     for data_set in sorted(networks):
-        rows = sorted(networks[data_set], key=lambda item: -item[1]["over_seeds"]["int8"]["image_auroc"]["mean"])
+        rows = sorted(networks[data_set], key=lambda network: -network.summary["image_auroc"]["mean"])
         head = ["model", "seeds", "steps", *_COLUMNS.values()]
         lines = [f"## {data_set}", "", _row(head), _row(["---"] * len(head))]
-        lines += [_network_row(values) for _, values in rows]
-        files = [file.name for file, _ in rows]
+        lines += [_network_row(network) for network in rows]
+        files = [network.file for network in rows]
         baselines = folder / f"baselines-{data_set}.json"
         if baselines.is_file():
             found = json.loads(baselines.read_text())["baselines"]
@@ -74,14 +94,13 @@ def method_page(folder: Path) -> str:
     return "\n".join(parts)
 
 
-def _network_row(values: dict[str, Any]) -> str:
-    summary, seeds = values["over_seeds"]["int8"], values["seeds"]
-    cells = []
+def _network_row(network: _Network) -> str:
+    seeds, cells = network.seeds, []
     for column in _COLUMNS:
-        found = summary.get(column)
+        found = network.summary.get(column)
         spread = f" ± {found['std']:.3f}" if found and len(seeds) > 1 else ""
         cells.append(_number(None if found is None else found["mean"]) + spread)
-    return _row([values["model"], str(len(seeds)), str(seeds[0]["steps"]), *cells])
+    return _row([network.model, str(len(seeds)), str(seeds[0]["steps"]), *cells])
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """The same pictures through others' tools and ours, in turn: `python -m benchmarks.studies.third_party`.
 
-Needs anomalib beside this project in one environment (docs/benchmark.md says how). What runs:
+Needs anomalib beside this project in one environment (docs/figures/benchmark.md says how). What runs:
 
 ours          edge-inspect, frame to verdict, on the bundle's INT8 network; and that network bare
 benchmark_app OpenVINO's own tool on the same network, started anew for each of its turns
@@ -29,11 +29,12 @@ import cv2
 import numpy as np
 
 from benchmarks.program import BUNDLE, Values, option, program
+from benchmarks.studies.anomalib_detectors import require_anomalib
 from benchmarks.timing.measure.bare_engine import open_bare_engines
 from benchmarks.timing.measure.machine import machine_state
 from benchmarks.timing.measure.source import pictures_of
 from benchmarks.timing.report.figures import percentiles
-from edge.backends import installed, open_backend
+from edge.backends import open_backend
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.core.config import CameraSettings
 from edge.core.datatypes import U8, Frame
@@ -141,10 +142,7 @@ def _ours(bundle: ModelBundle) -> Iterator[Contenders]:
 
 def _anomalib(pictures: Sequence[U8], work: Path) -> Contenders:
     """anomalib's inferencers, each handed the picture as its documentation does: uint8 RGB."""
-    if not installed("anomalib"):
-        raise MissingDependency(
-            "anomalib is not installed", fix="see docs/figures/benchmark.md, Others on the same pictures"
-        )
+    require_anomalib()
     from anomalib.deploy import OpenVINOInferencer
     from anomalib.models import Draem, EfficientAd
 

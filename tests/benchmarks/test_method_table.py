@@ -5,12 +5,12 @@ import json
 from benchmarks.quality.method_table import main, method_page
 
 
-def network(data_set, model, auroc, std=0.0, seeds=1):
+def network(data_set, model, auroc, std=0.0, seeds=1, precision="int8"):
     summary = {"image_auroc": {"mean": auroc, "std": std}, "pixel_auroc": None}
     return {
         "data_set": data_set,
         "model": model,
-        "over_seeds": {"int8": summary},
+        "over_seeds": {precision: summary},
         "seeds": [{"steps": 100}] * seeds,
     }
 
@@ -36,6 +36,16 @@ def test_models_stand_best_first_with_their_spread_and_then_what_needs_no_networ
         "| *eigen-images* | – | – | 0.930 | 0.500 | – | – | – | 0.250 |",
     ]
     assert any("`baselines-plates.json`" in line for line in lines)
+
+
+def test_what_others_reach_stands_in_the_same_ranking_with_its_file(tmp_path):
+    folder = results(tmp_path)
+    other = network("plates", "anomalib PaDiM", 0.93, precision="fp32")
+    (folder / "third-party-accuracy-plates-padim.json").write_text(json.dumps(other))
+    lines = method_page(folder).splitlines()
+    rows = [line.split(" | ")[0] for line in lines if line.startswith("|")][2:]
+    assert rows == ["| kist tiny", "| anomalib PaDiM", "| slsg tiny", "| *eigen-images*"]
+    assert any("`third-party-accuracy-plates-padim.json`" in line for line in lines)
 
 
 def test_the_page_is_written_where_asked(tmp_path, capsys):
