@@ -24,6 +24,7 @@ from edge.capture.images.image_reader import PLAIN
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import say
+from export.graph import graph_from_onnx, multiplications
 
 METRICS = (
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "fpr_at_95", "fpr_at_99", "recall",
@@ -36,6 +37,7 @@ PRECISIONS = ("fp32", "int8")
     option("--name", required=True, help="data set, names the result file"),
     option("--data", type=Path, required=True, help="folder in MVTec layout"),
     option("--bundle", type=Path, nargs="+", required=True, help="one bundle per seed"),
+    option("--fit-cpu-minutes", type=float, nargs="+", help="minutes of processor that making each bundle took"),
     option("--add", action="store_true", help="to the seeds that the result file has"),
     option("--backend", default="openvino", choices=CPU_BACKENDS),
     option("--out", type=Path, help="result file (default: the results folder of this device)"),
@@ -44,7 +46,12 @@ PRECISIONS = ("fp32", "int8")
 def main(options: argparse.Namespace) -> Values:
     """Evaluate every bundle in both precisions."""
     bundles = [load_bundle(path) for path in options.bundle]
+    minutes = options.fit_cpu_minutes or [None] * len(bundles)
+    if len(minutes) != len(bundles):
+        raise UsageError(f"{len(minutes)} --fit-cpu-minutes for {len(bundles)} bundles", fix="give one for each bundle")
     values = accuracy_values(options.name, options.data, bundles, options.backend)
+    for seed, took in zip(values["seeds"], minutes, strict=True):
+        seed["fit_cpu_minutes"] = took
     options.out = options.out or result_path("-".join(["accuracy", options.name, *values["model"].split()]))
     if options.add and options.out.is_file():
         return with_earlier_seeds(values, json.loads(options.out.read_text()))
@@ -58,6 +65,7 @@ def accuracy_values(name: str, data: Path, bundles: list[ModelBundle], backend: 
         training = bundle.manifest.training
         entry: dict[str, Any] = {"seed": training.seed, "steps": training.steps, "trained_by": training.software}
         entry["commit"] = commit()
+        entry["gmac"] = sum(multiplications(graph_from_onnx(bundle.read("model_fp32"))).values()) / 1e9
         for precision in PRECISIONS:
             say(f"{name}: {bundle.path.name}, {precision}")
             _, entry[precision] = evaluate_bundle(bundle, data, settings, PLAIN, precision)

@@ -11,7 +11,7 @@ def network(data_set, model, auroc, std=0.0, seeds=1, precision="int8"):
         "data_set": data_set,
         "model": model,
         "over_seeds": {precision: summary},
-        "seeds": [{"steps": 100}] * seeds,
+        "seeds": [{"steps": 100, "gmac": 2.0, precision: {"score_ms_p50": 9.51}}] * seeds,
     }
 
 
@@ -31,9 +31,9 @@ def test_models_stand_best_first_with_their_spread_and_then_what_needs_no_networ
     lines = method_page(results(tmp_path)).splitlines()
     rows = [line for line in lines if line.startswith("|") and not line.startswith(("| model", "| ---"))]
     assert rows == [
-        "| kist tiny | 1 | 100 | 0.950 | – | – | – | – | – |",
-        "| slsg tiny | 3 | 100 | 0.910 ± 0.012 | – | – | – | – | – |",
-        "| *eigen-images* | – | – | 0.930 | 0.500 | – | – | – | 0.250 |",
+        "| kist tiny | 1 | 100 | 0.950 | – | – | – | – | – | 2 | 9.5 | – |",
+        "| slsg tiny | 3 | 100 | 0.910 ± 0.012 | – | – | – | – | – | 2 | 9.5 | – |",
+        "| *eigen-images* | – | – | 0.930 | 0.500 | – | – | – | 0.250 | – | – | – |",
     ]
     assert any("`baselines-plates.json`" in line for line in lines)
 
