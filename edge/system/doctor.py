@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.backends.gpu.cuda_device import read_cuda_device
-from edge.backends.gpu.system_packages import JETSON_PAGE
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, Product, open_tensorrt
 from edge.backends.openvino_core import openvino_core
 from edge.backends.telemetry import refuse_telemetry
 from edge.core.config import RecordSettings, Settings
 from edge.core.errors import EdgeInspectError, HiddenDependency, MissingDependency
 from edge.core.hardware import (
+    JETSON_PAGE,
     SYSTEM_ROOT,
     Gpus,
     Processor,

@@ -20,8 +20,8 @@ from typing import Any
 from numpy.typing import DTypeLike, NDArray
 
 from edge.backends.gpu.cuda_driver import CudaDriver, CudaGraph, DriverError
-from edge.backends.gpu.system_packages import JETSON_PAGE
 from edge.core.errors import MissingDependency
+from edge.core.hardware import JETSON_PAGE
 
 # CU_STREAM_NON_BLOCKING: work of other libraries on the default stream does not hold ours up
 _NON_BLOCKING = 1

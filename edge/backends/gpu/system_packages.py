@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.core.errors import HiddenDependency
-from edge.core.hardware import SYSTEM_ROOT
-
-JETSON_PAGE = "docs/line/jetson.md"
+from edge.core.hardware import JETSON_PAGE, SYSTEM_ROOT
 
 
 def hidden_package(

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edge.backends.gpu.system_packages import JETSON_PAGE, hidden_package
+from edge.backends.gpu.system_packages import hidden_package
 from edge.core.errors import EngineError, MissingDependency
-from edge.core.hardware import SYSTEM_ROOT
+from edge.core.hardware import JETSON_PAGE, SYSTEM_ROOT
 
 Product = Literal["tensorrt", "tensorrt-rtx"]
 PRODUCTS: tuple[Product, ...] = get_args(Product)

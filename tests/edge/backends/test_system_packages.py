@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.backends.gpu.system_packages import JETSON_PAGE, hidden_package
+from edge.backends.gpu.system_packages import hidden_package
 from edge.backends.gpu.tensorrt_versions import open_tensorrt
 from edge.core.errors import HiddenDependency, MissingDependency
+from edge.core.hardware import JETSON_PAGE
 from tests.paths import ROOT
 
 JETPACK_6 = "usr/lib/python3.10/dist-packages"
