@@ -27,6 +27,9 @@ PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 # pinned and installed first, so that a CPU build offered under this version is used instead of gigabytes of CUDA
 TORCH ?= torch==2.13.0
 
+# two files at a time; one file stays together, because its tests share what they have trained
+TESTS := -m pytest -n 2 --dist loadfile
+
 # the Python of JetPack 6
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= python3.10
@@ -38,12 +41,11 @@ comma := ,
 demo: $(VENV)/.runtime
 	$(BIN)/edge-inspect --camera demo --duration 20
 
-# two files at a time; one file stays together, because its tests share what they have trained
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python $(TESTS)
 
 oldest: $(OLDEST)/.runtime
-	$(OLDEST)/bin/python -m pytest tests/edge
+	$(OLDEST)/bin/python $(TESTS) tests/edge
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -99,5 +101,5 @@ $(OLDEST)/.runtime: pyproject.toml tests/project/oldest.txt
 		exit 1; }
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip --disable-pip-version-check --no-input --quiet install \
-		--constraint tests/project/oldest.txt --editable '.[cpu,export,sign]' 'pytest>=9' scikit-learn scipy
+		--constraint tests/project/oldest.txt --editable '.[cpu,export,sign]' 'pytest>=9' 'pytest-xdist>=3.6' scikit-learn scipy
 	@touch $@

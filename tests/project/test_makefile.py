@@ -33,7 +33,7 @@ def test_elsewhere_the_environment_is_its_own(tmp_path):
 def test_the_oldest_versions_are_those_that_are_allowed():
     """tests/project/oldest.txt pins what `make oldest` runs with."""
     commands = would_do("OLDEST=nowhere", "oldest")
-    assert "--constraint tests/project/oldest.txt" in commands and "pytest tests/edge" in commands
+    assert "--constraint tests/project/oldest.txt" in commands and commands.rstrip().endswith("tests/edge")
     pins = dict(
         line.split("==") for line in (ROOT / "tests/project/oldest.txt").read_text().splitlines() if "==" in line
     )
