@@ -15,13 +15,12 @@ import numpy as np
 
 from benchmarks.gpu.gpu_timing import DeviceClock, open_session_here
 from benchmarks.program import Values, option, program
-from edge.backends.gpu.cuda_device import read_cuda_device
 from edge.backends.gpu.cuda_driver import CudaDriver
 from edge.backends.gpu.cuda_session import CudaSession
+from edge.backends.gpu.gpu_tensorrt import open_module
 from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels.cpu import NormalStatistics
-from edge.kernels.cuda.build import kernel_image
-from edge.kernels.cuda.launch import CudaModule, ScoreKernels
+from edge.kernels.cuda.launch import ScoreKernels
 from edge.kernels.cuda.plan import ScorePlan
 
 BATCH, SIDE = 64, 1024
@@ -42,13 +41,11 @@ class Bench:
 
     def __init__(self, session: CudaSession, spec: ScoreSpec, side: int, batch: int) -> None:
         self.session, self.spec, self.side, self.batch = session, spec, side, batch
-        device = read_cuda_device()
         plan = ScorePlan(spec=spec, field=(side, side), outputs=("recon",), batch=batch, output_type="f16")
         self.statistics = NormalStatistics(
             np.full(plan.map_shape, 0.02, np.float32), np.full(plan.map_shape, 30, np.float32)
         )
-        module = CudaModule(kernel_image(device.compute_capability))
-        self.kernels = ScoreKernels(module, plan, session, self.statistics)
+        self.kernels = ScoreKernels(open_module(session), plan, session, self.statistics)
         random = np.random.default_rng(0)
         # one frame again and again: the time does not depend on what they show
         frame = random.integers(0, 256, (side, side, 3), np.uint8)

@@ -11,6 +11,9 @@ from typing import Any
 
 from edge.backends.gpu.cuda_device import open_driver
 
+# why a driver cannot run compiled code, as against what is wrong with itself: an image, PTX or toolkit that it does not
+# know, no code for the GPU, no compiler for PTX, or one that is switched off
+_IMAGE_REFUSALS = frozenset({200, 209, 218, 221, 222, 223})
 # of this thread alone: other threads and libraries may allocate while a stream is recorded here
 _CAPTURE_THREAD_LOCAL = 1
 _NO_FLAGS = 0
@@ -65,6 +68,17 @@ class CudaDriver:
     def fill_zero(self, target: int, size_bytes: int, stream: int) -> None:
         """Enqueue zeros into memory of the device."""
         self.call("cuMemsetD8Async", c_void_p(target), c_ubyte(0), c_size_t(size_bytes), c_void_p(stream))
+
+    def image_refusal(self, image: bytes) -> str | None:
+        """Why compiled code cannot be loaded into the current context; None where it can. Raises DriverError."""
+        module = c_void_p()
+        status = self._cuda.cuModuleLoadData(byref(module), image)
+        if status in _IMAGE_REFUSALS:
+            return self._error_name(status)
+        if status != 0:
+            raise DriverError(f"cuModuleLoadData failed: {self._error_name(status)}")
+        self.call("cuModuleUnload", module)
+        return None
 
     def pop_current(self) -> None:
         """Take the context on top of this thread's stack off it."""

@@ -103,6 +103,10 @@ class CudaSession:
 
     # the calls below need the context to be current
 
+    def image_refusal(self, image: bytes) -> str | None:
+        """Why this GPU's driver cannot load compiled code; None where it can."""
+        return self._driver.image_refusal(image)
+
     def device_memory(self, size_bytes: int) -> int:
         """Address of memory on the device, until close()."""
         self._device.append(self._cuda.mem_alloc(max(1, size_bytes)))

@@ -98,14 +98,18 @@ def open_session() -> CudaSession:
 def open_kernels(
     session: CudaSession, network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int
 ) -> ScoreKernels:
-    """The project's kernels for a bundle, for up to `most` frames at once; compiled first where they are not.
+    """The project's kernels for a bundle, for up to `most` frames at once; raises what open_module does."""
+    plan = score_plan(network, manifest, calibration, most)
+    return ScoreKernels(open_module(session), plan, session, calibration.statistics)
 
-    Raises MissingDependency where they are neither compiled nor can be.
+
+def open_module(session: CudaSession) -> CudaModule:
+    """The project's kernels, loaded into the session's context, which is current; compiled first where they are not.
+
+    Raises MissingDependency where they are neither compiled nor can be, EngineError where the driver refuses them.
     """
-    image = kernel_image(read_cuda_device().compute_capability)
-    return ScoreKernels(
-        CudaModule(image), score_plan(network, manifest, calibration, most), session, calibration.statistics
-    )
+    device = read_cuda_device()
+    return CudaModule(kernel_image(device.compute_capability, device.cuda, session.image_refusal))
 
 
 def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int) -> ScorePlan:

@@ -9,7 +9,7 @@ namespace {
 constexpr int PIXEL = 0, SSIM = 1, GMS = 2, ALL = SSIM | GMS;
 
 // how far a term looks: 3 for SSIM; 4 for the slope of halves, two blocks of two away
-constexpr int halo_of(int terms) { return terms == PIXEL ? 0 : 4; }
+BOTH constexpr int halo_of(int terms) { return terms == PIXEL ? 0 : 4; }
 
 template <int TERMS>
 struct ResidualTile {

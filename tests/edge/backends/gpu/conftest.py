@@ -28,7 +28,7 @@ def install(patch, gpu):
     patch.setattr("edge.backends.gpu.cuda_session._sessions", Counter())
     patch.setattr("edge.backends.gpu.cuda_session._broken", set())
     patch.setattr(gpu_tensorrt, "read_cuda_device", lambda: DEVICE)
-    patch.setattr(gpu_tensorrt, "kernel_image", lambda capability: b"kernels")
+    patch.setattr(gpu_tensorrt, "kernel_image", lambda *asked: b"kernels")
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_an_engine_with_other_outputs_than_the_bundle_is_refused(calibrated, dat
 
 
 def test_a_missing_kernel_or_gpu_is_told_and_what_was_open_is_closed(calibrated, data, gpu, monkeypatch, capsys):
-    def missing(capability):
+    def missing(*asked):
         raise MissingDependency("no kernels are built", fix="make kernels")
 
     monkeypatch.setattr(gpu_tensorrt, "kernel_image", missing)

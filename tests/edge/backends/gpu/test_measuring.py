@@ -31,8 +31,6 @@ def small(monkeypatch):
     for name, value in (("REPEATS", 2), ("IN_GRAPH", 2), ("SPECS", {"l1": kernels.SPECS["l1"]})):
         monkeypatch.setattr(kernels, name, value)
     monkeypatch.setattr("benchmarks.gpu.gpu_timing.WARM_UP", 1)
-    monkeypatch.setattr(kernels, "read_cuda_device", lambda: DEVICE)
-    monkeypatch.setattr(kernels, "kernel_image", lambda capability: b"kernels")
     monkeypatch.setattr(gpu_line, "CAMERA_SIZE", (48, 64))
 
 

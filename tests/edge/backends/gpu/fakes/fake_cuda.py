@@ -45,6 +45,8 @@ class FakeGpu:
         self.graphs: dict[int, list[Work]] = {}
         self.executables: dict[int, list[Work]] = {}
         self.modules: set[int] = set()
+        # by their bytes, with the driver's error
+        self.refused_images: dict[bytes, int] = {}
         self.retained = 0
         self.left_behind: list[str] = []
         self.gone: set[int] = set()

@@ -11,12 +11,13 @@ import numpy as np
 if TYPE_CHECKING:
     from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
-UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED = 900, 901, 1, 719
+UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED, NO_BINARY = 900, 901, 1, 719, 209
 _NAMES = {
     UNSUPPORTED: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
     INVALIDATED: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
     INVALID: b"CUDA_ERROR_INVALID_VALUE",
     LAUNCH_FAILED: b"CUDA_ERROR_LAUNCH_FAILED",
+    NO_BINARY: b"CUDA_ERROR_NO_BINARY_FOR_GPU",
 }
 Work = Callable[[], None]
 
@@ -129,6 +130,20 @@ class FakeLibrary:
     def cuMemsetD8Async(self, target: Any, value: Any, size: Any, stream: Any) -> int:
         given, size_bytes = target.value, size.value
         self._gpu.enqueue(stream.value, lambda: self._gpu.view(given, size_bytes).fill(value.value))
+        return 0
+
+    def cuModuleLoadData(self, module: Any, image: bytes) -> int:
+        def load() -> int:
+            if image in self._gpu.refused_images:
+                return self._gpu.refused_images[image]
+            module._obj.value = self._gpu.handle()
+            self._gpu.modules.add(module._obj.value)
+            return 0
+
+        return self._answer("cuModuleLoadData", load)
+
+    def cuModuleUnload(self, module: Any) -> int:
+        self._gpu.modules.remove(module.value)
         return 0
 
     def cuDeviceGet(self, device: Any, ordinal: Any) -> int:

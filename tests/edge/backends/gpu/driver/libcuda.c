@@ -71,6 +71,7 @@ int cuModuleLoadDataEx(void **module, const void *image, unsigned count, void *o
     counts[MODULES]++;
     return 0;
 }
+int cuModuleLoadData(void **module, const void *image) { return cuModuleLoadDataEx(module, image, 0, NULL, NULL); }
 int cuModuleUnload(void *module) { NOT_RECORDED; counts[MODULES]--; return 0; }
 int cuModuleGetFunction(void **function, void *module, const char *name) { NEEDS_CONTEXT; *function = (void *)0x660; return 0; }
 int cuFuncSetBlockShape(void *function, int x, int y, int z) { NEEDS_CONTEXT; return 0; }

@@ -1,6 +1,6 @@
 """What our source asks of pycuda and of the CUDA driver, and names.json: what the real ones have.
 
-    python -m tests.edge.backends.gpu.names
+    python -m tests.edge.backends.gpu.driver.names
 
 writes names.json anew, where pycuda can be imported (any libcuda will do) and a CUDA toolkit's cuda.h is installed.
 """
