@@ -16,13 +16,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from benchmarks.gpu.gpu_timing import free_bytes, open_session_here
+from benchmarks.gpu.gpu_timing import free_bytes, open_session_here, shared_memory_reason
 from benchmarks.gpu.stub_networks import STUB_NETWORKS, open_stub
 from benchmarks.program import BUNDLE, Values, option, program
 from benchmarks.timing.measure.source import pictures_of
 from benchmarks.timing.report.figures import percentiles
 from calibration.ranges import ranges_from_bytes
 from edge.backends import calibrated_backends
+from edge.backends.gpu.cuda_device import read_cuda_device
 from edge.backends.gpu.cuda_driver import DriverError
 from edge.backends.gpu.cuda_session import CudaSession
 from edge.backends.gpu.device_network import PICTURE, DeviceNetwork, TensorRtNetwork, with_context_closed
@@ -175,17 +176,18 @@ def _bare(network_of: Callable[[CudaSession], DeviceNetwork], count: int) -> lis
 
 def _memory(backend: GpuBackend, images: Sequence[Any], frames: int) -> dict[str, Any]:
     """The device's free memory over many frames; another program's allocations show as well."""
-    watching = open_session_here()
+    watching, reason = open_session_here(), shared_memory_reason(read_cuda_device())
     readings = []
     try:
         for index in range(frames):
             backend.score(images[index % len(images)], StageClock(0))
-            if index % max(1, frames // _MEMORY_READINGS) == 0:
+            if reason is None and index % max(1, frames // _MEMORY_READINGS) == 0:
                 with watching.current():
                     readings.append(free_bytes())
     finally:
         watching.close()
-    return {"frames": frames, "free_bytes": readings, "lost_bytes": readings[0] - readings[-1]}
+    lost = readings[0] - readings[-1] if readings else None
+    return {"frames": frames, "not_watched": reason, "free_bytes": readings, "lost_bytes": lost}
 
 
 def _agreement(pipeline: Callable[[], GpuPipeline], bundle: ModelBundle, calibration: Calibration) -> dict[str, Any]:

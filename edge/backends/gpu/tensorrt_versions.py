@@ -27,6 +27,8 @@ Product = Literal["tensorrt", "tensorrt-rtx"]
 PRODUCTS: tuple[Product, ...] = get_args(Product)
 # RTX: Turing, Ampere, Ada and Blackwell desktops
 RTX_TARGETS = (75, 86, 89, 120)
+# all that it can build for, as of 1.7
+RTX_KNOWN = (75, 80, 86, 89, 120, 121)
 
 # the bindings also come without the package that bears the product's name
 _MODULES: dict[str, tuple[str, ...]] = {

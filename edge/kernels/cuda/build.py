@@ -1,8 +1,8 @@
 """The kernels in the form that a driver loads: compiled once, for every supported GPU or for the one at hand.
 
-`make kernels` compiles them beside the sources. Where that was not done, or by a toolkit newer than the driver, the first
-use compiles for the GPU at hand, into the user's cache. A file's name holds the hash of sources and flags, so that kernels
-are never run from an older state, the toolkit's CUDA version, and what is inside.
+`make kernels` compiles them beside the sources. Where that was not done, or by a toolkit newer than the driver, the
+first use compiles for the GPU at hand, into the user's cache. A file's name holds the hash of sources and flags, so
+that kernels are never run from an older state, the toolkit's CUDA version, and what is inside.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def kernel_image(
 
 
 def find_images(folders: Iterable[Path] | None, compute_capability: str, cuda: str) -> list[ImageFile]:
-    """Images of the sources as they are, for this GPU and driver, the newest toolkit's first. None: the usual folders."""
+    """Images of the sources as they are, for this GPU and driver, newest toolkit first. None: the usual places."""
     architecture, driver = _architecture(compute_capability), _version(cuda)
     places = _places() if folders is None else folders
     found = [each for each in _image_files(places) if each.runs_on(architecture, driver)]

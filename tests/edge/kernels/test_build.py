@@ -1,4 +1,4 @@
-"""Compiling the kernels: by the real nvcc and NVRTC where they are, and by a stand-in where only the bookkeeping matters."""
+"""Compiling the kernels: by nvcc and NVRTC where they are installed, by a stand-in where the bookkeeping matters."""
 
 import re
 import sys

@@ -1,5 +1,6 @@
 """What gpu-check measures, measured on the fake GPU: every figure is there, and nothing is left behind."""
 
+import inspect
 import json
 
 import pytest
@@ -9,6 +10,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing
 
 from benchmarks.gpu import gpu_line, kernels
 from benchmarks.gpu.stub_networks import CopyNetwork, open_stub
+from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.gpu_tensorrt import open_session
 from edge.backends.gpu.tensorrt_versions import tensorrt_from_module
 from edge.bundles.bundle import load_bundle
@@ -32,6 +34,7 @@ def small(monkeypatch):
         monkeypatch.setattr(kernels, name, value)
     monkeypatch.setattr("benchmarks.gpu.gpu_timing.WARM_UP", 1)
     monkeypatch.setattr(gpu_line, "CAMERA_SIZE", (48, 64))
+    monkeypatch.setattr(gpu_line, "read_cuda_device", lambda: DEVICE)
 
 
 def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
@@ -48,9 +51,26 @@ def test_a_line_with_a_stub_is_measured_with_its_memory_and_its_network_alone(gp
     values = gpu_line.measure(bundle, "copy", 3, tmp_path, ())
     assert values["graph_nodes"] >= 5
     assert {"p50", "p99", "max"} <= set(values["verdict_ms"])
-    assert values["memory"]["lost_bytes"] == 0
+    assert (values["memory"]["lost_bytes"], values["memory"]["not_watched"]) == (0, None)
     assert set(values["without_graph"]["verdict_ms"]) == set(values["verdict_ms"])
     assert "against_processor" not in values
+
+
+def test_on_a_board_memory_is_everybody_s_and_not_watched(gpu, small, bundle, tmp_path, monkeypatch):
+    board = CudaDevice("Orin", "8.7", "R36", "12.6", integrated=True)
+    monkeypatch.setattr(gpu_line, "read_cuda_device", lambda: board)
+    memory = gpu_line.measure(bundle, "copy", 3, tmp_path, ())["memory"]
+    assert memory["lost_bytes"] is None and "Orin has no memory of its own" in memory["not_watched"]
+    assert gpu.counts["mem_get_info"] == 0
+
+
+def test_whatever_takes_or_watches_free_memory_is_skipped_on_a_board():
+    from tests.edge.backends.gpu import test_on_a_gpu
+
+    tests = {name: each for name, each in vars(test_on_a_gpu).items() if name.startswith("test_")}
+    users = [name for name, each in tests.items() if "free_bytes" in inspect.getsource(each)]
+    assert len(users) == 2
+    assert all(test_on_a_gpu.own_memory.mark in getattr(tests[name], "pytestmark", []) for name in users)
 
 
 def test_a_line_with_an_engine_is_held_against_the_processor(gpu, small, bundle, tmp_path, monkeypatch):
