@@ -41,6 +41,14 @@ class KeptWarm(Protocol):
         """Returns soon, and never raises for what the device does; called by the thread that scores."""
 
 
+@runtime_checkable
+class NeedsNewProcess(Protocol):
+    """A backend whose device may be lost in a way that no call of this process mends."""
+
+    @property
+    def needs_new_process(self) -> bool: ...
+
+
 def not_finite() -> ModelError:
     return ModelError(
         "the network returned numbers that are not finite",

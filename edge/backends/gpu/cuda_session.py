@@ -153,35 +153,38 @@ class CudaSession:
         context, self._context = self._context, None
         if context is None:
             return
+        broken = True
         try:
             context.push()
-        except self.failures as error:
-            # nothing can be freed in it, so all of it goes
-            log.warning("the GPU's context cannot be used any more: %s", error)
-            self._pinned, self._device, self._stream = [], [], None
-            self._let_go(broken=True)
-            return
-        broken = self._is_broken()
-        try:
+            broken = self._is_broken()
+            # what cannot be freed, pycuda prints; it raises nothing
             self._free_all()
+            # pycuda releases a primary context from any thread if it is current there
+            context.detach()
+            self._leave_released()
         except self.failures as error:
-            broken = True
-            log.warning("the GPU's memory could not be freed one by one: %s", error)
-        # pycuda's streams end with their last reference
-        self._stream = None
-        # pycuda releases a primary context from any thread if it is current there, and takes it off its own stack only
-        context.detach()
-        self._driver.pop_current()
-        self._let_go(broken)
+            log.warning("the GPU's context cannot be used any more: %s", error)
+        finally:
+            # what is left of a broken one goes with it
+            self._pinned, self._device, self._stream = [], [], None
+            self._let_go(broken)
 
     def _free_all(self) -> None:
-        pinned, self._pinned = self._pinned, []
-        device, self._device = self._device, []
-        for array in pinned:
+        for array in self._pinned:
             base: Any = array.base
             base.free()
-        for allocation in device:
+        for allocation in self._device:
             allocation.free()
+        # pycuda's streams end with their last reference, where the context is current
+        self._stream = None
+
+    def _leave_released(self) -> None:
+        """pycuda takes a released context off its own stack, and not off the driver's."""
+        try:
+            self._driver.pop_current()
+        except DriverError as error:
+            # with the last reference the context may be gone; that is no reason to keep the others from a reset
+            log.info("the GPU's context was gone before it was left: %s", error)
 
     def _let_go(self, broken: bool) -> None:
         """Reset the context if this or another session found it broken, and no session holds it any more."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.cli.exit_codes import INTERRUPTED, UNRECORDED
 from edge.cli.options import positive, positive_int, share
-from edge.cli.process_end import leave
+from edge.cli.process_end import leave, start_again
 from edge.core.config import Settings
 from edge.system.stop_signals import stop_requests
 
@@ -43,7 +43,10 @@ def add_inspection(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
-    """0; 130 after a signal; 5 when verdicts are neither on record nor delivered as they should be."""
+    """0; 130 after a signal; 5 when verdicts are neither on record nor delivered as they should be.
+
+    Does not return where the device needs a new process: this one becomes it.
+    """
     from edge.inspection.line import Line, RunRequest
 
     frames = 1 if options.once else options.frames
@@ -53,6 +56,8 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         result = line.run(requests)
     for text in result.summary:
         print(text, file=sys.stderr)
+    if result.start_again:
+        start_again()
     code = INTERRUPTED if requests.interrupted else 0
     code = UNRECORDED if result.unrecorded else code
     if result.hangs:

@@ -11,10 +11,17 @@ from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.gpu_backend import GpuBackend
 from edge.backends.gpu.gpu_tensorrt import open_kernels, open_pipeline, open_session
 from edge.bundles.bundle import load_bundle
+from edge.core.latency import StageClock
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 from tests.edge.backends.gpu.fakes.host_network import HostNetwork
+from tests.small_bundle import bad_part, good_part
 
 DEVICE = CudaDevice("Fake RTX", "8.6", "550.54", "12.4")
+PARTS = [good_part(900 + seed) for seed in range(3)] + [bad_part(950 + seed) for seed in range(3)]
+
+
+def score(backend, image):
+    return backend.score(image, StageClock(0))
 
 
 def install(patch, gpu):

@@ -8,7 +8,7 @@ import pytest
 
 from edge.backends.aligning import AligningBackend
 from edge.backends.base import KeptWarm
-from edge.backends.gpu.gpu_backend import KEEP_WARM_S, REOPEN_FIRST_S, REOPEN_MAX_S
+from edge.backends.gpu.gpu_backend import KEEP_WARM_S, REOPEN_FIRST_S
 from edge.bundles.bundle import load_bundle
 from edge.capture.images.image_reader import read_image
 from edge.core.config import Settings
@@ -19,15 +19,10 @@ from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
 from edge.inspection.loop import run_loop
 from edge.samples import sample_bundle, sample_line
+from tests.edge.backends.gpu.conftest import PARTS, score
 from tests.edge.backends.gpu.fakes.host_network import HostNetwork
 from tests.fakes import BrightnessBackend, ListSink, ScriptedSupply, frame
 from tests.small_bundle import bad_part, good_part, make_bundle
-
-PARTS = [good_part(900 + seed) for seed in range(3)] + [bad_part(950 + seed) for seed in range(3)]
-
-
-def score(backend, image):
-    return backend.score(image, StageClock(0))
 
 
 def inspector_of(line, backend):
@@ -193,120 +188,6 @@ def test_a_picture_that_gives_no_number_is_an_error_of_that_frame_alone(line_of,
     backend.close()
 
 
-# --- lost, out of memory, closed
-
-
-def test_a_lost_device_is_an_error_then_waits_longer_each_time_and_comes_back(line_of, gpu):
-    line = line_of()
-    backend = line.backend()
-    whole = score(backend, PARTS[-1]).score
-    gpu.lose()
-    gpu.absent = True
-    with pytest.raises(ModelError, match="CUDA_ERROR_LAUNCH_FAILED"):
-        score(backend, PARTS[-1])
-    assert gpu.counts["reset"] == 1 and gpu.live() == {}
-    wait_s = REOPEN_FIRST_S
-    for _ in range(9):
-        with pytest.raises(ModelError, match=r"opened again in"):
-            score(backend, PARTS[-1])
-        line.now_s += wait_s
-        with pytest.raises(ModelError, match=r"cannot be opened again: .*no CUDA-capable device"):
-            score(backend, PARTS[-1])
-        wait_s = min(2 * wait_s, REOPEN_MAX_S)
-    assert wait_s == REOPEN_MAX_S
-    gpu.absent = False
-    line.now_s += wait_s
-    assert score(backend, PARTS[-1]).score == whole
-    backend.close()
-
-
-def test_a_device_lost_while_it_computes_is_reset_and_opened_again_while_no_frame_comes(line_of, gpu):
-    line = line_of()
-    backend = line.backend()
-    whole = score(backend, PARTS[-1]).score
-    gpu.lose(after_launches=2)
-    assert score(backend, PARTS[-1]).score == whole
-    with pytest.raises(ModelError):
-        score(backend, PARTS[-1])
-    backend.keep_warm()
-    assert len(line.pipelines) == 1
-    line.now_s += REOPEN_FIRST_S
-    backend.keep_warm()
-    assert len(line.pipelines) == 2
-    assert score(backend, PARTS[-1]).score == whole
-    backend.close()
-
-
-def test_a_broken_context_is_reset_when_the_last_that_holds_it_lets_go(line_of, gpu):
-    line = line_of()
-    backend, beside = line.backend(), line.backend()
-    whole = score(backend, PARTS[-1]).score
-    gpu.lose()
-    with pytest.raises(ModelError, match="CUDA_ERROR_LAUNCH_FAILED"):
-        score(backend, PARTS[-1])
-    line.now_s += REOPEN_FIRST_S
-    with pytest.raises(ModelError, match=r"cannot be opened again: .*others have not let go of it yet"):
-        score(backend, PARTS[-1])
-    assert gpu.counts["reset"] == 0
-    beside.close()
-    assert gpu.counts["reset"] == 1
-    line.now_s += 2 * REOPEN_FIRST_S
-    assert score(backend, PARTS[-1]).score == whole
-    backend.close()
-
-
-def test_out_of_memory_for_a_larger_frame_frees_everything_and_smaller_ones_go_on(line_of, gpu):
-    line = line_of()
-    backend = line.backend()
-    small = score(backend, PARTS[-1]).score
-    gpu.memory_bytes = 1_000_000
-    with pytest.raises(ModelError, match="out of memory") as refusal:
-        score(backend, good_part(1, 800, 800))
-    assert "nvidia-smi" in refusal.value.fix
-    assert gpu.live() == {} and gpu.counts["reset"] == 0
-    line.now_s += REOPEN_FIRST_S
-    assert score(backend, PARTS[-1]).score == small
-    backend.close()
-
-
-@pytest.mark.parametrize("memory_bytes", [10, 5_000, 20_000])
-def test_a_gpu_too_small_at_the_start_is_told_and_nothing_stays(line_of, gpu, memory_bytes):
-    gpu.memory_bytes = memory_bytes
-    with pytest.raises(ModelError, match="out of memory"):
-        line_of().backend()
-
-
-def test_an_engine_that_refuses_to_run_is_closed_with_all_the_rest(line_of, gpu):
-    line = line_of()
-    backend = line.backend()
-    line.networks[0].refuses = True
-    with pytest.raises(ModelError, match="refuses to run"):
-        score(backend, good_part(1, 30, 30))
-    assert line.networks[0].closed == 1
-    backend.close()
-
-
-def test_closing_twice_and_from_another_thread_frees_once(line_of, gpu):
-    line = line_of()
-    backend = line.backend()
-    scored = threading.Thread(target=score, args=(backend, PARTS[0]))
-    scored.start()
-    scored.join()
-    backend.close()
-    assert gpu.live() == {}
-    backend.close()
-    assert line.networks[0].closed == 1
-    with pytest.raises(ModelError, match="closed"):
-        score(backend, PARTS[0])
-
-
-def test_opening_again_and_again_leaves_nothing(line_of, gpu):
-    line = line_of()
-    for _ in range(10):
-        line.pipeline().close()
-    assert gpu.live() == {}
-
-
 # --- in the loop
 
 
@@ -431,18 +312,6 @@ def test_a_backend_that_fails_between_frames_is_reported_and_the_line_goes_on(li
     )  # fmt: skip
     assert sink.reasons == ["below_threshold"]
     assert "nobody foresaw this" in caplog.text
-    backend.close()
-
-
-def test_an_unforeseen_failure_gives_the_device_up_too(line_of, gpu, monkeypatch):
-    line = line_of()
-    backend = line.backend()
-    monkeypatch.setattr(line.kernels[0], "read", lambda result: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        score(backend, PARTS[0])
-    assert gpu.live() == {}
-    line.now_s += REOPEN_FIRST_S
-    assert score(backend, PARTS[0]).score < line.calibration.threshold
     backend.close()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import struct
+import sys
 import threading
 import time
 import weakref
@@ -249,6 +250,10 @@ class FakeAllocation:
         return self.address
 
     def free(self) -> None:
+        if self._gpu.stack and self._gpu._lost:
+            # as pycuda does: it prints, and what is there goes with the context
+            print("PyCUDA WARNING: a clean-up operation failed (dead context maybe?)", file=sys.stderr)
+            return
         self._gpu.require("free")
         if self.address not in self._where:
             raise LogicError("device_allocation::free failed: invalid resource handle")
