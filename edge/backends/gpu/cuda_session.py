@@ -137,6 +137,10 @@ class CudaSession:
         """Enqueue a copy from the device; valid after `synchronize`."""
         self._cuda.memcpy_dtoh_async(target, address, self._stream)
 
+    def copy(self, target: int, source: int, size_bytes: int) -> None:
+        """Enqueue a copy within the device."""
+        self._driver.copy_on_device(target, source, size_bytes, self.stream)
+
     def synchronize(self) -> None:
         """Wait for all that was enqueued; raises what went wrong in it."""
         self._stream.synchronize()

@@ -21,6 +21,8 @@ from edge.kernels.cuda.launch import ScoreKernels
 from edge.kernels.cuda.plan import FrameResult
 from edge.preprocessing.preprocess import Preprocess
 
+# bytes; what TensorRT asks of the address of every tensor
+_ENGINE_ALIGNMENT = 256
 _NO_MAP: F32 = np.empty((0, 0), np.float32)
 
 log = logging.getLogger("edge.backends")
@@ -57,6 +59,8 @@ class GpuPipeline:
         # (pictures, height and width of the region, height and width of the frame) that is recorded
         self._recorded: tuple[int, ...] | None = None
         self._ran_before = False
+        self._frames: NDArray[np.uint8] | None = None
+        self._frame_address = 0
         try:
             self._take_memory()
             self._prepare((1, *preprocess.shape, *preprocess.shape))
@@ -67,17 +71,23 @@ class GpuPipeline:
 
     def _take_memory(self) -> None:
         session, most, kernels = self._session, self.most, self._kernels
+        # every run of the engine takes as many pictures: a recording must not change its shapes on the way
+        each = min(self._network.largest_batch, most)
+        room = -(-most // each) * each
         with FailuresReported(session), session.current():
             self._addresses = {
-                name: session.device_memory(most * tensor.bytes) for name, tensor in self._network.tensors.items()
+                name: session.device_memory(room * tensor.bytes) for name, tensor in self._network.tensors.items()
+            }
+            self._aligned = {
+                name: session.device_memory(each * tensor.bytes)
+                for name, tensor in self._network.tensors.items()
+                if most > each and each * tensor.bytes % _ENGINE_ALIGNMENT
             }
             self._outputs = {name: address for name, address in self._addresses.items() if name != PICTURE}
             self._maps = session.pinned((most, *kernels.map_shape), kernels.map_type)
             self._map_address = session.device_memory(self._maps.nbytes)
             self._results: NDArray[np.uint8] = session.pinned((most, kernels.result_bytes), np.uint8)
             self._result_address = session.device_memory(self._results.nbytes)
-            self._frames: NDArray[np.uint8] = session.pinned((0,), np.uint8)
-            self._frame_address = session.device_memory(0)
 
     # per frame: stage, run, maps
 
@@ -128,6 +138,7 @@ class GpuPipeline:
             self._make_room(count * height * width * 3)
             self._count, self._height, self._width = count, height, width
             self._borders = self._preprocess.borders(height, width)
+            assert self._frames is not None
             self._upload = self._frames[: count * height * width * 3]
             self._staged = self._upload.reshape(count, height, width, 3)
             self._kernels.set_weight(self._preprocess.weight(frame_height, frame_width))
@@ -142,15 +153,14 @@ class GpuPipeline:
             self._recorded = shape
 
     def _make_room(self, size_bytes: int) -> None:
-        if self._frames.nbytes < size_bytes:
-            session, old, old_address = self._session, self._frames, self._frame_address
-            self._frames, self._frame_address = (
-                session.pinned((size_bytes,), np.uint8),
-                session.device_memory(size_bytes),
-            )
+        if self._frames is not None and self._frames.nbytes >= size_bytes:
+            return
+        session, old, old_address = self._session, self._frames, self._frame_address
+        self._frames, self._frame_address = session.pinned((size_bytes,), np.uint8), session.device_memory(size_bytes)
+        self._frames.fill(0)
+        if old is not None:
             session.free_pinned(old)
             session.free(old_address)
-            self._frames.fill(0)
 
     def _record(self) -> None:
         session = self._session
@@ -173,14 +183,23 @@ class GpuPipeline:
         pictures = self._addresses[PICTURE]
         size = self._height, self._width
         kernels.preprocess(stream, self._frame_address, pictures, count, *size, borders=self._borders)
-        batch = self._network.largest_batch
-        for start in range(0, count, batch):
-            addresses = {
-                name: address + start * self._network.tensors[name].bytes for name, address in self._addresses.items()
-            }
-            self._network.enqueue(session.stream, addresses, min(batch, count - start))
+        each = min(self._network.largest_batch, count)
+        for start in range(0, count, each):
+            self._enqueue_network(start, each)
         kernels.score(stream, self._outputs, self._map_address, self._result_address, count)
         session.fetch(self._results[:count], self._result_address)
+
+    def _enqueue_network(self, start: int, count: int) -> None:
+        """One run of the engine, on pictures from `start` on; those beyond the last frame are of no meaning."""
+        session, tensors = self._session, self._network.tensors
+        places = {name: address + start * tensors[name].bytes for name, address in self._addresses.items()}
+        # an engine wants its tensors aligned, and the kernels want theirs without gaps
+        moved = {name: each for name, each in self._aligned.items() if places[name] % _ENGINE_ALIGNMENT}
+        for name in moved.keys() & {PICTURE}:
+            session.copy(moved[name], places[name], count * tensors[name].bytes)
+        self._network.enqueue(session.stream, places | moved, count)
+        for name in sorted(moved.keys() - {PICTURE}):
+            session.copy(places[name], moved[name], count * tensors[name].bytes)
 
     def _forget_graph(self) -> None:
         self._recorded, self.graph_nodes = None, None

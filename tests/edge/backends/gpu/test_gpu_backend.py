@@ -22,7 +22,7 @@ from edge.samples import sample_bundle, sample_line
 from tests.edge.backends.gpu.conftest import PARTS, score
 from tests.edge.backends.gpu.fakes.host_network import HostNetwork
 from tests.fakes import BrightnessBackend, ListSink, ScriptedSupply, frame
-from tests.small_bundle import bad_part, good_part, make_bundle
+from tests.small_bundle import bad_part, blur_network, good_part, make_bundle
 
 
 def inspector_of(line, backend):
@@ -149,6 +149,20 @@ def test_pictures_judged_together_score_as_each_alone(line_of, gpu, largest_batc
     for one, other in zip(alone, together, strict=True):
         assert (one.score, one.area_px) == (other.score, other.area_px)
         assert one.values == pytest.approx(other.values, abs=1e-6)
+    backend.close()
+
+
+@pytest.mark.parametrize("largest_batch", [1, 2])
+def test_an_engine_s_runs_have_one_shape_and_aligned_tensors_whatever_the_count(line_of, tmp_path, largest_batch):
+    # a recon of 3 x 20 x 20 numbers: from the second picture on it begins where no engine takes it
+    odd = make_bundle(tmp_path / "odd", model=blur_network(20), size=20)
+    line = line_of(odd, most=5, largest_batch=largest_batch)
+    backend = line.backend()
+    alone = [score(backend, part) for part in PARTS[:5]]
+    for count in (5, 3, 4):
+        together = backend.score_many(PARTS[:count], StageClock(0))
+        assert [each.score for each in together] == [each.score for each in alone[:count]]
+    assert line.pipelines[0].graph_nodes is not None
     backend.close()
 
 

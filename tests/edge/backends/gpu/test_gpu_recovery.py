@@ -6,6 +6,7 @@ import pytest
 
 from edge.backends.aligning import AligningBackend
 from edge.backends.base import NeedsNewProcess
+from edge.backends.gpu.device_network import device_failure
 from edge.backends.gpu.gpu_backend import FAILED_REOPENINGS, REOPEN_FIRST_S, REOPEN_MAX_S
 from edge.backends.gpu.gpu_tensorrt import open_session
 from edge.core.errors import ModelError
@@ -156,6 +157,18 @@ def test_after_two_failed_reopenings_a_new_process_is_asked_for_until_one_succee
     assert score(backend, PARTS[-1]).score > 0
     assert not backend.needs_new_process and not behind.needs_new_process
     backend.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "full"),
+    [
+        ("cuMemAlloc failed: out of memory", True),
+        ("cuGraphInstantiate failed: CUDA_ERROR_OUT_OF_MEMORY (2)", True),
+        ("cuStreamSynchronize failed: an illegal memory access was encountered", False),
+    ],
+)
+def test_only_memory_that_has_run_out_is_called_so(words, full):
+    assert ("another program may hold the GPU's memory" in device_failure(RuntimeError(words)).fix) is full
 
 
 CONTEXT_IS_DESTROYED = 709

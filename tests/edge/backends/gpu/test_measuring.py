@@ -47,6 +47,18 @@ def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
     assert "torch" in row
 
 
+def test_a_torch_that_fails_costs_no_figure_of_the_kernels(gpu, small, monkeypatch):
+    import torch
+
+    def full(*arguments):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "ExternalStream", full)
+    row = kernels.measure(batch=2, side=16, frame_side=8)["maps"]["l1"]
+    assert row["kernels_ms"] > 0 and row["torch_failed"] == "CUDA out of memory"
+
+
 def test_a_line_with_a_stub_is_measured_with_its_memory_and_its_network_alone(gpu, small, bundle, tmp_path):
     values = gpu_line.measure(bundle, "copy", 3, tmp_path, ())
     assert values["graph_nodes"] >= 5

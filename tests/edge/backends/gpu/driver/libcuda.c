@@ -46,13 +46,14 @@ int cuStreamSynchronize(void *stream) { NOT_RECORDED; return 0; }
 
 int cuMemAlloc_v2(Address *address, size_t size) {
     NOT_RECORDED;
+    if (!size) return BAD_VALUE;
     if (full) return OUT_OF_MEMORY;
     *address = (Address)malloc(size);
     counts[DEVICE]++;
     return 0;
 }
 int cuMemFree_v2(Address address) { NOT_RECORDED; free((void *)address); counts[DEVICE]--; return 0; }
-int cuMemHostAlloc(void **data, size_t size, unsigned flags) { NOT_RECORDED; *data = malloc(size); counts[PINNED]++; return 0; }
+int cuMemHostAlloc(void **data, size_t size, unsigned flags) { NOT_RECORDED; if (!size) return BAD_VALUE; *data = malloc(size); counts[PINNED]++; return 0; }
 int cuMemFreeHost(void *data) { NOT_RECORDED; free(data); counts[PINNED]--; return 0; }
 
 static int copy(void *target, const void *source, size_t size) {

@@ -170,7 +170,9 @@ class FakeGpu:
         def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray[Any, Any]:
             gpu.require("pagelocked_empty")
             size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            return np.asarray(FakeHostAllocation(gpu, max(1, size_bytes), tuple(shape), np.dtype(dtype)))
+            if size_bytes <= 0:
+                raise LogicError("cuMemHostAlloc failed: invalid argument")
+            return np.asarray(FakeHostAllocation(gpu, size_bytes, tuple(shape), np.dtype(dtype)))
 
         def memcpy_htod_async(dest: int, src: np.ndarray[Any, Any], stream: FakeStream) -> None:
             address, size = src.ctypes.data, src.nbytes
@@ -241,7 +243,9 @@ class FakeAllocation:
 
     def __init__(self, gpu: FakeGpu, where: dict[int, Any], size_bytes: int) -> None:
         self._gpu, self._where = gpu, where
-        buffer = (ctypes.c_ubyte * size_bytes)()
+        # aligned as a device aligns
+        whole = (ctypes.c_ubyte * (size_bytes + 255))()
+        buffer = (ctypes.c_ubyte * size_bytes).from_buffer(whole, -ctypes.addressof(whole) % 256)
         ctypes.memset(buffer, 0xCD, size_bytes)
         self.address = ctypes.addressof(buffer)
         where[self.address] = buffer
