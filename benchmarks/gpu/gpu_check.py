@@ -110,6 +110,8 @@ def planned(
             for precision in PRECISIONS:
                 command = (*line, f"{product}-{precision}", "--frames", str(frames), *targets)
                 add(Step(f"line with {product} {precision}{variant}", command, figures=True, trial=trial), product)
+            pauses = (python, "-m", "benchmarks.gpu.gpu_pauses", "--engines", engines, "--network", f"{product}-fp16")
+            add(Step(f"pauses with {product}{variant}", (*pauses, *targets), figures=True, trial=trial), product)
             gate = _gate(product, targets, work / f"bundle-{len(steps)}")
             add(Step(f"gate on {product}{variant}", gate, trial=trial), needs=product)
     steps.append(Step("long run", (*line, "copy", "--frames", str(long_run)), figures=True))
@@ -239,6 +241,9 @@ def _figures(values: dict[str, Any]) -> list[str]:
         memory = values["memory"]
         lost = memory["not_watched"] or f"{memory['lost_bytes']} bytes"
         lines.append(f"* device memory lost over {memory['frames']} frames: {lost}")
+    for period, row in values.get("after_a_pause_ms", {}).items():
+        times = ", ".join(f"{pause} {spent['p50']} ms" for pause, spent in row.items())
+        lines.append(f"* a frame after a pause, keeping warm `{period}`: {times}")
     if "against_processor" in values:
         found = values["against_processor"]
         lines.append(

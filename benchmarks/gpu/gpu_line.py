@@ -54,21 +54,12 @@ _MEMORY_READINGS = 20
 def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targets: Sequence[int]) -> dict[str, Any]:
     """All figures of one network; raises EdgeInspectError with the words of whoever refuses."""
     calibration = bundle.calibration("fp32")
-    images = _sample_line()
-    network_of = _network_maker(bundle, network, engines, targets)
+    images = sample_images()
+    network_of = network_maker(bundle, network, engines, targets)
     pipelines: list[GpuPipeline] = []
 
     def pipeline(*, graph: bool = True) -> GpuPipeline:
-        pipelines.append(
-            open_pipeline(
-                open_session_here,
-                network_of,
-                lambda session, opened: open_kernels(session, opened, bundle.manifest, calibration, most=1),
-                bundle.preprocess,
-                maps_above=calibration.threshold,
-                graph=graph,
-            )
-        )
+        pipelines.append(line_pipeline(bundle, network_of, graph=graph))
         return pipelines[-1]
 
     backend = GpuBackend(network, pipeline)
@@ -93,13 +84,28 @@ def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targe
     return values
 
 
-def _sample_line() -> list[U8]:
+def line_pipeline(
+    bundle: ModelBundle, network_of: Callable[[CudaSession], DeviceNetwork], *, graph: bool = True
+) -> GpuPipeline:
+    """What a line runs, with the calibration of the processor's FP32 network: frames one by one, maps of rejects."""
+    calibration = bundle.calibration("fp32")
+    return open_pipeline(
+        open_session_here,
+        network_of,
+        lambda session, opened: open_kernels(session, opened, bundle.manifest, calibration, most=1),
+        bundle.preprocess,
+        maps_above=calibration.threshold,
+        graph=graph,
+    )
+
+
+def sample_images() -> list[U8]:
     pictures = pictures_of("demo", CAMERA_SIZE, CameraSettings())
     assert pictures is not None, "the sample line is pictures"
     return pictures
 
 
-def _network_maker(
+def network_maker(
     bundle: ModelBundle, network: str, engines: Path, targets: Sequence[int]
 ) -> Callable[[CudaSession], DeviceNetwork]:
     manifest, model = bundle.manifest, bundle.read("model_fp32")
@@ -198,7 +204,7 @@ def _agreement(pipeline: Callable[[], GpuPipeline], bundle: ModelBundle, calibra
     try:
         pairs = [
             (ours.score(image, StageClock(0)).score, reference.score(image, StageClock(0)).score)
-            for image in _sample_line()
+            for image in sample_images()
         ]
     finally:
         ours.close()

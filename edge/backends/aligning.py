@@ -31,6 +31,10 @@ class AligningBackend:
         worst, *others = sorted(parts, key=lambda part: -part.score)
         return replace(worst, others=tuple(others))
 
+    @property
+    def keep_warm_every_s(self) -> float | None:
+        return self._backend.keep_warm_every_s if isinstance(self._backend, KeptWarm) else None
+
     def keep_warm(self) -> None:
         if isinstance(self._backend, KeptWarm):
             self._backend.keep_warm()

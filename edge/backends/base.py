@@ -35,7 +35,9 @@ class Backend(Protocol):
 
 @runtime_checkable
 class KeptWarm(Protocol):
-    """A backend that has something to do while no frame comes."""
+    """A backend that has something to do while no frame comes: keep_warm_every_s, as often; None: when it is asked."""
+
+    keep_warm_every_s: float | None
 
     def keep_warm(self) -> None:
         """Returns soon, and never raises for what the device does; called by the thread that scores."""

@@ -57,7 +57,8 @@ def test_a_product_that_is_not_installed_is_skipped_with_its_gate(tmp_path):
     steps = planned(ADA, tmp_path, 10, 100, {"tensorrt": "it is not installed"})
     skipped = [step for step in steps if isinstance(step, Outcome)]
     assert [step.step for step in skipped] == [
-        *(f"line with tensorrt {precision}" for precision in ("int8", "fp16", "fp32")), "gate on tensorrt",
+        *(f"line with tensorrt {precision}" for precision in ("int8", "fp16", "fp32")), "pauses with tensorrt",
+        "gate on tensorrt",
     ]  # fmt: skip
     assert {(step.state, step.failed) for step in skipped} == {("skipped, because it is not installed", False)}
 
@@ -127,8 +128,8 @@ def test_planned_commands_are_ones_that_our_programs_understand(tmp_path):
 
     for step in planned(HOPPER, tmp_path, 10, 100, {}):
         words = list(step.command)
-        if "benchmarks.gpu.gpu_line" in words:
-            given = words[words.index("benchmarks.gpu.gpu_line") + 1 :]
+        if {"benchmarks.gpu.gpu_line", "benchmarks.gpu.gpu_pauses"} & set(words):
+            given = words[words.index("-m", 1) + 2 :]
             assert given[given.index("--network") + 1] in gpu_line.NETWORKS
         if "edge" in words:
             assert parse(words[words.index("edge") + 1 :]).command == "calibrate"

@@ -6,7 +6,7 @@ Handles are passed as c_void_p throughout: ctypes would cut a plain int down to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import byref, c_char_p, c_int, c_size_t, c_ubyte, c_ulonglong, c_void_p
+from ctypes import byref, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_ulonglong, c_void_p
 from typing import Any
 
 from edge.backends.gpu.cuda_device import open_driver
@@ -17,6 +17,8 @@ _IMAGE_REFUSALS = frozenset({200, 209, 218, 221, 222, 223})
 # of this thread alone: other threads and libraries may allocate while a stream is recorded here
 _CAPTURE_THREAD_LOCAL = 1
 _NO_FLAGS = 0
+# CU_CTX_SCHED_SPIN
+_SPIN = 1
 
 
 class DriverError(Exception):
@@ -84,6 +86,15 @@ class CudaDriver:
         """Take the context on top of this thread's stack off it."""
         popped = c_void_p()
         self.call("cuCtxPopCurrent_v2", byref(popped))
+
+    def wait_by_spinning(self, ordinal: int) -> None:
+        """Let this process wait for a GPU without giving up the core; before its primary context is made.
+
+        Left to itself the driver may put the thread to sleep, on boards above all, and waking costs what a frame takes.
+        """
+        device = c_int()
+        self.call("cuDeviceGet", byref(device), c_int(ordinal))
+        self.call("cuDevicePrimaryCtxSetFlags_v2", device, c_uint(_SPIN))
 
     def reset_primary_context(self, ordinal: int) -> None:
         """Destroy a primary context, also while a session holds it: the one way out of a broken one."""

@@ -70,6 +70,7 @@ class CudaSession:
             with _sharing:
                 if ordinal in _broken:
                     raise DriverError("its context is broken, and others have not let go of it yet")
+                self._choose_how_to_wait()
                 self._context = cuda.Device(ordinal).retain_primary_context()
                 _sessions[ordinal] += 1
             with self.current():
@@ -77,6 +78,15 @@ class CudaSession:
         except self.failures as error:
             self.close()
             raise MissingDependency(f"GPU {ordinal} cannot be used: {error}", fix=_LOOK) from error
+
+    def _choose_how_to_wait(self) -> None:
+        if _sessions[self._ordinal]:
+            return
+        try:
+            self._driver.wait_by_spinning(self._ordinal)
+        except DriverError as error:
+            # another library made the context, and chose: slower perhaps, and right
+            log.info("the driver chooses how to wait for the GPU: %s", error)
 
     @contextmanager
     def current(self) -> Iterator[None]:

@@ -13,8 +13,6 @@ from edge.core.datatypes import U8, AnomalyMap
 from edge.core.errors import EdgeInspectError, ModelError
 from edge.core.latency import StageClock
 
-# a GPU at rest lowers its clocks within seconds, and the first part after a pause would pay for it
-KEEP_WARM_S = 1.0
 REOPEN_FIRST_S, REOPEN_MAX_S = 0.5, 30.0
 # a driver may refuse a process for good whose context broke, and take the next process at once
 FAILED_REOPENINGS = 2
@@ -31,9 +29,17 @@ class GpuBackend:
     """
 
     def __init__(
-        self, name: str, open_pipeline: Callable[[], GpuPipeline], now_s: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        open_pipeline: Callable[[], GpuPipeline],
+        now_s: Callable[[], float] = time.monotonic,
+        keep_warm_every_s: float | None = None,
     ) -> None:
-        """Opens the pipeline at once, so that the start names what is missing; raises what that raises."""
+        """Opens the pipeline at once, so that the start names what is missing; raises what that raises.
+
+        keep_warm_every_s: a GPU at rest lowers its clocks, and the first part after a pause pays for it; None: it may.
+        """
+        self.keep_warm_every_s = keep_warm_every_s
         self.name = name
         self._open, self._now_s = open_pipeline, now_s
         self._pipeline: GpuPipeline | None = open_pipeline()
@@ -82,7 +88,7 @@ class GpuBackend:
         try:
             if self._pipeline is None:
                 self._ready()
-            elif self._now_s() - self._last_run_s >= KEEP_WARM_S:
+            elif self.keep_warm_every_s is not None and self._now_s() - self._last_run_s >= self.keep_warm_every_s:
                 self._pipeline.run()
                 self._last_run_s = self._now_s()
         except ModelError as error:

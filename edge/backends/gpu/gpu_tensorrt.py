@@ -60,11 +60,14 @@ def calibrated_gpu_backend(
     engines: Path | None,
     maps_above: float,
     most: int = 1,
+    keep_warm_s: float | None = None,
 ) -> Backend:
     """The engine that a calibration was measured with, behind the Backend protocol; the rest as in GpuPipeline."""
     store = open_engines(product, bundle.path, engines)
     cached = store.kept(calibration.model_sha256)
-    return engine_backend(store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most)
+    return engine_backend(
+        store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most, keep_warm_s=keep_warm_s
+    )
 
 
 def engine_backend(
@@ -75,6 +78,8 @@ def engine_backend(
     calibration: Calibration,
     maps_above: float,
     most: int = 1,
+    *,
+    keep_warm_s: float | None = None,
 ) -> Backend:
     """A backend over one engine; raises MissingDependency, EngineError or ModelError when it cannot run."""
 
@@ -86,7 +91,9 @@ def engine_backend(
 
     inside = preprocess.of_placed_views
     backend = GpuBackend(
-        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, inside, maps_above, most)
+        store.tensorrt.product,
+        lambda: open_pipeline(open_session, network, kernels, inside, maps_above, most),
+        keep_warm_every_s=keep_warm_s,
     )
     return AligningBackend(backend, preprocess) if preprocess.places else backend
 

@@ -57,6 +57,7 @@ class Line:
         self.maps_above, self.most, self.largest_batch = maps_above, most, largest_batch
         self.calibration = bundle.calibration(precision)
         self.networks, self.kernels, self.pipelines, self.now_s = [], [], [], 100.0
+        self.keep_warm_s = 1.0
 
     def pipeline(self):
         bundle, gpu = self.bundle, self.gpu
@@ -76,7 +77,7 @@ class Line:
         return made
 
     def backend(self):
-        backend = GpuBackend("gpu", self.pipeline, lambda: self.now_s)
+        backend = GpuBackend("gpu", self.pipeline, lambda: self.now_s, self.keep_warm_s)
         return AligningBackend(backend, self.bundle.preprocess) if self.bundle.preprocess.places else backend
 
     def cpu_backend(self, name="openvino"):

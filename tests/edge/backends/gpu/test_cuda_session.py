@@ -25,3 +25,23 @@ def test_what_is_wrong_with_the_driver_is_no_refusal_of_the_image(gpu):
     with session.current(), pytest.raises(DriverError, match=r"cuModuleLoadData failed: .*2"):
         session.image_refusal(b"fits")
     session.close()
+
+
+SPIN = 1
+
+
+def test_a_context_is_made_to_wait_without_sleeping_once_for_all_sessions(gpu):
+    first, second = open_session(), open_session()
+    assert gpu.context_flags == SPIN
+    first.close()
+    second.close()
+
+
+def test_a_context_that_another_library_made_is_used_as_it_is(gpu):
+    others = gpu.pycuda.Device(0).retain_primary_context()
+    session = open_session()
+    assert gpu.context_flags == 0
+    session.close()
+    others.push()
+    others.detach()
+    gpu.stack.pop()

@@ -16,7 +16,9 @@ from edge.backends.gpu.tensorrt_versions import tensorrt_from_module  # noqa: E4
 from edge.bundles.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.bundles.versions import differences, write_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
+from edge.core.config import Settings  # noqa: E402
 from edge.core.errors import EngineError, MissingDependency  # noqa: E402
+from edge.inspection.inspectors import make_inspectors  # noqa: E402
 from tests.edge.backends.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu  # noqa: E402
 from tests.edge.backends.gpu.fakes.fake_tensorrt import fake_module  # noqa: E402
@@ -122,6 +124,14 @@ def test_an_engine_s_line_asks_for_no_calibration_of_the_processor(calibrated, d
     files = {key: entry for key, entry in bundle.manifest.files.items() if key != "calibration_int8"}
     write_bundle(bundle.path, bundle.manifest.model_copy(update={"files": files}), {})
     assert len(verdicts(capsys, calibrated, data / "ng", "--backend", "tensorrt")) == 4
+
+
+@pytest.mark.parametrize(("keep_warm_ms", "period_s"), [(20, 0.02), (None, None)])
+def test_how_often_a_resting_gpu_runs_is_a_setting(calibrated, keep_warm_ms, period_s):
+    inspection = {"backend": "tensorrt", "keep_warm_ms": keep_warm_ms}
+    (inspector,) = make_inspectors(load_bundle(calibrated), Settings.model_validate({"inspection": inspection}), 1)
+    assert inspector.rest_every_s == period_s
+    inspector.backend.close()
 
 
 def test_the_gate_and_the_evaluation_run_on_the_engine(calibrated, data, capsys):

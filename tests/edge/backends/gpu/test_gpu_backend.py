@@ -8,7 +8,7 @@ import pytest
 
 from edge.backends.aligning import AligningBackend
 from edge.backends.base import KeptWarm
-from edge.backends.gpu.gpu_backend import KEEP_WARM_S, REOPEN_FIRST_S
+from edge.backends.gpu.gpu_backend import REOPEN_FIRST_S
 from edge.bundles.bundle import load_bundle
 from edge.capture.images.image_reader import read_image
 from edge.core.config import Settings
@@ -211,10 +211,40 @@ def test_keeping_warm_replays_after_a_second_of_rest_and_not_before(line_of, gpu
     before = gpu.counts["cuGraphLaunch"]
     backend.keep_warm()
     assert gpu.counts["cuGraphLaunch"] == before
-    line.now_s += KEEP_WARM_S
+    line.now_s += line.keep_warm_s
     for _ in range(3):
         backend.keep_warm()
     assert gpu.counts["cuGraphLaunch"] == before + 1
+    backend.close()
+
+
+def test_without_a_period_nothing_runs_at_rest(line_of, gpu):
+    line = line_of()
+    line.keep_warm_s = None
+    backend = line.backend()
+    line.now_s += 1000
+    before = gpu.counts["cuGraphLaunch"]
+    backend.keep_warm()
+    assert gpu.counts["cuGraphLaunch"] == before
+    backend.close()
+
+
+def test_the_loop_rests_as_often_as_the_period_asks_for(line_of, monkeypatch):
+    line = line_of()
+    line.keep_warm_s = 0.02
+    backend = line.backend()
+    waited = []
+
+    class Quiet(ScriptedSupply):
+        def take(self, timeout_s):
+            waited.append(timeout_s)
+            return super().take(0.001)
+
+    run_loop(
+        Quiet([], live=True, endless=True), inspector_of(line, backend), [ListSink()], Settings(), RunCounters(),
+        stop=threading.Event(), duration_s=0.1,
+    )  # fmt: skip
+    assert set(waited) == {0.02}
     backend.close()
 
 
@@ -251,7 +281,7 @@ def test_in_the_loop_a_lost_device_is_invalid_and_recovers_and_idle_keeps_it_war
 def test_the_loop_keeps_a_backend_warm_while_no_frame_comes(line_of, gpu):
     line = line_of()
     backend = line.backend()
-    line.now_s += KEEP_WARM_S
+    line.now_s += line.keep_warm_s
     before = gpu.counts["cuGraphLaunch"]
     quiet = ScriptedSupply([], live=True, endless=True)
     run_loop(
@@ -332,8 +362,8 @@ def test_a_backend_that_fails_between_frames_is_reported_and_the_line_goes_on(li
 def test_behind_an_alignment_a_backend_is_kept_warm_too(line_of, gpu):
     line = line_of()
     aligning = AligningBackend(line.backend(), line.bundle.preprocess)
-    assert isinstance(aligning, KeptWarm)
-    line.now_s += KEEP_WARM_S
+    assert isinstance(aligning, KeptWarm) and aligning.keep_warm_every_s == line.keep_warm_s
+    line.now_s += line.keep_warm_s
     before = gpu.counts["cuGraphLaunch"]
     aligning.keep_warm()
     assert gpu.counts["cuGraphLaunch"] == before + 1

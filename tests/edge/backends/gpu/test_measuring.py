@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed: no graph can be made")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing can stand in for an engine")
 
-from benchmarks.gpu import gpu_line, kernels
+from benchmarks.gpu import gpu_line, gpu_pauses, kernels
 from benchmarks.gpu.stub_networks import CopyNetwork, open_stub
 from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.gpu_tensorrt import open_session
@@ -66,6 +66,16 @@ def test_a_line_with_a_stub_is_measured_with_its_memory_and_its_network_alone(gp
     assert (values["memory"]["lost_bytes"], values["memory"]["not_watched"]) == (0, None)
     assert set(values["without_graph"]["verdict_ms"]) == set(values["verdict_ms"])
     assert "against_processor" not in values
+
+
+def test_a_frame_after_a_pause_is_timed_for_each_period_of_keeping_warm(gpu, small, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_pauses, "PAUSES", {0.05: 2})
+    monkeypatch.setattr(gpu_pauses, "PERIODS", (None, 0.01))
+    rows = gpu_pauses.measure(bundle, "copy", tmp_path, ())["after_a_pause_ms"]
+    assert {name: set(row) for name, row in rows.items()} == {
+        "never": {"back_to_back", "0.05 s"}, "10 ms": {"back_to_back", "0.05 s"},
+    }  # fmt: skip
+    assert all(spent["p50"] > 0 for row in rows.values() for spent in row.values())
 
 
 def test_on_a_board_memory_is_everybody_s_and_not_watched(gpu, small, bundle, tmp_path, monkeypatch):

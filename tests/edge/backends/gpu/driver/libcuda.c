@@ -30,6 +30,7 @@ int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
 int cuGetErrorName(int status, const char **name) { *name = "FAKE_ERROR"; return 0; }
 int cuGetErrorString(int status, const char **text) { *text = status == OUT_OF_MEMORY ? "out of memory" : "fake error"; return 0; }
 
+int cuDevicePrimaryCtxSetFlags_v2(int device, unsigned flags) { return counts[CONTEXTS] ? 708 : 0; }
 int cuDevicePrimaryCtxRetain(void **found, int device) { *found = context; counts[CONTEXTS]++; return 0; }
 int cuDevicePrimaryCtxRelease_v2(int device) { counts[CONTEXTS]--; return 0; }
 int cuDevicePrimaryCtxReset_v2(int device) {

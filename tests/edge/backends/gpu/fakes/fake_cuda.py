@@ -49,6 +49,8 @@ class FakeGpu:
         # by their bytes, with the driver's error
         self.refused_images: dict[bytes, int] = {}
         self.retained = 0
+        # as set; and what they were when the context was made
+        self.next_flags = self.context_flags = 0
         self.left_behind: list[str] = []
         self.gone: set[int] = set()
         self._graveyard: list[Any] = []
@@ -218,6 +220,8 @@ class FakeContext:
         if gpu.absent:
             raise Error("cuDevicePrimaryCtxRetain failed: no device")
         self._gpu, self._valid = gpu, True
+        if gpu.retained == 0:
+            gpu.context_flags = gpu.next_flags
         gpu.retained += 1
 
     def push(self) -> None:

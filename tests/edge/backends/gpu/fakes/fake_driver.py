@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
-UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED, NO_BINARY = 900, 901, 1, 719, 209
+UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED, NO_BINARY, ACTIVE = 900, 901, 1, 719, 209, 708
 _NAMES = {
     UNSUPPORTED: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
     INVALIDATED: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
@@ -154,6 +154,12 @@ class FakeLibrary:
         if not self._gpu.stack:
             return INVALID
         self._gpu.stack.pop()
+        return 0
+
+    def cuDevicePrimaryCtxSetFlags_v2(self, device: Any, flags: Any) -> int:
+        if self._gpu.retained:
+            return ACTIVE
+        self._gpu.next_flags = flags.value
         return 0
 
     def cuDevicePrimaryCtxReset_v2(self, device: Any) -> int:
