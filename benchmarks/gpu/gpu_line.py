@@ -151,7 +151,7 @@ def _bare(network_of: Callable[[CudaSession], DeviceNetwork], count: int) -> lis
         with session.current():
             opened = network = network_of(session)
             addresses = {name: session.device_memory(tensor.bytes) for name, tensor in network.tensors.items()}
-            session.upload(addresses[PICTURE], np.zeros(network.tensors[PICTURE].shape, np.float32))
+            session.upload(addresses[PICTURE], np.zeros(network.tensors[PICTURE].bytes, np.uint8))
 
             def enqueue() -> None:
                 opened.enqueue(session.stream, addresses, 1)

@@ -41,7 +41,10 @@ class Bench:
 
     def __init__(self, session: CudaSession, spec: ScoreSpec, side: int, batch: int) -> None:
         self.session, self.spec, self.side, self.batch = session, spec, side, batch
-        plan = ScorePlan(spec=spec, field=(side, side), outputs=("recon",), batch=batch, output_type="f16")
+        # as engines have it, all but FP32 ones (export/fp16.py)
+        plan = ScorePlan(
+            spec=spec, field=(side, side), outputs=("recon",), batch=batch, input_type="f16", output_type="f16"
+        )
         self.statistics = NormalStatistics(
             np.full(plan.map_shape, 0.02, np.float32), np.full(plan.map_shape, 30, np.float32)
         )
@@ -54,7 +57,7 @@ class Bench:
         self.frames, self.recon = np.tile(frame, (batch, 1, 1, 1)), np.tile(recon, (batch, 1, 1, 1))
         self.frame_address = self._put(self.frames)
         self.recon_address = self._put(self.recon)
-        self.pictures = session.device_memory(4 * self.recon.size)
+        self.pictures = session.device_memory(self.recon.nbytes)
         self.maps = session.device_memory(4 * batch * side * side)
         self.results = session.device_memory(batch * plan.result_bytes)
         self.preprocess()

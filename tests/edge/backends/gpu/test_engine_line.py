@@ -126,6 +126,14 @@ def test_an_engine_s_line_asks_for_no_calibration_of_the_processor(calibrated, d
     assert len(verdicts(capsys, calibrated, data / "ng", "--backend", "tensorrt")) == 4
 
 
+def test_kernels_read_and_write_the_fp16_of_the_engine(calibrated, data, gpu, capsys):
+    gpu.kernels.clear()
+    verdicts(capsys, calibrated, data / "ng", "--backend", "tensorrt")
+    assert {name.split("_")[0]: name.split("_")[1] for name in gpu.kernels} == {
+        "preprocess": "f16", "residual": "f16", "reduce": "box",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("keep_warm_ms", "period_s"), [(20, 0.02), (None, None)])
 def test_how_often_a_resting_gpu_runs_is_a_setting(calibrated, keep_warm_ms, period_s):
     inspection = {"backend": "tensorrt", "keep_warm_ms": keep_warm_ms}

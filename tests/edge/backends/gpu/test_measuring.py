@@ -43,6 +43,8 @@ def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
     assert row["kernels_ms"] > 0 and row["copy_gb_per_s"] > 0
     assert 0 <= row["share_of_copy"] < 1
     assert values["frame_in_graph_us"]["l1"] > 0
+    # what an FP16 or INT8 engine's line runs, see test_engine_line.py
+    assert gpu.kernels == {"preprocess_f16", "residual_f16_pixel_1", "reduce_box"}
     # the processor's torch has no CUDA, and this is said
     assert "torch" in row
 

@@ -46,6 +46,7 @@ class FakeGpu:
         self.graphs: dict[int, list[Work]] = {}
         self.executables: dict[int, list[Work]] = {}
         self.modules: set[int] = set()
+        self.kernels: set[str] = set()
         # by their bytes, with the driver's error
         self.refused_images: dict[bytes, int] = {}
         self.retained = 0
@@ -337,6 +338,7 @@ class FakeFunction:
 
         (parameters,) = arguments
         assert struct.calcsize(self._format) == len(parameters)
+        self._module.gpu.kernels.add(self._name)
         # the real one keeps what it needs of a module that is unloaded no better
         module, name = self._module, self._name
         launch = Launch(name, grid, block, parameters)

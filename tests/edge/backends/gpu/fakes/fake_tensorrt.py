@@ -13,6 +13,7 @@ import numpy as np
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
 _TYPES = {"tensor(float)": "float", "tensor(float16)": "half"}
+_NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 def fake_module(gpu: FakeGpu, refuses: Any = lambda model: False, ruins: Any = lambda model: model) -> Any:
@@ -108,7 +109,7 @@ class _Context:
 
         def run() -> None:
             arrays = {
-                name: engine.gpu.array(addresses[name], tuple(value.shape), np.float32)
+                name: engine.gpu.array(addresses[name], tuple(value.shape), _NUMBERS[value.type])
                 for name, value in engine.values.items()
             }
             outputs = [name for name in engine.values if name not in engine.inputs]
