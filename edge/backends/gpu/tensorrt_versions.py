@@ -75,6 +75,19 @@ class TensorRt:
                 fix="leave --compute-capability out, or use --target tensorrt-rtx",
             )
 
+    def use_timings(self, config: Any, data: bytes | None) -> None:
+        """Begin a build with what earlier ones on this machine measured of layers, as `timings` gave it."""
+        timing_cache = config.create_timing_cache(data or b"")
+        if not config.set_timing_cache(timing_cache, False):
+            log.warning("the kept timings of layers are of another machine: measuring again")
+            timing_cache = config.create_timing_cache(b"")
+            config.set_timing_cache(timing_cache, False)
+
+    def timings(self, config: Any) -> bytes | None:
+        """What has been measured of layers after a build; None: this product measures nothing while it builds."""
+        timing_cache = config.get_timing_cache()
+        return bytes(timing_cache.serialize())
+
     def objection(self, runtime: Any, plan: bytes) -> str | None:
         """Why this machine cannot run the engine, where TensorRT can say so beforehand."""
         return None
@@ -151,6 +164,12 @@ class TensorRtForRtx(TensorRt):
         config.num_compute_capabilities = len(names)
         for index, name in enumerate(names):
             config.set_compute_capability(known[name], index)
+
+    def use_timings(self, config: Any, data: bytes | None) -> None:
+        """Nothing is measured without a GPU; touching these timings would look for one."""
+
+    def timings(self, config: Any) -> bytes | None:
+        return None
 
     def objection(self, runtime: Any, plan: bytes) -> str | None:
         trt = self.trt

@@ -12,6 +12,7 @@ from calibration.pipeline import gate_samples as gate_samples_module  # noqa: E4
 from calibration.pipeline.calibrator import CalibrationSession  # noqa: E402
 from edge.backends.gpu import gpu_tensorrt  # noqa: E402
 from edge.backends.gpu.cuda_device import CudaDevice  # noqa: E402
+from edge.backends.gpu.engine_cache import BuildOptions, EngineCache, engine_key  # noqa: E402
 from edge.backends.gpu.tensorrt_versions import tensorrt_from_module  # noqa: E402
 from edge.bundles.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.bundles.versions import differences, write_bundle  # noqa: E402
@@ -19,10 +20,11 @@ from edge.cli import main  # noqa: E402
 from edge.core.config import Settings  # noqa: E402
 from edge.core.errors import EngineError, MissingDependency  # noqa: E402
 from edge.inspection.inspectors import make_inspectors  # noqa: E402
+from export.engine import cached_engine  # noqa: E402
 from tests.edge.backends.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu  # noqa: E402
 from tests.edge.backends.gpu.fakes.fake_tensorrt import fake_module  # noqa: E402
-from tests.small_bundle import copying, make_bundle, parts_folder  # noqa: E402
+from tests.small_bundle import blur_network, copying, make_bundle, parts_folder  # noqa: E402
 
 
 def run(*arguments):
@@ -197,6 +199,21 @@ def test_showing_a_bundle_names_the_engine_s_calibration(calibrated, capsys):
     shown = capsys.readouterr().out
     assert "runs on tensorrt" in shown and "tensorrt int8" in shown
     assert "NOT USABLE" not in shown
+
+
+def test_what_a_build_measured_of_layers_is_there_for_the_next(machine, tmp_path, caplog):
+    tensorrt, cache = tensorrt_from_module("tensorrt", machine["module"]), EngineCache(tmp_path)
+    for count, precision in enumerate(("int8", "fp16"), start=1):
+        cached_engine(tensorrt, cache, precision, blur_network(), BuildOptions())
+        assert cache.find_timings(engine_key(tensorrt, "fp32", b"", BuildOptions(), DEVICE)) == b"*" * count
+    newer = CudaDevice("Fake RTX", "8.6", "560.1", "12.4")
+    key = engine_key(tensorrt, "fp32", b"", BuildOptions(), newer)
+    assert cache.find_timings(key) is None
+    cache.keep_timings(key, b"of another machine")
+    machine["device"] = newer
+    cached_engine(tensorrt, cache, "fp32", blur_network(), BuildOptions())
+    assert cache.find_timings(key) == b"*"
+    assert "measuring again" in caplog.text
 
 
 def test_an_engine_with_other_outputs_than_the_bundle_is_refused(calibrated, data, machine, monkeypatch, capsys):
