@@ -170,7 +170,7 @@ def _bare(network_of: Callable[[CudaSession], DeviceNetwork], count: int) -> lis
                 if graph is None:
                     enqueue()
                 else:
-                    graph.launch(session.stream)
+                    graph.launch()
                 session.synchronize()
                 times.append((time.perf_counter_ns() - started) / 1e6)
             if graph is not None:

@@ -46,7 +46,7 @@ class DeviceClock:
 
         graph = self._session.capture(all_of_them)
         try:
-            return self.milliseconds(lambda: graph.launch(self._session.stream), repeats) / times
+            return self.milliseconds(graph.launch, repeats) / times
         finally:
             self._session.synchronize()
             graph.close()

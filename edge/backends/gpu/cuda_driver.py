@@ -6,7 +6,7 @@ Handles are passed as c_void_p throughout: ctypes would cut a plain int down to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import byref, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_ulonglong, c_void_p
+from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_ulonglong, c_void_p
 from typing import Any
 
 from edge.backends.gpu.cuda_device import open_driver
@@ -19,6 +19,36 @@ _CAPTURE_THREAD_LOCAL = 1
 _NO_FLAGS = 0
 # CU_CTX_SCHED_SPIN
 _SPIN = 1
+# CU_MEMHOSTREGISTER_PORTABLE: for all contexts of the process
+_PORTABLE = 1
+_ALREADY_REGISTERED = 712
+
+
+# CU_MEMORYTYPE_HOST, _DEVICE
+_HOST, _DEVICE = 1, 2
+
+
+class _Copy2D(Structure):
+    """CUDA_MEMCPY2D of cuda.h."""
+
+    _fields_ = (
+        ("src_x_bytes", c_size_t),
+        ("src_y", c_size_t),
+        ("src_memory_type", c_uint),
+        ("src_host", c_void_p),
+        ("src_device", c_ulonglong),
+        ("src_array", c_void_p),
+        ("src_pitch", c_size_t),
+        ("dst_x_bytes", c_size_t),
+        ("dst_y", c_size_t),
+        ("dst_memory_type", c_uint),
+        ("dst_host", c_void_p),
+        ("dst_device", c_ulonglong),
+        ("dst_array", c_void_p),
+        ("dst_pitch", c_size_t),
+        ("width_bytes", c_size_t),
+        ("height", c_size_t),
+    )
 
 
 class DriverError(Exception):
@@ -47,21 +77,42 @@ class CudaDriver:
             raise
         self.call("cuStreamEndCapture", c_void_p(stream), byref(recorded))
         try:
-            return self._executable(recorded)
+            return self._executable(recorded, c_void_p(stream))
         finally:
             # the executable graph keeps nothing of the recording
             self._forget(recorded)
 
-    def _executable(self, recorded: c_void_p) -> CudaGraph:
+    def _executable(self, recorded: c_void_p, stream: c_void_p) -> CudaGraph:
         nodes = c_size_t()
         self.call("cuGraphGetNodes", recorded, None, byref(nodes))
         executable = c_void_p()
         self.call("cuGraphInstantiateWithFlags", byref(executable), recorded, c_ulonglong(_NO_FLAGS))
-        return CudaGraph(self, executable, nodes.value)
+        return CudaGraph(self, executable, stream, nodes.value)
 
     def _forget(self, recorded: c_void_p) -> None:
         if recorded:
             self._cuda.cuGraphDestroy(recorded)
+
+    def register(self, address: int, size_bytes: int) -> None:
+        """Pin memory that others took, so that copies can run from it by themselves; harmless the second time."""
+        status = self._cuda.cuMemHostRegister_v2(c_void_p(address), c_size_t(size_bytes), c_uint(_PORTABLE))
+        if status not in (0, _ALREADY_REGISTERED):
+            raise DriverError(f"cuMemHostRegister_v2 failed: {self._error_name(status)}")
+
+    def unregister(self, address: int) -> None:
+        self.call("cuMemHostUnregister", c_void_p(address))
+
+    def upload(self, target: int, rows: int, width_bytes: int, stream: int) -> RegionUpload:
+        """Copies of rows to the device, where they lie without gaps."""
+        return RegionUpload(self, target, rows, width_bytes, c_void_p(stream))
+
+    def entry(self, context: int) -> ContextEntry:
+        """Make a context current for calls of this class alone; pycuda's own need its own way."""
+        return ContextEntry(self, c_void_p(context))
+
+    def wait(self, stream: c_void_p) -> None:
+        """Until all that was enqueued is done; raises what went wrong in it."""
+        self.call("cuStreamSynchronize", stream)
 
     def copy_on_device(self, target: int, source: int, size_bytes: int, stream: int) -> None:
         """Enqueue a copy within the device."""
@@ -114,16 +165,47 @@ class CudaDriver:
         return f"{name.value.decode()} ({status})" if known and name.value else f"error {status}"
 
 
-class CudaGraph:
-    """A recording that can be replayed with one launch. nodes: copies and kernels in it."""
+class RegionUpload:
+    """Enqueues copies of a region from pinned memory; all but the source is given once, for every frame."""
 
-    def __init__(self, driver: CudaDriver, executable: c_void_p, nodes: int) -> None:
+    def __init__(self, driver: CudaDriver, target: int, rows: int, width_bytes: int, stream: c_void_p) -> None:
+        self._driver, self._stream = driver, stream
+        self._copy = _Copy2D(
+            src_memory_type=_HOST, dst_memory_type=_DEVICE, dst_device=target, dst_pitch=width_bytes,
+            width_bytes=width_bytes, height=rows,
+        )  # fmt: skip
+        self._given = byref(self._copy)
+
+    def enqueue(self, source: int, pitch_bytes: int) -> None:
+        """source: address of the first pixel, untouched until the copy is done. pitch_bytes: from row to row."""
+        self._copy.src_host, self._copy.src_pitch = source, pitch_bytes
+        self._driver.call("cuMemcpy2DAsync_v2", self._given, self._stream)
+
+
+class ContextEntry:
+    """A context manager that stands in every frame's way, and therefore makes nothing anew."""
+
+    def __init__(self, driver: CudaDriver, context: c_void_p) -> None:
+        self._driver, self._context = driver, context
+
+    def __enter__(self) -> None:
+        self._driver.call("cuCtxPushCurrent_v2", self._context)
+
+    def __exit__(self, *error: object) -> None:
+        self._driver.pop_current()
+
+
+class CudaGraph:
+    """A recording that can be replayed with one launch, on the stream it is of. nodes: copies and kernels in it."""
+
+    def __init__(self, driver: CudaDriver, executable: c_void_p, stream: c_void_p, nodes: int) -> None:
         self._driver = driver
         self._executable = executable
+        self._stream = stream
         self.nodes = nodes
 
-    def launch(self, stream: int) -> None:
-        self._driver.call("cuGraphLaunch", self._executable, c_void_p(stream))
+    def launch(self) -> None:
+        self._driver.call("cuGraphLaunch", self._executable, self._stream)
 
     def close(self) -> None:
         """Free it; not while it runs. Its context must be current. Harmless the second time."""

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ctypes import c_void_p
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-from edge.backends.gpu.cuda_driver import CudaDriver, CudaGraph, DriverError
+from edge.backends.gpu.cuda_driver import ContextEntry, CudaDriver, CudaGraph, DriverError, RegionUpload
 from edge.core.errors import MissingDependency
+from edge.core.frame_memory import FrameBuffer
 from edge.core.hardware import JETSON_PAGE
 
 # CU_STREAM_NON_BLOCKING: work of other libraries on the default stream does not hold ours up
@@ -37,6 +39,8 @@ log = logging.getLogger("edge.backends")
 _sharing = threading.Lock()
 _sessions: Counter[int] = Counter()
 _broken: set[int] = set()
+# buffers of frames, by address, that the GPU's driver knows; kept, so that they stay where they are
+_registered: defaultdict[int, dict[int, FrameBuffer]] = defaultdict(dict)
 
 
 def open_pycuda() -> Any:
@@ -75,6 +79,7 @@ class CudaSession:
                 _sessions[ordinal] += 1
             with self.current():
                 self._stream = cuda.Stream(_NON_BLOCKING)
+                self._handle = c_void_p(self.stream)
         except self.failures as error:
             self.close()
             raise MissingDependency(f"GPU {ordinal} cannot be used: {error}", fix=_LOOK) from error
@@ -96,6 +101,14 @@ class CudaSession:
             yield
         finally:
             self._context.pop()
+
+    def entry(self) -> ContextEntry:
+        """The same for calls through ctypes alone, and faster: graphs, uploads of regions, and waiting for them."""
+        return self._driver.entry(int(self._context.handle))
+
+    def wait(self) -> None:
+        """`synchronize` for those."""
+        self._driver.wait(self._handle)
 
     @property
     def is_open(self) -> bool:
@@ -134,6 +147,27 @@ class CudaSession:
         self._pinned.append(array)
         return array
 
+    def mapped(self, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[NDArray[Any], int]:
+        """A pinned array that kernels write to by themselves, and its address for them; valid after `synchronize`."""
+        flags = self._cuda.host_alloc_flags.DEVICEMAP
+        array: NDArray[Any] = self._cuda.pagelocked_empty(shape, dtype, mem_flags=flags)
+        self._pinned.append(array)
+        base: Any = array.base
+        return array, int(base.get_device_pointer())
+
+    def pin(self, buffer: FrameBuffer) -> bool:
+        """Let copies run from a buffer of frames by themselves; once for all sessions. Whether they can."""
+        if buffer.address in _registered[self._ordinal]:
+            return True
+        with _sharing:
+            try:
+                self._driver.register(buffer.address, buffer.bytes)
+            except DriverError as error:
+                log.info("frames are copied before they are uploaded: %s", error)
+                return False
+            _registered[self._ordinal][buffer.address] = buffer
+        return True
+
     def free_pinned(self, array: NDArray[Any]) -> None:
         self._pinned = [each for each in self._pinned if each is not array]
         base: Any = array.base
@@ -146,6 +180,10 @@ class CudaSession:
     def fetch(self, target: NDArray[Any], address: int) -> None:
         """Enqueue a copy from the device; valid after `synchronize`."""
         self._cuda.memcpy_dtoh_async(target, address, self._stream)
+
+    def region_upload(self, address: int, rows: int, width_bytes: int) -> RegionUpload:
+        """Copies to this place on the device, from regions of pinned frames."""
+        return self._driver.upload(address, rows, width_bytes, self.stream)
 
     def copy(self, target: int, source: int, size_bytes: int) -> None:
         """Enqueue a copy within the device."""
@@ -173,6 +211,8 @@ class CudaSession:
             broken = self._is_broken()
             # what cannot be freed, pycuda prints; it raises nothing
             self._free_all()
+            if not broken:
+                self._unregister_if_last()
             # pycuda releases a primary context from any thread if it is current there
             context.detach()
             self._leave_released()
@@ -192,6 +232,16 @@ class CudaSession:
         # pycuda's streams end with their last reference, where the context is current
         self._stream = None
 
+    def _unregister_if_last(self) -> None:
+        with _sharing:
+            if _sessions[self._ordinal] > 1:
+                return
+            for address in _registered.pop(self._ordinal, {}):
+                try:
+                    self._driver.unregister(address)
+                except DriverError as error:
+                    log.info("a buffer of frames stays pinned: %s", error)
+
     def _leave_released(self) -> None:
         """pycuda takes a released context off its own stack, and not off the driver's."""
         try:
@@ -210,6 +260,7 @@ class CudaSession:
             if ordinal not in _broken or _sessions[ordinal]:
                 return
             _broken.remove(ordinal)
+            _registered.pop(ordinal, None)
             log.warning("the GPU's context was broken by an error and is reset")
             self._driver.reset_primary_context(ordinal)
 

@@ -89,7 +89,7 @@ class GpuBackend:
             if self._pipeline is None:
                 self._ready()
             elif self.keep_warm_every_s is not None and self._now_s() - self._last_run_s >= self.keep_warm_every_s:
-                self._pipeline.run()
+                self._pipeline.run_again()
                 self._last_run_s = self._now_s()
         except ModelError as error:
             if self._pipeline is not None:

@@ -1,5 +1,5 @@
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from types import ModuleType
 
 import pytest
@@ -34,6 +34,7 @@ def install(patch, gpu):
     # what a failed test left open is of another GPU
     patch.setattr("edge.backends.gpu.cuda_session._sessions", Counter())
     patch.setattr("edge.backends.gpu.cuda_session._broken", set())
+    patch.setattr("edge.backends.gpu.cuda_session._registered", defaultdict(dict))
     patch.setattr(gpu_tensorrt, "read_cuda_device", lambda: DEVICE)
     patch.setattr(gpu_tensorrt, "kernel_image", lambda *asked: b"kernels")
 

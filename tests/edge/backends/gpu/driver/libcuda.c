@@ -7,7 +7,7 @@
 
 typedef unsigned long long Address;
 enum { BAD_VALUE = 1, OUT_OF_MEMORY = 2, NO_CONTEXT = 201, LAUNCH_FAILED = 719, CAPTURING = 900 };
-enum { DEVICE, PINNED, STREAMS, MODULES, CONTEXTS, GRAPHS, EXECUTABLES, CURRENT, LAUNCHES, RESETS, KERNELS, COUNTS };
+enum { DEVICE, PINNED, STREAMS, MODULES, CONTEXTS, GRAPHS, EXECUTABLES, CURRENT, LAUNCHES, RESETS, KERNELS, REGISTERED, COUNTS };
 
 static int counts[COUNTS];
 static __thread int depth;
@@ -66,6 +66,22 @@ static int copy(void *target, const void *source, size_t size) {
 int cuMemcpyHtoDAsync_v2(Address target, const void *source, size_t size, void *stream) { return copy((void *)target, source, size); }
 int cuMemcpyDtoHAsync_v2(void *target, Address source, size_t size, void *stream) { return copy(target, (void *)source, size); }
 int cuMemcpyDtoDAsync_v2(Address target, Address source, size_t size, void *stream) { return copy((void *)target, (void *)source, size); }
+
+int cuMemHostGetDevicePointer_v2(Address *address, void *data, unsigned flags) { *address = (Address)data; return 0; }
+typedef struct {
+    size_t src_x, src_y; unsigned src_type; const char *src_host; Address src_device; void *src_array; size_t src_pitch;
+    size_t dst_x, dst_y; unsigned dst_type; char *dst_host; Address dst_device; void *dst_array; size_t dst_pitch;
+    size_t width, rows;
+} Copy2D;
+int cuMemcpy2DAsync_v2(const Copy2D *c, void *stream) {
+    NEEDS_CONTEXT;
+    for (size_t row = 0; row < c->rows; row++) {
+        memcpy((char *)c->dst_device + row * c->dst_pitch, c->src_host + row * c->src_pitch, c->width);
+    }
+    return 0;
+}
+int cuMemHostRegister_v2(void *data, size_t size, unsigned flags) { NOT_RECORDED; counts[REGISTERED]++; return 0; }
+int cuMemHostUnregister(void *data) { NOT_RECORDED; counts[REGISTERED]--; return 0; }
 
 int cuModuleLoadDataEx(void **module, const void *image, unsigned count, void *options, void *values) {
     NOT_RECORDED;

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
-UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED, NO_BINARY, ACTIVE = 900, 901, 1, 719, 209, 708
+UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED, NO_BINARY, ACTIVE, REGISTERED = (900, 901, 1, 719, 209, 708, 712)
 _NAMES = {
     UNSUPPORTED: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
     INVALIDATED: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
@@ -145,6 +145,51 @@ class FakeLibrary:
     def cuModuleUnload(self, module: Any) -> int:
         self._gpu.modules.remove(module.value)
         return 0
+
+    def cuMemHostRegister_v2(self, address: Any, size: Any, flags: Any) -> int:
+        def register() -> int:
+            if address.value in self._gpu.registered:
+                return REGISTERED
+            self._gpu.registered[address.value] = size.value
+            return 0
+
+        return self._answer("cuMemHostRegister_v2", register)
+
+    def cuMemHostUnregister(self, address: Any) -> int:
+        def unregister() -> int:
+            del self._gpu.registered[address.value]
+            return 0
+
+        return self._answer("cuMemHostUnregister", unregister)
+
+    def cuMemcpy2DAsync_v2(self, given: Any, stream: Any) -> int:
+        def enqueue() -> int:
+            copy = given._obj
+            assert (copy.src_memory_type, copy.dst_memory_type) == (1, 2)
+            source, pitch, width, rows = copy.src_host, copy.src_pitch, copy.width_bytes, copy.height
+            target, target_pitch = copy.dst_device, copy.dst_pitch
+
+            def run() -> None:
+                for row in range(rows):
+                    taken = self._gpu.host_view(source + row * pitch, width)
+                    copy_bytes(self._gpu.view(target + row * target_pitch, width), taken)
+
+            found = self._gpu.streams[stream.value]
+            (found.pending if found.recording is None else found.recording).append(run)
+            return 0
+
+        return self._answer("cuMemcpy2DAsync_v2", enqueue)
+
+    def cuCtxPushCurrent_v2(self, context: Any) -> int:
+        self._gpu.contexts[context.value].push()
+        return 0
+
+    def cuStreamSynchronize(self, stream: Any) -> int:
+        def wait() -> int:
+            self._gpu.run(self._gpu.streams[stream.value])
+            return 0
+
+        return self._answer("cuStreamSynchronize", wait)
 
     def cuDeviceGet(self, device: Any, ordinal: Any) -> int:
         device._obj.value = ordinal.value
