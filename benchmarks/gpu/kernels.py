@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.gpu.gpu_timing import DeviceClock, open_session_here
 from benchmarks.program import Values, option, program
+from edge.backends.gpu.cuda_device import read_cuda_device
 from edge.backends.gpu.cuda_driver import CudaDriver
 from edge.backends.gpu.cuda_session import CudaSession
 from edge.backends.gpu.gpu_tensorrt import open_module
@@ -43,8 +44,9 @@ class Bench:
         self.session, self.spec, self.side, self.batch = session, spec, side, batch
         # as engines have it, all but FP32 ones (export/fp16.py)
         plan = ScorePlan(
-            spec=spec, field=(side, side), outputs=("recon",), batch=batch, input_type="f16", output_type="f16"
-        )
+            spec=spec, field=(side, side), outputs=("recon",), batch=batch, input_type="f16", output_type="f16",
+            multiprocessors=read_cuda_device().multiprocessors,
+        )  # fmt: skip
         self.statistics = NormalStatistics(
             np.full(plan.map_shape, 0.02, np.float32), np.full(plan.map_shape, 30, np.float32)
         )

@@ -11,8 +11,8 @@ from edge.core.errors import MissingDependency
 from edge.core.hardware import SYSTEM_ROOT, jetson_release
 
 _LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
-# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, and _INTEGRATED
-_MAJOR, _MINOR, _INTEGRATED = 75, 76, 18
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSOR_COUNT
+_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSORS = 75, 76, 18, 16
 _NAME_BYTES = 256
 
 
@@ -20,7 +20,8 @@ _NAME_BYTES = 256
 class CudaDevice:
     """name: as the driver calls it. compute_capability: "8.6". driver: its own version. cuda: that which it speaks.
 
-    integrated: it has no memory of its own (Jetson): what it takes, the system lacks.
+    integrated: it has no memory of its own (Jetson): what it takes, the system lacks. multiprocessors: how many blocks
+    of a kernel have one to themselves.
     """
 
     name: str
@@ -28,6 +29,7 @@ class CudaDevice:
     driver: str
     cuda: str
     integrated: bool = False
+    multiprocessors: int = 0
 
 
 def read_cuda_device(ordinal: int = 0, library: str | None = None, root: Path = SYSTEM_ROOT) -> CudaDevice:
@@ -45,13 +47,16 @@ def read_cuda_device(ordinal: int = 0, library: str | None = None, root: Path = 
     _check(cuda.cuDeviceGet(ctypes.byref(device), ordinal), "cuDeviceGet")
     name = ctypes.create_string_buffer(_NAME_BYTES)
     _check(cuda.cuDeviceGetName(name, _NAME_BYTES, device), "cuDeviceGetName")
-    major, minor, integrated = (_attribute(cuda, device, each) for each in (_MAJOR, _MINOR, _INTEGRATED))
+    major, minor, integrated, multiprocessors = (
+        _attribute(cuda, device, each) for each in (_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSORS)
+    )
     return CudaDevice(
         name=name.value.decode(errors="replace"),
         compute_capability=f"{major}.{minor}",
         driver=_driver_version(root),
         cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
         integrated=integrated == 1,
+        multiprocessors=multiprocessors,
     )
 
 

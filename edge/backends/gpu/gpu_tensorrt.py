@@ -106,7 +106,7 @@ def open_kernels(
     session: CudaSession, network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int
 ) -> ScoreKernels:
     """The project's kernels for a bundle, for up to `most` frames at once; raises what open_module does."""
-    plan = score_plan(network, manifest, calibration, most)
+    plan = score_plan(network, manifest, calibration, most, read_cuda_device().multiprocessors)
     return ScoreKernels(open_module(session), plan, session, calibration.statistics)
 
 
@@ -119,8 +119,10 @@ def open_module(session: CudaSession) -> CudaModule:
     return CudaModule(kernel_image(device.compute_capability, device.cuda, session.image_refusal))
 
 
-def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int) -> ScorePlan:
-    """What the kernels must know of a bundle and its network.
+def score_plan(
+    network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int, multiprocessors: int
+) -> ScorePlan:
+    """What the kernels must know of a bundle, its network and the GPU.
 
     Raises EngineError for outputs of different types, or of shapes that the manifest does not allow.
     """
@@ -156,6 +158,7 @@ def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibrat
         seg_mean=calibration.seg_mean,
         seg_inv_std=calibration.seg_inv_std,
         pixel_threshold=calibration.pixel_threshold,
+        multiprocessors=multiprocessors,
     )
 
 

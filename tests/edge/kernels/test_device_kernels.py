@@ -16,6 +16,8 @@ from tests.edge.kernels.emulation import EmulatedModule, HostMemory
 from tests.edge.kernels.test_cpu import MODES
 
 SCORE = ScoreSpec(residual=ALL_TERMS, smooth=SmoothSpec(kind="box", radius=3), image_score=ImageScoreSpec(k=50))
+# multiprocessors that no launch of a test fills with large tiles
+MANY = 10**6
 TERMS = {
     "l1": ResidualSpec(w_l1=1), "l2": ResidualSpec(w_l2=1), "col": ResidualSpec(w_col=1),
     "ssim": ResidualSpec(w_ssim=1), "gms": ResidualSpec(w_gms=1), "all": ALL_TERMS,
@@ -36,6 +38,24 @@ def test_awkward_sizes(module, subtests):
         with subtests.test(shape=shape):
             case = made_up(shape, SCORE)
             assert_equal_to_the_last_bit(case, computed(case, module))
+
+
+def test_small_tiles_give_the_same_bits(module, subtests):
+    smoothings = [SmoothSpec(kind="box", radius=16), SmoothSpec(kind="gaussian", radius=2), SmoothSpec(kind="none")]
+    at_full_size = product([(1, 1), (1, 257), (17, 33), (48, 96)], [1], TERMS)
+    for index, (shape, scale, terms) in enumerate([*at_full_size, *product([(60, 76)], [2, 4], ["all"])]):
+        with subtests.test(shape=shape, scale=scale, terms=terms):
+            spec = with_(SCORE, residual=TERMS[terms], map_scale=scale, smooth=smoothings[index % 3])
+            case = made_up(shape, spec, ("recon", "seg_logit"), 2, ["f16", "f32"][index % 2], multiprocessors=MANY)
+            assert_equal_to_the_last_bit(case, computed(case, module))
+            assert {name.endswith("_small") for name in module.launched[-2:]} == {True}
+
+
+def test_small_tiles_serve_scores_without_a_residual_too(module):
+    spec = with_(SCORE, residual=ResidualSpec(), map_scale=2)
+    case = made_up((60, 76), spec, ("seg_logit", "emb_dist"), 2, "f16", multiprocessors=MANY)
+    assert_equal_to_the_last_bit(case, computed(case, module))
+    assert module.launched[-2:] == ["evidence_f16_2_small", "reduce_box_small"]
 
 
 def test_a_camera_frame_at_full_size(module):

@@ -46,6 +46,22 @@ def test_a_batch_is_one_grid_of_tiles():
     assert (launch.grid, launch.block) == ((30, 34, 3), (256, 1, 1))
 
 
+def test_small_tiles_are_for_launches_that_leave_multiprocessors_without_work():
+    # a map of 256 x 256 has 32 large tiles, or 128 small ones
+    for multiprocessors, count, suffix, tiles in [
+        (132, 1, "_small", 128),
+        (132, 8, "", 32),
+        (16, 1, "", 32),
+        (0, 1, "", 32),
+    ]:
+        chosen = plan(batch=8, multiprocessors=multiprocessors)
+        residual = chosen.residual({"recon": 1}, Statistics(2, 3), 4, count)
+        (reduce,) = chosen.reduce(1, 2, 3, count)
+        assert (residual.kernel, reduce.kernel) == (f"residual_f32_ssim_1{suffix}", f"reduce_box{suffix}")
+        assert residual.grid == reduce.grid
+        assert math.prod(residual.grid) == tiles * count
+
+
 def test_the_residual_is_given_weights_of_pictures_twice_as_far_apart():
     blend = BlendSpec(mode="gate", alpha=3)
     spec = SPEC.model_copy(update={"blend": blend})

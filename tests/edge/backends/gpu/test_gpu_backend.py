@@ -8,6 +8,7 @@ import pytest
 
 from edge.backends.aligning import AligningBackend
 from edge.backends.base import KeptWarm
+from edge.backends.gpu import gpu_tensorrt
 from edge.backends.gpu.gpu_backend import REOPEN_FIRST_S
 from edge.bundles.bundle import load_bundle
 from edge.capture.images.image_reader import read_image
@@ -19,7 +20,7 @@ from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
 from edge.inspection.loop import run_loop
 from edge.samples import sample_bundle, sample_line
-from tests.edge.backends.gpu.conftest import PARTS, score
+from tests.edge.backends.gpu.conftest import DEVICE, PARTS, score
 from tests.edge.backends.gpu.fakes.host_network import HostNetwork
 from tests.fakes import BrightnessBackend, ListSink, ScriptedSupply, frame
 from tests.small_bundle import bad_part, blur_network, good_part, make_bundle
@@ -55,6 +56,24 @@ def test_verdicts_and_regions_are_those_of_the_cpu_and_scores_within_two_percent
         decisions.add(mine.decision)
     assert decisions == {Decision.OK, Decision.NG}
     ours.backend.close()
+
+
+def test_a_gpu_of_many_multiprocessors_gives_the_same_by_small_tiles(line_of, gpu, monkeypatch):
+    line = line_of()
+    backend = line.backend()
+    wanted = [score(backend, part) for part in PARTS[:2]]
+    backend.close()
+    monkeypatch.setattr(gpu_tensorrt, "read_cuda_device", lambda: replace(DEVICE, multiprocessors=132))
+    gpu.kernels.clear()
+    backend = line.backend()
+    for part, expected in zip(PARTS, wanted, strict=False):
+        found = score(backend, part)
+        assert (found.score, found.area_px) == (expected.score, expected.area_px)
+        assert np.array_equal(found.values, expected.values)
+    assert {name for name in gpu.kernels if not name.startswith("preprocess")} == {
+        name for name in gpu.kernels if name.endswith("_small")
+    }
+    backend.close()
 
 
 def test_the_shipped_bundle_decides_on_shipped_pictures_as_on_the_processor(line_of):

@@ -35,6 +35,7 @@ def small(monkeypatch):
     monkeypatch.setattr("benchmarks.gpu.gpu_timing.WARM_UP", 1)
     monkeypatch.setattr(gpu_line, "CAMERA_SIZE", (48, 64))
     monkeypatch.setattr(gpu_line, "read_cuda_device", lambda: DEVICE)
+    monkeypatch.setattr(kernels, "read_cuda_device", lambda: DEVICE)
 
 
 def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
