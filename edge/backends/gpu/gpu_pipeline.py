@@ -98,6 +98,7 @@ class GpuPipeline:
             self._maps = session.pinned((most, *kernels.map_shape), kernels.map_type)
             self._map_address = session.device_memory(self._maps.nbytes)
             self._results, self._result_address = session.mapped((most, kernels.result_bytes), np.uint8)
+            self._found = kernels.results_in(self._results)
             self._entry = session.entry()
 
     # per frame: stage, run, maps
@@ -149,7 +150,7 @@ class GpuPipeline:
                     self._upload(sources)
                     graph.launch()
                     session.wait()
-            return [self._kernels.read(result) for result in self._results[: self._count]]
+            return [self._kernels.read(found) for found in self._found[: self._count]]
 
     def _upload(self, sources: Sequence[tuple[int, int]]) -> None:
         for upload, (address, pitch_bytes) in zip(self._uploads, sources, strict=False):
@@ -170,8 +171,8 @@ class GpuPipeline:
 
     def maps(self, scores: Sequence[FrameResult]) -> list[AnomalyMap]:
         """The results of the last run as anomaly maps; those above `maps_above`, or not a number, with their values."""
-        wanted = [place for place, each in enumerate(scores) if not each.score <= self._maps_above]
-        session = self._session
+        session, limit = self._session, self._maps_above
+        wanted = [place for place, each in enumerate(scores) if not each.score <= limit]
         if wanted:
             with FailuresReported(session), session.current():
                 for place in wanted:

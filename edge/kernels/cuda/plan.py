@@ -353,9 +353,8 @@ class ScorePlan:
         return Launch(kernel, (blocks[1], blocks[0], count), block, bytes(parameters))
 
 
-def read_result(data: bytes, *, minus_median: bool = False) -> FrameResult:
-    """What a fetched result says; the score is the same number as the reference's of the map, see ImageScoreSpec."""
-    result = Result.from_buffer_copy(data)
+def read_result(result: Result, *, minus_median: bool = False) -> FrameResult:
+    """What a result says; the score is the same number as the reference's of the map, see ImageScoreSpec."""
     if result.not_finite:
         return FrameResult(math.nan, 0, math.nan)
     score = (result.top_bins + result.largest / 2) / reference.HISTOGRAM_BINS / result.largest

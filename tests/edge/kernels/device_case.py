@@ -104,7 +104,7 @@ def computed(case: Case, module: EmulatedModule, memory: HostMemory | None = Non
     return Found(
         steps=kernels_steps(kernels, memory, frames),
         maps=memory.fetch(maps, (frames, *map_shape), np.float32),
-        results=[kernels.read(each) for each in fetched],
+        results=[kernels.read(each) for each in kernels.results_in(fetched)],
     )
 
 

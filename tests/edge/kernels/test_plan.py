@@ -102,16 +102,16 @@ def test_memory_holds_every_part_aligned_and_once():
 
 
 def test_a_result_is_the_mean_of_the_k_largest_bins():
-    result = read_result(bytes(Result(top_bins=1023 + 511, largest=2, area=7, peak=0.75)))
+    result = read_result(Result(top_bins=1023 + 511, largest=2, area=7, peak=0.75))
     assert (result.score, result.area_px, result.peak) == ((1023 + 511 + 1) / 1024 / 2, 7, 0.75)
-    assert math.isnan(read_result(bytes(Result(largest=2, not_finite=1))).score)
+    assert math.isnan(read_result(Result(largest=2, not_finite=1)).score)
 
 
 def test_a_score_from_the_median_is_not_below_nothing():
     found = Result(top_bins=1023 + 511, largest=2, median_bin=100)
-    assert read_result(bytes(found), minus_median=True).score == (1023 + 511 + 1) / 1024 / 2 - 100.5 / 1024
+    assert read_result(found, minus_median=True).score == (1023 + 511 + 1) / 1024 / 2 - 100.5 / 1024
     found.median_bin = 800
-    assert read_result(bytes(found), minus_median=True).score == 0
+    assert read_result(found, minus_median=True).score == 0
 
 
 def test_a_sum_is_one_also_of_a_single_kind_and_knows_what_is_normal():
