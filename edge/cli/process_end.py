@@ -45,7 +45,8 @@ def start_again() -> NoReturn:
     print("edge-inspect: starting again", file=sys.stderr, flush=True)
     _flush_if_it_returns()
     # what a library opened without saying so must not stay open: a camera, or the broken device
-    for entry in Path("/proc/self/fd").iterdir():
+    descriptors = Path("/proc/self/fd")
+    for entry in descriptors.iterdir() if descriptors.is_dir() else ():
         with suppress(OSError):
             if int(entry.name) > _STANDARD_ERROR:
                 os.set_inheritable(int(entry.name), False)

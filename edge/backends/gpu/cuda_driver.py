@@ -110,9 +110,9 @@ class CudaDriver:
         """Make a context current for calls of this class alone; pycuda's own need its own way."""
         return ContextEntry(self, c_void_p(context))
 
-    def wait(self, stream: c_void_p) -> None:
-        """Until all that was enqueued is done; raises what went wrong in it."""
-        self.call("cuStreamSynchronize", stream)
+    def waiting(self, stream: int) -> Callable[[], None]:
+        """Waits until all that was enqueued on a stream is done, and raises what went wrong in it."""
+        return self.bound("cuStreamSynchronize", c_void_p(stream))
 
     def copy_on_device(self, target: int, source: int, size_bytes: int, stream: int) -> None:
         """Enqueue a copy within the device."""
@@ -153,6 +153,17 @@ class CudaDriver:
         self.call("cuDeviceGet", byref(device), c_int(ordinal))
         self.call("cuDevicePrimaryCtxReset_v2", device)
 
+    def bound(self, name: str, *arguments: Any) -> Callable[[], None]:
+        """`call` with the same arguments each time, made ready: these calls stand in every frame's way."""
+        function = getattr(self._cuda, name)
+
+        def call() -> None:
+            status = function(*arguments)
+            if status != 0:
+                raise DriverError(f"{name} failed: {self._error_name(status)}")
+
+        return call
+
     def call(self, name: str, *arguments: Any) -> None:
         """Raises DriverError unless the driver answers with 0."""
         status = getattr(self._cuda, name)(*arguments)
@@ -169,30 +180,30 @@ class RegionUpload:
     """Enqueues copies of a region from pinned memory; all but the source is given once, for every frame."""
 
     def __init__(self, driver: CudaDriver, target: int, rows: int, width_bytes: int, stream: c_void_p) -> None:
-        self._driver, self._stream = driver, stream
         self._copy = _Copy2D(
             src_memory_type=_HOST, dst_memory_type=_DEVICE, dst_device=target, dst_pitch=width_bytes,
             width_bytes=width_bytes, height=rows,
         )  # fmt: skip
-        self._given = byref(self._copy)
+        self._enqueue = driver.bound("cuMemcpy2DAsync_v2", byref(self._copy), stream)
 
     def enqueue(self, source: int, pitch_bytes: int) -> None:
         """source: address of the first pixel, untouched until the copy is done. pitch_bytes: from row to row."""
         self._copy.src_host, self._copy.src_pitch = source, pitch_bytes
-        self._driver.call("cuMemcpy2DAsync_v2", self._given, self._stream)
+        self._enqueue()
 
 
 class ContextEntry:
     """A context manager that stands in every frame's way, and therefore makes nothing anew."""
 
     def __init__(self, driver: CudaDriver, context: c_void_p) -> None:
-        self._driver, self._context = driver, context
+        self._push = driver.bound("cuCtxPushCurrent_v2", context)
+        self._pop = driver.bound("cuCtxPopCurrent_v2", byref(c_void_p()))
 
     def __enter__(self) -> None:
-        self._driver.call("cuCtxPushCurrent_v2", self._context)
+        self._push()
 
     def __exit__(self, *error: object) -> None:
-        self._driver.pop_current()
+        self._pop()
 
 
 class CudaGraph:

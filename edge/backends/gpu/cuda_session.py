@@ -15,7 +15,6 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ctypes import c_void_p
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
@@ -79,7 +78,8 @@ class CudaSession:
                 _sessions[ordinal] += 1
             with self.current():
                 self._stream = cuda.Stream(_NON_BLOCKING)
-                self._handle = c_void_p(self.stream)
+                # `synchronize` for what was enqueued within `entry`
+                self.wait = driver.waiting(self.stream)
         except self.failures as error:
             self.close()
             raise MissingDependency(f"GPU {ordinal} cannot be used: {error}", fix=_LOOK) from error
@@ -103,12 +103,8 @@ class CudaSession:
             self._context.pop()
 
     def entry(self) -> ContextEntry:
-        """The same for calls through ctypes alone, and faster: graphs, uploads of regions, and waiting for them."""
+        """The same for calls through ctypes alone, and faster: graphs, uploads of regions, and `wait` for them."""
         return self._driver.entry(int(self._context.handle))
-
-    def wait(self) -> None:
-        """`synchronize` for those."""
-        self._driver.wait(self._handle)
 
     @property
     def is_open(self) -> bool:

@@ -52,7 +52,7 @@ def driver_uses() -> Iterator[tuple[str, int, str]]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         where = f"{DRIVER_FILE}:{node.lineno}"
-        if node.func.attr == "call" and isinstance(node.args[0], ast.Constant):
+        if node.func.attr in ("call", "bound") and isinstance(node.args[0], ast.Constant):
             yield str(node.args[0].value), len(node.args) - 1, where
         elif node.func.attr.startswith("cu"):
             yield node.func.attr, len(node.args), where
