@@ -18,6 +18,7 @@ from typing import NoReturn
 
 _FLUSH_S = 0.5
 _STANDARD_ERROR = 2
+_TIMES = "EDGE_INSPECT_STARTED_AGAIN"
 
 
 class ProcessEnd:
@@ -37,11 +38,24 @@ class ProcessEnd:
             os._exit(self.code)
 
 
+def times_started_again() -> int:
+    """How often this program has become another process since it last inspected."""
+    text = os.environ.get(_TIMES, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def forget_starts() -> None:
+    """It inspects: what comes now is counted anew."""
+    os.environ.pop(_TIMES, None)
+
+
 def start_again() -> NoReturn:
     """Become a new process of the same program, with the same arguments and standard streams, past all threads.
 
     To a service manager and to the reader of standard output it stays the same process. Records must be closed.
     """
+    # the environment outlives the process
+    os.environ[_TIMES] = str(times_started_again() + 1)
     print("edge-inspect: starting again", file=sys.stderr, flush=True)
     _flush_if_it_returns()
     # what a library opened without saying so must not stay open: a camera, or the broken device

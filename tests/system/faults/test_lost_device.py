@@ -8,13 +8,22 @@ from tests.system.command_line import rows, running
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: no network can run")
 
-# after three frames of its first life the device is lost; the environment outlives the process
+# after three frames of its first life the device is lost, and in the second it is not there; the environment outlives
+# the process
 PROGRAM = """
 import os, sys
+import edge.cli.line.run
 from edge.backends.cpu import CpuBackend
-from edge.core.errors import ModelError
+from edge.core.errors import MissingDependency, ModelError
 life = os.environ.setdefault("LIFE", "first")
-os.environ["LIFE"] = "second"
+os.environ["LIFE"] = {"first": "second"}.get(life, "third")
+edge.cli.line.run.AGAIN_FIRST_S = 0.1
+
+def missing(self, *arguments):
+    raise MissingDependency("no GPU can be used", fix="none")
+
+if life == "second":
+    CpuBackend.__init__ = missing
 scored = [0]
 score = CpuBackend.score
 
@@ -58,7 +67,8 @@ def test_the_program_starts_again_as_the_same_process_with_everything_on_record(
         run.wait_for(lambda found: sum(each["reason"] == "below_threshold" for each in found) >= 6)
         run.signal()
         assert run.ended() == 130
-    assert "starting again" in run.errors
+    assert run.errors.count("starting again") == 2
+    assert "no GPU can be used; the next attempt in 0 s" in run.errors
     recorded = rows(tmp_path / "records")
     assert len(recorded) == len(run.verdicts)
     assert [row[0] for row in recorded].count(0) == 2
