@@ -142,6 +142,7 @@ def int8_nodes(graph: Graph, target: Target, floating: Collection[str] = ()) -> 
         and node.name not in left_out
         and node.input[1] in graph.constants
         and not of_memory(node)
+        and not (target == "tensorrt-rtx" and attribute(node, "group", 1) > 1)
     }
     # what a convolution reads in INT8, or an INT8 node writes, is there in INT8 for others too
     rounded = {node.input[0] for node in graph.nodes if node.name in int8}

@@ -11,7 +11,7 @@ from edge.core.manifest import Precision, TriedPrecision
 from export.fp16 import fp16_from_fp32
 from export.graph import end_stages, graph_from_onnx
 from export.operators import Target, int8_nodes
-from export.qdq import quantized_for_cpu, quantized_for_tensorrt
+from export.qdq import quantized_for_cpu, quantized_for_rtx, quantized_for_tensorrt
 
 CandidatePrecision = Literal["int8", "int8_float_ends", "fp16", "fp32"]
 
@@ -91,5 +91,7 @@ def graph_of_precision(
     left_out = {*floating, *(end_stages(graph) if candidate == "int8_float_ends" else ())}
     if target == "cpu":
         return quantized_for_cpu(model_fp32, ranges, left_out)
+    if target == "tensorrt-rtx":
+        return fp16_from_fp32(quantized_for_rtx(model_fp32, ranges, left_out), ranges=ranges, pairs=True)
     quantized = quantized_for_tensorrt(model_fp32, ranges, left_out)
     return fp16_from_fp32(quantized, int8_nodes(graph, target, left_out), ranges)
