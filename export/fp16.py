@@ -36,14 +36,14 @@ def fp16_from_fp32(
     """
     graph = graph_from_onnx(_with_half_pairs(model) if pairs else model)
     large = {name for name, limits in (ranges or {}).items() if max(map(abs, limits)) > _LARGEST_SEEN}
+    large |= {f"{name}_dequantized" for name in large}
     kept = {
         node.name
         for node in graph.nodes
         if node.op_type in _FP32_OPERATORS
-        or (node.op_type in _PAIRS and not pairs)
         or node.name in kept_fp32
         or large.intersection((*node.input, *node.output))
-        or not any(name in graph.floats for name in node.output)
+        or (not pairs if node.op_type in _PAIRS else not any(name in graph.floats for name in node.output))
     }
     return _Caster(graph, kept).model()
 
