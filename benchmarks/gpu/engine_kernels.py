@@ -110,15 +110,20 @@ def summary(kernels: Sequence[EngineKernel]) -> Values:
 
 @program(option("--bundle", type=Path, nargs="+", default=[sample_bundle()], help="(default: the shipped one)"))
 def main(options: argparse.Namespace) -> Values:
-    """Every candidate precision of every bundle, for every compute capability."""
+    """Every candidate precision of every bundle, for every compute capability; INT8 as TensorRT is given it, too."""
     version = open_tensorrt("tensorrt-rtx").version
     networks = []
     for path in options.bundle:
         bundle = load_bundle(path)
-        engines = {}
-        for precision in CANDIDATE_PRECISIONS["tensorrt-rtx"]:
-            graph = graph_for_engine(bundle, "tensorrt-rtx", precision, bundle.read("model_fp32"))
-            engines[precision] = {f"sm{target}": _figures(graph, target) for target in RTX_TARGETS}
+        model = bundle.read("model_fp32")
+        graphs = {
+            precision: graph_for_engine(bundle, "tensorrt-rtx", precision, model)
+            for precision in CANDIDATE_PRECISIONS["tensorrt-rtx"]
+        }
+        graphs["int8 in the form for tensorrt"] = graph_for_engine(bundle, "tensorrt", "int8", model)
+        engines = {
+            name: {f"sm{target}": _figures(graph, target) for target in RTX_TARGETS} for name, graph in graphs.items()
+        }
         manifest = bundle.manifest
         size = [manifest.input.height, manifest.input.width]
         networks.append({"network": f"{manifest.method} {manifest.variant}", "field": size, "engines": engines})
