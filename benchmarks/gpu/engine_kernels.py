@@ -116,7 +116,7 @@ def main(options: argparse.Namespace) -> Values:
     for path in options.bundle:
         bundle = load_bundle(path)
         model = bundle.read("model_fp32")
-        graphs = {
+        graphs: dict[str, bytes] = {
             precision: graph_for_engine(bundle, "tensorrt-rtx", precision, model)
             for precision in CANDIDATE_PRECISIONS["tensorrt-rtx"]
         }
