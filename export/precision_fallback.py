@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from edge.core.errors import BundleError, EngineError, ModelError
+from edge.core.latency import undisturbed
 from edge.core.manifest import Precision, TriedPrecision
 from export.fp16 import fp16_from_fp32
 from export.graph import end_stages, graph_from_onnx
@@ -30,7 +31,7 @@ CANDIDATE_PRECISIONS: dict[Target, tuple[CandidatePrecision, ...]] = {
     for target, rivals in _RIVALS.items()
 }
 # a busy machine makes as much of a difference by itself
-_LEAST_GAIN = 0.1
+_LEAST_GAIN, _LEAST_WINS = 0.1, 2 / 3
 PRECISIONS: dict[CandidatePrecision, Precision] = {
     "int8": "int8",
     "int8_float_ends": "int8",
@@ -62,13 +63,13 @@ class FallbackResult(Generic[Result]):
 def try_candidates(
     target: Target,
     attempt: Callable[[CandidatePrecision], Attempt[Result]],
-    milliseconds: Callable[[Sequence[Result]], Sequence[float]],
+    milliseconds: Callable[[Sequence[Result]], Sequence[Sequence[float]]],
 ) -> FallbackResult[Result]:
     """The fastest of what passes; one that cannot be built or run counts as refused.
 
-    milliseconds: times what was built, on this machine; asked only where several pass. A later candidate takes the
-    place of an earlier one when it is faster by a tenth. Raises BundleError when the last candidate exceeds the limits,
-    too, or cannot run.
+    milliseconds: times what was built, on this machine, round by round; asked only where several pass. A later
+    candidate takes the place of an earlier one when it is faster by a tenth, and in two rounds of three. Raises
+    BundleError when the last candidate exceeds the limits, too, or cannot run.
     """
     tried: list[TriedPrecision] = []
     passed: list[tuple[CandidatePrecision, Result]] = []
@@ -98,15 +99,17 @@ def try_candidates(
     if len(passed) == 1:
         return FallbackResult(*passed[0], tuple(tried))
     times = milliseconds([result for _, result in passed])
-    by_name: dict[str, float] = {name: time for (name, _), time in zip(passed, times, strict=True)}
+    by_name: dict[str, float] = {name: undisturbed(rounds) for (name, _), rounds in zip(passed, times, strict=True)}
     timed = tuple(step.model_copy(update={"milliseconds": by_name.get(step.precision)}) for step in tried)
     return FallbackResult(*passed[_fastest(times)], timed)
 
 
-def _fastest(times: Sequence[float]) -> int:
+def _fastest(times: Sequence[Sequence[float]]) -> int:
     chosen = 0
-    for place, time in enumerate(times):
-        if time < (1 - _LEAST_GAIN) * times[chosen]:
+    for place, rounds in enumerate(times):
+        gains = undisturbed(rounds) < (1 - _LEAST_GAIN) * undisturbed(times[chosen])
+        wins = sum(ours < theirs for ours, theirs in zip(rounds, times[chosen], strict=True))
+        if gains and wins > _LEAST_WINS * len(rounds):
             chosen = place
     return chosen
 

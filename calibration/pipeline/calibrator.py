@@ -39,7 +39,7 @@ from edge.core.config import Settings
 from edge.core.datatypes import U8
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.core.latency import StageClock, in_turns
+from edge.core.latency import StageClock, in_turns, undisturbed
 from edge.core.manifest import Deployment
 from edge.core.progress import say, working
 from edge.kernels.statistics import MOST_IN_STATISTICS
@@ -218,13 +218,13 @@ class CalibrationSession:
             say(f"  {line}")
         return found
 
-    def milliseconds(self, made: Sequence[CalibratedNetwork]) -> tuple[float, ...]:
-        """What a good part takes in each of some networks, by a short timing on this machine."""
+    def milliseconds(self, made: Sequence[CalibratedNetwork]) -> tuple[list[float], ...]:
+        """What a good part takes in each of some networks, round by round of a short timing on this machine."""
         frame = self.parts.reader.read(self._order[0].path)
         with working("a short timing of what passes the gate"):
             times = in_turns([partial(_judge, each.scored.backend, frame) for each in made])
-        told = ", ".join(f"{each.precision} {time:.2f} ms" for each, time in zip(made, times, strict=True))
-        say(f"a part takes, on this machine: {told}")
+        taken = [f"{each.precision} {undisturbed(rounds):.2f} ms" for each, rounds in zip(made, times, strict=True)]
+        say(f"a part takes, on this machine: {', '.join(taken)}")
         return times
 
     def refused(self, made: CalibratedNetwork, confirm: ConfirmParts, sheet: Path | None) -> list[Part]:

@@ -12,14 +12,13 @@ from edge.core.datatypes import StageTimes
 
 # a short timing: enough calls for a percentile, and a few seconds at most
 _WARM, _LEAST, _MOST, _SPAN_NS = 3, 11, 200, 1_000_000_000
-# what a call takes when no other work comes in between
 _UNDISTURBED = 10
 
 
 def in_turns(
     calls: Sequence[Callable[[], object]], now_ns: Callable[[], int] = time.perf_counter_ns
-) -> tuple[float, ...]:
-    """Milliseconds that each call takes, its tenth percentile; they take turns, so that all meet the same machine.
+) -> tuple[list[float], ...]:
+    """Milliseconds of each call, round by round; they take turns, so that all meet the same machine.
 
     A second for all, more where eleven rounds take longer.
     """
@@ -36,7 +35,12 @@ def in_turns(
             calls[place]()
             taken[place].append(now_ns() - before)
         rounds += 1
-    return tuple(float(np.percentile(times, _UNDISTURBED)) / 1e6 for times in taken)
+    return tuple([nanoseconds / 1e6 for nanoseconds in times] for times in taken)
+
+
+def undisturbed(milliseconds: Sequence[float]) -> float:
+    """What a call takes when no other work comes in between: the tenth percentile."""
+    return float(np.percentile(milliseconds, _UNDISTURBED))
 
 
 class StageClock:
