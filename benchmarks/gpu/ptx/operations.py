@@ -173,9 +173,9 @@ def _bits(opcode: str, modifiers: list[str]) -> Operation:
     def extract(a: Values, first: Values, count: Values) -> Values:
         begin, length = np.minimum(first & 255, 32), np.minimum(count & 255, 32)
         wide = np.int64 if kind.kind == "i" else np.uint64
-        above = (64 - length).astype(wide)
+        above = np.minimum((64 - length).astype(wide), wide(63))
         moved = a.astype(wide) >> begin.astype(wide)
-        return np.where(length == 0, 0, moved << np.minimum(above, 63) >> np.minimum(above, 63)).astype(kind)
+        return np.where(length == 0, wide(0), moved << above >> above).astype(kind)
 
     return extract, (kind, unsigned, unsigned), kind
 
