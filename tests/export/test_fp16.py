@@ -9,7 +9,7 @@ from calibration.ranges import collect_ranges  # noqa: E402
 from export.fp16 import fp16_from_fp32  # noqa: E402
 from export.graph import graph_from_onnx  # noqa: E402
 from export.operators import int8_nodes  # noqa: E402
-from export.qdq import quantized_for_tensorrt  # noqa: E402
+from export.qdq import quantized_for_rtx, quantized_for_tensorrt  # noqa: E402
 from tests.export.graphs import pictures, residual_network, run  # noqa: E402
 
 
@@ -77,11 +77,30 @@ def test_what_is_quantised_stays_as_it_was():
     assert difference.max() < rounding.max()
 
 
+def test_pairs_may_give_fp16_so_that_nothing_lies_between_int8_and_fp16():
+    ranges = collect_ranges(residual_network(), pictures())
+    quantized = quantized_for_rtx(residual_network(), ranges)
+    model = fp16_from_fp32(quantized, ranges=ranges, pairs=True)
+    graph = graph_of(model)
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    assert kinds["one_weight_scale_half"] == kinds["a_scale_half"] == onnx.TensorProto.FLOAT16
+    assert set(casts(model)) <= {"image_as_half_Cast", "recon_whole"}
+    assert [opset.version for opset in onnx.load_model_from_string(model).opset_import] == [19]
+    picture = pictures(1, seed=3)[0]
+    difference = np.abs(run(quantized, picture) - run(model, picture))
+    assert np.quantile(difference, 0.95) < 0.02 and difference.max() < 0.1
+
+
 def test_nodes_beyond_the_range_of_fp16_stay_fp32():
     model = fp16_from_fp32(residual_network(), ranges={"b0": (-7e4, 7e4), "b": (0.0, 7e4)})
     kinds = {tensor.name: tensor.data_type for tensor in graph_of(model).initializer}
     assert kinds["w_one"] == kinds["w_two"] == onnx.TensorProto.FLOAT
     assert kinds["w_deep_half"] == onnx.TensorProto.FLOAT16
+    ranges = collect_ranges(residual_network(), pictures()) | {"b0": (-7e4, 7e4), "b": (0.0, 7e4)}
+    graph = graph_of(fp16_from_fp32(quantized_for_rtx(residual_network(), ranges), ranges=ranges, pairs=True))
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    # a pair gives what it was given
+    assert kinds["b_scale"] == onnx.TensorProto.FLOAT and kinds["a_scale_half"] == onnx.TensorProto.FLOAT16
 
 
 def test_a_tensor_that_is_an_output_and_read_inside_has_both_forms():

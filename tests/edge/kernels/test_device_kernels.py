@@ -8,9 +8,16 @@ import pytest
 
 from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels.cuda.launch import ScoreKernels
-from edge.kernels.cuda.plan import FrameSource, ScorePlan
+from edge.kernels.cuda.plan import FrameSource
 from edge.preprocessing.preprocess import Preprocess
-from tests.edge.kernels.device_case import ALL_TERMS, assert_equal_to_the_last_bit, computed, made_up
+from tests.edge.kernels.device_case import (
+    ALL_TERMS,
+    assert_equal_to_the_last_bit,
+    assert_equal_to_the_preprocessing,
+    computed,
+    fields_of,
+    made_up,
+)
 from tests.edge.kernels.device_reference import NOT_FINITE
 from tests.edge.kernels.emulation import EmulatedModule, HostMemory
 from tests.edge.kernels.test_cpu import MODES
@@ -214,19 +221,8 @@ def test_the_field_equals_the_preprocessing_of_the_cpu(module, subtests):
     for frame, fit in product(FRAMES, ["stretch", "letterbox"]):
         with subtests.test(frame=frame, fit=fit):
             height, width, rows, columns, rectangle = frame
-            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
             preprocess = Preprocess(rows, columns, rectangle, fit=fit)
-            view = preprocess.field_of_view(height, width)
-            memory = HostMemory()
-            address = memory.put(image) + (view.y * width + view.x) * 3
-            borders = preprocess.borders(view.height, view.width)
-            source = FrameSource(address, view.height, view.width, 3, width * 3, image.nbytes, borders)
-
-            pictures, levels = fields_of(module, memory, source, (rows, columns))
-
-            assert np.array_equal(levels, preprocess.field(image)[:, :, ::-1].transpose(2, 0, 1))
-            scaled = (levels * np.float32(2 / 255) - np.float32(1)).astype(np.float16)
-            assert np.array_equal(pictures, scaled)
+            assert_equal_to_the_preprocessing(module, HostMemory(), (height, width), preprocess)
 
 
 def test_a_grey_frame_is_three_equal_planes(module):
@@ -236,15 +232,3 @@ def test_a_grey_frame_is_three_equal_planes(module):
     _, levels = fields_of(module, memory, source, (32, 32))
     expected = Preprocess(32, 32).field(np.repeat(image[:, :, None], 3, axis=2))
     assert np.array_equal(levels, expected.transpose(2, 0, 1))
-
-
-def fields_of(module, memory, source, shape):
-    """The network's input in half precision, and the field's bytes."""
-    plan = ScorePlan(SCORE, shape, ("recon",), input_type="f16")
-    pixels = 3 * shape[0] * shape[1]
-    workspace, pictures = memory.device_memory(plan.workspace.bytes), memory.device_memory(pixels * 2)
-    module.launch(plan.preprocess(source, pictures, workspace, 1))
-    memory.check()
-    whole = memory.fetch(workspace, (plan.workspace.bytes,), np.uint8)
-    levels = whole[plan.workspace.picture :][:pixels].reshape(3, *shape)
-    return memory.fetch(pictures, (3, *shape), np.float16), levels
