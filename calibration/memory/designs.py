@@ -1,9 +1,9 @@
-"""Which features a memory of good parts compares, and with how many centres."""
+"""Which features memories of good parts compare, and with how many centres."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Layout = Literal["aligned", "free"]
@@ -15,7 +15,6 @@ class MemoryDesign:
 
     axes: principal axes that places keep. block: side of the square blocks of places that the grid is cut into, each
     with so many centres of its own, chosen among its places and those near it; 0: all places share the centres.
-    by_place: distances count in deviations of good parts at each place, else over all places.
     """
 
     name: str
@@ -23,14 +22,28 @@ class MemoryDesign:
     axes: int
     centres: int
     block: int
-    by_place: bool = True
 
 
-# places of 8 x 8 px; blocks are as wide as what all sides of a field are multiples of
-_DEFAULT = MemoryDesign("fine", ("tap2", "tap4"), axes=64, centres=100, block=4)
+# One for each depth of the encoder, from a scratch to what is missing or out of place; no depth is chosen. Places stand
+# for 8, 16 and 32 px, and blocks are as wide as what all sides of a field are multiples of.
+_DEPTHS = (
+    MemoryDesign("fine", ("tap2", "tap4"), axes=64, centres=100, block=4),
+    MemoryDesign("middle", ("tap3", "tap4"), axes=64, centres=100, block=2),
+    MemoryDesign("coarse", ("tap5", "tap6"), axes=64, centres=100, block=1),
+)
+# Where parts have no fixed layout, what a deep tap sees may be anywhere: all places share the centres. Of the finest
+# there are too many places to compare each with so many.
+_SHARED = frozenset({"middle", "coarse"})
+_CENTRES_OF_A_PART, _FEWEST_SHARED, _MOST_SHARED = 8, 200, 3000
 
 
-def designs_for(taps: Collection[str]) -> tuple[MemoryDesign, ...]:
-    """The memories that are fitted to the taps that a network hands on."""
-    assert set(_DEFAULT.taps) <= set(taps), f"the network hands on {sorted(taps)}, not {_DEFAULT.taps}"
-    return (_DEFAULT,)
+def designs_for(taps: Collection[str], layout: Layout, parts: int) -> tuple[MemoryDesign, ...]:
+    """The memories that are fitted to so many good parts, in the taps that a network hands on; the finest first."""
+    needed = {tap for design in _DEPTHS for tap in design.taps}
+    assert needed <= set(taps), f"the network hands on {sorted(taps)}, not {sorted(needed)}"
+    if layout == "aligned":
+        return _DEPTHS
+    shared = min(max(_FEWEST_SHARED, _CENTRES_OF_A_PART * parts), _MOST_SHARED)
+    return tuple(
+        replace(design, block=0, centres=shared) if design.name in _SHARED else design for design in _DEPTHS
+    )

@@ -30,6 +30,10 @@ FOLDS = 5
 _MOST_PICTURES, _MOST_COPIES = 400, 4
 # a spread of a place below this share of the mean spread is luck
 _SMALLEST_SPREAD_SHARE = 0.3
+# What all places have in common counts as much as so many good parts at one place. A few parts do not show all that may
+# differ there: with nothing in common a part that is a little unlike them is rejected, and with nothing of its own a
+# place that differs much hides the others.
+_COMMON_PARTS = 30
 # earlier parts count as so many in the mean and the spread of distances, at most: what comes later is nearer to now
 _MOST_EARLIER = 16
 
@@ -52,19 +56,6 @@ class CrossFit:
     distances: tuple[F32, ...]
     places: NDArray[np.float16]
     part_of: NDArray[np.int64]
-
-    def judging(self, by_place: bool) -> CrossFit:
-        """The same memories, with deviations of each place or of all places together."""
-        folds = tuple(
-            tuple(
-                _with_spread(memory, each[self.fold_of != number], by_place)
-                for memory, each in zip(fold, self.distances, strict=True)
-            )
-            for number, fold in enumerate(self.folds)
-        )
-        memories = [_with_spread(m, each, by_place) for m, each in zip(self.memories, self.distances, strict=True)]
-        held_out = in_deviations([folds[fold] for fold in self.fold_of], self.distances)
-        return replace(self, memories=tuple(memories), folds=folds, held_out=held_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +199,7 @@ def _cross_fitted(
         return replace(known, centres=centres)
 
     def judging(memory: Memory, distances: F32) -> Memory:
-        return _with_spread(memory, distances, design.by_place, known if earlier else None, earlier)
+        return _with_spread(memory, distances, known if earlier else None, earlier)
 
     folds, distances = [], np.empty((len(fold_of), *places.shape[1:3]), np.float32)
     for fold in range(fold_of.max() + 1):
@@ -236,19 +227,18 @@ def distance_map(memory: Memory, places: F32) -> F32:
 def _design_of(memory: Memory, rows: int) -> MemoryDesign:
     """rows: of the grid of places."""
     block = rows // memory.centres.shape[0] if memory.local else 0
-    by_place = memory.mean.size > 1
-    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], block, by_place)
+    return MemoryDesign(memory.name, memory.taps, len(memory.bias), memory.centres.shape[-2], block)
 
 
-def _with_spread(
-    memory: Memory, distances: F32, by_place: bool, before: Memory | None = None, earlier: int = 0
-) -> Memory:  # fmt: skip
-    """The memory with mean and spread of the distances (n, rows, columns) of good parts: of each place, or of all.
+def _with_spread(memory: Memory, distances: F32, before: Memory | None = None, earlier: int = 0) -> Memory:
+    """The memory with mean and spread of the distances (n, rows, columns) of good parts at each place.
 
-    before: the memory that so many earlier parts made, whose mean and spread count beside these.
+    Both are drawn to those of all places, the more so the fewer parts there are. before: the memory that so many
+    earlier parts made, whose mean and spread count beside these.
     """
-    axes = (0,) if by_place else (0, 1, 2)
-    mean, variance = distances.mean(axes, keepdims=True)[0], distances.var(axes, keepdims=True)[0]
+    own = len(distances) / (len(distances) + _COMMON_PARTS)
+    mean = own * distances.mean(0) + (1 - own) * distances.mean()
+    variance = own * distances.var(0) + (1 - own) * distances.var()
     if before is not None:
         count = min(earlier, _MOST_EARLIER)
         share = count / (count + len(distances))

@@ -10,19 +10,16 @@ from typing import Generic, Protocol, TypeVar
 from calibration.memory.designs import designs_for
 from calibration.memory.fitting import CrossFit, fit_memories, refit_memories
 from calibration.memory.fold_heads import heads_file, heads_of
-from calibration.memory.norms import choose_norm
 from calibration.memory.weak_fitting import fit_weak
 from calibration.memory.weak_parts import WeakParts
 from calibration.pipeline.sample_cache import NormalSamples, Part
 from edge.bundles.bundle import ModelBundle
 from edge.core.errors import UsageError
-from edge.core.progress import progress_bar, say, working
+from edge.core.progress import progress_bar, say
 from export.graph import graph_from_onnx
 from export.memory_graph import TAP_PREFIX, Memory, memories_of, with_memories, with_other_memories
 
 MINIMUM_NORMAL_SAMPLES = 5
-# artificial defects that decide in what deviations distances count
-_ALTERED = 120
 # of the parts in a memory, so many must be there to judge them by memories of the others
 _SHARE_NEEDED = 0.5
 
@@ -103,18 +100,13 @@ def with_memory(
     fields = parts.stacked(chosen)
     with progress_bar("looking at good parts for the memory") as advance:
         fit = fit_memories(
-            model, fields, training.layout, designs_for(taps_of(model)),
+            model, fields, training.layout, designs_for(taps_of(model), training.layout, len(chosen)),
             seed=training.seed, threads=threads, progress=advance,
         )  # fmt: skip
-    with working("finding out whether distances count by place"):
-        from training.defects.defective_pictures import judging_defects
-
-        drawn = judging_defects(fields, parts.weight, _ALTERED, training.seed)
-        fit, norm = choose_norm(model, fit, drawn.fields, drawn.origins, threads)
     for memory in fit.memories:
         where = "for each block of places" if memory.local else "for all places together"
         count, taps = memory.centres.shape[-2], ", ".join(memory.taps)
-        say(f"memory of {len(chosen)} good parts: {count} centres {where}, {taps}, {norm}")
+        say(f"{memory.name} memory of {len(chosen)} good parts: {count} centres {where}, {taps}")
     folds = _folds(fit, chosen)
     if weak is not None and len(weak.parts):
         with progress_bar("learning from parts known to be defective") as advance:

@@ -6,10 +6,9 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed: no memory can be written")
 
 from calibration.memory.centres import farthest_first, farthest_first_of_blocks
-from calibration.memory.designs import MemoryDesign
+from calibration.memory.designs import MemoryDesign, designs_for
 from calibration.memory.fitting import fit_memories, graphs_of, refit_memories
 from calibration.memory.looks import copies_of, varied
-from calibration.memory.norms import choose_norm
 from calibration.ranges import collect_ranges
 from edge.kernels.cpu import planes_from_field
 from export.memory_graph import memories_of
@@ -18,7 +17,7 @@ from tests.export.graphs import run
 from tests.export.tap_graphs import HEIGHT, WIDTH, tapped_network
 
 LOCAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=8, block=2)
-GLOBAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=40, block=0, by_place=False)
+GLOBAL = MemoryDesign("fine", ("tap2", "tap4"), axes=6, centres=40, block=0)
 COARSE = MemoryDesign("coarse", ("tap6",), axes=6, centres=20, block=0)
 
 
@@ -101,36 +100,44 @@ def test_distances_of_held_out_parts_are_deviations(model):
     assert fit.held_out.std() == pytest.approx(1, abs=0.3)
 
 
-def test_deviations_are_of_each_place_or_of_all_places(model):
-    # the upper half of good parts is noisy, the lower one is not
-    fields = parts(30).astype(np.int16)
+def noisy_above(count):
+    """Parts whose upper half differs much, and whose lower one does not."""
+    fields = parts(count).astype(np.int16)
     fields[:, : HEIGHT // 2] += np.random.default_rng(5).integers(-40, 40, fields[:, : HEIGHT // 2].shape)
-    fit = fit_memories(model, fields.clip(0, 255).astype(np.uint8), "aligned", [LOCAL])
-    spreads = {}
-    for by_place in (True, False):
-        held_out = fit.judging(by_place).held_out
-        # without the places in between, which see both
-        spreads[by_place] = [half.std() for half in (held_out[:, :3], held_out[:, 5:])]
-    upper, lower = spreads[True]
+    return fields.clip(0, 255).astype(np.uint8)
+
+
+def spread_of_halves(model, count):
+    (memory,) = fit_memories(model, noisy_above(count), "aligned", [LOCAL]).memories
+    # without the places in between, which see both
+    return 1 / memory.inv_std[:3].mean(), 1 / memory.inv_std[5:].mean()
+
+
+def test_with_many_parts_a_place_has_its_own_spread_and_with_few_mostly_that_of_all(model):
+    few, many = ((upper / lower) for upper, lower in (spread_of_halves(model, count) for count in (6, 60)))
+    assert many > 1.2 * few
+    assert few > 1
+
+
+def test_no_place_is_unusual_where_parts_differ_as_they_always_do(model):
+    held_out = fit_memories(model, noisy_above(60), "aligned", [LOCAL]).held_out
+    upper, lower = (half.std() for half in (held_out[:, :3], held_out[:, 5:]))
     assert upper < 2 * lower
-    upper, lower = spreads[False]
-    assert upper > 3 * lower
 
 
-def test_the_norm_is_the_one_that_tells_defects_from_good_parts(model):
-    noisy = parts(24).astype(np.int16)
-    noisy[:, : HEIGHT // 2] += np.random.default_rng(5).integers(-60, 60, noisy[:, : HEIGHT // 2].shape)
-    fields = noisy.clip(0, 255).astype(np.uint8)
-    fit = fit_memories(model, fields, "aligned", [LOCAL])
-    # faint, and where good parts hardly differ
-    altered = fields.copy()
-    altered[:, 22:28, 8:20] = (altered[:, 22:28, 8:20] * 0.8).astype(np.uint8)
-    chosen, words = choose_norm(model, fit, altered, np.arange(24), 1)
-    assert chosen.memories[0].mean.size > 1
-    assert "at each place" in words
-    undecided, words = choose_norm(model, fit, altered[:0], np.arange(0), 1)
-    assert undecided.memories[0].mean.size == 1
-    assert "as no defect could be drawn" in words
+def test_every_depth_has_its_memory_and_blocks_of_its_own_where_parts_lie_the_same_way():
+    taps = [f"tap{number}" for number in range(2, 7)]
+    aligned, free = (designs_for(taps, layout, 40) for layout in ("aligned", "free"))
+    assert [design.name for design in aligned] == ["fine", "middle", "coarse"]
+    # of 8, 16 and 32 px a place: one block is as wide as what all sides of a field are multiples of
+    assert [8 * design.block * scale for design, scale in zip(aligned, (1, 2, 4), strict=True)] == [32, 32, 32]
+    assert [design.block > 0 for design in free] == [True, False, False]
+
+
+@pytest.mark.parametrize(("parts_taught", "centres"), [(5, 200), (60, 480), (1000, 3000)])
+def test_what_may_lie_anywhere_needs_the_more_centres_the_more_parts_there_are(parts_taught, centres):
+    taps = [f"tap{number}" for number in range(2, 7)]
+    assert designs_for(taps, "free", parts_taught)[1].centres == centres
 
 
 def test_the_same_parts_and_seed_give_the_same_memory(model):
