@@ -38,12 +38,10 @@ _CENTRES_OF_A_PART, _FEWEST_SHARED, _MOST_SHARED = 8, 200, 3000
 
 
 def designs_for(taps: Collection[str], layout: Layout, parts: int) -> tuple[MemoryDesign, ...]:
-    """The memories that are fitted to so many good parts, in the taps that a network hands on; the finest first."""
-    needed = {tap for design in _DEPTHS for tap in design.taps}
-    assert needed <= set(taps), f"the network hands on {sorted(taps)}, not {sorted(needed)}"
+    """The memories that are fitted to so many good parts, the finest first: of the depths that a network hands on."""
+    there = [design for design in _DEPTHS if set(design.taps) <= set(taps)]
+    assert there, f"the network hands on {sorted(taps)}, and no memory is made of these"
     if layout == "aligned":
-        return _DEPTHS
+        return tuple(there)
     shared = min(max(_FEWEST_SHARED, _CENTRES_OF_A_PART * parts), _MOST_SHARED)
-    return tuple(
-        replace(design, block=0, centres=shared) if design.name in _SHARED else design for design in _DEPTHS
-    )
+    return tuple(replace(design, block=0, centres=shared) if design.name in _SHARED else design for design in there)

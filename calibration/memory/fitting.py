@@ -27,7 +27,7 @@ from export.memory_graph import (
 
 FOLDS = 5
 # pictures looked at in all, and varied copies of a part, at most
-_MOST_PICTURES, _MOST_COPIES = 400, 4
+_MOST_PICTURES, _MOST_COPIES = 400, 2
 # a spread of a place below this share of the mean spread is luck
 _SMALLEST_SPREAD_SHARE = 0.3
 # What all places have in common counts as much as so many good parts at one place. A few parts do not show all that may
@@ -38,6 +38,7 @@ _COMMON_PARTS = 30
 _MOST_EARLIER = 16
 
 Progress = Callable[[int, int], None]
+Places = NDArray[np.float16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +46,8 @@ class CrossFit:
     """memories: of all parts. folds: number k has not seen the parts whose fold_of is k, nor have its mean and spread.
 
     fold_of: (n,). held_out: (n, rows, columns), `emb_dist` of each part by the memories of its fold. distances: of each
-    part to each memory of its fold, (n, rows, columns). places: (pictures, rows, columns, axes), what the finest memory
-    was fitted to: each part as it is, then varied copies; part_of: which part each picture shows.
+    part to each memory of its fold, (n, rows, columns). places: what each memory was fitted to, (pictures, rows,
+    columns, axes): each part as it is, then varied copies; part_of: which part each picture shows.
     """
 
     memories: tuple[Memory, ...]
@@ -54,8 +55,20 @@ class CrossFit:
     fold_of: NDArray[np.int64]
     held_out: F32
     distances: tuple[F32, ...]
-    places: NDArray[np.float16]
+    places: tuple[Places, ...]
     part_of: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Chooser:
+    """A graph in another precision, in whose features it is decided which places become centres.
+
+    Both graphs then know the same places, and differ by rounding alone. places: what it saw of the same pictures, as
+    `CrossFit.places`; None: it looks at them again.
+    """
+
+    model: bytes
+    places: tuple[Places, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +106,7 @@ def refit_memories(
     *,
     earlier: int = 0,
     fold_of: NDArray[np.int64] | None = None,
-    chosen_by: bytes | None = None,
+    chosen_by: Chooser | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
@@ -103,8 +116,7 @@ def refit_memories(
     earlier: number of parts that the graph's memories hold. 0: they are forgotten, as they hold these very parts. Else
     their centres stay candidates beside the new places, and the least useful of both give way; their pictures are not
     needed. Nothing here says whether a fold has seen those: parts must be others. fold_of: (n,); None: drawn by the
-    seed. chosen_by: the graph in another precision, in whose features it is decided which places become centres: both
-    then know the same ones, and differ by rounding alone.
+    seed. chosen_by: in whose features it is decided which places become centres; None: in those of the graph itself.
     """
     known = memories_of(model)
     floats = graph_from_onnx(with_places(model)).floats
@@ -139,22 +151,16 @@ class _Looks:
 def _fitted(
     model: bytes, known: Sequence[Memory], designs: Sequence[MemoryDesign], fields: U8, layout: Layout,
     seed: int, threads: int | None, progress: Progress, earlier: int = 0, fold_of: NDArray[np.int64] | None = None,
-    chosen_by: bytes | None = None,
+    chosen_by: Chooser | None = None,
 ) -> CrossFit:  # fmt: skip
     if fold_of is None:
         fold_of = np.random.default_rng(seed).permutation(len(fields)) % min(FOLDS, len(fields))
     looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES), seed)
-    graphs = [model] if chosen_by is None else [model, chosen_by]
-    done, all_places = 0, []
-    for graph in graphs:
-        places: list[list[NDArray[np.float16]]] = [[] for _ in designs]
-        for found in places_of(graph, looks, threads):
-            for kept, values in zip(places, found, strict=True):
-                kept.append(values.astype(np.float16))
-            progress(done := done + 1, len(looks) * len(graphs))
-        all_places.append([np.stack(kept) for kept in places])
-    stacked, compared = all_places[0], all_places[-1]
-    references = known if chosen_by is None else memories_of(chosen_by)
+    other = [] if chosen_by is None or chosen_by.places is not None else [chosen_by.model]
+    stacked, *more = _seen([model, *other], looks, threads, progress)
+    compared, references = stacked, known
+    if chosen_by is not None:
+        compared, references = chosen_by.places or more[0], memories_of(chosen_by.model)
     fitted = [
         _cross_fitted(memory, design, each, looks.part_of, fold_of, seed, earlier, by, reference.centres)
         for memory, design, each, by, reference in zip(known, designs, stacked, compared, references, strict=True)
@@ -167,9 +173,24 @@ def _fitted(
         fold_of=fold_of,
         held_out=in_deviations([folds[fold] for fold in fold_of], distances),
         distances=distances,
-        places=stacked[0],
+        places=stacked,
         part_of=looks.part_of,
     )
+
+
+def _seen(
+    graphs: Sequence[bytes], looks: _Looks, threads: int | None, progress: Progress
+) -> list[tuple[Places, ...]]:  # fmt: skip
+    """Of each graph, the places of each of its memories, of all pictures."""
+    done, all_places = 0, []
+    for graph in graphs:
+        kept: list[list[Places]] = [[] for _ in memories_of(graph)]
+        for found in places_of(graph, looks, threads):
+            for own, values in zip(kept, found, strict=True):
+                own.append(values.astype(np.float16))
+            progress(done := done + 1, len(looks) * len(graphs))
+        all_places.append(tuple(np.stack(own) for own in kept))
+    return all_places
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,8 +201,8 @@ class _Fitted:
 
 
 def _cross_fitted(
-    known: Memory, design: MemoryDesign, places: NDArray[np.float16], part_of: NDArray[np.int64],
-    fold_of: NDArray[np.int64], seed: int, earlier: int, compared: NDArray[np.float16], compared_centres: F32,
+    known: Memory, design: MemoryDesign, places: Places, part_of: NDArray[np.int64],
+    fold_of: NDArray[np.int64], seed: int, earlier: int, compared: Places, compared_centres: F32,
 ) -> _Fitted:  # fmt: skip
     """places: (pictures, rows, columns, axes), the first of each part as it is. compared: the same, in the features in
     which centres are chosen; compared_centres: those of `known` in these."""

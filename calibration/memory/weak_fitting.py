@@ -70,7 +70,7 @@ def fit_weak(
         for number, each in enumerate(places)
     ]
     defective = _shown(fit, places[0], np.tile(np.arange(len(groups)), 1 + copies), fold_of, summed_maps(maps))
-    normals = _shown(fit, fit.places, fit.part_of, fit.fold_of, fit.held_out)
+    normals = _shown(fit, fit.places[0], fit.part_of, fit.fold_of, fit.held_out)
     verdict = judged_heads(normals, defective, groups, layout, seed, progress)
     return WeakFit(_with_heads(fit, verdict) if verdict.pays else fit, verdict, verdict.text)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from calibration.memory.designs import designs_for
-from calibration.memory.fitting import CrossFit, fit_memories, refit_memories
+from calibration.memory.fitting import Chooser, CrossFit, Places, fit_memories, refit_memories
 from calibration.memory.fold_heads import heads_file, heads_of
 from calibration.memory.weak_fitting import fit_weak
 from calibration.memory.weak_parts import WeakParts
@@ -37,7 +37,8 @@ class Folds:
 
     earlier: number of parts that the memory held before these joined it. before: that memory by precision, as far as
     it is known; empty: it was fitted to these parts alone.
-    weak: what parts known to be defective were worth, in words. files: what a bundle keeps to judge by later.
+    weak: what parts known to be defective were worth, in words. files: what a bundle keeps to judge by later. places:
+    what the FP32 network saw of the parts of `fold_of`, in their order, as `CrossFit.places`; None: not kept.
     """
 
     memories: tuple[tuple[Memory, ...], ...]
@@ -46,6 +47,7 @@ class Folds:
     before: Mapping[str, tuple[Memory, ...]] = field(default_factory=dict)
     weak: str = ""
     files: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    places: tuple[Places, ...] | None = None
 
     def graph(self, model: bytes, fold: int) -> bytes:
         """The bundle's network, in whatever precision, with the memory of a fold."""
@@ -151,12 +153,12 @@ def folds_of(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
 
 def memories_without(
     model: bytes, parts: NormalSamples, chosen: Sequence[Part], threads: int | None, earlier: int = 0,
-    chosen_by: bytes | None = None,
+    chosen_by: Chooser | None = None,
 ) -> tuple[tuple[Memory, ...], Folds]:  # fmt: skip
     """The memories of a network, fitted anew to the chosen parts, and those without each fifth.
 
     earlier: number of other parts that the network's memories hold, whose centres stay candidates; 0: those are gone.
-    chosen_by: the network in whose features it is decided which places become centres; None: the same.
+    chosen_by: in whose features it is decided which places become centres; None: in those of the network itself.
     """
     training = parts.bundle.manifest.training
     # other parts are new to every head; the same ones keep their folds, whose heads have not seen them
@@ -186,9 +188,11 @@ def refitted(
     base = model if known is None else with_other_memories(model, known)
     chosen = [part for part in parts.all if part.sha256 in folds.fold_of]
     # the bundle's own has the memory that these parts join, if they do
-    unrounded = parts.bundle.read("model_fp32")
+    same = [part.sha256 for part in chosen] == list(folds.fold_of)
+    unrounded = Chooser(parts.bundle.read("model_fp32"), folds.places if same else None)
     memories, own = memories_without(base, parts, chosen, threads, folds.earlier, unrounded)
-    return with_other_memories(model, memories), replace(own, earlier=folds.earlier, before=folds.before)
+    own = replace(own, earlier=folds.earlier, before=folds.before, places=folds.places)
+    return with_other_memories(model, memories), own
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,4 +231,5 @@ def extended(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
 
 
 def _folds(fit: CrossFit, chosen: Sequence[Part]) -> Folds:
-    return Folds(fit.folds, {part.sha256: int(fold) for part, fold in zip(chosen, fit.fold_of, strict=True)})
+    fold_of = {part.sha256: int(fold) for part, fold in zip(chosen, fit.fold_of, strict=True)}
+    return Folds(fit.folds, fold_of, places=fit.places)

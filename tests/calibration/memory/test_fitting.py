@@ -7,7 +7,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: no memory can be writ
 
 from calibration.memory.centres import farthest_first, farthest_first_of_blocks
 from calibration.memory.designs import MemoryDesign, designs_for
-from calibration.memory.fitting import fit_memories, graphs_of, refit_memories
+from calibration.memory.fitting import Chooser, fit_memories, graphs_of, refit_memories
 from calibration.memory.looks import copies_of, varied
 from calibration.ranges import collect_ranges
 from edge.kernels.cpu import planes_from_field
@@ -119,12 +119,6 @@ def test_with_many_parts_a_place_has_its_own_spread_and_with_few_mostly_that_of_
     assert few > 1
 
 
-def test_no_place_is_unusual_where_parts_differ_as_they_always_do(model):
-    held_out = fit_memories(model, noisy_above(60), "aligned", [LOCAL]).held_out
-    upper, lower = (half.std() for half in (held_out[:, :3], held_out[:, 5:]))
-    assert upper < 2 * lower
-
-
 def test_every_depth_has_its_memory_and_blocks_of_its_own_where_parts_lie_the_same_way():
     taps = [f"tap{number}" for number in range(2, 7)]
     aligned, free = (designs_for(taps, layout, 40) for layout in ("aligned", "free"))
@@ -207,13 +201,16 @@ def test_copies_are_mirrored_only_where_parts_may_lie_so():
 @pytest.mark.parametrize("design", [LOCAL, GLOBAL], ids=["local", "global"])
 def test_a_rounded_network_keeps_the_same_places_in_its_own_features(model, design):
     fields = parts(12)
-    exact = graphs_of(model, fit_memories(model, fields, "aligned", [design])).deployed
-    ranges = collect_ranges(exact, [planes(field) for field in fields])
-    int8 = quantized_for_cpu(exact, ranges)
-    other, own = (
-        refit_memories(int8, fields, "aligned", chosen_by=exact if chosen else None) for chosen in (False, True)
+    fit = fit_memories(model, fields, "aligned", [design])
+    exact = graphs_of(model, fit).deployed
+    int8 = quantized_for_cpu(exact, collect_ranges(exact, [planes(field) for field in fields]))
+    other, own, at_hand = (
+        refit_memories(int8, fields, "aligned", chosen_by=chooser)
+        for chooser in (None, Chooser(exact), Chooser(exact, fit.places))
     )
     kept = memories_of(exact)[0].centres
     # rounding moves a place a little; another place is elsewhere
     apart = np.abs(own.memories[0].centres - kept).mean()
     assert 0 < apart < 0.3 * np.abs(other.memories[0].centres - kept).mean()
+    # what the exact one saw need not be looked at again
+    assert np.array_equal(at_hand.memories[0].centres, own.memories[0].centres)
