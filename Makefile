@@ -64,7 +64,7 @@ gpu-check: $(VENV)/.test
 
 sample-bundle: $(VENV)/.test
 	$(BIN)/edge-inspect train --data edge/samples/aliens --out edge/samples/aliens/bundle \
-		--run-dir runs/sample --method memory --seed 0 --product 'toy alien'
+		--run-dir runs/sample --method memory --variant light --seed 0 --product 'toy alien'
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache edge/kernels/cuda/*.fatbin edge/kernels/cuda/kernels.lock

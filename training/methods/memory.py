@@ -14,15 +14,18 @@ from training.methods.score_candidates import sum_candidates
 from training.networks.efficientnet_lite import EfficientNetLite
 from training.networks.heads import encoder
 
+# no deeper: two thirds of the operations and a quarter of the weights, and what is missing or out of place shows less
+_LIGHT = ("tap2", "tap3", "tap4")
+
 
 class MemoryLearner(Learner):
-    """The encoder, with every tap a memory may compare."""
+    """The encoder, with the taps that memories compare: all, or those of `light`."""
 
     network: EfficientNetLite
 
-    def __init__(self) -> None:
+    def __init__(self, light: bool) -> None:
         super().__init__()
-        self.network = encoder()
+        self.network = EfficientNetLite(_LIGHT) if light else encoder()
 
     def attach(self, data: TrainingData) -> None:
         super().attach(data)
@@ -38,10 +41,11 @@ class Memory:
     variants: ClassVar[dict[str, Variant]] = {
         "smoke": Variant(64, (), pretrained=True, takes_weights=True),
         "pretrained": Variant(256, (), pretrained=True, takes_weights=True),
+        "light": Variant(256, (), pretrained=True, takes_weights=True),
     }
 
     def learner(self, design: Design) -> Learner:
-        return MemoryLearner()
+        return MemoryLearner(design.variant == "light")
 
     def score_candidates(self, size: int, layout: Layout) -> dict[str, ScoreSpec]:
         return sum_candidates(self.outputs, (size, size), layout)

