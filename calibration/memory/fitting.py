@@ -27,7 +27,7 @@ from export.memory_graph import (
 
 FOLDS = 5
 # pictures looked at in all, and varied copies of a part, at most
-_MOST_PICTURES, _MOST_COPIES = 400, 2
+_MOST_PICTURES, _MOST_COPIES = 400, 4
 # a spread of a place below this share of the mean spread is luck
 _SMALLEST_SPREAD_SHARE = 0.3
 # What all places have in common counts as much as so many good parts at one place. A few parts do not show all that may
