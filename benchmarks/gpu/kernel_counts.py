@@ -28,7 +28,7 @@ from edge.bundles.bundle import load_bundle
 from edge.core.errors import EngineError, MissingDependency
 from edge.core.manifest import ScoreSpec
 from edge.kernels.cpu import NormalStatistics
-from edge.kernels.cuda.build import FLAGS, SOURCES, find_nvcc
+from edge.kernels.cuda.compilers import FLAGS, SOURCES, find_nvcc
 from edge.kernels.cuda.launch import ScoreKernels
 from edge.kernels.cuda.plan import FloatType, ScorePlan
 from edge.samples import sample_bundle
