@@ -146,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with silence(getattr(options, "json", False)):
             return command.execute(options, settings)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         missing = missing_package(error)
         if missing is None:
             raise

@@ -8,6 +8,7 @@ EdgeInspectError            exit code 1
 ├── ConfigError             2   config.yaml
 │   └── RuleError           2   an expert's rules.yaml
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
+│   └── HiddenDependency    2   a package that is there, where this environment does not look
 ├── EngineError             2   a network that TensorRT refuses, an engine that cannot be built or loaded
 ├── RecordError             2   the record store, when a command (not the loop) needs it
 │   └── ForeignRecords      2   something in its place that is no record store
@@ -69,6 +70,10 @@ class MissingDependency(EdgeInspectError):
     """An optional package, backend or device that this machine lacks."""
 
     exit_code = 2
+
+
+class HiddenDependency(MissingDependency):
+    """A package that this machine has, outside of what this environment sees."""
 
 
 class EngineError(EdgeInspectError):

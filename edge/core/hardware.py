@@ -17,6 +17,8 @@ RELEVANT_FEATURES = (
 )  # fmt: skip
 
 SYSTEM_ROOT = Path("/")
+# what messages send the owner of a Jetson to
+JETSON_PAGE = "docs/line/jetson.md"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -19,7 +20,7 @@ from edge.core.config import AlignSettings
 from edge.core.datatypes import F32, U8, Pose
 from edge.core.errors import PartNotFound, UsageError
 from edge.core.manifest import AlignSpec
-from edge.preprocessing.matching import Transform, best_turn, halved, middle_of, transform, warped
+from edge.preprocessing.matching import Sought, Transform, best_turn, correlation, middle_of, transform, warped
 from edge.preprocessing.regions import FieldOfView
 
 # longest side of the reduced picture
@@ -43,10 +44,10 @@ class Aligner:
         self._spec = spec
         values = np.frombuffer(base64.b64decode(spec.reference), np.uint8)
         self._reference = values.reshape(spec.height, spec.width).astype(np.float32)
-        self._half = halved(self._reference)
         self._window = cv2.createHanningWindow((spec.width, spec.height), cv2.CV_32F)
         # how far the part may lie off on each side, in places of the reduced picture
         self._margin = math.ceil(spec.max_shift * spec.height), math.ceil(spec.max_shift * spec.width)
+        self._sought = Sought(self._reference, self._margin)
 
     def pose(self, image: U8, view: FieldOfView) -> Pose:
         """Where the part lies in a frame; raises PartNotFound when nothing there matches the reference well enough."""
@@ -88,8 +89,7 @@ class Aligner:
         right = min(image.shape[1], view.x + view.width + margin_x)
         scale_y, scale_x = spec.height / view.height, spec.width / view.width
         size = max(1, round((right - left) * scale_x)), max(1, round((bottom - top) * scale_y))
-        small = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        grey = _reduced_grey(image[top:bottom, left:right], size)
         before_y = above - round((view.y - top) * scale_y)
         before_x = beside - round((view.x - left) * scale_x)
         after_y = spec.height + 2 * above - size[1] - before_y
@@ -114,7 +114,7 @@ class Aligner:
 
     def _by_template(self, searched: F32) -> Transform:
         steps = _COARSE_DEG, _FINE_DEG
-        return best_turn(searched, self._reference, self._half, self._spec.max_angle_deg, steps)[0]
+        return best_turn(searched, self._sought, self._spec.max_angle_deg, steps)[0]
 
     def _refined(self, searched: F32, found: Transform) -> Transform:
         """Maximise the correlation with OpenCV's ECC; what does not converge stays as it was found."""
@@ -141,8 +141,8 @@ class Aligner:
         """The correlation of the part, put in its place, with the reference; 1 is the same picture."""
         above, beside = self._margin
         inside = found + np.array([[0, 0, beside], [0, 0, above]], np.float32)
-        placed = warped(searched, inside, self._reference.shape)
-        return float(cv2.matchTemplate(placed, self._reference, cv2.TM_CCOEFF_NORMED)[0, 0])
+        placed = np.asarray(warped(searched, inside, self._reference.shape), np.float32)
+        return correlation(placed, self._reference)
 
     def _placed(self, found: Transform) -> tuple[tuple[float, float], float, float]:
         """Shift of the middle in places, turn in degrees clockwise, and scale."""
@@ -163,8 +163,31 @@ def placed_view(image: U8, view: FieldOfView, pose: Pose) -> U8:
     """The view as it would be if the part lay as in the reference; beyond the frame its border goes on."""
     matrix = np.array(pose.matrix, np.float64).reshape(2, 3)
     straight = np.array_equal(matrix[:, :2], np.eye(2))
-    how = cv2.INTER_NEAREST if straight else cv2.INTER_LINEAR
-    return np.asarray(warped(image, matrix, (view.height, view.width), how), np.uint8)
+    if straight:
+        return np.asarray(warped(image, matrix, (view.height, view.width), cv2.INTER_NEAREST), np.uint8)
+    # the same values in half the time: OpenCV warps four channels at once and three one by one. What they are warped
+    # in is kept, because new memory of this size takes as long as the warp
+    wide = _scratch.array("wide", (*image.shape[:2], 4))
+    turned = _scratch.array("turned", (view.height, view.width, 4))
+    cv2.cvtColor(image, cv2.COLOR_BGR2BGRA, dst=wide)
+    warped(wide, matrix, turned.shape, dst=turned)
+    return np.asarray(cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR), np.uint8)
+
+
+class _Scratch(threading.local):
+    """Pictures that a thread writes over with each frame."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, U8] = {}
+
+    def array(self, name: str, shape: tuple[int, ...]) -> U8:
+        known = self._arrays.get(name)
+        if known is None or known.shape != shape:
+            known = self._arrays[name] = np.empty(shape, np.uint8)
+        return known
+
+
+_scratch = _Scratch()
 
 
 def align_spec(pictures: Sequence[U8], views: Sequence[FieldOfView], settings: AlignSettings) -> AlignSpec | None:
@@ -242,4 +265,12 @@ def _reduced(image: U8, view: FieldOfView) -> U8:
     scale = min(1.0, REDUCED_PX / max(view.width, view.height))
     size = max(16, round(view.width * scale)), max(16, round(view.height * scale))
     seen = image[view.y : view.y + view.height, view.x : view.x + view.width]
-    return np.asarray(cv2.cvtColor(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY), np.uint8)
+    return _reduced_grey(seen, size)
+
+
+def _reduced_grey(picture: U8, size: tuple[int, int]) -> U8:
+    """A picture in grey, of this (width, height): means of areas. Grey and halves come first: they take less time."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    while not any(side % 2 for side in grey.shape) and grey.shape[1] >= 4 * size[0] and grey.shape[0] >= 4 * size[1]:
+        grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge.core.datatypes import F32, U8, Pose
 from edge.core.errors import PartNotFound
 from edge.core.manifest import AlignSpec
-from edge.preprocessing.matching import Transform, best_turn, halved, warped
+from edge.preprocessing.matching import Sought, Transform, best_turn, warped
 from edge.preprocessing.regions import FieldOfView
 from edge.preprocessing.silhouette import Seen, Silhouette
 
@@ -70,13 +70,13 @@ class UprightAligner:
             for text in (spec.reference, spec.upright.silhouette)
         )
         self.reference = np.asarray(reference, np.float32)
-        self._half = halved(self.reference)
         self._mask = inside > _INSIDE
         # 1 where a part is, on the reference
         self.silhouette = np.asarray(self._mask, np.uint8)
         self._inside = np.stack(np.nonzero(self._mask)[::-1], axis=1).astype(np.float64)
         margin = math.ceil(_SEARCHED_SHARE * spec.width)
         self._margin = (margin, margin)
+        self._sought = Sought(self.reference, self._margin)
         self._places_per_canvas = spec.width / spec.upright.width
 
     def placed(self, image: U8, view: FieldOfView) -> list[tuple[U8, Pose]]:
@@ -181,7 +181,7 @@ class UprightAligner:
         shifted = np.array([[1, 0, -beside], [0, 1, -above]], np.float64)
         grown = (shape[0] + 2 * above, shape[1] + 2 * beside)
         searched = sampled(seen, composed(start, shifted), grown)
-        within, match = best_turn(searched, self.reference, self._half, _SEARCHED_DEG, _STEPS_DEG)
+        within, match = best_turn(searched, self._sought, _SEARCHED_DEG, _STEPS_DEG)
         return composed(start, within), match
 
     def _canvas(self, image: U8, seen: Seen, part: UprightPart, parts: Sequence[UprightPart]) -> U8:

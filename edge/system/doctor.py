@@ -17,8 +17,9 @@ from edge.backends.gpu.tensorrt_versions import PRODUCTS, Product, open_tensorrt
 from edge.backends.openvino_core import openvino_core
 from edge.backends.telemetry import refuse_telemetry
 from edge.core.config import RecordSettings, Settings
-from edge.core.errors import EdgeInspectError, MissingDependency
+from edge.core.errors import EdgeInspectError, HiddenDependency, MissingDependency
 from edge.core.hardware import (
+    JETSON_PAGE,
     SYSTEM_ROOT,
     Gpus,
     Processor,
@@ -65,7 +66,7 @@ def diagnose(
         ),
         processor_finding(processor),
         instructions_finding(processor),
-        *gpu_findings(gpus, settings.inspection.backend, _gpu_parts() if gpus.names else {}),
+        *gpu_findings(gpus, settings.inspection.backend, _gpu_parts(root) if gpus.names else {}),
         opencv_finding(jetson=jetson_release(root) is not None),
         *camera_findings(find_cameras(root)),
         record_finding(settings.record),
@@ -238,28 +239,32 @@ def gpu_findings(gpus: Gpus, wanted: str, parts: Mapping[str, Probe]) -> list[Fi
     findings = [Finding("gpu", State.OK, "; ".join(gpus.names))]
     for name, result in parts.items():
         needed = wanted in PRODUCTS and (name == wanted or name not in PRODUCTS)
+        state = State.FAIL if needed else State.WARN
         if isinstance(result, str):
             findings.append(Finding(name, State.OK, result))
         elif result is None and not needed:
             findings.append(Finding(name, State.OK, "not there; inspection runs on the CPU"))
+        elif isinstance(result, EdgeInspectError):
+            findings.append(Finding(name, state, result.message, result.fix))
         else:
             value = "not there" if result is None else f"does not start: {result}"
-            findings.append(Finding(name, missing, value, _GPU_FIXES.get(name, _GPU_FIXES["others"])))
+            findings.append(Finding(name, state, value, _GPU_FIXES.get(name, _GPU_FIXES["others"])))
     return findings
 
 
 _GPU_FIXES = {
-    "pycuda": "pip install --force-reinstall --no-binary :all: pycuda, with this machine's CUDA toolkit on PATH",
+    "pycuda": "pip install --no-cache-dir pycuda, with nvcc of this machine's CUDA on PATH (after a change of it with "
+    f"--force-reinstall --no-deps); for a Jetson see {JETSON_PAGE}",
     "kernels": "make kernels, on any machine with a CUDA toolkit",
     "others": "install it again for this CUDA version; --backend auto inspects on the CPU without it",
 }
 
 
-def _gpu_parts() -> dict[str, Probe]:
+def _gpu_parts(root: Path) -> dict[str, Probe]:
     return {
         "pycuda": probe("pycuda.driver"),
         "kernels": _kernels(),
-        **{product: _product(product) for product in PRODUCTS},
+        **{product: _product(product, root) for product in PRODUCTS},
     }
 
 
@@ -275,9 +280,11 @@ def _kernels() -> Probe:
     return None if find_nvcc() is None else f"compiled at the first start, by {find_nvcc()}"
 
 
-def _product(product: Product) -> Probe:
+def _product(product: Product, root: Path) -> Probe:
     try:
-        return open_tensorrt(product).version
+        return open_tensorrt(product, root).version
+    except HiddenDependency as error:
+        return error
     except MissingDependency:
         return None
 

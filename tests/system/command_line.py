@@ -21,7 +21,7 @@ from edge.records.schema import DATABASE_NAME
 from tests.paths import ROOT
 
 # generous: two busy cores must never turn a slow start into a failure
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 def environment(**changes: str) -> dict[str, str]:

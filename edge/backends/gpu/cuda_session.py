@@ -21,10 +21,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from edge.backends.gpu.cuda_driver import CudaDriver, CudaGraph, DriverError
 from edge.core.errors import MissingDependency
+from edge.core.hardware import JETSON_PAGE
 
 # CU_STREAM_NON_BLOCKING: work of other libraries on the default stream does not hold ours up
 _NON_BLOCKING = 1
-_INSTALL = "pip install 'edge-inspect[gpu]', which builds it with this machine's CUDA (docs/gpu.md)"
+_INSTALL = (
+    "pip install 'edge-inspect[gpu]', which builds it with this machine's CUDA: nvcc must be on PATH "
+    f"(docs/models/gpu.md; on a Jetson {JETSON_PAGE})"
+)
 _LOOK = "check nvidia-smi and CUDA_VISIBLE_DEVICES; `edge-inspect doctor`"
 
 log = logging.getLogger("edge.backends")

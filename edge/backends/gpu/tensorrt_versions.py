@@ -16,9 +16,12 @@ import importlib
 import logging
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from edge.backends.gpu.system_packages import hidden_package
 from edge.core.errors import EngineError, MissingDependency
+from edge.core.hardware import JETSON_PAGE, SYSTEM_ROOT
 
 Product = Literal["tensorrt", "tensorrt-rtx"]
 PRODUCTS: tuple[Product, ...] = get_args(Product)
@@ -31,7 +34,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 _INSTALL = {
-    "tensorrt": "install JetPack or NVIDIA's tensorrt package on the device that will run the engine",
+    "tensorrt": "install JetPack's or NVIDIA's TensorRT package on the device that will run the engine; for a Jetson "
+    f"see {JETSON_PAGE}",
     "tensorrt-rtx": "pip install 'edge-inspect[rtx]'",
 }
 _KEPT_MESSAGES = 20
@@ -169,14 +173,21 @@ class TensorRtForRtx(TensorRt):
         return bool(context.is_stream_capturable(stream))
 
 
-def open_tensorrt(product: Product) -> TensorRt:
-    """The TensorRT that is installed here; raises MissingDependency."""
+def open_tensorrt(product: Product, root: Path = SYSTEM_ROOT) -> TensorRt:
+    """The TensorRT that is installed here; raises MissingDependency, HiddenDependency where the system alone has it.
+
+    root: of the file system, where it is looked for when it cannot be imported.
+    """
     reasons = []
     for name in _MODULES[product]:
         try:
             return tensorrt_from_module(product, importlib.import_module(name))
         except ImportError as error:
             reasons.append(str(error))
+    for name in _MODULES[product]:
+        hidden = hidden_package(name, root)
+        if hidden is not None:
+            raise hidden
     raise MissingDependency(f"{product} cannot be imported ({'; '.join(reasons)})", fix=_INSTALL[product])
 
 

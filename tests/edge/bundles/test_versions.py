@@ -4,6 +4,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import pathlib
 
 import pytest
 
@@ -155,8 +156,12 @@ def _cut_off(steps, work, arguments):
 
         return step
 
+    # pathlib of Python 3.10 keeps them to itself
+    accessor = getattr(pathlib, "_normal_accessor", None)
     for name in ("fsync", "replace", "unlink", "rename"):
         setattr(os, name, until(getattr(os, name)))
+        if hasattr(accessor, name):
+            setattr(accessor, name, getattr(os, name))
     work(*arguments)
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -243,6 +244,35 @@ def test_a_pipeline_without_gstreamer_says_what_to_install(monkeypatch):
         open_source("rtspsrc location=rtsp://me:secret@cam/1 user-pw=secret ! appsink", SETTINGS)
     assert "python3-opencv" in caught.value.fix
     assert "secret" not in str(caught.value)
+
+
+def test_a_csi_pipeline_of_a_jetson_reaches_gstreamer_as_it_is(monkeypatch):
+    """The pipeline of docs/line/jetson.md: its caps have commas, brackets, colons and equals signs."""
+    page = (ROOT / "docs/line/jetson.md").read_text(encoding="utf-8")
+    (pipeline,) = re.findall(r'--camera "(nvarguscamerasrc [^"]*)"', page.replace("\\\n", ""))[:1]
+    asked = []
+
+    class Opened(Driver):
+        def isOpened(self):
+            return True
+
+    def video_capture(what, backend, parameters):
+        asked.append((what, backend, parameters))
+        return Opened((True, (True, picture(1))), stamps_ms=[0.0])
+
+    monkeypatch.setattr(opencv_camera, "gstreamer_available", lambda: True)
+    monkeypatch.setattr(cv2, "VideoCapture", video_capture)
+    camera = open_source(pipeline, SETTINGS)
+    assert camera.live and camera.read().image.shape == picture(1).shape
+    ((what, backend, parameters),) = asked
+    assert what == pipeline and what.endswith("appsink drop=true max-buffers=1")
+    assert backend == cv2.CAP_GSTREAMER
+    # what OpenCV before 4.7 refuses
+    timeouts = dict(zip(parameters[::2], parameters[1::2], strict=True))
+    assert timeouts == {
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: SETTINGS.open_timeout_ms,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC: SETTINGS.read_timeout_ms,
+    }
 
 
 def test_a_pipeline_that_does_not_start_is_a_camera_error(monkeypatch):

@@ -76,6 +76,21 @@ def test_template_and_ecc_find_a_turn():
         assert math.hypot(right - 5, down - 3) < 1.0, case
 
 
+def test_a_large_frame_is_reduced_to_what_the_reference_is_compared_with():
+    # even sides are halved on the way, odd ones are not
+    for size in [(8 * WIDTH, 8 * HEIGHT), (8 * WIDTH + 1, 8 * HEIGHT + 1)]:
+        view = FieldOfView(0, 0, *size)
+        spec = spec_of("template")
+        large = cv2.resize(bracket(99, right=9, down=-6, turn_deg=3), size, interpolation=cv2.INTER_LINEAR)
+        pose = aligner_of(spec).pose(large, view)
+        small = aligner_of(spec).pose(bracket(99, right=9, down=-6, turn_deg=3), VIEW)
+        assert abs(pose.angle_deg - small.angle_deg) < 0.2, size
+        assert abs(pose.quality - small.quality) < 0.01, size
+        matrix, middle = np.array(pose.matrix).reshape(2, 3), (np.array(size) - 1) / 2
+        moved = (matrix[:, :2] @ middle + matrix[:, 2] - middle) / 8
+        assert moved == pytest.approx(middle_of(small), abs=0.1), size
+
+
 def test_ecc_finds_a_size():
     pose = aligner_of(spec_of("ecc")).pose(bracket(99, right=-4, scale=1.06), VIEW)
     assert abs(pose.scale - 1.06) < 0.01

@@ -239,7 +239,8 @@ def test_every_part_of_a_tray_is_judged_and_the_worst_decides(tray_spec):
 
 def test_other_parts_are_painted_over_on_a_parts_canvas(tray_spec):
     random = np.random.default_rng(10)
-    pair = [Lying(250, 240, 90, 180), Lying(310, 240, 90, 180)]
+    # nearer to each other their shadows touch, and whether a shadow belongs to a part is learned: OpenCVs differ there
+    pair = [Lying(250, 240, 90, 180), Lying(314, 240, 90, 180)]
     picture = frame_of([(part_drawn("bolt", random), lying) for lying in pair], Scene(), random)
     for canvas, _ in upright_aligner_of(tray_spec()).placed(picture, VIEW):
         # a part alone covers this share of its canvas

@@ -1,5 +1,6 @@
 import io
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -167,6 +168,25 @@ def test_what_the_wanted_gpu_backend_lacks_prevents_inspection_and_another_produ
         expected = State.OK if missing == "tensorrt-rtx" else State.FAIL
         assert states == {"gpu": State.OK, **dict.fromkeys(GPU_PARTS, State.OK), missing: expected}, missing
         assert gpu_findings(Gpus(()), "tensorrt", parts)[0].state is State.FAIL, missing
+
+
+def test_a_broken_part_that_is_not_needed_prevents_nothing():
+    findings = gpu_findings(Gpus(("A",)), "tensorrt", {**dict.fromkeys(GPU_PARTS, "1.0"), "tensorrt-rtx": BROKEN})
+    assert {finding.state for finding in findings if finding.name == "tensorrt-rtx"} == {State.WARN}
+
+
+def test_a_jetson_s_tensorrt_that_the_environment_does_not_see_is_told_as_that(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3, GCID: 38968081\n")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    package = tmp_path / f"usr/lib/python{version}/dist-packages/tensorrt"
+    package.mkdir(parents=True)
+    for wanted, state in [("auto", State.WARN), ("tensorrt", State.FAIL)]:
+        settings = Settings.model_validate({"inspection": {"backend": wanted}})
+        found = {finding.name: finding for finding in diagnose(settings, tmp_path, root=tmp_path)}["tensorrt"]
+        assert found.state is state, wanted
+        assert found.value.startswith(f"tensorrt is installed on this system ({package}), but the environment")
+        assert "--system-site-packages" in found.fix and "docs/line/jetson.md" in found.fix
 
 
 def _camera(may_open: bool = True, used_by: tuple[str, ...] = ()) -> VideoDevice:

@@ -1,5 +1,7 @@
 """A command whose packages are missing says which extra brings them, before it has done anything."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from edge.cli import main
 from edge.core.errors import MissingDependency
 from edge.system.extras import missing_package, require
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize(("package", "extra"), [("onnx", "export"), ("torch", "train"), ("onnxscript", "train")])
@@ -22,6 +25,32 @@ def test_an_import_that_fails_deep_inside_is_explained_the_same_way():
     assert refusal is not None
     assert "needs onnx, which is not installed" in refusal.message
     assert refusal.fix == "pip install 'edge-inspect[export]'"
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        ("raise ImportError('numpy.core.multiarray failed to import')", ["was built for NumPy 1", "'numpy<2'"]),
+        ("raise ImportError('libGL.so.1: no such file', name='cv2')", ["OpenCV cannot be imported: libGL.so.1"]),
+    ],
+)
+def test_an_opencv_that_cannot_be_imported_is_one_message(tmp_path, failure, words):
+    (tmp_path / "cv2").mkdir()
+    (tmp_path / "cv2/__init__.py").write_text(failure)
+    found = subprocess.run(
+        [sys.executable, "-m", "edge", "doctor"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 2
+    assert "Traceback" not in found.stderr
+    assert not [word for word in words if word not in found.stderr], found.stderr
+
+
+def test_another_import_that_fails_is_not_explained_away():
+    assert missing_package(ImportError("cannot import name 'a' from 'b'", name="b")) is None
 
 
 def test_a_module_that_no_extra_brings_is_no_missing_package():
