@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edge.backends.gpu.cuda_device import CudaDevice, read_cuda_device
@@ -22,11 +23,26 @@ def cached_engine(
     """
     device: CudaDevice | None = None if tensorrt.product == "tensorrt-rtx" else read_cuda_device()
     key = engine_key(tensorrt, precision, model, options, device)
-    return cache.obtain(key, lambda: engine_from_onnx(tensorrt, model, options))
+
+    def build() -> bytes:
+        timings = cache.find_timings(key)
+        return engine_from_onnx(tensorrt, model, options, timings, lambda data: cache.keep_timings(key, data))
+
+    return cache.obtain(key, build)
 
 
-def engine_from_onnx(tensorrt: TensorRt, model: bytes, options: BuildOptions) -> bytes:
-    """The serialised engine of an ONNX model; raises EngineError with what parser and builder say."""
+def engine_from_onnx(
+    tensorrt: TensorRt,
+    model: bytes,
+    options: BuildOptions,
+    timings: bytes | None = None,
+    keep_timings: Callable[[bytes], None] = lambda data: None,
+) -> bytes:
+    """The serialised engine of an ONNX model; raises EngineError with what parser and builder say.
+
+    timings: of layers, measured by earlier builds on this machine; keep_timings is given those and the new ones. With
+    them the other precisions build faster, and the same layers get the same kernels.
+    """
     trt = tensorrt.trt
     tensorrt.take_messages()
     builder = trt.Builder(tensorrt.logger)
@@ -40,11 +56,15 @@ def engine_from_onnx(tensorrt: TensorRt, model: bytes, options: BuildOptions) ->
     # an FP32 engine is what others are compared with: 10 bits of mantissa would not do
     config.clear_flag(trt.BuilderFlag.TF32)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb * _MEGABYTE)
+    tensorrt.use_timings(config, timings)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(
             f"{tensorrt.product} {tensorrt.version} cannot build the network:\n{tensorrt.take_messages()}", fix=_ANOTHER
         )
+    measured = tensorrt.timings(config)
+    if measured is not None:
+        keep_timings(measured)
     return bytes(plan)
 
 

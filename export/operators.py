@@ -39,6 +39,7 @@ _FLOATING = {
 _FIRST = "sees the picture itself: its step would hide faint defects"
 _LAST = "writes an output: its step would be the residual's floor"
 _MEMORY = "compares with good parts: its step would be the distance's floor"
+_RTX = "TensorRT for RTX fuses INT8 into plain convolutions alone, and adds, joins and moves in FP16"
 _CHOSEN = "left in floating point by the sensitivity pass or the precision fallback"
 _REFUSED = {
     "ConvTranspose": (TARGETS, "use a nearest Resize and a convolution: per-channel scales lie on its wrong axis"),
@@ -122,7 +123,8 @@ def operator_report(model_fp32: bytes, floating: Collection[str] = ()) -> Operat
         }
         why = remedy
         if not why and "float" in runs.values():
-            why = _MEMORY if of_memory(node) else kept.get(node.name) or _reason(node)
+            alone = runs["cpu"] == "int8"
+            why = _MEMORY if of_memory(node) else kept.get(node.name) or (_RTX if alone else _reason(node))
         rows.append(OperatorRow(node.name, node.op_type, runs, why))
     return OperatorReport(tuple(rows))
 
@@ -132,7 +134,8 @@ def int8_nodes(graph: Graph, target: Target, floating: Collection[str] = ()) -> 
 
     Convolutions with constant weights do, but for the first and last: those that see the picture itself, and those that
     write an output, whose step would be the residual's floor; and those of a memory. What lies between INT8 nodes is
-    carried along.
+    carried along. TensorRT for RTX pads grouped convolutions to four times their channels, and carries activations
+    alone.
     """
     left_out = {*input_convolutions(graph), *output_convolutions(graph), *floating}
     int8 = {
@@ -142,11 +145,12 @@ def int8_nodes(graph: Graph, target: Target, floating: Collection[str] = ()) -> 
         and node.name not in left_out
         and node.input[1] in graph.constants
         and not of_memory(node)
+        and not (target == "tensorrt-rtx" and attribute(node, "group", 1) > 1)
     }
     # what a convolution reads in INT8, or an INT8 node writes, is there in INT8 for others too
     rounded = {node.input[0] for node in graph.nodes if node.name in int8}
     for node in graph.nodes:
-        if _can_be_carried(node) and not of_memory(node) and _reads_only(graph, node, rounded):
+        if _can_be_carried(node, target) and not of_memory(node) and _reads_only(graph, node, rounded):
             int8.add(node.name)
         if node.name in int8:
             rounded.update(node.output)
@@ -190,7 +194,9 @@ def of_memory(node: Any) -> bool:
     return str(node.name).startswith(MEMORY_PREFIX)
 
 
-def _can_be_carried(node: Any) -> bool:
+def _can_be_carried(node: Any, target: Target) -> bool:
+    if target == "tensorrt-rtx":
+        return node.op_type in ACTIVATIONS
     if node.op_type == "Resize":
         return bool(attribute(node, "mode", "nearest") == "nearest")
     return node.op_type in _CARRIED

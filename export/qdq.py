@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ class _Scheme:
 
     signed: activations are symmetric int8, else uint8 with a zero point. weight_peak: the largest quantized weight.
     bias: quantized to 32 bits, else left in floating point. everywhere: a pair on all that passes between INT8 nodes,
-    else only where arithmetic reads: before convolutions and on the by-pass of a sum. shared: the parts of a Concat,
-    and the summands of an Add, have one scale.
+    else only where arithmetic reads: before convolutions and, with sums, on the by-pass of a sum. shared: the parts of
+    a Concat, and the summands of an Add, have one scale. per_channel: each output channel's weights have a scale of
+    their own. half: scales are numbers that FP16 holds.
     """
 
     target: Target
@@ -34,6 +35,9 @@ class _Scheme:
     bias: bool
     everywhere: bool
     shared: bool
+    sums: bool = True
+    per_channel: bool = True
+    half: bool = False
 
 
 # seven bits, because processors without VNNI add two products in 16 bits and would saturate: the same bundle must score
@@ -41,6 +45,9 @@ class _Scheme:
 _CPU = _Scheme("cpu", signed=False, weight_peak=64, bias=True, everywhere=True, shared=False)
 # the parser of TensorRT for RTX refuses a quantized bias; TensorRT moves pairs over Resize, MaxPool and Concat itself
 _TENSORRT = _Scheme("tensorrt", signed=True, weight_peak=127, bias=False, everywhere=False, shared=True)
+# a convolution of TensorRT for RTX takes one number for its scale: with a scale for each channel it writes FP32 before
+# bias and ReLU, and a kernel of their own does these; with FP32 scales it writes FP32, too. It adds FP16 as it is
+_RTX = replace(_TENSORRT, target="tensorrt-rtx", shared=False, sums=False, per_channel=False, half=True)
 
 
 def quantized_for_cpu(
@@ -62,6 +69,18 @@ def quantized_for_tensorrt(
     the other convolution adds it in its own epilogue. What is not quantized stays FP32 here (export/fp16.py casts it).
     """
     return _Quantizer(model_fp32, ranges, floating, _TENSORRT).model()
+
+
+def quantized_for_rtx(
+    model_fp32: bytes, ranges: Mapping[str, tuple[float, float]], floating: Collection[str] = ()
+) -> bytes:
+    """INT8 for TensorRT for RTX: like TensorRT's, with one scale for all weights of a convolution.
+
+    Scales are numbers that FP16 holds, so that export/fp16.py can cast them with all else: the convolution then applies
+    scale, bias, ReLU and sum by itself and writes FP16. Rounding that to INT8 for the next one takes a kernel more,
+    whatever the graph.
+    """
+    return _Quantizer(model_fp32, ranges, floating, _RTX).model()
 
 
 class _Quantizer:
@@ -121,7 +140,7 @@ class _Quantizer:
     def _reads_rounded(self, node: Any, name: str) -> bool:
         if self._scheme.everywhere or node.op_type == "Conv":
             return True
-        return node.op_type == "Add" and name != self._continued(node)
+        return self._scheme.sums and node.op_type == "Add" and name != self._continued(node)
 
     def _continued(self, node: Any) -> str | None:
         """The summand that stays as the convolution computed it: the sum happens in that convolution's epilogue."""
@@ -139,7 +158,7 @@ class _Quantizer:
             return []
         scale, zero = self._activation(name)
         constants = [f"{name}_scale", f"{name}_zero_point"]
-        self._store(constants[0], np.float32(scale))
+        self._store(constants[0], self._held(scale))
         self._store(constants[1], np.int8(0) if self._scheme.signed else np.uint8(zero))
         return [
             helper.make_node("QuantizeLinear", [name, *constants], [f"{name}_quantized"], f"{name}_Quantize"),
@@ -166,14 +185,16 @@ class _Quantizer:
         from onnx import numpy_helper
 
         weights = numpy_helper.to_array(self._graph.constants[node.input[1]])
-        per_channel = np.abs(weights.reshape(weights.shape[0], -1)).max(1).astype(np.float64)
-        scales = np.maximum(per_channel / self._scheme.weight_peak, _SMALLEST_STEP)
+        largest = np.abs(weights.reshape(weights.shape[0], -1)).max(1).astype(np.float64)
+        if not self._scheme.per_channel:
+            largest = largest.max(keepdims=True)
+        scales = np.maximum(largest / self._scheme.weight_peak, _SMALLEST_STEP)
         bias = None
         if self._scheme.bias and len(node.input) > 2:
             bias = numpy_helper.to_array(self._graph.constants[node.input[2]]).astype(np.float64)
             step, _ = self._activation(node.input[0])
             scales = np.maximum(scales, np.abs(bias) / (np.float32(step) * _LARGEST_BIAS))
-        scales = scales.astype(np.float32)
+        scales = self._held(scales)
         shaped = scales.reshape(-1, *[1] * (weights.ndim - 1))
         peak = self._scheme.weight_peak
         rounded = np.clip(np.rint(weights / shaped), -peak, peak).astype(np.int8)
@@ -207,11 +228,19 @@ class _Quantizer:
 
         stem = f"{node.name}_{what}"
         names = [f"{stem}_quantized", f"{stem}_scale", f"{stem}_zero_point"]
+        axis = {"axis": 0} if self._scheme.per_channel else {}
+        scales = scales if axis else scales[0]
         self._store(names[0], values)
         self._store(names[1], scales)
-        self._store(names[2], np.zeros(len(scales), values.dtype))
+        self._store(names[2], np.zeros(np.shape(scales), values.dtype))
         node.input[place] = f"{stem}_dequantized"
-        return helper.make_node("DequantizeLinear", names, [f"{stem}_dequantized"], f"{stem}_Dequantize", axis=0)
+        return helper.make_node("DequantizeLinear", names, [f"{stem}_dequantized"], f"{stem}_Dequantize", **axis)
+
+    def _held(self, scales: Any) -> Any:
+        """Scales as the target's type holds them, in single precision; weights are divided by these."""
+        if not self._scheme.half:
+            return np.float32(scales)
+        return np.float32(np.float16(np.maximum(scales, np.finfo(np.float16).tiny)))
 
     def _store(self, name: str, values: Any) -> None:
         from onnx import numpy_helper

@@ -10,6 +10,14 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Long tests run where they are asked for."""
+    if "long" not in config.option.markexpr:
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="it takes minutes: `pytest -m long` runs it"))
+
+
 @pytest.fixture(scope="session")
 def _bundle_made_once(tmp_path_factory):
     pytest.importorskip("onnx", reason="onnx is not installed: no network can be written")

@@ -1,5 +1,6 @@
 """A tiny real bundle: a network that returns its input blurred, so fine defects are what it cannot reproduce."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,29 @@ def copying(model: bytes, *weights: str) -> bytes:
             centre = np.zeros_like(numpy_helper.to_array(tensor))
             centre[range(3), range(3), 1, 1] = 1
             tensor.CopyFrom(numpy_helper.from_array(centre, tensor.name))
+    return loaded.SerializeToString()
+
+
+def burdened(model: bytes, convolutions: int = 100) -> bytes:
+    """The network behind convolutions that change nothing but the time that it takes."""
+    from onnx import checker, helper, load_model_from_string, numpy_helper
+
+    loaded = load_model_from_string(model)
+    graph = loaded.graph
+    centre = np.zeros((3, 3, 3, 3), np.float32)
+    centre[range(3), range(3), 1, 1] = 1
+    names = ["image", *(f"idle{number}" for number in range(convolutions))]
+    nodes = [
+        helper.make_node("Conv", [before, "w_idle"], [after], name=after, pads=[1, 1, 1, 1])
+        for before, after in itertools.pairwise(names)
+    ]
+    for node in graph.node:
+        node.input[:] = [names[-1] if name == "image" else name for name in node.input]
+    nodes += list(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.initializer.append(numpy_helper.from_array(centre, "w_idle"))
+    checker.check_model(loaded)
     return loaded.SerializeToString()
 
 

@@ -3,7 +3,7 @@
 Builds the kernels, and runs the GPU tests and, where it is installed, compute-sanitizer. Measures kernels, stubs, and
 engines of every product and precision. Writes benchmarks/results/<gpu>/<date>.json with a summary beside it. Each
 step is a process of its own: the file holds the words of one that fails or breaks the device, and the next one runs.
-Nothing is downloaded.
+What is not installed is skipped, with the reason, and is no failure. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.runtimes import RUNTIMES
 from benchmarks.gpu.stub_networks import STUB_NETWORKS
 from benchmarks.program import Values, option, program
 from benchmarks.results_file import RESULTS, ROOT
 from edge.backends.gpu.cuda_device import CudaDevice, read_cuda_device
 from edge.backends.gpu.cuda_session import open_pycuda
-from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS
+from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_KNOWN, RTX_TARGETS
 from edge.core.errors import EdgeInspectError, MissingDependency
 from edge.core.files.atomic_file import write_atomic
 from edge.core.progress import say
+from edge.kernels.cuda.compilers import find_nvcc
 from edge.samples import sample_bundle, sample_data
 
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
@@ -43,16 +46,17 @@ _KEPT_WORDS = 4000
 
 @dataclass(frozen=True)
 class Step:
-    """A command; its standard output is JSON where `figures`."""
+    """A command; its standard output is JSON where `figures`. trial: nobody promised that it can work here."""
 
     name: str
     command: tuple[str, ...]
     figures: bool = False
+    trial: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a step: skipped says why it did not run; words are the end of what it printed."""
+    """What came of a step: skipped says why it did not run; words are the end of what it printed; trial as in Step."""
 
     step: str
     command: str
@@ -61,58 +65,73 @@ class Outcome:
     words: str
     values: dict[str, Any] | None = None
     skipped: str | None = None
+    trial: bool = False
 
     @property
     def failed(self) -> bool:
-        return self.skipped is None and self.exit_code != 0
+        return self.state == "FAILED"
 
     @property
     def state(self) -> str:
-        return "skipped" if self.skipped else "FAILED" if self.failed else "passed"
+        if self.skipped:
+            return f"skipped, because {self.skipped}"
+        if self.exit_code == 0:
+            return "passed"
+        return "refused" if self.trial else "FAILED"
 
     def as_dict(self) -> dict[str, Any]:
         return {"failed": self.failed, "state": self.state, **vars(self)}
 
 
 def planned(
-    device: CudaDevice, work: Path, frames: int, long_run: int, pytest: bool, sanitizer: str | None
+    device: CudaDevice, work: Path, frames: int, long_run: int, missing: Mapping[str, str]
 ) -> list[Step | Outcome]:
-    """The steps of this machine, in order; an outcome where it is known already."""
+    """The steps of this machine, in order; an outcome where it is known already.
+
+    missing: why a runtime or tool cannot be used here, by name; a step that needs it is skipped.
+    """
     python, engines = sys.executable, str(work / "engines")
-    steps: list[Step | Outcome] = [Step("build the kernels", (python, "-m", "edge.kernels.cuda.build"))]
-    tests = (python, "-m", "pytest", "-q", "-m", "gpu", "tests")
-    if pytest:
-        steps.append(Step("GPU tests", tests))
-    else:
-        steps.append(_skipped("GPU tests", "pytest or the tests are not here"))
+    steps: list[Step | Outcome] = []
+
+    def add(step: Step, needs: str) -> None:
+        steps.append(_skipped(step.name, missing[needs]) if needs in missing else step)
+
+    add(Step("build the kernels", (python, "-m", "edge.kernels.cuda.build")), needs="nvcc")
+    add(Step("GPU tests", (python, "-m", "pytest", "-q", "-m", "gpu", "tests")), needs="pytest")
     line = (python, "-m", "benchmarks.gpu.gpu_line", "--engines", engines, "--network")
     for tool in SANITIZERS:
-        if sanitizer is None:
-            steps.append(_skipped(f"compute-sanitizer {tool}", "compute-sanitizer is not installed"))
-        else:
-            checked = (sanitizer, "--tool", tool, "--error-exitcode", "9", *line, "copy", "--frames", "20")
-            steps.append(Step(f"compute-sanitizer {tool}", checked))
+        checked = (find_sanitizer() or "", "--tool", tool, "--error-exitcode", "9", *line, "copy", "--frames", "20")
+        add(Step(f"compute-sanitizer {tool}", checked), needs="compute-sanitizer")
     steps.append(Step("kernels", (python, "-m", "benchmarks.gpu.kernels"), figures=True))
     for stub in STUB_NETWORKS:
-        steps.append(Step(f"line with {stub}", (*line, stub, "--frames", str(frames)), figures=True))
+        add(Step(f"line with {stub}", (*line, stub, "--frames", str(frames)), figures=True), needs=stub)
     for product in PRODUCTS:
-        for variant, targets in _targets(product, device).items():
+        for variant, (targets, trial) in _targets(product, device).items():
             for precision in PRECISIONS:
                 command = (*line, f"{product}-{precision}", "--frames", str(frames), *targets)
-                steps.append(Step(f"line with {product} {precision}{variant}", command, figures=True))
-            place = work / f"bundle-{len(steps)}"
-            steps.append(Step(f"gate on {product}{variant}", _gate(product, targets, place)))
+                add(Step(f"line with {product} {precision}{variant}", command, figures=True, trial=trial), product)
+            pauses = (python, "-m", "benchmarks.gpu.gpu_pauses", "--engines", engines, "--network", f"{product}-fp16")
+            add(Step(f"pauses with {product}{variant}", (*pauses, *targets), figures=True, trial=trial), product)
+            gate = _gate(product, targets, work / f"bundle-{len(steps)}")
+            add(Step(f"gate on {product}{variant}", gate, trial=trial), needs=product)
     steps.append(Step("long run", (*line, "copy", "--frames", str(long_run)), figures=True))
     return steps
 
 
-def _targets(product: str, device: CudaDevice) -> dict[str, tuple[str, ...]]:
-    """What engines to try, by words for the step's name. Where RTX does not list the GPU, each way is tried."""
+def _targets(product: str, device: CudaDevice) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """What engines to build, by words for the step's name: options, and whether it is a trial.
+
+    RTX builds for no GPU that it does not list; whether what it builds for others runs there, a trial shows.
+    """
     capability = int(device.compute_capability.replace(".", ""))
     if product != "tensorrt-rtx" or capability in RTX_TARGETS:
-        return {"": ()}
-    tried = {f", built for {each // 10}.{each % 10}": ("--compute-capability", str(each)) for each in (80, capability)}
-    return {", built for the default list": (), **tried}
+        return {"": ((), False)}
+    if capability in RTX_KNOWN:
+        return {"": (("--compute-capability", str(capability)), False)}
+    return {
+        ", built for the default list": ((), True),
+        ", built for 8.0": (("--compute-capability", "80"), True),
+    }
 
 
 def _gate(product: str, targets: tuple[str, ...], place: Path) -> tuple[str, ...]:
@@ -120,6 +139,27 @@ def _gate(product: str, targets: tuple[str, ...], place: Path) -> tuple[str, ...
     bundle = shutil.copytree(sample_bundle(), place)
     parts = ("--bundle", str(bundle), "--data", str(sample_data()))
     return (sys.executable, "-m", "edge", "calibrate", *parts, "--backend", product, *targets)
+
+
+def missing_here() -> dict[str, str]:
+    """Why each runtime or tool that is not here cannot be used; each is looked at in a process of its own."""
+    missing = {}
+    for name in RUNTIMES:
+        found = run_step(Step(name, (sys.executable, "-m", "benchmarks.gpu.runtimes", name), figures=True))
+        # one that breaks while it is looked at is there, and the steps that need it say how it breaks
+        if found.values is not None and found.values["missing"] is not None:
+            missing[name] = found.values["missing"]
+    if find_nvcc() is None:
+        missing["nvcc"] = "nvcc is not installed; the first step that needs kernels compiles them, by NVRTC"
+    if not (ROOT / "tests").is_dir() or find_spec("pytest") is None:
+        missing["pytest"] = "pytest or the tests are not here"
+    if find_sanitizer() is None:
+        missing["compute-sanitizer"] = "compute-sanitizer is not installed"
+    return missing
+
+
+def find_sanitizer() -> str | None:
+    return shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
 
 
 def _skipped(step: str, why: str) -> Outcome:
@@ -145,7 +185,7 @@ def run_step(step: Step) -> Outcome:
     words = errors if step.figures else f"{output}\n{errors}"
     seconds = round(time.perf_counter() - started, 1)
     command = " ".join(step.command).replace(sys.executable, "python")
-    return Outcome(step.name, command, seconds, code, words.strip()[-_KEPT_WORDS:], values)
+    return Outcome(step.name, command, seconds, code, words.strip()[-_KEPT_WORDS:], values, trial=step.trial)
 
 
 def _offline() -> dict[str, str]:
@@ -164,14 +204,14 @@ def summary(values: Values) -> str:
         "|---|---|---|",
     ]
     for step in steps:
-        state = f"skipped: {step['skipped']}" if step["skipped"] else step["state"]
-        lines.append(f"| {step['step']} | {state} | {step['seconds']:.0f} |")
+        lines.append(f"| {step['step']} | {step['state']} | {step['seconds']:.0f} |")
     for step in steps:
         if step["values"] is not None:
             lines += ["", f"## {step['step']}", "", *_figures(step["values"])]
     for step in steps:
-        if step["failed"]:
-            lines += ["", f"## FAILED: {step['step']}", "", f"`{step['command']}` ended with {step['exit_code']}:", ""]
+        if step["state"] in ("FAILED", "refused"):
+            ended = f"`{step['command']}` ended with {step['exit_code']}:"
+            lines += ["", f"## {step['state']}: {step['step']}", "", ended, ""]
             lines += ["```", step["words"], "```"]
     return "\n".join(lines) + "\n"
 
@@ -199,7 +239,11 @@ def _figures(values: dict[str, Any]) -> list[str]:
         lines.append(f"* overhead over the network alone: {values['overhead_over_bare_us']} µs")
         lines.append(f"* nodes of the CUDA graph: {values['graph_nodes'] or 'no graph'}")
         memory = values["memory"]
-        lines.append(f"* device memory lost over {memory['frames']} frames: {memory['lost_bytes']} bytes")
+        lost = memory["not_watched"] or f"{memory['lost_bytes']} bytes"
+        lines.append(f"* device memory lost over {memory['frames']} frames: {lost}")
+    for period, row in values.get("after_a_pause_ms", {}).items():
+        times = ", ".join(f"{pause} {spent['p50']} ms" for pause, spent in row.items())
+        lines.append(f"* a frame after a pause, keeping warm `{period}`: {times}")
     if "against_processor" in values:
         found = values["against_processor"]
         lines.append(
@@ -232,11 +276,9 @@ def main(options: argparse.Namespace) -> Values:
             f"nothing was run, this machine cannot run CUDA: {error.message}", fix=error.fix
         ) from error
     options.out = options.out or options.results / gpu_slug(device) / f"{datetime.now(timezone.utc):%Y-%m-%d}.json"
-    sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
-    have_tests = (ROOT / "tests").is_dir() and find_spec("pytest") is not None
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
-        steps = planned(device, Path(folder), options.frames, options.long_run, have_tests, sanitizer)
+        steps = planned(device, Path(folder), options.frames, options.long_run, missing_here())
         for number, step in enumerate(steps, start=1):
             outcome = run_step(step) if isinstance(step, Step) else step
             outcomes.append(outcome)

@@ -16,13 +16,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from benchmarks.gpu.gpu_timing import free_bytes, open_session_here
+from benchmarks.gpu.gpu_timing import free_bytes, open_session_here, shared_memory_reason
 from benchmarks.gpu.stub_networks import STUB_NETWORKS, open_stub
 from benchmarks.program import BUNDLE, Values, option, program
 from benchmarks.timing.measure.source import pictures_of
 from benchmarks.timing.report.figures import percentiles
 from calibration.ranges import ranges_from_bytes
 from edge.backends import calibrated_backends
+from edge.backends.gpu.cuda_device import read_cuda_device
 from edge.backends.gpu.cuda_driver import DriverError
 from edge.backends.gpu.cuda_session import CudaSession
 from edge.backends.gpu.device_network import PICTURE, DeviceNetwork, TensorRtNetwork, with_context_closed
@@ -36,6 +37,7 @@ from edge.bundles.calibration import Calibration
 from edge.core.config import CameraSettings
 from edge.core.datatypes import U8, Decision, Frame
 from edge.core.errors import EdgeInspectError, UsageError
+from edge.core.frame_memory import FRAME_MEMORY
 from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
 from export.engine import cached_engine
@@ -53,21 +55,12 @@ _MEMORY_READINGS = 20
 def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targets: Sequence[int]) -> dict[str, Any]:
     """All figures of one network; raises EdgeInspectError with the words of whoever refuses."""
     calibration = bundle.calibration("fp32")
-    images = _sample_line()
-    network_of = _network_maker(bundle, network, engines, targets)
+    images = sample_images()
+    network_of = network_maker(bundle, network, engines, targets)
     pipelines: list[GpuPipeline] = []
 
     def pipeline(*, graph: bool = True) -> GpuPipeline:
-        pipelines.append(
-            open_pipeline(
-                open_session_here,
-                network_of,
-                lambda session, opened: open_kernels(session, opened, bundle.manifest, calibration, most=1),
-                bundle.preprocess,
-                maps_above=calibration.threshold,
-                graph=graph,
-            )
-        )
+        pipelines.append(line_pipeline(bundle, network_of, graph=graph))
         return pipelines[-1]
 
     backend = GpuBackend(network, pipeline)
@@ -92,13 +85,28 @@ def measure(bundle: ModelBundle, network: str, frames: int, engines: Path, targe
     return values
 
 
-def _sample_line() -> list[U8]:
+def line_pipeline(
+    bundle: ModelBundle, network_of: Callable[[CudaSession], DeviceNetwork], *, graph: bool = True
+) -> GpuPipeline:
+    """What a line runs, with the calibration of the processor's FP32 network: frames one by one, maps of rejects."""
+    calibration = bundle.calibration("fp32")
+    return open_pipeline(
+        open_session_here,
+        network_of,
+        lambda session, opened: open_kernels(session, opened, bundle.manifest, calibration, most=1),
+        bundle.preprocess,
+        maps_above=calibration.threshold,
+        graph=graph,
+    )
+
+
+def sample_images() -> list[U8]:
     pictures = pictures_of("demo", CAMERA_SIZE, CameraSettings())
     assert pictures is not None, "the sample line is pictures"
     return pictures
 
 
-def _network_maker(
+def network_maker(
     bundle: ModelBundle, network: str, engines: Path, targets: Sequence[int]
 ) -> Callable[[CudaSession], DeviceNetwork]:
     manifest, model = bundle.manifest, bundle.read("model_fp32")
@@ -122,8 +130,12 @@ def _line(
     inspector = Inspector(backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256)
     verdicts = []
     for index in range(-min(WARM_UP_FRAMES, count), count):
+        picture = images[index % len(images)]
+        # where a camera's picture would lie
+        image = FRAME_MEMORY.empty(picture.shape)
+        np.copyto(image, picture)
         utc, grabbed_ns = datetime.now(timezone.utc), time.perf_counter_ns()
-        verdict = inspector.inspect(Frame(index, grabbed_ns, utc, "benchmark", images[index % len(images)]))
+        verdict = inspector.inspect(Frame(index, grabbed_ns, utc, "benchmark", image))
         if index >= 0:
             verdicts.append(verdict)
     return {
@@ -144,7 +156,7 @@ def _bare(network_of: Callable[[CudaSession], DeviceNetwork], count: int) -> lis
         with session.current():
             opened = network = network_of(session)
             addresses = {name: session.device_memory(tensor.bytes) for name, tensor in network.tensors.items()}
-            session.upload(addresses[PICTURE], np.zeros(network.tensors[PICTURE].shape, np.float32))
+            session.upload(addresses[PICTURE], np.zeros(network.tensors[PICTURE].bytes, np.uint8))
 
             def enqueue() -> None:
                 opened.enqueue(session.stream, addresses, 1)
@@ -163,7 +175,7 @@ def _bare(network_of: Callable[[CudaSession], DeviceNetwork], count: int) -> lis
                 if graph is None:
                     enqueue()
                 else:
-                    graph.launch(session.stream)
+                    graph.launch()
                 session.synchronize()
                 times.append((time.perf_counter_ns() - started) / 1e6)
             if graph is not None:
@@ -175,17 +187,18 @@ def _bare(network_of: Callable[[CudaSession], DeviceNetwork], count: int) -> lis
 
 def _memory(backend: GpuBackend, images: Sequence[Any], frames: int) -> dict[str, Any]:
     """The device's free memory over many frames; another program's allocations show as well."""
-    watching = open_session_here()
+    watching, reason = open_session_here(), shared_memory_reason(read_cuda_device())
     readings = []
     try:
         for index in range(frames):
             backend.score(images[index % len(images)], StageClock(0))
-            if index % max(1, frames // _MEMORY_READINGS) == 0:
+            if reason is None and index % max(1, frames // _MEMORY_READINGS) == 0:
                 with watching.current():
                     readings.append(free_bytes())
     finally:
         watching.close()
-    return {"frames": frames, "free_bytes": readings, "lost_bytes": readings[0] - readings[-1]}
+    lost = readings[0] - readings[-1] if readings else None
+    return {"frames": frames, "not_watched": reason, "free_bytes": readings, "lost_bytes": lost}
 
 
 def _agreement(pipeline: Callable[[], GpuPipeline], bundle: ModelBundle, calibration: Calibration) -> dict[str, Any]:
@@ -196,7 +209,7 @@ def _agreement(pipeline: Callable[[], GpuPipeline], bundle: ModelBundle, calibra
     try:
         pairs = [
             (ours.score(image, StageClock(0)).score, reference.score(image, StageClock(0)).score)
-            for image in _sample_line()
+            for image in sample_images()
         ]
     finally:
         ours.close()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.cuda_driver import CudaDriver
 from edge.backends.gpu.cuda_session import CudaSession, open_pycuda
 
@@ -45,7 +46,7 @@ class DeviceClock:
 
         graph = self._session.capture(all_of_them)
         try:
-            return self.milliseconds(lambda: graph.launch(self._session.stream), repeats) / times
+            return self.milliseconds(graph.launch, repeats) / times
         finally:
             self._session.synchronize()
             graph.close()
@@ -55,8 +56,15 @@ class DeviceClock:
         self._first = self._last = None
 
 
+def shared_memory_reason(device: CudaDevice) -> str | None:
+    """Why the free memory of this device says nothing, and must not be taken; None: it has memory of its own."""
+    if not device.integrated:
+        return None
+    return f"{device.name} has no memory of its own: all programs of the board share it"
+
+
 def free_bytes() -> int:
-    """Memory of the device that nobody has; a context must be current."""
+    """Memory of the device that nobody has; a context must be current. See shared_memory_reason."""
     return int(open_pycuda().mem_get_info()[0])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,7 +39,7 @@ from edge.core.config import Settings
 from edge.core.datatypes import U8
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.core.latency import StageClock
+from edge.core.latency import StageClock, in_turns, undisturbed
 from edge.core.manifest import Deployment
 from edge.core.progress import say, working
 from edge.kernels.statistics import MOST_IN_STATISTICS
@@ -48,7 +49,7 @@ from export.gate import GateReport, gate_report
 from export.gate_page import gate_page
 from export.operators import Target
 from export.paired_scores import ScoredModel, score_pairs
-from export.precision_fallback import CANDIDATE_PRECISIONS, PRECISIONS, Attempt, CandidatePrecision, try_candidates
+from export.precision_fallback import PRECISIONS, Attempt, CandidatePrecision, try_candidates
 
 TARGET: Target = "cpu"
 # good parts that defects of every kind and size are drawn on
@@ -108,6 +109,11 @@ class Deployed:
     files: dict[str, tuple[str, bytes]]
     runs: CalibratedNetwork
     gate_lines: tuple[str, ...]
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """The candidate precisions that the gate let through, slower ones as well."""
+        return tuple(step.precision for step in self.deployment.tried if not step.exceeded)
 
 
 class CalibrationSession:
@@ -212,6 +218,15 @@ class CalibrationSession:
             say(f"  {line}")
         return found
 
+    def milliseconds(self, made: Sequence[CalibratedNetwork]) -> tuple[list[float], ...]:
+        """What a good part takes in each of some networks, round by round of a short timing on this machine."""
+        frame = self.parts.reader.read(self._order[0].path)
+        with working("a short timing of what passes the gate"):
+            times = in_turns([partial(_judge, each.scored.backend, frame) for each in made])
+        taken = [f"{each.precision} {undisturbed(rounds):.2f} ms" for each, rounds in zip(made, times, strict=True)]
+        say(f"a part takes, on this machine: {', '.join(taken)}")
+        return times
+
     def refused(self, made: CalibratedNetwork, confirm: ConfirmParts, sheet: Path | None) -> list[Part]:
         """Of the most unusual good parts those that are none, as a person says.
 
@@ -288,28 +303,32 @@ class CalibrationSession:
                 self._open.remove(backends)
 
 
-def deploy(session: CalibrationSession, networks: Networks, reference: CalibratedNetwork) -> Deployed:
-    """Try the processor's candidate precisions in turn, each compared with the FP32 reference.
+def _judge(backend: Backend, frame: U8) -> None:
+    backend.score(frame, StageClock(0))
 
-    What passes is complete, but for the reference: the caller decides whether it is the last word. When no INT8
-    candidate passes, the last one stays in the bundle, to be looked at; `auto` does not run it.
+
+def deploy(session: CalibrationSession, networks: Networks, reference: CalibratedNetwork) -> Deployed:
+    """Try the processor's candidate precisions, each compared with the FP32 reference; the fastest that passes runs.
+
+    What passes is complete, but for the reference: the caller decides whether it is the last word. An INT8 network that
+    is not deployed stays in the bundle: for another machine, or, where none passed, to be looked at.
     """
 
     def make(candidate: CandidatePrecision) -> CalibratedNetwork:
         assert networks.int8 is not None
         return session.calibrate("int8", networks.int8 if candidate == "int8" else networks.with_floating_ends())
 
-    return _first_that_passes(session, reference, TARGET, make)
+    return _fastest_that_passes(session, reference, TARGET, make)
 
 
 def deploy_engine(session: CalibrationSession, engines: EngineSession, reference: CalibratedNetwork) -> Deployed:
-    """Try the candidate precisions of a GPU in turn, each engine compared with FP32 on the processor, FP32 too."""
-    return _first_that_passes(
+    """Try the candidate precisions of a GPU, each engine compared with FP32 on the processor, FP32 too."""
+    return _fastest_that_passes(
         session, reference, engines.product, lambda candidate: session.calibrate_engine(engines, candidate)
     )
 
 
-def _first_that_passes(
+def _fastest_that_passes(
     session: CalibrationSession,
     reference: CalibratedNetwork,
     target: Target,
@@ -317,6 +336,7 @@ def _first_that_passes(
 ) -> Deployed:
     reports: list[GateReport] = []
     files: dict[str, tuple[str, bytes]] = {}
+    pages: dict[str, bytes] = {}
 
     def attempt(candidate: CandidatePrecision) -> Attempt[CalibratedNetwork]:
         if candidate == "fp32" and target == TARGET:
@@ -342,11 +362,15 @@ def _first_that_passes(
         key, suffix = calibration_key(made.precision, target), "" if target == TARGET else f"_{target}"
         files[key] = (f"{key}.npz", made.calibration.to_bytes())
         files[f"gate_{target}"] = (f"gate{suffix}.json", _json(reports))
-        files[f"gate_page_{target}"] = (f"gate{suffix}.html", gate_page(report, pairs))
+        pages[candidate] = gate_page(report, pairs)
+        files[f"gate_page_{target}"] = (f"gate{suffix}.html", pages[candidate])
         return Attempt(made, made.calibration.model_sha256, report.exceeded)
 
-    fallback = try_candidates(CANDIDATE_PRECISIONS[target], attempt)
+    fallback = try_candidates(target, attempt, session.milliseconds)
     say(f"deployed on {target}: {fallback.candidate}")
+    if fallback.candidate in pages:
+        name, _ = files[f"gate_page_{target}"]
+        files[f"gate_page_{target}"] = (name, pages[fallback.candidate])
     backend = fallback.result.scored.backend.name
     deployment = Deployment(precision=PRECISIONS[fallback.candidate], backend=backend, tried=fallback.tried)
     return Deployed(deployment, files, fallback.result, tuple(text for report in reports for text in report.summary()))

@@ -57,16 +57,18 @@ def open_backends(
     uncalibrated: bool = False,
     engines: Path | None = None,
     maps: bool = True,
+    keep_warm_s: float | None = None,
 ) -> tuple[Backend, ...]:
     """Open `count` backends for as many threads to call at the same time; they share `threads`, None for all cores.
 
+    keep_warm_s: how often a GPU runs while no frame comes, to keep its clocks up; None: never.
     maps: False lets a GPU keep the maps of parts that pass; what has no map then is no defect. A GPU has one backend,
     whatever the count. Otherwise like open_backend. All give the same scores.
     """
     chosen = choose_backend(name)
     for product in GPU_BACKENDS:
         if chosen == product:
-            return (_gpu_backend(bundle, product, precision, engines, maps),)
+            return (_gpu_backend(bundle, product, precision, engines, maps, keep_warm_s),)
     measured = bundle.calibration(precision, uncalibrated=uncalibrated)
     # the backend says what runs, not what the statistics were measured on
     calibration = replace(measured, model_sha256=bundle.model_sha256(precision))
@@ -79,11 +81,14 @@ def target_of(name: str) -> str:
     return name if name in GPU_BACKENDS else CPU
 
 
-def _gpu_backend(bundle: ModelBundle, product: Product, precision: str, engines: Path | None, maps: bool) -> Backend:
+def _gpu_backend(
+    bundle: ModelBundle, product: Product, precision: str, engines: Path | None, maps: bool, keep_warm_s: float | None
+) -> Backend:
     from edge.backends.gpu.gpu_tensorrt import calibrated_gpu_backend
 
     calibration = bundle.calibration(precision, target=product)
-    return calibrated_gpu_backend(bundle, product, calibration, engines, -1.0 if maps else calibration.threshold)
+    maps_above = -1.0 if maps else calibration.threshold
+    return calibrated_gpu_backend(bundle, product, calibration, engines, maps_above, keep_warm_s=keep_warm_s)
 
 
 def calibrated_backends(

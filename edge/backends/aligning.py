@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge.backends.base import Backend, KeptWarm
+from edge.backends.base import Backend, KeptWarm, NeedsNewProcess
 from edge.core.datatypes import U8, AnomalyMap
 from edge.core.latency import StageClock
 from edge.preprocessing.preprocess import Preprocess
@@ -31,9 +31,17 @@ class AligningBackend:
         worst, *others = sorted(parts, key=lambda part: -part.score)
         return replace(worst, others=tuple(others))
 
+    @property
+    def keep_warm_every_s(self) -> float | None:
+        return self._backend.keep_warm_every_s if isinstance(self._backend, KeptWarm) else None
+
     def keep_warm(self) -> None:
         if isinstance(self._backend, KeptWarm):
             self._backend.keep_warm()
+
+    @property
+    def needs_new_process(self) -> bool:
+        return isinstance(self._backend, NeedsNewProcess) and self._backend.needs_new_process
 
     def close(self) -> None:
         self._backend.close()

@@ -35,10 +35,20 @@ class Backend(Protocol):
 
 @runtime_checkable
 class KeptWarm(Protocol):
-    """A backend that has something to do while no frame comes."""
+    """A backend that has something to do while no frame comes: keep_warm_every_s, as often; None: when it is asked."""
+
+    keep_warm_every_s: float | None
 
     def keep_warm(self) -> None:
         """Returns soon, and never raises for what the device does; called by the thread that scores."""
+
+
+@runtime_checkable
+class NeedsNewProcess(Protocol):
+    """A backend whose device may be lost in a way that no call of this process mends."""
+
+    @property
+    def needs_new_process(self) -> bool: ...
 
 
 def not_finite() -> ModelError:

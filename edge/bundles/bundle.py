@@ -76,7 +76,7 @@ class ModelBundle:
         return self.manifest.files[key].sha256
 
     def precision(self, wanted: str, target: str = CPU) -> str:
-        """The precision to run: the one wanted; for `auto` what passed the gate on this target, else INT8 where it is.
+        """The precision to run: the one wanted; for `auto` what was deployed on this target, else INT8 where it is.
 
         A precision that the gate refused runs only when it is asked for by name, and with a warning. Raises BundleError
         for `auto` on a GPU that nothing was calibrated for.
@@ -87,7 +87,7 @@ class ModelBundle:
         if wanted == "auto":
             rounded = "int8" if "model_int8" in self.manifest.files else "fp32"
             return rounded if deployed is None else deployed.precision
-        if deployed is not None and deployed.precision != wanted == "int8":
+        if deployed is not None and wanted == "int8" and deployed.refused("int8"):
             log.warning("%s: the gate refused int8 (see gate.html); it runs because it was asked for", self.path)
         return wanted
 

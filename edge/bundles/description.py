@@ -50,7 +50,9 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
     for target, deployment in sorted(manifest.deployments.items()):
         refused = [f"{each.precision} ({'; '.join(each.exceeded)})" for each in deployment.tried if each.exceeded]
         after = f", after the gate refused {', '.join(refused)}" if refused else ""
-        yield f"runs on {target}", f"{deployment.precision} with {deployment.backend}{after}"
+        times = [f"{each.precision} {each.milliseconds:.2f} ms" for each in deployment.tried if each.milliseconds]
+        timed = f"; timed where it was calibrated: {', '.join(times)}" if times else ""
+        yield f"runs on {target}", f"{deployment.precision} with {deployment.backend}{after}{timed}"
     for precision, target in calibrations(manifest):
         yield from _calibration(opened, precision, target)
     for key, entry in sorted(manifest.files.items()):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from edge.capture.images.bit_depth import BitDepth
 from edge.capture.images.image_io import UndecodableImage, bgr_from_buffer, decode_picture
@@ -18,6 +19,7 @@ from edge.capture.streams.stream_clock import StreamClock, utc_at
 from edge.core.config import CameraSettings
 from edge.core.datatypes import Fault, Frame, Reason
 from edge.core.errors import CameraError
+from edge.core.frame_memory import FRAME_MEMORY
 from edge.core.redact import redact
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class OpenCvCamera:
         self._compressed = _takes_bytes(capture)
         self._depth = BitDepth(settings.sensor_bits)
         self._reads = 0
+        self._shape: tuple[int, ...] | None = None
 
     def read(self) -> Frame | None:
         """The next picture; blocks until the driver has one, about camera.lost_after_ms at most. Raises CameraError."""
@@ -60,7 +63,8 @@ class OpenCvCamera:
                     f"{self.name}: the driver or stream gave no picture",
                     fix="check cable and power; a slow or triggered camera needs a larger camera.read_timeout_ms",
                 )
-            decoded, buffer = self._capture.retrieve()
+            # into memory that is used again; a picture of another size than the last one gets some of its own
+            decoded, buffer = self._capture.retrieve(FRAME_MEMORY.empty(self._shape) if self._shape else None)
         except cv2.error as error:
             raise CameraError(
                 f"{self.name}: OpenCV failed while reading: {redact(error.err or str(error))}",
@@ -73,12 +77,15 @@ class OpenCvCamera:
             if not decoded or buffer is None:
                 raise UndecodableImage("the camera sent a picture that OpenCV cannot decode")
             if not self._compressed:
+                plain = buffer.dtype == np.uint8 and buffer.ndim == 3 and buffer.shape[2] == 3
+                self._shape = buffer.shape if plain else None
                 notice = self._depth.see(buffer)
                 if notice is not None:
                     log.warning("%s: %s", self.name, notice)
                 return Frame(*stamp, bgr_from_buffer(buffer, settings.sensor_bits))
             encoded = buffer.tobytes()
-            return Frame(*stamp, decode_picture(encoded, settings.sensor_bits, settings.max_megapixels), None, encoded)
+            image = decode_picture(encoded, settings.sensor_bits, settings.max_megapixels, FRAME_MEMORY)
+            return Frame(*stamp, image, None, encoded)
         except UndecodableImage as error:
             return Frame(*stamp, None, Fault(Reason.UNDECODABLE, str(error)))
 

@@ -13,9 +13,12 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 _FLUSH_S = 0.5
+_STANDARD_ERROR = 2
+_TIMES = "EDGE_INSPECT_STARTED_AGAIN"
 
 
 class ProcessEnd:
@@ -35,12 +38,45 @@ class ProcessEnd:
             os._exit(self.code)
 
 
+def times_started_again() -> int:
+    """How often this program has become another process since it last inspected."""
+    text = os.environ.get(_TIMES, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def forget_starts() -> None:
+    """It inspects: what comes now is counted anew."""
+    os.environ.pop(_TIMES, None)
+
+
+def start_again() -> NoReturn:
+    """Become a new process of the same program, with the same arguments and standard streams, past all threads.
+
+    To a service manager and to the reader of standard output it stays the same process. Records must be closed.
+    """
+    # the environment outlives the process
+    os.environ[_TIMES] = str(times_started_again() + 1)
+    print("edge-inspect: starting again", file=sys.stderr, flush=True)
+    _flush_if_it_returns()
+    # what a library opened without saying so must not stay open: a camera, or the broken device
+    descriptors = Path("/proc/self/fd")
+    for entry in descriptors.iterdir() if descriptors.is_dir() else ():
+        with suppress(OSError):
+            if int(entry.name) > _STANDARD_ERROR:
+                os.set_inheritable(int(entry.name), False)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def leave(code: int) -> NoReturn:
     """End the process now, past a thread that does not return; what was printed is flushed if that returns."""
+    _flush_if_it_returns()
+    os._exit(code)
+
+
+def _flush_if_it_returns() -> None:
     flushing = threading.Thread(target=_flush, name="last flush", daemon=True)
     flushing.start()
     flushing.join(_FLUSH_S)
-    os._exit(code)
 
 
 def _flush() -> None:

@@ -156,6 +156,11 @@ class InspectionSettings(_Section):
     uncalibrated: bool = False
     threads: PositiveInt | None = None
     deadline_ms: PositiveInt | None = 1000
+    keep_warm_ms: Annotated[int, Field(ge=5)] | None = 1000
+
+    @property
+    def keep_warm_s(self) -> float | None:
+        return None if self.keep_warm_ms is None else self.keep_warm_ms / 1000
 
     @property
     def engines_folder(self) -> Path | None:

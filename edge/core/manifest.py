@@ -235,11 +235,15 @@ class TrainingRecord(_Part):
 
 
 class TriedPrecision(_Part):
-    """A candidate precision that was tried; exceeded: the gate's limits it does not keep, none: it is deployed."""
+    """A candidate precision that was tried; exceeded: the gate's limits it does not keep, none: it passed.
+
+    milliseconds: of a frame in the short timing of all that passed, None where there was nothing to choose from.
+    """
 
     precision: str
     model_sha256: Sha256 | None
     exceeded: tuple[str, ...] = ()
+    milliseconds: float | None = None
 
 
 class Deployment(_Part):
@@ -248,6 +252,11 @@ class Deployment(_Part):
     precision: Precision
     backend: str
     tried: tuple[TriedPrecision, ...]
+
+    def refused(self, precision: Precision) -> bool:
+        """Whether every candidate of this precision was refused; some have floating ends."""
+        of_it = [step for step in self.tried if step.precision.startswith(precision)]
+        return bool(of_it) and all(step.exceeded for step in of_it)
 
 
 class Manifest(_Part):

@@ -102,6 +102,11 @@ class Inspector:
             parts=parts,
         )
 
+    @property
+    def rest_every_s(self) -> float | None:
+        """How often `rest` wants to be called while no frame comes; None: it does not matter."""
+        return self.backend.keep_warm_every_s if isinstance(self.backend, KeptWarm) else None
+
     def rest(self) -> None:
         """Called while no frame comes; what the backend does then, if anything."""
         if isinstance(self.backend, KeptWarm):

@@ -66,6 +66,7 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
         uncalibrated=inspection.uncalibrated, engines=inspection.engines_folder,
         # what differs from a golden picture needs a map to stand in
         maps=bundle.manifest.golden is not None,
+        keep_warm_s=inspection.keep_warm_s,
     )  # fmt: skip
     caveat, running = "", backends[0].model_sha256
     if running != calibration.model_sha256:

@@ -23,6 +23,7 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import U8
 from edge.core.errors import BundleError
 from edge.core.progress import working
+from edge.inspection.device_watch import DeviceWatch
 from edge.inspection.hot_swap import HotSwap
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import (
@@ -68,11 +69,13 @@ class RunResult:
     """summary: for a person. unrecorded: verdicts are not on record, or were not taken by the reader of JSON lines.
 
     hangs: a model or a reader does not return. It would also hold up the interpreter's own end: end the process.
+    start_again: the run ended because its device needs a new process; everything is on record.
     """
 
     summary: tuple[str, ...]
     unrecorded: bool
     hangs: bool
+    start_again: bool
 
 
 class Line:
@@ -107,7 +110,10 @@ class Line:
         alarms = AlarmLog(counters, _alarm_listener(recorder, redrawn=isinstance(view, LiveView)))
         readiness = readiness_monitor(request.camera, settings, counters, alarms)
         watches = [watch for watch in (self._hot_swap(), readiness) if watch is not None]
-        poller = Poller(watches, alarms)
+        device = DeviceWatch(self._pool, requests.stop.set)
+        # another process would begin a folder, or a limited run, from its beginning
+        goes_on = capture.live and request.max_frames is None and request.duration_s is None
+        poller = Poller([*watches, device] if goes_on else watches, alarms)
         drift = drift_monitor(self._bundle, settings, counters, alarms)
         sinks = [sink for sink in (view, drift, *watches, poller, recorder) if sink is not None]
         if request.json_lines is not None:
@@ -133,6 +139,7 @@ class Line:
             (run_summary(self._statistics, counters, settings.record.directory), *([outlook] if outlook else [])),
             unrecorded=bool(counters.undelivered) or (recorder is not None and counters.recorded < counters.frames),
             hangs=not finished or poller.busy,
+            start_again=device.wants_new_process and not requests.interrupted,
         )
 
     def close(self) -> None:

@@ -154,7 +154,8 @@ class _Loop:
         """Take and inspect one frame; False when none will come or is wanted."""
         if self._enough():
             return False
-        frame = self._capture.take(TAKE_TIMEOUT_S)
+        rest_every_s = self._pool.inspectors[position].rest_every_s
+        frame = self._capture.take(TAKE_TIMEOUT_S if rest_every_s is None else min(TAKE_TIMEOUT_S, rest_every_s))
         if frame is None:
             self._rest(position)
             return not self._capture.ended

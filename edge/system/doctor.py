@@ -29,7 +29,7 @@ from edge.core.hardware import (
     jetson_release,
     read_processor,
 )
-from edge.kernels.cuda.build import SOURCES, find_image, find_nvcc, user_cache
+from edge.kernels.cuda.build import find_images, local_compiler
 from edge.system.findings import Finding, State
 from edge.system.installation import check_siblings
 
@@ -255,7 +255,7 @@ def gpu_findings(gpus: Gpus, wanted: str, parts: Mapping[str, Probe]) -> list[Fi
 _GPU_FIXES = {
     "pycuda": "pip install --no-cache-dir pycuda, with nvcc of this machine's CUDA on PATH (after a change of it with "
     f"--force-reinstall --no-deps); for a Jetson see {JETSON_PAGE}",
-    "kernels": "make kernels, on any machine with a CUDA toolkit",
+    "kernels": "make kernels on any machine with a CUDA toolkit no newer than this driver, or pip install its NVRTC",
     "others": "install it again for this CUDA version; --backend auto inspects on the CPU without it",
 }
 
@@ -271,13 +271,14 @@ def _gpu_parts(root: Path) -> dict[str, Probe]:
 def _kernels() -> Probe:
     """Whether compiled kernels for this GPU are there, or can be made at the first start."""
     try:
-        capability = read_cuda_device().compute_capability
+        device = read_cuda_device()
     except EdgeInspectError as error:
         return error
-    found = find_image([SOURCES, user_cache()], int(capability.replace(".", "")))
-    if found is not None:
-        return str(found)
-    return None if find_nvcc() is None else f"compiled at the first start, by {find_nvcc()}"
+    found = find_images(None, device.compute_capability, device.cuda)
+    if found:
+        return str(found[0].path)
+    compiler = local_compiler(device.compute_capability, device.cuda)
+    return None if compiler is None else f"compiled at the first start, by {compiler.name}"
 
 
 def _product(product: Product, root: Path) -> Probe:

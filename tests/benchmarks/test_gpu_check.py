@@ -8,7 +8,9 @@ import pytest
 
 from benchmarks.gpu import gpu_check
 from benchmarks.gpu.gpu_check import Outcome, Step, gpu_slug, planned, run_step, summary
+from benchmarks.gpu.runtimes import why_missing
 from edge.backends.gpu.cuda_device import CudaDevice
+from edge.backends.gpu.tensorrt_versions import RTX_KNOWN
 from edge.core.errors import MissingDependency
 from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
 
@@ -17,7 +19,7 @@ HOPPER = CudaDevice("NVIDIA H200", "9.0", "580.1", "13.0")
 LINE = {
     "verdict_ms": {"p50": 0.31, "p99": 0.4}, "bare_network_ms": {"p50": 0.25}, "overhead_over_bare_us": 60.0,
     "without_graph": {"verdict_ms": {"p50": 0.4, "p99": 0.5}}, "graph_nodes": 7,
-    "memory": {"frames": 100, "lost_bytes": 0},
+    "memory": {"frames": 100, "lost_bytes": 0, "not_watched": None},
 }  # fmt: skip
 
 
@@ -37,35 +39,97 @@ def test_without_cuda_it_says_so_in_one_message_runs_nothing_and_writes_nothing(
 
 
 def test_every_product_precision_and_stub_is_tried_and_what_is_missing_is_skipped_with_its_reason(tmp_path):
-    steps = planned(ADA, tmp_path, 10, 100, pytest=False, sanitizer=None)
+    missing = {"pytest": "it is not here", "compute-sanitizer": "it is not here", "onnxruntime": "it has no CUDA"}
+    steps = planned(ADA, tmp_path, 10, 100, missing)
     planned_names = names(steps)
     for product in ("tensorrt", "tensorrt-rtx"):
         assert {f"line with {product} {precision}" for precision in ("int8", "fp16", "fp32")} <= set(planned_names)
         assert f"gate on {product}" in planned_names
     assert {"line with onnxruntime", "line with torch", "line with copy", "kernels", "long run"} <= set(planned_names)
     skipped = {step.step: step.skipped for step in steps if isinstance(step, Outcome)}
-    assert set(skipped) == {"GPU tests", *(f"compute-sanitizer {tool}" for tool in gpu_check.SANITIZERS)}
-    assert all(skipped.values())
+    assert set(skipped) == {
+        "GPU tests", "line with onnxruntime", *(f"compute-sanitizer {tool}" for tool in gpu_check.SANITIZERS),
+    }  # fmt: skip
+    assert skipped["line with onnxruntime"] == "it has no CUDA"
 
 
-def test_on_a_gpu_that_rtx_does_not_list_every_way_to_an_engine_is_tried(tmp_path):
-    steps = planned(HOPPER, tmp_path, 10, 100, pytest=True, sanitizer="compute-sanitizer")
-    int8 = [step for step in steps if isinstance(step, Step) and step.name.startswith("line with tensorrt-rtx int8")]
-    assert [step.name.partition(", ")[2] for step in int8] == [
-        "built for the default list", "built for 8.0", "built for 9.0",
+def test_a_product_that_is_not_installed_is_skipped_with_its_gate(tmp_path):
+    steps = planned(ADA, tmp_path, 10, 100, {"tensorrt": "it is not installed"})
+    skipped = [step for step in steps if isinstance(step, Outcome)]
+    assert [step.step for step in skipped] == [
+        *(f"line with tensorrt {precision}" for precision in ("int8", "fp16", "fp32")), "pauses with tensorrt",
+        "gate on tensorrt",
     ]  # fmt: skip
-    assert int8[1].command[-2:] == ("--compute-capability", "80")
-    assert all(isinstance(step, Step) for step in steps)
+    assert {(step.state, step.failed) for step in skipped} == {("skipped, because it is not installed", False)}
+
+
+def test_rtx_builds_for_what_it_knows_and_tries_only_what_it_can_build_on_other_gpus(tmp_path):
+    def int8(device):
+        steps = planned(device, tmp_path / device.compute_capability, 10, 100, {})
+        return [step for step in steps if step.name.startswith("line with tensorrt-rtx int8")]
+
+    hopper = int8(HOPPER)
+    assert [step.name.partition(", ")[2] for step in hopper] == ["built for the default list", "built for 8.0"]
+    assert hopper[1].command[-2:] == ("--compute-capability", "80")
+    assert all(step.trial for step in hopper)
+    (spark,) = int8(CudaDevice("NVIDIA GB10", "12.1", "580.1", "13.0"))
+    assert spark.command[-2:] == ("--compute-capability", "121") and not spark.trial
+    (ada,) = int8(ADA)
+    assert "--compute-capability" not in ada.command and not ada.trial
+
+
+def test_what_rtx_knows_is_what_its_bindings_list():
+    trt = pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed: nothing to ask")
+    listed = {int(name[2:]) for name in trt.ComputeCapability.__members__ if name.startswith("SM")}
+    assert listed == set(RTX_KNOWN)
+
+
+def test_a_trial_that_is_refused_is_told_and_is_no_failure():
+    program = "raise SystemExit('made for another GPU')"
+    outcome = run_step(Step("line", (sys.executable, "-c", program), figures=True, trial=True))
+    assert (outcome.state, outcome.failed) == ("refused", False)
+    assert "made for another GPU" in summary({"gpu": vars(HOPPER), "steps": [outcome.as_dict()]})
+
+
+def test_a_machine_without_any_runtime_passes_with_everything_skipped_for_a_reason(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_check, "read_cuda_device", lambda: HOPPER)
+    monkeypatch.setattr(gpu_check, "open_pycuda", lambda: None)
+    monkeypatch.setattr(gpu_check, "find_nvcc", lambda: None)
+    monkeypatch.setattr(gpu_check, "find_sanitizer", lambda: None)
+
+    def run(step):
+        if "benchmarks.gpu.runtimes" in step.command:
+            return Outcome(step.name, "", 1.0, 0, "", values={"missing": f"{step.name} is not installed"})
+        return Outcome(step.name, "", 1.0, 0, "", values=LINE if "line" in step.name else None)
+
+    monkeypatch.setattr(gpu_check, "run_step", run)
+    assert gpu_check.main(["--results", str(tmp_path)]) == 0
+    text = next((tmp_path / "nvidia-h200").glob("*.md")).read_text()
+    for name in ("tensorrt", "tensorrt-rtx", "onnxruntime", "torch", "compute-sanitizer"):
+        assert f"skipped, because {name} is not installed" in text
+    assert "skipped, because nvcc is not installed" in text
+
+
+def test_a_runtime_that_is_not_here_says_why(monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_bindings", None)
+    assert "tensorrt cannot be imported" in why_missing("tensorrt")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert "built without CUDA" in why_missing("onnxruntime")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert why_missing("onnxruntime") is None
 
 
 def test_planned_commands_are_ones_that_our_programs_understand(tmp_path):
     from benchmarks.gpu import gpu_line
     from edge.cli.parser import parse
 
-    for step in planned(HOPPER, tmp_path, 10, 100, pytest=True, sanitizer="compute-sanitizer"):
+    for step in planned(HOPPER, tmp_path, 10, 100, {}):
         words = list(step.command)
-        if "benchmarks.gpu.gpu_line" in words:
-            given = words[words.index("benchmarks.gpu.gpu_line") + 1 :]
+        if {"benchmarks.gpu.gpu_line", "benchmarks.gpu.gpu_pauses"} & set(words):
+            given = words[words.index("-m", 1) + 2 :]
             assert given[given.index("--network") + 1] in gpu_line.NETWORKS
         if "edge" in words:
             assert parse(words[words.index("edge") + 1 :]).command == "calibrate"
@@ -104,6 +168,7 @@ def test_results_and_summary_hold_failures_and_skips_beside_figures(monkeypatch,
     }
     steps = [Step("good", ()), Step("bad", ()), Outcome("GPU tests", "", 0.0, None, "", skipped="pytest is not here")]
     monkeypatch.setattr(gpu_check, "planned", lambda *arguments: steps)
+    monkeypatch.setattr(gpu_check, "missing_here", dict)
     monkeypatch.setattr(gpu_check, "run_step", lambda step: outcomes[step.name])
     assert gpu_check.main(["--results", str(tmp_path)]) == 1
     (result,) = (tmp_path / "nvidia-rtx-4090").glob("*.json")
@@ -111,7 +176,7 @@ def test_results_and_summary_hold_failures_and_skips_beside_figures(monkeypatch,
     assert [step["failed"] for step in kept["steps"]] == [False, True, False]
     assert kept["gpu"]["compute_capability"] == "8.9" and kept["commit"]
     text = result.with_suffix(".md").read_text()
-    assert "no engine for this GPU" in text and "skipped: pytest is not here" in text
+    assert "no engine for this GPU" in text and "skipped, because pytest is not here" in text
     assert "overhead over the network alone: 60.0 µs" in text
     assert text in capsys.readouterr().out
 

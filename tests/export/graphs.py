@@ -75,4 +75,7 @@ def run(model, picture, name="recon"):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return session.run([name], {"image": picture[None]})[0][0]
+    # as the engine of an FP16 graph is given it
+    half = session.get_inputs()[0].type == "tensor(float16)"
+    given = picture.astype(np.float16) if half else picture
+    return session.run([name], {"image": given[None]})[0][0].astype(np.float32)

@@ -106,6 +106,17 @@ def test_every_method_builds_for_turing_ampere_ada_and_blackwell(rtx, method_gra
 
 
 @needs_rtx
+@pytest.mark.parametrize("precision", ["int8", "int8_float_ends", "fp16"])
+def test_the_parser_reads_fp16_inputs_and_outputs_from_all_graphs_but_fp32(rtx, precision):
+    model = blur_network()
+    graph = graph_of_precision(precision, "tensorrt-rtx", model, collect_ranges(model, pictures(32)))
+    network = rtx.create_network(rtx.trt.Builder(rtx.logger))
+    assert rtx.trt.OnnxParser(network, rtx.logger).parse(graph)
+    ends = [network.get_input(0), *(network.get_output(index) for index in range(network.num_outputs))]
+    assert {tensor.dtype for tensor in ends} == {rtx.trt.DataType.HALF}
+
+
+@needs_rtx
 @pytest.mark.engines
 @pytest.mark.parametrize("target", RTX_TARGETS)
 def test_an_engine_for_all_targets_is_another_than_for_one(rtx, target):

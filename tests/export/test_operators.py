@@ -27,7 +27,27 @@ def test_every_node_has_a_row_and_a_reason_where_it_does_not_run_in_int8():
 @pytest.mark.parametrize("target", TARGETS)
 def test_only_the_ends_float_in_a_network_of_clean_operators(target):
     floating = {name for name, state in states(operator_report(residual_network()), target).items() if state != "int8"}
-    assert floating == {"first", "relu_a", "last"}
+    # TensorRT for RTX fuses INT8 into convolutions and what they end with, and nothing else
+    alone = {"add", "relu_d", "enlarge", "join"} if target == "tensorrt-rtx" else set()
+    assert floating == {"first", "relu_a", "last"} | alone
+
+
+def test_a_grouped_convolution_is_left_in_floating_point_for_rtx_alone():
+    nodes = [
+        ("Conv", ["image", "w"], "a", "first", SAME),
+        ("Conv", ["a", "m"], "b", "grouped", SAME | {"group": 4}),
+        ("Conv", ["b", "n"], "c", "plain", SAME),
+        ("Conv", ["c", "v"], "recon", "last", SAME),
+    ]
+    weights = {"w": weight(4, 3), "m": weight(4, 1), "n": weight(4, 4), "v": weight(3, 4)}
+    report = operator_report(onnx_graph(nodes, weights))
+    by_target = {
+        target: {name for name, state in states(report, target).items() if state == "int8"} for target in TARGETS
+    }
+    assert by_target["cpu"] == by_target["tensorrt"] == {"grouped", "plain"}
+    assert by_target["tensorrt-rtx"] == {"plain"}
+    (row,) = [row for row in report.rows if row.node == "grouped"]
+    assert "plain convolutions alone" in row.why
 
 
 def test_layers_left_floating_are_reported_so_with_what_lies_between_them():

@@ -7,10 +7,10 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: no network can
 
 from calibration.ranges import collect_ranges  # noqa: E402
 from edge.core.errors import UsageError  # noqa: E402
-from export.qdq import quantized_for_cpu, quantized_for_tensorrt  # noqa: E402
+from export.qdq import quantized_for_cpu, quantized_for_rtx, quantized_for_tensorrt  # noqa: E402
 from tests.export.graphs import pictures, residual_network, run  # noqa: E402
 
-TARGETS = {"cpu": quantized_for_cpu, "tensorrt": quantized_for_tensorrt}
+TARGETS = {"cpu": quantized_for_cpu, "tensorrt": quantized_for_tensorrt, "tensorrt-rtx": quantized_for_rtx}
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,24 @@ def test_weights_are_signed_with_a_scale_for_each_channel(quantized, target, pea
     assert len(np.unique(constant(quantized[target], "one_weight_scale"))) == 8
 
 
+def test_for_rtx_all_weights_of_a_convolution_share_a_scale_that_fp16_holds(quantized):
+    # with a scale for each channel its convolutions write FP32, and leave bias and ReLU to another kernel
+    graph = quantized["tensorrt-rtx"]
+    values = constant(graph, "one_weight_quantized")
+    assert np.abs(values).max() == 127 and values.dtype == np.int8
+    scales = [constant(graph, tensor.name) for tensor in graph.initializer if tensor.name.endswith("_scale")]
+    assert all(scale.shape == () and scale.dtype == np.float32 for scale in scales)
+    assert all(np.float16(scale) == scale > 0 for scale in scales)
+
+
+def test_for_rtx_only_convolutions_read_rounded_tensors(quantized):
+    graph = quantized["tensorrt-rtx"]
+    assert pairs(graph) == {"a", "b", "d", "g"}
+    assert {node.op_type for node in graph.node if any("_dequantized" in name for name in node.input)} == {"Conv"}
+
+
 def test_activations_are_unsigned_on_the_cpu_and_symmetric_for_tensorrt(quantized):
-    for target, kind in (("cpu", np.uint8), ("tensorrt", np.int8)):
+    for target, kind in (("cpu", np.uint8), ("tensorrt", np.int8), ("tensorrt-rtx", np.int8)):
         zeros = [constant(quantized[target], f"{name}_zero_point") for name in pairs(quantized[target])]
         assert {zero.dtype for zero in zeros} == {np.dtype(kind)}
         assert target == "cpu" or not any(zeros)

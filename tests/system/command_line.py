@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -145,10 +145,10 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: object, cwd: Path):
-    """A Running command; killed at the end of the block if it still runs."""
+def running(*arguments: object, cwd: Path, program: Sequence[str] = ("-m", "edge")):
+    """A Running command; killed at the end of the block if it still runs. program: what the interpreter is given."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge", *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         cwd=cwd,
         env=environment(),
         stdin=subprocess.DEVNULL,

@@ -11,18 +11,25 @@ from edge.core.errors import MissingDependency
 from edge.core.hardware import SYSTEM_ROOT, jetson_release
 
 _LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSOR_COUNT
+_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSORS = 75, 76, 18, 16
 _NAME_BYTES = 256
 
 
 @dataclass(frozen=True)
 class CudaDevice:
-    """name: as the driver calls it. compute_capability: "8.6". driver: its own version. cuda: that which it speaks."""
+    """name: as the driver calls it. compute_capability: "8.6". driver: its own version. cuda: that which it speaks.
+
+    integrated: it has no memory of its own (Jetson): what it takes, the system lacks. multiprocessors: how many blocks
+    of a kernel have one to themselves.
+    """
 
     name: str
     compute_capability: str
     driver: str
     cuda: str
+    integrated: bool = False
+    multiprocessors: int = 0
 
 
 def read_cuda_device(ordinal: int = 0, library: str | None = None, root: Path = SYSTEM_ROOT) -> CudaDevice:
@@ -40,14 +47,16 @@ def read_cuda_device(ordinal: int = 0, library: str | None = None, root: Path = 
     _check(cuda.cuDeviceGet(ctypes.byref(device), ordinal), "cuDeviceGet")
     name = ctypes.create_string_buffer(_NAME_BYTES)
     _check(cuda.cuDeviceGetName(name, _NAME_BYTES, device), "cuDeviceGetName")
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    _check(cuda.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device), "cuDeviceGetAttribute")
-    _check(cuda.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device), "cuDeviceGetAttribute")
+    major, minor, integrated, multiprocessors = (
+        _attribute(cuda, device, each) for each in (_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSORS)
+    )
     return CudaDevice(
         name=name.value.decode(errors="replace"),
-        compute_capability=f"{major.value}.{minor.value}",
+        compute_capability=f"{major}.{minor}",
         driver=_driver_version(root),
         cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
+        integrated=integrated == 1,
+        multiprocessors=multiprocessors,
     )
 
 
@@ -62,6 +71,12 @@ def open_driver(library: str | None = None) -> ctypes.CDLL:
         "this machine has no NVIDIA driver (libcuda is not there)",
         fix="build on the device that will run the engine, or use --target tensorrt-rtx, which needs no GPU",
     )
+
+
+def _attribute(cuda: ctypes.CDLL, device: ctypes.c_int, attribute: int) -> int:
+    value = ctypes.c_int()
+    _check(cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device), "cuDeviceGetAttribute")
+    return value.value
 
 
 def _check(status: int, call: str) -> None:

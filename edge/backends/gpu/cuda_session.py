@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-from edge.backends.gpu.cuda_driver import CudaDriver, CudaGraph, DriverError
+from edge.backends.gpu.cuda_driver import ContextEntry, CudaDriver, CudaGraph, DriverError, RegionUpload
 from edge.core.errors import MissingDependency
+from edge.core.frame_memory import FrameBuffer
 from edge.core.hardware import JETSON_PAGE
 
 # CU_STREAM_NON_BLOCKING: work of other libraries on the default stream does not hold ours up
@@ -37,6 +38,8 @@ log = logging.getLogger("edge.backends")
 _sharing = threading.Lock()
 _sessions: Counter[int] = Counter()
 _broken: set[int] = set()
+# buffers of frames, by address, that the GPU's driver knows; kept, so that they stay where they are
+_registered: defaultdict[int, dict[int, FrameBuffer]] = defaultdict(dict)
 
 
 def open_pycuda() -> Any:
@@ -70,13 +73,25 @@ class CudaSession:
             with _sharing:
                 if ordinal in _broken:
                     raise DriverError("its context is broken, and others have not let go of it yet")
+                self._choose_how_to_wait()
                 self._context = cuda.Device(ordinal).retain_primary_context()
                 _sessions[ordinal] += 1
             with self.current():
                 self._stream = cuda.Stream(_NON_BLOCKING)
+                # `synchronize` for what was enqueued within `entry`
+                self.wait = driver.waiting(self.stream)
         except self.failures as error:
             self.close()
             raise MissingDependency(f"GPU {ordinal} cannot be used: {error}", fix=_LOOK) from error
+
+    def _choose_how_to_wait(self) -> None:
+        if _sessions[self._ordinal]:
+            return
+        try:
+            self._driver.wait_by_spinning(self._ordinal)
+        except DriverError as error:
+            # another library made the context, and chose: slower perhaps, and right
+            log.info("the driver chooses how to wait for the GPU: %s", error)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -86,6 +101,10 @@ class CudaSession:
             yield
         finally:
             self._context.pop()
+
+    def entry(self) -> ContextEntry:
+        """The same for calls through ctypes alone, and faster: graphs, uploads of regions, and `wait` for them."""
+        return self._driver.entry(int(self._context.handle))
 
     @property
     def is_open(self) -> bool:
@@ -102,6 +121,10 @@ class CudaSession:
         return self._stream
 
     # the calls below need the context to be current
+
+    def image_refusal(self, image: bytes) -> str | None:
+        """Why this GPU's driver cannot load compiled code; None where it can."""
+        return self._driver.image_refusal(image)
 
     def device_memory(self, size_bytes: int) -> int:
         """Address of memory on the device, until close()."""
@@ -120,6 +143,27 @@ class CudaSession:
         self._pinned.append(array)
         return array
 
+    def mapped(self, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[NDArray[Any], int]:
+        """A pinned array that kernels write to by themselves, and its address for them; valid after `synchronize`."""
+        flags = self._cuda.host_alloc_flags.DEVICEMAP
+        array: NDArray[Any] = self._cuda.pagelocked_empty(shape, dtype, mem_flags=flags)
+        self._pinned.append(array)
+        base: Any = array.base
+        return array, int(base.get_device_pointer())
+
+    def pin(self, buffer: FrameBuffer) -> bool:
+        """Let copies run from a buffer of frames by themselves; once for all sessions. Whether they can."""
+        if buffer.address in _registered[self._ordinal]:
+            return True
+        with _sharing:
+            try:
+                self._driver.register(buffer.address, buffer.bytes)
+            except DriverError as error:
+                log.info("frames are copied before they are uploaded: %s", error)
+                return False
+            _registered[self._ordinal][buffer.address] = buffer
+        return True
+
     def free_pinned(self, array: NDArray[Any]) -> None:
         self._pinned = [each for each in self._pinned if each is not array]
         base: Any = array.base
@@ -132,6 +176,14 @@ class CudaSession:
     def fetch(self, target: NDArray[Any], address: int) -> None:
         """Enqueue a copy from the device; valid after `synchronize`."""
         self._cuda.memcpy_dtoh_async(target, address, self._stream)
+
+    def region_upload(self, address: int, rows: int, width_bytes: int) -> RegionUpload:
+        """Copies to this place on the device, from regions of pinned frames."""
+        return self._driver.upload(address, rows, width_bytes, self.stream)
+
+    def copy(self, target: int, source: int, size_bytes: int) -> None:
+        """Enqueue a copy within the device."""
+        self._driver.copy_on_device(target, source, size_bytes, self.stream)
 
     def synchronize(self) -> None:
         """Wait for all that was enqueued; raises what went wrong in it."""
@@ -149,35 +201,50 @@ class CudaSession:
         context, self._context = self._context, None
         if context is None:
             return
+        broken = True
         try:
             context.push()
-        except self.failures as error:
-            # nothing can be freed in it, so all of it goes
-            log.warning("the GPU's context cannot be used any more: %s", error)
-            self._pinned, self._device, self._stream = [], [], None
-            self._let_go(broken=True)
-            return
-        broken = self._is_broken()
-        try:
+            broken = self._is_broken()
+            # what cannot be freed, pycuda prints; it raises nothing
             self._free_all()
+            if not broken:
+                self._unregister_if_last()
+            # pycuda releases a primary context from any thread if it is current there
+            context.detach()
+            self._leave_released()
         except self.failures as error:
-            broken = True
-            log.warning("the GPU's memory could not be freed one by one: %s", error)
-        # pycuda's streams end with their last reference
-        self._stream = None
-        # pycuda releases a primary context from any thread if it is current there, and takes it off its own stack only
-        context.detach()
-        self._driver.pop_current()
-        self._let_go(broken)
+            log.warning("the GPU's context cannot be used any more: %s", error)
+        finally:
+            # what is left of a broken one goes with it
+            self._pinned, self._device, self._stream = [], [], None
+            self._let_go(broken)
 
     def _free_all(self) -> None:
-        pinned, self._pinned = self._pinned, []
-        device, self._device = self._device, []
-        for array in pinned:
+        for array in self._pinned:
             base: Any = array.base
             base.free()
-        for allocation in device:
+        for allocation in self._device:
             allocation.free()
+        # pycuda's streams end with their last reference, where the context is current
+        self._stream = None
+
+    def _unregister_if_last(self) -> None:
+        with _sharing:
+            if _sessions[self._ordinal] > 1:
+                return
+            for address in _registered.pop(self._ordinal, {}):
+                try:
+                    self._driver.unregister(address)
+                except DriverError as error:
+                    log.info("a buffer of frames stays pinned: %s", error)
+
+    def _leave_released(self) -> None:
+        """pycuda takes a released context off its own stack, and not off the driver's."""
+        try:
+            self._driver.pop_current()
+        except DriverError as error:
+            # with the last reference the context may be gone; that is no reason to keep the others from a reset
+            log.info("the GPU's context was gone before it was left: %s", error)
 
     def _let_go(self, broken: bool) -> None:
         """Reset the context if this or another session found it broken, and no session holds it any more."""
@@ -189,6 +256,7 @@ class CudaSession:
             if ordinal not in _broken or _sessions[ordinal]:
                 return
             _broken.remove(ordinal)
+            _registered.pop(ordinal, None)
             log.warning("the GPU's context was broken by an error and is reset")
             self._driver.reset_primary_context(ordinal)
 

@@ -161,7 +161,8 @@ def let_go(error: BaseException | None) -> None:
 def device_failure(error: Exception) -> ModelError:
     """What a failed call of the GPU means for the frame."""
     words = str(error)
-    if "memory" in words.lower():
+    # an illegal access speaks of memory, too
+    if "out of memory" in words.lower().replace("_", " "):
         fix = "another program may hold the GPU's memory (nvidia-smi); smaller frames or a region of interest need less"
     else:
         fix = "it is opened again by itself; if that does not help, restart the program, then the machine (nvidia-smi)"

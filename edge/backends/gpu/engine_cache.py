@@ -90,6 +90,11 @@ def _machine(tensorrt: TensorRt, device: CudaDevice | None) -> dict[str, str]:
     }
 
 
+def _machine_of(key: EngineKey) -> dict[str, str]:
+    names = ("product", "version", "gpu", "compute_capability", "driver", "cuda")
+    return {name: getattr(key, name) for name in names}
+
+
 def _targets(options: BuildOptions) -> str:
     return " ".join(f"{target // 10}.{target % 10}" for target in sorted(options.targets))
 
@@ -184,6 +189,23 @@ class EngineCache:
             _write(_compiled_path(engine), {"engine_sha256": engine.sha256}, data)
         except OSError as error:
             raise EngineError(f"{_compiled_path(engine)}: {error.strerror}", fix=_WRITABLE) from error
+
+    def find_timings(self, key: EngineKey) -> bytes | None:
+        """What earlier builds of this product on this machine measured of layers."""
+        path = self._timings_path(key)
+        if not path.exists():
+            return None
+        try:
+            return _read(path, _machine_of(key))
+        except _Unusable as reason:
+            log.info("%s", reason)
+            return None
+
+    def keep_timings(self, key: EngineKey, data: bytes) -> None:
+        _write(self._timings_path(key), _machine_of(key), data)
+
+    def _timings_path(self, key: EngineKey) -> Path:
+        return self._directory / f"{key.product}.timings"
 
     def _path(self, key: EngineKey) -> Path:
         return self._directory / f"{key.slot}.engine"

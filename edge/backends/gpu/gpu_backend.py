@@ -13,9 +13,9 @@ from edge.core.datatypes import U8, AnomalyMap
 from edge.core.errors import EdgeInspectError, ModelError
 from edge.core.latency import StageClock
 
-# a GPU at rest lowers its clocks within seconds, and the first part after a pause would pay for it
-KEEP_WARM_S = 1.0
 REOPEN_FIRST_S, REOPEN_MAX_S = 0.5, 30.0
+# a driver may refuse a process for good whose context broke, and take the next process at once
+FAILED_REOPENINGS = 2
 
 log = logging.getLogger("edge.backends")
 
@@ -24,19 +24,29 @@ class GpuBackend:
     """Frames in, anomaly maps out, with what is between on the device; not for use by two threads at once.
 
     A GPU that is lost or out of memory is a ModelError for the frame. Everything is freed, and made anew at a later
-    frame or while none comes: after half a second first, then twice as long each time, up to half a minute.
+    frame or while none comes: after half a second first, then twice as long each time, up to half a minute. After two
+    such failures `needs_new_process` says so, and it is tried on.
     """
 
     def __init__(
-        self, name: str, open_pipeline: Callable[[], GpuPipeline], now_s: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        open_pipeline: Callable[[], GpuPipeline],
+        now_s: Callable[[], float] = time.monotonic,
+        keep_warm_every_s: float | None = None,
     ) -> None:
-        """Opens the pipeline at once, so that the start names what is missing; raises what that raises."""
+        """Opens the pipeline at once, so that the start names what is missing; raises what that raises.
+
+        keep_warm_every_s: a GPU at rest lowers its clocks, and the first part after a pause pays for it; None: it may.
+        """
+        self.keep_warm_every_s = keep_warm_every_s
         self.name = name
         self._open, self._now_s = open_pipeline, now_s
         self._pipeline: GpuPipeline | None = open_pipeline()
         self.model_sha256 = self._pipeline.engine_sha256
         self._closed = False
         self._failure = ""
+        self._failed_reopenings = 0
         self._wait_s = REOPEN_FIRST_S
         self._reopen_at_s = self._last_run_s = now_s()
 
@@ -78,12 +88,17 @@ class GpuBackend:
         try:
             if self._pipeline is None:
                 self._ready()
-            elif self._now_s() - self._last_run_s >= KEEP_WARM_S:
-                self._pipeline.run()
+            elif self.keep_warm_every_s is not None and self._now_s() - self._last_run_s >= self.keep_warm_every_s:
+                self._pipeline.run_again()
                 self._last_run_s = self._now_s()
         except ModelError as error:
             if self._pipeline is not None:
                 self._lose(error)
+
+    @property
+    def needs_new_process(self) -> bool:
+        """Whether opening the device again has failed so often that only another process may succeed."""
+        return self._failed_reopenings >= FAILED_REOPENINGS
 
     def _ready(self) -> GpuPipeline:
         if self._closed:
@@ -99,8 +114,10 @@ class GpuBackend:
             self._pipeline = self._open()
         # whatever is missing now was there at the start: it is the frame that cannot be judged, not the program
         except EdgeInspectError as error:
+            self._failed_reopenings += 1
             self._postpone(error)
             raise ModelError(f"the GPU cannot be opened again: {error.message}", fix=error.fix) from error
+        self._failed_reopenings = 0
         log.warning("the GPU is open again")
         return self._pipeline
 

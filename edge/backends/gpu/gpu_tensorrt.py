@@ -60,11 +60,14 @@ def calibrated_gpu_backend(
     engines: Path | None,
     maps_above: float,
     most: int = 1,
+    keep_warm_s: float | None = None,
 ) -> Backend:
     """The engine that a calibration was measured with, behind the Backend protocol; the rest as in GpuPipeline."""
     store = open_engines(product, bundle.path, engines)
     cached = store.kept(calibration.model_sha256)
-    return engine_backend(store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most)
+    return engine_backend(
+        store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most, keep_warm_s=keep_warm_s
+    )
 
 
 def engine_backend(
@@ -75,6 +78,8 @@ def engine_backend(
     calibration: Calibration,
     maps_above: float,
     most: int = 1,
+    *,
+    keep_warm_s: float | None = None,
 ) -> Backend:
     """A backend over one engine; raises MissingDependency, EngineError or ModelError when it cannot run."""
 
@@ -86,7 +91,9 @@ def engine_backend(
 
     inside = preprocess.of_placed_views
     backend = GpuBackend(
-        store.tensorrt.product, lambda: open_pipeline(open_session, network, kernels, inside, maps_above, most)
+        store.tensorrt.product,
+        lambda: open_pipeline(open_session, network, kernels, inside, maps_above, most),
+        keep_warm_every_s=keep_warm_s,
     )
     return AligningBackend(backend, preprocess) if preprocess.places else backend
 
@@ -98,18 +105,24 @@ def open_session() -> CudaSession:
 def open_kernels(
     session: CudaSession, network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int
 ) -> ScoreKernels:
-    """The project's kernels for a bundle, for up to `most` frames at once; compiled first where they are not.
+    """The project's kernels for a bundle, for up to `most` frames at once; raises what open_module does."""
+    plan = score_plan(network, manifest, calibration, most, read_cuda_device().multiprocessors)
+    return ScoreKernels(open_module(session), plan, session, calibration.statistics)
 
-    Raises MissingDependency where they are neither compiled nor can be.
+
+def open_module(session: CudaSession) -> CudaModule:
+    """The project's kernels, loaded into the session's context, which is current; compiled first where they are not.
+
+    Raises MissingDependency where they are neither compiled nor can be, EngineError where the driver refuses them.
     """
-    image = kernel_image(read_cuda_device().compute_capability)
-    return ScoreKernels(
-        CudaModule(image), score_plan(network, manifest, calibration, most), session, calibration.statistics
-    )
+    device = read_cuda_device()
+    return CudaModule(kernel_image(device.compute_capability, device.cuda, session.image_refusal))
 
 
-def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int) -> ScorePlan:
-    """What the kernels must know of a bundle and its network.
+def score_plan(
+    network: DeviceNetwork, manifest: Manifest, calibration: Calibration, most: int, multiprocessors: int
+) -> ScorePlan:
+    """What the kernels must know of a bundle, its network and the GPU.
 
     Raises EngineError for outputs of different types, or of shapes that the manifest does not allow.
     """
@@ -145,6 +158,7 @@ def score_plan(network: DeviceNetwork, manifest: Manifest, calibration: Calibrat
         seg_mean=calibration.seg_mean,
         seg_inv_std=calibration.seg_inv_std,
         pixel_threshold=calibration.pixel_threshold,
+        multiprocessors=multiprocessors,
     )
 
 

@@ -27,6 +27,8 @@ Product = Literal["tensorrt", "tensorrt-rtx"]
 PRODUCTS: tuple[Product, ...] = get_args(Product)
 # RTX: Turing, Ampere, Ada and Blackwell desktops
 RTX_TARGETS = (75, 86, 89, 120)
+# all that it can build for, as of 1.7
+RTX_KNOWN = (75, 80, 86, 89, 120, 121)
 
 # the bindings also come without the package that bears the product's name
 _MODULES: dict[str, tuple[str, ...]] = {
@@ -72,6 +74,19 @@ class TensorRt:
                 f"TensorRT builds for the GPU it runs on, not for compute capabilities {list(targets)}",
                 fix="leave --compute-capability out, or use --target tensorrt-rtx",
             )
+
+    def use_timings(self, config: Any, data: bytes | None) -> None:
+        """Begin a build with what earlier ones on this machine measured of layers, as `timings` gave it."""
+        timing_cache = config.create_timing_cache(data or b"")
+        if not config.set_timing_cache(timing_cache, False):
+            log.warning("the kept timings of layers are of another machine: measuring again")
+            timing_cache = config.create_timing_cache(b"")
+            config.set_timing_cache(timing_cache, False)
+
+    def timings(self, config: Any) -> bytes | None:
+        """What has been measured of layers after a build; None: this product measures nothing while it builds."""
+        timing_cache = config.get_timing_cache()
+        return bytes(timing_cache.serialize())
 
     def objection(self, runtime: Any, plan: bytes) -> str | None:
         """Why this machine cannot run the engine, where TensorRT can say so beforehand."""
@@ -149,6 +164,12 @@ class TensorRtForRtx(TensorRt):
         config.num_compute_capabilities = len(names)
         for index, name in enumerate(names):
             config.set_compute_capability(known[name], index)
+
+    def use_timings(self, config: Any, data: bytes | None) -> None:
+        """Nothing is measured without a GPU; touching these timings would look for one."""
+
+    def timings(self, config: Any) -> bytes | None:
+        return None
 
     def objection(self, runtime: Any, plan: bytes) -> str | None:
         trt = self.trt

@@ -19,6 +19,7 @@ from edge.core.config import MAX_MEGAPIXELS
 from edge.core.datatypes import U8
 from edge.core.errors import UndecodableImage as UndecodableImage
 from edge.core.errors import UsageError
+from edge.core.frame_memory import FrameMemory
 
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".avif", ".jp2"}
@@ -67,16 +68,23 @@ def _kind(buffer: NDArray[Any]) -> str:
     return f"{buffer.dtype} {'x'.join(str(side) for side in buffer.shape) or 'scalar'}"
 
 
-def decode_picture(encoded: bytes, sensor_bits: int = 16, max_megapixels: float = MAX_MEGAPIXELS) -> U8:
+def decode_picture(
+    encoded: bytes,
+    sensor_bits: int = 16,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    memory: FrameMemory | None = None,
+) -> U8:
     """Decode a picture file's bytes to uint8 (H, W, 3) BGR, pixels as stored: a noted rotation is not applied.
 
     Raises UndecodableImage for anything but one whole picture of a kind that `bgr_from_buffer` takes, and for one of
-    more than max_megapixels, before it is decoded.
+    more than max_megapixels, before it is decoded. memory: where a JPEG is decoded to; None: memory of its own.
     """
-    return bgr_from_buffer(decode_buffer(encoded, max_megapixels), sensor_bits)
+    return bgr_from_buffer(decode_buffer(encoded, max_megapixels, memory), sensor_bits)
 
 
-def decode_buffer(encoded: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[Any]:
+def decode_buffer(
+    encoded: bytes, max_megapixels: float = MAX_MEGAPIXELS, memory: FrameMemory | None = None
+) -> NDArray[Any]:
     """The pixels of a picture file's bytes in the depth they are stored in, for `bgr_from_buffer`.
 
     Raises UndecodableImage. BMP, PNM, TGA, JPEG 2000 and lossy WebP have no check sums: damage that leaves their
@@ -87,7 +95,7 @@ def decode_buffer(encoded: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> NDA
     if encoded.startswith(JPEG_START):
         layout = jpeg_layout(encoded)
         _refuse_large(layout.height_px, layout.width_px, layout.height_px * layout.width_px, max_megapixels)
-        return decode_jpeg(encoded, layout)
+        return decode_jpeg(encoded, layout, memory)
     header = image_header(encoded)
     _refuse_large(header.height_px, header.width_px, header.largest_px, max_megapixels)
     if header.pictures > 1:

@@ -14,6 +14,7 @@ import simplejpeg
 
 from edge.core.datatypes import U8
 from edge.core.errors import UndecodableImage
+from edge.core.frame_memory import FrameMemory
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
@@ -83,23 +84,25 @@ def jpeg_layout(encoded: bytes) -> JpegLayout:
             position = marker.start()
 
 
-def decode_jpeg(encoded: bytes, layout: JpegLayout) -> U8:
+def decode_jpeg(encoded: bytes, layout: JpegLayout, memory: FrameMemory | None = None) -> U8:
     """uint8 (H, W, 3) BGR, the same pixels as cv2.imdecode gives without EXIF rotation.
 
-    encoded: what `layout` was found in. Raises UndecodableImage for the slightest complaint of libjpeg-turbo: a cut
-    with an end marker put behind it, zeroed or garbled stretches, missing restarts. What no decoder can know: damage
-    after which the codes happen to come out even.
+    encoded: what `layout` was found in. memory: where to; None: memory of its own.
+    Raises UndecodableImage for the slightest complaint of libjpeg-turbo: a cut with an end marker put behind it, zeroed
+    or garbled stretches, missing restarts. What no decoder can know: damage after which the codes happen to come out
+    even.
     """
     encoded = encoded[: layout.end]
+    buffer = None if memory is None else memory.empty((layout.height_px, layout.width_px, 3))
     try:
-        return _strictly(encoded)
+        return _strictly(encoded, buffer)
     except ValueError as error:
         # many webcams fill up to the end marker with zeros
         unpadded = _without_padding(encoded) if _EXTRANEOUS in str(error) else encoded
         if unpadded == encoded:
             raise _damaged(error) from error
     try:
-        return _strictly(unpadded)
+        return _strictly(unpadded, buffer)
     except ValueError as error:
         raise _damaged(error) from error
 
@@ -158,8 +161,10 @@ def _cut_off(encoded: bytes) -> UndecodableImage:
     return UndecodableImage(f"the JPEG is cut off after {len(encoded)} bytes: it has no end marker")
 
 
-def _strictly(encoded: bytes) -> U8:
-    decoded = simplejpeg.decode_jpeg(encoded, colorspace="BGR", fastdct=False, fastupsample=False, strict=True)
+def _strictly(encoded: bytes, buffer: U8 | None) -> U8:
+    decoded = simplejpeg.decode_jpeg(
+        encoded, colorspace="BGR", fastdct=False, fastupsample=False, strict=True, buffer=buffer
+    )
     return np.asarray(decoded, np.uint8)
 
 

@@ -16,6 +16,7 @@ from edge.capture.streams.stream_clock import StreamClock, utc_at
 from edge.core.config import CameraSettings
 from edge.core.datatypes import Fault, Frame, Reason
 from edge.core.errors import CameraError, UndecodableImage
+from edge.core.frame_memory import FRAME_MEMORY
 
 # how exactly is known since when bytes lie in the socket, also when this process stood still; and how soon a read ends
 POLL_S = 0.02
@@ -53,7 +54,7 @@ class MjpegStream:
             detail = f"{part.missing_bytes} of the bytes that the camera announced for the picture did not come"
             return Frame(*stamp, None, Fault(Reason.UNDECODABLE, detail))
         try:
-            image = decode_picture(part.body, self._settings.sensor_bits, self._settings.max_megapixels)
+            image = decode_picture(part.body, self._settings.sensor_bits, self._settings.max_megapixels, FRAME_MEMORY)
         except UndecodableImage as error:
             return Frame(*stamp, None, Fault(Reason.UNDECODABLE, str(error)))
         return Frame(*stamp, image, None, part.body if original_suffix(part.body) else None)

@@ -4,11 +4,18 @@
 #include "parameters.h"
 #include "pixel_math.h"
 
-constexpr int TILE_ROWS = 32, TILE_COLUMNS = 64;
 constexpr int THREADS = 256;
-// map pixels that a thread makes: so many in a line
-constexpr int RUN = 8;
-static_assert(TILE_ROWS * TILE_COLUMNS == THREADS * RUN);
+
+// map pixels that a block makes, and a thread of it: RUN in a line
+template <int TILE_ROWS, int TILE_COLUMNS>
+struct TileShape {
+    static constexpr int ROWS = TILE_ROWS, COLUMNS = TILE_COLUMNS, RUN = TILE_ROWS * TILE_COLUMNS / THREADS;
+    static_assert(ROWS * COLUMNS == THREADS * RUN);
+};
+
+// large: less of its neighbours is done twice. small: a single frame gives work to four times as many processors
+using Large = TileShape<32, 64>;
+using Small = TileShape<16, 32>;
 
 #ifdef __CUDACC__
 #define SHARED(Type, name) __shared__ Type name

@@ -11,9 +11,11 @@ struct Corner {
     int frame, row, column;
 };
 
+template <class Tile>
 __device__ __forceinline__ Corner corner() {
     return {
-        static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y) * TILE_ROWS, static_cast<int>(blockIdx.x) * TILE_COLUMNS
+        static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y) * Tile::ROWS,
+        static_cast<int>(blockIdx.x) * Tile::COLUMNS
     };
 }
 
@@ -139,13 +141,14 @@ __device__ __forceinline__ void clear_counters(const ResidualParameters& p) {
     if (threadIdx.x == 0) counters.area = counters.peak_bits = counters.not_finite = counters.finished_blocks = 0;
 }
 
-template <class Output, int SCALE>
+template <class Output, int SCALE, class Tile = Large>
 __device__ __forceinline__ void evidence_alone(const ResidualParameters& p) {
-    const Corner at = corner();
+    const Corner at = corner<Tile>();
     clear_counters(p);
-    const int x = static_cast<int>(threadIdx.x) % TILE_COLUMNS, y = static_cast<int>(threadIdx.x) / TILE_COLUMNS * RUN;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int x = thread % Tile::COLUMNS, y = thread / Tile::COLUMNS * Tile::RUN;
     if (at.column + x >= p.columns) return;
-    for (int i = 0; i < RUN && at.row + y + i < p.rows; i++) {
+    for (int i = 0; i < Tile::RUN && at.row + y + i < p.rows; i++) {
         write_evidence<Output, SCALE, false>(p, at.frame, at.row + y + i, at.column + x, 0.0f);
     }
 }

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.core.datatypes import F32
 from edge.kernels.cpu import NormalStatistics, at_map_side
+from edge.kernels.cuda.parameters import Result
 from edge.kernels.cuda.plan import FrameResult, FrameSource, Launch, ScorePlan, Statistics, read_result
 
 
@@ -127,9 +128,13 @@ class ScoreKernels:
             for launch in plan.reduce(maps, results, self.workspace, frames, first):
                 self._launch(launch, stream)
 
-    def read(self, result: np.ndarray[Any, np.dtype[np.uint8]]) -> FrameResult:
-        """What a fetched result says."""
-        return read_result(result.tobytes(), minus_median=self.plan.spec.image_score.minus_median)
+    def results_in(self, memory: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Result]:
+        """Views of results, (n, result_bytes), for `read`; to be made once, since they stand in every frame's way."""
+        return [Result.from_buffer(row) for row in memory]
+
+    def read(self, result: Result) -> FrameResult:
+        """What a result on the host says."""
+        return read_result(result, minus_median=self.plan.spec.image_score.minus_median)
 
     def close(self) -> None:
         """Unload the kernels, with the context current; harmless the second time."""

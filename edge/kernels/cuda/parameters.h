@@ -1,7 +1,7 @@
 // What each kernel is given, by value, as its only argument. edge/kernels/cuda/parameters.py packs the same bytes.
 #pragma once
 
-#include <cstdint>
+#include "standard.h"
 
 constexpr int HISTOGRAM_BINS = 1024;
 constexpr int MAXIMUM_TAPS = 257;

@@ -3,9 +3,7 @@
 // because no two libraries round them alike. Formulas: README.md.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "standard.h"
 
 #ifdef __CUDACC__
 #define BOTH __host__ __device__ __forceinline__

@@ -29,8 +29,8 @@ from edge.preprocessing.preprocess import odd_kernel
 
 FloatType = Literal["f16", "f32"]
 
-# shape of the map pixels that a block makes, the same as in tile.h
-TILE_ROWS, TILE_COLUMNS = 32, 64
+# (rows, columns) of the map pixels that a block makes, the same as in block.h
+LARGE_TILE, SMALL_TILE = (32, 64), (16, 32)
 THREADS = 256
 # the most that a tile is surrounded with on each side; wider smoothing takes launches of its own
 FUSED_RADIUS = 16
@@ -113,6 +113,7 @@ class ScorePlan:
     field: (height, width) of the network's input. batch: most frames at once. outputs: what the network gives, with
     output_type for all; emb_shape: (h, w) of `emb_dist`. logits_at_map: `seg_logit` has the map's shape, not the
     field's. input_type: what preprocessing writes for the network.
+    multiprocessors: of the GPU; a launch that gives a large tile to fewer than these takes small ones; 0: never.
     evidence_bytes: so much may lie between residual and reduction; a larger batch is scored in slices, so that it stays
     in a large GPU's second-level cache. Raises UsageError where the score needs an output that is not there.
     """
@@ -130,6 +131,7 @@ class ScorePlan:
     seg_mean: float = 0.0
     seg_inv_std: float = 1.0
     pixel_threshold: float = 1.0
+    multiprocessors: int = 0
     evidence_bytes: int = 2**24
 
     def __post_init__(self) -> None:
@@ -276,7 +278,9 @@ class ScorePlan:
             one_minus_alpha=1 - spec.blend.alpha,
             gate_scale=1 / (1 + spec.blend.alpha),
         )
-        return self._launch(self.residual_kernel, self._tiles, (THREADS, 1, 1), parameters, count, self.slice_frames)
+        kernel = self.residual_kernel + ("_small" if self._small_tiles(count) else "")
+        tiles = self._tiles(self._small_tiles(count))
+        return self._launch(kernel, tiles, (THREADS, 1, 1), parameters, count, self.slice_frames)
 
     @property
     def residual_kernel(self) -> str:
@@ -312,22 +316,28 @@ class ScorePlan:
             pixel_threshold=self.pixel_threshold,
             taps=(c_float * MAXIMUM_TAPS)(*taps.astype(np.float32)),
         )
-        tiles = self._tiles
         if not self.wide:
-            return (self._launch(f"reduce_{smoothing}", tiles, (THREADS, 1, 1), parameters, count, self.slice_frames),)
+            small = self._small_tiles(count)
+            kernel, tiles = f"reduce_{smoothing}" + ("_small" if small else ""), self._tiles(small)
+            return (self._launch(kernel, tiles, (THREADS, 1, 1), parameters, count, self.slice_frames),)
         if maps is None:
             raise UsageError("wide smoothing needs room for its map", fix="give the address of the maps")
         grid = _blocks(rows, _WIDE_BLOCK[1]), _blocks(columns, _WIDE_BLOCK[0])
         return (
             self._launch(f"{smoothing}_columns", grid, _WIDE_BLOCK, parameters, count, self.slice_frames),
             self._launch(f"{smoothing}_rows", grid, _WIDE_BLOCK, parameters, count, self.slice_frames),
-            self._launch("reduce_smoothed", tiles, (THREADS, 1, 1), parameters, count, self.slice_frames),
+            self._launch(
+                "reduce_smoothed", self._tiles(small=False), (THREADS, 1, 1), parameters, count, self.slice_frames
+            ),
         )
 
-    @property
-    def _tiles(self) -> tuple[int, int]:
-        rows, columns = self.map_shape
-        return _blocks(rows, TILE_ROWS), _blocks(columns, TILE_COLUMNS)
+    def _small_tiles(self, count: int) -> bool:
+        rows, columns = self._tiles(small=False)
+        return rows * columns * count < self.multiprocessors
+
+    def _tiles(self, small: bool) -> tuple[int, int]:
+        (rows, columns), (tile_rows, tile_columns) = self.map_shape, SMALL_TILE if small else LARGE_TILE
+        return _blocks(rows, tile_rows), _blocks(columns, tile_columns)
 
     def _launch(
         self,
@@ -343,9 +353,8 @@ class ScorePlan:
         return Launch(kernel, (blocks[1], blocks[0], count), block, bytes(parameters))
 
 
-def read_result(data: bytes, *, minus_median: bool = False) -> FrameResult:
-    """What a fetched result says; the score is the same number as the reference's of the map, see ImageScoreSpec."""
-    result = Result.from_buffer_copy(data)
+def read_result(result: Result, *, minus_median: bool = False) -> FrameResult:
+    """What a result says; the score is the same number as the reference's of the map, see ImageScoreSpec."""
     if result.not_finite:
         return FrameResult(math.nan, 0, math.nan)
     score = (result.top_bins + result.largest / 2) / reference.HISTOGRAM_BINS / result.largest

@@ -35,26 +35,56 @@ struct BoxSums {
     int top_left, top_right, bottom_left, bottom_right;
 };
 
-template <int CHANNELS>
+// sums of a row under the left and the right box, of one channel
+struct RowSums {
+    int left, right;
+};
+
+// the right box is the left one, a step further: it gains a pixel and loses one; at an edge both are the same.
+// INSIDE: no column is outside the region, so none is looked for
+template <int CHANNELS, bool INSIDE>
+__device__ __forceinline__ void add_row(
+    const std::uint8_t* line, const PreprocessParameters& p, Neighbours x, RowSums (&sums)[CHANNELS]
+) {
+    const int begin = x.first - p.box_width / 2;
+    if constexpr (INSIDE) line += (begin - p.added_columns) * CHANNELS;
+    auto pixel = [&](int i) {
+        return line + (INSIDE ? i : source_of(begin + i, p.width, p.added_columns)) * CHANNELS;
+    };
+    int left[CHANNELS] = {};
+    for (int i = 0; i < p.box_width; i++) {
+        const std::uint8_t* here = pixel(i);
+        for (int c = 0; c < CHANNELS; c++) left[c] += here[c];
+    }
+    for (int c = 0; c < CHANNELS; c++) sums[c] = {left[c], left[c]};
+    if (x.second == x.first) return;
+    const std::uint8_t *lost = pixel(0), *gained = pixel(p.box_width);
+    for (int c = 0; c < CHANNELS; c++) sums[c].right += gained[c] - lost[c];
+}
+
+template <int CHANNELS, bool INSIDE>
 __device__ __forceinline__ void add_boxes(
     const std::uint8_t* frame, const PreprocessParameters& p, Neighbours y, Neighbours x, BoxSums (&sums)[CHANNELS]
 ) {
-    int half_height = p.box_height / 2, half_width = p.box_width / 2;
-    for (int row = y.first - half_height; row <= y.second + half_height; row++) {
-        const std::uint8_t* line = frame + source_of(row, p.height, p.added_rows) * p.row_stride;
-        int left[CHANNELS] = {}, right[CHANNELS] = {};
-        for (int column = x.first - half_width; column <= x.second + half_width; column++) {
-            const std::uint8_t* pixel = line + source_of(column, p.width, p.added_columns) * CHANNELS;
-            for (int c = 0; c < CHANNELS; c++) {
-                if (column <= x.first + half_width) left[c] += pixel[c];
-                if (column >= x.second - half_width) right[c] += pixel[c];
-            }
-        }
+    const int begin = y.first - p.box_height / 2;
+    RowSums row[CHANNELS];
+    auto add = [&](int i) {
+        add_row<CHANNELS, INSIDE>(frame + source_of(begin + i, p.height, p.added_rows) * p.row_stride, p, x, row);
+    };
+    // the lower box is the upper one, a step further, likewise
+    for (int i = 0; i < p.box_height; i++) {
+        add(i);
         for (int c = 0; c < CHANNELS; c++) {
-            if (row <= y.first + half_height) sums[c].top_left += left[c], sums[c].top_right += right[c];
-            if (row >= y.second - half_height) sums[c].bottom_left += left[c], sums[c].bottom_right += right[c];
+            sums[c].top_left += row[c].left, sums[c].top_right += row[c].right;
+            if (i != 0) sums[c].bottom_left += row[c].left, sums[c].bottom_right += row[c].right;
         }
     }
+    if (y.second != y.first) {
+        add(p.box_height);
+    } else {
+        add(0);
+    }
+    for (int c = 0; c < CHANNELS; c++) sums[c].bottom_left += row[c].left, sums[c].bottom_right += row[c].right;
 }
 
 template <class Element>
@@ -75,7 +105,13 @@ __device__ __forceinline__ void make_pixel(const PreprocessParameters& p, const 
     if (row >= p.rows || column >= p.columns) return;
     Neighbours y = places.rows[threadIdx.y], x = places.columns[threadIdx.x];
     BoxSums sums[CHANNELS] = {};
-    add_boxes<CHANNELS>(p.frames + frame * p.frame_stride, p, y, x, sums);
+    const std::uint8_t* source = p.frames + frame * p.frame_stride;
+    const int begin = x.first - p.box_width / 2, end = begin + p.box_width;
+    if (begin >= p.added_columns && end < p.width - p.added_columns) {
+        add_boxes<CHANNELS, true>(source, p, y, x, sums);
+    } else {
+        add_boxes<CHANNELS, false>(source, p, y, x, sums);
+    }
     for (int c = 0; c < 3; c++) {
         // the last is red; grey is all three
         const BoxSums& s = sums[CHANNELS == 3 ? 2 - c : 0];

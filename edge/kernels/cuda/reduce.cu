@@ -8,9 +8,6 @@ namespace {
 
 constexpr int WARP = 32;
 constexpr int FUSED_RADIUS = 16;
-constexpr int SOURCE_ROWS = TILE_ROWS + 2 * FUSED_RADIUS, SOURCE_COLUMNS = TILE_COLUMNS + 2 * FUSED_RADIUS;
-// one more than a multiple of the 32 banks: threads work on rows below each other
-constexpr int SUM_PITCH = SOURCE_COLUMNS + 1, MAP_PITCH = TILE_COLUMNS + 1;
 
 struct Box {
     using Source = std::uint16_t;
@@ -20,7 +17,7 @@ struct Box {
     __device__ static float value_of(Sum sum, float scale) { return static_cast<float>(sum) * scale; }
 
     // sums over 2 radius + 1 elements around each of a run, `stride` apart; each is the one before, moved by one
-    template <class Element>
+    template <int RUN, class Element>
     __device__ static void run(const Element* centre, int stride, const ReduceParameters& p, Sum (&sums)[RUN]) {
         Sum sum = 0;
         for (int i = -p.radius; i <= p.radius; i++) sum += centre[i * stride];
@@ -41,6 +38,7 @@ struct Gaussian {
     __device__ static float value_of(Sum sum, float scale) { return sum * scale; }
 
     // from the centre outwards; neighbours on both sides move through registers, so that each is read once
+    template <int RUN>
     __device__ static void run(const float* centre, int stride, const ReduceParameters& p, float (&sums)[RUN]) {
         float before[RUN], after[RUN];
 #pragma unroll
@@ -69,18 +67,24 @@ struct Statistics {
     unsigned long long top_bins;
 };
 
-template <class Smoothing>
+template <class SmoothingOf, class TileShape>
 struct ReduceTile {
+    using Smoothing = SmoothingOf;
+    using Shape = TileShape;
+    static constexpr int ROWS = Shape::ROWS + 2 * FUSED_RADIUS, COLUMNS = Shape::COLUMNS + 2 * FUSED_RADIUS;
+    // one more than a multiple of the 32 banks: threads work on rows below each other
+    static constexpr int SUM_PITCH = COLUMNS + 1, MAP_PITCH = Shape::COLUMNS + 1;
+
     union {
-        typename Smoothing::Source source[SOURCE_ROWS][SOURCE_COLUMNS];
-        float map[TILE_ROWS][MAP_PITCH];
+        typename Smoothing::Source source[ROWS][COLUMNS];
+        float map[Shape::ROWS][MAP_PITCH];
     };
-    typename Smoothing::Sum sums[TILE_ROWS][SUM_PITCH];
+    typename Smoothing::Sum sums[Shape::ROWS][SUM_PITCH];
     Statistics statistics;
 };
 
 struct MapTile {
-    float map[TILE_ROWS][MAP_PITCH];
+    float map[Large::ROWS][Large::COLUMNS + 1];
     Statistics statistics;
 };
 
@@ -92,7 +96,7 @@ __device__ __forceinline__ void clear(Statistics& statistics) {
     }
 }
 
-// a row of eight pixels, as they are counted
+// neighbours of a row, as they are counted
 struct Tally {
     std::uint32_t bin, length, area;
     float peak;
@@ -117,7 +121,8 @@ __device__ __forceinline__ void count(Statistics& statistics, Tally& tally, floa
     if (value > tally.peak) tally.peak = value;
 }
 
-// eight neighbours of a row into the statistics
+// neighbours of a row into the statistics
+template <int RUN>
 __device__ __forceinline__ void count_run(
     Statistics& statistics, const ReduceParameters& p, int row, int column, const float (&values)[RUN]
 ) {
@@ -134,15 +139,17 @@ __device__ __forceinline__ void count_run(
     atomicMax(&statistics.peak_bits, bits_of(tally.peak));
 }
 
-__device__ __forceinline__ void write_map(const float (*map)[MAP_PITCH], const ReduceParameters& p) {
-    const int first_row = static_cast<int>(blockIdx.y) * TILE_ROWS;
-    const int column = static_cast<int>(blockIdx.x) * TILE_COLUMNS + static_cast<int>(threadIdx.x) % TILE_COLUMNS;
+template <class Tile>
+__device__ __forceinline__ void write_map(const Tile& tile, const ReduceParameters& p) {
+    constexpr int ROWS = Tile::Shape::ROWS, COLUMNS = Tile::Shape::COLUMNS;
+    const int first_row = static_cast<int>(blockIdx.y) * ROWS;
+    const int column = static_cast<int>(blockIdx.x) * COLUMNS + static_cast<int>(threadIdx.x) % COLUMNS;
     if (column >= p.columns) return;
-    for (int y = static_cast<int>(threadIdx.x) / TILE_COLUMNS; y < TILE_ROWS; y += THREADS / TILE_COLUMNS) {
+    for (int y = static_cast<int>(threadIdx.x) / COLUMNS; y < ROWS; y += THREADS / COLUMNS) {
         const int row = first_row + y;
         if (row >= p.rows) break;
         p.maps[(static_cast<std::int64_t>(blockIdx.z) * p.rows + row) * p.columns + column] =
-            map[y][threadIdx.x % TILE_COLUMNS];
+            tile.map[y][threadIdx.x % COLUMNS];
     }
 }
 
@@ -216,20 +223,20 @@ __device__ __forceinline__ void write_result(Statistics& statistics, const Reduc
     }
 }
 
-// runs of eight pixels of a row, one for each thread: threads of a warp are below each other
+// runs of pixels of a row, one for each thread: threads of a warp are below each other
 struct RunPlace {
     int y, x;
 };
 
+template <class Shape>
 __device__ __forceinline__ RunPlace run_place() {
-    return {static_cast<int>(threadIdx.x) % TILE_ROWS, static_cast<int>(threadIdx.x) / TILE_ROWS * RUN};
+    const int thread = static_cast<int>(threadIdx.x);
+    return {thread % Shape::ROWS, thread / Shape::ROWS * Shape::RUN};
 }
 
-template <class Smoothing>
-__device__ __forceinline__ void load_source(
-    ReduceTile<Smoothing>& tile, const ReduceParameters& p, int first_row, int first_column
-) {
-    const int height = TILE_ROWS + 2 * p.radius, width = TILE_COLUMNS + 2 * p.radius;
+template <class Tile>
+__device__ __forceinline__ void load_source(Tile& tile, const ReduceParameters& p, int first_row, int first_column) {
+    const int height = Tile::Shape::ROWS + 2 * p.radius, width = Tile::Shape::COLUMNS + 2 * p.radius;
     const std::uint16_t* blended = p.blended + static_cast<std::int64_t>(blockIdx.z) * p.rows * p.columns;
     bool not_finite = false;
     // a warp takes a row: nothing is divided, and the border of rows is looked at once for each
@@ -239,36 +246,39 @@ __device__ __forceinline__ void load_source(
         for (int x = static_cast<int>(threadIdx.x) % WARP; x < width; x += WARP) {
             const std::uint16_t steps = line[reflected(first_column + x - p.radius, p.columns)];
             not_finite = not_finite || steps == NOT_FINITE;
-            tile.source[y][x] = Smoothing::source_of(steps);
+            tile.source[y][x] = Tile::Smoothing::source_of(steps);
         }
     }
     if (not_finite) atomicMax(&tile.statistics.not_finite, 1u);
 }
 
-template <class Smoothing>
-__device__ __forceinline__ void sum_columns(ReduceTile<Smoothing>& tile, const ReduceParameters& p) {
-    const int width = TILE_COLUMNS + 2 * p.radius;
-    for (int item = static_cast<int>(threadIdx.x); item < width * (TILE_ROWS / RUN); item += THREADS) {
+template <class Tile>
+__device__ __forceinline__ void sum_columns(Tile& tile, const ReduceParameters& p) {
+    constexpr int RUN = Tile::Shape::RUN;
+    const int width = Tile::Shape::COLUMNS + 2 * p.radius;
+    for (int item = static_cast<int>(threadIdx.x); item < width * (Tile::Shape::ROWS / RUN); item += THREADS) {
         const int x = item % width, y = item / width * RUN;
-        typename Smoothing::Sum sums[RUN];
-        Smoothing::run(&tile.source[y + p.radius][x], SOURCE_COLUMNS, p, sums);
+        typename Tile::Smoothing::Sum sums[RUN];
+        Tile::Smoothing::run(&tile.source[y + p.radius][x], Tile::COLUMNS, p, sums);
 #pragma unroll
         for (int i = 0; i < RUN; i++) tile.sums[y + i][x] = sums[i];
     }
 }
 
-template <class Smoothing>
+template <class Smoothing, class Shape = Large>
 __device__ __forceinline__ void reduce(const ReduceParameters& p) {
-    SHARED(ReduceTile<Smoothing>, tile);
-    const int first_row = static_cast<int>(blockIdx.y) * TILE_ROWS;
-    const int first_column = static_cast<int>(blockIdx.x) * TILE_COLUMNS;
+    using Tile = ReduceTile<Smoothing, Shape>;
+    constexpr int RUN = Shape::RUN;
+    SHARED(Tile, tile);
+    const int first_row = static_cast<int>(blockIdx.y) * Shape::ROWS;
+    const int first_column = static_cast<int>(blockIdx.x) * Shape::COLUMNS;
     clear(tile.statistics);
     __syncthreads();
     load_source(tile, p, first_row, first_column);
     __syncthreads();
     sum_columns(tile, p);
     __syncthreads();
-    const RunPlace at = run_place();
+    const RunPlace at = run_place<Shape>();
     typename Smoothing::Sum sums[RUN];
     Smoothing::run(&tile.sums[at.y][at.x + p.radius], 1, p, sums);
     float values[RUN];
@@ -279,25 +289,26 @@ __device__ __forceinline__ void reduce(const ReduceParameters& p) {
     }
     count_run(tile.statistics, p, first_row + at.y, first_column + at.x, values);
     __syncthreads();
-    if (p.maps != nullptr) write_map(tile.map, p);
+    if (p.maps != nullptr) write_map(tile, p);
     if (deliver(tile.statistics, p.counters[blockIdx.z])) write_result(tile.statistics, p);
 }
 
 // the same for a map that is smoothed already
 __device__ __forceinline__ void reduce_smoothed_map(const ReduceParameters& p) {
     SHARED(MapTile, tile);
-    const int first_row = static_cast<int>(blockIdx.y) * TILE_ROWS;
-    const int first_column = static_cast<int>(blockIdx.x) * TILE_COLUMNS;
+    constexpr int RUN = Large::RUN;
+    const int first_row = static_cast<int>(blockIdx.y) * Large::ROWS;
+    const int first_column = static_cast<int>(blockIdx.x) * Large::COLUMNS;
     clear(tile.statistics);
     const float* map = p.maps + static_cast<std::int64_t>(blockIdx.z) * p.rows * p.columns;
-    for (int item = static_cast<int>(threadIdx.x); item < TILE_ROWS * TILE_COLUMNS; item += THREADS) {
-        const int y = item / TILE_COLUMNS, x = item % TILE_COLUMNS;
+    for (int item = static_cast<int>(threadIdx.x); item < Large::ROWS * Large::COLUMNS; item += THREADS) {
+        const int y = item / Large::COLUMNS, x = item % Large::COLUMNS;
         const int row = first_row + y, column = first_column + x;
         const bool inside = row < p.rows && column < p.columns;
         tile.map[y][x] = inside ? map[static_cast<std::int64_t>(row) * p.columns + column] : 0.0f;
     }
     __syncthreads();
-    const RunPlace at = run_place();
+    const RunPlace at = run_place<Large>();
     float values[RUN];
 #pragma unroll
     for (int i = 0; i < RUN; i++) values[i] = tile.map[at.y][at.x + i];

@@ -9,19 +9,21 @@ namespace {
 constexpr int PIXEL = 0, SSIM = 1, GMS = 2, ALL = SSIM | GMS;
 
 // how far a term looks: 3 for SSIM; 4 for the slope of halves, two blocks of two away
-constexpr int halo_of(int terms) { return terms == PIXEL ? 0 : 4; }
+BOTH constexpr int halo_of(int terms) { return terms == PIXEL ? 0 : 4; }
 
-template <int TERMS>
+// of map pixels and what is around them
+template <int OF_TERMS, class TileShape>
 struct ResidualTile {
-    static constexpr int HALO = halo_of(TERMS);
-    static constexpr int ROWS = TILE_ROWS + 2 * HALO, COLUMNS = TILE_COLUMNS + 2 * HALO;
+    using Shape = TileShape;
+    static constexpr int TERMS = OF_TERMS, HALO = halo_of(TERMS);
+    static constexpr int ROWS = Shape::ROWS + 2 * HALO, COLUMNS = Shape::COLUMNS + 2 * HALO;
     static constexpr int LUMA_ROWS = TERMS == PIXEL ? 1 : ROWS, LUMA_COLUMNS = TERMS == PIXEL ? 1 : COLUMNS;
     static constexpr int HALF_ROWS = TERMS & GMS ? ROWS / 2 : 1, HALF_COLUMNS = TERMS & GMS ? COLUMNS / 2 : 1;
     // two less on each side than halves: a slope needs both neighbours
     static constexpr int COARSE_ROWS = TERMS & GMS ? HALF_ROWS - 2 : 1;
     static constexpr int COARSE_COLUMNS = TERMS & GMS ? HALF_COLUMNS - 2 : 1;
 
-    float error[TILE_ROWS][TILE_COLUMNS];
+    float error[Shape::ROWS][Shape::COLUMNS];
     // of the luma of both pictures
     float sum[LUMA_ROWS][LUMA_COLUMNS], difference[LUMA_ROWS][LUMA_COLUMNS];
     float half_sum[HALF_ROWS][HALF_COLUMNS], half_difference[HALF_ROWS][HALF_COLUMNS];
@@ -71,9 +73,8 @@ __device__ __forceinline__ void load_colours(
     for (int i = 0; i < 2; i++) colours[i] = {red[i], green[i], blue[i]};
 }
 
-template <class Output, int TERMS, int SCALE>
-__device__ __forceinline__ void load_tile(ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at) {
-    using Tile = ResidualTile<TERMS>;
+template <class Output, int SCALE, class Tile>
+__device__ __forceinline__ void load_tile(Tile& tile, const ResidualParameters& p, Corner at) {
     constexpr int HALO = Tile::HALO, PAIRS = Tile::COLUMNS / 2;
     const ErrorWeights weights = {p.w_l1, p.w_l2, p.w_col};
     for (int item = static_cast<int>(threadIdx.x); item < Tile::ROWS * PAIRS; item += THREADS) {
@@ -92,12 +93,12 @@ __device__ __forceinline__ void load_tile(ResidualTile<TERMS>& tile, const Resid
             load_colours<Output, SCALE, false>(p.recon, p, at.frame, row, column, b);
         }
         for (int i = 0; i < 2; i++) {
-            if (TERMS != PIXEL) {
+            if (Tile::TERMS != PIXEL) {
                 const float luma_a = luma(a[i]), luma_b = luma(b[i]);
                 tile.sum[y][x + i] = luma_a + luma_b;
                 tile.difference[y][x + i] = luma_a - luma_b;
             }
-            const bool own = y >= HALO && y < HALO + TILE_ROWS && x >= HALO && x < HALO + TILE_COLUMNS;
+            const bool own = y >= HALO && y < HALO + Tile::Shape::ROWS && x >= HALO && x < HALO + Tile::Shape::COLUMNS;
             if (own) tile.error[y - HALO][x + i - HALO] = pixel_error(a[i], b[i], weights);
         }
     }
@@ -116,9 +117,8 @@ __device__ __forceinline__ Slope slope(
 }
 
 // dissimilarity of gradients at half the size, around the tile
-template <int TERMS>
-__device__ __forceinline__ void make_coarse(ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at) {
-    using Tile = ResidualTile<TERMS>;
+template <class Tile>
+__device__ __forceinline__ void make_coarse(Tile& tile, const ResidualParameters& p, Corner at) {
     const int rows = (p.rows + 1) / 2, columns = (p.columns + 1) / 2;
     // of the first half of the tile, outside as well as inside the picture
     const int first_row = at.row / 2 - 2, first_column = at.column / 2 - 2;
@@ -151,9 +151,9 @@ __device__ __forceinline__ void make_coarse(ResidualTile<TERMS>& tile, const Res
 }
 
 // bilinear, at pixel centres, edges repeated
-template <int TERMS>
+template <class Tile>
 __device__ __forceinline__ float doubled_coarse(
-    const ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at, int row, int column
+    const Tile& tile, const ResidualParameters& p, Corner at, int row, int column
 ) {
     const int first_row = at.row / 2 - 1, first_column = at.column / 2 - 1;
     const int near_row = row / 2, near_column = column / 2;
@@ -166,11 +166,11 @@ __device__ __forceinline__ float doubled_coarse(
 }
 
 // the gradient term of one pixel
-template <int TERMS>
+template <class Tile>
 __device__ __forceinline__ float gradient_term(
-    const ResidualTile<TERMS>& tile, const ResidualParameters& p, Corner at, int y, int x
+    const Tile& tile, const ResidualParameters& p, Corner at, int y, int x
 ) {
-    constexpr int HALO = ResidualTile<TERMS>::HALO;
+    constexpr int HALO = Tile::HALO;
     const int row = y + HALO, column = x + HALO;
     const float fine = gradient_dissimilarity(
         slope(tile.sum, row - 1, row, row + 1, column - 1, column, column + 1),
@@ -200,11 +200,9 @@ __device__ __forceinline__ WindowSums row_sums(const float* sum, const float* di
 }
 
 // the structure term of a run of pixels, one below the other: sums of rows are made once for all windows they are in
-template <int TERMS>
-__device__ __forceinline__ void add_structure(
-    ResidualTile<TERMS>& tile, const ResidualParameters& p, int y, int x
-) {
-    constexpr int HALO = ResidualTile<TERMS>::HALO, SIDE = 2 * SSIM_REACH + 1;
+template <class Tile>
+__device__ __forceinline__ void add_structure(Tile& tile, const ResidualParameters& p, int y, int x) {
+    constexpr int HALO = Tile::HALO, SIDE = 2 * SSIM_REACH + 1, RUN = Tile::Shape::RUN;
     const int row = y + HALO - SSIM_REACH, column = x + HALO - SSIM_REACH;
     WindowSums rows[SIDE];
 #pragma unroll
@@ -223,20 +221,22 @@ __device__ __forceinline__ void add_structure(
     }
 }
 
-template <class Output, int TERMS, int SCALE>
+template <class Output, int TERMS, int SCALE, class Shape = Large>
 __device__ __forceinline__ void residual(const ResidualParameters& p) {
-    SHARED(ResidualTile<TERMS>, tile);
-    const Corner at = corner();
+    using Tile = ResidualTile<TERMS, Shape>;
+    SHARED(Tile, tile);
+    const Corner at = corner<Shape>();
     clear_counters(p);
-    load_tile<Output, TERMS, SCALE>(tile, p, at);
+    load_tile<Output, SCALE>(tile, p, at);
     __syncthreads();
     if constexpr ((TERMS & GMS) != 0) make_coarse(tile, p, at);
-    const int x = static_cast<int>(threadIdx.x) % TILE_COLUMNS, y = static_cast<int>(threadIdx.x) / TILE_COLUMNS * RUN;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int x = thread % Shape::COLUMNS, y = thread / Shape::COLUMNS * Shape::RUN;
     if (at.column + x >= p.columns || at.row + y >= p.rows) return;
     if constexpr ((TERMS & SSIM) != 0) add_structure(tile, p, y, x);
     // not eight copies of what follows: they would fill the instruction cache
 #pragma unroll 2
-    for (int i = 0; i < RUN && at.row + y + i < p.rows; i++) {
+    for (int i = 0; i < Shape::RUN && at.row + y + i < p.rows; i++) {
         float error = tile.error[y + i][x];
         if constexpr ((TERMS & GMS) != 0) error = error + gradient_term(tile, p, at, y + i, x);
         write_evidence<Output, SCALE, true>(p, at.frame, at.row + y + i, at.column + x, error);

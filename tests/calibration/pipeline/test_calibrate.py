@@ -15,7 +15,7 @@ from calibration.pipeline.sample_cache import normal_samples  # noqa: E402
 from edge.bundles.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.bundles.versions import write_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
-from tests.small_bundle import SIZE, blur_network, copying, good_part, make_bundle, manifest, parts_folder  # noqa: E402
+from tests.small_bundle import SIZE, blur_network, burdened, copying, good_part, make_bundle, manifest, parts_folder  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,8 @@ def test_calibrating_passes_the_gate_and_leaves_its_report_and_page_in_the_bundl
     assert bundle.read("gate_page_cpu").startswith(b"<!doctype html>")
     deployed = bundle.manifest.deployments["cpu"]
     assert deployed.precision == bundle.precision("auto") == "int8"
-    assert [(step.precision, step.exceeded) for step in deployed.tried] == [("int8", ())]
+    assert [(step.precision, step.exceeded) for step in deployed.tried] == [("int8", ()), ("fp32", ())]
+    assert all(step.milliseconds for step in deployed.tried)
 
 
 @pytest.mark.parametrize("command", ["quantize", "calibrate"])
@@ -102,11 +103,30 @@ def test_a_refused_network_is_replaced_by_one_with_floating_ends(ruined, data, c
         "int8_float_ends",
         True,
     )
-    assert [step.precision for step in bundle.manifest.deployments["cpu"].tried] == ["int8", "int8_float_ends"]
+    assert [(step.precision, bool(step.exceeded)) for step in bundle.manifest.deployments["cpu"].tried] == [
+        ("int8", True), ("int8_float_ends", False), ("fp32", False),
+    ]  # fmt: skip
     # the network that passed, with its own statistics
     assert bundle.model_sha256("int8") == second["candidate"]["model_sha256"]
     bundle.calibration("int8")
     assert "REFUSED: " in capsys.readouterr().err
+
+
+def test_an_int8_network_that_is_slower_here_stays_in_the_bundle_and_fp32_runs(bundle_path, data, capsys, caplog):
+    assert run("quantize", "--bundle", bundle_path, "--data", data) == 0
+    live = load_bundle(bundle_path)
+    slow = burdened(live.read("model_int8"))
+    write_bundle(bundle_path, live.manifest, {"model_int8": ("model_int8.onnx", slow)})
+    assert run("calibrate", "--bundle", bundle_path, "--data", data) == 0
+    bundle = load_bundle(bundle_path)
+    int8, fp32 = bundle.manifest.deployments["cpu"].tried
+    assert (int8.precision, int8.exceeded, fp32.precision, fp32.exceeded) == ("int8", (), "fp32", ())
+    assert fp32.milliseconds < 0.9 * int8.milliseconds
+    assert bundle.precision("auto") == "fp32"
+    assert "deployed on cpu: fp32" in capsys.readouterr().err
+    # whole, for a machine where it is the faster one
+    assert bundle.calibration("int8").model_sha256 == bundle.model_sha256("int8")
+    assert bundle.precision("int8") == "int8" and "refused" not in caplog.text
 
 
 def test_when_no_int8_network_passes_auto_runs_fp32(ruined, data):

@@ -318,8 +318,12 @@ class Driver:
         self.retrieved = answer[1]
         return answer[0]
 
-    def retrieve(self):
-        return self.retrieved
+    def retrieve(self, image=None):
+        decoded, buffer = self.retrieved
+        if image is None or buffer is None or (image.shape, image.dtype) != (buffer.shape, buffer.dtype):
+            return self.retrieved
+        image[:] = buffer
+        return decoded, image
 
     def release(self):
         self.released = True

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.gpu.ptx.memory import DeviceMemory
 from edge.core.manifest import ResidualSpec, ScoreSpec
 from edge.kernels.cpu import NetworkOutputs, NormalStatistics
-from edge.kernels.cuda.launch import ScoreKernels
-from edge.kernels.cuda.plan import FrameResult, ScorePlan
+from edge.kernels.cuda.launch import Module, ScoreKernels
+from edge.kernels.cuda.plan import FrameResult, FrameSource, ScorePlan
+from edge.preprocessing.preprocess import Preprocess
 from tests.edge.kernels import device_reference
-from tests.edge.kernels.emulation import EmulatedModule, HostMemory
+from tests.edge.kernels.emulation import HostMemory
 
 ALL_TERMS = ResidualSpec(w_l1=0.1, w_l2=0.2, w_ssim=0.3, w_gms=0.3, w_col=0.1)
 DTYPES = {"f16": np.float16, "f32": np.float32}
@@ -82,8 +84,8 @@ def made_up(
     return Case(plan, levels, given, statistics)
 
 
-def computed(case: Case, module: EmulatedModule, memory: HostMemory | None = None) -> Found:
-    """By the kernels: preprocessing, residual and reduction."""
+def computed(case: Case, module: Module, memory: HostMemory | DeviceMemory | None = None) -> Found:
+    """By the kernels: preprocessing, residual and reduction. memory: the module's; None: of this process."""
     memory = memory or HostMemory()
     plan, frames = case.plan, len(case.levels)
     kernels = ScoreKernels(module, plan, memory, case.statistics)
@@ -98,17 +100,16 @@ def computed(case: Case, module: EmulatedModule, memory: HostMemory | None = Non
     kernels.preprocess(None, memory.put(bgr), pictures, frames, *shape)
     kernels.score(None, addresses, maps, results, frames)
 
-    memory.check()
     assert np.array_equal(memory.fetch(pictures, case.pictures.shape, case.pictures.dtype), case.pictures)
     fetched = memory.fetch(results, (frames, plan.result_bytes), np.uint8)
     return Found(
         steps=kernels_steps(kernels, memory, frames),
         maps=memory.fetch(maps, (frames, *map_shape), np.float32),
-        results=[kernels.read(each) for each in fetched],
+        results=[kernels.read(each) for each in kernels.results_in(fetched)],
     )
 
 
-def kernels_steps(kernels: ScoreKernels, memory: HostMemory, frames: int) -> np.ndarray:
+def kernels_steps(kernels: ScoreKernels, memory: HostMemory | DeviceMemory, frames: int) -> np.ndarray:
     """Blended evidence of the last slice, as it lies in the workspace."""
     plan = kernels.plan
     frames = (frames - 1) % plan.slice_frames + 1
@@ -138,3 +139,32 @@ def assert_equal_to_the_last_bit(case: Case, found: Found) -> None:
         assert np.array_equal(found.maps[index], each.values)
         result = found.results[index]
         assert (result.score, result.area_px, result.peak) == (each.score, each.area_px, each.peak)
+
+
+def fields_of(
+    module: Module, memory: HostMemory | DeviceMemory, source: FrameSource, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The network's input in half precision, and the field's bytes."""
+    plan = ScorePlan(ScoreSpec(residual=ALL_TERMS), shape, ("recon",), input_type="f16")
+    pixels = 3 * shape[0] * shape[1]
+    workspace, pictures = memory.device_memory(plan.workspace.bytes), memory.device_memory(pixels * 2)
+    module.launch(plan.preprocess(source, pictures, workspace, 1), None)
+    whole = memory.fetch(workspace, (plan.workspace.bytes,), np.uint8)
+    levels = whole[plan.workspace.picture :][:pixels].reshape(3, *shape)
+    return memory.fetch(pictures, (3, *shape), np.float16), levels
+
+
+def assert_equal_to_the_preprocessing(
+    module: Module, memory: HostMemory | DeviceMemory, frame: tuple[int, int], preprocess: Preprocess
+) -> None:
+    """Of a frame of noise: byte for byte what the processor makes."""
+    height, width = frame
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    view = preprocess.field_of_view(height, width)
+    address = memory.put(image) + (view.y * width + view.x) * 3
+    borders = preprocess.borders(view.height, view.width)
+    source = FrameSource(address, view.height, view.width, 3, width * 3, image.nbytes, borders)
+    pictures, levels = fields_of(module, memory, source, preprocess.shape)
+    assert np.array_equal(levels, preprocess.field(image)[:, :, ::-1].transpose(2, 0, 1))
+    scaled = (levels * np.float32(2 / 255) - np.float32(1)).astype(np.float16)
+    assert np.array_equal(pictures, scaled)

@@ -8,14 +8,23 @@ import pytest
 
 from edge.core.manifest import BlendSpec, ImageScoreSpec, NormSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels.cuda.launch import ScoreKernels
-from edge.kernels.cuda.plan import FrameSource, ScorePlan
+from edge.kernels.cuda.plan import FrameSource
 from edge.preprocessing.preprocess import Preprocess
-from tests.edge.kernels.device_case import ALL_TERMS, assert_equal_to_the_last_bit, computed, made_up
+from tests.edge.kernels.device_case import (
+    ALL_TERMS,
+    assert_equal_to_the_last_bit,
+    assert_equal_to_the_preprocessing,
+    computed,
+    fields_of,
+    made_up,
+)
 from tests.edge.kernels.device_reference import NOT_FINITE
 from tests.edge.kernels.emulation import EmulatedModule, HostMemory
 from tests.edge.kernels.test_cpu import MODES
 
 SCORE = ScoreSpec(residual=ALL_TERMS, smooth=SmoothSpec(kind="box", radius=3), image_score=ImageScoreSpec(k=50))
+# multiprocessors that no launch of a test fills with large tiles
+MANY = 10**6
 TERMS = {
     "l1": ResidualSpec(w_l1=1), "l2": ResidualSpec(w_l2=1), "col": ResidualSpec(w_col=1),
     "ssim": ResidualSpec(w_ssim=1), "gms": ResidualSpec(w_gms=1), "all": ALL_TERMS,
@@ -36,6 +45,24 @@ def test_awkward_sizes(module, subtests):
         with subtests.test(shape=shape):
             case = made_up(shape, SCORE)
             assert_equal_to_the_last_bit(case, computed(case, module))
+
+
+def test_small_tiles_give_the_same_bits(module, subtests):
+    smoothings = [SmoothSpec(kind="box", radius=16), SmoothSpec(kind="gaussian", radius=2), SmoothSpec(kind="none")]
+    at_full_size = product([(1, 1), (1, 257), (17, 33), (48, 96)], [1], TERMS)
+    for index, (shape, scale, terms) in enumerate([*at_full_size, *product([(60, 76)], [2, 4], ["all"])]):
+        with subtests.test(shape=shape, scale=scale, terms=terms):
+            spec = with_(SCORE, residual=TERMS[terms], map_scale=scale, smooth=smoothings[index % 3])
+            case = made_up(shape, spec, ("recon", "seg_logit"), 2, ["f16", "f32"][index % 2], multiprocessors=MANY)
+            assert_equal_to_the_last_bit(case, computed(case, module))
+            assert {name.endswith("_small") for name in module.launched[-2:]} == {True}
+
+
+def test_small_tiles_serve_scores_without_a_residual_too(module):
+    spec = with_(SCORE, residual=ResidualSpec(), map_scale=2)
+    case = made_up((60, 76), spec, ("seg_logit", "emb_dist"), 2, "f16", multiprocessors=MANY)
+    assert_equal_to_the_last_bit(case, computed(case, module))
+    assert module.launched[-2:] == ["evidence_f16_2_small", "reduce_box_small"]
 
 
 def test_a_camera_frame_at_full_size(module):
@@ -164,7 +191,8 @@ def test_running_again_gives_the_same(module):
     for _ in range(2):
         kernels.preprocess(None, bgr, pictures, 1, 40, 66)
         kernels.score(None, {"recon": memory.put(case.given["recon"])}, None, result, 1)
-        scores.append(kernels.read(memory.fetch(result, (kernels.result_bytes,), np.uint8)))
+        (found,) = kernels.results_in(memory.fetch(result, (1, kernels.result_bytes), np.uint8))
+        scores.append(kernels.read(found))
     assert scores[0] == scores[1]
 
 
@@ -193,19 +221,8 @@ def test_the_field_equals_the_preprocessing_of_the_cpu(module, subtests):
     for frame, fit in product(FRAMES, ["stretch", "letterbox"]):
         with subtests.test(frame=frame, fit=fit):
             height, width, rows, columns, rectangle = frame
-            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
             preprocess = Preprocess(rows, columns, rectangle, fit=fit)
-            view = preprocess.field_of_view(height, width)
-            memory = HostMemory()
-            address = memory.put(image) + (view.y * width + view.x) * 3
-            borders = preprocess.borders(view.height, view.width)
-            source = FrameSource(address, view.height, view.width, 3, width * 3, image.nbytes, borders)
-
-            pictures, levels = fields_of(module, memory, source, (rows, columns))
-
-            assert np.array_equal(levels, preprocess.field(image)[:, :, ::-1].transpose(2, 0, 1))
-            scaled = (levels * np.float32(2 / 255) - np.float32(1)).astype(np.float16)
-            assert np.array_equal(pictures, scaled)
+            assert_equal_to_the_preprocessing(module, HostMemory(), (height, width), preprocess)
 
 
 def test_a_grey_frame_is_three_equal_planes(module):
@@ -215,15 +232,3 @@ def test_a_grey_frame_is_three_equal_planes(module):
     _, levels = fields_of(module, memory, source, (32, 32))
     expected = Preprocess(32, 32).field(np.repeat(image[:, :, None], 3, axis=2))
     assert np.array_equal(levels, expected.transpose(2, 0, 1))
-
-
-def fields_of(module, memory, source, shape):
-    """The network's input in half precision, and the field's bytes."""
-    plan = ScorePlan(SCORE, shape, ("recon",), input_type="f16")
-    pixels = 3 * shape[0] * shape[1]
-    workspace, pictures = memory.device_memory(plan.workspace.bytes), memory.device_memory(pixels * 2)
-    module.launch(plan.preprocess(source, pictures, workspace, 1))
-    memory.check()
-    whole = memory.fetch(workspace, (plan.workspace.bytes,), np.uint8)
-    levels = whole[plan.workspace.picture :][:pixels].reshape(3, *shape)
-    return memory.fetch(pictures, (3, *shape), np.float16), levels

@@ -46,6 +46,22 @@ def test_a_batch_is_one_grid_of_tiles():
     assert (launch.grid, launch.block) == ((30, 34, 3), (256, 1, 1))
 
 
+def test_small_tiles_are_for_launches_that_leave_multiprocessors_without_work():
+    # a map of 256 x 256 has 32 large tiles, or 128 small ones
+    for multiprocessors, count, suffix, tiles in [
+        (132, 1, "_small", 128),
+        (132, 8, "", 32),
+        (16, 1, "", 32),
+        (0, 1, "", 32),
+    ]:
+        chosen = plan(batch=8, multiprocessors=multiprocessors)
+        residual = chosen.residual({"recon": 1}, Statistics(2, 3), 4, count)
+        (reduce,) = chosen.reduce(1, 2, 3, count)
+        assert (residual.kernel, reduce.kernel) == (f"residual_f32_ssim_1{suffix}", f"reduce_box{suffix}")
+        assert residual.grid == reduce.grid
+        assert math.prod(residual.grid) == tiles * count
+
+
 def test_the_residual_is_given_weights_of_pictures_twice_as_far_apart():
     blend = BlendSpec(mode="gate", alpha=3)
     spec = SPEC.model_copy(update={"blend": blend})
@@ -86,16 +102,16 @@ def test_memory_holds_every_part_aligned_and_once():
 
 
 def test_a_result_is_the_mean_of_the_k_largest_bins():
-    result = read_result(bytes(Result(top_bins=1023 + 511, largest=2, area=7, peak=0.75)))
+    result = read_result(Result(top_bins=1023 + 511, largest=2, area=7, peak=0.75))
     assert (result.score, result.area_px, result.peak) == ((1023 + 511 + 1) / 1024 / 2, 7, 0.75)
-    assert math.isnan(read_result(bytes(Result(largest=2, not_finite=1))).score)
+    assert math.isnan(read_result(Result(largest=2, not_finite=1)).score)
 
 
 def test_a_score_from_the_median_is_not_below_nothing():
     found = Result(top_bins=1023 + 511, largest=2, median_bin=100)
-    assert read_result(bytes(found), minus_median=True).score == (1023 + 511 + 1) / 1024 / 2 - 100.5 / 1024
+    assert read_result(found, minus_median=True).score == (1023 + 511 + 1) / 1024 / 2 - 100.5 / 1024
     found.median_bin = 800
-    assert read_result(bytes(found), minus_median=True).score == 0
+    assert read_result(found, minus_median=True).score == 0
 
 
 def test_a_sum_is_one_also_of_a_single_kind_and_knows_what_is_normal():

@@ -32,6 +32,11 @@ def test_show_tells_what_the_gate_let_through_and_what_it_refused(bundle_path, t
     result = edge("bundle", "show", "--bundle", bundle_path, cwd=tmp_path)
     assert "runs on cpu" in result.stdout
     assert "fp32 with openvino, after the gate refused int8 (AUPRO falls by 0.0200, 0.0100 allowed)" in result.stdout
+    for step, milliseconds in zip(tried, (5.25, 4.5), strict=True):
+        step |= {"exceeded": [], "milliseconds": milliseconds}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "deployments": deployments}))
+    result = edge("bundle", "show", "--bundle", bundle_path, cwd=tmp_path)
+    assert "fp32 with openvino; timed where it was calibrated: int8 5.25 ms, fp32 4.50 ms" in result.stdout
 
 
 def test_show_tells_of_damage_and_hides_what_would_steer_the_terminal(bundle_path, tmp_path):

@@ -36,13 +36,18 @@ def test_an_rtx_engine_lies_beside_its_bundle_and_is_built_once(bundle_path):
 
 @needs_rtx
 @pytest.mark.engines
-def test_the_quantised_bundle_gives_an_int8_engine_without_being_asked(bundle_path, tmp_path):
+def test_the_quantised_bundle_gives_an_fp16_engine_of_rtx_without_being_asked_and_int8_when_asked(
+    bundle_path, tmp_path
+):
     record = json.dumps({"sensitivity": {"floating": []}}).encode()
     write_bundle(bundle_path, load_bundle(bundle_path).manifest, {"quantization": ("quantization.json", record)})
-    result = edge("export", "--bundle", bundle_path, "--target", "tensorrt-rtx", "--engines", "made", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "int8 engine of tensorrt-rtx" in result.stderr
-    assert len(list((tmp_path / "made").glob("tensorrt-rtx-int8-*.engine"))) == 1
+    for asked, made in (((), "fp16"), (("--precision", "int8"), "int8")):
+        result = edge(
+            "export", "--bundle", bundle_path, "--target", "tensorrt-rtx", "--engines", "made", *asked, cwd=tmp_path
+        )
+        assert result.returncode == 0, result.stderr
+        assert f"{made} engine of tensorrt-rtx" in result.stderr
+        assert len(list((tmp_path / "made").glob(f"tensorrt-rtx-{made}-*.engine"))) == 1
 
 
 @needs_rtx
@@ -51,10 +56,9 @@ def test_a_bundle_without_ranges_says_what_to_run_and_a_damaged_record_is_told(b
     command = ("export", "--bundle", bundle_path, "--target", "tensorrt-rtx")
     manifest = load_bundle(bundle_path).manifest
     write_bundle(bundle_path, manifest, {"quantization": ("quantization.json", b"[]")})
-    assert_refused(
-        edge(*command, cwd=tmp_path), 4, "record of the quantisation cannot be read", "edge-inspect quantize"
-    )
-    half = edge(*command, "--precision", "fp16", "--engines", "made", cwd=tmp_path)
+    rounded = edge(*command, "--precision", "int8", cwd=tmp_path)
+    assert_refused(rounded, 4, "record of the quantisation cannot be read", "edge-inspect quantize")
+    half = edge(*command, "--engines", "made", cwd=tmp_path)
     assert "fp16 engine of tensorrt-rtx" in half.stderr
     without = {key: entry for key, entry in manifest.files.items() if key not in ("ranges", "quantization")}
     write_bundle(bundle_path, manifest.model_copy(update={"files": without}), {})

@@ -27,7 +27,7 @@ OUR_LINES = re.compile(
     r"|checkpoint and curves|exported [\d.]+ MB|ranges of \d+ tensors|(int8|fp32) on openvino:$|threshold [\d.]+ for a"
     r"|so few only show|it rejects at most|if good parts go on|with \d+ held-out good parts|pixel threshold [\d.]+: "
     r"|INT8 changes the maps by|leaving layers out of INT8: |[\d.]+ MB of INT8 ONNX; of \d+ operators"
-    r"|gate cpu, |  \d+ (good parts|artificial defects)|deployed on cpu: "
+    r"|gate cpu, |  \d+ (good parts|artificial defects)|deployed on cpu: |a part takes, on this machine: "
     r"|the bundle is ready: |numbers: float32 channels_last \(asked for\)"
     # the most unusual good parts, what thresholds promise, cost and find
     r"|the most unusual of the good parts; |  \S+\.png: score |  where they are unusual: |rejected up to "

@@ -1,5 +1,5 @@
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from types import ModuleType
 
 import pytest
@@ -11,10 +11,17 @@ from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.gpu_backend import GpuBackend
 from edge.backends.gpu.gpu_tensorrt import open_kernels, open_pipeline, open_session
 from edge.bundles.bundle import load_bundle
+from edge.core.latency import StageClock
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 from tests.edge.backends.gpu.fakes.host_network import HostNetwork
+from tests.small_bundle import bad_part, good_part
 
 DEVICE = CudaDevice("Fake RTX", "8.6", "550.54", "12.4")
+PARTS = [good_part(900 + seed) for seed in range(3)] + [bad_part(950 + seed) for seed in range(3)]
+
+
+def score(backend, image):
+    return backend.score(image, StageClock(0))
 
 
 def install(patch, gpu):
@@ -27,8 +34,9 @@ def install(patch, gpu):
     # what a failed test left open is of another GPU
     patch.setattr("edge.backends.gpu.cuda_session._sessions", Counter())
     patch.setattr("edge.backends.gpu.cuda_session._broken", set())
+    patch.setattr("edge.backends.gpu.cuda_session._registered", defaultdict(dict))
     patch.setattr(gpu_tensorrt, "read_cuda_device", lambda: DEVICE)
-    patch.setattr(gpu_tensorrt, "kernel_image", lambda capability: b"kernels")
+    patch.setattr(gpu_tensorrt, "kernel_image", lambda *asked: b"kernels")
 
 
 @pytest.fixture
@@ -50,6 +58,7 @@ class Line:
         self.maps_above, self.most, self.largest_batch = maps_above, most, largest_batch
         self.calibration = bundle.calibration(precision)
         self.networks, self.kernels, self.pipelines, self.now_s = [], [], [], 100.0
+        self.keep_warm_s = 1.0
 
     def pipeline(self):
         bundle, gpu = self.bundle, self.gpu
@@ -69,7 +78,7 @@ class Line:
         return made
 
     def backend(self):
-        backend = GpuBackend("gpu", self.pipeline, lambda: self.now_s)
+        backend = GpuBackend("gpu", self.pipeline, lambda: self.now_s, self.keep_warm_s)
         return AligningBackend(backend, self.bundle.preprocess) if self.bundle.preprocess.places else backend
 
     def cpu_backend(self, name="openvino"):

@@ -12,15 +12,19 @@ from calibration.pipeline import gate_samples as gate_samples_module  # noqa: E4
 from calibration.pipeline.calibrator import CalibrationSession  # noqa: E402
 from edge.backends.gpu import gpu_tensorrt  # noqa: E402
 from edge.backends.gpu.cuda_device import CudaDevice  # noqa: E402
+from edge.backends.gpu.engine_cache import BuildOptions, EngineCache, engine_key  # noqa: E402
 from edge.backends.gpu.tensorrt_versions import tensorrt_from_module  # noqa: E402
 from edge.bundles.bundle import ModelBundle, load_bundle  # noqa: E402
 from edge.bundles.versions import differences, write_bundle  # noqa: E402
 from edge.cli import main  # noqa: E402
+from edge.core.config import Settings  # noqa: E402
 from edge.core.errors import EngineError, MissingDependency  # noqa: E402
+from edge.inspection.inspectors import make_inspectors  # noqa: E402
+from export.engine import cached_engine  # noqa: E402
 from tests.edge.backends.gpu.conftest import DEVICE, install  # noqa: E402
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu  # noqa: E402
 from tests.edge.backends.gpu.fakes.fake_tensorrt import fake_module  # noqa: E402
-from tests.small_bundle import copying, make_bundle, parts_folder  # noqa: E402
+from tests.small_bundle import blur_network, copying, make_bundle, parts_folder  # noqa: E402
 
 
 def run(*arguments):
@@ -96,13 +100,15 @@ def test_calibration_carries_the_hash_of_the_engine_that_runs(calibrated):
     bundle.verify()
     deployed = bundle.manifest.deployments["tensorrt"]
     calibration = bundle.calibration("int8", target="tensorrt")
-    (report,) = json.loads(bundle.read("gate_tensorrt"))
+    report, of_fp16 = json.loads(bundle.read("gate_tensorrt"))
+    # both passed, and on this machine they take the same time
     assert (deployed.precision, deployed.backend, [step.precision for step in deployed.tried]) == (
         "int8",
         "tensorrt",
-        ["int8"],
+        ["int8", "fp16"],
     )
-    assert calibration.model_sha256 == deployed.tried[-1].model_sha256 == report["candidate"]["model_sha256"]
+    assert of_fp16["passed"] and all(step.milliseconds for step in deployed.tried)
+    assert calibration.model_sha256 == deployed.tried[0].model_sha256 == report["candidate"]["model_sha256"]
     assert report["reference"]["backend"] == "openvino"
     assert calibration.model_sha256 != bundle.model_sha256("int8")
     assert bundle.read("gate_page_tensorrt").startswith(b"<!doctype html>")
@@ -122,6 +128,22 @@ def test_an_engine_s_line_asks_for_no_calibration_of_the_processor(calibrated, d
     files = {key: entry for key, entry in bundle.manifest.files.items() if key != "calibration_int8"}
     write_bundle(bundle.path, bundle.manifest.model_copy(update={"files": files}), {})
     assert len(verdicts(capsys, calibrated, data / "ng", "--backend", "tensorrt")) == 4
+
+
+def test_kernels_read_and_write_the_fp16_of_the_engine(calibrated, data, gpu, capsys):
+    gpu.kernels.clear()
+    verdicts(capsys, calibrated, data / "ng", "--backend", "tensorrt")
+    assert {name.split("_")[0]: name.split("_")[1] for name in gpu.kernels} == {
+        "preprocess": "f16", "residual": "f16", "reduce": "box",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("keep_warm_ms", "period_s"), [(20, 0.02), (None, None)])
+def test_how_often_a_resting_gpu_runs_is_a_setting(calibrated, keep_warm_ms, period_s):
+    inspection = {"backend": "tensorrt", "keep_warm_ms": keep_warm_ms}
+    (inspector,) = make_inspectors(load_bundle(calibrated), Settings.model_validate({"inspection": inspection}), 1)
+    assert inspector.rest_every_s == period_s
+    inspector.backend.close()
 
 
 def test_the_gate_and_the_evaluation_run_on_the_engine(calibrated, data, capsys):
@@ -181,6 +203,21 @@ def test_showing_a_bundle_names_the_engine_s_calibration(calibrated, capsys):
     assert "NOT USABLE" not in shown
 
 
+def test_what_a_build_measured_of_layers_is_there_for_the_next(machine, tmp_path, caplog):
+    tensorrt, cache = tensorrt_from_module("tensorrt", machine["module"]), EngineCache(tmp_path)
+    for count, precision in enumerate(("int8", "fp16"), start=1):
+        cached_engine(tensorrt, cache, precision, blur_network(), BuildOptions())
+        assert cache.find_timings(engine_key(tensorrt, "fp32", b"", BuildOptions(), DEVICE)) == b"*" * count
+    newer = CudaDevice("Fake RTX", "8.6", "560.1", "12.4")
+    key = engine_key(tensorrt, "fp32", b"", BuildOptions(), newer)
+    assert cache.find_timings(key) is None
+    cache.keep_timings(key, b"of another machine")
+    machine["device"] = newer
+    cached_engine(tensorrt, cache, "fp32", blur_network(), BuildOptions())
+    assert cache.find_timings(key) == b"*"
+    assert "measuring again" in caplog.text
+
+
 def test_an_engine_with_other_outputs_than_the_bundle_is_refused(calibrated, data, machine, monkeypatch, capsys):
     monkeypatch.setattr(
         "tests.edge.backends.gpu.fakes.fake_tensorrt._Engine.get_tensor_name", lambda self, index: f"other{index}"
@@ -193,7 +230,7 @@ def test_an_engine_with_other_outputs_than_the_bundle_is_refused(calibrated, dat
 
 
 def test_a_missing_kernel_or_gpu_is_told_and_what_was_open_is_closed(calibrated, data, gpu, monkeypatch, capsys):
-    def missing(capability):
+    def missing(*asked):
         raise MissingDependency("no kernels are built", fix="make kernels")
 
     monkeypatch.setattr(gpu_tensorrt, "kernel_image", missing)

@@ -132,5 +132,5 @@ def test_an_engine_of_another_field_is_refused(line_of, tmp_path, gpu):
     line.backend().close()
     manifest = line.bundle.manifest.model_copy(update={"input": InputSpec(height=WIDTH, width=HEIGHT)})
     with pytest.raises(EngineError, match="the engine's image is 96x32; the manifest has a field of 32x96") as refusal:
-        score_plan(line.networks[0], manifest, line.calibration, 1)
+        score_plan(line.networks[0], manifest, line.calibration, 1, 0)
     assert "export" in refusal.value.fix

@@ -1,5 +1,6 @@
 """What gpu-check measures, measured on the fake GPU: every figure is there, and nothing is left behind."""
 
+import inspect
 import json
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed: no graph can be made")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing can stand in for an engine")
 
-from benchmarks.gpu import gpu_line, kernels
+from benchmarks.gpu import gpu_line, gpu_pauses, kernels
 from benchmarks.gpu.stub_networks import CopyNetwork, open_stub
+from edge.backends.gpu.cuda_device import CudaDevice
 from edge.backends.gpu.gpu_tensorrt import open_session
 from edge.backends.gpu.tensorrt_versions import tensorrt_from_module
 from edge.bundles.bundle import load_bundle
@@ -31,9 +33,9 @@ def small(monkeypatch):
     for name, value in (("REPEATS", 2), ("IN_GRAPH", 2), ("SPECS", {"l1": kernels.SPECS["l1"]})):
         monkeypatch.setattr(kernels, name, value)
     monkeypatch.setattr("benchmarks.gpu.gpu_timing.WARM_UP", 1)
-    monkeypatch.setattr(kernels, "read_cuda_device", lambda: DEVICE)
-    monkeypatch.setattr(kernels, "kernel_image", lambda capability: b"kernels")
     monkeypatch.setattr(gpu_line, "CAMERA_SIZE", (48, 64))
+    monkeypatch.setattr(gpu_line, "read_cuda_device", lambda: DEVICE)
+    monkeypatch.setattr(kernels, "read_cuda_device", lambda: DEVICE)
 
 
 def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
@@ -42,17 +44,59 @@ def test_kernels_are_timed_against_the_copy_and_inside_a_graph(gpu, small):
     assert row["kernels_ms"] > 0 and row["copy_gb_per_s"] > 0
     assert 0 <= row["share_of_copy"] < 1
     assert values["frame_in_graph_us"]["l1"] > 0
+    # what an FP16 or INT8 engine's line runs, see test_engine_line.py
+    assert gpu.kernels == {"preprocess_f16", "residual_f16_pixel_1", "reduce_box"}
     # the processor's torch has no CUDA, and this is said
     assert "torch" in row
 
 
+def test_a_torch_that_fails_costs_no_figure_of_the_kernels(gpu, small, monkeypatch):
+    import torch
+
+    def full(*arguments):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "ExternalStream", full)
+    row = kernels.measure(batch=2, side=16, frame_side=8)["maps"]["l1"]
+    assert row["kernels_ms"] > 0 and row["torch_failed"] == "CUDA out of memory"
+
+
 def test_a_line_with_a_stub_is_measured_with_its_memory_and_its_network_alone(gpu, small, bundle, tmp_path):
     values = gpu_line.measure(bundle, "copy", 3, tmp_path, ())
-    assert values["graph_nodes"] >= 5
+    # three kernels, and the copy that stands for the network
+    assert values["graph_nodes"] == 4
     assert {"p50", "p99", "max"} <= set(values["verdict_ms"])
-    assert values["memory"]["lost_bytes"] == 0
+    assert (values["memory"]["lost_bytes"], values["memory"]["not_watched"]) == (0, None)
     assert set(values["without_graph"]["verdict_ms"]) == set(values["verdict_ms"])
     assert "against_processor" not in values
+
+
+def test_a_frame_after_a_pause_is_timed_for_each_period_of_keeping_warm(gpu, small, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_pauses, "PAUSES", {0.05: 2})
+    monkeypatch.setattr(gpu_pauses, "PERIODS", (None, 0.01))
+    rows = gpu_pauses.measure(bundle, "copy", tmp_path, ())["after_a_pause_ms"]
+    assert {name: set(row) for name, row in rows.items()} == {
+        "never": {"back_to_back", "0.05 s"}, "10 ms": {"back_to_back", "0.05 s"},
+    }  # fmt: skip
+    assert all(spent["p50"] > 0 for row in rows.values() for spent in row.values())
+
+
+def test_on_a_board_memory_is_everybody_s_and_not_watched(gpu, small, bundle, tmp_path, monkeypatch):
+    board = CudaDevice("Orin", "8.7", "R36", "12.6", integrated=True)
+    monkeypatch.setattr(gpu_line, "read_cuda_device", lambda: board)
+    memory = gpu_line.measure(bundle, "copy", 3, tmp_path, ())["memory"]
+    assert memory["lost_bytes"] is None and "Orin has no memory of its own" in memory["not_watched"]
+    assert gpu.counts["mem_get_info"] == 0
+
+
+def test_whatever_takes_or_watches_free_memory_is_skipped_on_a_board():
+    from tests.edge.backends.gpu import test_on_a_gpu
+
+    tests = {name: each for name, each in vars(test_on_a_gpu).items() if name.startswith("test_")}
+    users = [name for name, each in tests.items() if "free_bytes" in inspect.getsource(each)]
+    assert len(users) == 2
+    assert all(test_on_a_gpu.own_memory.mark in getattr(tests[name], "pytestmark", []) for name in users)
 
 
 def test_a_line_with_an_engine_is_held_against_the_processor(gpu, small, bundle, tmp_path, monkeypatch):

@@ -7,9 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.gpu.gpu_timing import free_bytes, open_session_here
+from benchmarks.gpu.gpu_timing import free_bytes, open_session_here, shared_memory_reason
 from benchmarks.gpu.stub_networks import CopyNetwork
 from edge.backends import calibrated_backends
+from edge.backends.gpu.cuda_device import read_cuda_device
 from edge.backends.gpu.cuda_driver import CudaDriver
 from edge.backends.gpu.cuda_session import open_pycuda
 from edge.backends.gpu.device_network import PICTURE
@@ -31,6 +32,9 @@ def _no_gpu():
 
 
 NO_GPU = _no_gpu()
+SHARED = "" if NO_GPU is not None else shared_memory_reason(read_cuda_device()) or ""
+# on a board this would take the system's memory, and the kernel would end some program
+own_memory = pytest.mark.skipif(bool(SHARED), reason=SHARED)
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(NO_GPU is not None, reason=f"no GPU can be used: {NO_GPU}")]
 PARTS = [good_part(900 + seed) for seed in range(3)] + [bad_part(950 + seed) for seed in range(3)]
 
@@ -125,7 +129,7 @@ def test_a_frame_of_any_size_is_recorded_into_one_graph(line, size):
     pipeline.stage([part])
     scored = pipeline.maps(pipeline.run())[0]
     assert scored.score == pytest.approx(line.reference.score(part, StageClock(0)).score, abs=2e-3)
-    assert pipeline.graph_nodes is not None and pipeline.graph_nodes >= 5
+    assert pipeline.graph_nodes is not None and pipeline.graph_nodes >= 4
     pipeline.close()
 
 
@@ -138,6 +142,7 @@ def test_pictures_judged_together_score_as_each_alone(bundle_path):
     backend.close()
 
 
+@own_memory
 def test_memory_of_the_device_stays_as_it_was_over_frames_and_openings(line):
     watching = open_session_here()
     for _ in range(3):
@@ -154,6 +159,7 @@ def test_memory_of_the_device_stays_as_it_was_over_frames_and_openings(line):
     watching.close()
 
 
+@own_memory
 def test_out_of_memory_is_an_error_of_the_frame_and_what_fits_goes_on(line):
     backend = line.backend()
     hog = open_session_here()

@@ -19,7 +19,7 @@ VARIABLES = {
     "builder": "Builder", "config": "IBuilderConfig", "context": "IExecutionContext", "engine": "ICudaEngine",
     "error": "ParserError", "layer": "ILayer", "network": "INetworkDefinition", "parser": "OnnxParser",
     "plan": "IHostMemory", "profile": "IOptimizationProfile", "runtime": "Runtime", "runtime_cache": "IRuntimeCache",
-    "runtime_config": "IRuntimeConfig", "tensor": "ITensor",
+    "runtime_config": "IRuntimeConfig", "tensor": "ITensor", "timing_cache": "ITimingCache",
 }  # fmt: skip
 # signatures call some classes by their C++ names
 _ALIASES = {"IParserError": "ParserError"}

@@ -27,7 +27,7 @@ RELEASES = {
 CLASSES = (
     "Builder", "BuilderFlag", "ComputeCapability", "DataType", "EngineInvalidityDiagnostics", "EngineValidity",
     "IBuilderConfig", "ICudaEngine", "IExecutionContext", "IHostMemory", "ILayer", "ILogger", "INetworkDefinition",
-    "IOptimizationProfile", "IRuntimeCache", "IRuntimeConfig", "ITensor", "LayerType", "MemoryPoolType",
+    "IOptimizationProfile", "IRuntimeCache", "IRuntimeConfig", "ITensor", "ITimingCache", "LayerType", "MemoryPoolType",
     "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime",
 )  # fmt: skip
 

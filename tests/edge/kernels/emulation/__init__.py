@@ -82,7 +82,7 @@ class EmulatedModule:
 
 
 class HostMemory:
-    """Memory protocol of edge.kernels.cuda.launch, full of NaN, between guards that `check` looks at.
+    """Memory protocol of edge.kernels.cuda.launch, full of NaN, between guards that `fetch` looks at.
 
     exact: no guards, but blocks of their own, so that a sanitizer sees what is read beyond them as well; missing_bytes:
     by so much they are too small.
@@ -133,11 +133,12 @@ class HostMemory:
         return address
 
     def fetch(self, address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """What lies there; fails where anybody wrote beside what was asked for."""
+        self._check()
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         return self._content(address)[:size].copy().view(dtype).reshape(shape)
 
-    def check(self) -> None:
-        """Nobody wrote beside what was asked for."""
+    def _check(self) -> None:
         for block in self._blocks.values() if not self._exact else ():
             assert (block[: self._GUARD_BYTES] == 0xA5).all(), "written before the beginning"
             assert (block[-self._GUARD_BYTES :] == 0xA5).all(), "written beyond the end"

@@ -26,6 +26,10 @@ def main() -> None:
     for index, shape in enumerate(SIZES):
         case = made_up(shape, spec(SMOOTHINGS[index % 3], 1, PRODUCT), ("recon", "seg_logit", "emb_dist"), 2, "f16")
         assert_equal_to_the_last_bit(case, computed(case, module, HostMemory(exact=True, missing_bytes=missing_bytes)))
+    for index, shape in enumerate(SIZES[1:3]):
+        chosen = spec(SMOOTHINGS[2 * (index % 2)], 1, PRODUCT)
+        case = made_up(shape, chosen, ("recon", "seg_logit", "emb_dist"), 2, "f16", multiprocessors=10**6)
+        assert_equal_to_the_last_bit(case, computed(case, module, HostMemory(exact=True, missing_bytes=missing_bytes)))
     for shape, scale in (((2, 2), 2), ((62, 130), 2), ((4, 4), 4), ((60, 132), 4)):
         for outputs in (("recon", "seg_logit"), ("seg_logit", "emb_dist")):
             residual = ALL_TERMS if "recon" in outputs else ResidualSpec()

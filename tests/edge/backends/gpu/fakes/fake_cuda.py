@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import struct
+import sys
 import threading
 import time
 import weakref
@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from edge.kernels.cuda.parameters import PreprocessParameters, ReduceParameters, ResidualParameters
 from tests.edge.backends.gpu.fakes.fake_driver import (
     Error,
     FakeLibrary,
@@ -30,6 +29,9 @@ from tests.edge.backends.gpu.fakes.fake_driver import (
     Work,
     copy_bytes,
 )
+from tests.edge.backends.gpu.fakes.fake_module import FakeModule
+
+DEVICEMAP = 2
 
 
 class FakeGpu:
@@ -41,11 +43,20 @@ class FakeGpu:
         self.absent = False
         self.device: dict[int, Any] = {}
         self.pinned: dict[int, Any] = {}
+        # pinned memory that kernels may touch; memory of others that the driver was told of, with its bytes
+        self.mapped: set[int] = set()
+        self.registered: dict[int, int] = {}
         self.streams: weakref.WeakValueDictionary[int, FakeStream] = weakref.WeakValueDictionary()
         self.graphs: dict[int, list[Work]] = {}
         self.executables: dict[int, list[Work]] = {}
         self.modules: set[int] = set()
+        self.kernels: set[str] = set()
+        # by their bytes, with the driver's error
+        self.refused_images: dict[bytes, int] = {}
         self.retained = 0
+        self.contexts: dict[int, FakeContext] = {}
+        # as set; and what they were when the context was made
+        self.next_flags = self.context_flags = 0
         self.left_behind: list[str] = []
         self.gone: set[int] = set()
         self._graveyard: list[Any] = []
@@ -69,7 +80,7 @@ class FakeGpu:
         taken = {
             "device": len(self.device), "pinned": len(self.pinned), "streams": len(self.streams),
             "graphs": len(self.graphs), "executables": len(self.executables), "modules": len(self.modules),
-            "contexts": self.retained, "current": len(self.stack),
+            "contexts": self.retained, "current": len(self.stack), "registered": len(self.registered),
         }  # fmt: skip
         return {name: count for name, count in taken.items() if count}
 
@@ -104,6 +115,13 @@ class FakeGpu:
             if start <= address and address + size_bytes <= start + ctypes.sizeof(buffer):
                 return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(address))
         raise LaunchError(f"an illegal memory access: {size_bytes} bytes at {address:#x}")
+
+    def host_view(self, address: int, size_bytes: int) -> np.ndarray[Any, Any]:
+        """Bytes that a copy can run from by itself."""
+        for start, length in list(self.registered.items()):
+            if start <= address and address + size_bytes <= start + length:
+                return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(address))
+        return self.view(address, size_bytes, pinned=True)
 
     def is_pinned(self, address: int) -> bool:
         return any(start <= address < start + ctypes.sizeof(buffer) for start, buffer in list(self.pinned.items()))
@@ -140,7 +158,15 @@ class FakeGpu:
         taken_still = {name: count for name, count in self.live().items() if name not in ("contexts", "current")}
         self.left_behind += [f"{name}: {count}" for name, count in taken_still.items()]
         self.gone.update(self.streams)
-        for taken in (self.device, self.pinned, self.streams, self.graphs, self.executables, self.modules):
+        for taken in (
+            self.device,
+            self.pinned,
+            self.registered,
+            self.streams,
+            self.graphs,
+            self.executables,
+            self.modules,
+        ):
             taken.clear()
 
     def reset(self) -> None:
@@ -167,7 +193,9 @@ class FakeGpu:
         def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray[Any, Any]:
             gpu.require("pagelocked_empty")
             size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            return np.asarray(FakeHostAllocation(gpu, max(1, size_bytes), tuple(shape), np.dtype(dtype)))
+            if size_bytes <= 0:
+                raise LogicError("cuMemHostAlloc failed: invalid argument")
+            return np.asarray(FakeHostAllocation(gpu, size_bytes, tuple(shape), np.dtype(dtype), mem_flags))
 
         def memcpy_htod_async(dest: int, src: np.ndarray[Any, Any], stream: FakeStream) -> None:
             address, size = src.ctypes.data, src.nbytes
@@ -201,6 +229,7 @@ class FakeGpu:
             Error=Error, MemoryError=OutOfMemory, LaunchError=LaunchError, LogicError=LogicError, init=init,
             Device=lambda ordinal: SimpleNamespace(retain_primary_context=lambda: FakeContext(gpu)),
             Stream=lambda flags=0: FakeStream(gpu), mem_alloc=mem_alloc, pagelocked_empty=pagelocked_empty,
+            host_alloc_flags=SimpleNamespace(DEVICEMAP=DEVICEMAP),
             memcpy_htod_async=memcpy_htod_async, memcpy_dtoh_async=memcpy_dtoh_async,
             module_from_buffer=module_from_buffer, mem_get_info=mem_get_info, Event=lambda: FakeEvent(gpu),
         )  # fmt: skip
@@ -213,6 +242,10 @@ class FakeContext:
         if gpu.absent:
             raise Error("cuDevicePrimaryCtxRetain failed: no device")
         self._gpu, self._valid = gpu, True
+        self.handle = gpu.handle()
+        gpu.contexts[self.handle] = self
+        if gpu.retained == 0:
+            gpu.context_flags = gpu.next_flags
         gpu.retained += 1
 
     def push(self) -> None:
@@ -238,7 +271,9 @@ class FakeAllocation:
 
     def __init__(self, gpu: FakeGpu, where: dict[int, Any], size_bytes: int) -> None:
         self._gpu, self._where = gpu, where
-        buffer = (ctypes.c_ubyte * size_bytes)()
+        # aligned as a device aligns
+        whole = (ctypes.c_ubyte * (size_bytes + 255))()
+        buffer = (ctypes.c_ubyte * size_bytes).from_buffer(whole, -ctypes.addressof(whole) % 256)
         ctypes.memset(buffer, 0xCD, size_bytes)
         self.address = ctypes.addressof(buffer)
         where[self.address] = buffer
@@ -247,6 +282,10 @@ class FakeAllocation:
         return self.address
 
     def free(self) -> None:
+        if self._gpu.stack and self._gpu._lost:
+            # as pycuda does: it prints, and what is there goes with the context
+            print("PyCUDA WARNING: a clean-up operation failed (dead context maybe?)", file=sys.stderr)
+            return
         self._gpu.require("free")
         if self.address not in self._where:
             raise LogicError("device_allocation::free failed: invalid resource handle")
@@ -259,9 +298,16 @@ class FakeAllocation:
 class FakeHostAllocation(FakeAllocation):
     """Pinned memory; the `base` of the array that shows it."""
 
-    def __init__(self, gpu: FakeGpu, size_bytes: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(self, gpu: FakeGpu, size_bytes: int, shape: tuple[int, ...], dtype: np.dtype[Any], flags: int) -> None:
         super().__init__(gpu, gpu.pinned, size_bytes)
+        self._mapped = flags == DEVICEMAP
         self.__array_interface__ = {"data": (self.address, False), "shape": shape, "typestr": dtype.str, "version": 3}
+
+    def get_device_pointer(self) -> int:
+        if not self._mapped:
+            raise LogicError("cuMemHostGetDevicePointer failed: invalid argument")
+        self._gpu.mapped.add(self.address)
+        return self.address
 
 
 class FakeStream:
@@ -284,64 +330,6 @@ class FakeStream:
     def synchronize(self) -> None:
         self._gpu.require("synchronize")
         self._gpu.run(self)
-
-
-class FakeModule:
-    """The project's kernels, emulated on the processor (tests/edge/kernels/emulation); gone with its last reference."""
-
-    def __init__(self, gpu: FakeGpu, image: bytes) -> None:
-        from tests.edge.kernels.emulation import EmulatedModule
-
-        self.gpu, self.emulated = gpu, EmulatedModule()
-        self.handle = gpu.handle()
-        gpu.modules.add(self.handle)
-
-    def get_function(self, name: str) -> FakeFunction:
-        self.gpu.require("get_function")
-        return FakeFunction(self, name)
-
-    def __del__(self) -> None:
-        if not self.gpu.stack and self.handle in self.gpu.modules:
-            self.gpu.left_behind.append("a module that ended where no context was current")
-        self.gpu.modules.discard(self.handle)
-
-
-class FakeFunction:
-    """A kernel whose one argument travels as bytes; the addresses in it must be of memory that is there."""
-
-    def __init__(self, module: FakeModule, name: str) -> None:
-        self._module, self._name = module, name
-        self._format = ""
-
-    def prepare(self, arg_types: list[str]) -> FakeFunction:
-        (self._format,) = arg_types
-        return self
-
-    def prepared_async_call(self, grid: Any, block: Any, stream: FakeStream, *arguments: Any) -> None:
-        from edge.kernels.cuda.plan import Launch
-
-        (parameters,) = arguments
-        assert struct.calcsize(self._format) == len(parameters)
-        # the real one keeps what it needs of a module that is unloaded no better
-        module, name = self._module, self._name
-        launch = Launch(name, grid, block, parameters)
-
-        def run() -> None:
-            assert module.handle in module.gpu.modules, "a kernel of a module that was unloaded"
-            for address in _addresses(name, parameters):
-                module.gpu.view(address, 1)
-            module.emulated.launch(launch)
-
-        module.gpu.enqueue(stream.handle, run)
-
-
-def _addresses(kernel: str, parameters: bytes) -> list[int]:
-    """What a kernel's argument points to."""
-    kinds = {"preprocess": PreprocessParameters, "residual": ResidualParameters, "evidence": ResidualParameters}
-    kind = kinds.get(kernel.split("_")[0], ReduceParameters)
-    values = kind.from_buffer_copy(parameters)
-    pointers = [name for name, type_ in kind._fields_ if type_ is ctypes.c_void_p]
-    return [address for name in pointers if (address := getattr(values, name))]
 
 
 class FakeEvent:

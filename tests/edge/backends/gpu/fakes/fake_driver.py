@@ -11,12 +11,13 @@ import numpy as np
 if TYPE_CHECKING:
     from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
-UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED = 900, 901, 1, 719
+UNSUPPORTED, INVALIDATED, INVALID, LAUNCH_FAILED, NO_BINARY, ACTIVE, REGISTERED = (900, 901, 1, 719, 209, 708, 712)
 _NAMES = {
     UNSUPPORTED: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
     INVALIDATED: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
     INVALID: b"CUDA_ERROR_INVALID_VALUE",
     LAUNCH_FAILED: b"CUDA_ERROR_LAUNCH_FAILED",
+    NO_BINARY: b"CUDA_ERROR_NO_BINARY_FOR_GPU",
 }
 Work = Callable[[], None]
 
@@ -131,6 +132,65 @@ class FakeLibrary:
         self._gpu.enqueue(stream.value, lambda: self._gpu.view(given, size_bytes).fill(value.value))
         return 0
 
+    def cuModuleLoadData(self, module: Any, image: bytes) -> int:
+        def load() -> int:
+            if image in self._gpu.refused_images:
+                return self._gpu.refused_images[image]
+            module._obj.value = self._gpu.handle()
+            self._gpu.modules.add(module._obj.value)
+            return 0
+
+        return self._answer("cuModuleLoadData", load)
+
+    def cuModuleUnload(self, module: Any) -> int:
+        self._gpu.modules.remove(module.value)
+        return 0
+
+    def cuMemHostRegister_v2(self, address: Any, size: Any, flags: Any) -> int:
+        def register() -> int:
+            if address.value in self._gpu.registered:
+                return REGISTERED
+            self._gpu.registered[address.value] = size.value
+            return 0
+
+        return self._answer("cuMemHostRegister_v2", register)
+
+    def cuMemHostUnregister(self, address: Any) -> int:
+        def unregister() -> int:
+            del self._gpu.registered[address.value]
+            return 0
+
+        return self._answer("cuMemHostUnregister", unregister)
+
+    def cuMemcpy2DAsync_v2(self, given: Any, stream: Any) -> int:
+        def enqueue() -> int:
+            copy = given._obj
+            assert (copy.src_memory_type, copy.dst_memory_type) == (1, 2)
+            source, pitch, width, rows = copy.src_host, copy.src_pitch, copy.width_bytes, copy.height
+            target, target_pitch = copy.dst_device, copy.dst_pitch
+
+            def run() -> None:
+                for row in range(rows):
+                    taken = self._gpu.host_view(source + row * pitch, width)
+                    copy_bytes(self._gpu.view(target + row * target_pitch, width), taken)
+
+            found = self._gpu.streams[stream.value]
+            (found.pending if found.recording is None else found.recording).append(run)
+            return 0
+
+        return self._answer("cuMemcpy2DAsync_v2", enqueue)
+
+    def cuCtxPushCurrent_v2(self, context: Any) -> int:
+        self._gpu.contexts[context.value].push()
+        return 0
+
+    def cuStreamSynchronize(self, stream: Any) -> int:
+        def wait() -> int:
+            self._gpu.run(self._gpu.streams[stream.value])
+            return 0
+
+        return self._answer("cuStreamSynchronize", wait)
+
     def cuDeviceGet(self, device: Any, ordinal: Any) -> int:
         device._obj.value = ordinal.value
         return 0
@@ -139,6 +199,12 @@ class FakeLibrary:
         if not self._gpu.stack:
             return INVALID
         self._gpu.stack.pop()
+        return 0
+
+    def cuDevicePrimaryCtxSetFlags_v2(self, device: Any, flags: Any) -> int:
+        if self._gpu.retained:
+            return ACTIVE
+        self._gpu.next_flags = flags.value
         return 0
 
     def cuDevicePrimaryCtxReset_v2(self, device: Any) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
 
 _TYPES = {"tensor(float)": "float", "tensor(float16)": "half"}
+_NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 def fake_module(gpu: FakeGpu, refuses: Any = lambda model: False, ruins: Any = lambda model: model) -> Any:
@@ -29,12 +30,13 @@ def fake_module(gpu: FakeGpu, refuses: Any = lambda model: False, ruins: Any = l
             return names(model=None, num_inputs=1)
 
         def create_builder_config(self) -> Any:
-            return names(clear_flag=lambda flag: None, set_memory_pool_limit=lambda pool, size: None)
+            return _Config()
 
         def create_optimization_profile(self) -> Any:
             return names(set_shape=lambda *shapes: None)
 
         def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
+            config.measured += b"*"
             return None if refuses(network.model) else ruins(network.model)
 
     class OnnxParser:
@@ -61,6 +63,27 @@ def fake_module(gpu: FakeGpu, refuses: Any = lambda model: False, ruins: Any = l
         Runtime=Runtime, BuilderFlag=names(TF32=0), MemoryPoolType=names(WORKSPACE=0),
         DataType=names(FLOAT="float", HALF="half"), NetworkDefinitionCreationFlag=names(STRONGLY_TYPED=1),
     )  # fmt: skip
+
+
+class _Config:
+    """measured: what the timing cache holds; a build adds to it."""
+
+    def __init__(self) -> None:
+        self.measured = b""
+
+    def clear_flag(self, flag: int) -> None: ...
+
+    def set_memory_pool_limit(self, pool: int, size: int) -> None: ...
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> bytes:
+        return serialized_timing_cache
+
+    def set_timing_cache(self, cache: bytes, ignore_mismatch: bool) -> bool:
+        self.measured = cache
+        return cache != b"of another machine"
+
+    def get_timing_cache(self) -> Any:
+        return SimpleNamespace(serialize=lambda: self.measured)
 
 
 class _Module(SimpleNamespace):
@@ -108,7 +131,7 @@ class _Context:
 
         def run() -> None:
             arrays = {
-                name: engine.gpu.array(addresses[name], tuple(value.shape), np.float32)
+                name: engine.gpu.array(addresses[name], tuple(value.shape), _NUMBERS[value.type])
                 for name, value in engine.values.items()
             }
             outputs = [name for name in engine.values if name not in engine.inputs]

@@ -30,7 +30,7 @@ class HostNetwork:
         self.tensors = {PICTURE: DeviceTensor((3, manifest.input.height, manifest.input.width), fp16=False)}
         self.tensors |= {name: DeviceTensor(tuple(shapes[name][1:]), fp16=False) for name in self._names}
         self.recordable, self.refuses, self.first_runs, self.closed = True, False, 0, 0
-        self._ran = False
+        self._ran, self._last_count = False, 0
 
     def enqueue(self, stream: int, addresses: Mapping[str, int], count: int) -> None:
         if self.refuses:
@@ -38,8 +38,11 @@ class HostNetwork:
         assert 1 <= count <= self.largest_batch
         assert set(addresses) == set(self.tensors)
         recording = self._gpu.streams[stream].recording is not None
-        assert self._ran or not recording, "an engine that never ran takes memory, which no recording can hold"
-        self._ran = True
+        if recording:
+            assert self._ran, "an engine that never ran takes memory, which no recording can hold"
+            assert count == self._last_count, "a shape that is new to the engine takes memory, too"
+        self._ran, self._last_count = True, count
+        assert all(address % 256 == 0 for address in addresses.values()), "an engine's tensors are aligned"
         kept = dict(addresses)
 
         def run() -> None:

@@ -96,13 +96,13 @@ def test_a_recording_runs_at_each_launch_and_not_when_it_is_made(session):
         for value in (3, 5):
             source[0] = value
             assert target[0] != value
-            graph.launch(session.stream)
+            graph.launch()
             session.synchronize()
             assert target[0] == value
         graph.close()
         graph.close()
         with pytest.raises(DriverError):
-            graph.launch(session.stream)
+            graph.launch()
 
 
 def test_a_session_is_closed_once_from_whichever_thread(gpu):

@@ -16,7 +16,7 @@ int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
 int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Orin (nvgpu)", length); return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;
+    *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1 : attribute == 16 ? 8 : -1;
     return 0;
 }
 """
@@ -40,7 +40,9 @@ def test_name_capability_and_versions_are_read(tmp_path):
         "NVRM version: NVIDIA UNIX x86_64 Kernel Module  560.35.03  Fri Aug 16\nGCC version: gcc 12.2.0\n"
     )
     found = read_cuda_device(library=driver(tmp_path), root=tmp_path)
-    assert found == CudaDevice(name="Orin (nvgpu)", compute_capability="8.7", driver="560.35.03", cuda="12.6")
+    assert found == CudaDevice(
+        "Orin (nvgpu)", "8.7", driver="560.35.03", cuda="12.6", integrated=True, multiprocessors=8
+    )
 
 
 def test_a_jetson_tells_its_release_instead_of_a_driver(tmp_path):

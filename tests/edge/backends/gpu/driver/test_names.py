@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.edge.backends.gpu.driver.names import TABLE, driver_functions, driver_uses, pycuda_uses
 from tests.edge.backends.gpu.fakes.fake_cuda import FakeGpu
-from tests.edge.backends.gpu.names import TABLE, driver_functions, driver_uses, pycuda_uses
 
 REAL = json.loads(TABLE.read_text())
 HEADER = Path("/usr/local/cuda/include/cuda.h")

@@ -1,6 +1,6 @@
 """What our source asks of pycuda and of the CUDA driver, and names.json: what the real ones have.
 
-    python -m tests.edge.backends.gpu.names
+    python -m tests.edge.backends.gpu.driver.names
 
 writes names.json anew, where pycuda can be imported (any libcuda will do) and a CUDA toolkit's cuda.h is installed.
 """
@@ -52,7 +52,7 @@ def driver_uses() -> Iterator[tuple[str, int, str]]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         where = f"{DRIVER_FILE}:{node.lineno}"
-        if node.func.attr == "call" and isinstance(node.args[0], ast.Constant):
+        if node.func.attr in ("call", "bound") and isinstance(node.args[0], ast.Constant):
             yield str(node.args[0].value), len(node.args) - 1, where
         elif node.func.attr.startswith("cu"):
             yield node.func.attr, len(node.args), where

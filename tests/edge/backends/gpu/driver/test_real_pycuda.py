@@ -13,7 +13,7 @@ import pytest
 
 from tests.paths import ROOT
 
-SOURCE = Path(__file__).parent / "c_driver" / "libcuda.c"
+SOURCE = Path(__file__).with_name("libcuda.c")
 
 pytestmark = [
     pytest.mark.skipif(find_spec("pycuda") is None, reason="pycuda is not installed (pip install 'edge-inspect[gpu]')"),
@@ -37,7 +37,7 @@ def life(tmp_path_factory):
     command = ["gcc", "-shared", "-fPIC", "-w", "-o", target, "-Wl,-soname,libcuda.so.1", SOURCE, folder / "others.c"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)}
-    program = [sys.executable, "-W", "ignore", "-m", "tests.edge.backends.gpu.c_driver.session"]
+    program = [sys.executable, "-W", "ignore", "-m", "tests.edge.backends.gpu.driver.session"]
     result = subprocess.run(program, capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)

@@ -22,7 +22,7 @@ from tests.small_bundle import SIZE, manifest
 
 NAMES = (
     "device", "pinned", "streams", "modules", "contexts", "graphs", "executables", "current", "launches", "resets",
-    "kernels",
+    "kernels", "registered",
 )  # fmt: skip
 driver = ctypes.CDLL("libcuda.so.1")
 broken, full = (ctypes.c_int.in_dll(driver, name) for name in ("broken", "full"))

@@ -7,7 +7,7 @@
 
 typedef unsigned long long Address;
 enum { BAD_VALUE = 1, OUT_OF_MEMORY = 2, NO_CONTEXT = 201, LAUNCH_FAILED = 719, CAPTURING = 900 };
-enum { DEVICE, PINNED, STREAMS, MODULES, CONTEXTS, GRAPHS, EXECUTABLES, CURRENT, LAUNCHES, RESETS, KERNELS, COUNTS };
+enum { DEVICE, PINNED, STREAMS, MODULES, CONTEXTS, GRAPHS, EXECUTABLES, CURRENT, LAUNCHES, RESETS, KERNELS, REGISTERED, COUNTS };
 
 static int counts[COUNTS];
 static __thread int depth;
@@ -30,6 +30,7 @@ int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
 int cuGetErrorName(int status, const char **name) { *name = "FAKE_ERROR"; return 0; }
 int cuGetErrorString(int status, const char **text) { *text = status == OUT_OF_MEMORY ? "out of memory" : "fake error"; return 0; }
 
+int cuDevicePrimaryCtxSetFlags_v2(int device, unsigned flags) { return counts[CONTEXTS] ? 708 : 0; }
 int cuDevicePrimaryCtxRetain(void **found, int device) { *found = context; counts[CONTEXTS]++; return 0; }
 int cuDevicePrimaryCtxRelease_v2(int device) { counts[CONTEXTS]--; return 0; }
 int cuDevicePrimaryCtxReset_v2(int device) {
@@ -46,13 +47,14 @@ int cuStreamSynchronize(void *stream) { NOT_RECORDED; return 0; }
 
 int cuMemAlloc_v2(Address *address, size_t size) {
     NOT_RECORDED;
+    if (!size) return BAD_VALUE;
     if (full) return OUT_OF_MEMORY;
     *address = (Address)malloc(size);
     counts[DEVICE]++;
     return 0;
 }
 int cuMemFree_v2(Address address) { NOT_RECORDED; free((void *)address); counts[DEVICE]--; return 0; }
-int cuMemHostAlloc(void **data, size_t size, unsigned flags) { NOT_RECORDED; *data = malloc(size); counts[PINNED]++; return 0; }
+int cuMemHostAlloc(void **data, size_t size, unsigned flags) { NOT_RECORDED; if (!size) return BAD_VALUE; *data = malloc(size); counts[PINNED]++; return 0; }
 int cuMemFreeHost(void *data) { NOT_RECORDED; free(data); counts[PINNED]--; return 0; }
 
 static int copy(void *target, const void *source, size_t size) {
@@ -65,12 +67,29 @@ int cuMemcpyHtoDAsync_v2(Address target, const void *source, size_t size, void *
 int cuMemcpyDtoHAsync_v2(void *target, Address source, size_t size, void *stream) { return copy(target, (void *)source, size); }
 int cuMemcpyDtoDAsync_v2(Address target, Address source, size_t size, void *stream) { return copy((void *)target, (void *)source, size); }
 
+int cuMemHostGetDevicePointer_v2(Address *address, void *data, unsigned flags) { *address = (Address)data; return 0; }
+typedef struct {
+    size_t src_x, src_y; unsigned src_type; const char *src_host; Address src_device; void *src_array; size_t src_pitch;
+    size_t dst_x, dst_y; unsigned dst_type; char *dst_host; Address dst_device; void *dst_array; size_t dst_pitch;
+    size_t width, rows;
+} Copy2D;
+int cuMemcpy2DAsync_v2(const Copy2D *c, void *stream) {
+    NEEDS_CONTEXT;
+    for (size_t row = 0; row < c->rows; row++) {
+        memcpy((char *)c->dst_device + row * c->dst_pitch, c->src_host + row * c->src_pitch, c->width);
+    }
+    return 0;
+}
+int cuMemHostRegister_v2(void *data, size_t size, unsigned flags) { NOT_RECORDED; counts[REGISTERED]++; return 0; }
+int cuMemHostUnregister(void *data) { NOT_RECORDED; counts[REGISTERED]--; return 0; }
+
 int cuModuleLoadDataEx(void **module, const void *image, unsigned count, void *options, void *values) {
     NOT_RECORDED;
     *module = (void *)0x550;
     counts[MODULES]++;
     return 0;
 }
+int cuModuleLoadData(void **module, const void *image) { return cuModuleLoadDataEx(module, image, 0, NULL, NULL); }
 int cuModuleUnload(void *module) { NOT_RECORDED; counts[MODULES]--; return 0; }
 int cuModuleGetFunction(void **function, void *module, const char *name) { NEEDS_CONTEXT; *function = (void *)0x660; return 0; }
 int cuFuncSetBlockShape(void *function, int x, int y, int z) { NEEDS_CONTEXT; return 0; }
