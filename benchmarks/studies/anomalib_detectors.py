@@ -125,7 +125,7 @@ def _patchcore(side: int, coreset: float) -> Recipe:
         load_encoder(made.model.feature_extractor)
         return made
 
-    share = "" if coreset == DEFAULT_CORESET else f", coreset {coreset:.1%}"
+    share = "" if coreset == DEFAULT_CORESET else f", coreset {100 * coreset:g} %"
     settings = {**_ENCODER_SETTINGS, "layers": layers, "coreset_sampling_ratio": coreset}
     return Recipe(_label("PatchCore, EfficientNet-Lite0", side) + share, 0, settings, build)
 

@@ -108,6 +108,12 @@ def test_efficientad_learns_with_the_encoder_as_teacher_and_good_parts_of_other_
 
 
 @needs_anomalib
+@pytest.mark.parametrize(("share", "end"), [(DEFAULT_CORESET, "64 px"), (0.0025, "64 px, coreset 0.25 %")])
+def test_a_row_says_where_it_departs_from_the_default_coreset(share, end, tmp_path):
+    assert recipe("patchcore", SIDE, share, 0, [], tmp_path).label.endswith(f"PatchCore, EfficientNet-Lite0, {end}")
+
+
+@needs_anomalib
 def test_efficientad_says_what_it_needs(data, tmp_path):
     with pytest.raises(UsageError, match="pictures of other things"):
         recipe("efficientad", 256, DEFAULT_CORESET, 2, [], tmp_path)
