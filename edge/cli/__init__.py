@@ -30,6 +30,8 @@ from edge.system.stop_signals import stop_signals, unwrapped_ctrl_c
 _NICENESS = 10
 # option → the key of the settings that it takes the place of
 _SETTINGS = {
+    "line": "line.name",
+    "run_directory": "line.run_directory",
     "fps": "camera.fps",
     "mm_per_px": "camera.mm_per_px",
     "watch": "camera.watch",

@@ -22,6 +22,7 @@ from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8
 from edge.core.errors import BundleError
+from edge.core.files.text_names import storable
 from edge.core.progress import working
 from edge.inspection.device_watch import DeviceWatch
 from edge.inspection.hot_swap import HotSwap
@@ -44,7 +45,10 @@ from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
+from edge.plant.outputs import line_outputs
+from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
+from edge.records.store import RunInfo
 from edge.records.writer.recorder import Recorder
 from edge.system.stop_signals import StopRequests
 
@@ -116,9 +120,12 @@ class Line:
         poller = Poller([*watches, device] if goes_on else watches, alarms)
         drift = drift_monitor(self._bundle, settings, counters, alarms)
         sinks = [sink for sink in (view, drift, *watches, poller, recorder) if sink is not None]
+        # what follows comes after the recorder, which gives a verdict its number
+        filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
+        outputs = line_outputs(settings, self._line_info(info), counters, filed)
+        if outputs is not None:
+            sinks.append(outputs)
         if request.json_lines is not None:
-            # after the recorder, which gives a verdict its number
-            filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
             no_reader = _when_nobody_reads(settings.record.directory, requests)
             sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))
         try:
@@ -147,6 +154,10 @@ class Line:
         self._pool.close_retired()
         for each in self._pool.inspectors:
             each.backend.close()
+
+    def _line_info(self, info: RunInfo) -> LineInfo:
+        name, product = self._settings.line.name, self._bundle.manifest.product
+        return LineInfo(name, storable(info.source), product, info.backend, info.precision)
 
     def _hot_swap(self) -> HotSwap:
         settings, key = self._settings, public_key(self._settings)

@@ -1,0 +1,39 @@
+"""What the sections of the settings are made of, and those that other programs of the plant go by.
+
+Like edge/core/config.py this imports neither cv2 nor numpy.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Frozen, and strict: an unknown key or a value of another type is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def at_home(path: str) -> str:
+    """The path with `~` and `~user` replaced by that user's home; raises ValueError when there is no such user."""
+    found = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises RuntimeError
+    if found.startswith("~"):
+        raise ValueError(f"{path}: no home of such a user is known; write ./{path} for a folder of that name")
+    return found
+
+
+Positive = Annotated[float, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[int, Field(ge=0, le=255)]
+PathText = Annotated[str, AfterValidator(at_home)]
+# part of topics, file names and labels
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class LineSettings(Section):
+    name: Name = "line"
+    run_directory: PathText | None = None
