@@ -28,6 +28,7 @@ from edge.core.redact import redact
 from edge.core.sections import (
     Level,
     LineSettings,
+    MetricsSettings,
     PathText,
     Positive,
     PositiveInt,
@@ -225,6 +226,7 @@ class Settings(Section):
     record: RecordSettings = RecordSettings()
     challenge: ChallengeSettings = ChallengeSettings()
     view: ViewSettings = ViewSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

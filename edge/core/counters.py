@@ -24,8 +24,8 @@ class RunCounters:
     learning_state: what is learned for the bundle beside the run, empty where nothing is.
     records_lost, alarms_lost: those that the disk did not take in time. record_run: the run's number in the records,
     None while it is not known.
-    beat_ns: when inspection last came round, with a verdict or with nothing to do (`time.perf_counter_ns`); 0 before
-    the first time. A verdict that the watchdog gives for a model that hangs is no such round.
+    beat_ns: when inspection began, or last came round with a verdict or with nothing to do (`time.perf_counter_ns`); 0
+    before. A verdict that the watchdog gives for a model that hangs is no such round.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
     unmeasured: pictures that came while the drift monitor was busy.
     """
@@ -73,7 +73,7 @@ class RunCounters:
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
 
     def beat_age_s(self) -> float | None:
-        """Seconds since inspection last came round; None before the first time."""
+        """Seconds since inspection last came round; None before it began."""
         return (time.perf_counter_ns() - self.beat_ns) / 1e9 if self.beat_ns else None
 
 

@@ -30,6 +30,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
 PathText = Annotated[str, AfterValidator(at_home)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 # part of topics, file names and labels
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -37,3 +38,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 class LineSettings(Section):
     name: Name = "line"
     run_directory: PathText | None = None
+
+
+class MetricsSettings(Section):
+    port: Port | None = None
+    address: str = "127.0.0.1"

@@ -45,7 +45,7 @@ from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
-from edge.plant.outputs import line_outputs
+from edge.plant.outputs import line_outputs, require_packages
 from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
 from edge.records.store import RunInfo
@@ -89,6 +89,7 @@ class Line:
     """
 
     def __init__(self, request: RunRequest, settings: Settings, empty_place_of: EmptyPlaceOf) -> None:
+        require_packages(settings)
         self._request, self._settings = request, settings
         self._bundle = live_bundle(settings)
         count = 1 if request.max_frames == 1 else inspectors_for(request.camera, settings)
@@ -122,7 +123,7 @@ class Line:
         sinks = [sink for sink in (view, drift, *watches, poller, recorder) if sink is not None]
         # what follows comes after the recorder, which gives a verdict its number
         filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
-        outputs = line_outputs(settings, self._line_info(info), counters, filed)
+        outputs = line_outputs(settings, self._line_info(info), counters, filed, alarms)
         if outputs is not None:
             sinks.append(outputs)
         if request.json_lines is not None:

@@ -130,6 +130,8 @@ class _Loop:
         ]
 
     def start(self) -> None:
+        # so that it grows old where the first frame never gets its verdict
+        self._beat()
         for thread in self._threads:
             thread.start()
 

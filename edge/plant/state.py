@@ -93,7 +93,7 @@ class LineState:
     """A line at one moment.
 
     monotonic_s: the moment on the clock that all processes of a machine share (`time.monotonic`). beat_age_s: since
-    inspection last came round; None before the first time. running: False in the last state of a run. bundle_sha256,
+    inspection last came round; None before it began. running: False in the last state of a run. bundle_sha256,
     model_sha256: what gave the newest verdict; empty before the first. newest: verdicts, the newest last. alarms: those
     that stand.
     """
