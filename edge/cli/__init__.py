@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.capture.camera_address import warn_if_others_can_read
 from edge.capture.opencv_environment import prepare_capture_environment
 from edge.cli.command_table import COMMANDS
 from edge.cli.exit_codes import INTERRUPTED
@@ -20,6 +19,7 @@ from edge.cli.process_end import ProcessEnd
 from edge.cli.standard_streams import StandardStreams, take_streams
 from edge.core.config import OptionValue, Settings, load_settings
 from edge.core.errors import EdgeInspectError, UsageError
+from edge.core.files.password_file import warn_if_others_can_read
 from edge.core.progress import silence
 from edge.core.redact import redact
 from edge.system.extras import missing_package, require

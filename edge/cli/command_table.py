@@ -79,6 +79,7 @@ COMMANDS = {
         "line.challenge", "start of shift: golden parts must be OK and defects NG before the line is ready",
         in_front=True,
     ),
+    "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
     "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
     "report": Command("line.report", "counts, defect rate and latency from the records"),
 }  # fmt: skip

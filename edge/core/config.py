@@ -29,6 +29,7 @@ from edge.core.sections import (
     Level,
     LineSettings,
     MetricsSettings,
+    MqttSettings,
     PathText,
     Positive,
     PositiveInt,
@@ -227,6 +228,7 @@ class Settings(Section):
     challenge: ChallengeSettings = ChallengeSettings()
     view: ViewSettings = ViewSettings()
     metrics: MetricsSettings = MetricsSettings()
+    mqtt: MqttSettings = MqttSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

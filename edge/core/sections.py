@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -43,3 +43,25 @@ class LineSettings(Section):
 class MetricsSettings(Section):
     port: Port | None = None
     address: str = "127.0.0.1"
+
+
+class MqttSettings(Section):
+    host: str | None = None
+    port: Port | None = None
+    site: Name = "site"
+    user: str | None = None
+    password_file: PathText | None = None
+    tls: bool = False
+    ca_file: PathText | None = None
+    certificate_file: PathText | None = None
+    key_file: PathText | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MqttSettings:
+        if self.password_file is not None and self.user is None:
+            raise ValueError("password_file needs user")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together: give both or neither")
+        if not self.tls and (self.ca_file is not None or self.certificate_file is not None):
+            raise ValueError("ca_file, certificate_file and key_file need tls: true")
+        return self

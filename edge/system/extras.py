@@ -13,6 +13,7 @@ _PACKAGES = {
     "export": ("onnx", "onnxruntime"),
     "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
     "metrics": ("prometheus_client",),
+    "mqtt": ("paho",),
 }
 
 

@@ -25,7 +25,7 @@ ROOMS = (
 )  # fmt: skip
 NOT_ON_THE_DEVICE = {"torch", "onnx", "onnxscript", "sklearn", "scipy"}
 # optional or slow to import: only inside the function that needs them
-LAZY = {"tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2", "prometheus_client"}
+LAZY = {"tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2", "prometheus_client", "paho"}
 
 PATHS = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 
