@@ -28,12 +28,14 @@ from edge.core.redact import redact
 from edge.core.sections import (
     Level,
     LineSettings,
+    LoggingSettings,
     MetricsSettings,
     MqttSettings,
     PathText,
     Positive,
     PositiveInt,
     Section,
+    ServiceSettings,
     Share,
     at_home,
 )  # fmt: skip
@@ -229,6 +231,8 @@ class Settings(Section):
     view: ViewSettings = ViewSettings()
     metrics: MetricsSettings = MetricsSettings()
     mqtt: MqttSettings = MqttSettings()
+    service: ServiceSettings = ServiceSettings()
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

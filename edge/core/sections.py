@@ -6,7 +6,7 @@ Like edge/core/config.py this imports neither cv2 nor numpy.
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -65,3 +65,11 @@ class MqttSettings(Section):
         if not self.tls and (self.ca_file is not None or self.certificate_file is not None):
             raise ValueError("ca_file, certificate_file and key_file need tls: true")
         return self
+
+
+class ServiceSettings(Section):
+    restart_after_s: Positive = 30
+
+
+class LoggingSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "warning"

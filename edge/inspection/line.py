@@ -50,6 +50,8 @@ from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
 from edge.records.store import RunInfo
 from edge.records.writer.recorder import Recorder
+from edge.system.service.journal import with_level, writes_to_journal
+from edge.system.service.notify import ServiceManager
 from edge.system.stop_signals import StopRequests
 
 log = logging.getLogger(__name__)
@@ -129,12 +131,16 @@ class Line:
         if request.json_lines is not None:
             no_reader = _when_nobody_reads(settings.record.directory, requests)
             sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))
+        service = ServiceManager(settings.service.restart_after_s)
+        service.ready()
         try:
             finished = run_loop(
                 self._supply, self._pool, sinks, settings, counters,
                 stop=requests.stop, max_frames=request.max_frames, duration_s=request.duration_s,
+                alive=lambda: service.alive(counters.beat_age_s(), lambda: _in_short(counters)),
             )  # fmt: skip
         finally:
+            service.stopping()
             capture.close()
             # before the recorder, so that their last alarms are recorded
             for sink in sinks:
@@ -175,6 +181,15 @@ class Line:
             trust=trust,
             open_inspectors=lambda version, count: make_inspectors(version, settings, count),
         )
+
+
+def _in_short(counters: RunCounters) -> str:
+    """For `systemctl status`."""
+    alarms = "".join(f"; ALARM {alarm.what}" for alarm in counters.alarms.standing())
+    return (
+        f"{counters.frames} {counters.counted}: {counters.ok} OK, {counters.ng} NG, {counters.invalid} INVALID; camera "
+        f"{counters.camera_state}; records {counters.record_state}{alarms}"
+    )
 
 
 def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
@@ -246,12 +261,15 @@ def _supply(
 
 def _alarm_listener(recorder: Recorder | None, *, redrawn: bool) -> Callable[[Alarm], None]:
     """What becomes of an alarm: it goes on record and, unless a view is redrawn there, to standard error."""
+    in_journal = writes_to_journal()
 
     def on_alarm(alarm: Alarm) -> None:
         if recorder is not None:
             recorder.note(alarm)
         if not redrawn:
-            print(f"ALARM {alarm.text()}", file=sys.stderr, flush=True)
+            text = f"ALARM {alarm.text()}"
+            level = logging.WARNING if alarm.ended is None else logging.INFO
+            print(with_level(text, level) if in_journal else text, file=sys.stderr, flush=True)
 
     return on_alarm
 
