@@ -30,6 +30,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
 PathText = Annotated[str, AfterValidator(at_home)]
+Host = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 # part of topics, file names and labels
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -42,11 +43,12 @@ class LineSettings(Section):
 
 class MetricsSettings(Section):
     port: Port | None = None
-    address: str = "127.0.0.1"
+    # an empty one would mean every network card
+    address: Host = "127.0.0.1"
 
 
 class MqttSettings(Section):
-    host: str | None = None
+    host: Host | None = None
     port: Port | None = None
     site: Name = "site"
     user: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge.plant.mqtt")
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _PORT, _TLS_PORT = 1883, 8883
 # a broker that has vanished without a word is noticed after one and a half of these
 _KEEPALIVE_S = 20
@@ -121,7 +123,9 @@ class PahoBroker:
         self.connected = False
 
     def _on_failure(self, client: Client, data: Any) -> None:
-        self._refused("it does not answer")
+        # paho calls this while it handles the error, and says nothing more about it
+        error = sys.exc_info()[1]
+        self._refused("it does not answer" if error is None else str(error))
 
     def _refused(self, why: str) -> None:
         self._refusals += 1
@@ -139,7 +143,7 @@ def _identify(client: Client, settings: MqttSettings) -> None:
         password = None if file is None else read_password(Path(file), "mqtt.password_file", "broker")
         client.username_pw_set(settings.user, password)
     if not settings.tls:
-        if settings.password_file is not None:
+        if settings.password_file is not None and settings.host not in _THIS_MACHINE:
             log.warning("mqtt.tls is false: the password goes over the network as it is")
         return
     try:

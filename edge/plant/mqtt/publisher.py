@@ -244,15 +244,18 @@ class Publisher:
         The cursor stands before the oldest alarm that is not over: what is not over may still change.
         """
         records = recorded_alarms(store, "id > ?", (self._read[ALARMS].verdict_id,))
-        open_runs = (
-            {run_id for (run_id,) in store.query("SELECT id FROM runs WHERE ended_utc IS NULL")} if records else ()
-        )
+        if not records:
+            return
+        open_runs = {run_id for (run_id,) in store.query("SELECT id FROM runs WHERE ended_utc IS NULL")}
         told = {record.id: alarm_message(record, record.run_id not in open_runs) for record in records}
         changed = [number for number, payload in told.items() if self._alarms.get(number) != payload]
         self._alarms = told
         if not changed:
             return
-        self._read[ALARMS] = over_alarms(store)
+        # of what was read, and no second look: what changes in between is told in the next round
+        standing = [each.id for each in records if each.alarm.ended is None and each.run_id in open_runs]
+        done = min(standing) - 1 if standing else max(told)
+        self._read[ALARMS] = Cursor(done, self._run(store, records[-1].run_id)[1])
         for number in changed:
             self._send("alarm", told[number], ALARMS, self._read[ALARMS] if number == changed[-1] else None)
 

@@ -55,6 +55,8 @@ ExecStart={program} run --config {settings}/%i.yaml --line %i --run-directory {r
 User={user}
 SupplementaryGroups=video
 WorkingDirectory={state}/%i
+# compiled kernels of a GPU
+Environment=XDG_CACHE_HOME={state}/%i/cache
 StateDirectory=edge-inspect/%i
 StateDirectoryMode=0750
 RuntimeDirectory=edge-inspect/%i
