@@ -140,7 +140,8 @@ class Line:
                 alive=lambda: service.alive(counters.beat_age_s(), lambda: _in_short(counters)),
             )  # fmt: skip
         finally:
-            service.stopping()
+            again = device.wants_new_process and not requests.interrupted
+            (service.starting_again if again else service.stopping)()
             capture.close()
             # before the recorder, so that their last alarms are recorded
             for sink in sinks:
@@ -153,7 +154,7 @@ class Line:
             (run_summary(self._statistics, counters, settings.record.directory), *([outlook] if outlook else [])),
             unrecorded=bool(counters.undelivered) or (recorder is not None and counters.recorded < counters.frames),
             hangs=not finished or poller.busy,
-            start_again=device.wants_new_process and not requests.interrupted,
+            start_again=again,
         )
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ def test_a_lost_camera_feeds_the_watchdog_and_a_stop_is_told(camera, bundle_path
     arguments = ("--camera", camera.url, "--bundle", bundle_path, "--json")
     with running(*arguments, cwd=tmp_path, **manager.environment) as run:
         run.wait_for_count(3)
-        assert manager.messages[0] == "READY=1"
+        assert manager.messages[0].startswith("READY=1\n")
         camera.kill()
         run.wait_for(lambda verdicts: [v["reason"] for v in verdicts[-3:]] == ["no_frame"] * 3)
         fed = manager.fed

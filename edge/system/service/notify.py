@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 log = logging.getLogger("edge.service")
 
 _STATUS_EVERY_S = 1.0
+# loading a network, and waiting for a device that is not there yet
+_START_S = 300
 
 
 class ServiceManager:
@@ -37,14 +39,15 @@ class ServiceManager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
         if self._socket is not None:
             self._socket.setblocking(False)
-        watchdog_s = _watchdog_s(environment)
-        self._every_s = _STATUS_EVERY_S if watchdog_s is None else min(_STATUS_EVERY_S, watchdog_s / 4)
+        self._watchdog_us = _watchdog_us(environment)
+        self._every_s = min(_STATUS_EVERY_S, self._watchdog_us / 4e6) if self._watchdog_us else _STATUS_EVERY_S
         self._next_s = 0.0
         self._given_up = False
 
     def ready(self) -> None:
         """Model and camera answer: inspection begins."""
-        self._send("READY=1")
+        # as it was before `starting_again`
+        self._send(f"READY=1\nWATCHDOG_USEC={self._watchdog_us}" if self._watchdog_us else "READY=1")
 
     def alive(self, beat_age_s: float | None, status: Callable[[], str]) -> None:
         """To be called several times a second. beat_age_s: since inspection last came round; status: a line of text."""
@@ -64,6 +67,11 @@ class ServiceManager:
         """Inspection is over; what waits is still to be written."""
         self._send("STOPPING=1")
 
+    def starting_again(self) -> None:
+        """This process becomes another one, which is to be given the time of a start: it is no stop of the service."""
+        longer = f"WATCHDOG_USEC={_START_S}000000\n" if self._watchdog_us else ""
+        self._send(f"{longer}STATUS=starting again for its device")
+
     def _send(self, message: str) -> None:
         if self._socket is None:
             return
@@ -74,9 +82,9 @@ class ServiceManager:
             log.debug("the service manager was not told %r: %s", message, error)
 
 
-def _watchdog_s(environment: Mapping[str, str]) -> float | None:
-    """How long the service manager waits for a sign of life; None where it does not wait for one of this process."""
+def _watchdog_us(environment: Mapping[str, str]) -> int:
+    """How long the service manager waits for a sign of life; 0 where it does not wait for one of this process."""
     microseconds, process = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID")
-    if not microseconds.isdecimal() or int(microseconds) == 0 or process not in (None, str(os.getpid())):
-        return None
-    return int(microseconds) / 1e6
+    if not microseconds.isdecimal() or process not in (None, str(os.getpid())):
+        return 0
+    return int(microseconds)

@@ -40,7 +40,14 @@ def test_it_is_told_what_happens(manager_socket):
     service.alive(0.1, lambda: "9 parts")
     service.stopping()
     fed = [f"WATCHDOG=1\nSTATUS={count} parts" for count in (7, 9)]
-    assert manager_socket.messages == ["READY=1", *fed, "STOPPING=1"]
+    assert manager_socket.messages == ["READY=1\nWATCHDOG_USEC=200000", *fed, "STOPPING=1"]
+
+
+def test_a_process_that_becomes_another_one_is_given_the_time_of_a_start(manager_socket):
+    ServiceManager(30.0, manager_socket.environment).starting_again()
+    ServiceManager(30.0, {"NOTIFY_SOCKET": str(manager_socket.path)}).starting_again()
+    status = "STATUS=starting again for its device"
+    assert manager_socket.messages == [f"WATCHDOG_USEC=300000000\n{status}", status]
 
 
 def test_a_hang_is_let_be_for_the_time_set_and_then_told_once_in_the_log(manager_socket, caplog):
