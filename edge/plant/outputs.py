@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.core.alarms import MONITORING
 from edge.core.config import Settings
@@ -12,10 +13,12 @@ from edge.core.datatypes import Frame, Verdict
 from edge.core.sections import MetricsSettings
 from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.sink import Filed
-from edge.plant.metrics import MetricsServer
 from edge.plant.state import LineInfo, LineStateKeeper
 from edge.plant.status_file import StatusFile
 from edge.system.extras import require
+
+if TYPE_CHECKING:
+    from edge.plant.metrics import MetricsServer
 
 
 class LineOutputs:
@@ -50,6 +53,9 @@ class LineOutputs:
     def _metrics_server(self, settings: MetricsSettings, alarms: AlarmLog) -> MetricsServer | None:
         if settings.port is None:
             return None
+        # a web server takes some of the time to the first verdict, and few lines want one
+        from edge.plant.metrics import MetricsServer
+
         try:
             return MetricsServer(settings.address, settings.port, lambda: self._keeper.state)
         except OSError as error:
