@@ -14,6 +14,10 @@ from edge.system.service.units import STATE, ServiceFile, ServicePlan
 
 def service_plan(settings: Settings, settings_file: Path | None, cpus: str | None) -> ServicePlan:
     """From the settings of the line. settings_file: where they come from. Raises UsageError for paths of no use."""
+    if settings_file is not None and settings.camera.source is None:
+        raise UsageError(
+            f"camera.source is null in {settings_file}: nobody gives --camera to a service", fix="name the camera there"
+        )
     inspection, line = settings.inspection, settings.line.name
     read = [inspection.bundle, inspection.signed_by, inspection.reference, inspection.engines]
     read += [settings.camera.password_file, settings.mqtt.password_file, settings.challenge.pictures]

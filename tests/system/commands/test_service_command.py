@@ -33,8 +33,11 @@ def unit(text):
     return parser
 
 
-def installed(here, root, settings="{}", *arguments):
-    Path("left.yaml").write_text(settings)
+CAMERA = "camera: {source: /dev/video0}\n"
+
+
+def installed(here, root, settings="", *arguments, camera=CAMERA):
+    Path("left.yaml").write_text(camera + settings)
     return edge_here(
         here, "service", "install", "--line", "left", "--config", "left.yaml", "--root", root, *arguments
     )  # fmt: skip
@@ -56,7 +59,7 @@ def test_unit_user_and_settings_are_written_and_the_next_commands_told(here, tmp
         "etc/edge-inspect/left.yaml",
     }
     settings = root / "etc/edge-inspect/left.yaml"
-    assert settings.read_text() == "view: {refresh_per_second: 2}\n"
+    assert settings.read_text() == CAMERA + "view: {refresh_per_second: 2}\n"
     assert settings.stat().st_mode & 0o777 == 0o640
     own = unit((root / "etc/systemd/system/edge-inspect@left.service.d/line.conf").read_text())
     assert own["Service"]["CPUAffinity"] == "0 2-3"
@@ -101,6 +104,10 @@ def test_records_elsewhere_may_be_written_and_a_broker_gets_a_service_too(here, 
 def test_paths_that_a_service_would_not_find_are_refused(here, tmp_path):
     result = installed(here, tmp_path / "root", "inspection: {bundle: bundles/bracket}\n")
     assert_refused(result, 2, "bundles/bracket: a service starts in /var/lib/edge-inspect/left")
+
+
+def test_a_service_without_a_camera_is_refused(here, tmp_path):
+    assert_refused(installed(here, tmp_path / "root", camera="{}"), 2, "camera.source is null in left.yaml")
 
 
 def test_names_and_cores_that_are_none_are_refused(here, tmp_path):
