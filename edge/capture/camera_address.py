@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from edge.capture.streams.proxy import bypass_proxy
 from edge.core.config import CameraSettings
-from edge.core.errors import CameraError, ConfigError
+from edge.core.errors import CameraError
+from edge.core.files.password_file import read_password
 from edge.core.redact import redact
 
 log = logging.getLogger(__name__)
 
 PASSWORD_VARIABLE = "EDGE_INSPECT_CAMERA_PASSWORD"
-_LONGEST_PASSWORD = 1024
 _ENCODE = "in user and password write %40 for @, %2F for /, %23 for #, %3F for ?, %3A for :, %20 for a blank, %25 for %"
 _ADDRESS = re.compile(r"[\w+.-]+://[^\s\"']*")
 
@@ -86,26 +85,5 @@ def _with_password(address: str, settings: CameraSettings) -> str:
 def _password(settings: CameraSettings) -> str | None:
     if password := os.environ.get(PASSWORD_VARIABLE):
         return password
-    if settings.password_file is None:
-        return None
-    path = Path(settings.password_file)
-    fix = "camera.password_file names a text file (UTF-8) whose only line is the camera's password"
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST_PASSWORD + 1)
-        warn_if_others_can_read(path)
-        password = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", fix=fix) from error
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text", fix=fix) from None
-    if not password or "\n" in password or len(data) > _LONGEST_PASSWORD:
-        raise ConfigError(f"{path}: empty, or more than one line", fix=fix)
-    return password
-
-
-def warn_if_others_can_read(path: Path) -> None:
-    """Log it when a file that holds a password can be read by every user of this machine."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if os.name == "posix" and mode & stat.S_IROTH:
-        log.warning("%s may hold a password, and every user can read it (mode %04o): chmod 640 %s", path, mode, path)
+    file = settings.password_file
+    return None if file is None else read_password(Path(file), "camera.password_file", "camera")

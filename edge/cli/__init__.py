@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.capture.camera_address import warn_if_others_can_read
 from edge.capture.opencv_environment import prepare_capture_environment
 from edge.cli.command_table import COMMANDS
 from edge.cli.exit_codes import INTERRUPTED
@@ -20,16 +19,20 @@ from edge.cli.process_end import ProcessEnd
 from edge.cli.standard_streams import StandardStreams, take_streams
 from edge.core.config import OptionValue, Settings, load_settings
 from edge.core.errors import EdgeInspectError, UsageError
+from edge.core.files.password_file import warn_if_others_can_read
 from edge.core.progress import silence
 from edge.core.redact import redact
 from edge.system.extras import missing_package, require
 from edge.system.installation import check_siblings
+from edge.system.service.journal import with_level, writes_to_journal
 from edge.system.stop_signals import stop_signals, unwrapped_ctrl_c
 
 # how far commands step back for an inspection that runs on the same cores
 _NICENESS = 10
 # option → the key of the settings that it takes the place of
 _SETTINGS = {
+    "line": "line.name",
+    "run_directory": "line.run_directory",
     "fps": "camera.fps",
     "mm_per_px": "camera.mm_per_px",
     "watch": "camera.watch",
@@ -78,7 +81,8 @@ def _answer(arguments: list[str], streams: StandardStreams | None) -> int:
         return code
     except EdgeInspectError as error:
         # the fix is ours, and shows how an address is written
-        print(f"edge-inspect: {redact(error.message)}\n  fix: {error.fix}", file=sys.stderr)
+        text = f"edge-inspect: {redact(error.message)}\n  fix: {error.fix}"
+        print(with_level(text, logging.ERROR) if writes_to_journal() else text, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("edge-inspect: interrupted", file=sys.stderr)
@@ -121,21 +125,27 @@ def _stops_like_ctrl_c() -> Iterator[None]:
 
 
 class _Redacting(logging.Formatter):
-    """No address with its password in the log, whoever wrote the line."""
+    """No address with its password in the log, whoever wrote the line. in_journal: which shows levels by itself."""
+
+    def __init__(self, in_journal: bool) -> None:
+        super().__init__("%(name)s: %(message)s" if in_journal else "%(levelname)s %(name)s: %(message)s")
+        self._in_journal = in_journal
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        text = redact(super().format(record))
+        return with_level(text, record.levelno) if self._in_journal else text
 
 
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacting(writes_to_journal()))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _run(options: argparse.Namespace) -> int:
     check_siblings()
     settings = settings_for(options)
+    logging.getLogger().setLevel(settings.logging.level.upper())
     command = COMMANDS[options.command]
     if command.needs_camera:
         _choose_camera(options, settings)

@@ -79,6 +79,8 @@ COMMANDS = {
         "line.challenge", "start of shift: golden parts must be OK and defects NG before the line is ready",
         in_front=True,
     ),
+    "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
+    "service": Command("line.service", "make a line a service of systemd, with watchdog and sandbox"),
     "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
     "report": Command("line.report", "counts, defect rate and latency from the records"),
 }  # fmt: skip

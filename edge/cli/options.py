@@ -139,6 +139,12 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "MM",
         "help": "millimetres that a pixel of the frame shows, to tell lengths of defects in mm (default: the setting)",
     },
+    "--line": {"metavar": "NAME", "help": "name of the line, for other programs of the plant (default: the setting)"},
+    "--run-directory": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "where the line keeps status.json while it runs (default: the setting)",
+    },
     "--record-dir": {"type": Path, "help": "where the records lie (default: ./records)"},
     "--json": {"action": "store_true", "help": "print JSON"},
 }

@@ -11,8 +11,8 @@ from typing import NoReturn
 from edge import __version__
 from edge.cli.command_table import COMMANDS, refuse_replaced
 from edge.cli.exit_codes import EXIT_CODES
-from edge.core.config import at_home
 from edge.core.errors import UsageError
+from edge.core.sections import at_home
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,7 +6,6 @@ This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be s
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -27,26 +25,23 @@ from pydantic import (
 from edge.core.errors import ConfigError
 from edge.core.files.yaml_file import keys_of, line_of_key, nearest, read_yaml, shortened
 from edge.core.redact import redact
+from edge.core.sections import (
+    Level,
+    LineSettings,
+    LoggingSettings,
+    MetricsSettings,
+    MqttSettings,
+    PathText,
+    Positive,
+    PositiveInt,
+    Section,
+    ServiceSettings,
+    Share,
+    at_home,
+)  # fmt: skip
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-Positive = Annotated[float, Field(gt=0)]
-PositiveInt = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Level = Annotated[int, Field(ge=0, le=255)]
 # where pictures are decoded without settings at hand
 MAX_MEGAPIXELS = 50.0
-
-
-def at_home(path: str) -> str:
-    """The path with `~` and `~user` replaced by that user's home; raises ValueError when there is no such user."""
-    found = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises RuntimeError
-    if found.startswith("~"):
-        raise ValueError(f"{path}: no home of such a user is known; write ./{path} for a folder of that name")
-    return found
 
 
 def _camera_name(value: Any) -> Any:
@@ -54,11 +49,10 @@ def _camera_name(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-PathText = Annotated[str, AfterValidator(at_home)]
 SourceText = Annotated[str, BeforeValidator(_camera_name), AfterValidator(at_home)]
 
 
-class CameraSettings(_Section):
+class CameraSettings(Section):
     source: SourceText | None = None
     password_file: PathText | None = None
     open_timeout_ms: PositiveInt = 5000
@@ -89,7 +83,7 @@ class CameraSettings(_Section):
         return self
 
 
-class FreshnessSettings(_Section):
+class FreshnessSettings(Section):
     max_age_ms: PositiveInt = 500
     max_identical_frames: Annotated[int, Field(ge=0)] = 2
     black_level: Level = 8
@@ -108,12 +102,12 @@ class FreshnessSettings(_Section):
         return self
 
 
-class TriggerSettings(_Section):
+class TriggerSettings(Section):
     mode: Literal["frame", "part"] = "frame"
     max_moving_ms: PositiveInt = 5000
 
 
-class RoiSettings(_Section):
+class RoiSettings(Section):
     rectangle: list[int] | None = None
     polygon: list[list[int]] | None = None
 
@@ -137,7 +131,7 @@ class RoiSettings(_Section):
         return rectangle, None if self.polygon is None else tuple((x, y) for x, y in self.polygon)
 
 
-class AlignSettings(_Section):
+class AlignSettings(Section):
     mode: Literal["none", "phase", "template", "ecc", "upright"] | None = None
     max_shift: Annotated[float, Field(gt=0, le=0.5)] = 0.15
     max_angle_deg: Annotated[float, Field(ge=0, le=45)] = 10.0
@@ -146,7 +140,7 @@ class AlignSettings(_Section):
     parts: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
-class InspectionSettings(_Section):
+class InspectionSettings(Section):
     bundle: PathText | None = None
     signed_by: PathText | None = None
     reference: PathText | None = None
@@ -167,20 +161,20 @@ class InspectionSettings(_Section):
         return None if self.engines is None else Path(self.engines)
 
 
-class GateSettings(_Section):
+class GateSettings(Section):
     flip_share: Share | None = None
     missed_share: Share = 0.05
     auroc_drop: Share = 0.005
     aupro_drop: Share = 0.01
 
 
-class DriftSettings(_Section):
+class DriftSettings(Section):
     watch: bool = True
     false_alarm_every: Annotated[int, Field(ge=1000)] = 1_000_000
     learn_from: Annotated[int, Field(ge=16, le=10_000)] = 100
 
 
-class BurstSettings(_Section):
+class BurstSettings(Section):
     rejects: PositiveInt | None = 8
     of: PositiveInt = 10
 
@@ -191,7 +185,7 @@ class BurstSettings(_Section):
         return self
 
 
-class RecordSettings(_Section):
+class RecordSettings(Section):
     directory: PathText | None = "records"
     commit_every_ms: Annotated[int, Field(ge=10, le=1000)] = 500
     keep_ok_every: Annotated[int, Field(ge=0)] = 0
@@ -202,7 +196,7 @@ class RecordSettings(_Section):
     queue_verdicts: PositiveInt = 100000
 
 
-class ChallengeSettings(_Section):
+class ChallengeSettings(Section):
     require: Literal["warn", "refuse"] | None = None
     max_age_hours: Positive = 12
     pictures: PathText | None = None
@@ -215,13 +209,14 @@ class ChallengeSettings(_Section):
     )
 
 
-class ViewSettings(_Section):
+class ViewSettings(Section):
     # YAML 1.1 reads a bare on/off as a boolean
     live: Literal["auto", "on", "off"] | bool = "auto"
     refresh_per_second: Positive = 4
 
 
-class Settings(_Section):
+class Settings(Section):
+    line: LineSettings = LineSettings()
     camera: CameraSettings = CameraSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     trigger: TriggerSettings = TriggerSettings()
@@ -234,6 +229,10 @@ class Settings(_Section):
     record: RecordSettings = RecordSettings()
     challenge: ChallengeSettings = ChallengeSettings()
     view: ViewSettings = ViewSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    mqtt: MqttSettings = MqttSettings()
+    service: ServiceSettings = ServiceSettings()
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from edge.core.alarms import AlarmBoard
@@ -23,6 +24,8 @@ class RunCounters:
     learning_state: what is learned for the bundle beside the run, empty where nothing is.
     records_lost, alarms_lost: those that the disk did not take in time. record_run: the run's number in the records,
     None while it is not known.
+    beat_ns: when inspection began, or last came round with a verdict or with nothing to do (`time.perf_counter_ns`); 0
+    before. A verdict that the watchdog gives for a model that hangs is no such round.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
     unmeasured: pictures that came while the drift monitor was busy.
     """
@@ -36,6 +39,7 @@ class RunCounters:
     late_results: int = 0
     sink_errors: int = 0
     undelivered: int = 0
+    beat_ns: int = 0
     # capture: the grab thread, but for stalls, which the taking side counts
     grabbed: int = 0
     dropped: int = 0
@@ -67,6 +71,10 @@ class RunCounters:
     unmeasured: int = 0
     drift_state: str = "off"
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
+
+    def beat_age_s(self) -> float | None:
+        """Seconds since inspection last came round; None before it began."""
+        return (time.perf_counter_ns() - self.beat_ns) / 1e9 if self.beat_ns else None
 
 
 def worth_a_line(count: int) -> bool:

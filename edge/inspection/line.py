@@ -22,6 +22,7 @@ from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8
 from edge.core.errors import BundleError
+from edge.core.files.text_names import storable
 from edge.core.progress import working
 from edge.inspection.device_watch import DeviceWatch
 from edge.inspection.hot_swap import HotSwap
@@ -44,8 +45,13 @@ from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
+from edge.plant.outputs import line_outputs, require_packages
+from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
+from edge.records.store import RunInfo
 from edge.records.writer.recorder import Recorder
+from edge.system.service.journal import with_level, writes_to_journal
+from edge.system.service.notify import ServiceManager
 from edge.system.stop_signals import StopRequests
 
 log = logging.getLogger(__name__)
@@ -85,6 +91,7 @@ class Line:
     """
 
     def __init__(self, request: RunRequest, settings: Settings, empty_place_of: EmptyPlaceOf) -> None:
+        require_packages(settings)
         self._request, self._settings = request, settings
         self._bundle = live_bundle(settings)
         count = 1 if request.max_frames == 1 else inspectors_for(request.camera, settings)
@@ -116,17 +123,25 @@ class Line:
         poller = Poller([*watches, device] if goes_on else watches, alarms)
         drift = drift_monitor(self._bundle, settings, counters, alarms)
         sinks = [sink for sink in (view, drift, *watches, poller, recorder) if sink is not None]
+        # what follows comes after the recorder, which gives a verdict its number
+        filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
+        outputs = line_outputs(settings, self._line_info(info), counters, filed, alarms)
+        if outputs is not None:
+            sinks.append(outputs)
         if request.json_lines is not None:
-            # after the recorder, which gives a verdict its number
-            filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
             no_reader = _when_nobody_reads(settings.record.directory, requests)
             sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))
+        service = ServiceManager(settings.service.restart_after_s)
+        service.ready()
         try:
             finished = run_loop(
                 self._supply, self._pool, sinks, settings, counters,
                 stop=requests.stop, max_frames=request.max_frames, duration_s=request.duration_s,
+                alive=lambda: service.alive(counters.beat_age_s(), lambda: _in_short(counters)),
             )  # fmt: skip
         finally:
+            again = device.wants_new_process and not requests.interrupted
+            (service.starting_again if again else service.stopping)()
             capture.close()
             # before the recorder, so that their last alarms are recorded
             for sink in sinks:
@@ -139,7 +154,7 @@ class Line:
             (run_summary(self._statistics, counters, settings.record.directory), *([outlook] if outlook else [])),
             unrecorded=bool(counters.undelivered) or (recorder is not None and counters.recorded < counters.frames),
             hangs=not finished or poller.busy,
-            start_again=device.wants_new_process and not requests.interrupted,
+            start_again=again,
         )
 
     def close(self) -> None:
@@ -147,6 +162,10 @@ class Line:
         self._pool.close_retired()
         for each in self._pool.inspectors:
             each.backend.close()
+
+    def _line_info(self, info: RunInfo) -> LineInfo:
+        name, product = self._settings.line.name, self._bundle.manifest.product
+        return LineInfo(name, storable(info.source), product, info.backend, info.precision)
 
     def _hot_swap(self) -> HotSwap:
         settings, key = self._settings, public_key(self._settings)
@@ -163,6 +182,15 @@ class Line:
             trust=trust,
             open_inspectors=lambda version, count: make_inspectors(version, settings, count),
         )
+
+
+def _in_short(counters: RunCounters) -> str:
+    """For `systemctl status`."""
+    alarms = "".join(f"; ALARM {alarm.what}" for alarm in counters.alarms.standing())
+    return (
+        f"{counters.frames} {counters.counted}: {counters.ok} OK, {counters.ng} NG, {counters.invalid} INVALID; camera "
+        f"{counters.camera_state}; records {counters.record_state}{alarms}"
+    )
 
 
 def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
@@ -234,12 +262,15 @@ def _supply(
 
 def _alarm_listener(recorder: Recorder | None, *, redrawn: bool) -> Callable[[Alarm], None]:
     """What becomes of an alarm: it goes on record and, unless a view is redrawn there, to standard error."""
+    in_journal = writes_to_journal()
 
     def on_alarm(alarm: Alarm) -> None:
         if recorder is not None:
             recorder.note(alarm)
         if not redrawn:
-            print(f"ALARM {alarm.text()}", file=sys.stderr, flush=True)
+            text = f"ALARM {alarm.text()}"
+            level = logging.WARNING if alarm.ended is None else logging.INFO
+            print(with_level(text, level) if in_journal else text, file=sys.stderr, flush=True)
 
     return on_alarm
 

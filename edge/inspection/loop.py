@@ -45,13 +45,15 @@ def run_loop(
     stop: threading.Event,
     max_frames: int | None = None,
     duration_s: float | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> bool:
     """Inspect until the source ends, `stop` is set, max_frames verdicts are given or duration_s has passed.
 
     Returns within a second of that. Capture and sinks stay open: who made them closes them. Returns False when the
     model or a sink had to be left behind, hanging: its thread may still be inside, so do not close it, end the process.
     judging: one inspector, or a pool of as many as there shall be threads; a live source uses the first alone. A
-    pool may be replaced while the loop runs: each frame is judged by one version alone.
+    pool may be replaced while the loop runs: each frame is judged by one version alone. alive: called in this thread
+    some twenty times a second, for whoever supervises the process; it must return at once.
 
     Live sources: a frame older than freshness.max_age_ms when its turn comes is STALE; a verdict later than
     inspection.deadline_ms after the grab is DEADLINE_MISSED; and while the model does not return, one DEADLINE_MISSED
@@ -64,7 +66,7 @@ def run_loop(
     loop = _Loop(capture, pool, sinks, settings, counters, max_frames)
     loop.start()
     try:
-        loop.watch(stop, duration_s)
+        loop.watch(stop, duration_s, alive)
     finally:
         finished = loop.finish()
     if loop.error is not None:
@@ -128,6 +130,8 @@ class _Loop:
         ]
 
     def start(self) -> None:
+        # so that it grows old where the first frame never gets its verdict
+        self._beat()
         for thread in self._threads:
             thread.start()
 
@@ -158,6 +162,7 @@ class _Loop:
         frame = self._capture.take(TAKE_TIMEOUT_S if rest_every_s is None else min(TAKE_TIMEOUT_S, rest_every_s))
         if frame is None:
             self._rest(position)
+            self._beat()
             return not self._capture.ended
         inspectors = self._pool.enter()
         try:
@@ -165,7 +170,11 @@ class _Loop:
             self._inspect(frame)
         finally:
             self._pool.leave(inspectors)
+        self._beat()
         return True
+
+    def _beat(self) -> None:
+        self._counters.beat_ns = time.perf_counter_ns()
 
     def _rest(self, position: int) -> None:
         """Let the backend do what it does while no frame comes; the watchdog gives verdicts if it does not return."""
@@ -194,6 +203,9 @@ class _Loop:
                 return True
             frame = self._capture.take(TAKE_TIMEOUT_S)
             if frame is None:
+                # while another thread has a frame, only that frame's verdict shows that inspection goes on
+                if not self._frames:
+                    self._beat()
                 return not self._capture.ended
             taken = _InFlightFrame(frame)
             self._frames.append(taken)
@@ -211,6 +223,7 @@ class _Loop:
                 assert finished.verdict is not None
                 self._note_failures(finished.verdict)
                 self._publish(finished.frame, finished.verdict)
+                self._beat()
         self._published.set()
         return True
 
@@ -292,7 +305,7 @@ class _Loop:
 
     # the caller's thread
 
-    def watch(self, stop: threading.Event, duration_s: float | None) -> None:
+    def watch(self, stop: threading.Event, duration_s: float | None, alive: Callable[[], None]) -> None:
         """Until it is time to end: publish verdicts for a model that hangs."""
         end_ns = math.inf if duration_s is None else time.perf_counter_ns() + duration_s * 1e9
         while not stop.is_set() and not self._enough():
@@ -300,6 +313,7 @@ class _Loop:
             wait_s = min(WATCH_PERIOD_S, (end_ns - now_ns) / 1e9, (self._next_alarm_ns() - now_ns) / 1e9)
             if end_ns <= now_ns or self._finished.wait(max(0.0, wait_s)):
                 return
+            alive()
             self._report_blocking_sink()
             if self._next_alarm_ns() <= time.perf_counter_ns():
                 self._publish_for_the_model()

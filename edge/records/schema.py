@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,19 +136,20 @@ def column(field: str) -> str:
     return _STORED_AS.get(field, field)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Bring a database to the current version, one transaction per step.
 
-    connection: in autocommit (isolation_level=None). Raises RecordError when the file is newer than this software.
+    connection: in autocommit (isolation_level=None). migrations: of another database than that of verdicts. Raises
+    RecordError when the file is newer than this software.
     """
-    version = _version(connection)
-    while version < SCHEMA_VERSION:
+    version, newest = _version(connection), len(migrations)
+    while version < newest:
         connection.execute("BEGIN IMMEDIATE")
         try:
             # another process may have taken the step while this one waited for the lock
             version = _version(connection)
-            if version < SCHEMA_VERSION:
-                for statement in MIGRATIONS[version]:
+            if version < newest:
+                for statement in migrations[version]:
                     connection.execute(statement)
                 version += 1
                 connection.execute(f"PRAGMA user_version = {version}")
@@ -156,17 +157,17 @@ def migrate(connection: sqlite3.Connection) -> None:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-    _refuse_newer(version)
+    _refuse_newer(version, newest)
 
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _refuse_newer(version: int) -> None:
-    if version > SCHEMA_VERSION:
+def _refuse_newer(version: int, newest: int = SCHEMA_VERSION) -> None:
+    if version > newest:
         raise RecordError(
-            f"the records have schema version {version}, this software knows versions up to {SCHEMA_VERSION}",
+            f"the records have schema version {version}, this software knows versions up to {newest}",
             fix="use the software that wrote them, or a newer one; or give another record.directory",
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from edge.core.datatypes import Decision, PartScore, Reason, Region, StageTimes
+from edge.core.datatypes import Decision, PartScore, Reason, Region, StageTimes, Verdict
 from edge.core.errors import RecordError
 from edge.core.files.text_names import storable
 from edge.core.picture_names import verdict_number
@@ -84,6 +84,13 @@ class VerdictRecord:
     def number(self) -> str:
         """Its one name; see `verdict_number`."""
         return verdict_number(self.run_id, self.frame_index)
+
+    def verdict(self) -> Verdict:
+        """As it was given, but for the map."""
+        return Verdict(
+            self.frame_index, self.decision, self.reason, self.detail, self.score, self.threshold, self.regions,
+            self.times, self.bundle_sha256, self.model_sha256, review=self.review, parts=self.parts,
+        )  # fmt: skip
 
 
 def utc_text(moment: datetime) -> str:

@@ -9,7 +9,12 @@ from edge.core.errors import MissingDependency
 from edge.core.hardware import JETSON_PAGE
 
 # what the modules behind each extra import, some of it only deep inside a function
-_PACKAGES = {"export": ("onnx", "onnxruntime"), "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch")}
+_PACKAGES = {
+    "export": ("onnx", "onnxruntime"),
+    "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
+    "metrics": ("prometheus_client",),
+    "mqtt": ("paho",),
+}
 
 
 def require(extra: str) -> None:

@@ -21,11 +21,11 @@ MAY_IMPORT = {
 # the rooms of `edge`: a module imports from its own room, and from those further left
 ROOMS = (
     "core", "metrics", "samples", "pages", "capture", "preprocessing", "kernels", "monitoring", "bundles", "backends",
-    "records", "system", "inspection", "cli",
+    "records", "system", "plant", "inspection", "cli",
 )  # fmt: skip
 NOT_ON_THE_DEVICE = {"torch", "onnx", "onnxscript", "sklearn", "scipy"}
 # optional or slow to import: only inside the function that needs them
-LAZY = {"tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2"}
+LAZY = {"tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2", "prometheus_client", "paho"}
 
 PATHS = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 

@@ -145,12 +145,12 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: object, cwd: Path, program: Sequence[str] = ("-m", "edge")):
+def running(*arguments: object, cwd: Path, program: Sequence[str] = ("-m", "edge"), **changes: str):
     """A Running command; killed at the end of the block if it still runs. program: what the interpreter is given."""
     process = subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
         cwd=cwd,
-        env=environment(),
+        env=environment(**changes),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

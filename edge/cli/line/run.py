@@ -45,6 +45,7 @@ def add_inspection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=positive, help="ask the camera for this rate; show files at this rate")
     parser.add_argument("--record-dir", type=Path, help="where verdicts and pictures are kept (default: ./records)")
     parser.add_argument("--no-record", action="store_true", help="keep no records")
+    share(parser, "--line", "--run-directory")
     parser.add_argument("--json", action="store_true", help="one JSON object per verdict on standard output")
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 PART_END = ".part"
 
 
-def write_atomic(path: Path, data: bytes, mode: int | None = None) -> None:
+def write_atomic(path: Path, data: bytes, mode: int | None = None, *, sync: bool = True) -> None:
     """Temporary file, fsync, rename: the name never shows half a file. The name itself lasts after sync_directory.
 
-    mode: of the file, whatever the umask is; None: as the umask has it.
+    mode: of the file, whatever the umask is; None: as the umask has it. sync: False for what is out of date after a
+    power cut anyway, and written too often for a disk to be waited for.
     Raises OSError; nothing is left behind then.
     """
     part = path.with_name(path.name + PART_END)
@@ -23,7 +24,8 @@ def write_atomic(path: Path, data: bytes, mode: int | None = None) -> None:
                 part.chmod(mode)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         part.replace(path)
     except OSError:
         # a file that cannot be removed is a leftover like after a power cut

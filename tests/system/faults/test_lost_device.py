@@ -3,6 +3,7 @@
 import pytest
 
 from tests.fakes import MjpegCamera
+from tests.notify_socket import NotifySocket
 from tests.small_bundle import good_part
 from tests.system.command_line import rows, running
 
@@ -59,7 +60,8 @@ def run_of(camera, bundle_path, *more):
 
 
 def test_the_program_starts_again_as_the_same_process_with_everything_on_record(camera, bundle_path, program, tmp_path):
-    with running(*run_of(camera, bundle_path), cwd=tmp_path, program=program) as run:
+    manager = NotifySocket(tmp_path)
+    with running(*run_of(camera, bundle_path), cwd=tmp_path, program=program, **manager.environment) as run:
         lost = run.wait_for(lambda found: any(each["reason"] == "model_error" for each in found))
         before = next(place for place, each in enumerate(lost) if each["reason"] == "model_error")
         assert before == 3
@@ -69,6 +71,10 @@ def test_the_program_starts_again_as_the_same_process_with_everything_on_record(
         assert run.ended() == 130
     assert run.errors.count("starting again") == 2
     assert "no GPU can be used; the next attempt in 0 s" in run.errors
+    # for a service manager it is one service that never stops, and may take its time
+    told = [message for message in manager.messages if not message.startswith(("WATCHDOG=1", "STATUS=hangs"))]
+    assert [message.partition("=")[0] for message in told] == ["READY", "WATCHDOG_USEC", "READY", "STOPPING"]
+    manager.close()
     recorded = rows(tmp_path / "records")
     assert len(recorded) == len(run.verdicts)
     assert [row[0] for row in recorded].count(0) == 2

@@ -1,0 +1,70 @@
+"""The work of `edge-inspect publish`: one line's records to one broker, until it is stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.core.config import Settings
+from edge.core.errors import ConfigError, RecordError
+from edge.core.files.file_lock import file_lock
+from edge.core.files.private_files import make_folder
+from edge.plant.mqtt.broker import PahoBroker, Will
+from edge.plant.mqtt.messages import OFFLINE
+from edge.plant.mqtt.publisher import PublishedLine, Publisher
+from edge.records.review import ReviewDatabase
+from edge.records.schema import explained
+
+LOCK_NAME = "publish.lock"
+
+
+def publish(
+    settings: Settings, stop: threading.Event, say: Callable[[str], None], *, from_beginning: bool = False
+) -> int:
+    """Publish until `stop` is set; how many verdicts were sent. say: told where to.
+
+    from_beginning: see Publisher. Raises ConfigError, RecordError.
+    """
+    line = _line(settings)
+    with _alone(line.records), ReviewDatabase(line.records) as review:
+        will = Will(line.topic("status"), OFFLINE)
+        broker = PahoBroker(settings.mqtt, f"edge-inspect-{line.site}-{line.name}", will)
+        try:
+            publisher = Publisher(line, broker, review, from_beginning=from_beginning)
+            say(f"publishing {line.records} as {line.topic('#')} to {broker.where}")
+            publisher.run(stop)
+        finally:
+            broker.close()
+    return publisher.verdicts
+
+
+def _line(settings: Settings) -> PublishedLine:
+    if settings.mqtt.host is None:
+        raise ConfigError("mqtt.host is null: there is no broker to publish to", fix="name it in the settings file")
+    if settings.record.directory is None:
+        raise ConfigError(
+            "record.directory is null: what is published comes from the records", fix="give record.directory"
+        )
+    if settings.line.run_directory is None:
+        raise ConfigError(
+            "line.run_directory is null: nothing says whether the line is alive",
+            fix="give the same line.run_directory (--run-directory) to the line and here",
+        )
+    return PublishedLine(
+        settings.mqtt.site, settings.line.name, Path(settings.record.directory), Path(settings.line.run_directory)
+    )
+
+
+@contextmanager
+def _alone(records: Path) -> Iterator[None]:
+    """Two publishers of the same records would set back each other's cursor, and end each other's connection."""
+
+    def refuse() -> None:
+        raise RecordError(f"another process publishes {records} already", fix="stop it first")
+
+    with explained(records / LOCK_NAME):
+        make_folder(records)
+    with file_lock(records / LOCK_NAME, refuse):
+        yield
