@@ -28,7 +28,7 @@ from edge.bundles.bundle import load_bundle
 from edge.core.errors import EngineError, MissingDependency
 from edge.core.manifest import ScoreSpec
 from edge.kernels.cpu import NormalStatistics
-from edge.kernels.cuda.compilers import FLAGS, SOURCES, find_nvcc
+from edge.kernels.cuda.compilers import FLAGS, UNIT, find_nvcc
 from edge.kernels.cuda.launch import ScoreKernels
 from edge.kernels.cuda.plan import FloatType, ScorePlan
 from edge.samples import sample_bundle
@@ -36,6 +36,8 @@ from edge.samples import sample_bundle
 # the text that GPUs in between are given
 _ARCHITECTURE = 75
 _CAMERA = (480, 640)
+# of an H200
+_MULTIPROCESSORS = 132
 # of a memory's network: an eighth of the side
 _PLACES = 8
 _GROUPS = {
@@ -57,7 +59,7 @@ def kernels_ptx(nvcc: str) -> str:
             "--ptx",
             "-o",
             str(target),
-            str(SOURCES / "kernels.cu"),
+            str(UNIT),
         ]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
@@ -67,11 +69,18 @@ def kernels_ptx(nvcc: str) -> str:
         return target.read_text()
 
 
-def counted(text: str, spec: ScoreSpec, outputs: tuple[str, ...], element: FloatType) -> dict[str, Any]:
-    """One frame of a camera through all kernels of a score: counts of each, by the pixel that it makes."""
+def counted(
+    text: str, spec: ScoreSpec, outputs: tuple[str, ...], element: FloatType, multiprocessors: int = 0
+) -> dict[str, Any]:
+    """One frame of a camera through all kernels of a score: counts of each, by the pixel that it makes.
+
+    multiprocessors: of the GPU; with many of them a frame is done in small tiles.
+    """
     field = (FRAME_SIDE, FRAME_SIDE)
     places = (FRAME_SIDE // _PLACES, FRAME_SIDE // _PLACES)
-    plan = ScorePlan(spec, field, outputs, input_type=element, output_type=element, emb_shape=places)
+    plan = ScorePlan(
+        spec, field, outputs, input_type=element, output_type=element, emb_shape=places, multiprocessors=multiprocessors
+    )
     memory, random = DeviceMemory(), np.random.default_rng(0)
     module = PtxModule(text, memory)
     statistics = NormalStatistics(np.full(plan.map_shape, 0.02, np.float32), np.full(plan.map_shape, 30, np.float32))
@@ -127,7 +136,11 @@ def main(options: argparse.Namespace) -> Values:
         "frame": list(_CAMERA),
         "field": [FRAME_SIDE, FRAME_SIDE],
         "element": options.element,
-        "score_paths": {name: counted(text, spec, outputs, options.element) for name, (spec, outputs) in paths.items()},
+        "score_paths": {
+            f"{name}{tiles}": counted(text, spec, outputs, options.element, multiprocessors)
+            for name, (spec, outputs) in paths.items()
+            for tiles, multiprocessors in (("", 0), (" in small tiles", _MULTIPROCESSORS))
+        },
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.gpu.kernel_counts import main
 from benchmarks.gpu.kernels import FRAME_SIDE
-from edge.kernels.cuda.build import find_nvcc
+from edge.kernels.cuda.compilers import find_nvcc
 
 
 @pytest.mark.long

@@ -16,7 +16,8 @@ from benchmarks.gpu.ptx.memory import DeviceMemory
 from benchmarks.gpu.ptx.module import PtxModule
 from benchmarks.gpu.ptx.parser import PtxFault
 from edge.core.manifest import BlendSpec, ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
-from edge.kernels.cuda.build import ARCHITECTURES, FLAGS, SOURCES, find_nvcc
+from edge.kernels.cuda.build import ARCHITECTURES
+from edge.kernels.cuda.compilers import FLAGS, SOURCES, UNIT, find_nvcc
 from edge.kernels.cuda.plan import FrameSource
 from edge.preprocessing.preprocess import Preprocess
 from tests.edge.kernels.device_case import (
@@ -54,7 +55,7 @@ def text():
 
 @pytest.fixture(scope="module")
 def whole_text():
-    return ptx(SOURCES / "kernels.cu")
+    return ptx(UNIT)
 
 
 def with_(spec=SCORE, **changes):
@@ -90,6 +91,12 @@ def test_all_terms_and_outputs_at_half_the_side_in_a_batch_behind_a_polygon(text
     weight = np.zeros((19, 35), np.float32)
     weight[:, :20] = 1
     assert_equal(text, (38, 70), with_(map_scale=2, blend=BlendSpec(mode="sum")), ALL_OUTPUTS, weight, frames=2)
+
+
+def test_small_tiles_give_the_same(text):
+    smooth = SmoothSpec(kind="gaussian", radius=2)
+    module, _ = assert_equal(text, (33, 65), with_(smooth=smooth), element="f16", multiprocessors=132)
+    assert module.launched == ["preprocess_f16", "residual_f16_all_1_small", "reduce_gaussian_small"]
 
 
 def test_a_residual_at_a_quarter(text):
@@ -162,7 +169,7 @@ def test_memory_that_is_too_small_is_noticed(text):
 @pytest.mark.long
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_text_of_every_gpu(architecture, subtests):
-    text = ptx(SOURCES / "kernels.cu", architecture)
+    text = ptx(UNIT, architecture)
     for map_scale, element, smooth in product([1, 2, 4], ["f16", "f32"], [BOX, SmoothSpec(kind="gaussian", radius=2)]):
         with subtests.test(map_scale=map_scale, element=element, smooth=smooth):
             assert_equal(text, (60, 76), with_(map_scale=map_scale, smooth=smooth), ALL_OUTPUTS, element=element)
