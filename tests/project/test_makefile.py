@@ -13,7 +13,7 @@ def would_do(*arguments: str) -> str:
     """The commands of a dry run; PYTHON is this one, so that none is looked for."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    command = ["make", "--dry-run", f"PYTHON={sys.executable}", *arguments]
+    command = ["make", "--dry-run", "--no-print-directory", f"PYTHON={sys.executable}", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 

@@ -113,6 +113,7 @@ def taught(tmp_path_factory):
     (place / "config.yaml").write_text("camera: {watch: true}\n")
     result = edge("teach", "--camera", "parts", "--product", "plate 7/2", "--out", "b", *SMALL, cwd=place)
     assert result.returncode == 0, result.stderr
+    (place / "config.yaml").unlink()
     return place, result
 
 
