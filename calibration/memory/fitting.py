@@ -13,6 +13,7 @@ from calibration.memory.centres import farthest_first, farthest_first_of_blocks
 from calibration.memory.designs import Layout, MemoryDesign
 from calibration.memory.looks import copies_of, varied
 from calibration.memory.places import places_of, without_centres
+from calibration.memory.same_part import folds_of_good_parts
 from edge.core.datatypes import F32, U8
 from export.graph import graph_from_onnx
 from export.memory_graph import (
@@ -154,7 +155,7 @@ def _fitted(
     chosen_by: Chooser | None = None,
 ) -> CrossFit:  # fmt: skip
     if fold_of is None:
-        fold_of = np.random.default_rng(seed).permutation(len(fields)) % min(FOLDS, len(fields))
+        fold_of = folds_of_good_parts(fields, layout, FOLDS, np.random.default_rng(seed))
     looks = _Looks(fields, layout, copies_of(len(fields), _MOST_PICTURES, _MOST_COPIES), seed)
     other = [] if chosen_by is None or chosen_by.places is not None else [chosen_by.model]
     stacked, *more = _seen([model, *other], looks, threads, progress)

@@ -16,6 +16,8 @@ from edge.core.datatypes import U8
 # is taken off, and what they still have in common correlates: up to 0.35 between different toys.
 _SIDE = 128
 _SAME: dict[Layout, float] = {"free": 0.09, "aligned": 0.45}
+# all pairs of so many pictures take 6 s
+_MOST_COMPARED = 400
 
 
 def groups_of(fields: U8, names: Sequence[str], layout: Layout) -> NDArray[np.int64]:
@@ -47,6 +49,23 @@ def folds_of_groups(groups: NDArray[np.int64], folds: int, random: np.random.Gen
         fold_of[groups == group] = fold
         sizes[fold] += int((groups == group).sum())
     return fold_of
+
+
+def folds_of_good_parts(fields: U8, layout: Layout, folds: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Fold of each good part, (n,), drawn; of surfaces, pictures that show one part stand in one fold.
+
+    Else a memory without a picture has seen its siblings, and the threshold is too low for parts that are new. Parts
+    that lie the same way look alike anyhow, so nothing tells there which pictures are of one part.
+    """
+    count = len(fields)
+    folds = min(folds, count)
+    if layout == "free" and count <= _MOST_COMPARED:
+        groups = groups_of(fields, [str(number) for number in range(count)], layout)
+        largest = int(np.bincount(groups).max())
+        # where that many are alike, that they are alike says nothing
+        if 1 < largest <= count // folds:
+            return folds_of_groups(groups, folds, random)
+    return random.permutation(count) % folds
 
 
 def _spectra(fields: Iterable[U8], layout: Layout) -> list[NDArray[np.complex128]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibration.memory.head_training import train_head
-from calibration.memory.same_part import folds_of_groups, groups_of
+from calibration.memory.same_part import folds_of_good_parts, folds_of_groups, groups_of
 from calibration.memory.weak_parts import judged_heads, weak_folds
 from tests.calibration.memory.weak_places import FOLDS, shown
 
@@ -116,3 +116,18 @@ def test_folds_keep_groups_whole_and_share_the_pictures():
     fold_of = folds_of_groups(groups, 4, np.random.default_rng(0))
     assert all(len(set(fold_of[groups == group])) == 1 for group in range(9))
     assert sorted(np.bincount(fold_of).tolist()) == [4, 5, 5, 6]
+
+
+def test_a_surface_seen_several_times_stands_in_one_fold():
+    shown = surfaces(10, 2)
+    fields = np.concatenate([shown, (np.roll(shown, 4, 1) * 0.8).astype(np.uint8)])
+    fold_of = folds_of_good_parts(fields, "free", 5, np.random.default_rng(0))
+    assert fold_of[:10].tolist() == fold_of[10:].tolist()
+    assert np.bincount(fold_of).tolist() == [4] * 5
+
+
+@pytest.mark.parametrize(("fields", "layout"), [(surfaces(12, 3), "free"), (surfaces(1, 4).repeat(12, 0), "free"),
+                                                (surfaces(6, 5).repeat(2, 0), "aligned")])  # fmt: skip
+def test_where_nothing_tells_which_pictures_show_one_part_folds_are_drawn(fields, layout):
+    drawn = np.random.default_rng(7).permutation(12) % 5
+    assert folds_of_good_parts(fields, layout, 5, np.random.default_rng(7)).tolist() == drawn.tolist()
