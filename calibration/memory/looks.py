@@ -15,8 +15,12 @@ from edge.core.datatypes import U8
 _TURN_DEGREES, _SHIFT, _GAIN = 0.8, 0.008, 0.02
 
 
+# standard deviation of a sensor's noise in grey levels, at most: taught pictures may have less than later ones
+_NOISE_LEVELS = 3.0
+
+
 def varied(field: U8, layout: Layout, random: np.random.Generator) -> U8:
-    """A field uint8 (h, w, 3) a little turned, moved, scaled and relit; edges are repeated outward.
+    """A field uint8 (h, w, 3) a little turned, moved, scaled, relit and noisy; edges are repeated outward.
 
     Where parts have no fixed layout it is mirrored too, in either axis, or not.
     """
@@ -30,7 +34,9 @@ def varied(field: U8, layout: Layout, random: np.random.Generator) -> U8:
     matrix = cv2.getRotationMatrix2D(centre, float(turn * _TURN_DEGREES), float(1 + zoom * _SHIFT))
     matrix[:, 2] += across * _SHIFT * width, down * _SHIFT * height
     moved = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.convertScaleAbs(moved, alpha=float(1 + gain * _GAIN)), np.uint8)
+    lit = moved.astype(np.float32) * np.float32(1 + gain * _GAIN)
+    lit += random.normal(0, random.uniform(0, _NOISE_LEVELS), lit.shape).astype(np.float32)
+    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
 
 
 def copies_of(count: int, most_pictures: int, most_copies: int) -> int:

@@ -198,6 +198,12 @@ def test_copies_are_mirrored_only_where_parts_may_lie_so():
     assert all(copy.shape == field.shape for copy in (*kept, *turned))
 
 
+def test_copies_have_the_noise_of_sensors():
+    field, random = np.full((32, 32, 3), 128, np.uint8), np.random.default_rng(0)
+    spreads = [float(varied(field, "aligned", random).std()) for _ in range(40)]
+    assert min(spreads) < 1 and 2 < max(spreads) < 3.3
+
+
 @pytest.mark.parametrize("design", [LOCAL, GLOBAL], ids=["local", "global"])
 def test_a_rounded_network_keeps_the_same_places_in_its_own_features(model, design):
     fields = parts(12)

@@ -5,6 +5,7 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.backends import CPU_BACKENDS, open_backend
@@ -44,6 +45,19 @@ def test_the_bundle_is_whole_small_and_calibrated():
     assert all(bundle.calibration(each).false_reject_budget == pytest.approx(0.05) for each in ("int8", "fp32"))
     # encoder and memories, once in each precision
     assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 8 * MEGABYTE
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_a_little_more_noise_than_taught_rejects_no_more_good_parts(precision):
+    inspector, random = inspector_with("onnxruntime", precision), np.random.default_rng(0)
+    as_taught, noisy = [], []
+    for path in list_pictures(sample_data() / "test/good"):
+        picture = read_image(path)
+        more = np.clip(np.rint(picture + random.normal(0, 1, picture.shape)), 0, 255).astype(np.uint8)
+        for decisions, shown in ((as_taught, picture), (noisy, more)):
+            frame = Frame(0, 0, datetime(2026, 1, 1, tzinfo=timezone.utc), path.name, shown)
+            decisions.append(inspector.inspect(frame).decision)
+    assert noisy == as_taught
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
