@@ -14,7 +14,6 @@ from edge.core.datatypes import U8
 # has seen every good part moved by more takes a part that is moved for a good one
 _TURN_DEGREES, _SHIFT, _GAIN = 0.8, 0.008, 0.02
 
-
 # standard deviation of a sensor's noise in grey levels, at most: taught pictures may have less than later ones
 _NOISE_LEVELS = 3.0
 
@@ -36,7 +35,8 @@ def varied(field: U8, layout: Layout, random: np.random.Generator) -> U8:
     moved = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     lit = moved.astype(np.float32) * np.float32(1 + gain * _GAIN)
     lit += random.normal(0, random.uniform(0, _NOISE_LEVELS), lit.shape).astype(np.float32)
-    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    noisy: U8 = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    return noisy
 
 
 def copies_of(count: int, most_pictures: int, most_copies: int) -> int:
