@@ -26,6 +26,10 @@ class RunCounters:
     None while it is not known.
     beat_ns: when inspection began, or last came round with a verdict or with nothing to do (`time.perf_counter_ns`); 0
     before. A verdict that the watchdog gives for a model that hangs is no such round.
+    recipe_index: the active recipe's number in recipes.yaml; 0 without recipes. recipe_name: its name. recipe_changing:
+    a change-over is going on, and no part may be asked for. recipe_error: why the newest change-over failed, in words;
+    empty when it did not. The line then judges by the recipe before, and is not ready.
+    missed_triggers: triggers that came while the line was not ready for one.
     ready_state: ready or NOT READY, as the newest challenge says; empty where none is asked for.
     unmeasured: pictures that came while the drift monitor was busy.
     """
@@ -57,6 +61,13 @@ class RunCounters:
     switches: int = 0
     bundle_state: str = ""
     learning_state: str = ""
+    # the change-over of recipes
+    recipe_index: int = 0
+    recipe_name: str = ""
+    recipe_changing: bool = False
+    recipe_error: str = ""
+    # the PLC's handshake
+    missed_triggers: int = 0
     # the record writer
     recorded: int = 0
     images_stored: int = 0

@@ -54,6 +54,19 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Which part a frame shows, as the plant tells it.
+
+    number, lot: text of the PLC, of MQTT or of a file; empty where nobody told it. trigger: the count of the trigger
+    that asked for this part's picture, which its result must name again; None where nobody asked.
+    """
+
+    number: str = ""
+    lot: str = ""
+    trigger: int | None = None
+
+
+@dataclass(frozen=True)
 class Frame:
     """One look at the line.
 
@@ -61,6 +74,7 @@ class Frame:
     captured_ns: monotonic clock (`time.perf_counter_ns`) at the grab. utc: wall clock at the grab, timezone-aware.
     source: what was looked at, safe to show and store (no credentials).
     original: the bytes of the PNG or JPEG file that `image` was decoded from; None for anything else.
+    part: which part it shows; None where nothing is known of that.
     """
 
     index: int
@@ -70,6 +84,7 @@ class Frame:
     image: U8 | None
     fault: Fault | None = None
     original: bytes | None = None
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -163,7 +178,8 @@ class Verdict:
 
     bundle_sha256 and model_sha256 name exactly what judged; times are in milliseconds. review: OK, but in the unsure
     band below the threshold: a person should look at the part; regions then say where. parts: where a frame shows
-    several, each of them, highest score first; the decision is the worst part's.
+    several, each of them, highest score first; the decision is the worst part's. recipe: the name of the recipe that
+    it was judged by; empty without recipes.
     """
 
     frame_index: int
@@ -179,6 +195,7 @@ class Verdict:
     anomaly_map: AnomalyMap | None = None
     review: bool = False
     parts: tuple[PartScore, ...] = ()
+    recipe: str = ""
 
     def __post_init__(self) -> None:
         inspected = self.reason in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)
