@@ -79,6 +79,7 @@ class Capture:
         self._camera = camera
         self._counters = counters
         self._stop = threading.Event()
+        self._observer: Callable[[Frame], None] | None = None
         # touched by the grab thread
         self._source = open_frames()
         self._dropped_before = 0
@@ -112,6 +113,17 @@ class Capture:
         # a file source that is only waiting for its pace is no driver in trouble
         if self._thread.is_alive() and self.live:
             log.warning("%s: the driver does not return; it is left to the end of the process", self.name)
+
+    def observe(self, observer: Callable[[Frame], None]) -> None:
+        """Have each frame from now on shown to `observer`, in the grab thread, before it can be taken.
+
+        A frame that is replaced before it is taken counts no longer as dropped: it was seen.
+        """
+        self._observer = observer
+
+    def wake(self) -> None:
+        """Let a `take` that waits return; from any thread."""
+        self._slot.wake()
 
     # the taking side
 
@@ -207,8 +219,11 @@ class Capture:
         if frame.image is not None and frame.fault is None:
             frame = replace(frame, fault=self._check.fault(frame.image))
         self._counters.grabbed += 1
+        if self._observer is not None:
+            self._observer(frame)
         self._slot.put(frame)
-        self._counters.dropped = self._slot.dropped + self._dropped_before + self._source.dropped
+        replaced = self._slot.dropped if self._observer is None else 0
+        self._counters.dropped = replaced + self._dropped_before + self._source.dropped
         if frame.fault is not None and frame.fault.reason is Reason.FROZEN:
             self._bear_frozen(frame.captured_ns)
             return

@@ -109,7 +109,7 @@ class PartTrigger:
         if worth_a_line(count):
             log.warning(
                 "a part stopped for less than %.1f s and was not judged (%d times): let it lie longer, "
-                "or set trigger.mode to frame",
+                "or set trigger.mode to free",
                 STILL_S,
                 count,
             )
@@ -134,6 +134,6 @@ class PartTrigger:
         self._warned_moving_s = at_s
         detail = (
             f"the picture has moved for {at_s - since_s:.1f} s without lying still for {STILL_S} s: no part could be "
-            "judged; stop the belt for each part, raise trigger.max_moving_ms, or set trigger.mode to frame"
+            "judged; stop the belt for each part, raise trigger.max_moving_ms, or set trigger.mode to free"
         )
         return replace(frame, fault=Fault(Reason.PART_MOVING, detail))

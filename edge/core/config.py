@@ -102,9 +102,17 @@ class FreshnessSettings(Section):
         return self
 
 
+def _trigger_mode(value: Any) -> Any:
+    """`frame` is the name of version 0.2, which settings files may still use."""
+    return "free" if value == "frame" else value
+
+
 class TriggerSettings(Section):
-    mode: Literal["frame", "part"] = "frame"
+    mode: Annotated[Literal["free", "part", "plc"], BeforeValidator(_trigger_mode)] = "free"
     max_moving_ms: PositiveInt = 5000
+    settle_ms: Annotated[int, Field(ge=0)] = 50
+    frame_timeout_ms: PositiveInt = 500
+    queue: Annotated[int, Field(ge=1, le=64)] = 4
 
 
 class RoiSettings(Section):
@@ -238,6 +246,11 @@ class Settings(Section):
     def _consistent(self) -> Settings:
         if self.challenge.require is not None and self.record.directory is None:
             raise ValueError("challenge.require needs record.directory: challenges are kept in the records")
+        if self.trigger.mode == "plc" and self.camera.watch:
+            raise ValueError(
+                "trigger.mode plc and camera.watch (--watch) do not go together: nothing says which picture of a "
+                "watched folder is of which trigger; use mode free, or a camera"
+            )
         deadline = self.inspection.deadline_ms
         if deadline is not None and deadline < self.freshness.max_age_ms:
             raise ValueError(

@@ -18,8 +18,9 @@ class RunCounters:
     stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has
     not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
     counted: what a verdict is of, frames or parts. between_parts: pictures between parts, which have no verdict;
-    short_stops: parts that moved on before they could be judged; empty_places: rests without a part. trigger_state:
-    what is seen now, empty where every frame counts.
+    short_stops: parts that moved on before they could be judged; empty_places: rests without a part. triggers: those
+    that asked for a picture of a part; None where nobody asks. trigger_state: what is seen now, empty where every frame
+    counts.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
     learning_state: what is learned for the bundle beside the run, empty where nothing is.
     records_lost, alarms_lost: those that the disk did not take in time. record_run: the run's number in the records,
@@ -56,6 +57,7 @@ class RunCounters:
     between_parts: int = 0
     short_stops: int = 0
     empty_places: int = 0
+    triggers: int | None = None
     trigger_state: str = ""
     # the watching of the bundle
     switches: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
@@ -43,6 +44,7 @@ class Reason(_Word):
     PART_NOT_FOUND = "part_not_found"
     PART_MOVING = "part_moving"
     NO_REFERENCE = "no_reference"
+    OVERRUN = "overrun"
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,36 @@ class Fault:
     detail: str
 
 
+# characters of a part's number and lot; of a longer text the rest is left out, and the last one says so
+LONGEST_IDENTITY = 64
+_CUT = "…"
+
+
 @dataclass(frozen=True)
 class Part:
     """Which part a frame shows, as the plant tells it.
 
-    number, lot: text of the PLC, of MQTT or of a file; empty where nobody told it. trigger: the count of the trigger
-    that asked for this part's picture, which its result must name again; None where nobody asked.
+    number, lot: text of the PLC, of MQTT or of a file, as `told` cleans it; empty where nobody told it. trigger: the
+    count of the trigger that asked for this part's picture, which its result must name again; None where nobody asked.
     """
 
     number: str = ""
     lot: str = ""
     trigger: int | None = None
+
+    @classmethod
+    def told(cls, number: str, lot: str = "", trigger: int | None = None) -> Part:
+        """The part of a number and a lot that came from outside, whatever they hold."""
+        return cls(clean_identity(number), clean_identity(lot), trigger)
+
+
+def clean_identity(text: str) -> str:
+    """A number or lot on one line: what can be printed, with single blanks, at most LONGEST_IDENTITY characters."""
+    # a hostile text of megabytes is not worked through
+    text = unicodedata.normalize("NFC", text[: 16 * LONGEST_IDENTITY])
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    text = " ".join(printable.split())
+    return text if len(text) <= LONGEST_IDENTITY else text[: LONGEST_IDENTITY - 1] + _CUT
 
 
 @dataclass(frozen=True)

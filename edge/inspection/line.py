@@ -17,11 +17,12 @@ from edge.bundles.versions import find_version
 from edge.capture.capture import Capture, FrameSupply
 from edge.capture.part_trigger import PartTrigger
 from edge.capture.sources import names_files, open_source
+from edge.capture.triggered_supply import TriggeredSupply
 from edge.core.alarms import Alarm
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8
-from edge.core.errors import BundleError
+from edge.core.errors import BundleError, ConfigError
 from edge.core.files.text_names import storable
 from edge.core.progress import working
 from edge.inspection.device_watch import DeviceWatch
@@ -92,6 +93,7 @@ class Line:
 
     def __init__(self, request: RunRequest, settings: Settings, empty_place_of: EmptyPlaceOf) -> None:
         require_packages(settings)
+        require_trigger(settings)
         self._request, self._settings = request, settings
         self._bundle = live_bundle(settings)
         count = 1 if request.max_frames == 1 else inspectors_for(request.camera, settings)
@@ -102,7 +104,11 @@ class Line:
         require_challenge(self._bundle, self._inspector.backend.model_sha256, request.camera, settings)
         with working("waiting for the camera to answer"):
             self._capture = opened_capture(request.camera, settings, self._counters)
-        self._supply = _supply(self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of)
+        self._supply = line_supply(
+            self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of
+        )
+        # with trigger.mode `plc`: whoever hears of a part calls its `fire`
+        self._triggered = self._supply if isinstance(self._supply, TriggeredSupply) else None
 
     def run(self, requests: StopRequests) -> RunResult:
         """Inspect until the source ends, a limit is reached or a stop is asked for."""
@@ -238,18 +244,28 @@ def drift_monitor(bundle: ModelBundle, settings: Settings, counters: RunCounters
     return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, alarms)
 
 
-def _supply(
+def require_trigger(settings: Settings) -> None:
+    """Raise ConfigError where trigger.mode is `plc`, and the settings name nobody who could trigger."""
+    if settings.trigger.mode == "plc":
+        raise ConfigError(
+            "trigger.mode is plc, and no PLC can trigger: no part would ever be looked at",
+            fix="set plc.port, at which the PLC reaches this line; or trigger.mode: part or free",
+        )
+
+
+def line_supply(
     capture: Capture, camera: str, settings: Settings, counters: RunCounters, bundle: ModelBundle, empty: EmptyPlaceOf
 ) -> FrameSupply:
-    """The capture, or with trigger.mode `part` what passes on one picture of each part.
+    """The capture, or with trigger.mode `part` or `plc` what passes on one picture of each part.
 
-    Every picture of a folder, and of the demo, shows another part: there is nothing to wait for.
+    Every picture of a folder, and of the demo, shows another part: there is nothing to wait for, but a trigger.
     """
     demo = camera.strip() == "demo"
-    pictures = demo or (names_files(camera) and capture.recorded_fps is None)
-    by_part = settings.trigger.mode == "part"
-    counters.counted = "parts" if by_part or demo else "frames"
-    if pictures or not by_part:
+    mode = settings.trigger.mode
+    counters.counted = "frames" if mode == "free" and not demo else "parts"
+    if mode == "plc":
+        return TriggeredSupply(capture, settings.trigger, counters)
+    if mode == "free" or demo or (names_files(camera) and capture.recorded_fps is None):
         return capture
     shows_no_part = empty(bundle)
     if shows_no_part is None:

@@ -354,10 +354,19 @@ class _Loop:
                 fault = Fault(Reason.DEADLINE_MISSED, detail)
                 frame = self._capture.take(0.0) or self._capture.blank(fault)
             self._publish_again_ns = now_ns + self._deadline_ms * 1_000_000
-            fault = frame.fault or Fault(Reason.DEADLINE_MISSED, detail)
-            self._publish(frame, self._inspector.invalid(frame, fault))
+            self._publish_unjudged(frame, detail)
+            # each trigger is owed a verdict of its own, within the deadline, too
+            while _is_triggered(frame):
+                following = self._capture.take(0.0)
+                if following is None:
+                    break
+                frame = following
+                self._publish_unjudged(frame, self._what_keeps_the_model(now_ns))
         finally:
             self._lock.release()
+
+    def _publish_unjudged(self, frame: Frame, why: str) -> None:
+        self._publish(frame, self._inspector.invalid(frame, frame.fault or Fault(Reason.DEADLINE_MISSED, why)))
 
     def _what_keeps_the_model(self, now_ns: int) -> str:
         hung, resting_ns = self._hung_frame, self._resting_since_ns
@@ -384,6 +393,10 @@ class _Loop:
         finally:
             self._lock.release()
         return False
+
+
+def _is_triggered(frame: Frame) -> bool:
+    return frame.part is not None and frame.part.trigger is not None
 
 
 def in_time(verdict: Verdict, deadline_ms: int | None) -> Verdict:
