@@ -227,11 +227,15 @@ class Verdict:
         if self.review and self.decision is not Decision.OK:
             raise ValueError(f"verdict {self.frame_index}: only an OK part can be for review, not {self.decision}")
 
-    def as_json(self, source: str) -> dict[str, Any]:
-        """The object that `--json` prints for this frame."""
+    def as_json(self, source: str, part: Part | None = None) -> dict[str, Any]:
+        """The object that `--json` prints for this frame. part: what the frame shows, where that is known."""
+        shown = part or Part()
         return {
             "frame_index": self.frame_index,
             "source": source,
+            "part_number": shown.number,
+            "lot": shown.lot,
+            "recipe": self.recipe,
             "decision": str(self.decision),
             "reason": str(self.reason),
             "detail": self.detail,

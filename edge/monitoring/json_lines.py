@@ -53,7 +53,7 @@ class JsonLines:
         return {
             "id": None if filed is None else filed.number,
             "time": local_iso(frame.utc),
-            **verdict.as_json(storable(frame.source)),
+            **verdict.as_json(storable(frame.source), frame.part),
             "detail": storable(verdict.detail),
             "picture": None if filed is None or filed.picture is None else storable(filed.picture),
         }

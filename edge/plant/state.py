@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 
 from edge.core.alarms import Alarm
 from edge.core.counters import RunCounters
-from edge.core.datatypes import STAGES, Decision, Frame, Reason, StageTimes, Verdict
+from edge.core.datatypes import STAGES, Decision, Frame, Part, Reason, StageTimes, Verdict
 from edge.core.files.text_names import storable
 from edge.monitoring.sink import Filed
 
@@ -39,7 +39,10 @@ class LineInfo:
 
 @dataclass(frozen=True)
 class PublishedVerdict:
-    """What is told of a verdict. number: its name in the records; None while it has none."""
+    """What is told of a verdict, without its map. number: its name in the records; None while it has none.
+
+    part_number, lot: empty where they are not known. trigger: the count of the trigger that asked for this part.
+    """
 
     number: str | None
     utc: datetime
@@ -50,6 +53,12 @@ class PublishedVerdict:
     threshold: float
     review: bool
     total_ms: float
+    part_number: str
+    lot: str
+    trigger: int | None
+    recipe: str
+    bundle_sha256: str
+    model_sha256: str
 
 
 @dataclass(frozen=True)
@@ -118,29 +127,6 @@ class LineState:
     alarms: tuple[Alarm, ...]
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """A verdict without its map, which would take the memory of thousands of these."""
-
-    number: str | None
-    utc: datetime
-    decision: Decision
-    reason: Reason
-    detail: str
-    score: float | None
-    threshold: float
-    review: bool
-    times: StageTimes
-    bundle_sha256: str
-    model_sha256: str
-
-    def published(self) -> PublishedVerdict:
-        return PublishedVerdict(
-            self.number, self.utc, self.decision, self.reason, storable(self.detail), self.score, self.threshold,
-            self.review, self.times.total,
-        )  # fmt: skip
-
-
 class LineStateKeeper:
     """A sink. `state` is the newest snapshot; any thread may read it, and it never changes.
 
@@ -157,8 +143,8 @@ class LineStateKeeper:
     ) -> None:
         self._info, self._counters, self._filed, self._every_s = info, counters, filed, every_s
         self._started = datetime.now(timezone.utc)
-        self._waiting: deque[_Waiting] = deque(maxlen=_MOST_WAITING)
-        self._newest: deque[_Waiting] = deque(maxlen=_NEWEST_KEPT)
+        self._waiting: deque[tuple[PublishedVerdict, StageTimes]] = deque(maxlen=_MOST_WAITING)
+        self._newest: deque[PublishedVerdict] = deque(maxlen=_NEWEST_KEPT)
         self._verdicts: Counter[tuple[Decision, Reason]] = Counter()
         self._classes = {stage: [0] * (len(BUCKETS_S) + 1) for stage in STAGES}
         self._sums_s = dict.fromkeys(STAGES, 0.0)
@@ -168,14 +154,13 @@ class LineStateKeeper:
         self._thread.start()
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        filed = self._filed()
-        self._waiting.append(
-            _Waiting(
-                None if filed is None else filed.number, frame.utc, verdict.decision, verdict.reason, verdict.detail,
-                verdict.score, verdict.threshold, verdict.review, verdict.times, verdict.bundle_sha256,
-                verdict.model_sha256,
-            )
+        filed, part = self._filed(), frame.part or Part()
+        published = PublishedVerdict(
+            None if filed is None else filed.number, frame.utc, verdict.decision, verdict.reason,
+            storable(verdict.detail), verdict.score, verdict.threshold, verdict.review, verdict.times.total,
+            part.number, part.lot, part.trigger, verdict.recipe, verdict.bundle_sha256, verdict.model_sha256,
         )  # fmt: skip
+        self._waiting.append((published, verdict.times))
 
     def close(self) -> None:
         """The last snapshot has every verdict, and says that the run is over."""
@@ -191,12 +176,12 @@ class LineStateKeeper:
 
     def _count(self) -> None:
         while self._waiting:
-            verdict = self._waiting.popleft()
+            verdict, times = self._waiting.popleft()
             self._newest.append(verdict)
             self._verdicts[verdict.decision, verdict.reason] += 1
             if verdict.decision is not Decision.INVALID:
                 for stage in STAGES:
-                    seconds = getattr(verdict.times, stage) / 1000
+                    seconds = getattr(times, stage) / 1000
                     self._classes[stage][bisect_left(BUCKETS_S, seconds)] += 1
                     self._sums_s[stage] += seconds
 
@@ -217,7 +202,7 @@ class LineStateKeeper:
             bundle_state=counters.bundle_state,
             bundle_sha256="" if newest is None else newest.bundle_sha256,
             model_sha256="" if newest is None else newest.model_sha256,
-            newest=tuple(verdict.published() for verdict in self._newest),
+            newest=tuple(self._newest),
             verdicts=tuple(VerdictCount(*words, count) for words, count in sorted(self._verdicts.items())),
             stages=tuple(StageHistogram(stage, tuple(self._classes[stage]), self._sums_s[stage]) for stage in STAGES),
             alarms=tuple(counters.alarms.standing()),

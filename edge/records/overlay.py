@@ -123,13 +123,20 @@ def _banner(width: int, frame: Frame, verdict: Verdict, number: str) -> U8:
     banner[-edge:] = colour
     room = width - plate - 2 * pad
     named = number or f"frame {frame.index}"
-    below = f"{local_text(frame.utc)}   {named}   {verdict.times.total:.1f} ms"
+    below = f"{local_text(frame.utc)}   {named}{_part_text(frame)}   {verdict.times.total:.1f} ms"
     for text, place, scale, ink in (
         (_headline(verdict), 0.33, height / 74, _TEXT),
         (below, 0.70, height / 104, _QUIET),
     ):
         _put_fitting(banner, text, plate + pad, round(height * place), scale, ink, room)
     return banner
+
+
+def _part_text(frame: Frame) -> str:
+    if frame.part is None:
+        return ""
+    number, lot = frame.part.number, frame.part.lot
+    return (f"   part {number}" if number else "") + (f"   lot {lot}" if lot else "")
 
 
 def _headline(verdict: Verdict) -> str:

@@ -123,6 +123,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # of frames that show several parts: the score and the place of each
         "ALTER TABLE verdicts ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",
     ),
+    (
+        # what the plant calls the part, and what it was judged by; empty where nobody told it
+        "ALTER TABLE verdicts ADD COLUMN part_number TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE verdicts ADD COLUMN lot TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE verdicts ADD COLUMN recipe TEXT NOT NULL DEFAULT ''",
+        # a part, or the parts of a lot, are looked for among a year of rows; a recipe has too large a share of them
+        "CREATE INDEX verdicts_by_part ON verdicts(part_number) WHERE part_number <> ''",
+        "CREATE INDEX verdicts_by_lot ON verdicts(lot) WHERE lot <> ''",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from edge.core.datatypes import Decision, PartScore, Reason, Region, StageTimes, Verdict
+from edge.core.datatypes import Decision, Part, PartScore, Reason, Region, StageTimes, Verdict
 from edge.core.errors import RecordError
 from edge.core.files.text_names import storable
 from edge.core.picture_names import verdict_number
@@ -57,7 +57,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class VerdictRecord:
-    """One row of `verdicts`; image and overlay are relative to the store's directory."""
+    """One row of `verdicts`; image and overlay are relative to the store's directory. part_number, lot: see `Part`."""
 
     id: int
     run_id: int
@@ -79,6 +79,13 @@ class VerdictRecord:
     image: str | None
     image_sha256: str | None
     overlay: str | None
+    part_number: str
+    lot: str
+    recipe: str
+
+    @property
+    def part(self) -> Part:
+        return Part(self.part_number, self.lot)
 
     @property
     def number(self) -> str:
@@ -89,7 +96,7 @@ class VerdictRecord:
         """As it was given, but for the map."""
         return Verdict(
             self.frame_index, self.decision, self.reason, self.detail, self.score, self.threshold, self.regions,
-            self.times, self.bundle_sha256, self.model_sha256, review=self.review, parts=self.parts,
+            self.times, self.bundle_sha256, self.model_sha256, review=self.review, parts=self.parts, recipe=self.recipe,
         )  # fmt: skip
 
 

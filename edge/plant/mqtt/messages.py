@@ -26,7 +26,7 @@ def verdict_message(record: VerdictRecord, source: str) -> bytes:
             "id": record.number,
             "row": record.id,
             "time": local_iso(record.utc),
-            **record.verdict().as_json(storable(source)),
+            **record.verdict().as_json(storable(source), record.part),
             "detail": storable(record.detail),
         }
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge import __version__
 from edge.core.alarms import Alarm
-from edge.core.datatypes import STAGES, Frame, Verdict
+from edge.core.datatypes import STAGES, Frame, Part, Verdict
 from edge.core.errors import ForeignRecords
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
@@ -32,7 +32,7 @@ _BUSY_S = 0.2
 
 _ROW_COLUMNS = (
     "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold", "review",
-    *STAGE_COLUMNS, "regions", "parts", "bundle_sha256", column("model_sha256"),
+    *STAGE_COLUMNS, "regions", "parts", "bundle_sha256", column("model_sha256"), "part_number", "lot", "recipe",
 )  # fmt: skip
 _IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
 _ALL_COLUMNS = ("run_id", *_ROW_COLUMNS, *_IMAGE_COLUMNS)
@@ -59,6 +59,7 @@ class ImageValues:
 
 def row_values(frame: Frame, verdict: Verdict) -> RowValues:
     """The columns of a verdict that are known at once; small, so that the frame need not be kept."""
+    part = frame.part or Part()
     return (
         verdict.frame_index,
         utc_text(frame.utc),
@@ -74,6 +75,9 @@ def row_values(frame: Frame, verdict: Verdict) -> RowValues:
         parts_text(verdict.parts),
         verdict.bundle_sha256,
         verdict.model_sha256,
+        part.number,
+        part.lot,
+        verdict.recipe,
     )
 
 

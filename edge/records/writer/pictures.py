@@ -76,13 +76,12 @@ class RecordedPictures:
         drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]), number)
         overlay = _jpeg(drawing)
         self._leave_room(len(image) + len(overlay))
-        place = self._directory / image_place(frame, verdict, run_id)
-        day = place.parent
+        image_path, again = self._directory / image_place(frame, verdict, run_id), 1
+        day = image_path.parent
         self._make_directory(day)
-        image_path, again = place, 1
         while image_path.exists():
             again += 1
-            image_path = place.with_name(f"{place.stem}-{again}{place.suffix}")
+            image_path = self._directory / image_place(frame, verdict, run_id, again)
         overlay_path = _overlay_of(image_path)
         try:
             write_atomic(image_path, image, FILE_MODE)
@@ -143,9 +142,9 @@ class RecordedPictures:
             self._unsynced.update((day.parent, self._directory))
 
 
-def image_place(frame: Frame, verdict: Verdict, run_id: int) -> str:
-    """Where the picture of a verdict is stored, relative to the store."""
-    day, name = picture_place(frame.utc, run_id, frame.index, verdict.decision)
+def image_place(frame: Frame, verdict: Verdict, run_id: int, again: int = 1) -> str:
+    """Where the picture of a verdict is stored, relative to the store; again: see `picture_place`."""
+    day, name = picture_place(frame.utc, run_id, frame.index, verdict.decision, frame.part, again)
     return f"{IMAGES_NAME}/{day}/{name}{original_suffix(frame.original or b'') or '.png'}"
 
 

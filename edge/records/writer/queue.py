@@ -241,13 +241,14 @@ class RepeatedPicture:
     """The last INVALID picture that was written, for verdicts with the same reason and the same pixels.
 
     A frozen camera shows one picture thousands of times; it is stored once, and the rows share it. OK and NG verdicts
-    never share: there each row is a part of its own, and its overlay differs.
+    never share: there each row is a part of its own, and its overlay differs. Nor do parts of different numbers.
     """
 
     def __init__(self) -> None:
         self._owner: Entry | None = None
         self._image: U8 | None = None
         self._reason: Reason | None = None
+        self._part = ("", "")
 
     def find(self, frame: Frame, verdict: Verdict) -> StoredPicture | None:
         """The same picture on disk, with size 0 as it is counted already; None when it must be written.
@@ -258,13 +259,20 @@ class RepeatedPicture:
             return None
         if verdict.decision is not Decision.INVALID or verdict.reason is not self._reason or frame.image is None:
             return None
+        if _identity(frame) != self._part:
+            return None
         return replace(self._owner.stored, size_bytes=0) if np.array_equal(self._image, frame.image) else None
 
     def note(self, owner: Entry, frame: Frame, verdict: Verdict) -> None:
         """Remember a picture that was just written for `owner`."""
         if verdict.decision is Decision.INVALID:
             self._owner, self._image, self._reason = owner, frame.image, verdict.reason
+            self._part = _identity(frame)
 
     def forget(self) -> None:
         """For when the file may be gone."""
         self._owner = self._image = self._reason = None
+
+
+def _identity(frame: Frame) -> tuple[str, str]:
+    return ("", "") if frame.part is None else (frame.part.number, frame.part.lot)
