@@ -146,6 +146,8 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "where the line keeps status.json while it runs (default: the setting)",
     },
     "--record-dir": {"type": Path, "help": "where the records lie (default: ./records)"},
+    "--part": {"metavar": "NUMBER", "default": "", "help": "only this part, as the plant numbers it"},
+    "--lot": {"default": "", "help": "only parts of this lot"},
     "--json": {"action": "store_true", "help": "print JSON"},
 }
 

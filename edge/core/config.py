@@ -31,6 +31,7 @@ from edge.core.sections import (
     LoggingSettings,
     MetricsSettings,
     MqttSettings,
+    PartSettings,
     PathText,
     Positive,
     PositiveInt,
@@ -42,6 +43,8 @@ from edge.core.sections import (
 
 # where pictures are decoded without settings at hand
 MAX_MEGAPIXELS = 50.0
+# in the line's run directory, what MQTT says of the part
+PART_NAME = "part.txt"
 
 
 def _camera_name(value: Any) -> Any:
@@ -228,6 +231,7 @@ class Settings(Section):
     camera: CameraSettings = CameraSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     trigger: TriggerSettings = TriggerSettings()
+    part: PartSettings = PartSettings()
     roi: RoiSettings = RoiSettings()
     align: AlignSettings = AlignSettings()
     inspection: InspectionSettings = InspectionSettings()
@@ -258,6 +262,27 @@ class Settings(Section):
                 "a frame could be fresh enough to start and already too late"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_tells_the_part(self) -> Settings:
+        if self.mqtt.accept_part and self.line.run_directory is None:
+            raise ValueError("mqtt.accept_part needs line.run_directory, in which the line finds what MQTT says")
+        sources = {
+            "part.file": self.part.file is not None,
+            "mqtt.accept_part": self.mqtt.accept_part,
+            "trigger.mode plc": self.trigger.mode == "plc",
+        }
+        several = [name for name, given in sources.items() if given]
+        if len(several) > 1:
+            raise ValueError(f"{' and '.join(several)} would each say which part a frame shows: keep one of them")
+        return self
+
+    @property
+    def part_file(self) -> Path | None:
+        """The file that says which part a frame shows; None where none does."""
+        if self.mqtt.accept_part and self.line.run_directory is not None:
+            return Path(self.line.run_directory) / PART_NAME
+        return None if self.part.file is None else Path(self.part.file)
 
     def record_json(self) -> str:
         """All settings as JSON for the records, without the secrets of the camera's address."""

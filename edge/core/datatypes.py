@@ -77,6 +77,11 @@ class Part:
         """The part of a number and a lot that came from outside, whatever they hold."""
         return cls(clean_identity(number), clean_identity(lot), trigger)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is known of it, for a person: (`part 4711`, `lot L7`)."""
+        return tuple(f"{name} {text}" for name, text in (("part", self.number), ("lot", self.lot)) if text)
+
 
 def clean_identity(text: str) -> str:
     """A number or lot on one line: what can be printed, with single blanks, at most LONGEST_IDENTITY characters."""

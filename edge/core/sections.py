@@ -41,6 +41,10 @@ class LineSettings(Section):
     run_directory: PathText | None = None
 
 
+class PartSettings(Section):
+    file: PathText | None = None
+
+
 class MetricsSettings(Section):
     port: Port | None = None
     # an empty one would mean every network card
@@ -57,6 +61,7 @@ class MqttSettings(Section):
     ca_file: PathText | None = None
     certificate_file: PathText | None = None
     key_file: PathText | None = None
+    accept_part: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> MqttSettings:

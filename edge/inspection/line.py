@@ -15,6 +15,7 @@ from edge.bundles.bundle import ModelBundle
 from edge.bundles.signature import require_signature
 from edge.bundles.versions import find_version
 from edge.capture.capture import Capture, FrameSupply
+from edge.capture.part_file import IdentifiedFrames, PartFile
 from edge.capture.part_trigger import PartTrigger
 from edge.capture.sources import names_files, open_source
 from edge.capture.triggered_supply import TriggeredSupply
@@ -102,13 +103,21 @@ class Line:
         self._inspector = self._pool.inspectors[0]
         self._counters, self._statistics = RunCounters(), RunStatistics()
         require_challenge(self._bundle, self._inspector.backend.model_sha256, request.camera, settings)
-        with working("waiting for the camera to answer"):
-            self._capture = opened_capture(request.camera, settings, self._counters)
-        self._supply = line_supply(
+        # before the camera, whose first frames have their part, too
+        self._part_file = None if settings.part_file is None else PartFile(settings.part_file)
+        try:
+            with working("waiting for the camera to answer"):
+                self._capture = opened_capture(request.camera, settings, self._counters)
+        except BaseException:
+            self._close_part_file()
+            raise
+        self._supply: FrameSupply = line_supply(
             self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of
         )
         # with trigger.mode `plc`: whoever hears of a part calls its `fire`
         self._triggered = self._supply if isinstance(self._supply, TriggeredSupply) else None
+        if self._part_file is not None:
+            self._supply = IdentifiedFrames(self._supply, self._part_file.part_at)
 
     def run(self, requests: StopRequests) -> RunResult:
         """Inspect until the source ends, a limit is reached or a stop is asked for."""
@@ -149,6 +158,7 @@ class Line:
             again = device.wants_new_process and not requests.interrupted
             (service.starting_again if again else service.stopping)()
             capture.close()
+            self._close_part_file()
             # before the recorder, so that their last alarms are recorded
             for sink in sinks:
                 if sink is not recorder:
@@ -168,6 +178,10 @@ class Line:
         self._pool.close_retired()
         for each in self._pool.inspectors:
             each.backend.close()
+
+    def _close_part_file(self) -> None:
+        if self._part_file is not None:
+            self._part_file.close()
 
     def _line_info(self, info: RunInfo) -> LineInfo:
         name, product = self._settings.line.name, self._bundle.manifest.product

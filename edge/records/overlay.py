@@ -133,10 +133,7 @@ def _banner(width: int, frame: Frame, verdict: Verdict, number: str) -> U8:
 
 
 def _part_text(frame: Frame) -> str:
-    if frame.part is None:
-        return ""
-    number, lot = frame.part.number, frame.part.lot
-    return (f"   part {number}" if number else "") + (f"   lot {lot}" if lot else "")
+    return "" if frame.part is None else "".join(f"   {words}" for words in frame.part.words)
 
 
 def _headline(verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.core.datatypes import STAGES
+from edge.core.datatypes import STAGES, Part
 from edge.core.errors import UsageError
 from edge.core.local_time import local_text
 from edge.core.redact import redact
@@ -56,7 +56,7 @@ class Report:
     """decisions and reasons: how many verdicts each. inspected = OK + NG; latency is empty when it is 0.
 
     review: OK parts in the unsure band, of those inspected. chosen_runs: those that were asked for; None: all.
-    clock_jumps: those that touch the range.
+    clock_jumps: those that touch the range. part: the number and lot that were asked for, where not empty.
     """
 
     since: datetime | None
@@ -74,6 +74,7 @@ class Report:
     alarms: tuple[AlarmRecord, ...]
     chosen_runs: tuple[int, ...] | None
     clock_jumps: tuple[ClockJump, ...]
+    part: Part
 
     def as_json(self) -> dict[str, Any]:
         """The object that `report --json` prints; times in UTC, latencies in milliseconds."""
@@ -86,6 +87,8 @@ class Report:
             "until": moment(self.until),
             "first": moment(self.first),
             "last": moment(self.last),
+            "part_number": self.part.number or None,
+            "lot": self.part.lot or None,
             "runs": list(self.runs),
             "sources": list(self.sources),
             "verdicts": self.verdicts,
@@ -149,8 +152,9 @@ def build_report(
     until: datetime | None = None,
     source: str | None = None,
     run_id: int | None = None,
+    part: Part = Part(),  # noqa: B008 - frozen
 ) -> Report:
-    """Summarise the verdicts with since <= utc < until, of one source or run if given.
+    """Summarise the verdicts with since <= utc < until, of one source, run, part number or lot if given.
 
     Raises UsageError for an empty range or an unknown source, RecordError for an unknown run.
     """
@@ -164,7 +168,7 @@ def build_report(
         raise UsageError(f"no run of the source `{source}` is on record", fix=f"recorded sources: {listed}")
     chosen = {run.id: run for run in runs if source is None or run.info.source == source}
     asked_for = None if source is None and run_id is None else tuple(chosen)
-    where, values = condition(since, until, asked_for)
+    where, values = condition(since, until, asked_for, part)
     grouped = store.query(
         "SELECT decision, reason, run_id, count(*), min(utc), max(utc), sum(review) "
         f"FROM verdicts {where} GROUP BY 1, 2, 3",
@@ -193,6 +197,7 @@ def build_report(
         alarms=_alarms(store, since, until, tuple(chosen)),
         chosen_runs=asked_for,
         clock_jumps=tuple(jump for jump in clock_jumps(store, tuple(chosen)) if jump.touches(since, until)),
+        part=part,
     )
 
 
@@ -210,10 +215,11 @@ def _alarms(
     return tuple(recorded_alarms(store, " AND ".join(parts), values))
 
 
-def condition(since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None) -> tuple[str, list[Any]]:
-    """WHERE with its values, for verdicts with since <= utc < until of these runs; None: all."""
-    parts: list[str] = ["1"]
-    values: list[Any] = []
+def condition(
+    since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None, part: Part
+) -> tuple[str, list[Any]]:
+    """WHERE with its values, for verdicts with since <= utc < until of these runs; None: all. part: see Report."""
+    parts, values = of_part(part)
     if since is not None:
         parts.append("utc >= ?")
         values.append(utc_text(since))
@@ -224,6 +230,17 @@ def condition(since: datetime | None, until: datetime | None, runs: tuple[int, .
         parts.append(f"run_id IN ({', '.join('?' * len(runs))})")
         values.extend(runs)
     return f"WHERE {' AND '.join(parts)}", values
+
+
+def of_part(part: Part) -> tuple[list[str], list[Any]]:
+    """Conditions with their values, for verdicts of this number and lot, where not empty."""
+    parts, values = ["1"], []
+    for name, text in (("part_number", part.number), ("lot", part.lot)):
+        if text:
+            # said once more, since the index holds no empty ones
+            parts += [f"{name} <> ''", f"{name} = ?"]
+            values.append(text)
+    return parts, values
 
 
 def _latency(store: RecordStore, where: str, values: list[Any]) -> dict[str, Latency]:
@@ -257,7 +274,10 @@ def report_table(report: Report) -> Group:
     span = "no verdicts in this range"
     if report.first is not None and report.last is not None:
         span = f"{local_text(report.first)} to {local_text(report.last)}"
-    head = Text.assemble((f"{report.verdicts} verdicts", "bold"), f"   {span}\n", ", ".join(report.sources))
+    asked_for = "".join(f"   {words}" for words in report.part.words)
+    head = Text.assemble(
+        (f"{report.verdicts} verdicts{asked_for}", "bold"), f"   {span}\n", ", ".join(report.sources)
+    )  # fmt: skip
     counts = Table(box=None, pad_edge=False)
     for name in ("decision", "reason"):
         counts.add_column(name)

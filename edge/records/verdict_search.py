@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edge.core.datatypes import Part
 from edge.core.errors import RecordError
 from edge.core.files.text_names import storable
 from edge.core.local_time import local_iso, local_text
 from edge.core.picture_names import owner_of
-from edge.records.report import Report, condition
+from edge.records.report import Report, condition, of_part
 from edge.records.store import WHERE_NUMBERS_ARE, RecordStore, VerdictRecord
 
 _BLOCK = 1000
@@ -45,22 +46,31 @@ def _of_picture(store: RecordStore, name: str) -> list[VerdictRecord]:
 
 def rejected_verdicts(store: RecordStore, report: Report) -> Iterator[VerdictRecord]:
     """The NG verdicts that a report counts, oldest first."""
-    where, values = condition(report.since, report.until, report.chosen_runs)
+    where, values = condition(report.since, report.until, report.chosen_runs, report.part)
+    yield from _in_blocks(store, f"{where} AND decision <> 'OK' AND decision = 'NG'", values)
+
+
+def verdicts_of_part(store: RecordStore, part: Part) -> Iterator[VerdictRecord]:
+    """Those of this number and lot, where not empty, oldest first."""
+    parts, values = of_part(part)
+    yield from _in_blocks(store, f"WHERE {' AND '.join(parts)}", values)
+
+
+def _in_blocks(store: RecordStore, where: str, values: list[Any]) -> Iterator[VerdictRecord]:
     last = 0
-    while rows := store.verdicts(
-        f"{where} AND decision <> 'OK' AND decision = 'NG' AND id > ? ORDER BY id LIMIT ?", (*values, last, _BLOCK)
-    ):
+    while rows := store.verdicts(f"{where} AND id > ? ORDER BY id LIMIT ?", (*values, last, _BLOCK)):
         yield from rows
         last = rows[-1].id
 
 
 def verdict_line(store: RecordStore, verdict: VerdictRecord) -> str:
-    """One line for a person: number, local time, score, threshold, places and picture."""
+    """One line for a person: number, local time, score, threshold, places, part and picture."""
     places = f"{len(verdict.regions)} place{'' if len(verdict.regions) == 1 else 's'}"
     picture = store.directory / verdict.image if verdict.image is not None else f"picture {verdict.image_state}"
+    named = "".join(f", {words}" for words in verdict.part.words)
     return (
         f"{verdict.number}  {local_text(verdict.utc)}  score {verdict.score:.4f}, threshold {verdict.threshold:.4f}, "
-        f"{places}  {picture}"
+        f"{places}{named}  {picture}"
     )
 
 
@@ -69,6 +79,9 @@ def verdict_json(store: RecordStore, verdict: VerdictRecord) -> dict[str, Any]:
     return {
         "id": verdict.number,
         "time": local_iso(verdict.utc),
+        "part_number": verdict.part_number,
+        "lot": verdict.lot,
+        "recipe": verdict.recipe,
         "score": verdict.score,
         "threshold": verdict.threshold,
         "regions": [vars(region).copy() for region in verdict.regions],

@@ -17,11 +17,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="ISO time, or an age such as 8h, 30m, 7d")
     parser.add_argument("--until", metavar="TIME", help="ISO time, or an age")
     parser.add_argument("--run", type=positive_int, metavar="ID", help="only this run")
+    share(parser, "--part", "--lot")
     parser.add_argument("--ng", action="store_true", help="also list the NG verdicts: number, time, score, picture")
     parser.add_argument("--source", help="only this camera")
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from edge.core.datatypes import Part
     from edge.core.local_time import local_text
     from edge.records.disk_outlook import disk_outlook
     from edge.records.report import build_report, moment_from_text, report_table
@@ -33,7 +35,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     since = moment_from_text(options.since, now) if options.since else None
     until = moment_from_text(options.until, now) if options.until else None
     with RecordStore(records_directory(settings)) as store:
-        summary = build_report(store, since, until, options.source, options.run)
+        summary = build_report(store, since, until, options.source, options.run, Part.told(options.part, options.lot))
         rejected = rejected_verdicts(store, summary) if options.ng else ()
         outlook = disk_outlook(store, settings.record, now)
         newest = store.newest_utc()

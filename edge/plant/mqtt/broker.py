@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -57,11 +58,19 @@ class Will:
 class PahoBroker:
     """A Broker of the settings. client_id: unique at the broker, which ends an older connection of the same name.
 
+    commands: topic → what is called, in paho's thread, with the content of each message there; it must return soon and
+    raise nothing. What the broker has kept from before is no command of now, and is left.
     A broker that is away, refuses or comes back is logged, and tried for ever. Raises ConfigError for files of the
     settings that cannot be used, ModuleNotFoundError without paho.
     """
 
-    def __init__(self, settings: MqttSettings, client_id: str, will: Will) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        will: Will,
+        commands: Mapping[str, Callable[[bytes], None]] | None = None,
+    ) -> None:
         from paho.mqtt.client import Client, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -70,6 +79,7 @@ class PahoBroker:
         self.where = f"{settings.host}, port {port}"
         self.connections, self.connected = 0, False
         self._refusals = 0
+        self._commands = dict(commands or {})
         self._arrived: set[int] = set()
         self._something = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv311)
@@ -80,6 +90,7 @@ class PahoBroker:
         self._client.reconnect_delay_set(_RETRY_FIRST_S, _RETRY_MOST_S)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.on_connect_fail, self._client.on_publish = self._on_failure, self._on_publish
+        self._client.on_message, self._client.on_subscribe = self._on_message, self._on_subscribe
         self._client.connect_async(settings.host, port, keepalive=_KEEPALIVE_S)
         self._client.loop_start()
 
@@ -116,6 +127,8 @@ class PahoBroker:
         self.connected = True
         self._something.set()
         log.info("connected to the broker at %s", self.where)
+        if self._commands:
+            client.subscribe([(topic, 1) for topic in self._commands])
 
     def _on_disconnect(self, client: Client, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if self.connected and reason.is_failure:
@@ -131,6 +144,16 @@ class PahoBroker:
         self._refusals += 1
         if worth_a_line(self._refusals):
             log.warning("no connection to the broker at %s (%d times): %s", self.where, self._refusals, why)
+
+    def _on_subscribe(self, client: Client, data: Any, number: int, reasons: list[Any], properties: Any) -> None:
+        if any(reason.is_failure for reason in reasons):
+            log.warning("the broker at %s lets this user hear no commands on %s", self.where, ", ".join(self._commands))
+
+    def _on_message(self, client: Client, data: Any, message: Any) -> None:
+        if message.retain:
+            log.warning("%s: a retained message was left: it may be old", message.topic)
+        elif message.topic in self._commands:
+            self._commands[message.topic](message.payload)
 
     def _on_publish(self, client: Client, data: Any, number: int, reason: Any, properties: Any) -> None:
         self._arrived.add(number)

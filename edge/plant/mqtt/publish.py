@@ -12,6 +12,7 @@ from edge.core.errors import ConfigError, RecordError
 from edge.core.files.file_lock import file_lock
 from edge.core.files.private_files import make_folder
 from edge.plant.mqtt.broker import PahoBroker, Will
+from edge.plant.mqtt.commands import PartCommand
 from edge.plant.mqtt.messages import OFFLINE
 from edge.plant.mqtt.publisher import PublishedLine, Publisher
 from edge.records.review import ReviewDatabase
@@ -30,7 +31,8 @@ def publish(
     line = _line(settings)
     with _alone(line.records), ReviewDatabase(line.records) as review:
         will = Will(line.topic("status"), OFFLINE)
-        broker = PahoBroker(settings.mqtt, f"edge-inspect-{line.site}-{line.name}", will)
+        commands = {line.topic("cmd/part"): PartCommand(line.run_directory)} if settings.mqtt.accept_part else {}
+        broker = PahoBroker(settings.mqtt, f"edge-inspect-{line.site}-{line.name}", will, commands)
         try:
             publisher = Publisher(line, broker, review, from_beginning=from_beginning)
             say(f"publishing {line.records} as {line.topic('#')} to {broker.where}")
