@@ -220,10 +220,11 @@ class PlainView:
 
 
 def _which(last: Verdict, statistics: RunStatistics, counters: RunCounters) -> str:
-    """Number and local time of the last verdict."""
-    run = counters.record_run
+    """Number, part and local time of the last verdict."""
+    run, part = counters.record_run, statistics.last_part
     named = f"frame {last.frame_index}" if run is None else verdict_number(run, last.frame_index)
-    return named if statistics.last_utc is None else f"{named}   {local_text(statistics.last_utc)}"
+    words = [named, *(() if part is None else part.words)]
+    return "   ".join(words if statistics.last_utc is None else [*words, local_text(statistics.last_utc)])
 
 
 def _text(text: str, style: str = "") -> Text:
@@ -244,6 +245,8 @@ def _counts(counters: RunCounters) -> Text:
 
 
 def _trigger(counters: RunCounters) -> str:
+    if counters.triggers is not None:
+        return f"{counters.trigger_state}   {counters.between_parts} pictures between triggers"
     short = f"   {counters.short_stops} stops too short" if counters.short_stops else ""
     return f"{counters.trigger_state}   {counters.between_parts} pictures between parts{short}"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from edge.core.counters import RunCounters
-from edge.core.datatypes import STAGES, Decision, Frame, Reason, Verdict
+from edge.core.datatypes import STAGES, Decision, Frame, Part, Reason, Verdict
 from edge.core.latency import LatencyWindow
 
 _RATE_OVER_S = 5.0
@@ -18,7 +18,7 @@ class RunStatistics:
     """A sink that remembers what `RunCounters` does not count. One thread writes, any thread may read.
 
     invalid: INVALID verdicts by reason. latency: per stage, of inspected frames only. last: the newest verdict,
-    last_utc: when its frame was taken. last_invalid: source and detail of the newest frame that could not be judged.
+    last_utc: when its frame was taken; last_part: which part it shows. last_invalid: source and detail of the newest frame that could not be judged.
     """
 
     def __init__(self, window: int = 2048, now: Callable[[], float] = time.monotonic) -> None:
@@ -26,6 +26,7 @@ class RunStatistics:
         self.latency = {stage: LatencyWindow(window) for stage in STAGES}
         self.last: Verdict | None = None
         self.last_utc: datetime | None = None
+        self.last_part: Part | None = None
         self.last_invalid = ""
         self._now = now
         self._started = now()
@@ -40,7 +41,7 @@ class RunStatistics:
             self.invalid[verdict.reason] += 1
             named = frame.source in verdict.detail
             self.last_invalid = verdict.detail if named else f"{frame.source}: {verdict.detail}"
-        self.last_utc = frame.utc
+        self.last_utc, self.last_part = frame.utc, frame.part
         self.last = verdict
 
     def close(self) -> None: ...
@@ -113,7 +114,7 @@ def run_summary(statistics: RunStatistics, counters: RunCounters, records: str |
 def _between(counters: RunCounters) -> str:
     """What was seen and is no verdict, where parts are waited for."""
     if counters.triggers is not None:
-        return f"trigger     {counters.triggers} triggers, {counters.between_parts} pictures between parts"
+        return f"trigger     {counters.triggers} triggers, {counters.between_parts} pictures between them"
     return (
         f"trigger     {counters.between_parts} pictures between parts, {counters.short_stops} stops too short, "
         f"{counters.empty_places} rests without a part"

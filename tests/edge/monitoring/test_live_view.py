@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from edge.core.counters import RunCounters
-from edge.core.datatypes import Decision, Reason
+from edge.core.datatypes import Decision, Part, Reason
 from edge.monitoring.json_lines import JsonLines
 from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.run_statistics import RunStatistics, run_summary
@@ -56,6 +57,17 @@ def test_trouble_with_the_records_is_shown_with_what_was_lost():
 def test_whether_the_line_is_ready_is_shown_where_a_challenge_is_asked_for():
     assert "challenge" not in rendered(80, RunCounters(), RunStatistics())
     assert "NOT READY" in rendered(80, RunCounters(ready_state="NOT READY"), RunStatistics())
+
+
+def test_triggers_and_the_part_of_the_last_verdict_are_shown():
+    counters = RunCounters(triggers=12, trigger_state="12 parts asked for were looked at, 0 wait", between_parts=40)
+    statistics = RunStatistics()
+    taken, verdict = look(7, Decision.NG)
+    statistics.write(replace(taken, part=Part("4711", "L7")), verdict)
+    text = rendered(120, counters, statistics)
+    assert "12 parts asked for were looked at, 0 wait   40 pictures between triggers" in text
+    assert "part 4711   lot L7" in text
+    assert "trigger     12 triggers, 40 pictures between them" in run_summary(statistics, counters, None)
 
 
 def test_before_the_first_frame_the_view_says_so():

@@ -103,6 +103,10 @@ class Subscriber:
     def of(self, kind: str) -> list:
         return [content for each, content in list(self.messages) if each == kind]
 
+    def say(self, topic: str, content: object, *, retain: bool = False) -> None:
+        """Publish; the broker has it when this returns."""
+        self._client.publish(topic, json.dumps(content), qos=1, retain=retain).wait_for_publish(WAIT_S)
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()

@@ -105,6 +105,28 @@ def test_a_killed_publisher_is_offline_and_its_successor_leaves_nothing_out(brok
         wait_for(lambda: subscriber.of("status")[-1] == "offline", WAIT_S)
 
 
+def test_a_part_is_taken_from_the_broker_where_the_settings_allow_it(broker, subscriber, tmp_path):
+    topic, part = "edge-inspect/hall/left/cmd/part", tmp_path / "run" / "part.txt"
+    subscriber.say(topic, {"number": "of yesterday"}, retain=True)
+    write_settings(tmp_path, broker, extra=", accept_part: true")
+    with running("publish", cwd=tmp_path) as publisher:
+        wait_for(lambda: "a retained message was left" in publisher.errors, WAIT_S)
+        assert not part.exists()
+        subscriber.say(topic, {"number": "4711", "lot": "L7"})
+        wait_for(lambda: part.exists() and part.read_text() == "number: 4711\nlot: L7\n", WAIT_S)
+        subscriber.say(topic, ["4712"])
+        wait_for(lambda: "cmd/part was not taken" in publisher.errors, WAIT_S)
+    part.unlink()
+    write_settings(tmp_path, broker)
+    with running("publish", cwd=tmp_path):
+        told = len(subscriber.of("status"))
+        wait_for(lambda: len(subscriber.of("status")) > told, WAIT_S)
+        subscriber.say(topic, {"number": "4713"})
+        subscriber.say(topic.replace("cmd", "verdict"), {})
+        wait_for(lambda: {} in subscriber.of("part"), WAIT_S)
+        assert not part.exists()
+
+
 def test_a_wrong_password_is_told_and_nothing_is_published(broker, subscriber, tmp_path):
     write_settings(tmp_path, broker, password="guessed")
     with running("publish", cwd=tmp_path) as publisher:
