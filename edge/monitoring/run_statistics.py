@@ -18,7 +18,8 @@ class RunStatistics:
     """A sink that remembers what `RunCounters` does not count. One thread writes, any thread may read.
 
     invalid: INVALID verdicts by reason. latency: per stage, of inspected frames only. last: the newest verdict,
-    last_utc: when its frame was taken; last_part: which part it shows. last_invalid: source and detail of the newest frame that could not be judged.
+    last_utc: when its frame was taken; last_part: which part it shows. last_invalid: source and detail of the newest
+    frame that could not be judged.
     """
 
     def __init__(self, window: int = 2048, now: Callable[[], float] = time.monotonic) -> None:

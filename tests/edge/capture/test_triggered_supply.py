@@ -287,6 +287,26 @@ def test_a_slow_model_gives_each_trigger_one_verdict_in_order_and_tells_overruns
         assert reason == "overrun" or seed_of(taken) == trigger - 1
 
 
+def test_triggers_of_several_threads_have_counts_of_their_own_and_one_verdict_each():
+    settings = TriggerSettings(mode="plc", settle_ms=0, frame_timeout_ms=20, queue=8)
+    with triggered(settings) as (camera, supply, counters), loop_over(supply, counters) as loop:
+        counts = queue.SimpleQueue()
+
+        def fire():
+            for _ in range(50):
+                counts.put(supply.fire("", ""))
+
+        threads = [threading.Thread(target=fire) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for seed in range(20):
+            camera.show(seed)
+        for thread in threads:
+            thread.join(WAIT_S)
+        told = loop.verdicts(200)
+    assert sorted(counts.get() for _ in range(200)) == [trigger for trigger, _ in told] == list(range(1, 201))
+
+
 def test_a_model_that_hangs_leaves_each_trigger_one_verdict_in_order():
     backend = HangingBackend(hang_at=1)
     with (
