@@ -58,9 +58,15 @@ TAPS = {
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    # published with padding that is one wider on two sides; the same on all four moves the features by half a pixel
+    padding: list[nn.Module] = []
+    if stride == 2:
+        # As published: one wider on the right and below. These weights look between the pixels there; with the same
+        # padding on all sides every halving moves what they see by a pixel, in the end by a place of each tap.
+        narrow, wide = (kernel - 2) // 2, (kernel - 1) // 2
+        padding = [nn.ZeroPad2d((narrow, wide, narrow, wide))]
     return [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        *padding,
+        nn.Conv2d(inputs, outputs, kernel, stride, 0 if padding else kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs, eps=1e-3),
     ]
 

@@ -102,16 +102,37 @@ def test_a_checkpoint_fits_by_order_and_shape_whatever_its_layers_are_called(tmp
     assert all(torch.equal(value, own.state_dict()[name]) for name, value in other.state_dict().items())
 
 
+def test_a_spot_is_seen_where_it_is(encoder):
+    """The centre of what a spot changes in each tap lies at the spot, to within a third of a place of that tap."""
+    side, random = 256, seeded(3)
+    away = {name: [] for name in TAPS}
+    for _ in range(12):
+        plain = 0.05 * torch.randn(1, 3, side, side, generator=random)
+        top, left = torch.randint(100, 150, (2,), generator=random).tolist()
+        spotted = plain.clone()
+        spotted[..., top : top + 9, left : left + 9] += torch.rand(1, 3, 1, 1, generator=random) * 1.2 - 0.6
+        seen, before = encoder(spotted), encoder(plain)
+        for name, tap in TAPS.items():
+            change = (seen[name] - before[name]).square().sum(1)[0]
+            places = (torch.arange(len(change)) + 0.5) * tap.stride - 0.5
+            row, column = (change.sum(axis) @ places / change.sum() for axis in (1, 0))
+            away[name].append((float(row) - top - 4, float(column) - left - 4))
+    for name, tap in TAPS.items():
+        row, column = (sum(values) / len(values) for values in zip(*away[name], strict=True))
+        assert abs(row) < tap.stride / 3 and abs(column) < tap.stride / 3, name
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_layer_that_differs(tmp_path):
     own = EfficientNetLite(TAPS)
-    before = own.stem[0].weight.clone()
+    convolution = own.stem[1]
+    before = convolution.weight.clone()
     weights = renamed(own)
     weights["blocks.1"] = torch.zeros(7)
     with pytest.raises(UsageError, match=r"tensor 2 of \d+, blocks.1, is 7; .* needs 32"):
         own.load_weights(saved(tmp_path, weights))
     with pytest.raises(UsageError, match="ends after 1 of"):
         own.load_weights(saved(tmp_path, {"first": before}))
-    assert torch.equal(own.stem[0].weight, before)
+    assert torch.equal(convolution.weight, before)
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path):
