@@ -47,7 +47,7 @@ from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
-from edge.plant.outputs import line_outputs, require_packages
+from edge.plant.outputs import line_outputs, line_signals, require_packages
 from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
 from edge.records.store import RunInfo
@@ -130,14 +130,18 @@ class Line:
             field_of_view = self._inspector.preprocess.field_of_view
             recorder = Recorder(settings.record, info, counters, field_of_view, wait_when_full=not capture.live)
         alarms = AlarmLog(counters, _alarm_listener(recorder, redrawn=isinstance(view, LiveView)))
-        readiness = readiness_monitor(request.camera, settings, counters, alarms)
+        readiness = readiness_monitor(
+            request.camera, settings, counters, alarms, self._bundle.sha256, self._inspector.backend.model_sha256
+        )
         watches = [watch for watch in (self._hot_swap(), readiness) if watch is not None]
         device = DeviceWatch(self._pool, requests.stop.set)
         # another process would begin a folder, or a limited run, from its beginning
         goes_on = capture.live and request.max_frames is None and request.duration_s is None
         poller = Poller([*watches, device] if goes_on else watches, alarms)
         drift = drift_monitor(self._bundle, settings, counters, alarms)
-        sinks = [sink for sink in (view, drift, *watches, poller, recorder) if sink is not None]
+        signals = line_signals(settings, counters, alarms, challenge_watched=readiness is not None)
+        # parts wait for the signals, so they come first, and end first
+        sinks = [sink for sink in (signals, view, drift, *watches, poller, recorder) if sink is not None]
         # what follows comes after the recorder, which gives a verdict its number
         filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
         outputs = line_outputs(settings, self._line_info(info), counters, filed, alarms)

@@ -28,11 +28,11 @@ class LineCondition:
     recipe_failed: bool = False
 
 
-def condition_of(counters: RunCounters, *, challenge_required: bool) -> LineCondition:
-    """challenge_required: no part may be asked for while the newest challenge does not count (challenge.require)."""
+def condition_of(counters: RunCounters, *, challenge_watched: bool) -> LineCondition:
+    """challenge_watched: no part may be asked for while the newest challenge does not count (challenge.require)."""
     age_s = counters.beat_age_s()
     beats = age_s is not None and age_s < BEAT_WITHIN_S
-    due = challenge_required and counters.ready_state != "ready"
+    due = challenge_watched and counters.ready_state != "ready"
     error = ErrorCode.NONE
     if not beats:
         error = ErrorCode.LOOP_HANGS

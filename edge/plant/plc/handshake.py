@@ -112,6 +112,11 @@ class Handshake:
         """The result that is shown now; None while there is none."""
         return None if self._shown is None else self._shown.decision
 
+    @property
+    def heard(self) -> bool:
+        """A PLC's heartbeat moves."""
+        return self._heard_s is not None
+
     def tick(self, now_s: float, line: LineCondition) -> None:
         """Let time pass; call it many times a second, and before every reading."""
         periods = int((now_s - self._heartbeat_s) / HEARTBEAT_EVERY_S)

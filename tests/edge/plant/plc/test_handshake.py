@@ -372,7 +372,7 @@ def test_what_keeps_a_line_from_a_part(changes, error):
     counters = RunCounters(beat_ns=time.perf_counter_ns(), camera_state="running", sound=1, ready_state="ready")
     for name, value in changes.items():
         setattr(counters, name, value)
-    condition = condition_of(counters, challenge_required=True)
+    condition = condition_of(counters, challenge_watched=True)
     assert condition.error is error
     assert bool(condition.status & Status.CHALLENGE_DUE) == ("ready_state" in changes)
     assert bool(condition.status & Status.RECORDS_DEGRADED) == ("record_state" in changes)
