@@ -1,14 +1,11 @@
-"""Digital outputs: a pulse for a good part, and nothing for everything else, so that a broken wire rejects.
-
-One thread sets the lines and ends the pulses. It never sets OK while inspection hangs, and never for a verdict that it
-saw too late.
-"""
+"""Digital outputs: a pulse for a good part, and nothing for everything else, so that a broken wire rejects."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
@@ -19,7 +16,7 @@ from edge.monitoring.alarm_log import AlarmLog
 
 log = logging.getLogger("edge.plant")
 
-_STEP_S = 0.1
+STEP_S = 0.1
 _CLOSE_S = 0.5
 
 
@@ -37,33 +34,59 @@ class Lines(Protocol):
     def close(self) -> None: ...
 
 
-class DigitalOutputs:
-    """pulse_s: how long OK and NG stay on. alive: whether inspection goes on. NG is on for NG and for INVALID.
+class Pulses:
+    """Which outputs are on; time is passed in. pulse_s: how long OK and NG stay on.
 
-    A verdict ends the pulse of the one before. Lines that cannot be set are an alarm; the line goes on.
+    NG is on for NG and for INVALID. A verdict ends the pulse of the one before. OK is never on while inspection hangs,
+    and never for a verdict that was seen too late: a process that was stopped must not say OK for a part that is gone.
     """
 
-    def __init__(
-        self,
-        lines: Lines,
-        pulse_s: float,
-        alive: Callable[[], bool],
-        alarms: AlarmLog,
-        now_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._lines, self._pulse_s, self._alive, self._alarms, self._now_s = lines, pulse_s, alive, alarms, now_s
-        self._newest: tuple[Decision, float] | None = None
-        self._on: dict[Output, bool] = {}
+    def __init__(self, pulse_s: float) -> None:
+        self._pulse_s = pulse_s
+        self._on: Output | None = None
+        self._until_s = 0.0
+        self._heartbeat, self._beat_s = False, -STEP_S
+
+    def step(self, now_s: float, alive: bool, shown: tuple[Decision, float] | None) -> set[Output]:
+        """The outputs that are on from now on. shown: the newest verdict and its time; None where there is no new one.
+
+        Call it at least every STEP_S, and at `next_s`.
+        """
+        if shown is not None:
+            self._on = Output.OK if shown[0] is Decision.OK else Output.NG
+            self._until_s = shown[1] + self._pulse_s
+        if now_s >= self._until_s or not alive:
+            self._on = None
+        if now_s - self._beat_s >= STEP_S:
+            self._heartbeat, self._beat_s = not self._heartbeat, now_s
+        on = {self._on} if self._on is not None else set()
+        return on | ({Output.HEARTBEAT} if self._heartbeat and alive else set())
+
+    def next_s(self, now_s: float) -> float:
+        """When something changes by itself."""
+        heartbeat_s = self._beat_s + STEP_S
+        return max(now_s, heartbeat_s if self._on is None else min(heartbeat_s, self._until_s))
+
+
+class DigitalOutputs:
+    """Pulses on real lines, in a thread of its own. alive: whether inspection goes on.
+
+    Lines that cannot be set are an alarm; the line goes on, and they are tried again.
+    """
+
+    def __init__(self, lines: Lines, pulse_s: float, alive: Callable[[], bool], alarms: AlarmLog) -> None:
+        self._lines, self._alive, self._alarms = lines, alive, alarms
+        self._pulses = Pulses(pulse_s)
+        self._shown: deque[tuple[Decision, float]] = deque(maxlen=1)
+        self._set_to: dict[Output, bool] = {}
         self._alarm: Alarm | None = None
-        self._until_s: float | None = None
-        self._beat_s = 0.0
         self._wake, self._ending = threading.Event(), False
         self._thread = threading.Thread(target=self._work, name="outputs", daemon=True)
         self._thread.start()
 
     def show(self, decision: Decision) -> None:
         """Any thread; returns at once."""
-        self._newest = decision, self._now_s()
+        self._shown.append((decision, time.monotonic()))
         self._wake.set()
 
     def close(self) -> None:
@@ -76,52 +99,29 @@ class DigitalOutputs:
         while not self._ending:
             # cleared first: what is shown from here on wakes it again
             self._wake.clear()
-            self.step()
-            self._wake.wait(self._wait_s())
-        for output in Output:
-            self._set(output, False)
+            now_s = time.monotonic()
+            self._switch(self._pulses.step(now_s, self._alive(), self._shown.pop() if self._shown else None))
+            self._wake.wait(max(0.0, self._pulses.next_s(now_s) - time.monotonic()))
+        self._switch(set())
         try:
             self._lines.close()
         except OSError as error:
             log.warning("the digital outputs could not be given back: %s", error)
 
-    def _wait_s(self) -> float:
-        until_s = self._now_s() + _STEP_S if self._until_s is None else self._until_s
-        return max(0.0, min(_STEP_S, until_s - self._now_s()))
-
-    def step(self) -> None:
-        """Take the newest verdict, and end what is over."""
-        newest, self._newest = self._newest, None
-        now_s, alive = self._now_s(), self._alive()
-        if newest is not None:
-            decision, since_s = newest
-            # a process that was stopped in between must not say OK for a part that is gone
-            fresh = alive and now_s < since_s + self._pulse_s
-            self._until_s = since_s + self._pulse_s if fresh else None
-            self._set(Output.OK, fresh and decision is Decision.OK)
-            self._set(Output.NG, fresh and decision is not Decision.OK)
-        elif self._until_s is not None and (now_s >= self._until_s or not alive):
-            self._until_s = None
-        if self._until_s is None:
-            self._set(Output.OK, False)
-            self._set(Output.NG, False)
-        if now_s - self._beat_s >= _STEP_S:
-            self._beat_s = now_s
-            self._set(Output.HEARTBEAT, alive and not self._on.get(Output.HEARTBEAT, False))
-
-    def _set(self, output: Output, on: bool) -> None:
-        if self._on.get(output) is on:
-            return
-        try:
-            self._lines.set(output, on)
-        except OSError as error:
-            # not known any more: tried again in the next round
-            self._on.pop(output, None)
-            if self._alarm is None:
-                what = f"digital output {output.value} cannot be set: {error.strerror or error}"
-                self._alarm = self._alarms.begin(MONITORING, what, "check outputs.chip and its lines")
-            return
-        self._on[output] = on
-        if self._alarm is not None and len(self._on) == len(Output):
+    def _switch(self, on: set[Output]) -> None:
+        failed = ""
+        for output in Output:
+            if self._set_to.get(output) is (output in on):
+                continue
+            try:
+                self._lines.set(output, output in on)
+                self._set_to[output] = output in on
+            except OSError as error:
+                # how it is now nobody knows: set again in the next step
+                self._set_to.pop(output, None)
+                failed = f"digital output {output.value} cannot be set: {error.strerror or error}"
+        if failed and self._alarm is None:
+            self._alarm = self._alarms.begin(MONITORING, failed, "check outputs.chip and its lines")
+        elif not failed and self._alarm is not None:
             self._alarms.end(self._alarm)
             self._alarm = None
