@@ -144,6 +144,8 @@ class Handshake:
         rose = Order(0) if before is None else orders.bits & ~before
         if orders.heartbeat != self._plc_heartbeat:
             self._plc_heartbeat, self._heard_s = orders.heartbeat, now_s
+            if self._error is ErrorCode.PLC_SILENT:
+                self._error = ErrorCode.NONE
         if Order.TRIGGER not in orders.bits:
             self._trigger_ack = False
         if Order.FAULT_RESET in rose:

@@ -268,7 +268,7 @@ def test_a_plc_whose_heartbeat_stands_is_not_heard_by_writing(talk):
     talk.write(NOTHING, beat=False)
     assert talk.has()
     talk.write(NOTHING)
-    assert talk.has("READY")
+    assert talk.has("READY") and talk.read().error == 0
 
 
 def test_before_any_plc_has_written_nothing_is_ready_and_nothing_is_silent():
