@@ -259,7 +259,7 @@ class Settings(Section):
                 "trigger.mode plc and camera.watch (--watch) do not go together: nothing says which picture of a "
                 "watched folder is of which trigger; use mode free, or a camera"
             )
-        if str(self.trigger.mode) == "plc" and self.plc.port is None:
+        if self.trigger.mode == "plc" and self.plc.port is None:
             raise ValueError("trigger.mode plc needs plc.port: parts are asked for there")
         deadline = self.inspection.deadline_ms
         if deadline is not None and deadline < self.freshness.max_age_ms:

@@ -172,7 +172,8 @@ class PlcLink:
 
 def result_within_ms(settings: Settings) -> float:
     """The longest time from a trigger to its result: to look for a picture, and to judge it."""
-    return settings.camera.read_timeout_ms + (settings.inspection.deadline_ms or _NO_DEADLINE_MS)
+    trigger, deadline_ms = settings.trigger, settings.inspection.deadline_ms or _NO_DEADLINE_MS
+    return trigger.settle_ms + trigger.frame_timeout_ms + deadline_ms
 
 
 def part_result(frame: Frame, verdict: Verdict) -> PartResult:

@@ -38,7 +38,7 @@ NOTHING = Order(0)
 SETTINGS = Settings.model_validate(
     {
         "plc": {"port": 1502, "silent_after_ms": 5000},
-        "camera": {"read_timeout_ms": 300},
+        "trigger": {"frame_timeout_ms": 250},
         "inspection": {"deadline_ms": 700},
     }
 )
