@@ -33,20 +33,33 @@ _TICK_S = 0.02
 _CLOSE_S = 0.5
 # read holding, read input, write one, write several; nothing else has a meaning here
 _FUNCTIONS = (3, 4, 6, 16)
-# in each span, of the PLC that writes, and of all others together: what is above waits in the client's own buffers
-_SPAN_S, _MOST_OF_PLC, _MOST_OF_OTHERS = 0.1, 60, 30
+# requests a second, of the PLC that writes, and of all others together; what is above waits in the client's own buffers
+_OF_PLC, _OF_OTHERS = 1000, 300
+# as many come at once without waiting
+_BURST = 30
 _HEADER, _LONGEST_FRAME = 8, 260
 _MOST_UNSENT = 16384
 
 
 @dataclass(eq=False)
 class _Client:
-    """A connection. leave: end it now. requests: in this span. asked_s: when it last asked for anything."""
+    """A connection. leave: end it now. asked_s: when it last asked for anything."""
 
     leave: Callable[[], None]
     peer: IPv4Address | IPv6Address
     asked_s: float
-    requests: int = 0
+
+
+class _Pace:
+    """So many requests a second, evenly: a client that polls without a pause is slowed, and not stopped."""
+
+    def __init__(self, a_second: float) -> None:
+        self._period_s, self._next_s = 1 / a_second, 0.0
+
+    def pause_s(self, now_s: float) -> float:
+        """One more has come: how long to wait for the next."""
+        self._next_s = max(self._next_s, now_s - _BURST * self._period_s) + self._period_s
+        return max(0.0, self._next_s - now_s)
 
 
 # whose request is answered now
@@ -104,7 +117,7 @@ class ModbusServer:
         self._orders = [0] * ORDERS
         self._clients: list[_Client] = []
         self._plc: _Client | None = None
-        self._span_s, self._others = 0.0, 0
+        self._of_plc, self._of_others = _Pace(_OF_PLC), _Pace(_OF_OTHERS)
         self._loop = asyncio.new_event_loop()
         self._ending = False
         self._waking = False
@@ -187,15 +200,8 @@ class ModbusServer:
 
     def pause_s(self, client: _Client) -> float:
         """How long this client must wait before its next request; 0 mostly."""
-        now_s = self._loop.time()
-        if now_s - self._span_s >= _SPAN_S:
-            self._span_s, self._others = now_s, 0
-            for each in self._clients:
-                each.requests = 0
-        client.requests, client.asked_s = client.requests + 1, now_s
-        self._others += client is not self._plc
-        above = client.requests > _MOST_OF_PLC if client is self._plc else self._others > _MOST_OF_OTHERS
-        return self._span_s + _SPAN_S - now_s if above else 0.0
+        client.asked_s = self._loop.time()
+        return (self._of_plc if client is self._plc else self._of_others).pause_s(client.asked_s)
 
     async def action(
         self, function: int, start: int, address: int, count: int, registers: list[int], values: Any

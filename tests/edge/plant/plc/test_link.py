@@ -399,8 +399,8 @@ def frames(rng, count):
 
 def test_ten_thousand_frames_of_noise_change_nothing_for_loop_and_plc(line, plc, monkeypatch, caplog):
     # so that every frame reaches the parser in seconds
-    monkeypatch.setattr("edge.plant.plc.server._MOST_OF_OTHERS", 10**6)
-    monkeypatch.setattr("edge.plant.plc.server._MOST_OF_PLC", 10**6)
+    monkeypatch.setattr("edge.plant.plc.server._OF_OTHERS", 10**6)
+    monkeypatch.setattr("edge.plant.plc.server._OF_PLC", 10**6)
     running, rng, answered, parts = line(), random.Random(4), 0, 0
     noise, before = None, running.verdicts
     for number, data in enumerate(frames(rng, 10_000)):
