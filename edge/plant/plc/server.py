@@ -195,7 +195,7 @@ class ModbusServer:
     def forget(self, client: _Client) -> None:
         if client in self._clients:
             self._clients.remove(client)
-        if client is self._plc:
+        if client is self._plc and not self._ending:
             self._lose_plc()
 
     def pause_s(self, client: _Client) -> float:

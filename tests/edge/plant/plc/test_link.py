@@ -240,6 +240,29 @@ def test_a_plc_that_comes_again_finds_no_result_and_takes_the_place_of_its_old_c
     assert second.inspect(8).passes(8)
 
 
+def test_another_machine_may_read_and_may_write_only_after_the_plc_fell_silent(line, plc):
+    running = line(silent_after_ms=300)
+    ours = plc(running)
+    ours.write(NOTHING)
+    ours.until("READY")
+    other = client_module.ModbusTcpClient(
+        "127.0.0.1", port=running.link.port, timeout=2, retries=0, source_address=("127.0.0.2", 0)
+    )
+    other.connect()
+    try:
+        refused = other.write_registers(ORDERS_AT, [1, 5])
+        assert refused.isError() and refused.exception_code == 6
+        assert not other.read_input_registers(0, count=INPUTS).isError()
+        assert not running.fired
+        assert eventually(lambda: not other.write_registers(ORDERS_AT, [0, 0, 0, 9]).isError())
+        from pymodbus.exceptions import ModbusException
+
+        with pytest.raises((ModbusException, ConnectionError)):
+            ours.read()
+    finally:
+        other.close()
+
+
 def test_a_trigger_without_its_id_in_the_same_write_is_refused(line, plc):
     ours = plc(line())
     ours.write(NOTHING)
@@ -327,6 +350,22 @@ def test_a_port_that_is_taken_is_an_alarm_and_the_line_goes_on(line):
     with_trigger, without = [alarm.what for alarm in counters.alarms.standing()]
     assert "Address already in use; no part can be asked for" in with_trigger
     assert "no part" not in without
+
+
+def test_a_server_that_fails_is_an_alarm_and_the_line_goes_on(line, monkeypatch):
+    running = line()
+
+    def broken():
+        raise RuntimeError("a fault of the program")
+
+    monkeypatch.setattr(running.link, "tick", broken)
+    assert eventually(lambda: bool(running.counters.alarms.standing()))
+    assert "a fault of the program; no part can be asked for" in running.counters.alarms.standing()[0].what
+    before = running.verdicts
+    running.show(None, Decision.OK)
+    assert eventually(lambda: running.verdicts > before)
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", running.link.port), timeout=2)
 
 
 def test_who_is_not_allowed_is_turned_away_and_named(line, caplog):
