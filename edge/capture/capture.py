@@ -219,6 +219,7 @@ class Capture:
         if frame.image is not None and frame.fault is None:
             frame = replace(frame, fault=self._check.fault(frame.image))
         self._counters.grabbed += 1
+        self._counters.sound += frame.fault is None
         if self._observer is not None:
             self._observer(frame)
         self._slot.put(frame)

@@ -31,8 +31,10 @@ from edge.core.sections import (
     LoggingSettings,
     MetricsSettings,
     MqttSettings,
+    OutputSettings,
     PartSettings,
     PathText,
+    PlcSettings,
     Positive,
     PositiveInt,
     Section,
@@ -243,6 +245,8 @@ class Settings(Section):
     view: ViewSettings = ViewSettings()
     metrics: MetricsSettings = MetricsSettings()
     mqtt: MqttSettings = MqttSettings()
+    plc: PlcSettings = PlcSettings()
+    outputs: OutputSettings = OutputSettings()
     service: ServiceSettings = ServiceSettings()
     logging: LoggingSettings = LoggingSettings()
 
@@ -255,6 +259,8 @@ class Settings(Section):
                 "trigger.mode plc and camera.watch (--watch) do not go together: nothing says which picture of a "
                 "watched folder is of which trigger; use mode free, or a camera"
             )
+        if self.trigger.mode == "plc" and self.plc.port is None:
+            raise ValueError("trigger.mode plc needs plc.port: parts are asked for there")
         deadline = self.inspection.deadline_ms
         if deadline is not None and deadline < self.freshness.max_age_ms:
             raise ValueError(

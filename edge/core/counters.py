@@ -13,6 +13,7 @@ class RunCounters:
     """Counts since the start. Every number has one writer at a time, so no lock is needed; any thread may read.
 
     undelivered: verdicts that the reader of `--json` did not get.
+    sound: pictures of the camera in which no fault was found.
     late_results: verdicts that came after the watchdog had given one for their frame, and were discarded.
     review: OK parts in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames).
     stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has
@@ -47,6 +48,7 @@ class RunCounters:
     beat_ns: int = 0
     # capture: the grab thread, but for stalls, which the taking side counts
     grabbed: int = 0
+    sound: int = 0
     dropped: int = 0
     skipped: int = 0
     reconnects: int = 0

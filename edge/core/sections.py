@@ -6,6 +6,7 @@ Like edge/core/config.py this imports neither cv2 nor numpy.
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -71,6 +72,61 @@ class MqttSettings(Section):
             raise ValueError("certificate_file and key_file go together: give both or neither")
         if not self.tls and (self.ca_file is not None or self.certificate_file is not None):
             raise ValueError("ca_file, certificate_file and key_file need tls: true")
+        return self
+
+
+class PlcSettings(Section):
+    port: Port | None = None
+    address: Host = "127.0.0.1"
+    allow: list[str] = []
+    ack_timeout_ms: Annotated[int, Field(ge=50)] = 2000
+    silent_after_ms: Annotated[int, Field(ge=200)] = 1000
+
+    @property
+    def networks(self) -> list[IPv4Network | IPv6Network]:
+        """Whose connections are taken; this machine alone where nothing is allowed."""
+        return [ip_network(text) for text in self.allow or ("127.0.0.0/8", "::1/128")]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PlcSettings:
+        for text in self.allow:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"allow: {error}; write 192.168.0.10, or a network as 192.168.0.0/28") from None
+        if self.port is not None and not self.allow and not _is_loopback(self.address):
+            raise ValueError(
+                f"address {self.address} can be reached by other machines: allow must name the PLC's address"
+            )
+        return self
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return address == "localhost" or ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+Line = Annotated[int, Field(ge=0, le=1023)]
+
+
+class OutputSettings(Section):
+    chip: PathText | None = None
+    ok_line: Line | None = None
+    ng_line: Line | None = None
+    heartbeat_line: Line | None = None
+    ok_ms: Annotated[int, Field(ge=10, le=1000)] = 100
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OutputSettings:
+        lines = [line for line in (self.ok_line, self.ng_line, self.heartbeat_line) if line is not None]
+        if (self.chip is None) != (self.ok_line is None):
+            raise ValueError("chip and ok_line go together: give both or neither")
+        if lines and self.chip is None:
+            raise ValueError("ng_line and heartbeat_line need chip and ok_line")
+        if len(set(lines)) < len(lines):
+            raise ValueError(f"ok_line, ng_line and heartbeat_line must be different lines, got {lines}")
         return self
 
 

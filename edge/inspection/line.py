@@ -23,7 +23,7 @@ from edge.core.alarms import Alarm
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8
-from edge.core.errors import BundleError, ConfigError
+from edge.core.errors import BundleError
 from edge.core.files.text_names import storable
 from edge.core.progress import working
 from edge.inspection.device_watch import DeviceWatch
@@ -47,7 +47,7 @@ from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
-from edge.plant.outputs import line_outputs, require_packages
+from edge.plant.outputs import line_outputs, line_signals, require_packages
 from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
 from edge.records.store import RunInfo
@@ -94,7 +94,6 @@ class Line:
 
     def __init__(self, request: RunRequest, settings: Settings, empty_place_of: EmptyPlaceOf) -> None:
         require_packages(settings)
-        require_trigger(settings)
         self._request, self._settings = request, settings
         self._bundle = live_bundle(settings)
         count = 1 if request.max_frames == 1 else inspectors_for(request.camera, settings)
@@ -114,7 +113,7 @@ class Line:
         self._supply: FrameSupply = line_supply(
             self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of
         )
-        # with trigger.mode `plc`: whoever hears of a part calls its `fire`
+        # with trigger.mode `plc`: the PLC calls its `fire`
         self._triggered = self._supply if isinstance(self._supply, TriggeredSupply) else None
         if self._part_file is not None:
             self._supply = IdentifiedFrames(self._supply, self._part_file.part_at)
@@ -130,14 +129,19 @@ class Line:
             field_of_view = self._inspector.preprocess.field_of_view
             recorder = Recorder(settings.record, info, counters, field_of_view, wait_when_full=not capture.live)
         alarms = AlarmLog(counters, _alarm_listener(recorder, redrawn=isinstance(view, LiveView)))
-        readiness = readiness_monitor(request.camera, settings, counters, alarms)
+        readiness = readiness_monitor(
+            request.camera, settings, counters, alarms, self._bundle.sha256, self._inspector.backend.model_sha256
+        )
         watches = [watch for watch in (self._hot_swap(), readiness) if watch is not None]
         device = DeviceWatch(self._pool, requests.stop.set)
         # another process would begin a folder, or a limited run, from its beginning
         goes_on = capture.live and request.max_frames is None and request.duration_s is None
         poller = Poller([*watches, device] if goes_on else watches, alarms)
         drift = drift_monitor(self._bundle, settings, counters, alarms)
-        sinks = [sink for sink in (view, drift, *watches, poller, recorder) if sink is not None]
+        fire = None if self._triggered is None else self._triggered.fire
+        signals = line_signals(settings, counters, alarms, fire, challenge_watched=readiness is not None)
+        # parts wait for the signals, so they come first, and end first
+        sinks = [sink for sink in (signals, view, drift, *watches, poller, recorder) if sink is not None]
         # what follows comes after the recorder, which gives a verdict its number
         filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
         outputs = line_outputs(settings, self._line_info(info), counters, filed, alarms)
@@ -256,15 +260,6 @@ def drift_monitor(bundle: ModelBundle, settings: Settings, counters: RunCounters
     # here, so that a damaged bundle is refused before the first part
     first = watched(bundle)
     return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, alarms)
-
-
-def require_trigger(settings: Settings) -> None:
-    """Raise ConfigError where trigger.mode is `plc`, and the settings name nobody who could trigger."""
-    if settings.trigger.mode == "plc":
-        raise ConfigError(
-            "trigger.mode is plc, and no PLC can trigger: no part would ever be looked at",
-            fix="set plc.port, at which the PLC reaches this line; or trigger.mode: part or free",
-        )
 
 
 def line_supply(

@@ -40,19 +40,19 @@ def require_challenge(bundle: ModelBundle, model_sha256: str, camera: str, setti
 
 
 def readiness_monitor(
-    camera: str, settings: Settings, counters: RunCounters, alarms: AlarmLog
+    camera: str, settings: Settings, counters: RunCounters, alarms: AlarmLog, bundle_sha256: str, model_sha256: str
 ) -> ReadinessMonitor | None:
-    """The same while the line runs, as an alarm; None where no challenge is asked for."""
+    """The same while the line runs, as an alarm; None where no challenge is asked for. Hashes: of what judges first."""
     if not _asked_for(camera, settings):
         return None
 
-    def why_not(bundle_sha256: str, model_sha256: str) -> str | None:
+    def why_not(bundle: str, model: str) -> str | None:
         try:
-            return why_not_ready(bundle_sha256, model_sha256, settings)
+            return why_not_ready(bundle, model, settings)
         except RecordError as error:
             return error.message
 
-    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, alarms)
+    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, alarms, (bundle_sha256, model_sha256))
 
 
 def _asked_for(camera: str, settings: Settings) -> bool:

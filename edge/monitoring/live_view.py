@@ -246,7 +246,8 @@ def _counts(counters: RunCounters) -> Text:
 
 def _trigger(counters: RunCounters) -> str:
     if counters.triggers is not None:
-        return f"{counters.trigger_state}   {counters.between_parts} pictures between triggers"
+        missed = f"   {counters.missed_triggers} missed" if counters.missed_triggers else ""
+        return f"{counters.trigger_state}   {counters.between_parts} pictures between triggers{missed}"
     short = f"   {counters.short_stops} stops too short" if counters.short_stops else ""
     return f"{counters.trigger_state}   {counters.between_parts} pictures between parts{short}"
 

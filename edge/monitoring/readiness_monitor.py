@@ -28,7 +28,8 @@ class ReadinessMonitor:
     """A sink, and a job of the poller. It keeps `counters.ready_state`, and an alarm that stands while the line is not
     ready.
 
-    why_not: asked as soon as another version judges, and every few seconds. advice: what to do.
+    why_not: asked as soon as another version judges, and every few seconds. advice: what to do. judges_first: hashes of
+    bundle and model before the first verdict.
     """
 
     name = "challenge"
@@ -39,6 +40,7 @@ class ReadinessMonitor:
         advice: str,
         counters: RunCounters,
         alarms: AlarmLog,
+        judges_first: tuple[str, str],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._why_not, self._advice = why_not, advice
@@ -46,6 +48,8 @@ class ReadinessMonitor:
         self._now_s = now_s
         # what judges, and its first frame since the last poll
         self._first: tuple[_JudgedBy, Moment] | None = None
+        # also where no part comes: one that is asked for by a PLC waits until the line is ready
+        self._judges = _JudgedBy(*judges_first)
         self._checked: _JudgedBy | None = None
         self._next_s = 0.0
         self._alarm: Alarm | None = None
@@ -61,9 +65,10 @@ class ReadinessMonitor:
     def poll(self) -> None:
         """Check what judges, where that is due."""
         first, self._first = self._first, None
-        if first is None:
-            return
-        (judged_by, seen), now_s = first, self._now_s()
+        now_s, seen = self._now_s(), None
+        if first is not None:
+            self._judges, seen = first
+        judged_by = self._judges
         if judged_by != self._checked or now_s >= self._next_s:
             self._checked, self._next_s = judged_by, now_s + CHECK_EVERY_S
             try:
@@ -75,7 +80,7 @@ class ReadinessMonitor:
     # a run that is over soon has not been polled yet
     end = poll
 
-    def _check(self, why: str | None, seen: Moment) -> None:
+    def _check(self, why: str | None, seen: Moment | None) -> None:
         self._counters.ready_state = "ready" if why is None else "NOT READY"
         alarm, what = self._alarm, f"the line is not ready: {why}"
         if why is None:

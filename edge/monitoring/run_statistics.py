@@ -115,7 +115,8 @@ def run_summary(statistics: RunStatistics, counters: RunCounters, records: str |
 def _between(counters: RunCounters) -> str:
     """What was seen and is no verdict, where parts are waited for."""
     if counters.triggers is not None:
-        return f"trigger     {counters.triggers} triggers, {counters.between_parts} pictures between them"
+        missed = f", {counters.missed_triggers} more missed" if counters.missed_triggers else ""
+        return f"trigger     {counters.triggers} triggers{missed}, {counters.between_parts} pictures between them"
     return (
         f"trigger     {counters.between_parts} pictures between parts, {counters.short_stops} stops too short, "
         f"{counters.empty_places} rests without a part"

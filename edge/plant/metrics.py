@@ -113,6 +113,7 @@ def _families(state: LineState) -> Iterator[Metric]:
         ("camera_reconnects", "How often a lost camera was opened again.", counts.reconnects),
         ("records_lost", "Verdicts that the disk did not take in time.", counts.records_lost),
         ("pictures_skipped", "Pictures that were to be kept, and were not.", counts.images_skipped),
+        ("plc_missed_triggers", "Triggers of a PLC that brought no picture.", counts.missed_triggers),
     ):
         counter = CounterMetricFamily(f"edge_inspect_{name}", what, labels=("line",))
         counter.add_metric((line,), value)

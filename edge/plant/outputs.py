@@ -19,6 +19,7 @@ from edge.system.extras import require
 
 if TYPE_CHECKING:
     from edge.plant.metrics import MetricsServer
+    from edge.plant.signals import LineSignals
 
 
 class LineOutputs:
@@ -76,7 +77,30 @@ def line_outputs(
     return LineOutputs(settings, info, counters, filed, alarms) if wanted else None
 
 
+def line_signals(
+    settings: Settings,
+    counters: RunCounters,
+    alarms: AlarmLog,
+    fire: Callable[[str, str], int] | None = None,
+    use_recipe: Callable[[int], None] | None = None,
+    *,
+    challenge_watched: bool = False,
+) -> LineSignals | None:
+    """PLC and digital outputs; None where the settings ask for neither. fire, ...: see PlcLink."""
+    if settings.plc.port is None and settings.outputs.chip is None:
+        return None
+    from edge.plant.signals import LineSignals
+
+    return LineSignals(settings, counters, alarms, fire, use_recipe, challenge_watched=challenge_watched)
+
+
 def require_packages(settings: Settings) -> None:
     """Raise MissingDependency where the settings ask for what is not installed."""
-    if settings.metrics.port is not None:
-        require("metrics")
+    wanted = {
+        "metrics": settings.metrics.port is not None,
+        "plc": settings.plc.port is not None,
+        "gpio": settings.outputs.chip is not None,
+    }
+    for extra in wanted:
+        if wanted[extra]:
+            require(extra)

@@ -95,6 +95,7 @@ class LineCounts:
     records_lost: int
     alarms_lost: int
     images_skipped: int
+    missed_triggers: int
 
 
 @dataclass(frozen=True)

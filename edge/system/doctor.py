@@ -32,6 +32,7 @@ from edge.core.hardware import (
 from edge.kernels.cuda.build import find_images, local_compiler
 from edge.system.findings import Finding, State
 from edge.system.installation import check_siblings
+from edge.system.plant_findings import plant_findings
 
 TESTED_PYTHON = ((3, 10), (3, 12))
 PACKAGES = ("numpy", "pydantic", "pyyaml", "rich")
@@ -70,6 +71,7 @@ def diagnose(
         opencv_finding(jetson=jetson_release(root) is not None),
         *camera_findings(find_cameras(root)),
         record_finding(settings.record),
+        *plant_findings(settings),
         bundle_finding(bundle_path, check_bundle),
     ]
 

@@ -14,6 +14,8 @@ _PACKAGES = {
     "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
     "metrics": ("prometheus_client",),
     "mqtt": ("paho",),
+    "plc": ("pymodbus",),
+    "gpio": ("gpiod",),
 }
 
 

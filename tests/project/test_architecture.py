@@ -25,7 +25,10 @@ ROOMS = (
 )  # fmt: skip
 NOT_ON_THE_DEVICE = {"torch", "onnx", "onnxscript", "sklearn", "scipy"}
 # optional or slow to import: only inside the function that needs them
-LAZY = {"tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2", "prometheus_client", "paho"}
+LAZY = {
+    "tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2", "prometheus_client", "paho",
+    "pymodbus", "gpiod",
+}  # fmt: skip
 
 PATHS = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 

@@ -75,6 +75,7 @@ SuccessExitStatus=130
 
 DevicePolicy=closed
 DeviceAllow=char-video4linux rw
+DeviceAllow=char-gpiochip rw
 DeviceAllow=char-nvidia* rw
 {sandbox}
 [Install]

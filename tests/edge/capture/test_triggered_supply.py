@@ -15,9 +15,8 @@ from edge.capture.triggered_supply import TriggeredSupply
 from edge.core.config import CameraSettings, FreshnessSettings, InspectionSettings, Settings, TriggerSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision, Reason
-from edge.core.errors import CameraError, ConfigError
+from edge.core.errors import CameraError
 from edge.inspection.inspector_pool import InspectorPool
-from edge.inspection.line import Line, RunRequest, require_trigger
 from edge.inspection.loop import run_loop
 from tests.fakes import (  # fmt: skip
     WAIT_S,
@@ -390,11 +389,7 @@ def test_what_the_plant_calls_a_part_is_cleaned():
 
 
 def test_the_mode_plc_wants_a_plc_and_no_watched_folder():
-    chosen = Settings(trigger=TriggerSettings(mode="plc"))
-    with pytest.raises(ConfigError, match="no PLC") as refused:
-        require_trigger(chosen)
-    assert "plc.port" in refused.value.fix
-    with pytest.raises(ConfigError, match="no PLC"):
-        Line(RunRequest("demo"), chosen, lambda bundle: None)
+    with pytest.raises(ValueError, match=r"trigger.mode plc needs plc\.port"):
+        Settings(trigger=TriggerSettings(mode="plc"))
     with pytest.raises(ValueError, match="watched folder"):
         Settings(trigger=TriggerSettings(mode="plc"), camera=CameraSettings(watch=True))

@@ -68,6 +68,8 @@ def test_triggers_and_the_part_of_the_last_verdict_are_shown():
     assert "12 parts asked for were looked at, 0 wait   40 pictures between triggers" in text
     assert "part 4711   lot L7" in text
     assert "trigger     12 triggers, 40 pictures between them" in run_summary(statistics, counters, None)
+    counters.missed_triggers = 3
+    assert "trigger     12 triggers, 3 more missed, 40 pictures" in run_summary(statistics, counters, None)
 
 
 def test_before_the_first_frame_the_view_says_so():

@@ -36,7 +36,8 @@ class ChallengedLine:
             more(alarm)
 
         self.now_s = 100.0
-        self.watch = readiness_monitor(camera, self.settings, self.counters, AlarmLog(self.counters, note))
+        log = AlarmLog(self.counters, note)
+        self.watch = readiness_monitor(camera, self.settings, self.counters, log, CHALLENGED, "e" * 64)
         if self.watch is not None:
             self.watch._now_s = lambda: self.now_s
 
@@ -82,6 +83,17 @@ def test_another_version_is_not_ready_until_it_is_challenged(line):
     started.becomes("ready")
     assert started.counters.alarms.standing() == []
     assert [alarm.ended is None for alarm in started.states] == [True, False]
+
+
+def test_a_line_without_parts_knows_whether_it_is_ready_and_becomes_it(line):
+    started = line()
+    started.watch.poll()
+    started.becomes("NOT READY")
+    started.challenge(age_hours=0)
+    started.waits()
+    started.watch.poll()
+    started.becomes("ready")
+    assert started.counters.alarms.standing() == []
 
 
 def test_going_back_to_the_challenged_version_is_ready_again(line):

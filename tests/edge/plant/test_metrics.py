@@ -52,6 +52,7 @@ def scrape(server):
 def test_a_scrape_has_the_counts_and_times_of_the_line(line):
     _, counters, server = line
     counters.dropped, counters.reconnects, counters.records_lost, counters.beat_ns = 3, 2, 1, 1
+    counters.missed_triggers = 5
     alarms = AlarmLog(counters, lambda alarm: None)
     for _ in range(2):
         alarms.begin(BURST, "many rejects", "look")
@@ -69,6 +70,7 @@ def test_a_scrape_has_the_counts_and_times_of_the_line(line):
     assert values["edge_inspect_frames_dropped_total",] == 3
     assert values["edge_inspect_camera_reconnects_total",] == 2
     assert values["edge_inspect_records_lost_total",] == 1
+    assert values["edge_inspect_plc_missed_triggers_total",] == 5
     assert values["edge_inspect_loop_beat_age_seconds",] > 0
     (info,) = [key for key in values if key[0] == "edge_inspect_bundle_info"]
     assert 'plate "A"' in info and "b" * 64 in info

@@ -1,0 +1,490 @@
+"""A real Modbus client against the server in a line's process, and what others may do to it: nothing."""
+
+import contextlib
+import random
+import socket
+import struct
+import threading
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from edge.core.config import Settings
+from edge.core.counters import RunCounters
+from edge.core.datatypes import Decision, Frame, Part, Reason, StageTimes, Verdict
+from edge.core.errors import MissingDependency
+from edge.monitoring.alarm_log import AlarmLog
+from edge.plant.outputs import line_signals, require_packages
+from edge.plant.plc.link import PlcLink, part_result, result_within_ms
+from edge.plant.plc.register_map import (
+    INPUTS,
+    ORDERS,
+    ORDERS_AT,
+    ErrorCode,
+    Order,
+    Orders,
+    Status,
+    decode_inputs,
+    encode_orders,
+)
+from tests.fakes import eventually, picture
+
+client_module = pytest.importorskip("pymodbus.client", reason="the extra `plc` is not installed")
+
+T, A = Order.TRIGGER, Order.RESULT_ACK
+NOTHING = Order(0)
+SETTINGS = Settings.model_validate(
+    {
+        "plc": {"port": 1502, "silent_after_ms": 5000},
+        "trigger": {"frame_timeout_ms": 250},
+        "inspection": {"deadline_ms": 700},
+    }
+)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def settings_at(port, **plc):
+    return SETTINGS.model_copy(update={"plc": SETTINGS.plc.model_copy(update={"port": port, **plc})})
+
+
+class LineOfTriggers:
+    """A loop in a thread of its own: it beats, and judges each part that is asked for, after a moment."""
+
+    def __init__(self, judge=lambda number: Decision.OK, *, triggered=True, **plc):
+        self.counters = RunCounters(camera_state="running", sound=1, beat_ns=time.perf_counter_ns())
+        self.alarms = AlarmLog(self.counters, lambda alarm: None)
+        self.fired, self.recipes, self.verdicts = [], [], 0
+        self._judge, self._waiting, self._halt = judge, [], threading.Event()
+        self.link = PlcLink(
+            settings_at(free_port(), **plc), self.counters, self.alarms, self.fire if triggered else None,
+            self.recipes.append,
+        )  # fmt: skip
+        self.beating = True
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def fire(self, number, lot):
+        self.fired.append(Part(number, lot, len(self.fired) + 1))
+        self._waiting.append(self.fired[-1])
+        return len(self.fired)
+
+    def show(self, part, decision, **changes):
+        taken = Frame(self.verdicts, time.perf_counter_ns(), datetime.now(timezone.utc), "fake", picture(1), part=part)
+        self.link.write(taken, replace(verdict_of(decision, self.verdicts), **changes))
+
+    def _work(self):
+        while not self._halt.wait(0.002):
+            if not self.beating:
+                continue
+            self.counters.beat_ns = time.perf_counter_ns()
+            self.verdicts += 1
+            if self._waiting:
+                part = self._waiting.pop(0)
+                decision = self._judge(part.number)
+                if decision is not None:
+                    self.show(part, decision)
+
+    def close(self):
+        self._halt.set()
+        self._thread.join()
+        self.link.close()
+
+
+def verdict_of(decision, index=0):
+    reason = {
+        Decision.OK: Reason.BELOW_THRESHOLD, Decision.NG: Reason.ABOVE_THRESHOLD, Decision.INVALID: Reason.STALE,
+    }[decision]  # fmt: skip
+    score = None if decision is Decision.INVALID else 0.4
+    return Verdict(index, decision, reason, "", score, 0.5, (), StageTimes(total=6.4), "b" * 64, "m" * 64)
+
+
+class Plc:
+    """The program of a PLC, on the map's own definition."""
+
+    def __init__(self, port, address="127.0.0.1"):
+        self.client = client_module.ModbusTcpClient(address, port=port, timeout=2, retries=0)
+        assert self.client.connect()
+        self.heartbeat = 0
+
+    def read(self):
+        return decode_inputs(self.client.read_input_registers(0, count=INPUTS).registers)
+
+    def write(self, bits, part=0, **more):
+        self.heartbeat = (self.heartbeat + 1) & 0xFFFF
+        words = encode_orders(Orders(bits, part, heartbeat=self.heartbeat, **more))
+        return self.client.write_registers(ORDERS_AT, list(words))
+
+    def until(self, *bits):
+        """The first reading with all of these bits."""
+        found = []
+        wanted = Status(sum(Status[bit] for bit in bits))
+        assert eventually(lambda: found.append(self.read()) or found[-1].status & wanted == wanted), found[-1]
+        return found[-1]
+
+    def inspect(self, part, **more):
+        self.write(NOTHING)
+        self.until("READY")
+        self.write(T, part, **more)
+        shown = self.until("RESULT_VALID")
+        self.write(A, part)
+        return shown
+
+    def close(self):
+        self.client.close()
+
+
+@pytest.fixture
+def line():
+    lines = []
+
+    def make(*arguments, **options):
+        lines.append(LineOfTriggers(*arguments, **options))
+        return lines[-1]
+
+    yield make
+    for each in lines:
+        each.close()
+
+
+@pytest.fixture
+def plc():
+    plcs = []
+
+    def make(line):
+        plcs.append(Plc(line.link.port))
+        return plcs[-1]
+
+    yield make
+    for each in plcs:
+        each.close()
+
+
+def test_a_plc_gets_the_result_of_each_part_it_asks_for(line, plc):
+    found = {"7": Decision.OK, "8": Decision.NG, "9": Decision.INVALID}
+    running = line(found.get)
+    ours = plc(running)
+    shown = ours.inspect(7, lot="LOT-1")
+    assert shown.passes(7) and (shown.sequence, shown.latency_ms, shown.score_per_mille) == (1, 6, 800)
+    assert running.fired[0] == Part("7", "LOT-1", 1)
+    shown = ours.inspect(8)
+    assert (shown.part_id, shown.decision, shown.reason, shown.passes(8)) == (8, 2, 2, False)
+    shown = ours.inspect(9)
+    assert (shown.part_id, shown.decision, shown.reason, shown.error) == (9, 3, 12, ErrorCode.STALE)
+
+
+def test_a_hundred_parts_in_a_row_each_get_their_own_result(line, plc):
+    running = line(lambda number: Decision.OK if int(number) % 3 else Decision.NG)
+    ours = plc(running)
+    for part in range(1, 101):
+        shown = ours.inspect(part)
+        assert shown.part_id == part and shown.passes(part) == bool(part % 3)
+    assert (running.counters.missed_triggers, ours.read().sequence) == (0, 100)
+
+
+def test_no_reading_ever_has_an_ok_that_belongs_to_another_part(line, plc):
+    running = line(lambda number: Decision.OK if int(number) % 2 else Decision.NG)
+    ours, watching, seen, halt = plc(running), plc(running), [], threading.Event()
+
+    def watch():
+        while not halt.is_set():
+            seen.append(watching.read())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    for part in range(1, 41):
+        ours.inspect(part)
+    halt.set()
+    thread.join()
+    good = [shown for shown in seen if shown.status & Status.OK]
+    assert good and all(shown.part_id % 2 and shown.decision == 1 for shown in good)
+
+
+def test_a_part_without_a_verdict_is_invalid_by_the_time_of_the_box(line, plc):
+    running = line(lambda number: None)
+    shown = plc(running).inspect(7)
+    assert result_within_ms(SETTINGS) == 1000
+    assert (shown.part_id, shown.decision, shown.error) == (7, 3, ErrorCode.NO_VERDICT)
+
+
+def test_the_heartbeat_stops_with_the_loop_and_the_line_is_not_ready(line, plc):
+    running = line()
+    ours = plc(running)
+    ours.write(NOTHING)
+    first = ours.until("READY").heartbeat
+    assert eventually(lambda: ours.read().heartbeat != first)
+    running.beating = False
+    assert eventually(lambda: ours.read().error == ErrorCode.LOOP_HANGS)
+    stopped = ours.read().heartbeat
+    time.sleep(0.3)
+    assert ours.read().heartbeat == stopped and not ours.read().status & Status.READY
+
+
+def test_a_plc_that_comes_again_finds_no_result_and_takes_the_place_of_its_old_connection(line, plc):
+    running = line()
+    first = plc(running)
+    first.write(NOTHING)
+    first.until("READY")
+    first.write(T, 7)
+    first.until("RESULT_VALID")
+    second = plc(running)
+    assert second.read().passes(7), "who only reads takes no place"
+    second.write(T, 7)
+    assert second.read().status & (Status.RESULT_VALID | Status.READY) == 0
+    assert second.read().silences == 1
+    assert second.inspect(8).passes(8)
+
+
+def test_another_machine_may_read_and_may_write_only_after_the_plc_fell_silent(line, plc):
+    running = line(silent_after_ms=300)
+    ours = plc(running)
+    ours.write(NOTHING)
+    ours.until("READY")
+    other = client_module.ModbusTcpClient(
+        "127.0.0.1", port=running.link.port, timeout=2, retries=0, source_address=("127.0.0.2", 0)
+    )
+    other.connect()
+    try:
+        refused = other.write_registers(ORDERS_AT, [1, 5])
+        assert refused.isError() and refused.exception_code == 6
+        assert not other.read_input_registers(0, count=INPUTS).isError()
+        assert not running.fired
+        assert eventually(lambda: not other.write_registers(ORDERS_AT, [0, 0, 0, 9]).isError())
+        from pymodbus.exceptions import ModbusException
+
+        with pytest.raises((ModbusException, ConnectionError)):
+            ours.read()
+    finally:
+        other.close()
+
+
+def test_a_trigger_without_its_id_in_the_same_write_is_refused(line, plc):
+    ours = plc(line())
+    ours.write(NOTHING)
+    ours.until("READY")
+    for refused in (
+        ours.client.write_register(ORDERS_AT, 1),
+        ours.client.write_registers(ORDERS_AT, [1]),
+        ours.client.write_registers(ORDERS_AT - 1, [1, 1]),
+        ours.client.write_registers(ORDERS_AT, [0] * (ORDERS + 1)),
+        ours.client.write_register(0, 1),
+    ):
+        assert refused.isError()
+    ours.until("READY")
+    assert not ours.client.write_registers(ORDERS_AT, [1, 5]).isError()
+    assert ours.until("RESULT_VALID").part_id == 5
+    assert not ours.client.write_register(ORDERS_AT, 2).isError(), "an acknowledge needs no id"
+    assert not ours.read().status & Status.RESULT_VALID
+
+
+def test_what_has_no_meaning_here_is_refused_and_every_unit_answers(line, plc):
+    ours = plc(line())
+    for refused in (
+        ours.client.read_coils(0, count=1),
+        ours.client.read_discrete_inputs(0, count=1),
+        ours.client.write_coil(0, True),
+        ours.client.read_input_registers(0, count=17),
+        ours.client.read_input_registers(16, count=1),
+        ours.client.read_input_registers(65535, count=1),
+        ours.client.read_holding_registers(16, count=84),
+        ours.client.readwrite_registers(read_address=100, read_count=1, address=100, values=[0]),
+        ours.client.read_device_information(),
+        ours.client.diag_force_listen_only(no_response_expected=False),
+    ):
+        assert refused.isError()
+    for unit in (0, 1, 17, 247, 255):
+        assert len(ours.client.read_input_registers(0, count=INPUTS, device_id=unit).registers) == INPUTS
+    assert not ours.write(NOTHING, 9, lot="L").isError()
+    # for PLCs that read no input registers; the block that was written can be read, too
+    words = ours.client.read_holding_registers(0, count=INPUTS).registers
+    assert decode_inputs(words).version == 1
+    assert ours.client.read_holding_registers(ORDERS_AT, count=2).registers == [0, 9]
+
+
+def test_a_recipe_is_asked_for_by_its_index(line, plc):
+    running = line()
+    ours = plc(running)
+    ours.write(NOTHING)
+    ours.write(Order.RECIPE_REQUEST, recipe=3)
+    assert running.recipes == [3]
+    assert ours.read().error == ErrorCode.RECIPE_CHANGING
+
+
+def test_a_line_that_no_plc_triggers_shows_what_it_sees(line, plc):
+    running = line(triggered=False)
+    ours = plc(running)
+    running.show(None, Decision.NG)
+    shown = ours.until("RESULT_VALID")
+    assert (shown.decision, shown.part_id, shown.sequence) == (2, 0, 1)
+    running.show(None, Decision.OK)
+    assert eventually(lambda: ours.read().sequence == 2)
+    assert ours.read().decision == 1 and not ours.read().passes(7)
+
+
+def test_a_part_that_cannot_be_asked_for_is_invalid(line, plc, caplog):
+    running = line()
+
+    def broken(number, lot):
+        raise RuntimeError("the queue is full")
+
+    running.link._fire = broken
+    shown = plc(running).inspect(7)
+    assert (shown.part_id, shown.decision) == (7, 3)
+    assert "part 7 could not be asked for" in caplog.text
+
+
+def test_a_port_that_is_taken_is_an_alarm_and_the_line_goes_on(line):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        counters = RunCounters()
+        alarms, settings = AlarmLog(counters, lambda alarm: None), settings_at(taken.getsockname()[1])
+        link = PlcLink(settings, counters, alarms, lambda number, lot: 1, None)
+        link.write(Frame(0, 1, datetime.now(timezone.utc), "fake", picture(1)), verdict_of(Decision.OK))
+        link.close()
+        reader = PlcLink(settings, counters, alarms, None, None)
+        reader.close()
+    with_trigger, without = [alarm.what for alarm in counters.alarms.standing()]
+    assert "Address already in use; no part can be asked for" in with_trigger
+    assert "no part" not in without
+
+
+def test_a_server_that_fails_is_an_alarm_and_the_line_goes_on(line, monkeypatch):
+    running = line()
+
+    def broken():
+        raise RuntimeError("a fault of the program")
+
+    monkeypatch.setattr(running.link, "tick", broken)
+    assert eventually(lambda: bool(running.counters.alarms.standing()))
+    assert "a fault of the program; no part can be asked for" in running.counters.alarms.standing()[0].what
+    before = running.verdicts
+    running.show(None, Decision.OK)
+    assert eventually(lambda: running.verdicts > before)
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", running.link.port), timeout=2)
+
+
+def test_who_is_not_allowed_is_turned_away_and_named(line, caplog):
+    running = line(allow=["192.0.2.7", "10.0.0.0/8"])
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", running.link.port)) as stranger:
+            stranger.settimeout(5)
+            with contextlib.suppress(ConnectionResetError):
+                assert stranger.recv(1) == b""
+    assert caplog.text.count("127.0.0.1 is not in plc.allow and was refused (1 times so far)") == 1
+    assert caplog.text.count("refused") == 1
+
+
+def test_a_hundred_connections_leave_the_plc_its_place(line, plc):
+    running = line()
+    ours = plc(running)
+    assert ours.inspect(1).passes(1)
+    others = [socket.create_connection(("127.0.0.1", running.link.port)) for _ in range(100)]
+    assert ours.inspect(2).passes(2)
+    late = plc(running)
+    assert late.read().version == 1, "who comes now gets a place, too"
+    assert len(running.link._server._clients) <= 16
+    for each in others:
+        each.close()
+    assert ours.inspect(3).passes(3)
+
+
+def test_a_client_that_floods_is_slowed_and_one_that_never_reads_is_left(line, plc):
+    running = line()
+    ours = plc(running)
+    ask = struct.pack(">HHHBBHH", 1, 0, 6, 1, 4, 0, INPUTS)
+    with socket.create_connection(("127.0.0.1", running.link.port)) as flood:
+        flood.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        flood.settimeout(0.2)
+        sent = 0
+        try:
+            while sent < 20_000_000:
+                sent += flood.send(ask * 20)
+        except (TimeoutError, ConnectionError):
+            pass
+        # of what no more is taken, the kernel holds some megabytes
+        assert sent < 20_000_000
+        before = running.verdicts
+        for part in range(1, 11):
+            assert ours.inspect(part).passes(part)
+        assert running.verdicts > before
+
+
+def frames(rng, count):
+    """Requests that are good, mutated, cut, joined, or noise."""
+    words = [0, 1, 2, 15, 16, 100, 101, 111, 112, 125, 126, 0x7FFF, 0xFFFF]
+    for _ in range(count):
+        function = rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 17, 20, 21, 22, 23, 24, 43, rng.getrandbits(8)])
+        if rng.random() < 0.5:
+            data = struct.pack(">HH", rng.choice(words), rng.choice(words))
+            if function in (15, 16, 23):
+                data += bytes([rng.choice([0, 2, 4, 24, 255])]) + rng.randbytes(rng.choice([0, 1, 2, 4, 24, 60]))
+        else:
+            data = rng.randbytes(rng.randrange(0, 260))
+        body = bytes([rng.getrandbits(8), function]) + data
+        length = len(body) if rng.random() < 0.8 else rng.choice([0, 1, 2, 255, 0xFFFF, len(body) + 1])
+        protocol = 0 if rng.random() < 0.95 else rng.getrandbits(16)
+        frame = bytearray(struct.pack(">HHH", rng.getrandbits(16), protocol, length) + body)
+        if rng.random() < 0.3:
+            frame[rng.randrange(len(frame))] ^= 1 << rng.randrange(8)
+        if rng.random() < 0.1:
+            del frame[rng.randrange(len(frame)) :]
+        yield bytes(frame) if rng.random() < 0.98 else rng.randbytes(rng.randrange(1, 2000))
+
+
+def test_ten_thousand_frames_of_noise_change_nothing_for_loop_and_plc(line, plc, monkeypatch, caplog):
+    # so that every frame reaches the parser in seconds
+    monkeypatch.setattr("edge.plant.plc.server._OF_OTHERS", 10**6)
+    monkeypatch.setattr("edge.plant.plc.server._OF_PLC", 10**6)
+    running, rng, answered, parts = line(), random.Random(4), 0, 0
+    noise, before = None, running.verdicts
+    for number, data in enumerate(frames(rng, 10_000)):
+        if number % 20 == 0:
+            # a half frame swallows those after it, so each connection gets a few
+            noise = None
+        try:
+            if noise is None:
+                noise = socket.create_connection(("127.0.0.1", running.link.port))
+            noise.sendall(data)
+            if number % 4 == 0:
+                noise.settimeout(0.002)
+                answer = noise.recv(4096)
+                answered += bool(answer)
+                noise = noise if answer else None
+        except TimeoutError:
+            pass
+        except OSError:
+            noise = None
+        if number % 2500 == 2499:
+            # the noise may have taken the PLC's place: it comes again, as it does after every break
+            ours, parts = plc(running), parts + 1
+            assert ours.inspect(parts).passes(parts)
+            ours.close()
+            assert running.verdicts > before
+            before = running.verdicts
+    assert answered > 200
+    assert not running.counters.alarms.standing()
+    assert "Traceback" not in caplog.text and "failed" not in caplog.text
+    assert sum("asyncio" in record.name for record in caplog.records) == 0
+
+
+def test_scores_reach_the_register_whatever_the_threshold():
+    taken = Frame(3, 1, datetime.now(timezone.utc), "fake", picture(1))
+    good = verdict_of(Decision.OK, 3)
+    assert part_result(taken, good).score_per_mille == 800
+    assert part_result(taken, replace(good, threshold=0.0)).score_per_mille == 65535 * 1000
+    assert part_result(taken, replace(good, score=0.0, threshold=0.0)).score_per_mille == 1000
+    assert part_result(taken, verdict_of(Decision.INVALID)).score_per_mille == 0
+
+
+def test_nothing_is_made_where_nothing_is_asked_for_and_packages_are_named(monkeypatch):
+    counters = RunCounters()
+    assert line_signals(Settings(), counters, AlarmLog(counters, lambda alarm: None)) is None
+    monkeypatch.setattr("edge.system.extras.find_spec", lambda package: None)
+    require_packages(Settings())
+    with pytest.raises(MissingDependency, match="pymodbus"):
+        require_packages(SETTINGS)
