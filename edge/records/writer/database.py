@@ -110,6 +110,9 @@ class RecordDatabase:
 
     def _begin(self, run: RunInfo, started: datetime) -> None:
         self._connection = opened_for_writing(self._path, _BUSY_S)
+        # held until the connection is closed: on POSIX systems, closing any handle of a file lets go of all locks that
+        # the process has on it, and another program would then take the log of a running line away
+        self._header = self._path.open("rb", buffering=0)
         try:
             # after a long report held the log, give its space back
             self._connection.execute("PRAGMA journal_size_limit = 16000000")
@@ -121,6 +124,7 @@ class RecordDatabase:
             self.run_id = self._insert_run(run, started)
         except BaseException:
             self._connection.close()
+            self._header.close()
             raise
 
     def is_in_place(self) -> bool:
@@ -129,9 +133,9 @@ class RecordDatabase:
 
     def require_header(self) -> None:
         """Raise sqlite3.DatabaseError when somebody wrote over the file: SQLite has read its beginning long ago."""
-        with self._path.open("rb") as file:
-            if file.read(len(_HEADER)) not in (_HEADER, b""):
-                raise sqlite3.DatabaseError("file is not a database")
+        self._header.seek(0)
+        if self._header.read(len(_HEADER)) not in (_HEADER, b""):
+            raise sqlite3.DatabaseError("file is not a database")
 
     def save(
         self,
@@ -230,6 +234,7 @@ class RecordDatabase:
     def close(self) -> None:
         with suppress(sqlite3.Error):
             self._connection.close()
+        self._header.close()
         self._lock.close()
 
     def _insert_run(self, run: RunInfo, started: datetime) -> int:
