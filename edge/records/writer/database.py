@@ -20,6 +20,7 @@ from edge.core.errors import ForeignRecords
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
 from edge.records.alarms import alarm_values
+from edge.records.recipe_changes import RecipeChange, change_values
 from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, opened_for_writing
 from edge.records.store import ImageState, RunInfo, parts_text, regions_text, utc_text
 from edge.records.writer.disk_errors import is_damaged, set_aside
@@ -142,14 +143,19 @@ class RecordDatabase:
         rows: Sequence[tuple[RowValues, ImageValues]],
         attached: Sequence[tuple[int, ImageValues]],
         alarms: Sequence[Alarm] = (),
+        recipe_changes: Sequence[RecipeChange] = (),
     ) -> list[int]:
-        """Commit new rows, pictures that came after their rows, and alarms, in one transaction; the new rows' ids.
+        """Commit new rows, pictures that came after their rows, and the others, in one transaction; the new rows' ids.
 
         An alarm of this run that is on record already is brought up to date.
         """
         with self._transaction():
             for alarm in alarms:
                 self._save_alarm(alarm)
+            for change in recipe_changes:
+                values = {"run_id": self.run_id, **change_values(change)}
+                marks = ", ".join("?" * len(values))
+                self._insert(f"INSERT INTO recipe_changes ({', '.join(values)}) VALUES ({marks})", (*values.values(),))
             ids = [self._insert(_INSERT, (self.run_id, *row, *image.values())) for row, image in rows]
             self._connection.executemany(_ATTACH, [(*image.values(), row_id) for row_id, image in attached])
         return ids

@@ -199,3 +199,15 @@ def test_the_demo_counts_parts(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = edge_here(capsys, "--camera", "demo", "--frames", 3, "--no-record")
     assert re.search(r"^parts       3: ", result.stderr, re.MULTILINE)
+
+
+def test_another_product_brings_its_own_empty_place_and_patience():
+    counters, looked_at = RunCounters(), []
+    trigger = PartTrigger(Line([*lying(3, 30), *moving(3, 6), *lying(9, 30)]), TriggerSettings(mode="part"), counters)
+    assert trigger.take(10.0) is not None
+    trigger.follow(TriggerSettings(mode="part", max_moving_ms=100), lambda shown: bool(looked_at.append(1)) or True)
+    taken = []
+    while not trigger.ended:
+        taken.append(trigger.take(10.0))
+    assert {each.fault.reason for each in taken if each is not None} == {Reason.PART_MOVING}
+    assert looked_at and counters.empty_places == 1
