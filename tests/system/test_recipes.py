@@ -112,6 +112,10 @@ def test_verdicts_of_both_recipes_are_replayed_with_their_own_thresholds(config,
             assert name == PLATE or record.threshold == 0.9999
             again = edge_here(here, "replay", record.number, "--config", config, "--json")
             assert json.loads(again.stdout)["outcome"] == "same", again.stdout + again.stderr
+            # from which the bundle of each is calibrated again
+            accepted = store.query("SELECT image FROM verdicts WHERE recipe = ? AND decision = 'OK'", (name,))
+            wanted = {tmp_path / "records" / image for (image,) in accepted if image is not None}
+            assert wanted and set(store.accepted_pictures(tmp_path / name)) == wanted
 
 
 def test_a_start_recipe_that_is_broken_ends_the_start_and_another_does_not(config, line, here, tmp_path):
