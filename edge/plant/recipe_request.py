@@ -25,6 +25,8 @@ REQUEST_NAME, ANSWER_NAME, LOCK_NAME = "recipe-request.json", "recipe-answer.jso
 ANSWER_WITHIN_S = 120.0
 _LARGEST_BYTES = 10_000
 _LOOK_EVERY_S = 0.02
+# a line that has shown no sign of life for so long does not answer any more
+_GONE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,12 @@ def _asked(directory: Path, request: RecipeRequest, within_s: float) -> RecipeAn
     file = directory / REQUEST_NAME
     write_atomic(file, json.dumps(asdict(request)).encode(), FILE_MODE, sync=False)
     until = time.monotonic() + within_s
+    alive_s = time.monotonic()
     try:
         while time.monotonic() < until:
+            alive_s = time.monotonic() if is_live(read_status(directory)) else alive_s
+            if time.monotonic() > alive_s + _GONE_S:
+                raise UsageError("the line has ended, or hangs, and did not answer", fix="see its log, and start it")
             answer = _read(directory, ANSWER_NAME, RecipeAnswer)
             if answer is not None and answer.key == request.key:
                 return answer

@@ -153,8 +153,14 @@ class Recipes:
             self._check_others()
 
     def end(self) -> None:
-        """A candidate's trial that runs says that it ended."""
+        """A candidate's trial that runs says that it ended, and who still waits is told."""
         self._watch.end()
+        self._take_file()
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            self._counters.recipe_changing = False
+        for request in waiting:
+            self._end_request(request, self._active.recipe, str(request.wanted), False, "the line has ended")
 
     def close_idle(self) -> None:
         """Close every recipe that does not judge; after the run."""
