@@ -141,7 +141,7 @@ def test_a_recording_goes_by_its_own_time_and_not_by_how_fast_it_is_read():
 
 @pytest.mark.parametrize(("value", "meant"), [("free", "free"), ("part", "part"), ("plc", "plc"), ("frame", "free")])
 def test_the_mode_is_a_setting_and_frame_its_name_of_old_for_free(tmp_path, value, meant):
-    (tmp_path / "c.yaml").write_text(f"trigger:\n  mode: {value}\n")
+    (tmp_path / "c.yaml").write_text(f"trigger:\n  mode: {value}\nplc:\n  port: 1502\n")
     assert load_settings(tmp_path / "c.yaml").trigger.mode == meant
 
 
