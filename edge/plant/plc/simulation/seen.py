@@ -121,6 +121,7 @@ class Seen:
         return {
             "held": self.held,
             "troubles": self.troubles,
+            "violations": dict(sorted(watch.violations.items())),
             "parts": self.parts,
             "passed": self.passed,
             "rejected": dict(sorted(self.rejects.items())),
