@@ -50,7 +50,9 @@ def measure(bundle: Path, data: Path, parts: int, habits: Habits, seed: int, sca
                 "127.0.0.1", line.port, habits, parts=parts, lot=_LOT, seed=seed, scan_s=scan_s, wait_s=120.0
             )
             seen = SimulatedPlc(simulation, on_part=note).run(Event())
-            said = line.end()
+            if seen.never_there:
+                raise line.failed("never answered")
+            line.end()
         with RecordStore(line.records) as store:
             recorded = store.verdicts("ORDER BY id", ())
     return {
@@ -63,7 +65,6 @@ def measure(bundle: Path, data: Path, parts: int, habits: Habits, seed: int, sca
         },
         **_against_truth(seen_parts, recorded, truth),
         **seen.as_json(),
-        "line": said.strip().splitlines()[-8:] if seen.never_there else [],
     }
 
 

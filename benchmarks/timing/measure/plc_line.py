@@ -26,19 +26,23 @@ class LineFailed(EdgeInspectError):
 
 @dataclass(frozen=True)
 class PlcLine:
-    """port: of its Modbus server. records: their folder. process: the line."""
+    """port: of its Modbus server. records: their folder. log: what it says on standard error."""
 
     port: int
     records: Path
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    log: Path
 
-    def end(self) -> str:
-        """Stop it, with everything on record; what it said on standard error. Raises LineFailed."""
+    def end(self) -> None:
+        """Stop it, with everything on record. Raises LineFailed."""
         self.process.send_signal(signal.SIGINT)
-        _, said = self.process.communicate(timeout=_ENDS_S)
-        if self.process.returncode not in (0, 130):
-            raise LineFailed(f"the line ended with code {self.process.returncode}: {said.strip()}", fix="see above")
-        return said
+        if self.process.wait(_ENDS_S) not in (0, 130):
+            raise self.failed(f"ended with code {self.process.returncode}")
+
+    def failed(self, how: str) -> LineFailed:
+        """With its own last words."""
+        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return LineFailed(f"the line {how}: {' '.join(said[-3:])}", fix="try the same line by itself")
 
 
 @contextmanager
@@ -52,20 +56,22 @@ def plc_line(camera: Path | str, bundle: Path, place: Path, settings: Mapping[st
     trigger = {"mode": "plc", **settings.get("trigger", {})}
     config = place / "line.yaml"
     config.write_text(yaml.safe_dump({**settings, "plc": plc, "trigger": trigger}), encoding="utf-8")
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "edge", "--config", str(config), "--camera", str(camera), "--bundle", str(bundle),
-            "--record-dir", str(records),
-        ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    # a file: a pipe that nobody reads would stop the line in time
+    log = place / "line.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "edge", "--config", str(config), "--camera", str(camera),
+                "--bundle", str(bundle), "--record-dir", str(records),
+            ],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+        )  # fmt: skip
     try:
-        yield PlcLine(port, records, process)
+        yield PlcLine(port, records, process, log)
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()
+        process.wait()
 
 
 def free_port() -> int:
