@@ -11,6 +11,7 @@ from edge.plant.plc.register_map import ErrorCode, Status
 from edge.plant.plc.simulation.program import NO_ANSWER, NOT_READY
 from tests.edge.records.records_fakes import wait_for
 from tests.fakes import MjpegCamera
+from tests.notify_socket import NotifySocket
 from tests.small_bundle import good_part
 from tests.system.command_line import WAIT_S, rows, running
 from tests.system.plc.plc_side import plc_side
@@ -43,6 +44,13 @@ def camera():
 
 
 @pytest.fixture
+def manager(tmp_path):
+    manager = NotifySocket(tmp_path)
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
 def port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
@@ -54,7 +62,7 @@ def line(camera, bundle_path, port, tmp_path):
     (tmp_path / "config.yaml").write_text(
         f"trigger: {{mode: plc, settle_ms: 0, frame_timeout_ms: 300}}\nplc: {{port: {port}}}\n"
         "camera: {read_timeout_ms: 300, reopen_first_ms: 20, reopen_max_ms: 100}\n"
-        "freshness: {max_age_ms: 600}\ninspection: {deadline_ms: 600}\n"
+        "freshness: {max_age_ms: 600}\ninspection: {deadline_ms: 600}\nservice: {restart_after_s: 2}\n"
     )
 
     def start(*more, **changes):
@@ -68,7 +76,7 @@ def test_a_line_that_is_stopped_rejects_and_goes_on_where_it_may(line, port):
     with line() as run, plc_side(port) as plc:
         plc.passes()
         run.signal(signal.SIGSTOP)
-        rejected = plc.rejects(time.monotonic())
+        rejected = plc.rejects(time.monotonic() + 0.05)
         assert {part.why for part in rejected} == {NO_ANSWER}
         assert "no answer within" in plc.said[-1]
         run.signal(signal.SIGCONT)
@@ -82,7 +90,7 @@ def test_a_line_that_is_killed_rejects_and_a_new_one_shows_nothing_of_before(lin
         with line() as run:
             plc.passes()
             run.signal(signal.SIGKILL)
-            plc.rejects(time.monotonic())
+            plc.rejects(time.monotonic() + 0.05)
         assert "trying again" in plc.said[-1]
         with line() as run:
             plc.passes()
@@ -94,14 +102,22 @@ def test_a_line_that_is_killed_rejects_and_a_new_one_shows_nothing_of_before(lin
     assert len(numbers) == len(set(numbers))
 
 
-def test_a_model_that_hangs_rejects_and_its_late_verdict_is_never_shown(line, port, tmp_path):
+def test_a_model_that_hangs_rejects_its_late_verdict_is_never_shown_and_the_watchdog_starves(
+    line, port, manager, tmp_path
+):
     program = tmp_path / "edge_inspect.py"
     program.write_text(HANGING)
     hang = tmp_path / "hang"
-    with line("--backend", "onnxruntime", program=(str(program),)), plc_side(port) as plc:
+    started = line("--backend", "onnxruntime", program=(str(program),), **manager.environment)
+    with started, plc_side(port) as plc:
         plc.passes()
         hang.touch()
         plc.rejects(time.monotonic() + 0.1)
+        # the server's thread lives, and must not speak for the inspection
+        wait_for(lambda: any(each.startswith("STATUS=hangs") for each in manager.messages), WAIT_S)
+        fed = manager.fed
+        plc.rejects(time.monotonic(), count=2)
+        assert manager.fed == fed
         # the box itself says so, and not only the PLC's time-out
         assert plc.seen.watch.errors.keys() & {ErrorCode.LOOP_HANGS, ErrorCode.DEADLINE_MISSED}
         hang.unlink()
@@ -109,14 +125,16 @@ def test_a_model_that_hangs_rejects_and_its_late_verdict_is_never_shown(line, po
         plc.keeps_the_handshake()
 
 
-def test_a_lost_camera_rejects_until_it_is_back(line, camera, port):
-    with line(), plc_side(port) as plc:
+def test_a_lost_camera_rejects_until_it_is_back_and_the_watchdog_is_fed(line, camera, port, manager):
+    with line(**manager.environment), plc_side(port) as plc:
         plc.passes()
         camera.kill()
-        # a picture that is on its way is one of before
-        rejected = plc.rejects(time.monotonic() + 0.1)
+        # pictures that are on their way are of before
+        rejected = plc.rejects(time.monotonic() + 0.5)
         assert {part.why for part in rejected} <= {"INVALID: no frame", NOT_READY}
         plc.wait_until(lambda parts: parts[-1].inputs is not None and Status.READY not in parts[-1].inputs.status)
+        fed = manager.fed
+        wait_for(lambda: manager.fed > fed + 10, WAIT_S)
         camera.start()
         plc.passes()
         plc.keeps_the_handshake()
