@@ -37,7 +37,7 @@ def test_a_line_without_a_trigger_is_never_ready_and_the_table_says_what_to_do(
     with running("--camera", camera.url, "--bundle", bundle_path, cwd=tmp_path):
         result = edge_here(here, "simulate", "plc", "--parts", 2, "--timeout", 300, "--wait", 100)
     assert result.returncode == 1
-    assert "the handshake did NOT hold:\n  READY never came: 2 parts" in result.stdout
+    assert "the handshake did NOT hold:\n  READY never came (2 of 2 parts)" in result.stdout
     assert "trigger.mode" in result.stdout.partition("what to do:")[2]
 
 

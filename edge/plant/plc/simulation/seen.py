@@ -22,8 +22,13 @@ from edge.plant.plc.simulation.program import (
 from edge.plant.plc.simulation.watch import BoxWatch
 
 _LEVELS = (50, 99, 99.9, 100)
-# what the PLC itself provoked, and so must not be held against the box
+# what the PLC itself provoked, and so must not be held against the box: rejects, and error codes
 _PROVOKED = {Slip.NO_TRIGGER: (TIME_OUT,), Slip.TOO_EARLY: (TIME_OUT, WRONG_ID)}
+_PROVOKES: dict[int, tuple[Slip, ...]] = {
+    ErrorCode.TRIGGER_NOT_READY: (Slip.TOO_EARLY,),
+    ErrorCode.ACK_TIMEOUT: (Slip.NO_ACK,),
+    ErrorCode.TRIGGER_REPEATED: (Slip.BOUNCE, Slip.REPEAT),
+}
 _WORDS = {
     NO_ANSWER: "the box did not answer",
     NOT_READY: "READY never came",
@@ -70,12 +75,14 @@ class Seen:
     def troubles(self) -> list[str]:
         """Why the handshake did not hold; empty where it did."""
         watch = self.watch
-        found = [f"{what}: {count} times" for what, count in sorted(watch.violations.items())]
-        found += [f"{_WORDS.get(why, why)}: {count} parts" for why, count in sorted(self.unprovoked.items())]
+        found = [f"{what} (seen {count} x)" for what, count in sorted(watch.violations.items())]
+        found += [
+            f"{_WORDS.get(why, why)} ({count} of {self.parts} parts)" for why, count in sorted(self.unprovoked.items())
+        ]
         if watch.missed > watch.provoked:
             found.append(f"the box missed {watch.missed} triggers, and {watch.provoked} were sent at a wrong moment")
         if self.outages:
-            found.append(f"the box did not answer {self.outages} times, {self.outage_s:.1f} s in all")
+            found.append(f"the box did not answer (seen {self.outages} x, {self.outage_s:.1f} s in all)")
         if self.recipe_failed:
             found.append("the recipe did not become the active one")
         if self.never_there:
@@ -99,22 +106,13 @@ class Seen:
         """What to do, one line for each code that kept the line from being ready or came up otherwise."""
         for code, count in sorted(self.not_ready.items()):
             why = meaning(code) if code else "no error code"
-            yield f"READY never came for {count} parts: {why}. {_sentence(advice(code))}"
+            yield f"READY never came for {count} of {self.parts} parts: {why}. {_sentence(advice(code))}"
         for code, count in sorted(self.watch.errors.items()):
             if code not in self.not_ready and not self._provoked(code):
-                yield f"{meaning(code)} ({count} times). {_sentence(advice(code))}"
+                yield f"{meaning(code)} (seen {count} x). {_sentence(advice(code))}"
 
     def _provoked(self, code: int) -> bool:
-        ours = {
-            ErrorCode.TRIGGER_NOT_READY: Slip.TOO_EARLY,
-            ErrorCode.ACK_TIMEOUT: Slip.NO_ACK,
-            ErrorCode.TRIGGER_REPEATED: None,
-        }
-        known = {int(each): slip for each, slip in ours.items()}
-        if code not in known:
-            return False
-        slip = known[code]
-        return bool(self.slips[Slip.BOUNCE] + self.slips[Slip.REPEAT] if slip is None else self.slips[slip])
+        return any(self.slips[slip] for slip in _PROVOKES.get(code, ()))
 
     def as_json(self) -> dict[str, Any]:
         watch = self.watch

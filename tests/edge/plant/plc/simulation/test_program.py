@@ -9,6 +9,7 @@ from edge.core.datatypes import Decision, Reason
 from edge.plant.plc.condition import LineCondition
 from edge.plant.plc.handshake import Fire, Handshake, PartResult, Timing
 from edge.plant.plc.register_map import ErrorCode, Status
+from edge.plant.plc.simulation.advice import advice, meaning
 from edge.plant.plc.simulation.program import NO_ANSWER, NOT_READY, STOOD_STILL, TIME_OUT, Habits, PlcProgram, Slip
 from edge.plant.plc.simulation.seen import Seen
 from edge.plant.plc.simulation.watch import BoxWatch
@@ -115,7 +116,7 @@ def test_a_line_that_is_not_ready_is_told_with_its_code_and_what_to_do():
     table = Table(Habits(), parts=3)
     table.line = replace(GOOD, recipe_failed=True)
     seen = rejects_all_with(table, NOT_READY)
-    assert "READY never came for 3 parts: code 301: the recipe did not load." in seen.table()
+    assert "READY never came for 3 of 3 parts: code 301: the recipe did not load." in seen.table()
     assert seen.as_json()["held"] is False
 
 
@@ -126,6 +127,7 @@ def test_a_model_that_hangs_is_a_time_out_and_its_late_result_is_no_part():
     assert seen.rejects[TIME_OUT] > 0
     assert table.watch.late > 0
     assert "no result in time" in seen.table()
+    assert "rejected" in seen.line() and "RECIPE_OK" in seen.line()
 
 
 def test_a_heartbeat_that_stands_still_passes_nothing_within_a_second():
@@ -219,3 +221,11 @@ def test_the_reason_still_for_a_part_whose_heartbeat_stops_in_the_middle():
     (part,) = table.parts
     assert part.why == STOOD_STILL
     assert part.decided_s - part.triggered_s < 1.2
+
+
+def test_every_error_code_has_its_meaning_and_an_advice():
+    for code in ErrorCode:
+        if code:
+            assert "does not know it" not in meaning(code)
+            assert advice(code)
+    assert meaning(999) == "code 999: this program does not know it"
