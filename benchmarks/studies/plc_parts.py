@@ -30,6 +30,7 @@ from edge.records.store import RecordStore, VerdictRecord
 
 _LOT = "STUDY"
 _ACK_TIMEOUT_MS = 200
+_WAIT_S = 120.0
 _OF_EACH_KIND = 8
 
 
@@ -46,9 +47,11 @@ def measure(bundle: Path, data: Path, parts: int, habits: Habits, seed: int, sca
                 seen_parts.append(part)
                 advance(len(seen_parts), parts)
 
+            # a busy machine is no fault of the connection
             simulation = Simulation(
-                "127.0.0.1", line.port, habits, parts=parts, lot=_LOT, seed=seed, scan_s=scan_s, wait_s=120.0
-            )
+                "127.0.0.1", line.port, habits,
+                parts=parts, lot=_LOT, seed=seed, scan_s=scan_s, answer_s=habits.timeout_s, wait_s=_WAIT_S,
+            )  # fmt: skip
             seen = SimulatedPlc(simulation, on_part=note).run(Event())
             if seen.never_there:
                 raise line.failed("never answered")
