@@ -1,0 +1,103 @@
+"""The pages put together: which address is answered by what, for whom."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import current_default_thread_limiter
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from edge.core.errors import EdgeInspectError
+from edge.pages.kit import render
+from edge.web.line.events import Fragments, line_events, overview_events
+from edge.web.line.pages import health, line_page, overview
+from edge.web.login import log_in, log_out, login_address, login_page
+from edge.web.page import LoginNeeded, Page, Refusal, endpoint, refusal_of, show, to
+from edge.web.security.attempts import Attempts
+from edge.web.security.gate import Gate
+from edge.web.security.tokens import Role
+from edge.web.site.site import Site
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+log = logging.getLogger("edge.web")
+
+# requests that are worked on at a time: the processor belongs to the inspection
+_THREADS = 4
+
+PAGES = (
+    Page("/", overview, Role.VIEW, "Lines", "line"),
+    Page("/line/{line}", line_page, Role.VIEW),
+    Page("/login", login_page, None),
+    Page("/login", log_in, None, changes=True),
+    Page("/logout", log_out, None, changes=True),
+    Page("/healthz", health, None),
+)
+
+
+def make_app(site: Site, hosts: frozenset[str]) -> Starlette:
+    """hosts: names under which the pages may be asked for."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = _THREADS
+        yield
+
+    routes = [
+        *(Route(page.path, endpoint(page), methods=["POST"] if page.changes else ["GET"]) for page in PAGES),
+        Route("/events", overview_events),
+        Route("/line/{line}/events", line_events),
+        Route("/static/style.css", _style),
+        Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Gate, hosts=hosts)],
+        exception_handlers={
+            Refusal: _refused, EdgeInspectError: _failed, HTTPException: _not_answered, Exception: _broken,
+        },
+        lifespan=lifespan,
+    )  # fmt: skip
+    app.state.site, app.state.pages = site, PAGES
+    app.state.fragments, app.state.attempts = Fragments(), Attempts()
+    return app
+
+
+def _style(request: Request) -> Response:
+    """The style that all pages of the program have."""
+    return Response(render("style.css"), media_type="text/css", headers={"cache-control": "no-cache"})
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    if isinstance(error, LoginNeeded) and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return to(login_address(error.path))
+    return show(request, "refusal.html", error.status, refusal=error)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EdgeInspectError)
+    return _refused(request, refusal_of(error))
+
+
+def _not_answered(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: ("No such page", "There is nothing at this address."),
+             405: ("Not this way", "This address is not asked for like that.")}  # fmt: skip
+    title, text = words.get(error.status_code, ("That did not work", str(error.detail)))
+    return _refused(request, Refusal(error.status_code, title, text, "Begin at the first page."))
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    log.error("%s failed; please report it", request.url.path, exc_info=error)
+    return _refused(request, Refusal(500, "This page failed", "The log of `edge-inspect web` says why.", "Try again."))
