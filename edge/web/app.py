@@ -20,6 +20,7 @@ from edge.core.errors import EdgeInspectError
 from edge.pages.kit import render
 from edge.web.line.events import Fragments, line_events, overview_events
 from edge.web.line.pages import health, line_page, overview
+from edge.web.line.preview import Previews, line_preview
 from edge.web.login import log_in, log_out, login_address, login_page
 from edge.web.page import LoginNeeded, Page, Refusal, endpoint, refusal_of, show, to
 from edge.web.security.attempts import Attempts
@@ -57,6 +58,7 @@ def make_app(site: Site, hosts: frozenset[str]) -> Starlette:
         *(Route(page.path, endpoint(page), methods=["POST"] if page.changes else ["GET"]) for page in PAGES),
         Route("/events", overview_events),
         Route("/line/{line}/events", line_events),
+        Route("/line/{line}/preview.mjpg", line_preview),
         Route("/static/style.css", _style),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]
@@ -69,7 +71,7 @@ def make_app(site: Site, hosts: frozenset[str]) -> Starlette:
         lifespan=lifespan,
     )  # fmt: skip
     app.state.site, app.state.pages = site, PAGES
-    app.state.fragments, app.state.attempts = Fragments(), Attempts()
+    app.state.fragments, app.state.attempts, app.state.previews = Fragments(), Attempts(), Previews()
     return app
 
 

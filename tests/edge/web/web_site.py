@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 pytest.importorskip("starlette", reason="the extra `web` is not installed")
 pytest.importorskip("httpx", reason="httpx, by which the pages are asked, is not installed")
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from edge.core.config import Settings
@@ -23,7 +26,7 @@ from edge.monitoring.sink import Filed
 from edge.plant.state import LineInfo, LineStateKeeper
 from edge.plant.status_file import STATUS_NAME, status_bytes
 from edge.web.serve import app_from
-from tests.edge.records.records_fakes import look
+from tests.edge.records.records_fakes import look, wait_for
 
 HOST = "127.0.0.1:8080"
 HERE = {"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
@@ -44,6 +47,22 @@ def browser(settings: Settings):
     with TestClient(app_from(settings), base_url=f"http://{HOST}", headers=HERE, follow_redirects=False) as client:
         client.headers["accept"] = "text/html"
         yield client
+
+
+@contextmanager
+def server(settings: Settings):
+    """The address of a real server on a port of its own."""
+    config = uvicorn.Config(app_from(settings), log_config=None, ws="none", timeout_graceful_shutdown=1)
+    running, listening = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
+    thread.start()
+    wait_for(lambda: running.started)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        running.should_exit = True
+        thread.join(8)
+        listening.close()
 
 
 def csrf_of(page: str) -> str:
