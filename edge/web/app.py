@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +22,9 @@ from edge.web.line.pages import health, line_page, overview
 from edge.web.line.preview import Previews, line_preview
 from edge.web.login import log_in, log_out, login_address, login_page
 from edge.web.page import LoginNeeded, Page, Refusal, endpoint, refusal_of, show, to
+from edge.web.records.gallery import gallery, verdict_page
+from edge.web.records.pictures import SmallPictures, overlay_picture, plain_picture
+from edge.web.records.report import shift_csv, shift_report
 from edge.web.security.attempts import Attempts
 from edge.web.security.gate import Gate
 from edge.web.security.tokens import Role
@@ -31,14 +33,18 @@ from edge.web.site.site import Site
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-log = logging.getLogger("edge.web")
-
 # requests that are worked on at a time: the processor belongs to the inspection
 _THREADS = 4
 
 PAGES = (
     Page("/", overview, Role.VIEW, "Lines", "line"),
     Page("/line/{line}", line_page, Role.VIEW),
+    Page("/gallery", gallery, Role.OPERATOR, "Pictures", "records"),
+    Page("/verdict/{line}/{number}", verdict_page, Role.OPERATOR),
+    Page("/picture/{line}/{number}", overlay_picture, Role.OPERATOR),
+    Page("/picture/{line}/{number}/plain", plain_picture, Role.OPERATOR),
+    Page("/report", shift_report, Role.OPERATOR, "Shift", "records"),
+    Page("/report.csv", shift_csv, Role.OPERATOR),
     Page("/login", login_page, None),
     Page("/login", log_in, None, changes=True),
     Page("/logout", log_out, None, changes=True),
@@ -72,6 +78,7 @@ def make_app(site: Site, hosts: frozenset[str]) -> Starlette:
     )  # fmt: skip
     app.state.site, app.state.pages = site, PAGES
     app.state.fragments, app.state.attempts, app.state.previews = Fragments(), Attempts(), Previews()
+    app.state.small_pictures = SmallPictures()
     return app
 
 
@@ -101,5 +108,5 @@ def _not_answered(request: Request, error: Exception) -> Response:
 
 
 def _broken(request: Request, error: Exception) -> Response:
-    log.error("%s failed; please report it", request.url.path, exc_info=error)
+    # the server logs it
     return _refused(request, Refusal(500, "This page failed", "The log of `edge-inspect web` says why.", "Try again."))

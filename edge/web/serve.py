@@ -59,8 +59,8 @@ def app_from(settings: Settings) -> Starlette:
     return make_app(site_from(settings), trusted_hosts(settings.web.address, settings.web.hosts))
 
 
-def serve(settings: Settings, say: Callable[[str], None]) -> None:
-    """Answer browsers until a signal. say: told where. Raises ConfigError."""
+def serve(settings: Settings, say: Callable[[str], None], ready: Callable[[str], None] = lambda address: None) -> None:
+    """Answer browsers until a signal. say: told where; ready: given the address. Raises ConfigError."""
     web = settings.web
     config = uvicorn.Config(
         app_from(settings), host=web.address, port=web.port,
@@ -72,11 +72,15 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
         config.load()
         listening = _listening(config)
     except OSError as error:
+        why = error.strerror or error
         raise ConfigError(
-            f"port {web.port} of {web.address}: {error.strerror or error}", fix="change web.port"
+            f"port {web.port} of {web.address}: {why}", fix="change web.port, or stop the program that has it"
         ) from error
     host = f"[{web.address}]" if ":" in web.address else web.address
-    say(f"pages at {'https' if web.certificate_file else 'http'}://{host}:{web.port}")
+    address = f"{'https' if web.certificate_file else 'http'}://{host}:{web.port}"
+    say(f"pages at {address}")
+    listening.listen()
+    ready(address)
     uvicorn.Server(config).run([listening])
 
 

@@ -55,4 +55,5 @@ function answer(form) {
 
 document.querySelectorAll("[data-events]").forEach(follow);
 document.querySelectorAll("img[data-stream]").forEach(stream);
+document.querySelectorAll("[data-print]").forEach((button) => button.addEventListener("click", () => window.print()));
 document.querySelectorAll("form[data-answer]").forEach(answer);
