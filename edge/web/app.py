@@ -17,6 +17,11 @@ from starlette.staticfiles import StaticFiles
 
 from edge.core.errors import EdgeInspectError
 from edge.pages.kit import render
+from edge.web.engineer.audit import audit_page
+from edge.web.engineer.bundles import bundles_page, go_back
+from edge.web.engineer.disk import disk_page
+from edge.web.engineer.drift import drift_page
+from edge.web.engineer.threshold import change_threshold, threshold_page
 from edge.web.line.events import Fragments, line_events, overview_events
 from edge.web.line.pages import health, line_page, overview
 from edge.web.line.preview import Previews, line_preview
@@ -45,6 +50,13 @@ PAGES = (
     Page("/picture/{line}/{number}/plain", plain_picture, Role.OPERATOR),
     Page("/report", shift_report, Role.OPERATOR, "Shift", "records"),
     Page("/report.csv", shift_csv, Role.OPERATOR),
+    Page("/engineer/threshold", threshold_page, Role.ENGINEER, "Threshold", "engineer"),
+    Page("/engineer/threshold", change_threshold, Role.ENGINEER, changes=True),
+    Page("/engineer/drift", drift_page, Role.ENGINEER, "Drift", "engineer"),
+    Page("/engineer/bundles", bundles_page, Role.ENGINEER, "Bundles", "engineer"),
+    Page("/engineer/bundles", go_back, Role.ENGINEER, changes=True),
+    Page("/engineer/disk", disk_page, Role.ENGINEER, "Disk", "engineer"),
+    Page("/engineer/audit", audit_page, Role.ENGINEER, "Audit", "engineer"),
     Page("/login", login_page, None),
     Page("/login", log_in, None, changes=True),
     Page("/logout", log_out, None, changes=True),

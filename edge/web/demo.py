@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,18 +40,21 @@ def serve_demo(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 def _settings(settings: Settings, place: Path) -> Settings:
-    """As given, but for what would touch a line of this machine: its names, its folders, its tokens."""
+    """As given, but for what would touch a line of this machine: its names, its folders, its bundle, its tokens."""
+    bundle = place / "bundle"
+    shutil.copytree(settings.inspection.bundle or sample_bundle(), bundle)
+    inspection = settings.inspection.model_copy(update={"bundle": str(bundle)})
     records = settings.record.model_copy(update={"directory": str(place / "records"), "keep_ok_every": 20})
     web = WebSettings(port=settings.web.port, shifts=settings.web.shifts)
     line = LineSettings(name=_LINE, run_directory=str(place / "run"))
-    return settings.model_copy(update={"record": records, "line": line, "web": web})
+    return settings.model_copy(update={"record": records, "line": line, "web": web, "inspection": inspection})
 
 
 @contextmanager
 def _running_line(place: Path, settings: Settings) -> Iterator[None]:
     """The line as a program of its own, as in a plant."""
-    bundle = settings.inspection.bundle or sample_bundle()
-    words = [sys.executable, "-m", "edge", "run", "--camera", "demo", "--fps", _RATE, "--bundle", str(bundle)]
+    bundle = str(settings.inspection.bundle)
+    words = [sys.executable, "-m", "edge", "run", "--camera", "demo", "--fps", _RATE, "--bundle", bundle]
     words += ["--line", _LINE, "--run-directory", str(place / "run"), "--record-dir", str(place / "records")]
     with (place / "line.log").open("wb") as log:
         # from a folder without settings: those of a line must not be its own

@@ -142,14 +142,14 @@ def _live(line: WebLine, status: Mapping[str, Any]) -> LineView:
 def _verdict(values: Mapping[str, Any]) -> SeenVerdict:
     decision, review = Decision(values["decision"]), bool(values["review"])
     words = reason_words(str(values["reason"]))
-    number, part = values["number"], values.get("part") or {}
+    number = values["number"]
     return SeenVerdict(
         decision,
         review,
         "Good, but close to the limit" if review else words.what,
         "Look at the part" if review else words.advice,
         None if number is None else str(number),
-        str(part.get("number") or "") if isinstance(part, Mapping) else "",
+        str(values["part_number"]),
         datetime.fromisoformat(values["utc"]),
     )
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import MAXYEAR, date, datetime, time, timedelta, timezone
+
+# no record is older, and the shift before the first one of all would have no date
+_FIRST_YEAR = 1970
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Shifts:
         """The shift of this name; None where there is none."""
         try:
             day, number = date.fromisoformat(name[:10]), int(name[11:]) - 1
-            if name[10:11] == "-" and 0 <= number < len(self._starts):
+            if name[10:11] == "-" and 0 <= number < len(self._starts) and _FIRST_YEAR <= day.year < MAXYEAR:
                 return self._shift(day, number)
         except (ValueError, OverflowError):
             pass

@@ -6,16 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
+from typing import Any
 
 from edge.core.datatypes import Decision
-from edge.core.files.safe_file import Stamp, stamp
-from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore, utc_text
 from edge.web.site.lines import WebLine
 from edge.web.site.reading import records_of
 
-QUARTER = timedelta(minutes=15)
 _MOST_SPANS = 64
 
 
@@ -50,17 +48,17 @@ class Tally:
     def __init__(self, line: WebLine) -> None:
         self._line = line
         self._lock = threading.Lock()
-        self._file: Stamp = None
+        self._database: list[tuple[Any, ...]] = []
         self._spans: dict[tuple[datetime, datetime], _Span] = {}
 
     def quarters(self, start: datetime, end: datetime) -> dict[datetime, Quarter]:
         """Those with verdicts, start <= time < end, by their beginning; both at whole quarters. Raises RecordError."""
         with self._lock, records_of(self._line) as store:
-            # of the file, not of its content: another database in its place has other numbers
-            file = stamp(store.directory / DATABASE_NAME)
-            if file is None or self._file is None or file[0] != self._file[0]:
+            # another database in its place begins its numbers anew
+            keys = store.query("SELECT key FROM runs ORDER BY id LIMIT 1")
+            if keys != self._database:
                 self._spans.clear()
-            self._file = file
+            self._database = keys
             span = self._spans.pop((start, end), None) or _Span()
             span.follow(store, start, end)
             self._spans[start, end] = span
