@@ -31,7 +31,8 @@ function stream(image) {
   image.addEventListener("error", () => { if (image.src) { note.hidden = false; setTimeout(start, 5000); } });
   image.addEventListener("load", () => { note.hidden = true; });
   document.addEventListener("visibilitychange", () => { if (document.hidden) image.removeAttribute("src"); else start(); });
-  start();
+  // a page that waits for its first picture would never be loaded
+  window.addEventListener("load", start);
 }
 
 // a form whose answer stands beside it: asked again while a slider moves, the newest value last

@@ -111,7 +111,7 @@ def test_a_number_of_another_line_is_404(tmp_path):
     with browser(settings_of(tmp_path, "left", "right")) as client:
         assert client.get(f"/picture/left/{verdict.number}").status_code == 200
         answer = client.get(f"/picture/right/{verdict.number}")
-        assert answer.status_code == 503 and "no records at" in answer.text
+        assert answer.status_code == 503 and "has recorded nothing" in answer.text
 
 
 def test_a_picture_that_is_gone_damaged_or_leads_away_is_said_to_be(tmp_path):
@@ -175,7 +175,7 @@ def test_no_database_an_older_one_and_a_foreign_one_are_clear_pages_and_stay_as_
         paths = ("/gallery", "/report", "/report.csv", "/engineer/drift")
         for path in paths:
             answer = client.get(path)
-            assert answer.status_code == 503 and "no records at" in answer.text, path
+            assert answer.status_code == 503 and "has recorded nothing" in answer.text, path
         assert client.get("/line/left").status_code == 200
         assert client.get("/engineer/disk").status_code == 200
         record(tmp_path, [Decision.OK])
