@@ -48,6 +48,8 @@ class PreviewFile:
         self._directory, self._field_of_view, self._every_s = directory, field_of_view, every_s
         self._newest: tuple[Frame, Verdict] | None = None
         self._failures = 0
+        # by an earlier line's readers
+        self._touched: Stamp = stamp(directory / WANTED_NAME)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="preview", daemon=True)
         self._thread.start()
@@ -62,7 +64,7 @@ class PreviewFile:
 
     def _work(self) -> None:
         # by changes of the file and this clock: the wall clock may jump
-        touched, until_s = stamp(self._directory / WANTED_NAME), 0.0
+        touched, until_s = self._touched, 0.0
         shown: tuple[Frame, Verdict] | None = None
         while not self._stop.wait(self._every_s if until_s else _LOOK_EVERY_S):
             seen: Stamp = stamp(self._directory / WANTED_NAME)

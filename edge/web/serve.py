@@ -87,7 +87,8 @@ def serve(settings: Settings, say: Callable[[str], None], ready: Callable[[str],
 def _listening(config: uvicorn.Config) -> socket.socket:
     """Bound here, because the server itself would end the process where the port is taken."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small answers at once only where it knows that the socket is TCP's
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((config.host, config.port))
