@@ -122,7 +122,10 @@ def measure(bundle: Path, cadence: str, pairs: int, block: int) -> dict[str, Any
         for each in (publisher, asking):
             each.send_signal(signal.SIGSTOP)
         sink, published = _run(settings, cadence, 2 * pairs * block, [publisher, asking], block, place)
-    return {"cadence": cadence, "blocks": 2 * pairs, "parts_in_a_block": block, "published": published, **_values(sink)}
+    return {
+        "cadence": cadence, "blocks": 2 * pairs, "parts_in_a_block": block, "published": published,
+        **compared(sink.times_ms),
+    }  # fmt: skip
 
 
 def _run(
@@ -158,10 +161,11 @@ def _run(
     return sink, count
 
 
-def _values(sink: Alternating) -> dict[str, Any]:
-    times = np.array([time_ms for time_ms, _, _ in sink.times_ms])
-    on = np.array([on for _, on, _ in sink.times_ms])
-    block = np.array([block for _, _, block in sink.times_ms])
+def compared(times_ms: Sequence[tuple[float, bool, int]]) -> dict[str, Any]:
+    """Percentiles with and without, and the ratios of neighbouring blocks. times_ms: as of Alternating."""
+    times = np.array([time_ms for time_ms, _, _ in times_ms])
+    on = np.array([on for _, on, _ in times_ms])
+    block = np.array([block for _, _, block in times_ms])
     medians = [float(np.median(times[block == number])) for number in range(block.max() + 1)]
     ratios = [after / before for before, after in zip(medians[::2], medians[1::2], strict=True)]
     return {
