@@ -100,7 +100,7 @@ def sample_paths(
     if not found:
         raise UsageError(
             f"{directory}: no stored picture of a part that {bundle.path} accepted in that time",
-            fix="widen --since and --until, or set record.keep_ok_every: OK pictures are kept only then",
+            fix="widen --since and --until, or set record.keep_ok_share: OK pictures are kept only then",
         )
     return found, f"records {directory}, {request.since or 'the beginning'} to {request.until or 'now'}"
 

@@ -132,6 +132,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX verdicts_by_part ON verdicts(part_number) WHERE part_number <> ''",
         "CREATE INDEX verdicts_by_lot ON verdicts(lot) WHERE lot <> ''",
     ),
+    (
+        # the probability with which a judged part's picture was to be kept; NULL: nothing of the kind was drawn
+        "ALTER TABLE verdicts ADD COLUMN sample_p REAL",
+        # what a person may be asked to look at
+        "CREATE INDEX verdicts_drawn_ok ON verdicts(id) WHERE decision = 'OK' AND image IS NOT NULL",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

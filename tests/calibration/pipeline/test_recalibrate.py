@@ -229,7 +229,7 @@ def test_a_second_command_that_makes_a_version_is_refused_at_its_start(place, ed
 
 
 def test_accepted_parts_of_the_records_can_teach(place, edge):
-    (place / "config.yaml").write_text("record: {keep_ok_every: 1}\n")
+    (place / "config.yaml").write_text("record: {keep_ok_share: 1}\n")
     folder_of(place / "shift", [dimmed(good_part(seed)) for seed in range(900, 930)])
     assert edge("--camera", "shift", "--bundle", "plate").returncode == 0
     result = edge("recalibrate", "--from-records", "--since", "1h", "--bundle", "plate")
