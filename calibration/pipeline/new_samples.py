@@ -137,7 +137,7 @@ def new_samples(
     live: the calibration of the precision that runs. check: see NormalSamples. Raises UsageError; the contact sheet is
     written before that.
     """
-    parts, screening, turned_away = _screened(bundle, paths, reader, check)
+    parts, screening, turned_away = _screened(bundle, paths, reader, request.believed, check)
     turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
     if len(turned_away):
         say(turned_away.summary(len(paths)))
@@ -179,9 +179,12 @@ def new_samples(
 
 
 def _screened(
-    bundle: ModelBundle, paths: Sequence[Path], reader: ImageReader, check: Callable[[], None]
+    bundle: ModelBundle, paths: Sequence[Path], reader: ImageReader, believed: bool, check: Callable[[], None]
 ) -> tuple[NormalSamples, Screening, RejectedImages]:
-    """Every picture is decoded once, on two threads; what is not refused at once leaves its network field."""
+    """Every picture is decoded once, on two threads; what is not refused at once leaves its network field.
+
+    believed: suspicious ones leave it, too.
+    """
     reference = None
     if "samples" in bundle.manifest.files:
         reference = statistics_from_bytes(bundle.read("samples"))
@@ -191,8 +194,11 @@ def _screened(
         for number, (path, sample, sha256, fields) in enumerate(_decoded(bundle, paths, reader)):
             if isinstance(fields, PartNotFound):
                 lost.append(Rejected(str(path), Reason.EMPTY, f"part not found: {fields.message}"))
-            elif screener.add(sample) is None and sample.picture is not None:
-                parts.add(path, sample.picture, sha256, fields)
+            else:
+                refused = screener.add(sample)
+                usable = refused is None or (believed and refused.reason.suspicion)
+                if usable and sample.picture is not None:
+                    parts.add(path, sample.picture, sha256, fields)
             advance(number + 1, len(paths))
     screening = screener.screening()
     return parts, replace(screening, rejected=(*screening.rejected, *lost)), screener.invalid
