@@ -135,8 +135,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # the probability with which a judged part's picture was to be kept; NULL: nothing of the kind was drawn
         "ALTER TABLE verdicts ADD COLUMN sample_p REAL",
-        # what a person may be asked to look at
-        "CREATE INDEX verdicts_drawn_ok ON verdicts(id) WHERE decision = 'OK' AND image IS NOT NULL",
     ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from edge.core.datatypes import Decision
-from edge.records.report import condition
 from edge.records.store import RecordStore
 from edge.review.database import Review, VerdictKey
 from edge.review.estimates import Estimate, Stratum, escape_estimate, overkill_estimate
 from edge.review.labels import Label
-from edge.review.sample import WANTED, Drawn, Group, drawn_parts, group_of, is_counted, looked_at
+from edge.review.sample import WANTED, Drawn, Group, Scope, drawn_parts, group_of, is_counted, looked_at
 
 _WRONG = {Label.ESCAPE, Label.FALSE_REJECT}
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """Parts of one day that were judged alike, and drawn with one probability."""
-
-    day: str
-    group: Group
-    sample_p: float
+# parts by the group and the probability with which they were drawn; 0: none was
+Counts = Counter[tuple[Group, float]]
 
 
 @dataclass(frozen=True)
@@ -63,67 +57,67 @@ class Quality:
 
 @dataclass(frozen=True)
 class QualityRecords:
-    """Counts of a stretch of time, from which estimates of all of it and of each day are made."""
+    """What estimates of a stretch of time are made of. drawn: as `drawn_parts` gives them."""
 
-    counts: Counter[_Cell]
+    counts: Counts
     drawn: Sequence[Drawn]
 
     def total(self) -> Quality:
         return _quality(self.counts, list(looked_at(self.drawn)))
 
-    def by_day(self) -> dict[str, Quality]:
-        """Local day, such as 2026-03-14, → what is known of it, oldest first."""
-        seen = list(looked_at(self.drawn))
-        days = sorted({cell.day for cell in self.counts})
-        return {
-            day: _quality(
-                Counter({cell: count for cell, count in self.counts.items() if cell.day == day}),
-                [each for each in seen if each.day == day],
-            )
-            for day in days
-        }
+
+def quality_records(store: RecordStore, labels: dict[VerdictKey, Review], scope: Scope) -> QualityRecords:
+    """labels: as ReviewDatabase has them. Raises RecordError."""
+    return QualityRecords(_counts(store, scope), drawn_parts(store, labels, scope))
 
 
-def quality_records(
-    store: RecordStore,
-    labels: dict[VerdictKey, Review],
-    since: datetime | None = None,
-    until: datetime | None = None,
-    runs: tuple[int, ...] | None = None,
-) -> QualityRecords:
-    """labels: as ReviewDatabase has them. runs: only these; None: all. Raises RecordError."""
-    where, values = condition(since, until, runs)
+def daily_quality(store: RecordStore, records: QualityRecords, since: datetime, until: datetime) -> dict[date, Quality]:
+    """Local days with inspected parts → what is known of each, oldest first. Raises RecordError.
+
+    records: of this time. What counts of a day depends on all of it: the queue has one order.
+    """
+    seen: dict[date, list[Drawn]] = {}
+    for each in looked_at(records.drawn):
+        seen.setdefault(datetime.fromisoformat(each.utc).astimezone().date(), []).append(each)
+    made, day = {}, since.astimezone().date()
+    while day <= until.astimezone().date():
+        after = day + timedelta(days=1)
+        # a naive midnight is the local one, also on the days that have 23 or 25 hours
+        begin, end = (datetime(each.year, each.month, each.day).astimezone() for each in (day, after))
+        counts = _counts(store, Scope(max(begin, since), min(end, until)))
+        if counts:
+            made[day] = _quality(counts, seen.get(day, []))
+        day = after
+    return made
+
+
+def _counts(store: RecordStore, scope: Scope) -> Counts:
+    where, values = scope.condition()
     rows = store.query(
-        "SELECT date(utc, 'localtime'), decision, review, ifnull(sample_p, 0), count(*) FROM verdicts "
-        f"{where} AND decision <> '{Decision.INVALID.value}' GROUP BY 1, 2, 3, 4",
+        "SELECT decision, review, ifnull(sample_p, 0), count(*) FROM verdicts "
+        f"{where} AND decision <> '{Decision.INVALID.value}' GROUP BY 1, 2, 3",
         values,
     )
-    counts: Counter[_Cell] = Counter()
-    for day, decision, band, sample_p, count in rows:
-        counts[_Cell(day, group_of(decision, band), sample_p)] += count
-    return QualityRecords(counts, drawn_parts(store, labels, since, until, runs))
+    counts: Counts = Counter()
+    for decision, band, sample_p, count in rows:
+        counts[group_of(decision, band), sample_p] += count
+    return counts
 
 
-def _quality(counts: Counter[_Cell], seen: Sequence[Drawn]) -> Quality:
+def _quality(counts: Counts, seen: Sequence[Drawn]) -> Quality:
     sure = [each for each in seen if each.review is not None and is_counted(each.review)]
-    accepted = Counter[tuple[Group, float]]()
-    rejected = undrawn = 0
-    for cell, count in counts.items():
-        if cell.group is Group.NG:
-            rejected += count
-        elif cell.sample_p:
-            accepted[cell.group, cell.sample_p] += count
-        else:
-            undrawn += count
     strata = [
         _stratum(count, (each for each in sure if (each.group, each.sample_p) == which))
-        for which, count in accepted.items()
+        for which, count in counts.items()
+        if which[0] is not Group.NG and which[1]
     ]
-    rejects = _stratum(rejected, (each for each in sure if each.group is Group.NG))
+    rejected = sum(count for (group, _), count in counts.items() if group is Group.NG)
     return Quality(
         escape=escape_estimate(strata),
-        overkill=overkill_estimate(sum(counts.values()), rejects),
-        undrawn=undrawn,
+        overkill=overkill_estimate(
+            sum(counts.values()), _stratum(rejected, (each for each in sure if each.group is Group.NG))
+        ),
+        undrawn=sum(count for (group, sample_p), count in counts.items() if group is not Group.NG and not sample_p),
         unsure=len(seen) - len(sure),
         looked_at={group: sum(each.group is group for each in seen) for group in Group},
     )

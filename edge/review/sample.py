@@ -6,12 +6,14 @@ looked at first, so at any time those looked at are a random sample, over days o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
-from edge.core.datatypes import Decision
+from edge.core.datatypes import Part
 from edge.records.report import condition
 from edge.records.store import RecordStore, VerdictRecord
 from edge.review.database import Review, VerdictKey
@@ -33,8 +35,22 @@ WANTED = {Group.OK: 300, Group.BAND: 100, Group.NG: 100}
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Verdicts with since <= utc < until, of these runs (None: all), of this number and lot where not empty."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    runs: tuple[int, ...] | None = None
+    part: Part = field(default_factory=Part)
+
+    def condition(self) -> tuple[str, list[Any]]:
+        """WHERE with its values."""
+        return condition(self.since, self.until, self.runs, self.part)
+
+
+@dataclass(frozen=True)
 class Drawn:
-    """A part whose picture was drawn. place: random, 0..1; the lowest is looked at first. day: local, 2026-03-14.
+    """A part whose picture was drawn. place: random, 0..1; the lowest is looked at first. utc: ISO 8601.
 
     review: what a person said of it; None where nobody did.
     """
@@ -42,7 +58,7 @@ class Drawn:
     key: VerdictKey
     group: Group
     sample_p: float
-    day: str
+    utc: str
     has_picture: bool
     review: Review | None
 
@@ -63,31 +79,31 @@ def random_place(verdict_id: int) -> float:
     return (mixed ^ mixed >> 31) / (_BITS + 1)
 
 
-def drawn_parts(
-    store: RecordStore,
-    labels: dict[VerdictKey, Review],
-    since: datetime | None = None,
-    until: datetime | None = None,
-    runs: tuple[int, ...] | None = None,
-) -> list[Drawn]:
-    """All parts of this time, and of these runs, of which a picture was drawn; raises RecordError."""
+def drawn_parts(store: RecordStore, labels: dict[VerdictKey, Review], scope: Scope) -> list[Drawn]:
+    """The parts of the scope that were drawn, and have a picture or a label; raises RecordError."""
     keys = {run.id: run.key for run in store.runs()}
-    where, values = condition(since, until, runs)
-    rows = store.query(
-        "SELECT id, run_id, decision, review, sample_p, date(utc, 'localtime'), image IS NOT NULL FROM verdicts "
-        f"{where} AND sample_p > 0 AND image_state <> 'none'",
-        values,
-    )
-    made = []
-    for verdict_id, run_id, decision, band, sample_p, day, has_picture in rows:
-        key = VerdictKey(keys[run_id], verdict_id)
-        made.append(Drawn(key, group_of(decision, band), sample_p, day, bool(has_picture), labels.get(key)))
-    return made
+    where, values = scope.condition()
+    found = {}
+    # each by an index of its own: of a year of verdicts, these are few
+    for which, more in (
+        ("decision = 'OK' AND image IS NOT NULL", []),
+        ("decision <> 'OK' AND decision = 'NG'", []),
+        ("id IN (SELECT value FROM json_each(?))", [json.dumps([key.verdict_id for key in labels])]),
+    ):
+        rows = store.query(
+            "SELECT id, run_id, decision, review, sample_p, utc, image IS NOT NULL FROM verdicts "
+            f"{where} AND {which} AND sample_p > 0 AND image_state <> 'none'",
+            [*values, *more],
+        )
+        for verdict_id, run_id, decision, band, sample_p, utc, has_picture in rows:
+            key = VerdictKey(keys[run_id], verdict_id)
+            found[verdict_id] = Drawn(key, group_of(decision, band), sample_p, utc, bool(has_picture), labels.get(key))
+    return list(found.values())
 
 
 def group_of(decision: str, band: bool) -> Group:
     """decision: OK or NG. band: the verdict is marked for review."""
-    if decision == Decision.NG.value:
+    if decision == "NG":
         return Group.NG
     return Group.BAND if band else Group.OK
 

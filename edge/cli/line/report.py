@@ -32,6 +32,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     from edge.records.writer.clock_watch import JUMP
     from edge.review.labelling import labels_in
     from edge.review.quality import quality_records
+    from edge.review.sample import Scope
 
     now = datetime.now(timezone.utc)
     since = moment_from_text(options.since, now) if options.since else None
@@ -41,7 +42,8 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         rejected = rejected_verdicts(store, summary) if options.ng else ()
         outlook = disk_outlook(store, settings.record, now)
         labels = labels_in(store.directory)
-        quality = quality_records(store, labels, since, until, summary.chosen_runs).total() if labels else None
+        scope = Scope(since, until, summary.chosen_runs, summary.part)
+        quality = quality_records(store, labels, scope).total() if labels else None
         newest = store.newest_utc()
         if newest is not None and newest > now + JUMP:
             print(

@@ -14,6 +14,7 @@ from edge.core.errors import UsageError
 if TYPE_CHECKING:
     from edge.records.store import RecordStore
     from edge.review.database import ReviewDatabase
+    from edge.review.sample import Scope
 
 _LISTED = 10
 _UNDO = "undo"
@@ -61,7 +62,7 @@ def _label(options: argparse.Namespace, store: RecordStore, reviews: ReviewDatab
     if options.answer == _UNDO:
         given = take_back(store, reviews, verdict, by, now)
     else:
-        drawn = drawn_parts(store, reviews.labels(), _since(options))
+        drawn = drawn_parts(store, reviews.labels(), _scope(options))
         asked = verdict.id in {each.id for each in next_parts(store, drawn, _LISTED)}
         given = give_label(
             store, reviews, verdict, Answer(options.answer), by, now, asked=asked, note=options.note
@@ -81,7 +82,7 @@ def _show(options: argparse.Namespace, store: RecordStore, reviews: ReviewDataba
     from edge.review.quality import quality_records
     from edge.review.sample import WANTED, next_parts
 
-    records = quality_records(store, reviews.labels(), _since(options))
+    records = quality_records(store, reviews.labels(), _scope(options))
     quality, coming = records.total(), next_parts(store, records.drawn, _LISTED)
     if options.json:
         listed = [
@@ -99,7 +100,8 @@ def _show(options: argparse.Namespace, store: RecordStore, reviews: ReviewDataba
     return 0
 
 
-def _since(options: argparse.Namespace) -> datetime:
+def _scope(options: argparse.Namespace) -> Scope:
     from edge.records.report import moment_from_text
+    from edge.review.sample import Scope
 
-    return moment_from_text(options.since, datetime.now(timezone.utc))
+    return Scope(since=moment_from_text(options.since, datetime.now(timezone.utc)))

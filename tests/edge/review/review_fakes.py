@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from edge.core.datatypes import Decision
@@ -23,11 +23,14 @@ OK, NG, INVALID = Decision.OK, Decision.NG, Decision.INVALID
 BAND = "band"
 
 
-def record(directory: Path, parts: Iterable[Decision | str], seed: int = 0, **settings: object) -> None:
+def record(
+    directory: Path, parts: Iterable[Decision | str], seed: int = 0, begin: datetime = START, **settings: object
+) -> None:
     """A run that records these parts, in this order."""
     sink = recorder(directory, draw=random.Random(seed).random, queue_frames=5000, **settings)
     for index, part in enumerate(parts):
-        taken, verdict = look(index, OK if part == BAND else part, size=(4, 4) if part != NG else (12, 12))
+        utc, size = begin + timedelta(seconds=index), (12, 12) if part == NG else (4, 4)
+        taken, verdict = look(index, OK if part == BAND else part, size=size, utc=utc)
         sink.write(taken, replace(verdict, review=part == BAND))
     sink.drain(threading.Event(), lambda _: None)
     sink.close()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from edge.metrics import rate_interval
 from edge.records.store import RecordStore
 from edge.review.labelling import labels_in
 from edge.review.labels import Answer
-from edge.review.quality import Quality, percent, quality_records
-from edge.review.sample import Group, drawn_parts, queue
+from edge.review.quality import Quality, daily_quality, percent, quality_records
+from edge.review.sample import Group, Scope, drawn_parts, queue
 from tests.edge.records.records_fakes import START
 from tests.edge.review.review_fakes import BAND, INVALID, LATER, NG, OK, record, say
 
 
 def quality(directory, **limits) -> Quality:
     with RecordStore(directory) as store:
-        return quality_records(store, labels_in(directory), **limits).total()
+        return quality_records(store, labels_in(directory), Scope(**limits)).total()
 
 
 def test_nothing_is_known_before_anybody_looked(tmp_path):
@@ -47,7 +49,7 @@ def test_rates_come_from_what_was_drawn_and_looked_at(tmp_path):
 def test_the_unsure_band_is_a_stratum_of_its_own(tmp_path):
     record(tmp_path, [*[OK] * 90, *[BAND] * 10], keep_ok_share=1.0)
     with RecordStore(tmp_path) as store:
-        order = list(queue(drawn_parts(store, {})))
+        order = list(queue(drawn_parts(store, {}, Scope())))
     banded = [each for each in order if each.group is Group.BAND][:4]
     plain = [each for each in order if each.group is Group.OK][:30]
     for number, each in enumerate(banded):
@@ -62,7 +64,7 @@ def test_a_changed_probability_is_accounted_for(tmp_path):
     record(tmp_path, [OK] * 200, keep_ok_share=0.1)
     record(tmp_path, [OK] * 200, seed=1, keep_ok_share=0.5)
     with RecordStore(tmp_path) as store:
-        parts = drawn_parts(store, {})
+        parts = drawn_parts(store, {}, Scope())
     few = [each for each in parts if each.sample_p == 0.1]
     # every part of the first time is defective, none of the second
     for each in parts:
@@ -83,12 +85,17 @@ def test_accepted_parts_of_a_time_without_drawing_are_told(tmp_path):
 
 def test_each_day_has_rates_of_its_own(tmp_path):
     record(tmp_path, [OK, NG], keep_ok_share=1.0)
+    record(tmp_path, [OK, OK], keep_ok_share=1.0, begin=START + timedelta(days=1))
     say(tmp_path, 1, Answer.GOOD)
     with RecordStore(tmp_path) as store:
-        days = quality_records(store, labels_in(tmp_path)).by_day()
-    assert list(days) == [f"{START.astimezone():%Y-%m-%d}"]
-    (only,) = days.values()
-    assert (only.escape.looked_at, only.overkill.value) == (1, None)
+        begin, end = START - timedelta(days=2), START + timedelta(days=2)
+        records = quality_records(store, labels_in(tmp_path), Scope(begin, end))
+        days = daily_quality(store, records, begin, end)
+    # the second run is of the day after
+    first = START.astimezone().date()
+    assert list(days) == [first, first + timedelta(days=1)]
+    assert [(each.escape.looked_at, each.escape.parts) for each in days.values()] == [(1, 1), (0, 2)]
+    assert [each.overkill.parts for each in days.values()] == [2, 2]
 
 
 def test_shares_are_read_with_two_digits():

@@ -9,14 +9,14 @@ from edge.records.store import RecordStore
 from edge.review.database import Review, VerdictKey
 from edge.review.labelling import labels_in
 from edge.review.labels import Answer, Label
-from edge.review.sample import WANTED, Drawn, Group, drawn_parts, looked_at, next_parts, queue, random_place
+from edge.review.sample import WANTED, Drawn, Group, Scope, drawn_parts, looked_at, next_parts, queue, random_place
 from tests.edge.review.review_fakes import BAND, INVALID, LATER, NG, OK, record, say
 
 
 def drawn(number: int, group: Group = Group.OK, sample_p: float = 1.0, *, said: bool = False, asked: bool = True):
     key = VerdictKey("abcd1234", number)
     review = Review("line", key, Label.OK_CONFIRMED, asked, "anna", LATER) if said else None
-    return Drawn(key, group, sample_p, "2026-03-14", True, review)
+    return Drawn(key, group, sample_p, "2026-03-14T08:00:00.000000+00:00", True, review)
 
 
 def test_places_are_spread_evenly_and_keep_no_step_with_any_number_of_cavities():
@@ -33,12 +33,14 @@ def test_what_was_drawn_is_found_with_its_group_and_probability(tmp_path):
     record(tmp_path, [OK, NG, BAND, INVALID, OK], keep_ok_share=1.0)
     say(tmp_path, 2, Answer.GOOD)
     with RecordStore(tmp_path) as store:
-        found = drawn_parts(store, labels_in(tmp_path))
-        nothing = drawn_parts(store, {}, since=LATER)
-    assert [(each.key.verdict_id, each.group, each.sample_p) for each in found] == [
-        (1, Group.OK, 1.0), (2, Group.NG, 1.0), (3, Group.BAND, 1.0), (5, Group.OK, 1.0),
-    ]  # fmt: skip
-    assert [each.review is None for each in found] == [True, False, True, True]
+        found = drawn_parts(store, labels_in(tmp_path), Scope())
+        nothing = drawn_parts(store, {}, Scope(since=LATER))
+    assert {each.key.verdict_id: (each.group, each.sample_p, each.review is None) for each in found} == {
+        1: (Group.OK, 1.0, True),
+        2: (Group.NG, 1.0, False),
+        3: (Group.BAND, 1.0, True),
+        5: (Group.OK, 1.0, True),
+    }
     assert nothing == []
 
 
@@ -47,7 +49,7 @@ def test_an_accepted_part_that_was_not_drawn_is_not_asked_for(tmp_path):
     with RecordStore(tmp_path) as store:
         kept = {row[0] for row in store.query("SELECT id FROM verdicts WHERE image IS NOT NULL")}
         assert 0 < len(kept) < 40
-        asked = next_parts(store, drawn_parts(store, {}), 100)
+        asked = next_parts(store, drawn_parts(store, {}, Scope()), 100)
     assert {each.id for each in asked} == kept
     assert all(each.decision is Decision.OK for each in asked)
 
