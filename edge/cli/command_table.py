@@ -80,6 +80,7 @@ COMMANDS = {
         in_front=True,
     ),
     "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
+    "web": Command("line.web", "pages for browsers: what each line does, its rejects and its shift reports", "web"),
     "service": Command("line.service", "make a line a service of systemd, with watchdog and sandbox"),
     "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
     "report": Command("line.report", "counts, defect rate and latency from the records"),

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -41,6 +41,7 @@ from edge.core.sections import (
     Section,
     ServiceSettings,
     Share,
+    WebSettings,
     at_home,
 )  # fmt: skip
 
@@ -265,6 +266,7 @@ class Settings(Section):
     mqtt: MqttSettings = MqttSettings()
     plc: PlcSettings = PlcSettings()
     outputs: OutputSettings = OutputSettings()
+    web: WebSettings = WebSettings()
     service: ServiceSettings = ServiceSettings()
     logging: LoggingSettings = LoggingSettings()
 
@@ -417,7 +419,12 @@ def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> Co
 def _valid_keys(section: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Settings
     for key in section:
+        if isinstance(key, int):
+            # an entry of a list, whose kind the key before has given
+            continue
         annotation = model.model_fields[str(key)].annotation
+        if get_origin(annotation) is list:
+            (annotation,) = get_args(annotation)
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation
     return list(model.model_fields)

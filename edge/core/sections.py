@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -127,6 +127,44 @@ class OutputSettings(Section):
             raise ValueError("ng_line and heartbeat_line need chip and ok_line")
         if len(set(lines)) < len(lines):
             raise ValueError(f"ok_line, ng_line and heartbeat_line must be different lines, got {lines}")
+        return self
+
+
+def _clock_time(value: Any) -> Any:
+    """YAML 1.1 reads a bare 14:00 as 840, the minutes."""
+    return f"{value // 60:02d}:{value % 60:02d}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# quarters of an hour: records are counted by them
+ShiftStart = Annotated[str, BeforeValidator(_clock_time), Field(pattern=r"^([01]\d|2[0-3]):(00|15|30|45)$")]
+
+
+class WebLineSettings(Section):
+    name: Name
+    run_directory: PathText | None = None
+    records: PathText | None = None
+    bundle: PathText | None = None
+
+
+class WebSettings(Section):
+    port: Port = 8080
+    address: Host = "127.0.0.1"
+    hosts: list[Host] = []
+    lines: list[WebLineSettings] = []
+    shifts: Annotated[list[ShiftStart], Field(min_length=1)] = ["06:00", "14:00", "22:00"]
+    tokens_file: PathText | None = None
+    certificate_file: PathText | None = None
+    key_file: PathText | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WebSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together: give both or neither")
+        names = [line.name for line in self.lines]
+        if len(set(names)) < len(names):
+            raise ValueError("two lines have the same name")
+        if sorted(set(self.shifts)) != self.shifts:
+            raise ValueError("shifts must be in the order of the day, each once")
         return self
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TextIO
 
 from edge.bundles.bundle import ModelBundle
@@ -48,6 +49,7 @@ from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
 from edge.plant.outputs import line_outputs, line_signals, require_packages
+from edge.plant.preview import PreviewFile
 from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
 from edge.records.store import RunInfo
@@ -147,6 +149,8 @@ class Line:
         outputs = line_outputs(settings, self._line_info(info), counters, filed, alarms)
         if outputs is not None:
             sinks.append(outputs)
+        if settings.line.run_directory is not None:
+            sinks.append(PreviewFile(Path(settings.line.run_directory), self._inspector.preprocess.field_of_view))
         if request.json_lines is not None:
             no_reader = _when_nobody_reads(settings.record.directory, requests)
             sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))

@@ -111,15 +111,18 @@ def utc_text(moment: datetime) -> str:
 
 
 class RecordStore:
-    """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read."""
+    """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read.
 
-    def __init__(self, directory: Path) -> None:
+    migrate_older: see `opened_for_reading`.
+    """
+
+    def __init__(self, directory: Path, *, migrate_older: bool = True) -> None:
         self.directory = directory
         path = directory / DATABASE_NAME
         if not path.is_file():
             raise RecordError(f"no records at {path}", fix="check record.directory and --config, or record a run first")
         with explained(path):
-            self.connection = opened_for_reading(path)
+            self.connection = opened_for_reading(path, migrate_older=migrate_older)
 
     def __enter__(self) -> RecordStore:
         return self
