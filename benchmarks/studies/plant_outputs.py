@@ -39,8 +39,8 @@ from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.sink import Sink
 from edge.plant.outputs import LineOutputs
 from edge.plant.state import LineInfo
-from edge.records.review import REVIEW_NAME
 from edge.records.writer.recorder import Recorder
+from edge.review.database import REVIEW_NAME
 
 # the first parts of each block still feel the change
 SETTLE = 10

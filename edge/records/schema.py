@@ -132,6 +132,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX verdicts_by_part ON verdicts(part_number) WHERE part_number <> ''",
         "CREATE INDEX verdicts_by_lot ON verdicts(lot) WHERE lot <> ''",
     ),
+    (
+        # the probability with which a judged part's picture was to be kept; NULL: nothing of the kind was drawn
+        "ALTER TABLE verdicts ADD COLUMN sample_p REAL",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -57,7 +57,11 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class VerdictRecord:
-    """One row of `verdicts`; image and overlay are relative to the store's directory. part_number, lot: see `Part`."""
+    """One row of `verdicts`; image and overlay are relative to the store's directory. part_number, lot: see `Part`.
+
+    sample_p: the probability with which its picture was to be kept, 0..1; None where nothing was drawn (INVALID, and
+    records of earlier versions).
+    """
 
     id: int
     run_id: int
@@ -82,6 +86,7 @@ class VerdictRecord:
     part_number: str
     lot: str
     recipe: str
+    sample_p: float | None
 
     @property
     def part(self) -> Part:
