@@ -16,6 +16,8 @@ from benchmarks.results_file import write_result
 from benchmarks.timing.measure.bare_engine import open_bare_engines, open_flood
 from benchmarks.timing.measure.cadence import BACK_TO_BACK, Cadence, cadence_from_records, cadence_from_text
 from benchmarks.timing.measure.machine import machine_facts
+from benchmarks.timing.measure.plant_cost import measure_cost
+from benchmarks.timing.measure.plc_times import measure_times
 from benchmarks.timing.measure.run import Plan, measure
 from benchmarks.timing.measure.source import pictures_of
 from benchmarks.timing.measure.throughput import measure_throughput
@@ -43,6 +45,9 @@ _FRAMES, _PACED_S = 1000, 60.0
 _CURVE_FRAMES = 150
 _ROUNDS, _ROUND_S = 8, 1.5
 _ALLOCATION_FRAMES = 50
+# what PLC and outputs may cost: time with them over time without them, medians of neighbouring blocks
+PLC_LIMIT = 1.03
+_PLC_CADENCE, _PLC_BLOCK, _PARTS_A_PAIR, _PLC_RATES = "10/s", 40, 25, (1.0, 5.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class BenchmarkRequest:
     throughput: bool = False
     program: bool = False
     curves: bool = False
+    plc: bool = False
     unrecorded: bool = False
     page: str | None = None
     uncalibrated: bool = False
@@ -81,6 +87,8 @@ def run_benchmark(request: BenchmarkRequest, settings: Settings) -> dict[str, An
         return bench.throughput()
     if request.program:
         return bench.program()
+    if request.plc:
+        return bench.plc()
     return bench.curves() if request.curves else bench.latency()
 
 
@@ -123,6 +131,7 @@ def _refuse_contradictions(request: BenchmarkRequest) -> None:
         (request.throughput or request.curves or request.program, request.soak, "--soak is for one latency run"),
         (request.program, paced or program_chooses, "--program goes through a folder as the program itself does"),
         (request.program, request.page, "--program has no distribution to draw on a page"),
+        (request.plc, paced or program_chooses or request.page, "--plc chooses how parts come, and draws no page"),
         (
             request.page == ".svg",
             not request.curves,
@@ -207,6 +216,18 @@ class _Bench:
                 self._bundle, self._backend, self._precision, self._threads, plan, inspectors, counts, advance
             )
         return {**self._head("curves", BACK_TO_BACK.label, 1, False, pictures[0].shape[:2]), **found}
+
+    def plc(self) -> dict[str, Any]:
+        pictures, parts = self._files_only("--plc"), self._request.frames or _FRAMES
+        settings = self._settings
+        with progress_bar("with and without PLC and outputs") as advance:
+            cost = measure_cost(settings, pictures, _PLC_CADENCE, max(1, parts // _PARTS_A_PAIR), _PLC_BLOCK, advance)
+        given = settings.model_dump(mode="json", exclude_defaults=True)
+        with progress_bar("trigger to result") as advance:
+            times = measure_times(self._bundle.path, given, pictures, _PLC_RATES, parts, advance)
+        failed = cost["ratio_of_medians"]["median_of_pairs"] > PLC_LIMIT or any(each["troubles"] for each in times)
+        head = self._head("plc", cost["cadence"], 1, True, pictures[0].shape[:2])
+        return {**head, "limit": PLC_LIMIT, "failed": failed, "cost": cost, "trigger_to_result": times}
 
     @contextmanager
     def _inspectors(self, count: int) -> Iterator[list[Inspector]]:

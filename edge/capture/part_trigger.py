@@ -52,6 +52,11 @@ class PartTrigger:
         self._warned_quiet_s = 0.0
         self._next_index = 0
 
+    def follow(self, settings: TriggerSettings, is_empty: Callable[[U8], bool] | None) -> None:
+        """Another product lies here from the next picture on: its times, and its empty place. From any thread."""
+        self._max_moving_s = settings.max_moving_ms / 1000
+        self._is_empty = is_empty or (lambda picture: False)
+
     @property
     def ended(self) -> bool:
         return self._frames.ended

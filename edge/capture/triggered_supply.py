@@ -128,6 +128,16 @@ class TriggeredSupply:
     # the taking side
 
     @property
+    def waiting(self) -> int:
+        """Parts that were asked for and not taken yet; from any thread."""
+        return len(self._parts)
+
+    def follow(self, settings: TriggerSettings) -> None:
+        """Another product comes from the next trigger on: its times. From any thread."""
+        self._settle_ns = settings.settle_ms * 1_000_000 if self.live else 0
+        self._patience_ms = settings.frame_timeout_ms
+
+    @property
     def ended(self) -> bool:
         return not self._parts and self._capture.ended
 

@@ -172,6 +172,9 @@ def settings_for(options: argparse.Namespace) -> Settings:
         for name, key in _SETTINGS.items()
         if (value := getattr(options, name, None)) is not None and value is not False
     ]
+    if getattr(options, "bundle", None) is not None:
+        # a bundle that is named there is meant, also where the file of the line has several
+        given += [OptionValue("--bundle", f"recipes.{key}", None) for key in ("file", "start")]
     if getattr(options, "no_record", False):
         given.append(OptionValue("--no-record", "record.directory", None))
     settings = load_settings(path, given)

@@ -80,6 +80,11 @@ COMMANDS = {
         in_front=True,
     ),
     "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
+    "recipe": Command("line.recipe", "what a line can judge, and the change of a running line to another product"),
+    "simulate": Command(
+        "line.simulate", "play the PLC against a running line, and tell whether it keeps the handshake", "plc",
+        in_front=True,
+    ),
     "web": Command("line.web", "pages for browsers: what each line does, its rejects and its shift reports", "web"),
     "service": Command("line.service", "make a line a service of systemd, with watchdog and sandbox"),
     "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),

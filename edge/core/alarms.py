@@ -1,4 +1,4 @@
-"""What a person should look at: drift, rejects in a burst, a line not ready, monitoring, records, a clock.
+"""What a person should look at: drift, rejects in a burst, a line not ready, monitoring, records, a clock, a recipe.
 
 An alarm changes no verdict.
 """
@@ -14,6 +14,7 @@ NOT_READY = "not ready"
 MONITORING = "monitoring"
 RECORDS = "records"
 CLOCK = "clock"
+RECIPE = "recipe"
 
 # alarms of a run that are kept in memory; older ones are on record
 MOST_KEPT = 200

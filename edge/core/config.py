@@ -38,6 +38,7 @@ from edge.core.sections import (
     PlcSettings,
     Positive,
     PositiveInt,
+    RecipesSettings,
     Section,
     ServiceSettings,
     Share,
@@ -262,6 +263,7 @@ class Settings(Section):
     record: RecordSettings = RecordSettings()
     challenge: ChallengeSettings = ChallengeSettings()
     view: ViewSettings = ViewSettings()
+    recipes: RecipesSettings = RecipesSettings()
     metrics: MetricsSettings = MetricsSettings()
     mqtt: MqttSettings = MqttSettings()
     plc: PlcSettings = PlcSettings()
@@ -346,7 +348,7 @@ def load_settings(path: Path | None, options: Sequence[OptionValue] = ()) -> Set
         ]
         names = one_by_one or [each.option for each in options]
         fix = f"leave {' or '.join(names)} out, or change {path or 'the settings'}"
-        raise ConfigError(f"{' and '.join(names)}: {_reason(error)}", fix=fix) from error
+        raise ConfigError(f"{' and '.join(names)}: {reason_of(error)}", fix=fix) from error
 
 
 def _read(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
@@ -355,7 +357,7 @@ def _read(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
     if values is not None and not isinstance(values, dict):
         found = type(values).__name__
         raise ConfigError(f"{path}: expected sections such as `camera:`, got {found}", fix=_KEYS_FIX)
-    _refuse_repeated_keys(path, file.root)
+    refuse_repeated_keys(path, file.root)
     return file.root, values or {}
 
 
@@ -377,9 +379,9 @@ def _error_of(values: dict[str, Any]) -> ValidationError | None:
     return None
 
 
-def _reason(error: ValidationError) -> str:
-    """The first problem in words; with the value, unless the words have it."""
-    first = error.errors()[0]
+def reason_of(error: ValidationError, position: int = 0) -> str:
+    """One problem of a file's values in words; with the value, unless the words have it."""
+    first = error.errors()[position]
     got = "" if first["type"] == "value_error" else f", got {shortened(repr(first['input']))}"
     return first["msg"].removeprefix("Value error, ") + got
 
@@ -387,7 +389,8 @@ def _reason(error: ValidationError) -> str:
 _KEYS_FIX = "compare with the documented config.yaml, which lists every key"
 
 
-def _refuse_repeated_keys(path: Path, root: yaml.Node | None) -> None:
+def refuse_repeated_keys(path: Path, root: yaml.Node | None) -> None:
+    """Raise ConfigError where one of the two upper levels has a key twice."""
     for node in (root, *(section.value for section in keys_of(root))):
         for key in keys_of(node):
             if key.earlier is not None:
@@ -413,7 +416,7 @@ def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> Co
             fix=f"give keys below it, or leave it out; allowed here: {keys_here}",
         )
     fix = "change one of the values named" if first["type"] == "value_error" else _KEYS_FIX
-    return ConfigError(f"{where}: {_reason(error)}{more}", fix=fix)
+    return ConfigError(f"{where}: {reason_of(error)}{more}", fix=fix)
 
 
 def _valid_keys(section: tuple[Any, ...]) -> list[str]:

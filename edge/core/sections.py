@@ -63,6 +63,7 @@ class MqttSettings(Section):
     certificate_file: PathText | None = None
     key_file: PathText | None = None
     accept_part: bool = False
+    accept_recipe: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> MqttSettings:
@@ -127,6 +128,18 @@ class OutputSettings(Section):
             raise ValueError("ng_line and heartbeat_line need chip and ok_line")
         if len(set(lines)) < len(lines):
             raise ValueError(f"ok_line, ng_line and heartbeat_line must be different lines, got {lines}")
+        return self
+
+
+class RecipesSettings(Section):
+    file: PathText | None = None
+    start: Name | None = None
+    keep_loaded: Annotated[int, Field(ge=1, le=64)] = 2
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RecipesSettings:
+        if self.file is None and self.start is not None:
+            raise ValueError("start needs file: it names a recipe of that file")
         return self
 
 

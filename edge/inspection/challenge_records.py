@@ -44,15 +44,18 @@ def save_challenge(directory: Path, challenge: Challenge) -> None:
             connection.close()
 
 
-def latest_challenges(directory: Path, limit: int) -> list[Challenge]:
-    """The newest challenges, the oldest of them first; none where nothing is recorded yet. Raises RecordError."""
+def latest_challenges(directory: Path, limit: int, bundle_sha256: str | None = None) -> list[Challenge]:
+    """The newest challenges, the oldest of them first; none where nothing is recorded yet. Raises RecordError.
+
+    bundle_sha256: only those of this version; None: of all.
+    """
     if not (directory / DATABASE_NAME).is_file():
         return []
     with RecordStore(directory) as store:
         rows = store.query(
             "SELECT utc, source, bundle_sha256, engine_sha256, threshold, looks FROM challenges "
-            "ORDER BY id DESC LIMIT ?",
-            (limit,),
+            "WHERE bundle_sha256 = ifnull(?, bundle_sha256) ORDER BY id DESC LIMIT ?",
+            (bundle_sha256, limit),
         )
     return [
         Challenge(

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from edge.bundles.bundle import ModelBundle
+from edge.bundles.recipes import Recipe
 from edge.capture.capture import Capture
 from edge.capture.file_sources import PictureFiles
 from edge.capture.images.image_io import class_folders
@@ -19,7 +20,7 @@ from edge.core.errors import UsageError
 from edge.core.progress import working
 from edge.inspection.challenge import Challenge, Kind, Shown, challenged
 from edge.inspection.inspector import Inspector
-from edge.inspection.inspectors import make_inspector
+from edge.inspection.inspectors import make_inspectors
 from edge.inspection.line import opened_capture
 from edge.inspection.readiness import RUN_IT
 
@@ -36,8 +37,10 @@ def run_challenge(
     frames: int,
     pictures: Path | None,
     on_shown: Callable[[Shown, Inspector], None],
+    recipe: Recipe | None = None,
 ) -> Challenge:
     """Judge golden parts and defects. frames: how many pictures of the camera. on_shown: called for each of them.
+    recipe: by which they are judged, with its own settings.
 
     Raises UsageError where there is nothing to judge.
     """
@@ -46,7 +49,7 @@ def run_challenge(
     if pictures is not None and not pictures.is_dir():
         raise UsageError(f"{pictures}: no such folder", fix="give --data a folder with good/ and folders of defects")
     with working("loading the model, and making it ready for this processor"):
-        inspector = make_inspector(bundle, settings)
+        (inspector,) = make_inspectors(bundle, settings, 1, recipe)
     drawn, area = settings.challenge.synthetic_defects, settings.challenge.synthetic_area_percent / 100
     judged, sources = [], [] if pictures is None else [str(pictures)]
     parts = _picture_parts(pictures, reader)

@@ -71,6 +71,11 @@ class HotSwap:
         self._refusal = ""
         self._reported_s = 0.0
 
+    @property
+    def live(self) -> ModelBundle:
+        """The version that the pool holds."""
+        return self._live
+
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Remember the frame, and show it to the candidate if there is one; returns at once."""
         if frame.image is not None and frame.fault is None:
@@ -90,9 +95,9 @@ class HotSwap:
         self._follow_trial()
         self._follow_learning()
 
-    def end(self) -> None:
+    def end(self, why: str = "edge-inspect stopped") -> None:
         """A trial that runs says that it ended."""
-        self._end_trial("ended", "edge-inspect stopped")
+        self._end_trial("ended", why)
 
     def _follow_live(self) -> None:
         seen = stamp(self._path / MANIFEST)
@@ -133,23 +138,13 @@ class HotSwap:
             )
         inspectors = self._open(bundle, count)
         try:
-            self._try(inspectors)
+            try_on(self._frame, inspectors)
         except BaseException:
             # it is tried again every few seconds, and would take memory each time
             for inspector in inspectors:
                 inspector.backend.close()
             raise
         return inspectors
-
-    def _try(self, inspectors: Sequence[Inspector]) -> None:
-        frame = self._frame
-        if frame is None or frame.image is None or not _fits(inspectors[0], frame):
-            return
-        for inspector in inspectors:
-            for _ in range(_TRIES):
-                # a frame without a part tries nothing, and says nothing against the version
-                with suppress(PartNotFound):
-                    inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
 
     def _follow_candidate(self) -> None:
         seen = stamp(self._path / CANDIDATE)
@@ -225,6 +220,17 @@ class HotSwap:
             log.warning("the trial cannot be reported: %s", error)
 
 
-def _fits(inspector: Inspector, frame: Frame) -> bool:
-    assert frame.image is not None
-    return inspector.preprocess.field_of_view(*frame.image.shape[:2]) is not None
+def try_on(frame: Frame | None, inspectors: Sequence[Inspector], times: int = _TRIES) -> None:
+    """Have each inspector score a frame that the line saw; a frame that does not fit, or none, tries nothing.
+
+    Raises what the backend raises, ModelError and others.
+    """
+    if frame is None or frame.image is None:
+        return
+    if inspectors[0].preprocess.field_of_view(*frame.image.shape[:2]) is None:
+        return
+    for inspector in inspectors:
+        for _ in range(times):
+            # a frame without a part says nothing against the version
+            with suppress(PartNotFound):
+                inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))

@@ -24,7 +24,7 @@ class Inspector:
     every verdict's detail ends with, for a backend that is not the one they were fitted on. review_threshold: parts
     above it are marked for review where they are not NG; None: no unsure band. certain_threshold: the detail of an NG
     part up to it says that it is close; None: of none. golden: what each frame is compared with beside the network;
-    None: nothing.
+    None: nothing. recipe: the name of the recipe that it judges by; empty without recipes.
     """
 
     backend: Backend
@@ -36,6 +36,7 @@ class Inspector:
     review_threshold: float | None = None
     certain_threshold: float | None = None
     golden: GoldenComparison | None = None
+    recipe: str = ""
 
     def __post_init__(self) -> None:
         self._caveat = f"; {self.caveat}" if self.caveat else ""
@@ -100,6 +101,7 @@ class Inspector:
             anomaly_map=anomaly_map if anomaly_map.values.size else None,
             review=unsure,
             parts=parts,
+            recipe=self.recipe,
         )
 
     @property
@@ -127,4 +129,5 @@ class Inspector:
             times=clock.times(),
             bundle_sha256=self.bundle_sha256,
             model_sha256=self.backend.model_sha256,
+            recipe=self.recipe,
         )

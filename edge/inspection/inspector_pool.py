@@ -38,14 +38,25 @@ class InspectorPool:
         with self._lock:
             self._users[inspectors] -= 1
 
-    def replace(self, inspectors: Sequence[Inspector]) -> None:
-        """From the next frame on these judge; as many as before."""
+    def in_use(self, inspectors: tuple[Inspector, ...]) -> bool:
+        """Whether a frame is with these."""
+        with self._lock:
+            return bool(self._users.get(inspectors))
+
+    def replace(self, inspectors: Sequence[Inspector], *, keep: bool = False) -> None:
+        """From the next frame on these judge; as many as before. keep: those before stay open, until `retire`."""
         following = tuple(inspectors)
         if len(following) != len(self._current):
             raise ValueError(f"{len(following)} inspectors for {len(self._current)} threads")
         with self._lock:
-            self._retired.append(self._current)
+            if not keep:
+                self._retired.append(self._current)
             self._current = following
+
+    def retire(self, inspectors: tuple[Inspector, ...]) -> None:
+        """Those that were kept are not wanted any more; `close_retired` closes them."""
+        with self._lock:
+            self._retired.append(inspectors)
 
     def close_retired(self) -> None:
         """Close those that were replaced and that no frame is with any more."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -9,25 +13,60 @@ from edge.backends import GPU_BACKENDS, open_backends, target_of, usable_cores
 from edge.backends.golden import GoldenComparison, golden_pictures
 from edge.bundles.bundle import CPU, ModelBundle, calibration_key, load_bundle
 from edge.bundles.calibration import Calibration
+from edge.bundles.recipes import Recipe, RecipeBook, recipe_book
 from edge.bundles.signature import trusted_bundle
 from edge.bundles.versions import kept_versions
 from edge.capture.images.image_reader import line_reader
 from edge.capture.sources import names_files
 from edge.core.config import RoiSettings, Settings
-from edge.core.errors import CalibrationMismatch, UsageError
+from edge.core.errors import CalibrationMismatch, RecordError, UsageError
 from edge.core.files.text_names import path_of_stored
 from edge.core.manifest import Precision
 from edge.inspection.inspector import Inspector
-from edge.records.store import RunInfo, RunRecord, VerdictRecord
+from edge.records.schema import DATABASE_NAME
+from edge.records.store import RecordStore, RunInfo, RunRecord, VerdictRecord
 from edge.samples import sample_bundle
+
+log = logging.getLogger("edge.inspection")
 
 # each holds buffers of its own; beyond a few, reading the pictures is what limits the rate
 MOST_INSPECTORS = 4
+# key of a run's recorded settings: the recipes that it knew
+_RECIPES = "recipe_book"
 
 
 def bundle_path(settings: Settings) -> Path:
-    """The bundle of the settings, else the shipped one."""
-    return Path(settings.inspection.bundle) if settings.inspection.bundle else sample_bundle()
+    """The bundle of the settings, else that of the recipe that a line begins with, else the shipped one."""
+    if settings.inspection.bundle:
+        return Path(settings.inspection.bundle)
+    book = line_recipes(settings)
+    return sample_bundle() if book is None else Path(book.start.bundle)
+
+
+def line_recipes(settings: Settings) -> RecipeBook | None:
+    """The recipes of the settings, None where they name none. Unless recipes.start says otherwise, a line begins with
+    the one that judged last: after a restart, or a power cut, the same product lies there.
+
+    Raises ConfigError.
+    """
+    book = recipe_book(settings)
+    if book is None or settings.recipes.start is not None:
+        return book
+    last = _recipe_of_the_newest_verdict(settings)
+    return replace(book, start=next((each for each in book.recipes if each.name == last), book.start))
+
+
+def _recipe_of_the_newest_verdict(settings: Settings) -> str | None:
+    directory = settings.record.directory
+    if directory is None or not (Path(directory) / DATABASE_NAME).is_file():
+        return None
+    try:
+        with RecordStore(Path(directory)) as store:
+            rows = store.query("SELECT recipe FROM verdicts ORDER BY id DESC LIMIT 1")
+    except RecordError as error:
+        log.warning("which recipe judged last cannot be read: %s", error.message)
+        return None
+    return rows[0][0] if rows else None
 
 
 def public_key(settings: Settings) -> Path | None:
@@ -57,10 +96,15 @@ def make_inspector(bundle: ModelBundle, settings: Settings) -> Inspector:
     return make_inspectors(bundle, settings, 1)[0]
 
 
-def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list[Inspector]:
-    """Inspectors for `count` threads, which share the processor's cores."""
+def make_inspectors(
+    bundle: ModelBundle, settings: Settings, count: int, recipe: Recipe | None = None
+) -> list[Inspector]:
+    """Inspectors for `count` threads, which share the processor's cores.
+
+    recipe: which they judge by, when `settings` are those of a line that does.
+    """
     inspection = settings.inspection
-    precision, calibration = precision_and_calibration(bundle, settings)
+    precision, calibration = precision_and_calibration(bundle, settings, recipe)
     backends = open_backends(
         bundle, inspection.backend, precision, inspection.threads, count,
         uncalibrated=inspection.uncalibrated, engines=inspection.engines_folder,
@@ -75,7 +119,7 @@ def make_inspectors(bundle: ModelBundle, settings: Settings, count: int) -> list
         Inspector(
             backend, bundle.preprocess, calibration.threshold, calibration.pixel_threshold, bundle.sha256, caveat,
             calibration.review_threshold, calibration.certain_threshold,
-            golden_comparison(bundle, calibration, settings),
+            golden_comparison(bundle, calibration, settings), "" if recipe is None else recipe.name,
         )
         for backend in backends
     ]  # fmt: skip
@@ -103,12 +147,24 @@ def golden_comparison(
     return GoldenComparison(pictures, spec, bundle.preprocess, calibration.threshold, calibration.pixel_threshold)
 
 
-def precision_and_calibration(bundle: ModelBundle, settings: Settings) -> tuple[str, Calibration]:
-    """What runs with these settings, and the statistics that it is judged by."""
+def precision_and_calibration(
+    bundle: ModelBundle, settings: Settings, recipe: Recipe | None = None
+) -> tuple[str, Calibration]:
+    """What runs with these settings, and the statistics that it is judged by; with the thresholds of the recipe."""
     inspection = settings.inspection
     target = target_of(inspection.backend)
     precision = bundle.precision(inspection.precision, target)
-    return precision, bundle.calibration(precision, target=target, uncalibrated=inspection.uncalibrated)
+    calibration = bundle.calibration(precision, target=target, uncalibrated=inspection.uncalibrated)
+    return precision, calibration if recipe is None else _thresholds_of(recipe, calibration)
+
+
+def _thresholds_of(recipe: Recipe, calibration: Calibration) -> Calibration:
+    threshold, review = recipe.threshold, calibration.review_threshold
+    if threshold is not None:
+        # what the held-out parts say of `close` belongs to the bundle's own threshold
+        calibration = replace(calibration, threshold=threshold, certain_threshold=None, set_by_hand=True)
+    band = review if recipe.review and review is not None and review < calibration.threshold else None
+    return replace(calibration, review_threshold=band)
 
 
 def recorded_inspector(run: RunRecord, recorded: VerdictRecord, settings: Settings, backend: str | None) -> Inspector:
@@ -116,6 +172,8 @@ def recorded_inspector(run: RunRecord, recorded: VerdictRecord, settings: Settin
 
     While its version of the bundle is kept, that one; else the live one, which the comparison then refuses by name.
     """
+    recipe = _recorded_recipe(run, recorded)
+    settings = settings if recipe is None else _of_recipe(recipe, settings)
     path = Path(settings.inspection.bundle or path_of_stored(run.info.bundle_path))
     bundle = load_bundle(path)
     if bundle.sha256 != recorded.bundle_sha256:
@@ -127,11 +185,28 @@ def recorded_inspector(run: RunRecord, recorded: VerdictRecord, settings: Settin
     names = (name for name in get_args(Precision) if _model(bundle, name, target) == recorded.model_sha256)
     chosen = {"precision": next(names, run.info.precision), "backend": backend}
     inspection = settings.inspection.model_copy(update=chosen)
-    return make_inspector(bundle, settings.model_copy(update={"inspection": inspection}))
+    return make_inspectors(bundle, settings.model_copy(update={"inspection": inspection}), 1, recipe)[0]
 
 
-def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: Settings) -> RunInfo:
-    """What the records say of this run."""
+def _recorded_recipe(run: RunRecord, recorded: VerdictRecord) -> Recipe | None:
+    """As the run knew it; None for a verdict that was judged by none."""
+    known = json.loads(run.info.config).get(_RECIPES, []) if recorded.recipe else []
+    return next((Recipe.model_validate(each) for each in known if each["name"] == recorded.recipe), None)
+
+
+def _of_recipe(recipe: Recipe, settings: Settings) -> Settings:
+    """The recipe's, with the bundle and the golden pictures that the command names in place of the recipe's."""
+    given = {key: value for key in ("bundle", "reference") if (value := getattr(settings.inspection, key)) is not None}
+    return recipe.model_copy(update=given).applied_to(settings)
+
+
+def run_info(
+    bundle: ModelBundle, inspector: Inspector, source: str, settings: Settings, recipes: Sequence[Recipe] = ()
+) -> RunInfo:
+    """What the records say of this run. recipes: by which it may judge; kept with the settings, for replay."""
+    config = json.loads(settings.record_json())
+    if recipes:
+        config[_RECIPES] = [{**recipe.model_dump(), "bundle": str(Path(recipe.bundle).resolve())} for recipe in recipes]
     return RunInfo(
         source=source,
         bundle_path=str(bundle.path.resolve()),
@@ -142,7 +217,7 @@ def run_info(bundle: ModelBundle, inspector: Inspector, source: str, settings: S
         threshold=inspector.threshold,
         pixel_threshold=inspector.pixel_threshold,
         preprocess_sha256=bundle.preprocess.sha256,
-        config=settings.record_json(),
+        config=json.dumps(config),
     )
 
 

@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
+from edge.backends import target_of
 from edge.bundles.bundle import ModelBundle
-from edge.bundles.signature import require_signature
+from edge.bundles.recipes import Recipe, RecipeBook
 from edge.bundles.versions import find_version
 from edge.capture.capture import Capture, FrameSupply
 from edge.capture.part_file import IdentifiedFrames, PartFile
@@ -28,19 +29,17 @@ from edge.core.errors import BundleError
 from edge.core.files.text_names import storable
 from edge.core.progress import working
 from edge.inspection.device_watch import DeviceWatch
-from edge.inspection.hot_swap import HotSwap
-from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import (
     golden_comparison,
     inspectors_for,
-    live_bundle,
-    make_inspectors,
+    line_recipes,
     precision_and_calibration,
-    public_key,
     run_info,
 )
 from edge.inspection.loop import run_loop
-from edge.inspection.readiness import readiness_monitor, require_challenge
+from edge.inspection.readiness import change_not_ready, readiness_monitor, require_challenge
+from edge.inspection.recipes.change import Recipes
+from edge.inspection.recipes.opening import Following, LoadedRecipe, Opening, first_pool, version_watch
 from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.drift_monitor import DriftMonitor, WatchedBundle
 from edge.monitoring.json_lines import JsonLines
@@ -48,11 +47,12 @@ from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
-from edge.plant.outputs import line_outputs, line_signals, require_packages
+from edge.plant.outputs import LineOutputs, line_outputs, line_signals, require_packages
 from edge.plant.preview import PreviewFile
+from edge.plant.recipe_request import RequestFile
 from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
-from edge.records.store import RunInfo
+from edge.records.writer.pictures import FieldOfViewOf
 from edge.records.writer.recorder import Recorder
 from edge.system.service.journal import with_level, writes_to_journal
 from edge.system.service.notify import ServiceManager
@@ -96,12 +96,16 @@ class Line:
 
     def __init__(self, request: RunRequest, settings: Settings, empty_place_of: EmptyPlaceOf) -> None:
         require_packages(settings)
-        self._request, self._settings = request, settings
-        self._bundle = live_bundle(settings)
+        self._book = line_recipes(settings)
+        self._recipe = None if self._book is None else self._book.start
+        settings = settings if self._recipe is None else self._recipe.applied_to(settings)
+        self._request, self._settings, self._empty_place_of = request, settings, empty_place_of
         count = 1 if request.max_frames == 1 else inspectors_for(request.camera, settings)
         with working("loading the model, and making it ready for this processor"):
-            self._pool = InspectorPool(make_inspectors(self._bundle, settings, count))
+            self._bundle, self._seen, self._pool = first_pool(settings, count, self._recipe)
         self._inspector = self._pool.inspectors[0]
+        self._recipes: Recipes | None = None
+        self._outputs: LineOutputs | None = None
         self._counters, self._statistics = RunCounters(), RunStatistics()
         require_challenge(self._bundle, self._inspector.backend.model_sha256, request.camera, settings)
         # before the camera, whose first frames have their part, too
@@ -115,6 +119,7 @@ class Line:
         self._supply: FrameSupply = line_supply(
             self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of
         )
+        self._part_trigger = self._supply if isinstance(self._supply, PartTrigger) else None
         # with trigger.mode `plc`: the PLC calls its `fire`
         self._triggered = self._supply if isinstance(self._supply, TriggeredSupply) else None
         if self._part_file is not None:
@@ -123,34 +128,42 @@ class Line:
     def run(self, requests: StopRequests) -> RunResult:
         """Inspect until the source ends, a limit is reached or a stop is asked for."""
         request, settings, counters, capture = self._request, self._settings, self._counters, self._capture
-        info = run_info(self._bundle, self._inspector, capture.name, settings)
+        known = () if self._book is None else self._book.recipes
+        info = run_info(self._bundle, self._inspector, capture.name, settings, known)
         title = ViewTitle(info.source, self._bundle.manifest.product, f"{info.backend} {info.precision}")
         view = _view(settings, title, counters, self._statistics)
-        recorder = None
+        recorder, field_of_view = None, self._inspector.preprocess.field_of_view
         if settings.record.directory is not None:
-            field_of_view = self._inspector.preprocess.field_of_view
-            recorder = Recorder(settings.record, info, counters, field_of_view, wait_when_full=not capture.live)
+            recorder = Recorder(
+                settings.record, info, counters, field_of_view, wait_when_full=not capture.live,
+                field_of_recipe=self._field_of_recipe,
+            )  # fmt: skip
         alarms = AlarmLog(counters, _alarm_listener(recorder, redrawn=isinstance(view, LiveView)))
         readiness = readiness_monitor(
             request.camera, settings, counters, alarms, self._bundle.sha256, self._inspector.backend.model_sha256
         )
-        watches = [watch for watch in (self._hot_swap(), readiness) if watch is not None]
+        wake = threading.Event()
+        self._recipes = self._changes_of_recipe(alarms, recorder, wake)
+        versions = self._recipes or version_watch(settings, self._bundle, self._pool, counters)
+        watches = [watch for watch in (versions, readiness) if watch is not None]
         device = DeviceWatch(self._pool, requests.stop.set)
         # another process would begin a folder, or a limited run, from its beginning
         goes_on = capture.live and request.max_frames is None and request.duration_s is None
-        poller = Poller([*watches, device] if goes_on else watches, alarms)
-        drift = drift_monitor(self._bundle, settings, counters, alarms)
+        poller = Poller([*watches, device] if goes_on else watches, alarms, wake=wake)
+        drift = drift_monitor(self._bundle, settings, counters, alarms, self._book)
         fire = None if self._triggered is None else self._triggered.fire
-        signals = line_signals(settings, counters, alarms, fire, challenge_watched=readiness is not None)
+        use_recipe = None if self._recipes is None else self._recipes.request
+        signals = line_signals(settings, counters, alarms, fire, use_recipe, challenge_watched=readiness is not None)
         # parts wait for the signals, so they come first, and end first
         sinks = [sink for sink in (signals, view, drift, *watches, poller, recorder) if sink is not None]
         # what follows comes after the recorder, which gives a verdict its number
         filed = (lambda: None) if recorder is None else (lambda: recorder.filed)
-        outputs = line_outputs(settings, self._line_info(info), counters, filed, alarms)
+        self._outputs = outputs = line_outputs(settings, self._line_info(self._bundle), counters, filed, alarms)
         if outputs is not None:
             sinks.append(outputs)
         if settings.line.run_directory is not None:
-            sinks.append(PreviewFile(Path(settings.line.run_directory), self._inspector.preprocess.field_of_view))
+            run_directory = Path(settings.line.run_directory)
+            sinks.append(PreviewFile(run_directory, field_of_view, of_recipe=self._field_of_recipe))
         if request.json_lines is not None:
             no_reader = _when_nobody_reads(settings.record.directory, requests)
             sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))
@@ -181,9 +194,14 @@ class Line:
             start_again=again,
         )
 
+    def _field_of_recipe(self, name: str) -> FieldOfViewOf | None:
+        return None if self._recipes is None else self._recipes.field_of_view(name)
+
     def close(self) -> None:
         """Release the networks; not after a run that hangs."""
         self._pool.close_retired()
+        if self._recipes is not None:
+            self._recipes.close_idle()
         for each in self._pool.inspectors:
             each.backend.close()
 
@@ -191,24 +209,42 @@ class Line:
         if self._part_file is not None:
             self._part_file.close()
 
-    def _line_info(self, info: RunInfo) -> LineInfo:
-        name, product = self._settings.line.name, self._bundle.manifest.product
-        return LineInfo(name, storable(info.source), product, info.backend, info.precision)
+    def _line_info(self, bundle: ModelBundle) -> LineInfo:
+        name, target = self._settings.line.name, target_of(self._settings.inspection.backend)
+        precision = bundle.precision(self._settings.inspection.precision, target)
+        backend = self._inspector.backend.name
+        return LineInfo(name, storable(self._capture.name), bundle.manifest.product, backend, precision)
 
-    def _hot_swap(self) -> HotSwap:
-        settings, key = self._settings, public_key(self._settings)
+    def _changes_of_recipe(self, alarms: AlarmLog, recorder: Recorder | None, wake: threading.Event) -> Recipes | None:
+        """None where the settings name no recipes: then it costs nothing."""
+        if self._book is None or self._recipe is None:
+            return None
+        settings = self._settings
 
-        def trust(version: ModelBundle) -> None:
-            if key is not None:
-                require_signature(version, key)
+        def follow(recipe: Recipe, bundle: ModelBundle) -> None:
+            if self._part_trigger is not None:
+                self._part_trigger.follow(recipe.applied_to(settings).trigger, self._empty_place_of(bundle))
+            if self._triggered is not None:
+                self._triggered.follow(recipe.applied_to(settings).trigger)
+            if self._outputs is not None:
+                self._outputs.follow(self._line_info(bundle))
 
-        return HotSwap(
-            self._bundle,
+        directory = settings.line.run_directory
+        return Recipes(
+            self._book,
+            LoadedRecipe(self._recipe, self._bundle, self._pool.inspectors, self._seen),
             self._pool,
             self._counters,
-            load=lambda: live_bundle(settings),
-            trust=trust,
-            open_inspectors=lambda version, count: make_inspectors(version, settings, count),
+            alarms,
+            Opening(settings, self._pool, self._counters, change_not_ready(self._request.camera, settings)),
+            Following(
+                parts_wait=lambda: 0 if self._triggered is None else self._triggered.waiting,
+                product=follow,
+                record=(lambda change: None) if recorder is None else recorder.note_recipe,
+            ),
+            keep_loaded=settings.recipes.keep_loaded,
+            wake=wake,
+            requests=None if directory is None else RequestFile(Path(directory)),
         )
 
 
@@ -241,20 +277,32 @@ def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Ca
     return result
 
 
-def drift_monitor(bundle: ModelBundle, settings: Settings, counters: RunCounters, alarms: AlarmLog) -> DriftMonitor:
-    """The watch on drift and bursts; parts of each version are compared with what that version was calibrated on."""
+def drift_monitor(
+    bundle: ModelBundle,
+    settings: Settings,
+    counters: RunCounters,
+    alarms: AlarmLog,
+    recipes: RecipeBook | None = None,
+) -> DriftMonitor:
+    """The watch on drift and bursts; parts of each version are compared with what that version was calibrated on.
 
-    def watched(version: ModelBundle) -> WatchedBundle:
-        _, calibration = precision_and_calibration(version, settings)
-        golden = golden_comparison(version, calibration, settings)
+    bundle: what the line begins with, by recipes.start where there are recipes.
+    """
+
+    def watched(version: ModelBundle, recipe: Recipe | None) -> WatchedBundle:
+        own = settings if recipe is None else recipe.applied_to(settings)
+        _, calibration = precision_and_calibration(version, own, recipe)
+        golden = golden_comparison(version, calibration, own)
         scores = calibration.scores if golden is None else golden.scores(calibration.scores)
         return WatchedBundle(version.preprocess, version.drift_reference(), scores, calibration.threshold)
 
-    def bundle_of(sha256: str) -> WatchedBundle | None:
-        if sha256 == bundle.sha256:
+    def bundle_of(sha256: str, name: str) -> WatchedBundle | None:
+        recipe = start if recipes is None else recipes.find(name)
+        if sha256 == bundle.sha256 and recipe is start:
             return first
         try:
-            return watched(find_version(bundle.path, sha256))
+            path = bundle.path if recipe is None else Path(recipe.bundle)
+            return watched(find_version(path, sha256), recipe)
         except BundleError as error:
             logging.getLogger("edge.monitoring.drift").warning(
                 "nothing to compare version %s with: %s", sha256[:12], error
@@ -262,7 +310,8 @@ def drift_monitor(bundle: ModelBundle, settings: Settings, counters: RunCounters
             return None
 
     # here, so that a damaged bundle is refused before the first part
-    first = watched(bundle)
+    start = None if recipes is None else recipes.start
+    first = watched(bundle, start)
     return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, alarms)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def readiness_monitor(
     return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, alarms, (bundle_sha256, model_sha256))
 
 
+def change_not_ready(camera: str, settings: Settings) -> Callable[[str, str], str | None]:
+    """Hashes of bundle and model → why a line must not change to them; None when it may, and where nobody asks."""
+    refuses = _asked_for(camera, settings) and settings.challenge.require == "refuse"
+
+    def why_not(bundle_sha256: str, model_sha256: str) -> str | None:
+        return why_not_ready(bundle_sha256, model_sha256, settings) if refuses else None
+
+    return why_not
+
+
 def _asked_for(camera: str, settings: Settings) -> bool:
     return settings.challenge.require is not None and not names_files(camera) and camera.strip() != "demo"
 
@@ -88,6 +99,9 @@ def why_not_ready(bundle_sha256: str, model_sha256: str, settings: Settings) -> 
     """Why a line with this bundle and model is not ready; None when it is."""
     if settings.record.directory is None:
         return "records are off, and challenges are kept there"
-    newest = latest_challenges(Path(settings.record.directory), 1)
+    directory = Path(settings.record.directory)
+    # with recipes the newest challenge of this bundle counts, whatever was challenged meanwhile
+    of_bundle = None if settings.recipes.file is None else bundle_sha256
+    newest = latest_challenges(directory, 1, of_bundle) or latest_challenges(directory, 1)
     now = datetime.now(timezone.utc)
     return not_ready(newest, bundle_sha256, model_sha256, settings.challenge.max_age_hours, now)

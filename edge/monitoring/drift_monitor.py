@@ -45,15 +45,23 @@ class WatchedBundle:
     threshold: float
 
 
-# hash of a bundle → what its parts are compared with; None when it cannot be had
-WatchedBundleOf = Callable[[str], WatchedBundle | None]
+# hash of a bundle and name of the recipe → what its parts are compared with; None when it cannot be had
+WatchedBundleOf = Callable[[str, str], WatchedBundle | None]
+# products whose learned reference is kept while others are judged
+_MOST_REMEMBERED = 32
+
+
+@dataclass(frozen=True)
+class _JudgedBy:
+    bundle_sha256: str
+    recipe: str
 
 
 @dataclass(frozen=True)
 class _QueuedFrame:
     """One inspected part; image: None when it is not to be measured."""
 
-    bundle_sha256: str
+    judged_by: _JudgedBy
     seen: Moment
     rejected: bool
     score: float
@@ -96,7 +104,8 @@ class DriftMonitor:
             else:
                 self._counters.unmeasured += 1
         seen = Moment(frame.utc, frame.index)
-        self._worker.put(_QueuedFrame(verdict.bundle_sha256, seen, rejected, verdict.score, image))
+        judged_by = _JudgedBy(verdict.bundle_sha256, verdict.recipe)
+        self._worker.put(_QueuedFrame(judged_by, seen, rejected, verdict.score, image))
 
     def close(self) -> None:
         """Measure what waits, for less than a second."""
@@ -123,7 +132,9 @@ class _Watch:
         self._alarms = alarms
         self._burst = None if burst.rejects is None else BurstWatch(burst.rejects, burst.of)
         self._last: deque[_QueuedFrame] = deque(maxlen=burst.of)
-        self._bundle_sha256: str | None = None
+        self._judged_by: _JudgedBy | None = None
+        # what was learned of the line's own parts, for when their product comes back
+        self._remembered: dict[_JudgedBy, tuple[WatchedBundle, ReferenceBuilder | None]] = {}
         self._bundle: WatchedBundle | None = None
         self._placement: Placement | None = None
         self._colour_compared = False
@@ -134,9 +145,9 @@ class _Watch:
 
     def take(self, part: _QueuedFrame) -> None:
         if part.image is not None:
-            if part.bundle_sha256 != self._bundle_sha256:
+            if part.judged_by != self._judged_by:
                 self._leave_version(part.seen)
-                self._begin(part.bundle_sha256)
+                self._begin(part.judged_by)
             self._take_picture(part.image, part)
         if self._burst is not None:
             self._last.append(part)
@@ -145,21 +156,33 @@ class _Watch:
     def _leave_version(self, seen: Moment) -> None:
         """A drift from the version before says nothing of this one's calibration: it ends, and may be found anew."""
         alarm, self._drift_alarm = self._drift_alarm, None
+        left = self._judged_by
+        if left is None:
+            return
+        self._remembered.pop(left, None)
+        if self._bundle is not None:
+            self._remembered[left] = self._bundle, self._learning
+        if len(self._remembered) > _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
         if alarm is not None:
-            what = f"{alarm.what} (against version {str(self._bundle_sha256)[:12]}, which judges no longer)"
+            what = f"{alarm.what} (against version {left.bundle_sha256[:12]}, which judges no longer)"
             self._alarms.end(replace(alarm, what=what), seen)
 
-    def _begin(self, bundle_sha256: str) -> None:
+    def _begin(self, judged_by: _JudgedBy) -> None:
         """Compare with this bundle from here on."""
-        self._bundle_sha256 = bundle_sha256
+        self._judged_by = judged_by
         self._watch = self._placement = self._learning = self._bundle = None
         self._colour_compared = False
-        self._bundle = self._bundle_of(bundle_sha256)
+        sha256 = judged_by.bundle_sha256
+        if judged_by in self._remembered:
+            self._bundle, self._learning = self._remembered[judged_by]
+        else:
+            self._bundle = self._bundle_of(sha256, judged_by.recipe)
         if self._bundle is None:
-            self._counters.drift_state = f"off: nothing to compare version {bundle_sha256[:12]} with"
+            self._counters.drift_state = f"off: nothing to compare version {sha256[:12]} with"
         elif self._bundle.reference is not None:
             self._counters.drift_state = f"compared with {len(self._bundle.reference.values)} parts of the calibration"
-        else:
+        elif self._learning is None:
             self._learning = ReferenceBuilder(self._bundle.preprocess)
 
     def _take_picture(self, image: U8, part: _QueuedFrame) -> None:

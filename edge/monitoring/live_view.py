@@ -101,6 +101,7 @@ class LiveView:
             ("bundle", _text(f"{self._title.bundle} on {self._title.backend}   {counters.bundle_state}".strip())),
             ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
             (counters.counted, _text(f"{counters.frames}   {statistics.frames_per_second():.1f} per second")),
+            *((("recipe", _text(_recipe(counters))),) if counters.recipe_name else ()),
             *((("trigger", _text(_trigger(counters))),) if counters.trigger_state else ()),
             ("verdicts", _counts(counters)),
             ("lost", _text(lost)),
@@ -263,3 +264,9 @@ def _records(counters: RunCounters) -> Text:
 
 def _camera_style(state: str) -> str:
     return "" if state in ("opening", "running", "ended", "closed") else "bold yellow"
+
+
+def _recipe(counters: RunCounters) -> str:
+    state = f"   the last change FAILED: {counters.recipe_error}" if counters.recipe_error else ""
+    state = "   changing" if counters.recipe_changing else state
+    return f"{counters.recipe_index} {counters.recipe_name}{state}"

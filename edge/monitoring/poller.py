@@ -34,15 +34,23 @@ class Polled(Protocol):
 class Poller:
     """A sink, because verdicts come while a job hangs: `write` raises an alarm then, since the other jobs wait for it.
 
-    A job that raises is logged, and called again. alarms: where the alarm goes.
+    A job that raises is logged, and called again. alarms: where the alarm goes. wake: whoever sets it has the jobs
+    called at once.
     """
 
-    def __init__(self, jobs: Sequence[Polled], alarms: AlarmLog, every_s: float = POLL_EVERY_S) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Polled],
+        alarms: AlarmLog,
+        every_s: float = POLL_EVERY_S,
+        wake: threading.Event | None = None,
+    ) -> None:
         self._jobs, self._alarms, self._every_s = jobs, alarms, every_s
         self._running: tuple[str, float] | None = None
         self._hanging: Alarm | None = None
         self._failures = 0
         self._stop = threading.Event()
+        self._wake = wake or threading.Event()
         self._thread = threading.Thread(target=self._work, name="poller", daemon=True)
         self._thread.start()
 
@@ -57,6 +65,7 @@ class Poller:
     def close(self) -> None:
         """End the jobs; returns soon, also when one hangs."""
         self._stop.set()
+        self._wake.set()
         self._thread.join(_CLOSE_S)
 
     @property
@@ -65,7 +74,12 @@ class Poller:
         return self._thread.is_alive()
 
     def _work(self) -> None:
-        while not self._stop.wait(self._every_s):
+        while True:
+            self._wake.wait(self._every_s)
+            # before the jobs, so that what is asked for meanwhile has them called again
+            self._wake.clear()
+            if self._stop.is_set():
+                break
             for job in self._jobs:
                 self._run(job.name, job.poll)
         for job in self._jobs:

@@ -142,6 +142,7 @@ def _families(state: LineState) -> Iterator[Metric]:
             "bundle_sha256": state.bundle_sha256,
             "model_sha256": state.model_sha256,
             "backend": state.info.backend,
+            "recipe": state.recipe.name,
             "software": __version__,
         },
     )

@@ -41,6 +41,10 @@ class LineOutputs:
         self._status = None if directory is None else StatusFile(Path(directory), lambda: self._keeper.state)
         self._metrics = self._metrics_server(settings.metrics, alarms)
 
+    def follow(self, info: LineInfo) -> None:
+        """Tell of another product from here on; from any thread."""
+        self._keeper.info = info
+
     def write(self, frame: Frame, verdict: Verdict) -> None:
         self._keeper.write(frame, verdict)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from edge.core.files.private_files import FILE_MODE, make_folder
 from edge.core.files.safe_file import Stamp, stamp
 from edge.preprocessing.regions import FieldOfView
 from edge.records.overlay import draw_box, with_heat
+from edge.records.writer.pictures import FieldOfRecipe, FieldOfViewOf
 
 log = logging.getLogger("edge.plant")
 
@@ -34,18 +34,24 @@ _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 80)
 _GREY, _WORDS = 96, (235, 235, 235)
 _MOST_BOXES = 12
 
-FieldOfViewOf = Callable[[int, int], "FieldOfView | None"]
-
 
 class PreviewFile:
     """A sink that remembers the newest frame, and no more; a thread of its own draws, encodes and writes it.
 
     directory: where the file is, and where a reader touches WANTED_NAME while it looks. field_of_view: (height, width)
-    of a frame → what the anomaly map covers. A folder that cannot be written is logged and tried again.
+    of a frame → what the anomaly map covers; of_recipe: the same of a verdict's recipe, in its place. A folder that
+    cannot be written is logged and tried again.
     """
 
-    def __init__(self, directory: Path, field_of_view: FieldOfViewOf, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        field_of_view: FieldOfViewOf,
+        every_s: float = EVERY_S,
+        of_recipe: FieldOfRecipe = lambda name: None,
+    ) -> None:
         self._directory, self._field_of_view, self._every_s = directory, field_of_view, every_s
+        self._of_recipe = of_recipe
         self._newest: tuple[Frame, Verdict] | None = None
         self._failures = 0
         # by an earlier line's readers
@@ -81,7 +87,8 @@ class PreviewFile:
 
     def _write(self, frame: Frame, verdict: Verdict) -> None:
         try:
-            view = None if frame.image is None else self._field_of_view(*frame.image.shape[:2])
+            field_of_view = self._of_recipe(verdict.recipe) or self._field_of_view
+            view = None if frame.image is None else field_of_view(*frame.image.shape[:2])
             data = bytes(cv2.imencode(".jpg", preview_picture(frame, verdict, view), _QUALITY)[1])
             make_folder(self._directory)
             write_atomic(self._directory / PREVIEW_NAME, data, FILE_MODE, sync=False)

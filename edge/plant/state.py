@@ -28,7 +28,9 @@ _CLOSE_S = 0.5
 
 @dataclass(frozen=True)
 class LineInfo:
-    """What does not change in a run. backend, precision: of the version that it began with."""
+    """What does not change in a run, but for the product, which is the recipe's. backend, precision: of the version
+    that the run, or the recipe, began with.
+    """
 
     name: str
     source: str
@@ -99,6 +101,16 @@ class LineCounts:
 
 
 @dataclass(frozen=True)
+class RecipeState:
+    """Each is the one of `RunCounters` with this name, after `recipe_`."""
+
+    index: int
+    name: str
+    changing: bool
+    error: str
+
+
+@dataclass(frozen=True)
 class LineState:
     """A line at one moment.
 
@@ -120,6 +132,7 @@ class LineState:
     record_state: str
     ready_state: str
     bundle_state: str
+    recipe: RecipeState
     bundle_sha256: str
     model_sha256: str
     newest: tuple[PublishedVerdict, ...]
@@ -142,7 +155,9 @@ class LineStateKeeper:
         filed: Callable[[], Filed | None] = lambda: None,
         every_s: float = SNAPSHOT_EVERY_S,
     ) -> None:
-        self._info, self._counters, self._filed, self._every_s = info, counters, filed, every_s
+        # replaced as a whole by whoever changes the product
+        self.info = info
+        self._counters, self._filed, self._every_s = counters, filed, every_s
         self._started = datetime.now(timezone.utc)
         self._waiting: deque[tuple[PublishedVerdict, StageTimes]] = deque(maxlen=_MOST_WAITING)
         self._newest: deque[PublishedVerdict] = deque(maxlen=_NEWEST_KEPT)
@@ -189,7 +204,7 @@ class LineStateKeeper:
     def _snapshot(self, *, running: bool) -> LineState:
         counters, newest = self._counters, self._newest[-1] if self._newest else None
         return LineState(
-            info=self._info,
+            info=self.info,
             pid=os.getpid(),
             started=self._started,
             utc=datetime.now(timezone.utc),
@@ -201,6 +216,9 @@ class LineStateKeeper:
             record_state=counters.record_state,
             ready_state=counters.ready_state,
             bundle_state=counters.bundle_state,
+            recipe=RecipeState(
+                counters.recipe_index, counters.recipe_name, counters.recipe_changing, storable(counters.recipe_error)
+            ),
             bundle_sha256="" if newest is None else newest.bundle_sha256,
             model_sha256="" if newest is None else newest.model_sha256,
             newest=tuple(self._newest),

@@ -16,6 +16,7 @@ from edge.core.redact import redact
 from edge.metrics import rate_interval
 from edge.records.alarms import AlarmRecord, alarm_values, alarms_between
 from edge.records.clock import ClockJump, clock_jumps
+from edge.records.recipe_changes import RecipeChange, change_values, recorded_changes
 from edge.records.store import RecordStore, utc_text
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Report:
     chosen_runs: tuple[int, ...] | None
     clock_jumps: tuple[ClockJump, ...]
     part: Part
+    recipe_changes: tuple[RecipeChange, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object that `report --json` prints; times in UTC, latencies in milliseconds."""
@@ -109,6 +111,7 @@ class Report:
                 "high_95": self.defect_rate.high,
             },
             "alarms": [{"id": entry.id, "run": entry.run_id, **alarm_values(entry.alarm)} for entry in self.alarms],
+            "recipe_changes": [{**change_values(change), "changed": change.changed} for change in self.recipe_changes],
             "clock_jumps": [
                 {
                     "run": jump.run_id,
@@ -196,9 +199,17 @@ def build_report(
         latency=_latency(store, where, values),
         alarms=alarms_between(store, since, until, tuple(chosen)),
         chosen_runs=asked_for,
+        recipe_changes=_recipe_changes(store, since, until, tuple(chosen)),
         clock_jumps=tuple(jump for jump in clock_jumps(store, tuple(chosen)) if jump.touches(since, until)),
         part=part,
     )
+
+
+def _recipe_changes(
+    store: RecordStore, since: datetime | None, until: datetime | None, runs: tuple[int, ...]
+) -> tuple[RecipeChange, ...]:
+    where, values = condition(since, until, runs, Part())
+    return tuple(recorded_changes(store, where.removeprefix("WHERE "), values))
 
 
 def condition(
@@ -296,4 +307,7 @@ def report_table(report: Report) -> Group:
     for jump in report.clock_jumps:
         parts.append(Text(f"\n{jump.text()}: {_WHAT_A_JUMP_DOES}", "yellow"))
     parts += [Text(), alarms] if report.alarms else []
+    if report.recipe_changes:
+        parts.append(Text("\nrecipes", "bold"))
+        parts += [Text(change.text()) for change in report.recipe_changes]
     return Group(*parts, Text(), latency) if report.latency else Group(*parts)

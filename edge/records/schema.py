@@ -133,6 +133,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX verdicts_by_lot ON verdicts(lot) WHERE lot <> ''",
     ),
     (
+        # who asked for another recipe, and what came of it; ms: from the request to the result
+        """CREATE TABLE recipe_changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs(id),
+            utc TEXT NOT NULL,
+            asked_by TEXT NOT NULL,
+            before TEXT NOT NULL,
+            after TEXT NOT NULL,
+            changed INTEGER NOT NULL,
+            result TEXT NOT NULL,
+            ms REAL NOT NULL
+        )""",
+    ),
+    (
         # the probability with which a judged part's picture was to be kept; NULL: nothing of the kind was drawn
         "ALTER TABLE verdicts ADD COLUMN sample_p REAL",
     ),

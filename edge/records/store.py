@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from edge.bundles.versions import kept_versions
 from edge.core.datatypes import Decision, Part, PartScore, Reason, Region, StageTimes, Verdict
 from edge.core.errors import RecordError
 from edge.core.files.text_names import storable
@@ -145,11 +146,19 @@ class RecordStore:
     def accepted_pictures(
         self, bundle: Path, since: datetime | None = None, until: datetime | None = None
     ) -> list[Path]:
-        """Stored pictures of parts that any version of this bundle found OK, since <= utc < until, oldest first."""
-        conditions, values = (
-            ["v.decision = 'OK'", "v.image IS NOT NULL", "r.bundle_path = ?"],
-            [storable(str(bundle.resolve()))],
-        )
+        """Stored pictures of parts that any version of this bundle found OK, since <= utc < until, oldest first.
+
+        Of parts that were judged by a recipe: any version that is kept.
+        """
+        # a run with recipes began with one bundle, and judged by others as well
+        versions = [version.bundle.sha256 for version in kept_versions(bundle)]
+        judged = f"v.bundle_sha256 IN ({', '.join('?' * len(versions))})"
+        conditions = [
+            "v.decision = 'OK'",
+            "v.image IS NOT NULL",
+            f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {judged} END",
+        ]
+        values = [storable(str(bundle.resolve())), *versions]
         for moment, condition in ((since, "v.utc >= ?"), (until, "v.utc < ?")):
             if moment is not None:
                 conditions.append(condition)

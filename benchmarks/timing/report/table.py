@@ -121,6 +121,30 @@ def program_table(report: dict[str, Any]) -> Group:
     return Group(Text(run_line(report), "bold"), *map(Text, lines))
 
 
+def plc_table(report: dict[str, Any]) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    cost = report["cost"]
+    times = _table("ms", ("p50", "p95", "p99"))
+    for name in ("without", "with"):
+        times.add_row(f"{name} PLC and outputs", *(f"{value:.2f}" for value in cost[name].values()))
+    ratio = cost["ratio_of_medians"]
+    low, high = ratio["quartiles"]
+    fine = ratio["median_of_pairs"] <= report["limit"]
+    rates = _table("trigger to result, ms", ("p50", "p99", "p99.9", "max", "parts"))
+    for each in report["trigger_to_result"]:
+        levels = [f"{value:.2f}" for value in each["trigger_to_result_ms"].values()]
+        rates.add_row(f"{each['rate_per_s']:g} parts a second", *levels, str(each["parts"]))
+    lines = [
+        f"with / without, of neighbouring blocks: {ratio['median_of_pairs']:.3f} ({low:.3f} to {high:.3f}), "
+        f"at most {report['limit']:g}: {'fine' if fine else 'TOO MUCH'}",
+        "with a publisher" if cost["published"] is not None else "without a publisher: mosquitto or paho is missing",
+        *(trouble for each in report["trigger_to_result"] for trouble in each["troubles"]),
+    ]
+    return Group(Text(run_line(report), "bold"), Text(), times, Text(), rates, Text(), *map(Text, lines))
+
+
 def curves_table(report: dict[str, Any]) -> Group:
     from rich.console import Group, RenderableType
     from rich.text import Text

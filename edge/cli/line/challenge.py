@@ -13,6 +13,7 @@ from edge.core.errors import UsageError
 
 if TYPE_CHECKING:
     from edge.bundles.bundle import ModelBundle
+    from edge.bundles.recipes import Recipe
     from edge.inspection.challenge import Shown
     from edge.inspection.inspector import Inspector
 
@@ -33,6 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show", action="store_true", help="judge nothing: trend, and whether the line is ready")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write every picture with what was said about it")
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="of the recipes in the settings (default: the one that the line begins with)"
+    )
     share(parser, "--bundle", "--backend", "--precision", "--engines", "--record-dir", "--json")
 
 
@@ -43,6 +47,8 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     from edge.inspection.challenge_run import run_challenge
     from edge.inspection.inspectors import live_bundle
 
+    recipe = _recipe(options.recipe, settings)
+    settings = settings if recipe is None else recipe.applied_to(settings)
     bundle = live_bundle(settings)
     records = None if settings.record.directory is None else Path(settings.record.directory)
     if options.show:
@@ -61,13 +67,25 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         if options.out is not None:
             _write_picture(options.out, number, each, inspector)
 
-    made = run_challenge(bundle, settings, line_reader(settings), camera, options.frames, pictures, on_shown)
+    made = run_challenge(bundle, settings, line_reader(settings), camera, options.frames, pictures, on_shown, recipe)
     if records is not None:
         save_challenge(records, made)
     print(json.dumps(made.as_json(), indent=1) if options.json else made.summary())
     if records is not None and not options.json:
         print("\n".join(trend_lines(latest_challenges(records, _SHOWN))))
     return 0 if made.passed else 1
+
+
+def _recipe(name: str | None, settings: Settings) -> Recipe | None:
+    """The one that is challenged; None where --bundle names what is, and where there are no recipes."""
+    from edge.inspection.inspectors import line_recipes
+
+    if name is None and settings.inspection.bundle is not None:
+        return None
+    book = line_recipes(settings)
+    if book is None and name is not None:
+        raise UsageError(f"--recipe {name}: recipes.file is null", fix="name the file in the settings")
+    return None if book is None else book.start if name is None else book.find(name)
 
 
 def _show(options: argparse.Namespace, settings: Settings, bundle: ModelBundle, records: Path | None) -> int:

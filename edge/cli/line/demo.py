@@ -24,7 +24,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     if not options.web:
         return run.execute(options, settings)
     require("web")
-    from edge.web.demo import serve_demo
+    from edge.web.demo.serve import serve_demo
 
     def say(what: str) -> None:
         print(f"edge-inspect: {what}", file=sys.stderr, flush=True)

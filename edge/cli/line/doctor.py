@@ -19,11 +19,13 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     from edge.bundles.description import described_in_a_line
     from edge.inspection.inspectors import bundle_path
     from edge.inspection.readiness import challenge_findings
+    from edge.inspection.recipes.findings import recipe_findings
     from edge.system.doctor import diagnose
     from edge.system.findings import State, findings_json, findings_table, worst
 
     path = bundle_path(settings)
     findings = [*diagnose(settings, path, check_bundle=described_in_a_line), *challenge_findings(path, settings)]
+    findings += recipe_findings(settings)
     if options.json:
         print(findings_json(findings))
     else:

@@ -44,6 +44,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--program", action="store_true", help="the program over a folder: first verdict, rate and memory, records on"
     )
     kind.add_argument("--curves", action="store_true", help="how times grow with frame side and streams")
+    kind.add_argument(
+        "--plc",
+        action="store_true",
+        help="what PLC, metrics, status and MQTT cost, and from a PLC's trigger to its result",
+    )
     kind.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="what changed between two --out files")
     compared = parser.add_argument_group("with --compare")
     compared.add_argument(
@@ -73,10 +78,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
-    """Measure, show and write; 1 when --compare finds a regression, 130 when Ctrl-C cut the run short."""
+    """Measure, show and write; 1 for a regression or too high a cost, 130 when Ctrl-C cut the run short."""
     from benchmarks.results_file import json_text
     from benchmarks.timing.benchmark import BenchmarkRequest, run_benchmark, write_report
-    from benchmarks.timing.report.table import curves_table, latency_table, program_table, throughput_table
+    from benchmarks.timing.report.table import (
+        curves_table,
+        latency_table,
+        plc_table,
+        program_table,
+        throughput_table,
+    )
 
     if options.compare:
         return _compare(options)
@@ -87,11 +98,12 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     else:
         tables = {
             "latency": latency_table, "throughput": throughput_table, "curves": curves_table, "program": program_table,
+            "plc": plc_table,
         }  # fmt: skip
         show(tables[report["mode"]](report))
     command = shlex.join(["edge-inspect", *map(redact, sys.argv[1:])])
     write_report(report, command, options.out, options.page)
-    return INTERRUPTED if report.get("interrupted") else 0
+    return INTERRUPTED if report.get("interrupted") else int(report.get("failed", False))
 
 
 def _compare(options: argparse.Namespace) -> int:

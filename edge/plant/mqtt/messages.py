@@ -7,12 +7,13 @@ from typing import Any
 
 from edge.core.files.text_names import storable
 from edge.core.local_time import local_iso
+from edge.plant.recipe_request import RecipeAnswer
 from edge.records.alarms import AlarmRecord
 from edge.records.store import VerdictRecord
 
 ONLINE, OFFLINE = b"online", b"offline"
 # of a status, what stays as it is for some time
-_INFO = ("software", "info", "started", "bundle_sha256", "model_sha256", "bundle_state")
+_INFO = ("software", "info", "started", "bundle_sha256", "model_sha256", "bundle_state", "recipe")
 
 
 def topic_of(site: str, line: str, kind: str) -> str:
@@ -51,6 +52,13 @@ def alarm_message(record: AlarmRecord, run_ended: bool) -> bytes:
 def info_message(status: dict[str, Any]) -> bytes:
     """Program, product, camera and versions."""
     return _json({key: status[key] for key in _INFO})
+
+
+def recipe_message(answer: RecipeAnswer) -> bytes:
+    """What a line answered to `cmd/recipe`."""
+    return _json(
+        {"recipe": storable(answer.recipe), "changed": answer.changed, "text": storable(answer.text), "ms": answer.ms}
+    )
 
 
 def counts_message(status: dict[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from edge.plant.mqtt.broker import PahoBroker, Will
 from edge.plant.mqtt.commands import PartCommand
 from edge.plant.mqtt.messages import OFFLINE
 from edge.plant.mqtt.publisher import PublishedLine, Publisher
+from edge.plant.mqtt.recipe_command import RecipeCommand
 from edge.records.schema import explained
 from edge.review.database import ReviewDatabase
 
@@ -31,10 +32,15 @@ def publish(
     line = _line(settings)
     with _alone(line.records), ReviewDatabase(line.records) as review:
         will = Will(line.topic("status"), OFFLINE)
-        commands = {line.topic("cmd/part"): PartCommand(line.run_directory)} if settings.mqtt.accept_part else {}
+        commands: dict[str, Callable[[bytes], None]] = {}
+        if settings.mqtt.accept_part:
+            commands[line.topic("cmd/part")] = PartCommand(line.run_directory)
+        recipe = RecipeCommand(line.run_directory) if settings.mqtt.accept_recipe else None
+        if recipe is not None:
+            commands[line.topic("cmd/recipe")] = recipe
         broker = PahoBroker(settings.mqtt, f"edge-inspect-{line.site}-{line.name}", will, commands)
         try:
-            publisher = Publisher(line, broker, review, from_beginning=from_beginning)
+            publisher = Publisher(line, broker, review, from_beginning=from_beginning, recipe=recipe)
             say(f"publishing {line.records} as {line.topic('#')} to {broker.where}")
             publisher.run(stop)
         finally:

@@ -25,9 +25,11 @@ from edge.plant.mqtt.messages import (
     alarm_message,
     counts_message,
     info_message,
+    recipe_message,
     topic_of,
     verdict_message,
 )
+from edge.plant.mqtt.recipe_command import RecipeCommand
 from edge.plant.status_file import is_live, read_status
 from edge.records.alarms import recorded_alarms
 from edge.records.schema import DATABASE_NAME
@@ -73,6 +75,8 @@ class _Sent:
 class Publisher:
     """Used from one thread. from_beginning: where it has never published before, start with the oldest record instead
     of what is recorded from now on. Raises RecordError where review.sqlite cannot be used at the start.
+
+    recipe: what takes requests for a recipe, whose answers are published; None: none are taken.
     """
 
     def __init__(
@@ -82,10 +86,12 @@ class Publisher:
         review: ReviewDatabase,
         *,
         from_beginning: bool = False,
+        recipe: RecipeCommand | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._line, self._broker, self._review, self._now_s = line, broker, review, now_s
         self.verdicts = 0
+        self._recipe = recipe
         self._sent: deque[_Sent] = deque()
         self._arrived: dict[str, Cursor] = {}
         self._read = self._start(from_beginning)
@@ -117,6 +123,8 @@ class Publisher:
                 self._connection = self._broker.connections
                 self._begin_connection()
             self._tell_status()
+            for answer in self._recipe.answers() if self._recipe is not None else ():
+                self._send("recipe", recipe_message(answer))
             more = self._send_records()
             self._failures = 0
             return more

@@ -171,6 +171,12 @@ class ModbusServer:
             for client in tuple(self._clients):
                 client.leave()
             await server.shutdown()  # type: ignore[no-untyped-call]
+            # requests that came with the end become tasks in the next round; nobody reads their answers
+            await asyncio.sleep(0)
+            while left := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in left:
+                    task.cancel()
+                await asyncio.gather(*left, return_exceptions=True)
 
     def _woken(self) -> None:
         self._waking = False

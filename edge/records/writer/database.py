@@ -20,6 +20,7 @@ from edge.core.errors import ForeignRecords
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
 from edge.records.alarms import alarm_values
+from edge.records.recipe_changes import RecipeChange, change_values
 from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, opened_for_writing
 from edge.records.store import ImageState, RunInfo, parts_text, regions_text, utc_text
 from edge.records.writer.disk_errors import is_damaged, set_aside
@@ -115,6 +116,9 @@ class RecordDatabase:
 
     def _begin(self, run: RunInfo, started: datetime) -> None:
         self._connection = opened_for_writing(self._path, _BUSY_S)
+        # held until the connection is closed: on POSIX systems, closing any handle of a file lets go of all locks that
+        # the process has on it, and another program would then take the log of a running line away
+        self._header = self._path.open("rb", buffering=0)
         try:
             # after a long report held the log, give its space back
             self._connection.execute("PRAGMA journal_size_limit = 16000000")
@@ -126,6 +130,7 @@ class RecordDatabase:
             self.run_id = self._insert_run(run, started)
         except BaseException:
             self._connection.close()
+            self._header.close()
             raise
 
     def is_in_place(self) -> bool:
@@ -134,23 +139,28 @@ class RecordDatabase:
 
     def require_header(self) -> None:
         """Raise sqlite3.DatabaseError when somebody wrote over the file: SQLite has read its beginning long ago."""
-        with self._path.open("rb") as file:
-            if file.read(len(_HEADER)) not in (_HEADER, b""):
-                raise sqlite3.DatabaseError("file is not a database")
+        self._header.seek(0)
+        if self._header.read(len(_HEADER)) not in (_HEADER, b""):
+            raise sqlite3.DatabaseError("file is not a database")
 
     def save(
         self,
         rows: Sequence[tuple[RowValues, ImageValues]],
         attached: Sequence[tuple[int, ImageValues]],
         alarms: Sequence[Alarm] = (),
+        recipe_changes: Sequence[RecipeChange] = (),
     ) -> list[int]:
-        """Commit new rows, pictures that came after their rows, and alarms, in one transaction; the new rows' ids.
+        """Commit new rows, pictures that came after their rows, and the others, in one transaction; the new rows' ids.
 
         An alarm of this run that is on record already is brought up to date.
         """
         with self._transaction():
             for alarm in alarms:
                 self._save_alarm(alarm)
+            for change in recipe_changes:
+                values = {"run_id": self.run_id, **change_values(change)}
+                marks = ", ".join("?" * len(values))
+                self._insert(f"INSERT INTO recipe_changes ({', '.join(values)}) VALUES ({marks})", (*values.values(),))
             ids = [self._insert(_INSERT, (self.run_id, *row, *image.values())) for row, image in rows]
             self._connection.executemany(_ATTACH, [(*image.values(), row_id) for row_id, image in attached])
         return ids
@@ -235,6 +245,7 @@ class RecordDatabase:
     def close(self) -> None:
         with suppress(sqlite3.Error):
             self._connection.close()
+        self._header.close()
         self._lock.close()
 
     def _insert_run(self, run: RunInfo, started: datetime) -> int:

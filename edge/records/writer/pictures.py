@@ -34,6 +34,8 @@ _OVERLAY_FORMAT = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTO
 RESERVE_BYTES = 32_000_000
 
 FieldOfViewOf = Callable[[int, int], "FieldOfView | None"]
+# name of a recipe → what its parts are seen through; None where there is no such recipe
+FieldOfRecipe = Callable[[str], FieldOfViewOf | None]
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,15 @@ class NoRoomForPictures(OSError):
 class RecordedPictures:
     """Write, remove and sweep the pictures of a store at `directory`.
 
-    field_of_view: (height, width) of a frame → the part the anomaly map covers.
+    field_of_view: (height, width) of a frame → the part the anomaly map covers. of_recipe: the same of the recipe that
+    a verdict was judged by.
     """
 
-    def __init__(self, directory: Path, field_of_view: FieldOfViewOf) -> None:
+    def __init__(
+        self, directory: Path, field_of_view: FieldOfViewOf, of_recipe: FieldOfRecipe = lambda name: None
+    ) -> None:
         self._directory = directory
-        self._field_of_view = field_of_view
+        self._field_of_view, self._of_recipe = field_of_view, of_recipe
         self._unsynced: set[Path] = set()
 
     def store(self, frame: Frame, verdict: Verdict, run_id: int) -> StoredPicture:
@@ -72,7 +77,8 @@ class RecordedPictures:
         if image is None or original_suffix(image) is None:
             image = png_bytes(frame.image)
         number = verdict_number(run_id, frame.index)
-        drawing = draw_overlay(frame, verdict, self._field_of_view(*frame.image.shape[:2]), number)
+        field_of_view = self._of_recipe(verdict.recipe) or self._field_of_view
+        drawing = draw_overlay(frame, verdict, field_of_view(*frame.image.shape[:2]), number)
         overlay = _jpeg(drawing)
         self._leave_room(len(image) + len(overlay))
         image_path, again = self._directory / image_place(frame, verdict, run_id), 1

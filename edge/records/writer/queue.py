@@ -12,11 +12,14 @@ import numpy as np
 from edge.core.alarms import Alarm
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8, Decision, Frame, Reason, Verdict
+from edge.records.recipe_changes import RecipeChange
 from edge.records.writer.database import ImageValues, RowValues
 from edge.records.writer.pictures import StoredPicture
 
 # alarms whose newest state waits for the disk; beyond that the oldest are lost
 MOST_ALARMS = 1000
+# changes of the recipe that wait for it; the same
+MOST_RECIPE_CHANGES = 1000
 
 
 @dataclass(eq=False)
@@ -71,6 +74,7 @@ class RecordQueue:
         self._pictures: deque[Entry] = deque()
         self._discarded: list[StoredPicture] = []
         self._alarms: dict[int, Alarm] = {}
+        self._recipe_changes: deque[RecipeChange] = deque(maxlen=MOST_RECIPE_CHANGES)
 
     def put(self, entry: Entry, patience_s: float = 0.0) -> None:
         """Add the newest entry, waiting that long for its picture's place; wakes the writer if it may be idle."""
@@ -108,6 +112,30 @@ class RecordQueue:
             for alarm in alarms:
                 if self._alarms.get(alarm.number) is alarm:
                     del self._alarms[alarm.number]
+
+    def put_recipe_change(self, change: RecipeChange) -> None:
+        """Add one; wakes the writer."""
+        with self._lock:
+            self._recipe_changes.append(change)
+        self._news.set()
+
+    def recipe_changes(self) -> list[RecipeChange]:
+        """Those that wait, oldest first; answer with `recipe_changes_committed`."""
+        with self._lock:
+            return list(self._recipe_changes)
+
+    def recipe_changes_committed(self, changes: Sequence[RecipeChange]) -> None:
+        """Note that these are on record."""
+        with self._lock:
+            for change in changes:
+                # a full queue may have lost it meanwhile
+                if self._recipe_changes and self._recipe_changes[0] is change:
+                    self._recipe_changes.popleft()
+
+    def notes_wait(self) -> bool:
+        """Whether an alarm or a change of the recipe waits."""
+        with self._lock:
+            return bool(self._alarms or self._recipe_changes)
 
     def wake(self) -> None:
         self._news.set()

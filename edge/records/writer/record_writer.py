@@ -23,7 +23,7 @@ from edge.records.store import RunInfo
 from edge.records.writer.clock_watch import ClockGuard, ClockWatch
 from edge.records.writer.database import ImageValues, RecordDatabase
 from edge.records.writer.disk_errors import DiskError, RecordState, disk_error_of
-from edge.records.writer.pictures import FieldOfViewOf, RecordedPictures, StoredPicture
+from edge.records.writer.pictures import FieldOfRecipe, FieldOfViewOf, RecordedPictures, StoredPicture
 from edge.records.writer.queue import Entry, RecordQueue, RepeatedPicture
 from edge.records.writer.retention import Retention
 from edge.records.writer.spare_room import SpareRoom
@@ -65,11 +65,12 @@ class RecordWriter:
         utc_now: Callable[[], datetime],
         now_ns: Callable[[], int],
         steady_s: Callable[[], float],
+        field_of_recipe: FieldOfRecipe = lambda name: None,
     ) -> None:
         self._directory, self._settings, self._run = directory, settings, run
         self._counters, self._queue, self._state = counters, queue, state
         self._utc_now, self._now_ns = utc_now, now_ns
-        self._files = RecordedPictures(directory, field_of_view)
+        self._files = RecordedPictures(directory, field_of_view, field_of_recipe)
         self._spare_room = SpareRoom(directory)
         self._commit_ns = settings.commit_every_ms * _MS
         self._failures = 0
@@ -113,7 +114,7 @@ class RecordWriter:
             self._rows_refused(error)
 
     def _commit_due_ns(self) -> int | None:
-        if self._queue.alarms():
+        if self._queue.notes_wait():
             return self._row_retry_ns
         oldest = self._queue.oldest_row_ns()
         if self._attached:
@@ -182,14 +183,14 @@ class RecordWriter:
         rows = self._queue.take_rows(ROWS_PER_COMMIT)
         images = [entry.image_values() for entry in rows]
         attached = [(entry.row_id, entry.image_values()) for entry in self._attached if entry.row_id is not None]
-        alarms = self._queue.alarms()
+        alarms, changes = self._queue.alarms(), self._queue.recipe_changes()
         try:
             database.require_header()
             # before any row that was stamped after a jump: this may be the last that is written
             self._clock.look(database)
             self._files.sync_names()
             new = [(entry.row, image) for entry, image in zip(rows, images, strict=True)]
-            ids = database.save(new, attached, alarms)
+            ids = database.save(new, attached, alarms, changes)
         except _OF_A_ROW:
             self._queue.put_rows_back()
             self._commit_one_by_one(database)
@@ -200,6 +201,7 @@ class RecordWriter:
             return
         self._rows_saved(ids)
         self._late_saved(attached, alarms)
+        self._queue.recipe_changes_committed(changes)
 
     def _rows_saved(self, ids: Sequence[int | None]) -> None:
         rows = self._queue.rows_committed(ids)
@@ -331,9 +333,9 @@ class RecordWriter:
             self._state.rows = None
         while self._now_ns() < give_up_ns:
             rows, pictures = self._queue.waiting()
-            if self._database is None and (rows or self._queue.alarms()):
+            if self._database is None and (rows or self._queue.notes_wait()):
                 self._open()
-            elif self._database is not None and (rows or self._queue.alarms()):
+            elif self._database is not None and (rows or self._queue.notes_wait()):
                 self._commit(self._database)
             elif self._database is not None and pictures and self._state.pictures is None:
                 self._store_next_picture(self._database)

@@ -15,11 +15,12 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision, Frame, Verdict
 from edge.core.picture_names import verdict_number
 from edge.monitoring.sink import Filed
+from edge.records.recipe_changes import RecipeChange
 from edge.records.store import RunInfo
 from edge.records.writer.clock_watch import steady_s
 from edge.records.writer.database import row_values
 from edge.records.writer.disk_errors import RecordState
-from edge.records.writer.pictures import FieldOfViewOf, image_place
+from edge.records.writer.pictures import FieldOfRecipe, FieldOfViewOf, image_place
 from edge.records.writer.queue import Entry, RecordQueue
 from edge.records.writer.record_writer import ROWS_PER_COMMIT, RecordWriter
 
@@ -44,7 +45,8 @@ class Recorder:
     resumes by itself. A power cut loses the verdicts of the last `commit_every_ms` and of the disk's own write time.
     filed: under which number the last verdict that was taken is kept; None while the database cannot be had.
     wait_when_full: for sources that wait: a full queue of pictures holds the inspection up for a moment; no picture
-    is skipped. draw: 0 <= x < 1, at random; decides which pictures of OK parts are kept.
+    is skipped. field_of_recipe: of a verdict's recipe, in place of field_of_view.
+    draw: 0 <= x < 1, at random; decides which pictures of OK parts are kept.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Recorder:
         field_of_view: FieldOfViewOf,
         *,
         wait_when_full: bool = False,
+        field_of_recipe: FieldOfRecipe = lambda name: None,
         utc_now: Callable[[], datetime] = _utc_now,
         now_ns: Callable[[], int] = time.perf_counter_ns,
         steady_s: Callable[[], float] = steady_s,
@@ -73,8 +76,9 @@ class Recorder:
         self._first_try_over, self._closing = threading.Event(), threading.Event()
         self._end_reason = ""
         self._writer = RecordWriter(
-            self.directory, settings, run, counters, field_of_view, self._queue, self._state, utc_now, now_ns, steady_s
-        )
+            self.directory, settings, run, counters, field_of_view, self._queue, self._state, utc_now, now_ns, steady_s,
+            field_of_recipe,
+        )  # fmt: skip
         self._thread = threading.Thread(target=self._work, name="records", daemon=True)
         self._thread.start()
         # the number of the first verdict is known only then; a disk that hangs keeps no line waiting
@@ -97,6 +101,10 @@ class Recorder:
     def note(self, alarm: Alarm) -> None:
         """Take an alarm, or its newer state; returns at once. From any thread."""
         self._queue.put_alarm(alarm)
+
+    def note_recipe(self, change: RecipeChange) -> None:
+        """Take a change of the recipe, or one that was refused; returns at once. From any thread."""
+        self._queue.put_recipe_change(change)
 
     def drain(self, give_up: threading.Event, emit: Callable[[str], None]) -> None:
         """Wait while what is to be written becomes less; `close` gives it a second only.

@@ -152,3 +152,24 @@ def test_calibrating_again_keeps_the_comparison_and_another_region_asks_for_a_ne
     assert run("calibrate", "--bundle", bundle_path, "--data", data, "--config", config) == 0
     assert run("run", "--camera", data / "test/good", "--bundle", bundle_path, "--no-record") == 4
     assert "another region" in capsys.readouterr().err
+
+
+def test_each_recipe_compares_with_its_own_golden_picture(bundle_path, data, tmp_path, capsys):
+    golden = write_picture(tmp_path / "golden.png", GOLDEN)
+    assert run("golden", "--bundle", bundle_path, "--data", data, "--reference", golden, "--false-reject", 10) == 0
+    # another product: what is a scratch on the first belongs to it
+    other = write_picture(tmp_path / "other.png", shown(41, scratch=True))
+    (tmp_path / "recipes.yaml").write_text(
+        f"1: {{name: plain, bundle: '{bundle_path}'}}\n"
+        f"2: {{name: spotted, bundle: '{bundle_path}', reference: '{other}'}}\n"
+    )
+    for start, rejected in (("plain", "test/scratch"), ("spotted", "test/good")):
+        config = tmp_path / f"{start}.yaml"
+        config.write_text(f"recipes: {{file: '{tmp_path}/recipes.yaml', start: {start}}}")
+        for pictures in ("test/good", "test/scratch"):
+            capsys.readouterr()
+            assert run("run", "--camera", data / pictures, "--config", config, "--no-record", "--json") == 0
+            verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+            assert {verdict["recipe"] for verdict in verdicts} == {start}
+            mostly = sum(verdict["decision"] == "NG" for verdict in verdicts) > len(verdicts) / 2
+            assert mostly == (pictures == rejected), (start, pictures)

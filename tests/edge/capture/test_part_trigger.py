@@ -141,7 +141,7 @@ def test_a_recording_goes_by_its_own_time_and_not_by_how_fast_it_is_read():
 
 @pytest.mark.parametrize(("value", "meant"), [("free", "free"), ("part", "part"), ("plc", "plc"), ("frame", "free")])
 def test_the_mode_is_a_setting_and_frame_its_name_of_old_for_free(tmp_path, value, meant):
-    (tmp_path / "c.yaml").write_text(f"trigger:\n  mode: {value}\n")
+    (tmp_path / "c.yaml").write_text(f"trigger:\n  mode: {value}\nplc:\n  port: 1502\n")
     assert load_settings(tmp_path / "c.yaml").trigger.mode == meant
 
 
@@ -199,3 +199,15 @@ def test_the_demo_counts_parts(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = edge_here(capsys, "--camera", "demo", "--frames", 3, "--no-record")
     assert re.search(r"^parts       3: ", result.stderr, re.MULTILINE)
+
+
+def test_another_product_brings_its_own_empty_place_and_patience():
+    counters, looked_at = RunCounters(), []
+    trigger = PartTrigger(Line([*lying(3, 30), *moving(3, 6), *lying(9, 30)]), TriggerSettings(mode="part"), counters)
+    assert trigger.take(10.0) is not None
+    trigger.follow(TriggerSettings(mode="part", max_moving_ms=100), lambda shown: bool(looked_at.append(1)) or True)
+    taken = []
+    while not trigger.ended:
+        taken.append(trigger.take(10.0))
+    assert {each.fault.reason for each in taken if each is not None} == {Reason.PART_MOVING}
+    assert looked_at and counters.empty_places == 1

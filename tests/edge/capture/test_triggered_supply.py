@@ -393,3 +393,15 @@ def test_the_mode_plc_wants_a_plc_and_no_watched_folder():
         Settings(trigger=TriggerSettings(mode="plc"))
     with pytest.raises(ValueError, match="watched folder"):
         Settings(trigger=TriggerSettings(mode="plc"), camera=CameraSettings(watch=True))
+
+
+def test_another_product_brings_its_own_settling_time_from_the_next_trigger_on():
+    with triggered() as (camera, supply, _):
+        supply.fire("1", "")
+        supply.follow(TriggerSettings(mode="plc", settle_ms=60_000, frame_timeout_ms=60_000))
+        supply.fire("2", "")
+        assert supply.waiting == 2
+        camera.show(1)
+        camera.show(2)
+        assert supply.take(WAIT_S).part.number == "1"
+        assert supply.take(0.0) is None and supply.waiting == 1

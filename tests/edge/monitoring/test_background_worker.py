@@ -139,7 +139,7 @@ def test_a_long_run_after_one_drift_exception_keeps_no_measures(monkeypatch, tar
     reference = None if learns else reference_of((plate(seed) for seed in range(24)), preprocess)
     bundle = WatchedBundle(preprocess, reference, np.array([0.1, 0.12, 0.15, 0.11, 0.2], np.float32), 2.0)
     alarms = AlarmLog(counters, lambda alarm: None)
-    drift = DriftMonitor(DriftSettings(learn_from=16), BurstSettings(), lambda sha256: bundle, counters, alarms)
+    drift = DriftMonitor(DriftSettings(learn_from=16), BurstSettings(), lambda sha256, recipe: bundle, counters, alarms)
     watch = drift._worker._take.__self__
     judge = inspector()
     for index in range(120):

@@ -22,6 +22,7 @@ from edge.records.report import build_report, report_table
 from edge.records.store import RecordStore
 from tests.edge.monitoring.drift.parts import CHANGES, moment, plate, reference_of
 from tests.edge.records.records_fakes import recorder, wait_for
+from tests.fakes import eventually
 
 SCORES = np.array([0.1, 0.12, 0.15, 0.11, 0.2, 0.14, 0.16, 0.13], np.float32)
 PREPROCESS = Preprocess(32, 32)
@@ -51,7 +52,7 @@ class WatchedLine:
         self.watch = DriftMonitor(
             drift or DriftSettings(),
             burst or BurstSettings(),
-            lambda sha256: WatchedBundle(
+            lambda sha256, recipe: WatchedBundle(
                 PREPROCESS, (of or {}).get(sha256, reference), *(scores_of or {}).get(sha256, (SCORES, 0.6))
             ),
             self.counters,
@@ -213,3 +214,15 @@ def test_colour_on_a_grey_bundle_is_told_and_the_same_kind_is_not(reference, cap
     line.run(3)
     line.finished()
     assert caplog.text.count("pictures are in colour, the bundle was taught with pictures that are grey") == 1
+
+
+def test_what_was_learned_of_a_product_is_there_when_its_recipe_comes_back():
+    line = WatchedLine(None, drift=DriftSettings(learn_from=16))
+    for recipe, state in (("plate", "10 of 16"), ("gear", "10 of 16"), ("plate", "the first 16 accepted")):
+        line.inspector.recipe = recipe
+        line.run(10)
+        assert eventually(lambda state=state: state in line.counters.drift_state), line.counters.drift_state
+    line.inspector.recipe = "gear"
+    line.run(1)
+    assert eventually(lambda: "11 of 16" in line.counters.drift_state)
+    line.finished()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -19,6 +21,7 @@ from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
 from edge.records.writer import pictures
 from tests.edge.records.records_fakes import START, image_files, inspector, look, recorder, stored, wait_for
+from tests.paths import ROOT
 
 NG, OK, INVALID = Decision.NG, Decision.OK, Decision.INVALID
 
@@ -266,3 +269,17 @@ def test_the_oldest_verdicts_are_lost_beyond_the_queue_and_counted(tmp_path):
     rows = stored(blocker)
     assert [row.frame_index for row in rows] == [6, 7, 8, 9]
     assert len(image_files(blocker)) == 8
+
+
+def test_another_program_that_writes_and_ends_leaves_a_running_recorder_its_log(tmp_path):
+    kept = recorder(tmp_path)
+    writing = (
+        "import sys; from pathlib import Path; from edge.records.schema import opened_for_writing; "
+        "opened_for_writing(Path(sys.argv[1]), 5.0).close()"
+    )
+    for index in range(3):
+        kept.write(*look(index, Decision.OK))
+        wait_for(lambda index=index: len(stored(tmp_path)) == index + 1)
+        subprocess.run([sys.executable, "-c", writing, str(tmp_path / DATABASE_NAME)], check=True, cwd=ROOT)
+    kept.close()
+    assert len(stored(tmp_path)) == 3

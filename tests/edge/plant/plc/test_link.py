@@ -1,6 +1,7 @@
 """A real Modbus client against the server in a line's process, and what others may do to it: nothing."""
 
 import contextlib
+import gc
 import random
 import socket
 import struct
@@ -470,6 +471,30 @@ def test_ten_thousand_frames_of_noise_change_nothing_for_loop_and_plc(line, plc,
     assert not running.counters.alarms.standing()
     assert "Traceback" not in caplog.text and "failed" not in caplog.text
     assert sum("asyncio" in record.name for record in caplog.records) == 0
+
+
+def test_a_server_that_ends_while_it_is_asked_leaves_nothing_behind(line, caplog):
+    halt, asked = threading.Event(), []
+
+    def ask(port):
+        # requests without a pause, and without waiting for an answer
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as asking:
+            while not halt.is_set():
+                asking.sendall(struct.pack(">HHHBBHH", 1, 0, 6, 1, 4, 0, INPUTS))
+                asked.append(port)
+
+    for _ in range(10):
+        running = line()
+        count = len(asked)
+        thread = threading.Thread(target=ask, args=(running.link.port,))
+        thread.start()
+        assert eventually(lambda before=count: len(asked) > before + 20)
+        running.link.close()
+        halt.set()
+        thread.join()
+        halt.clear()
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_scores_reach_the_register_whatever_the_threshold():

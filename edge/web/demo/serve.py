@@ -15,8 +15,8 @@ from pathlib import Path
 
 from edge.core.config import Settings
 from edge.core.sections import LineSettings, WebSettings
-from edge.inspection.demo_shift import record_demo_shift
 from edge.samples import sample_bundle
+from edge.web.demo.shift import record_demo_shift
 from edge.web.serve import serve
 
 _LINE = "demo"

@@ -27,7 +27,6 @@ import numpy as np
 from benchmarks.program import Values, option, program
 from edge.core.config import Settings
 from edge.core.errors import EdgeInspectError
-from edge.inspection.demo_shift import record_demo_shift
 from edge.records.schema import DATABASE_NAME
 from edge.records.store import utc_text
 
@@ -37,7 +36,9 @@ _LINE_EVERY_S = 0.14
 
 
 def measure(records: int, requests: int) -> dict[str, Any]:
-    """Seconds of each page, cold and warm, over `requests` requests."""
+    """Milliseconds of each page, cold and warm, over `requests` requests."""
+    from edge.web.demo.shift import record_demo_shift
+
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         settings = Settings.model_validate({"record": {"directory": str(place / "records")}})

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.program import BUNDLE, Values, option, program
-from benchmarks.studies.plant_outputs import SETTLE, compared, text
 from benchmarks.timing.measure.cadence import cadence_from_text, trigger_for
+from benchmarks.timing.measure.plant_cost import SETTLE, compared
 from benchmarks.timing.measure.source import Moments, TriggeredPictures, pictures_of
 from edge.capture.capture import Capture
 from edge.core.config import Settings
@@ -136,6 +136,17 @@ def _run(settings: Settings, cadence: str, parts: int, sink: Watched, place: Pat
         each.close()
     inspector.backend.close()
     return sink
+
+
+def text(values: dict[str, Any]) -> str:
+    """One line for each state, and the ratio."""
+    lines = [
+        f"{name:<7} viewers: " + ", ".join(f"{level[:-3]} {value:.2f} ms" for level, value in values[name].items())
+        for name in ("without", "with")
+    ]
+    ratio = values["ratio_of_medians"]
+    low, high = ratio["quartiles"]
+    return "\n".join([*lines, f"with / without, of neighbouring blocks: {ratio['median_of_pairs']} ({low} to {high})"])
 
 
 @program(

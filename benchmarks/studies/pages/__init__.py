@@ -1,1 +1,0 @@
-"""What the pages of `edge-inspect web` cost, and how they look; each file is a program."""
