@@ -21,6 +21,7 @@ from edge.web.engineer.audit import audit_page
 from edge.web.engineer.bundles import bundles_page, go_back
 from edge.web.engineer.disk import disk_page
 from edge.web.engineer.drift import drift_page
+from edge.web.engineer.recipes import change_recipe, recipes_page
 from edge.web.engineer.threshold import change_threshold, threshold_page
 from edge.web.line.events import Fragments, line_events, overview_events
 from edge.web.line.pages import health, line_page, overview
@@ -55,6 +56,8 @@ PAGES = (
     Page("/engineer/drift", drift_page, Role.ENGINEER, "Drift", "engineer"),
     Page("/engineer/bundles", bundles_page, Role.ENGINEER, "Bundles", "engineer"),
     Page("/engineer/bundles", go_back, Role.ENGINEER, changes=True),
+    Page("/engineer/recipes", recipes_page, Role.ENGINEER, "Recipes", "engineer"),
+    Page("/engineer/recipes", change_recipe, Role.ENGINEER, changes=True),
     Page("/engineer/disk", disk_page, Role.ENGINEER, "Disk", "engineer"),
     Page("/engineer/audit", audit_page, Role.ENGINEER, "Audit", "engineer"),
     Page("/login", login_page, None),

@@ -44,7 +44,7 @@ def _settings(settings: Settings, place: Path) -> Settings:
     bundle = place / "bundle"
     shutil.copytree(settings.inspection.bundle or sample_bundle(), bundle)
     inspection = settings.inspection.model_copy(update={"bundle": str(bundle)})
-    records = settings.record.model_copy(update={"directory": str(place / "records"), "keep_ok_every": 20})
+    records = settings.record.model_copy(update={"directory": str(place / "records"), "keep_ok_share": 0.1})
     web = WebSettings(port=settings.web.port, shifts=settings.web.shifts)
     line = LineSettings(name=_LINE, run_directory=str(place / "run"))
     return settings.model_copy(update={"record": records, "line": line, "web": web, "inspection": inspection})

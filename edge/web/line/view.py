@@ -134,7 +134,7 @@ def _live(line: WebLine, status: Mapping[str, Any]) -> LineView:
         notes=tuple(_notes(status)),
         counts=(int(counts["ok"]), int(counts["ng"]), int(counts["invalid"])),
         product=str(status["info"]["product"]),
-        recipe=str(status.get("recipe_name") or ""),
+        recipe=str(status["recipe"]["name"] or ""),
         age="" if last is None else age_text(_since(last.at)),
     )
 
