@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -143,13 +143,8 @@ class RecipesSettings(Section):
         return self
 
 
-def _clock_time(value: Any) -> Any:
-    """YAML 1.1 reads a bare 14:00 as 840, the minutes."""
-    return f"{value // 60:02d}:{value % 60:02d}" if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 # quarters of an hour: records are counted by them
-ShiftStart = Annotated[str, BeforeValidator(_clock_time), Field(pattern=r"^([01]\d|2[0-3]):(00|15|30|45)$")]
+ShiftStart = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):(00|15|30|45)$")]
 
 
 class WebLineSettings(Section):

@@ -78,8 +78,9 @@ def serve(settings: Settings, say: Callable[[str], None], ready: Callable[[str],
         ) from error
     host = f"[{web.address}]" if ":" in web.address else web.address
     address = f"{'https' if web.certificate_file else 'http'}://{host}:{web.port}"
-    say(f"pages at {address}")
+    # before it is said, so that nobody comes in vain
     listening.listen()
+    say(f"pages at {address}")
     ready(address)
     uvicorn.Server(config).run([listening])
 

@@ -22,11 +22,11 @@ from edge.monitoring.alarm_log import AlarmLog
 from edge.records.writer.recorder import Recorder
 from edge.samples import sample_line
 
-PARTS, SPAN = 480, timedelta(hours=7)
+PARTS, SPAN = 300, timedelta(hours=7)
 _REJECTS = 0.05
 # a tool that was worn for a while, and a lamp that failed
-_WORN, _DARK = range(330, 342), range(150, 153)
-_BREAK_AFTER, _BREAK = 220, timedelta(minutes=30)
+_WORN, _DARK = range(206, 217), range(94, 97)
+_BREAK_AFTER, _BREAK = 140, timedelta(minutes=30)
 # of the monitor, which measures beside the inspection
 _MOST_AHEAD_S = 0.02
 
