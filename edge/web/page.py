@@ -87,7 +87,7 @@ class LoginNeeded(Refusal):
 async def _read_form(request: Request, visitor: Visitor) -> None:
     """request.state.form: its fields. Raises Refusal for a form that no page of this site sent for this visitor."""
     again = "Open the page anew, and try again."
-    if not comes_from_here(request.headers, request.url.scheme):
+    if not comes_from_here(request.headers):
         raise Refusal(403, "Not from this site", "The request was made by a page of another site.", again)
     body = b""
     async for piece in request.stream():

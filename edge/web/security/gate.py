@@ -68,8 +68,9 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                # what a shift sees now is of no use to the next one
-                headers.setdefault("cache-control", "no-store")
+                # what a shift sees now is of no use to the next one; style and script are asked for by their version
+                kept = scope["path"].startswith("/static/")
+                headers.setdefault("cache-control", "no-cache" if kept else "no-store")
             await send(message)
 
         host = _host_name(Headers(scope=scope).get("host", ""))
@@ -90,12 +91,17 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def comes_from_here(headers: Headers, scheme: str) -> bool:
-    """Whether a form was sent by a page of this site, as the browser says; one that says nothing is not believed."""
-    site = headers.get("sec-fetch-site")
+def comes_from_here(headers: Headers) -> bool:
+    """Whether a form was sent by a page of this site, as the browser says; one that says nothing is not believed.
+
+    By the host alone: behind a proxy with TLS the browser's scheme is another one than this server's.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site != "same-origin":
         return False
-    origin = headers.get("origin")
     if origin is None:
         return site is not None
-    return origin.lower() == f"{scheme}://{headers.get('host', '')}".lower()
+    try:
+        return urlsplit(origin.lower()).netloc == headers.get("host", "").lower()
+    except ValueError:
+        return False

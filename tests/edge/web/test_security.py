@@ -120,6 +120,8 @@ def test_attempts_are_counted_by_address_and_all_together_for_a_minute():
         {"sec-fetch-site": "same-site", "origin": f"http://{HOST}"},
         {"sec-fetch-site": "same-origin", "origin": "http://evil.example"},
         {"sec-fetch-site": "same-origin", "origin": "null"},
+        {"sec-fetch-site": "same-origin", "origin": f"http://{HOST}.evil.example"},
+        {"origin": "http://[bad"},
         {"sec-fetch-site": "none"},
     ],
 )
