@@ -34,9 +34,9 @@ from edge.pages.pictures import picture_bytes
 from edge.preprocessing.normal_samples import image_sha256, normal_samples_folder
 from edge.records.report import moment_from_text
 from edge.records.store import RecordStore
-from edge.review.uses import good_parts
+from edge.review.uses import FEWEST_SAMPLES, good_parts
 
-FEWEST = 20
+FEWEST = FEWEST_SAMPLES
 # of what could be read: with more suspicious samples than this, the suspicion falls on all of them
 _MOST_SUSPICIOUS = 0.2
 # the live version rejects more than this share: the scene changed, or these are not good parts

@@ -5,7 +5,9 @@ It is a file of its own because a second writer in the records' database would m
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,7 +47,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             note TEXT NOT NULL,
             picture TEXT
         )""",
-        "CREATE INDEX reviews_of_verdict ON reviews(run_key, verdict_id)",
+        "CREATE INDEX reviews_of_verdict ON reviews(verdict_id)",
         """CREATE TABLE audit (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             utc TEXT NOT NULL,
@@ -162,13 +164,17 @@ class ReviewDatabase:
         )  # fmt: skip
         self._add(f"INSERT INTO reviews ({_REVIEW_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
-    def labels(self) -> dict[VerdictKey, Review]:
+    def labels(self, verdict_ids: Sequence[int] | None = None) -> dict[VerdictKey, Review]:
         """The newest review of each verdict, but for those that were taken back; in the order they were given.
 
-        asked: whether any of its reviews was. picture: the newest that was kept.
+        verdict_ids: only of these; None: all. asked: whether any of its reviews was. picture: the newest that was kept.
         """
+        some = "" if verdict_ids is None else "WHERE verdict_id IN (SELECT value FROM json_each(?))"
+        values = () if verdict_ids is None else (json.dumps(list(verdict_ids)),)
         with explained(self._path):
-            rows = self._connection.execute(f"SELECT {_REVIEW_COLUMNS} FROM reviews ORDER BY id").fetchall()
+            rows = self._connection.execute(
+                f"SELECT {_REVIEW_COLUMNS} FROM reviews {some} ORDER BY id", values
+            ).fetchall()  # fmt: skip
         newest: dict[VerdictKey, Review] = {}
         for line, run_key, verdict_id, label, asked, who, utc, note, picture in rows:
             key = VerdictKey(run_key, verdict_id)
@@ -178,6 +184,17 @@ class ReviewDatabase:
                 datetime.fromisoformat(utc), note, picture or (before.picture if before is not None else None),
             )  # fmt: skip
         return {key: review for key, review in newest.items() if review.label is not Label.WITHDRAWN}
+
+    def newest_review(self) -> int:
+        """The row id of the newest review; 0 without any."""
+        with explained(self._path):
+            return int(self._connection.execute("SELECT ifnull(max(id), 0) FROM reviews").fetchone()[0])
+
+    def verdicts_reviewed_after(self, review_id: int) -> list[int]:
+        """Row ids of the verdicts about which something was said after that review."""
+        with explained(self._path):
+            rows = self._connection.execute("SELECT DISTINCT verdict_id FROM reviews WHERE id > ?", (review_id,))
+            return [verdict_id for (verdict_id,) in rows]
 
     def add_change(self, change: Change) -> None:
         """On disk when this returns."""

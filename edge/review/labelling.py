@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,17 +46,17 @@ def take_back(
 ) -> Review:
     """As if nobody had looked at the part; what was said before stays on record. Raises UsageError, RecordError."""
     key = key_of(store, verdict)
-    if key not in reviews.labels():
+    if key not in reviews.labels([verdict.id]):
         raise UsageError(f"verdict {verdict.number} has no label that could be taken back", fix="label it first")
     review = Review(by.line, key, Label.WITHDRAWN, False, by.who, now)
     reviews.add_review(review)
     return review
 
 
-def labels_in(directory: Path) -> dict[VerdictKey, Review]:
-    """What people have said so far; nothing where nobody has. Raises RecordError."""
+def labels_in(directory: Path, verdict_ids: Sequence[int] | None = None) -> dict[VerdictKey, Review]:
+    """What people have said so far, of these verdicts or of all; nothing where nobody has. Raises RecordError."""
     # a report leaves a folder as it was
     if not (directory / REVIEW_NAME).is_file() or not (directory / DATABASE_NAME).is_file():
         return {}
     with ReviewDatabase(directory) as reviews:
-        return reviews.labels()
+        return reviews.labels(verdict_ids)

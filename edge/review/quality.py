@@ -71,24 +71,24 @@ def quality_records(store: RecordStore, labels: dict[VerdictKey, Review], scope:
     return QualityRecords(_counts(store, scope), drawn_parts(store, labels, scope))
 
 
-def daily_quality(store: RecordStore, records: QualityRecords, since: datetime, until: datetime) -> dict[date, Quality]:
-    """Local days with inspected parts → what is known of each, oldest first. Raises RecordError.
-
-    records: of this time. What counts of a day depends on all of it: the queue has one order.
-    """
-    seen: dict[date, list[Drawn]] = {}
-    for each in looked_at(records.drawn):
-        seen.setdefault(datetime.fromisoformat(each.utc).astimezone().date(), []).append(each)
-    made, day = {}, since.astimezone().date()
+def quality_by_day(
+    store: RecordStore, labels: dict[VerdictKey, Review], since: datetime, until: datetime
+) -> tuple[QualityRecords, dict[date, Quality]]:
+    """All of the time, and each local day with inspected parts, oldest first. Raises RecordError."""
+    counts, day = dict[date, Counts](), since.astimezone().date()
     while day <= until.astimezone().date():
         after = day + timedelta(days=1)
         # a naive midnight is the local one, also on the days that have 23 or 25 hours
         begin, end = (datetime(each.year, each.month, each.day).astimezone() for each in (day, after))
-        counts = _counts(store, Scope(max(begin, since), min(end, until)))
-        if counts:
-            made[day] = _quality(counts, seen.get(day, []))
+        if of_day := _counts(store, Scope(max(begin, since), min(end, until))):
+            counts[day] = of_day
         day = after
-    return made
+    whole = QualityRecords(sum(counts.values(), Counts()), drawn_parts(store, labels, Scope(since, until)))
+    seen: dict[date, list[Drawn]] = {}
+    # what counts of a day depends on all of the time: the queue has one order
+    for each in looked_at(whole.drawn):
+        seen.setdefault(datetime.fromisoformat(each.utc).astimezone().date(), []).append(each)
+    return whole, {day: _quality(of_day, seen.get(day, [])) for day, of_day in counts.items()}
 
 
 def _counts(store: RecordStore, scope: Scope) -> Counts:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from edge.core.datatypes import Part
@@ -62,7 +64,7 @@ class Drawn:
     has_picture: bool
     review: Review | None
 
-    @property
+    @cached_property
     def place(self) -> float:
         # times the probability: parts of a time in which fewer were drawn are asked for as often as all others
         return random_place(self.key.verdict_id) * self.sample_p
@@ -154,9 +156,13 @@ def _chosen(shares: dict[Group, int], at: float) -> Group:
 
 def next_parts(store: RecordStore, drawn: Sequence[Drawn], limit: int) -> list[VerdictRecord]:
     """The verdicts of the next parts in the queue; raises RecordError."""
-    ids = [each.key.verdict_id for _, each in zip(range(limit), queue(drawn), strict=False)]
-    found = {verdict.id: verdict for verdict in store.verdicts(f"WHERE id IN ({', '.join('?' * len(ids))})", ids)}
-    return [found[verdict_id] for verdict_id in ids if verdict_id in found]
+    made: list[VerdictRecord] = []
+    coming = queue(drawn)
+    while len(made) < limit and (ids := [each.key.verdict_id for each in islice(coming, limit)]):
+        found = {verdict.id: verdict for verdict in store.verdicts(f"WHERE id IN ({', '.join('?' * len(ids))})", ids)}
+        # retention may have taken a picture meanwhile
+        made += [found[each] for each in ids if each in found and found[each].image is not None]
+    return made[:limit]
 
 
 def is_counted(review: Review) -> bool:

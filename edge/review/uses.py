@@ -19,6 +19,8 @@ from edge.review.sample import random_place
 
 # folders of their own, so that what was labelled anew leaves them, and nothing else does
 WEAK_KIND, CHALLENGE_KIND = "reviewed", "escapes"
+# what a recalibration needs at least
+FEWEST_SAMPLES = 20
 DEFECTIVE = (Label.CONFIRM, Label.ESCAPE)
 
 

@@ -21,6 +21,8 @@ from edge.web.engineer.audit import audit_page
 from edge.web.engineer.bundles import bundles_page, go_back
 from edge.web.engineer.disk import disk_page
 from edge.web.engineer.drift import drift_page
+from edge.web.engineer.jobs import Jobs
+from edge.web.engineer.recalibrate import begin_recalibration, recalibrate_page
 from edge.web.engineer.recipes import change_recipe, recipes_page
 from edge.web.engineer.threshold import change_threshold, threshold_page
 from edge.web.line.events import Fragments, line_events, overview_events
@@ -31,6 +33,9 @@ from edge.web.page import LoginNeeded, Page, Refusal, endpoint, refusal_of, show
 from edge.web.records.gallery import gallery, verdict_page
 from edge.web.records.pictures import SmallPictures, overlay_picture, plain_picture
 from edge.web.records.report import shift_csv, shift_report
+from edge.web.review.quality import quality_page
+from edge.web.review.queues import Queues
+from edge.web.review.review import WINDOW, answer_part, label_of_part, review_page
 from edge.web.security.attempts import Attempts
 from edge.web.security.gate import Gate
 from edge.web.security.tokens import Role
@@ -49,8 +54,12 @@ PAGES = (
     Page("/verdict/{line}/{number}", verdict_page, Role.OPERATOR),
     Page("/picture/{line}/{number}", overlay_picture, Role.OPERATOR),
     Page("/picture/{line}/{number}/plain", plain_picture, Role.OPERATOR),
+    Page("/verdict/{line}/{number}/label", label_of_part, Role.OPERATOR, changes=True),
+    Page("/review", review_page, Role.OPERATOR, "Review", "records"),
+    Page("/review/{line}/{number}", answer_part, Role.OPERATOR, changes=True),
     Page("/report", shift_report, Role.OPERATOR, "Shift", "records"),
     Page("/report.csv", shift_csv, Role.OPERATOR),
+    Page("/quality", quality_page, Role.ENGINEER, "Quality", "engineer"),
     Page("/engineer/threshold", threshold_page, Role.ENGINEER, "Threshold", "engineer"),
     Page("/engineer/threshold", change_threshold, Role.ENGINEER, changes=True),
     Page("/engineer/drift", drift_page, Role.ENGINEER, "Drift", "engineer"),
@@ -58,6 +67,8 @@ PAGES = (
     Page("/engineer/bundles", go_back, Role.ENGINEER, changes=True),
     Page("/engineer/recipes", recipes_page, Role.ENGINEER, "Recipes", "engineer"),
     Page("/engineer/recipes", change_recipe, Role.ENGINEER, changes=True),
+    Page("/engineer/recalibrate", recalibrate_page, Role.ENGINEER, "Recalibrate", "engineer"),
+    Page("/engineer/recalibrate", begin_recalibration, Role.ENGINEER, changes=True),
     Page("/engineer/disk", disk_page, Role.ENGINEER, "Disk", "engineer"),
     Page("/engineer/audit", audit_page, Role.ENGINEER, "Audit", "engineer"),
     Page("/login", login_page, None),
@@ -93,7 +104,7 @@ def make_app(site: Site, hosts: frozenset[str]) -> Starlette:
     )  # fmt: skip
     app.state.site, app.state.pages = site, PAGES
     app.state.fragments, app.state.attempts, app.state.previews = Fragments(), Attempts(), Previews()
-    app.state.small_pictures = SmallPictures()
+    app.state.small_pictures, app.state.jobs, app.state.queues = SmallPictures(), Jobs(), Queues(WINDOW)
     return app
 
 

@@ -7,11 +7,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.core.redact import redact
 from edge.review.database import Change, ReviewDatabase
 from edge.web.page import Refusal, visitor_of
+from edge.web.security.visitors import Visitor
 from edge.web.site.lines import WebLine
 
 if TYPE_CHECKING:
@@ -25,10 +27,14 @@ def note_change(request: Request, line: WebLine, action: str, before: str, after
     """Put a change into the audit beside the records of the line. Raises RecordError; without records it is Refusal."""
     if line.records is None:
         raise Refusal(409, "Nothing was changed", f"Line {line.name} keeps no records, so there is no audit.")
-    visitor = visitor_of(request)
     address = request.client.host if request.client is not None else "?"
+    change_of(visitor_of(request), address, line.records, action, before, after)
+
+
+def change_of(visitor: Visitor, address: str, records: Path, action: str, before: str, after: str) -> None:
+    """The same where no request is at hand. Raises RecordError."""
     change = Change(datetime.now(timezone.utc), f"{visitor.name} at {address}", visitor.name, action, before, after)
-    with ReviewDatabase(line.records) as review:
+    with ReviewDatabase(records) as review:
         review.add_change(change)
 
 

@@ -12,10 +12,12 @@ from starlette.responses import Response
 
 from edge.core.datatypes import Decision, Reason
 from edge.records.store import RecordStore, VerdictRecord, utc_text
-from edge.web.page import Refusal, chosen_line, show
+from edge.review.database import Review
+from edge.review.labelling import key_of, labels_in
+from edge.web.page import Refusal, chosen_line, line_of, show
 from edge.web.records.pictures import recorded
 from edge.web.site.reading import records_of
-from edge.web.site.words import known_reasons, reason_words
+from edge.web.site.words import LABEL_WORDS, WRONG, known_reasons, reason_words
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -87,13 +89,15 @@ def gallery(request: Request) -> Response:
     line, wanted = chosen_line(request), filter_from(request.query_params)
     with records_of(line) as store:
         found = pictured(store, wanted)
+        labels = labels_in(store.directory, [verdict.id for verdict in found])
+        keys = {verdict.id: key_of(store, verdict) for verdict in found}
     query = {key: value for key, value in request.query_params.items() if value and key != "before_id"}
     older = {**query, "before_id": found[PER_PAGE - 1].id} if len(found) > PER_PAGE else None
     return show(
         request,
         "gallery.html",
         line=line,
-        cards=[_card(verdict) for verdict in found[:PER_PAGE]],
+        cards=[_card(verdict, labels.get(keys[verdict.id])) for verdict in found[:PER_PAGE]],
         wanted=wanted,
         filtered=any((wanted.decision, wanted.reason, wanted.since)),
         since=request.query_params.get("from", ""),
@@ -106,23 +110,31 @@ def gallery(request: Request) -> Response:
 
 @dataclass(frozen=True)
 class Card:
-    """A recorded verdict in words. kind: as of SeenVerdict."""
+    """A recorded verdict in words. kind: as of SeenVerdict. label: what a person said of it; empty where nobody did.
+
+    wrong: that person says that the line was wrong.
+    """
 
     verdict: VerdictRecord
     kind: str
     what: str
     advice: str
     at: datetime
+    label: str
+    wrong: bool
 
 
-def _card(verdict: VerdictRecord) -> Card:
+def _card(verdict: VerdictRecord, review: Review | None) -> Card:
     words = reason_words(verdict.reason)
     what = "Good, but close to the limit" if verdict.review else words.what
     kind = "review" if verdict.review else str(verdict.decision).lower()
-    return Card(verdict, kind, what, words.advice, verdict.utc.astimezone())
+    label, wrong = ("", False) if review is None else (LABEL_WORDS[review.label], review.label in WRONG)
+    return Card(verdict, kind, what, words.advice, verdict.utc.astimezone(), label, wrong)
 
 
 def verdict_page(request: Request) -> Response:
     """One recorded verdict, with its picture as large as the screen allows."""
     verdict, _ = recorded(request)
-    return show(request, "verdict.html", line=request.path_params["line"], card=_card(verdict))
+    with records_of(line_of(request)) as store:
+        review = labels_in(store.directory, [verdict.id]).get(key_of(store, verdict))
+    return show(request, "verdict.html", line=request.path_params["line"], card=_card(verdict, review), review=review)

@@ -15,9 +15,11 @@ from starlette.responses import Response
 
 from edge.core.errors import RecordError
 from edge.core.files.safe_file import Unconfined, read_safe
+from edge.core.picture_names import overlay_name
 from edge.pages.pictures import picture_bytes
-from edge.records.store import VerdictRecord
+from edge.records.store import RecordStore, VerdictRecord
 from edge.records.verdict_search import find_verdict
+from edge.review.labelling import key_of, labels_in
 from edge.web.page import Refusal, line_of
 from edge.web.site.reading import records_of
 
@@ -83,13 +85,23 @@ def _width_px(data: bytes) -> int:
 def overlay_picture(request: Request) -> Response:
     """The picture with what the verdict says about it; ?small=1: for a gallery."""
     verdict, folder = recorded(request)
-    return _picture(request, folder, verdict.overlay, verdict)
+    kept = _kept(folder, verdict)
+    return _picture(request, folder, verdict.overlay or (None if kept is None else overlay_name(kept)), verdict)
 
 
 def plain_picture(request: Request) -> Response:
     """The picture as the camera took it."""
     verdict, folder = recorded(request)
-    return _picture(request, folder, verdict.image, verdict)
+    return _picture(request, folder, verdict.image or _kept(folder, verdict), verdict)
+
+
+def _kept(folder: Path, verdict: VerdictRecord) -> str | None:
+    """The picture of a labelled part, which outlasts the others; None where there is none."""
+    if verdict.image is not None:
+        return None
+    with RecordStore(folder, migrate_older=False) as store:
+        review = labels_in(folder, [verdict.id]).get(key_of(store, verdict))
+    return None if review is None else review.picture
 
 
 def recorded(request: Request) -> tuple[VerdictRecord, Path]:

@@ -5,8 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.core.datatypes import Decision
+from edge.review.labels import Label
 
 MEANING = {Decision.OK: "good part", Decision.NG: "bad part", Decision.INVALID: "not judged"}
+
+
+LABEL_WORDS = {
+    Label.CONFIRM: "rightly rejected",
+    Label.FALSE_REJECT: "good, but rejected",
+    Label.OK_CONFIRMED: "rightly accepted",
+    Label.ESCAPE: "defective, but accepted",
+    Label.UNSURE: "not sure",
+}
+# the line was wrong
+WRONG = (Label.FALSE_REJECT, Label.ESCAPE)
 
 
 @dataclass(frozen=True)

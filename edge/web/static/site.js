@@ -54,7 +54,52 @@ function answer(form) {
   });
 }
 
+// one part after the other: the answer to a form holds the next one
+function review(place) {
+  // nobody has seen a picture in less: a key that was pressed twice answers once
+  const SEEN_MS = 150;
+  let waiting = false, shown = performance.now();
+  place.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (waiting || performance.now() - shown < SEEN_MS) return;
+    waiting = true;
+    const body = new URLSearchParams(new FormData(event.target, event.submitter)), key = document.activeElement.dataset.key;
+    try {
+      const reply = await fetch(event.target.action, { method: "POST", body, headers: { "x-part": "1" } });
+      let next = document.createElement("div");
+      if (reply.ok) {
+        next.innerHTML = await reply.text();
+        await next.querySelector("img")?.decode().catch(() => {});
+      } else { next = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector("main"); }
+      place.replaceChildren(...next.childNodes);
+      if (key) place.querySelector(`button[data-key="${key}"]`)?.focus();
+    } catch { place.prepend("The server does not answer. Your last answer may be lost: open this page anew."); }
+    shown = performance.now();
+    waiting = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+    const button = [...place.querySelectorAll("button[data-key]")].find((each) => each.dataset.key === event.key.toLowerCase());
+    if (button) { event.preventDefault(); button.click(); }
+  });
+}
+
 document.querySelectorAll("[data-events]").forEach(follow);
 document.querySelectorAll("img[data-stream]").forEach(stream);
 document.querySelectorAll("[data-print]").forEach((button) => button.addEventListener("click", () => window.print()));
 document.querySelectorAll("form[data-answer]").forEach(answer);
+document.querySelectorAll("[data-review]").forEach(review);
+
+// asked again while something runs; then the page comes anew
+function refresh(place) {
+  if (!place.querySelector("[data-running]")) return;
+  setTimeout(async () => {
+    try {
+      const reply = await fetch(place.dataset.refresh, { headers: { "x-part": "1" } });
+      if (reply.ok) place.innerHTML = await reply.text();
+      if (reply.ok && !place.querySelector("[data-running]")) { location.reload(); return; }
+    } catch { /* the server comes back */ }
+    refresh(place);
+  }, 1000);
+}
+document.querySelectorAll("[data-refresh]").forEach(refresh);

@@ -10,7 +10,7 @@ from edge.metrics import rate_interval
 from edge.records.store import RecordStore
 from edge.review.labelling import labels_in
 from edge.review.labels import Answer
-from edge.review.quality import Quality, daily_quality, percent, quality_records
+from edge.review.quality import Quality, percent, quality_by_day, quality_records
 from edge.review.sample import Group, Scope, drawn_parts, queue
 from tests.edge.records.records_fakes import START
 from tests.edge.review.review_fakes import BAND, INVALID, LATER, NG, OK, record, say
@@ -89,8 +89,8 @@ def test_each_day_has_rates_of_its_own(tmp_path):
     say(tmp_path, 1, Answer.GOOD)
     with RecordStore(tmp_path) as store:
         begin, end = START - timedelta(days=2), START + timedelta(days=2)
-        records = quality_records(store, labels_in(tmp_path), Scope(begin, end))
-        days = daily_quality(store, records, begin, end)
+        whole, days = quality_by_day(store, labels_in(tmp_path), begin, end)
+        assert whole == quality_records(store, labels_in(tmp_path), Scope(begin, end))
     # the second run is of the day after
     first = START.astimezone().date()
     assert list(days) == [first, first + timedelta(days=1)]

@@ -8,10 +8,14 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from edge.core.datatypes import Decision
+from edge.records.store import RecordStore
+from edge.review.labelling import labels_in
+from edge.review.labels import Label
 from tests.edge.records.records_fakes import look, recorder, wait_for
 from tests.edge.web.web_site import server, settings_of, write_status
 from tests.paths import ROOT
@@ -179,3 +183,84 @@ def test_four_browsers_see_a_line_that_runs_and_a_stopped_process_is_no_data(tmp
     finally:
         line.kill()
         line.wait()
+
+
+def record_now(place, decisions):
+    """Recorded within the last hour, with a picture of each part."""
+    begin = datetime.now(timezone.utc) - timedelta(hours=1)
+    run = recorder(
+        place / "left" / "records", wait_when_full=True, keep_ok_share=1.0, utc_now=lambda: datetime.now(timezone.utc)
+    )
+    for index, decision in enumerate(decisions):
+        run.write(*look(index, decision, size=(240, 320), utc=begin + timedelta(seconds=index)))
+    run.drain(threading.Event(), lambda left: None)
+    run.close()
+
+
+def part_of(page):
+    """The number of the part that is to be looked at; empty where none is left."""
+    return page.evaluate("document.querySelector('.answers')?.getAttribute('action').split('/').pop() ?? ''")
+
+
+def test_an_operator_labels_fifty_parts_with_three_keys(tmp_path, chromium):
+    record_now(tmp_path, [Decision.NG if index % 3 == 0 else Decision.OK for index in range(50)])
+    said = {}
+    with server(settings_of(tmp_path)) as address, opened(chromium, f"{address}/review") as (page, complaints):
+        for count in range(50):
+            number = part_of(page)
+            assert page.evaluate("document.querySelector('.part img').naturalWidth") == 320
+            # nothing on the page tells the verdict of the part that is asked for
+            if not count:
+                assert "NG" not in page.locator("main").inner_text()
+            said[number] = ("g", "d", "u")[count % 3]
+            page.wait_for_timeout(160)
+            page.keyboard.press(said[number])
+            page.wait_for_function("number => !document.querySelector(`.answers[action$='/${number}']`)", arg=number)
+        assert "There is nothing to look at" in page.locator("main").inner_text()
+        assert complaints == []
+        # the last one is taken back, and asked for again
+        page.wait_for_timeout(160)
+        page.keyboard.press("z")
+        page.wait_for_selector(".answers")
+        assert part_of(page) == number
+    with RecordStore(tmp_path / "left" / "records") as store:
+        numbers = {verdict.id: verdict.number for verdict in store.verdicts("ORDER BY id", ())}
+    del said[number]
+    assert len(said) == 49
+    words = {Label.OK_CONFIRMED: "g", Label.FALSE_REJECT: "g", Label.ESCAPE: "d", Label.CONFIRM: "d", Label.UNSURE: "u"}
+    found = labels_in(tmp_path / "left" / "records")
+    assert {numbers[key.verdict_id]: words[review.label] for key, review in found.items()} == said
+    assert all(review.asked for review in found.values())
+
+
+def test_a_key_that_is_held_or_hit_twice_answers_for_one_part(tmp_path, chromium):
+    record_now(tmp_path, [Decision.NG] * 5)
+    with server(settings_of(tmp_path)) as address, opened(chromium, f"{address}/review") as (page, _):
+        page.wait_for_timeout(300)
+        first = part_of(page)
+        for _ in range(3):
+            page.keyboard.down("g")
+        page.wait_for_function("number => !document.querySelector(`.answers[action$='/${number}']`)", arg=first)
+        page.keyboard.up("g")
+        page.wait_for_timeout(300)
+    assert len(labels_in(tmp_path / "left" / "records")) == 1
+
+
+@pytest.mark.parametrize(("size", "scheme"), SCREENS, ids=lambda value: str(value).replace(", ", "x"))
+def test_three_large_buttons_and_the_whole_part_fit_on_every_screen(tmp_path, chromium, size, scheme):
+    record_now(tmp_path, [Decision.NG, Decision.OK] * 3)
+    with ExitStack() as stack:
+        address = stack.enter_context(server(settings_of(tmp_path)))
+        page, complaints = stack.enter_context(opened(chromium, f"{address}/review", size, scheme))
+        boxes = [page.locator(f"button[data-key={key}]").bounding_box() for key in "gud"]
+        assert all(box["height"] >= 70 and box["width"] >= 100 for box in boxes)
+        picture = page.locator(".part img").bounding_box()
+        assert picture["y"] >= 0 and max(box["y"] + box["height"] for box in boxes) <= size[1]
+        page.locator("button[data-key=g]").wait_for()
+        page.wait_for_timeout(300)
+        page.locator("button[data-key=g]").click()
+        page.wait_for_selector(".before")
+        for path in ("/review", "/quality", "/gallery"):
+            page.goto(address + path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
+        assert complaints == []
