@@ -16,8 +16,13 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import cv2
+import numpy as np
 
 from benchmarks.program import BUNDLE, Values, option, program
 from benchmarks.timing.measure.cadence import cadence_from_text, trigger_for
@@ -31,11 +36,12 @@ from edge.inspection.inspectors import live_bundle, make_inspector, run_info
 from edge.inspection.loop import run_loop
 from edge.monitoring.alarm_log import AlarmLog
 from edge.plant.outputs import LineOutputs
-from edge.plant.preview import PreviewFile
+from edge.plant.preview import PreviewFile, preview_bytes
 from edge.plant.state import LineInfo
 from edge.records.writer.recorder import Recorder
 
 VIEWERS = 4
+_REPEATS = 60
 _BROWSERS = """
 import sys, threading, time, urllib.request
 base, viewers = sys.argv[1], int(sys.argv[2])
@@ -96,6 +102,7 @@ def measure(bundle: Path, cadence: str, pairs: int, block: int) -> dict[str, Any
             }
         )
         (place / "config.yaml").write_text(f"line: {{run_directory: run}}\nweb: {{port: {port}}}\n")
+        picture_cpu_ms = _picture_cpu_ms(settings)
         pages = subprocess.Popen([sys.executable, "-m", "edge", "web"], cwd=place, stderr=subprocess.DEVNULL)
         stack.callback(pages.wait)
         stack.callback(pages.terminate)
@@ -111,8 +118,35 @@ def measure(bundle: Path, cadence: str, pairs: int, block: int) -> dict[str, Any
         pictures = int(browsers.communicate()[0])
     return {
         "cadence": cadence, "blocks": 2 * pairs, "parts_in_a_block": block, "viewers": VIEWERS,
-        "pieces_of_pictures_received": pictures, **compared(sink.times_ms),
+        "pieces_of_pictures_received": pictures, "picture_cpu_ms": picture_cpu_ms, **compared(sink.times_ms),
     }  # fmt: skip
+
+
+def _picture_cpu_ms(settings: Settings) -> dict[str, float]:
+    """Median processor time that the preview's thread takes for one picture, which at most five a second need.
+
+    Of a rejected part of the sample line as it is, and of the same picture with 12 megapixels.
+    """
+    inspector = make_inspector(live_bundle(settings), settings)
+    pictures = pictures_of("demo", None, settings.camera)
+    assert pictures is not None
+    frames = [Frame(index, time.perf_counter_ns(), datetime.now(timezone.utc), "demo", picture)
+              for index, picture in enumerate(pictures)]  # fmt: skip
+    judged = [(frame, inspector.inspect(frame)) for frame in frames]
+    frame, verdict = next((each for each in judged if each[1].decision is Decision.NG), judged[0])
+    assert frame.image is not None
+    large = replace(frame, image=np.asarray(cv2.resize(frame.image, (4096, 3072)), np.uint8))
+    found = {}
+    for name, shown in (("as_it_is", frame), ("12_megapixels", large)):
+        assert shown.image is not None
+        view, times = inspector.preprocess.field_of_view(*shown.image.shape[:2]), []
+        for _ in range(_REPEATS):
+            began = time.thread_time()
+            preview_bytes(shown, verdict, view)
+            times.append((time.thread_time() - began) * 1000)
+        found[name] = round(float(np.median(times)), 2)
+    inspector.backend.close()
+    return found
 
 
 def _run(settings: Settings, cadence: str, parts: int, sink: Watched, place: Path) -> Watched:
@@ -147,6 +181,8 @@ def text(values: dict[str, Any]) -> str:
     ]
     ratio = values["ratio_of_medians"]
     low, high = ratio["quartiles"]
+    cost = ", ".join(f"{name.replace('_', ' ')} {value} ms" for name, value in values["picture_cpu_ms"].items())
+    lines.append(f"processor time for one picture: {cost}")
     return "\n".join([*lines, f"with / without, of neighbouring blocks: {ratio['median_of_pairs']} ({low} to {high})"])
 
 

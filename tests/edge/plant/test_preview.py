@@ -59,6 +59,8 @@ def test_a_large_picture_is_made_smaller_and_the_frame_stays_as_it_is():
     before = taken.image.copy()
     picture = preview_picture(taken, verdict, VIEW(601, 1921))
     assert picture.shape == (300, LARGEST_PX, 3)
+    large, accepted = look(2, size=(3001, 4003))
+    assert preview_picture(large, accepted, None).shape == (720, LARGEST_PX, 3)
     assert np.array_equal(taken.image, before)
 
 
@@ -74,7 +76,7 @@ def test_without_a_picture_the_reason_stands_there():
     assert len(np.unique(picture)) > 1 and picture.mean() > 50
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 2001), (3, 5)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2001), (3, 5), (4001, 1)])
 def test_odd_sizes_of_rejected_parts_are_drawn(size):
     _, verdict = look(1, Decision.NG, size=(24, 32))
     odd = Frame(1, 1, START, "fake", np.full((*size, 3), 90, np.uint8))
