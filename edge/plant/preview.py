@@ -130,7 +130,7 @@ def preview_picture(frame: Frame, verdict: Verdict, view: FieldOfView | None) ->
 
 
 def _smaller(image: U8, scale: float) -> U8:
-    """By means of pixels; of a large picture by those of every second or third one, as all would take ten times longer."""
+    """By means of pixels; of a large picture by those of every second or third one: all would take ten times longer."""
     height, width = image.shape[:2]
     size = max(1, round(width * scale)), max(1, round(height * scale))
     step = int(1 / (2 * scale))
