@@ -34,7 +34,9 @@ class GoodParts:
 
 
 def good_parts(store: RecordStore, bundle: Path, at_least: int) -> GoodParts:
-    """For a bundle, of any of its versions; at_least: so many in all. Raises UsageError, RecordError.
+    """For a bundle, of any of its versions; at_least: so many in all, and half as many more where there are.
+
+    Raises UsageError, RecordError.
 
     False rejects alone are the oddest of all good parts: statistics of them would take the odd for the usual, and the
     threshold would rise until defects pass. So each is matched with a part that was accepted, and drawn at random.
@@ -55,7 +57,9 @@ def good_parts(store: RecordStore, bundle: Path, at_least: int) -> GoodParts:
             fix=f"confirm {wanted - len(accepted)} more accepted parts with `edge-inspect review`; "
             "record.keep_ok_share above 0 draws them",
         )
-    return GoodParts(*([store.directory / str(each.picture) for each in some] for some in (rejects, accepted[:wanted])))
+    # screening turns some away, such as a part that was seen twice
+    taken = max(wanted, at_least * 3 // 2 - len(rejects))
+    return GoodParts(*([store.directory / str(each.picture) for each in some] for some in (rejects, accepted[:taken])))
 
 
 @dataclass(frozen=True)
