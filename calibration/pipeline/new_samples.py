@@ -274,7 +274,8 @@ def _refuse_too_few(parts: NormalSamples, summary: str, rejected: Sequence[Rejec
     trained = f"; {len(parts.trained)} more were used in training and cannot give a threshold" if parts.trained else ""
     why = "".join(f"\n  {Path(each.name).name}: {each}" for each in rejected[:_NAMED])
     raise UsageError(
-        f"{count} samples are too few to recalibrate on, at least {FEWEST_SAMPLES} are needed ({summary}){trained}{why}",
+        f"{count} samples are too few to recalibrate on, at least {FEWEST_SAMPLES} are needed "
+        f"({summary}){trained}{why}",
         fix="take more pictures of different good parts, as the line sees them",
     )
 
