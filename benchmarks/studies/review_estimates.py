@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,10 @@ from numpy.typing import NDArray
 
 from benchmarks.program import Values, program
 from edge.core.progress import say
+from edge.review.database import Review, VerdictKey
 from edge.review.estimates import Estimate, Stratum, escape_estimate, overkill_estimate
+from edge.review.labels import Label
+from edge.review.sample import Drawn, Group, looked_at, queue
 
 Counts = NDArray[np.int64]
 SEED, RUNS = 0, 1000
@@ -134,7 +139,54 @@ def overkill(
     }
 
 
-@program(show=lambda values: "\n\n".join(table(values[name]) for name in ("escapes", "overkill")))
+def looked_up(runs: int = 300, sample: int = 150, found: int = 30) -> dict[str, Any]:
+    """Somebody looks for escapes and labels `found` of them, before `sample` parts of the queue are looked at.
+
+    Through the queue itself. all_labels, asked_only: the shares that are found without asking how far the queue came.
+    """
+    random, rate = np.random.default_rng(SEED), 0.05
+    parts, changed = 4000, 2500
+    share = np.where(np.arange(parts) < changed, 0.1, 0.4)
+    rates = np.where(np.arange(parts) < changed, rate, 2 * rate)
+    rows = []
+    for run in range(runs):
+        bad = random.random(parts) < rates
+        first = run * parts
+        drawn = {
+            first + int(each): Drawn(VerdictKey("", first + int(each)), Group.OK, float(share[each]), "", True, None)
+            for each in np.flatnonzero(random.random(parts) < share)
+        }
+        escapes = [number for number in drawn if bad[number - first]]
+        for number in escapes[:found]:
+            drawn[number] = _labelled(drawn[number], bool(bad[number - first]), asked=False)
+        asked = [each.key.verdict_id for each in islice(queue(list(drawn.values())), sample)]
+        for number in asked:
+            drawn[number] = _labelled(drawn[number], bool(bad[number - first]), asked=True)
+        seen = list(looked_at(list(drawn.values())))
+        estimate = escape_estimate(
+            [_stratum_of(seen, 0.1, changed), _stratum_of(seen, 0.4, parts - changed)]
+        )  # fmt: skip
+        assert estimate.low is not None and estimate.high is not None
+        labelled = [each.key.verdict_id for each in drawn.values() if each.review is not None]
+        shares = [float(np.mean([bad[each - first] for each in some])) for some in (labelled, asked)]
+        truth = float(rates.mean())
+        rows.append((estimate.value, estimate.low <= truth <= estimate.high, *shares, truth))
+    mean = np.array(rows, float).mean(axis=0)
+    names = ("mean", "interval_held", "all_labels", "asked_only", "rate")
+    return {"runs": runs, "sample": sample, "found": found, **dict(zip(names, map(float, mean), strict=True))}
+
+
+def _labelled(part: Drawn, bad: bool, *, asked: bool) -> Drawn:
+    label = Label.ESCAPE if bad else Label.OK_CONFIRMED
+    return replace(part, review=Review("", part.key, label, asked, "", datetime.now(timezone.utc)))
+
+
+def _stratum_of(seen: Sequence[Drawn], sample_p: float, parts: int) -> Stratum:
+    labels = [each.review.label for each in seen if each.sample_p == sample_p and each.review is not None]
+    return Stratum(parts, len(labels), labels.count(Label.ESCAPE))
+
+
+@program(show=lambda values: "\n\n".join(table(values[name]) for name in ("escapes", "overkill", "looked_up")))
 def main(options: argparse.Namespace) -> Values:
     """Simulate every line with every rate and sample."""
     found = []
@@ -148,7 +200,8 @@ def main(options: argparse.Namespace) -> Values:
         for share in (0.02, 0.3, 0.9)
         for sample in (50, 200)
     ]
-    return {"runs": RUNS, "escapes": found, "overkill": rejected}
+    say("escapes that somebody looked up")
+    return {"runs": RUNS, "escapes": found, "overkill": rejected, "looked_up": [looked_up()]}
 
 
 def table(cases: Sequence[dict[str, Any]]) -> str:

@@ -36,7 +36,6 @@ from edge.records.report import moment_from_text
 from edge.records.store import RecordStore
 from edge.review.uses import FEWEST_SAMPLES, good_parts
 
-FEWEST = FEWEST_SAMPLES
 # of what could be read: with more suspicious samples than this, the suspicion falls on all of them
 _MOST_SUSPICIOUS = 0.2
 # the live version rejects more than this share: the scene changed, or these are not good parts
@@ -116,7 +115,7 @@ def sample_paths(
 
 def _labelled_good(directory: Path, bundle: ModelBundle) -> tuple[list[Path], str]:
     with RecordStore(directory) as store:
-        parts = good_parts(store, bundle.path, FEWEST)
+        parts = good_parts(store, bundle.path, FEWEST_SAMPLES)
     counts = f"{len(parts.false_rejects)} false rejects and {len(parts.confirmed)} confirmed OK parts"
     return [*parts.false_rejects, *parts.confirmed], f"labels in {directory}, {counts}"
 
@@ -270,12 +269,13 @@ def _show(sheet: Path, rejected: Sequence[Rejected], accepted: Iterable[Path]) -
 
 def _refuse_too_few(parts: NormalSamples, summary: str, rejected: Sequence[Rejected]) -> None:
     count = len(parts.held_out)
-    if count >= FEWEST:
+    if count >= FEWEST_SAMPLES:
         return
     trained = f"; {len(parts.trained)} more were used in training and cannot give a threshold" if parts.trained else ""
     why = "".join(f"\n  {Path(each.name).name}: {each}" for each in rejected[:_NAMED])
     raise UsageError(
-        f"{count} samples are too few to recalibrate on, at least {FEWEST} are needed ({summary}){trained}{why}",
+        f"{count} samples are too few to recalibrate on, at least {FEWEST_SAMPLES} are needed "
+        f"({summary}){trained}{why}",
         fix="take more pictures of different good parts, as the line sees them",
     )
 

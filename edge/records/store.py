@@ -150,15 +150,8 @@ class RecordStore:
 
         Of parts that were judged by a recipe: any version that is kept.
         """
-        # a run with recipes began with one bundle, and judged by others as well
-        versions = [version.bundle.sha256 for version in kept_versions(bundle)]
-        judged = f"v.bundle_sha256 IN ({', '.join('?' * len(versions))})"
-        conditions = [
-            "v.decision = 'OK'",
-            "v.image IS NOT NULL",
-            f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {judged} END",
-        ]
-        values = [storable(str(bundle.resolve())), *versions]
+        judged, values = judged_by(bundle)
+        conditions = ["v.decision = 'OK'", "v.image IS NOT NULL", judged]
         for moment, condition in ((since, "v.utc >= ?"), (until, "v.utc < ?")):
             if moment is not None:
                 conditions.append(condition)
@@ -219,6 +212,18 @@ class RecordStore:
             f"SELECT {', '.join(map(column, _VERDICT_FIELDS))}, {', '.join(STAGE_COLUMNS)} FROM verdicts {tail}", values
         )
         return [_verdict_record(row) for row in rows]
+
+
+def judged_by(bundle: Path) -> tuple[str, list[Any]]:
+    """A condition with its values, for verdicts v of runs r that any version of this bundle gave.
+
+    Of parts that were judged by a recipe: any version that is kept.
+    """
+    # a run with recipes began with one bundle, and judged by others as well
+    versions = [version.bundle.sha256 for version in kept_versions(bundle)]
+    by_recipe = f"v.bundle_sha256 IN ({', '.join('?' * len(versions))})"
+    condition = f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {by_recipe} END"
+    return condition, [storable(str(bundle.resolve())), *versions]
 
 
 _VERDICT_FIELDS = tuple(name for name in VerdictRecord.__dataclass_fields__ if name != "times")

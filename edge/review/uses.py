@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
 from edge.core.files.text_names import storable
 from edge.records.schema import explained
-from edge.records.store import RecordStore
-from edge.review.database import Review
+from edge.records.store import RecordStore, judged_by
+from edge.review.database import Review, VerdictKey
 from edge.review.labelling import labels_in
 from edge.review.labels import Label
 from edge.review.sample import random_place
@@ -33,7 +34,9 @@ class GoodParts:
 
 
 def good_parts(store: RecordStore, bundle: Path, at_least: int) -> GoodParts:
-    """For a bundle, of any of its versions; at_least: so many in all. Raises UsageError, RecordError.
+    """For a bundle, of any of its versions; at_least: so many in all, and half as many more where there are.
+
+    Raises UsageError, RecordError.
 
     False rejects alone are the oddest of all good parts: statistics of them would take the odd for the usual, and the
     threshold would rise until defects pass. So each is matched with a part that was accepted, and drawn at random.
@@ -54,7 +57,9 @@ def good_parts(store: RecordStore, bundle: Path, at_least: int) -> GoodParts:
             fix=f"confirm {wanted - len(accepted)} more accepted parts with `edge-inspect review`; "
             "record.keep_ok_share above 0 draws them",
         )
-    return GoodParts(*([store.directory / str(each.picture) for each in some] for some in (rejects, accepted[:wanted])))
+    # screening turns some away, such as a part that was seen twice
+    taken = max(wanted, at_least * 3 // 2 - len(rejects))
+    return GoodParts(*([store.directory / str(each.picture) for each in some] for some in (rejects, accepted[:taken])))
 
 
 @dataclass(frozen=True)
@@ -89,17 +94,29 @@ def export_escapes(store: RecordStore, bundle: Path, challenge: Path) -> Exporte
 
 def _kept(store: RecordStore, bundle: Path, labels: Iterable[Label]) -> list[Review]:
     """The reviews with these labels whose picture is kept, of verdicts of this bundle."""
+    wanted = set(labels)
+    found = {
+        key: review
+        for key, review in labels_in(store.directory).items()
+        if review.label in wanted and review.picture is not None and (store.directory / review.picture).is_file()
+    }
+    own = _of_bundle(store, bundle, found)
+    return [review for key, review in found.items() if key in own]
+
+
+def _of_bundle(store: RecordStore, bundle: Path, keys: Collection[VerdictKey]) -> set[VerdictKey]:
+    """Of verdicts that are not on record any more: those of runs that began with this bundle."""
+    judged, values = judged_by(bundle)
+    ids = json.dumps([key.verdict_id for key in keys])
+    rows = store.query(
+        f"SELECT r.key, v.id, {judged} FROM verdicts v JOIN runs r ON r.id = v.run_id "
+        "WHERE v.id IN (SELECT value FROM json_each(?))",
+        (*values, ids),
+    )
+    on_record = {VerdictKey(run_key, verdict_id): bool(own) for run_key, verdict_id, own in rows}
     path = storable(str(bundle.resolve()))
     runs = {run.key for run in store.runs() if run.info.bundle_path == path}
-    wanted = set(labels)
-    return [
-        review
-        for key, review in labels_in(store.directory).items()
-        if review.label in wanted
-        and key.run_key in runs
-        and review.picture is not None
-        and (store.directory / review.picture).is_file()
-    ]
+    return {key for key in keys if on_record.get(key, key.run_key in runs)}
 
 
 def _exported(store: RecordStore, reviews: Iterable[Review], folder: Path) -> Exported:

@@ -254,7 +254,9 @@ def test_parts_that_a_person_found_good_teach_although_the_line_rejected_them(pl
     result = edge("recalibrate", "--from-labels", "--bundle", "plate")
     assert result.returncode == 0, result.stderr
     samples = read_history(place / "plate")[-1].samples
-    assert samples.folder.startswith(f"labels in records, {rejected} false rejects and {max(rejected, 20 - rejected)} ")
+    assert samples.folder.startswith(
+        f"labels in records, {rejected} false rejects and {min(32 - rejected, 30 - rejected)} "
+    )
     assert (samples.quarantined, samples.rejected) == ((), {})
     both = edge("recalibrate", "new", "--from-labels", "--bundle", "plate")
     assert_refused(both, 2, "from folders, from the records or from labels", "one of them alone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.studies.review_estimates import LINES, RATES, escapes, overkill
+from benchmarks.studies.review_estimates import LINES, RATES, escapes, looked_up, overkill
 from edge.metrics import rate_interval, weighted_interval
 from edge.review.estimates import Stratum, escape_estimate, overkill_estimate
 
@@ -63,3 +63,11 @@ def test_intervals_of_overkill_hold_the_truth(subtests):
         with subtests.test(reject_rate=reject_rate, good_share=good_share):
             found = overkill(reject_rate, good_share, sample)
             assert found["interval_held"] >= LEAST and found["bound_held"] >= LEAST, found
+
+
+def test_whoever_looks_for_escapes_makes_the_rate_neither_better_nor_worse():
+    found = looked_up(runs=80)
+    assert found["interval_held"] >= LEAST
+    assert found["mean"] == pytest.approx(found["rate"], rel=0.1)
+    # the shares of all labels, and of those that were asked for, are far off
+    assert found["all_labels"] > 2 * found["rate"] and found["asked_only"] < 0.6 * found["rate"]

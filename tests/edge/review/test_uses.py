@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge.core.errors import UsageError
+from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
 from edge.review.database import ReviewDatabase
 from edge.review.labelling import take_back
 from edge.review.labels import Answer
 from edge.review.uses import GoodParts, export_defects, export_escapes, good_parts
-from tests.edge.records.records_fakes import RUN
+from tests.edge.records.records_fakes import RUN, look, recorder
 from tests.edge.review.review_fakes import BY, LATER, NG, OK, record, say
 
 
@@ -62,6 +65,27 @@ def test_labels_of_another_bundle_teach_this_one_nothing(tmp_path, bundle):
     say(tmp_path / "records", 1, Answer.GOOD)
     with RecordStore(tmp_path / "records") as store, pytest.raises(UsageError, match="nobody has labelled"):
         good_parts(store, tmp_path / "other", 2)
+
+
+def test_a_part_that_another_recipe_judged_in_the_same_run_teaches_this_bundle_nothing(tmp_path, bundle):
+    sink = recorder(tmp_path / "records", run=replace(RUN, bundle_path=str(bundle.resolve())))
+    taken, verdict = look(0, NG)
+    sink.write(taken, replace(verdict, recipe="lid", bundle_sha256="f" * 64))
+    sink.close()
+    say(tmp_path / "records", 11, Answer.GOOD)
+    with pytest.raises(UsageError, match="nobody has labelled"):
+        samples(bundle)
+
+
+def test_a_labelled_part_is_of_use_when_its_verdict_has_gone_from_the_records(tmp_path, bundle):
+    records = tmp_path / "records"
+    for verdict_id in (1, 5):
+        say(records, verdict_id, Answer.GOOD)
+    with closing(sqlite3.connect(records / DATABASE_NAME)) as connection:
+        connection.execute("DELETE FROM verdicts WHERE id <= 5")
+        connection.commit()
+    found = samples(bundle)
+    assert (len(found.false_rejects), len(found.confirmed)) == (1, 1)
 
 
 def test_defects_go_to_the_product_once_and_leave_it_with_their_label(tmp_path, bundle):

@@ -244,7 +244,7 @@ def test_a_recalibration_is_started_watched_and_told_and_stands_in_the_audit(tau
         wait_for(lambda: "data-running" not in over.setdefault(0, "data-running") or _asked(client, over), 60)
         assert over[0].count("data-running") == 0
     entry = read_history(tmp_path / "plate")[-1]
-    assert entry.samples.folder.startswith(f"labels in {tmp_path / 'records'}, 10 false rejects and 10 confirmed")
+    assert entry.samples.folder.startswith(f"labels in {tmp_path / 'records'}, 10 false rejects and 20 confirmed")
     after = load_bundle(tmp_path / "plate").sha256
     assert entry.refused == (after == before)
     assert ("The new version is made" in over[0]) == (after != before)
@@ -253,7 +253,7 @@ def test_a_recalibration_is_started_watched_and_told_and_stands_in_the_audit(tau
     said = "refused, " if after == before else ""
     assert changes == [
         ("engineer", "recalibrate", before[:16], said + after[:16]),
-        ("engineer", "recalibrate begun", before[:16], "10 false rejects and 10 confirmed parts"),
+        ("engineer", "recalibrate begun", before[:16], "10 false rejects and 20 confirmed parts"),
     ]
 
 
