@@ -40,6 +40,9 @@ comma := ,
 
 demo: $(VENV)/.runtime
 	$(BIN)/edge-inspect --camera demo --duration 20
+	@$(BIN)/python -c 'import starlette, uvicorn' 2>/dev/null \
+		&& echo "The same in a browser, with a shift on record: $(BIN)/edge-inspect demo --web" \
+		|| echo "To see it in a browser: $(BIN)/python -m pip install --editable '.[web]', then $(BIN)/edge-inspect demo --web"
 
 test: $(VENV)/.test
 	$(BIN)/python $(TESTS)

@@ -34,8 +34,8 @@ from edge.pages.pictures import picture_bytes
 from edge.preprocessing.normal_samples import image_sha256, normal_samples_folder
 from edge.records.report import moment_from_text
 from edge.records.store import RecordStore
+from edge.review.uses import FEWEST_SAMPLES, good_parts
 
-FEWEST = 20
 # of what could be read: with more suspicious samples than this, the suspicion falls on all of them
 _MOST_SUSPICIOUS = 0.2
 # the live version rejects more than this share: the scene changed, or these are not good parts
@@ -49,17 +49,23 @@ class SampleRequest:
     """Which pictures are taken, and which of them are believed.
 
     samples: folders, files and patterns; or from_records: pictures of accepted parts, since and until when, as ISO time
-    or an age. scene_changed: all are good although the live version rejects them. sheet: where the contact sheet of
-    refused samples goes.
+    or an age; or from_labels: pictures of parts that a person found good, which are believed. scene_changed: all are
+    good although the live version rejects them. sheet: where the contact sheet of refused samples goes.
     """
 
     sheet: Path
     samples: tuple[str, ...] = ()
     from_records: bool = False
+    from_labels: bool = False
     since: str | None = None
     until: str | None = None
     scene_changed: bool = False
     keep_suspicious: bool = False
+
+    @property
+    def believed(self) -> bool:
+        """Whether suspicious samples are used: somebody said that they are good parts."""
+        return self.keep_suspicious or self.from_labels
 
 
 @dataclass(frozen=True)
@@ -80,18 +86,20 @@ def sample_paths(
     request: SampleRequest, settings: Settings, bundle: ModelBundle, reader: ImageReader
 ) -> tuple[list[Path], str]:
     """The pictures that are asked for, and in words where they are from; raises UsageError where there are none."""
-    if request.from_records == bool(request.samples):
+    if [request.from_records, request.from_labels, bool(request.samples)].count(True) != 1:
         raise UsageError(
-            "recalibrate takes new pictures of good parts from folders or from the records",
-            fix="give folders or patterns, or --from-records, not both",
+            "recalibrate takes new pictures of good parts from folders, from the records or from labels",
+            fix="give folders or patterns, or --from-records, or --from-labels, one of them alone",
         )
-    if not request.from_records:
-        if request.since or request.until:
-            raise UsageError("--since and --until choose among the records", fix="add --from-records")
+    if not request.from_records and (request.since or request.until):
+        raise UsageError("--since and --until choose among the records", fix="add --from-records")
+    if request.samples:
         found = [path for sample in request.samples for path in _pictures(sample, reader)]
         return list(dict.fromkeys(found)), ", ".join(request.samples)
     if settings.record.directory is None:
         raise UsageError("record.directory is null: there are no records", fix="give --record-dir, or folders")
+    if request.from_labels:
+        return _labelled_good(Path(settings.record.directory), bundle)
     now = datetime.now(timezone.utc)
     since, until = (moment_from_text(text, now) if text else None for text in (request.since, request.until))
     directory = Path(settings.record.directory)
@@ -100,9 +108,16 @@ def sample_paths(
     if not found:
         raise UsageError(
             f"{directory}: no stored picture of a part that {bundle.path} accepted in that time",
-            fix="widen --since and --until, or set record.keep_ok_every: OK pictures are kept only then",
+            fix="widen --since and --until, or set record.keep_ok_share: OK pictures are kept only then",
         )
     return found, f"records {directory}, {request.since or 'the beginning'} to {request.until or 'now'}"
+
+
+def _labelled_good(directory: Path, bundle: ModelBundle) -> tuple[list[Path], str]:
+    with RecordStore(directory) as store:
+        parts = good_parts(store, bundle.path, FEWEST_SAMPLES)
+    counts = f"{len(parts.false_rejects)} false rejects and {len(parts.confirmed)} confirmed OK parts"
+    return [*parts.false_rejects, *parts.confirmed], f"labels in {directory}, {counts}"
 
 
 def _pictures(sample: str, reader: ImageReader) -> list[Path]:
@@ -121,23 +136,23 @@ def new_samples(
     live: the calibration of the precision that runs. check: see NormalSamples. Raises UsageError; the contact sheet is
     written before that.
     """
-    parts, screening, turned_away = _screened(bundle, paths, reader, check)
+    parts, screening, turned_away = _screened(bundle, paths, reader, request.believed, check)
     turned_away.refuse_most(len(paths), reader.fitting_sensor_bits())
     if len(turned_away):
         say(turned_away.summary(len(paths)))
     say(f"{len(paths)} pictures of {source}: {screening.summary()}")
-    rejected = [each for each in screening.rejected if not (request.keep_suspicious and each.reason.suspicion)]
+    rejected = [each for each in screening.rejected if not (request.believed and each.reason.suspicion)]
     gone = {each.name for each in rejected}
     parts.keep(path for path in paths if str(path) not in gone)
     _refuse_too_few(parts, screening.summary(), rejected)
     order = spread(parts.held_out, MOST_IN_STATISTICS)
     suspicion = _suspicion_scores(parts, order, live, settings)
-    unlike = [] if request.keep_suspicious else _unlike(order, suspicion)
+    unlike = [] if request.believed else _unlike(order, suspicion)
     _show(request.sheet, rejected + unlike, [part.path for part in order if str(part.path) not in gone])
     suspicious = [each for each in rejected if each.reason.suspicion] + unlike
     against = np.count_nonzero(suspicion.live > live.threshold)
     say(f"the live version rejects {against} of the {len(order)}; {len(unlike)} are unlike the others")
-    if against > _MOST_REJECTED * len(order) and not request.scene_changed:
+    if against > _MOST_REJECTED * len(order) and not (request.scene_changed or request.from_labels):
         raise UsageError(
             f"the live version rejects {against} of {len(order)} samples ({against / len(order):.0%}): they are not "
             "what it knows as good parts",
@@ -163,9 +178,12 @@ def new_samples(
 
 
 def _screened(
-    bundle: ModelBundle, paths: Sequence[Path], reader: ImageReader, check: Callable[[], None]
+    bundle: ModelBundle, paths: Sequence[Path], reader: ImageReader, believed: bool, check: Callable[[], None]
 ) -> tuple[NormalSamples, Screening, RejectedImages]:
-    """Every picture is decoded once, on two threads; what is not refused at once leaves its network field."""
+    """Every picture is decoded once, on two threads; what is not refused at once leaves its network field.
+
+    believed: suspicious ones leave it, too.
+    """
     reference = None
     if "samples" in bundle.manifest.files:
         reference = statistics_from_bytes(bundle.read("samples"))
@@ -175,8 +193,11 @@ def _screened(
         for number, (path, sample, sha256, fields) in enumerate(_decoded(bundle, paths, reader)):
             if isinstance(fields, PartNotFound):
                 lost.append(Rejected(str(path), Reason.EMPTY, f"part not found: {fields.message}"))
-            elif screener.add(sample) is None and sample.picture is not None:
-                parts.add(path, sample.picture, sha256, fields)
+            else:
+                refused = screener.add(sample)
+                usable = refused is None or (believed and refused.reason.suspicion)
+                if usable and sample.picture is not None:
+                    parts.add(path, sample.picture, sha256, fields)
             advance(number + 1, len(paths))
     screening = screener.screening()
     return parts, replace(screening, rejected=(*screening.rejected, *lost)), screener.invalid
@@ -248,12 +269,13 @@ def _show(sheet: Path, rejected: Sequence[Rejected], accepted: Iterable[Path]) -
 
 def _refuse_too_few(parts: NormalSamples, summary: str, rejected: Sequence[Rejected]) -> None:
     count = len(parts.held_out)
-    if count >= FEWEST:
+    if count >= FEWEST_SAMPLES:
         return
     trained = f"; {len(parts.trained)} more were used in training and cannot give a threshold" if parts.trained else ""
     why = "".join(f"\n  {Path(each.name).name}: {each}" for each in rejected[:_NAMED])
     raise UsageError(
-        f"{count} samples are too few to recalibrate on, at least {FEWEST} are needed ({summary}){trained}{why}",
+        f"{count} samples are too few to recalibrate on, at least {FEWEST_SAMPLES} are needed "
+        f"({summary}){trained}{why}",
         fix="take more pictures of different good parts, as the line sees them",
     )
 

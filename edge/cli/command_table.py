@@ -85,9 +85,12 @@ COMMANDS = {
         "line.simulate", "play the PLC against a running line, and tell whether it keeps the handshake", "plc",
         in_front=True,
     ),
+    "web": Command("line.web", "pages for browsers: what each line does, its rejects and its shift reports", "web"),
     "service": Command("line.service", "make a line a service of systemd, with watchdog and sandbox"),
     "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
     "report": Command("line.report", "counts, defect rate and latency from the records"),
+    "review": Command("line.review", "people say what parts are: which verdicts are wrong, and how many"),
+    "labels": Command("line.labels", "labelled defects to where a network learns from them, and to the challenge"),
 }  # fmt: skip
 
 _GATE = "edge-inspect gate --bundle BUNDLE --data NORMALS"

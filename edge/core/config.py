@@ -6,10 +6,11 @@ This module imports neither cv2 nor numpy: the camera time-out of V4L2 must be s
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -41,8 +42,11 @@ from edge.core.sections import (
     Section,
     ServiceSettings,
     Share,
+    WebSettings,
     at_home,
 )  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 # where pictures are decoded without settings at hand
 MAX_MEGAPIXELS = 50.0
@@ -202,12 +206,27 @@ class BurstSettings(Section):
 class RecordSettings(Section):
     directory: PathText | None = "records"
     commit_every_ms: Annotated[int, Field(ge=10, le=1000)] = 500
-    keep_ok_every: Annotated[int, Field(ge=0)] = 0
+    keep_ok_share: Share = 0.0
     max_image_age_days: Positive | None = 30
     max_image_mb: Positive | None = 10000
     max_verdict_age_days: Positive | None = 365
     queue_frames: PositiveInt = 64
     queue_verdicts: PositiveInt = 100000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _replaced(cls, values: Any) -> Any:
+        """`keep_ok_every` of version 0.2 and before kept every n-th OK picture; as many are now drawn at random."""
+        if not isinstance(values, dict) or "keep_ok_every" not in values:
+            return values
+        every = values["keep_ok_every"]
+        if "keep_ok_share" in values:
+            raise ValueError("keep_ok_every is replaced by keep_ok_share: give that alone")
+        if type(every) is not int or every < 0:
+            raise ValueError(f"keep_ok_every is no whole number ({shortened(repr(every))}): give keep_ok_share instead")
+        share = 1 / every if every else 0.0
+        log.warning("record.keep_ok_every: %d is replaced by keep_ok_share: %.4g, drawn at random", every, share)
+        return {name: value for name, value in values.items() if name != "keep_ok_every"} | {"keep_ok_share": share}
 
 
 class ChallengeSettings(Section):
@@ -249,6 +268,7 @@ class Settings(Section):
     mqtt: MqttSettings = MqttSettings()
     plc: PlcSettings = PlcSettings()
     outputs: OutputSettings = OutputSettings()
+    web: WebSettings = WebSettings()
     service: ServiceSettings = ServiceSettings()
     logging: LoggingSettings = LoggingSettings()
 
@@ -402,7 +422,12 @@ def _explained(path: Path, root: yaml.Node | None, error: ValidationError) -> Co
 def _valid_keys(section: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Settings
     for key in section:
+        if isinstance(key, int):
+            # an entry of a list, whose kind the key before has given
+            continue
         annotation = model.model_fields[str(key)].annotation
+        if get_origin(annotation) is list:
+            (annotation,) = get_args(annotation)
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation
     return list(model.model_fields)

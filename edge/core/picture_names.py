@@ -8,6 +8,7 @@ from datetime import datetime
 
 from edge.core.datatypes import Decision, Part
 
+OVERLAY_END = ".overlay.jpg"
 # no other dot: what follows one ends the name, and tells a picture from its overlay
 _IN_NAMES = r"(?:[\w-]|\.(?=\d))*"
 _NAME = re.compile(
@@ -55,6 +56,11 @@ def picture_place(
     if part is not None and (part.number or part.lot):
         name += f"~{text_in_names(part.number)}" + (f"~{text_in_names(part.lot)}" if part.lot else "")
     return f"{local:%Y-%m-%d}", name
+
+
+def overlay_name(picture: str) -> str:
+    """a.png → a.overlay.jpg, a.jpg → a.jpg.overlay.jpg: the name of an overlay contains that of its picture."""
+    return picture.removesuffix(".png") + OVERLAY_END
 
 
 def owner_of(name: str) -> PictureOwner | None:

@@ -143,6 +143,39 @@ class RecipesSettings(Section):
         return self
 
 
+# quarters of an hour: records are counted by them
+ShiftStart = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):(00|15|30|45)$")]
+
+
+class WebLineSettings(Section):
+    name: Name
+    run_directory: PathText | None = None
+    records: PathText | None = None
+    bundle: PathText | None = None
+
+
+class WebSettings(Section):
+    port: Port = 8080
+    address: Host = "127.0.0.1"
+    hosts: list[Host] = []
+    lines: list[WebLineSettings] = []
+    shifts: Annotated[list[ShiftStart], Field(min_length=1)] = ["06:00", "14:00", "22:00"]
+    tokens_file: PathText | None = None
+    certificate_file: PathText | None = None
+    key_file: PathText | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WebSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together: give both or neither")
+        names = [line.name for line in self.lines]
+        if len(set(names)) < len(names):
+            raise ValueError("two lines have the same name")
+        if sorted(set(self.shifts)) != self.shifts:
+            raise ValueError("shifts must be in the order of the day, each once")
+        return self
+
+
 class ServiceSettings(Section):
     restart_after_s: Positive = 30
 

@@ -48,9 +48,11 @@ from edge.monitoring.poller import Poller
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
 from edge.plant.outputs import LineOutputs, line_outputs, line_signals, require_packages
+from edge.plant.preview import PreviewFile
 from edge.plant.recipe_request import RequestFile
 from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
+from edge.records.writer.pictures import FieldOfViewOf
 from edge.records.writer.recorder import Recorder
 from edge.system.service.journal import with_level, writes_to_journal
 from edge.system.service.notify import ServiceManager
@@ -130,12 +132,11 @@ class Line:
         info = run_info(self._bundle, self._inspector, capture.name, settings, known)
         title = ViewTitle(info.source, self._bundle.manifest.product, f"{info.backend} {info.precision}")
         view = _view(settings, title, counters, self._statistics)
-        recorder = None
+        recorder, field_of_view = None, self._inspector.preprocess.field_of_view
         if settings.record.directory is not None:
-            field_of_view = self._inspector.preprocess.field_of_view
             recorder = Recorder(
                 settings.record, info, counters, field_of_view, wait_when_full=not capture.live,
-                field_of_recipe=lambda name: None if self._recipes is None else self._recipes.field_of_view(name),
+                field_of_recipe=self._field_of_recipe,
             )  # fmt: skip
         alarms = AlarmLog(counters, _alarm_listener(recorder, redrawn=isinstance(view, LiveView)))
         readiness = readiness_monitor(
@@ -160,6 +161,9 @@ class Line:
         self._outputs = outputs = line_outputs(settings, self._line_info(self._bundle), counters, filed, alarms)
         if outputs is not None:
             sinks.append(outputs)
+        if settings.line.run_directory is not None:
+            run_directory = Path(settings.line.run_directory)
+            sinks.append(PreviewFile(run_directory, field_of_view, of_recipe=self._field_of_recipe))
         if request.json_lines is not None:
             no_reader = _when_nobody_reads(settings.record.directory, requests)
             sinks.append(JsonLines(request.json_lines, counters, no_reader, filed))
@@ -189,6 +193,9 @@ class Line:
             hangs=not finished or poller.busy,
             start_again=again,
         )
+
+    def _field_of_recipe(self, name: str) -> FieldOfViewOf | None:
+        return None if self._recipes is None else self._recipes.field_of_view(name)
 
     def close(self) -> None:
         """Release the networks; not after a run that hangs."""

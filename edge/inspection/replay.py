@@ -26,7 +26,7 @@ _OF_THEIR_MOMENT = {Reason.NO_FRAME, Reason.FROZEN, Reason.STALE, Reason.DEADLIN
 _OF_THE_PICTURE = {Reason.BLACK, Reason.SATURATED}
 
 _WHY_NO_PICTURE: dict[ImageState, str] = {
-    "none": "its picture was not kept (OK pictures are kept by record.keep_ok_every; some looks bring none)",
+    "none": "its picture was not kept (OK pictures are kept by record.keep_ok_share; some looks bring none)",
     "waiting": "its picture is not on disk yet",
     "skipped": "its picture was skipped: there was no room, or no time, for it",
     "expired": "its picture has expired (record.max_image_age_days, record.max_image_mb)",

@@ -16,7 +16,13 @@ from edge.metrics.images import (
     recall_at_fpr,
     roc_curve,
 )
-from edge.metrics.intervals import Interval, bootstrap_intervals, rate_interval
+from edge.metrics.intervals import (
+    Interval,
+    bootstrap_intervals,
+    product_interval,
+    rate_interval,
+    weighted_interval,
+)
 from edge.metrics.pixels import DefectChannel, au_spro, aupro, pixel_auroc, pixel_average_precision, region_overlaps
 
 __all__ = [
@@ -33,8 +39,10 @@ __all__ = [
     "image_auroc",
     "pixel_auroc",
     "pixel_average_precision",
+    "product_interval",
     "rate_interval",
     "recall_at_fpr",
     "region_overlaps",
     "roc_curve",
+    "weighted_interval",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,7 @@ class Interval:
     high: float
 
 
+@lru_cache(1000)
 def rate_interval(count: int, trials: int, confidence: float = 0.95) -> Interval:
     """The Clopper-Pearson interval of a rate of which `count` in `trials` were seen; two-sided, exact, conservative.
 
@@ -37,6 +39,42 @@ def rate_interval(count: int, trials: int, confidence: float = 0.95) -> Interval
     low = 0.0 if count == 0 else 1 - _rate_where_at_most(trials - count, trials, tail)
     high = 1.0 if count == trials else _rate_where_at_most(count, trials, tail)
     return Interval(low, high)
+
+
+def weighted_interval(counts: Sequence[int], weights: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The interval of sum(weight x expected count), of strata in each of which `count` rare events were seen.
+
+    Fay and Feuer, Confidence intervals for directly standardized rates, Statistics in Medicine 16 (1997) 791-801: of
+    Poisson counts; with equal weights exact, else conservative. Weights are above zero.
+    """
+    if not counts or len(counts) != len(weights) or min(weights) <= 0 or min(counts) < 0:
+        raise UsageError(
+            f"no weighted rate: counts {list(counts)}, weights {list(weights)}",
+            fix="give a count and a weight above zero for each stratum",
+        )
+    tail = (1 - confidence) / 2
+    mean = sum(weight * count for count, weight in zip(counts, weights, strict=True))
+    variance = sum(weight**2 * count for count, weight in zip(counts, weights, strict=True))
+    low = 0.0 if mean == 0 else variance / mean * _gamma_quantile(mean**2 / variance, tail)
+    # as if one more event had been seen, where it weighs most
+    mean, variance = mean + max(weights), variance + max(weights) ** 2
+    return Interval(low, variance / mean * _gamma_quantile(mean**2 / variance, 1 - tail))
+
+
+def product_interval(first: tuple[int, int], second: tuple[int, int], confidence: float = 0.95) -> Interval:
+    """The interval of the product of two rates; each a count and its trials, of independent samples.
+
+    The distances of both Clopper-Pearson intervals are joined on the scale of logarithms, where the product is a sum:
+    Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27 (2008) 1693-1702.
+    Where one rate is known well, it is the interval of the other.
+    """
+    ends = [rate_interval(count, trials, confidence) for count, trials in (first, second)]
+    # not the rates that were seen: of none in many there is no logarithm
+    rates = [(count + 0.5) / (trials + 1) for count, trials in (first, second)]
+    product = rates[0] * rates[1]
+    below = [math.log(rate / end.low) if end.low else math.inf for rate, end in zip(rates, ends, strict=True)]
+    above = [math.log(end.high / rate) for rate, end in zip(rates, ends, strict=True)]
+    return Interval(product * math.exp(-math.hypot(*below)), min(1.0, product * math.exp(math.hypot(*above))))
 
 
 def bootstrap_intervals(
@@ -77,3 +115,29 @@ def _rate_where_at_most(count: int, trials: int, tail: float) -> float:
         else:
             high = p
     return (low + high) / 2
+
+
+def _gamma_quantile(shape: float, probability: float) -> float:
+    """The x at which P(X <= x) = probability for X ~ Gamma(shape, 1), by bisection."""
+    low, high = 0.0, shape + 12 * math.sqrt(shape) + 30
+    for _ in range(64):
+        x = (low + high) / 2
+        if _gamma_share(shape, x) > probability:
+            high = x
+        else:
+            low = x
+    return (low + high) / 2
+
+
+def _gamma_share(shape: float, x: float) -> float:
+    """P(X <= x) for X ~ Gamma(shape, 1): the series of the lower incomplete gamma function, whose terms are positive.
+
+    Abramowitz and Stegun, Handbook of Mathematical Functions, 6.5.29.
+    """
+    term = math.exp(shape * math.log(x) - x - math.lgamma(shape + 1)) if x > 0 else 0.0
+    total, divisor = 0.0, shape
+    while term > total * 1e-17:
+        total += term
+        divisor += 1
+        term *= x / divisor
+    return min(total, 1.0)

@@ -114,8 +114,11 @@ class Chart:
         """What a template takes as it is: all words inside are escaped."""
         return self.svg()
 
-    def svg(self, y_px: int = 0) -> str:
-        """y_px: how far down it stands in a picture of several charts."""
+    def svg(self, y_px: int = 0, *, sized: bool = True) -> str:
+        """y_px: how far down it stands in a picture of several charts.
+
+        sized: False where the page's own style sheet says how narrow and how wide it gets.
+        """
         right, bottom = self._right, self._bottom
         parts = []
         for tick in self.y.ticks():
@@ -125,10 +128,11 @@ class Chart:
         for tick, label in (self.x_labels or {tick: f"{tick:g}" for tick in self.x.ticks()}).items():
             parts.append(f'<text x="{self.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>')
         middle_x, middle_y = (_LEFT + right) / 2, (_TOP + bottom) / 2
+        size = f'style="min-width: {self.width * 0.7:.0f}px; max-width: {self.width}px" ' if sized else ""
         # on a narrow page it gets smaller as long as the words can be read, then it scrolls
         return (
             f'<svg y="{y_px}" viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" '
-            f'style="min-width: {self.width * 0.7:.0f}px; max-width: {self.width}px" role="img">{"".join(parts)}'
+            f'{size}role="img">{"".join(parts)}'
             f'<line x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}" class="axis"/>'
             f'<text x="{middle_x}" y="{self.height - 5}" text-anchor="middle">{escape(self.x_title)}</text>'
             f'<text transform="translate(13 {middle_y}) rotate(-90)" text-anchor="middle">{escape(self.y_title)}</text>'

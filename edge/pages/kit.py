@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def render(template: str, **values: Any) -> str:
+PAGES = "edge.pages"
+
+
+def render(template: str, package: str = PAGES, **values: Any) -> str:
     """The text of `templates/<template>.j2`. Every value is escaped, but what has `__html__`, such as a Chart.
 
-    Bytes of a file's name that are no text are written as `storable` writes them. Raises jinja2.UndefinedError when the
-    template asks for a value that is not there.
+    package: whose templates come first; those of the kit are there for every package. Bytes of a file's name that are
+    no text are written as `storable` writes them. Raises jinja2.UndefinedError when the template asks for a value that
+    is not there.
     """
-    return storable(_environment().get_template(f"{template}.j2").render(values))
+    return storable(_environment(package).get_template(f"{template}.j2").render(values))
 
 
 @cache
-def _environment() -> Environment:
+def _environment(package: str) -> Environment:
     # imported here: a line that writes no page does not wait for it
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("edge.pages")
+    loader = ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((package, PAGES))])
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -31,7 +31,7 @@ _GONE_S = 10.0
 
 @dataclass(frozen=True)
 class RecipeRequest:
-    """key: by which the answer names it. recipe: a name or a number. asked_by: command or mqtt."""
+    """key: by which the answer names it. recipe: a name or a number. asked_by: command, pages or mqtt."""
 
     key: str
     recipe: str

@@ -41,3 +41,20 @@ def recorded_alarms(store: RecordStore, condition: str = "1", values: Sequence[A
     """Alarms that an SQL condition on their columns holds for, oldest first."""
     sql = f"SELECT id, run_id, {', '.join(_ALARM_COLUMNS)} FROM alarms WHERE {condition} ORDER BY since, id"
     return [_alarm_record(row) for row in store.query(sql, values)]
+
+
+def alarms_between(
+    store: RecordStore, since: datetime | None, until: datetime | None, runs: tuple[int, ...] | None = None
+) -> tuple[AlarmRecord, ...]:
+    """Those that stood in the range, since <= time < until, of these runs; None: of all."""
+    parts, values = ["1"], []
+    if runs is not None:
+        parts.append(f"run_id IN ({', '.join('?' * len(runs))})")
+        values += list(map(str, runs))
+    if since is not None:
+        parts.append("(ended IS NULL OR ended >= ?)")
+        values.append(utc_text(since))
+    if until is not None:
+        parts.append("since < ?")
+        values.append(utc_text(until))
+    return tuple(recorded_alarms(store, " AND ".join(parts), values))

@@ -60,7 +60,7 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None, numbe
         opposite = ((view.x + view.width) * factor - 1, (view.y + view.height) * factor - 1)
         cv2.rectangle(below, corner, opposite, _QUIET, max(1, width // 900), cv2.LINE_AA)
     for region in verdict.regions[:_MAX_BOXES]:
-        _draw_box(below, region, factor)
+        draw_box(below, region, factor)
     return canvas
 
 
@@ -83,7 +83,7 @@ def with_heat(image: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold: 
     return result
 
 
-def _draw_box(picture: U8, region: Region, factor: int) -> None:
+def draw_box(picture: U8, region: Region, factor: int) -> None:
     """A light line inside a dark one, so that it shows on any ground; a little larger than the region."""
     height, width = picture.shape[:2]
     line = max(1, round(width / 640))

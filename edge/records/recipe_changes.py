@@ -15,9 +15,9 @@ from edge.records.store import RecordStore, utc_text
 class RecipeChange:
     """A request for another recipe, and what came of it.
 
-    utc: when it was asked for. asked_by: plc, mqtt or command. before: the recipe that judged then; after: the one that
-    was asked for, as it was asked for where there is none of this name. changed: False: `before` went on. result: for a
-    person. ms: from the request to the result.
+    utc: when it was asked for. asked_by: plc, mqtt, pages or command. before: the recipe that judged then; after: the
+    one that was asked for, as it was asked for where there is none of this name. changed: False: `before` went on.
+    result: for a person. ms: from the request to the result.
     """
 
     utc: datetime

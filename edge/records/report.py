@@ -14,7 +14,7 @@ from edge.core.errors import UsageError
 from edge.core.local_time import local_text
 from edge.core.redact import redact
 from edge.metrics import rate_interval
-from edge.records.alarms import AlarmRecord, alarm_values, recorded_alarms
+from edge.records.alarms import AlarmRecord, alarm_values, alarms_between
 from edge.records.clock import ClockJump, clock_jumps
 from edge.records.recipe_changes import RecipeChange, change_values, recorded_changes
 from edge.records.store import RecordStore, utc_text
@@ -197,26 +197,12 @@ def build_report(
         review=rate_of(sum(row[6] for row in grouped), inspected),
         defect_rate=rate_of(decisions["NG"], inspected),
         latency=_latency(store, where, values),
-        alarms=_alarms(store, since, until, tuple(chosen)),
+        alarms=alarms_between(store, since, until, tuple(chosen)),
         chosen_runs=asked_for,
         recipe_changes=_recipe_changes(store, since, until, tuple(chosen)),
         clock_jumps=tuple(jump for jump in clock_jumps(store, tuple(chosen)) if jump.touches(since, until)),
         part=part,
     )
-
-
-def _alarms(
-    store: RecordStore, since: datetime | None, until: datetime | None, runs: tuple[int, ...]
-) -> tuple[AlarmRecord, ...]:
-    """Those of these runs that stood in the range."""
-    parts, values = [f"run_id IN ({', '.join('?' * len(runs))})"], [*map(str, runs)]
-    if since is not None:
-        parts.append("(ended IS NULL OR ended >= ?)")
-        values.append(utc_text(since))
-    if until is not None:
-        parts.append("since < ?")
-        values.append(utc_text(until))
-    return tuple(recorded_alarms(store, " AND ".join(parts), values))
 
 
 def _recipe_changes(

@@ -146,6 +146,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             ms REAL NOT NULL
         )""",
     ),
+    (
+        # the probability with which a judged part's picture was to be kept; NULL: nothing of the kind was drawn
+        "ALTER TABLE verdicts ADD COLUMN sample_p REAL",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -195,16 +199,23 @@ def _refuse_newer(version: int, newest: int = SCHEMA_VERSION) -> None:
         )
 
 
-def opened_for_reading(path: Path) -> sqlite3.Connection:
+def opened_for_reading(path: Path, *, migrate_older: bool = True) -> sqlite3.Connection:
     """A connection that only reads, on a database of the current schema; an older one is migrated first.
 
-    Raises RecordError for a database of a newer version, sqlite3.Error.
+    migrate_older: False for who must never write, nor hold a lock. Raises RecordError for a database of a newer
+    version, and for an older one that must not be migrated; sqlite3.Error.
     """
     connection = _read_only(path)
     version = _version(connection)
     _refuse_newer(version)
     if version < SCHEMA_VERSION:
         connection.close()
+        if not migrate_older:
+            raise RecordError(
+                f"the records in {path.parent} are of an older version of this software (schema {version}, "
+                f"now {SCHEMA_VERSION})",
+                fix="start the line with this version, or call `edge-inspect report` once: both bring them up to date",
+            )
         writing = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
             migrate(writing)

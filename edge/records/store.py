@@ -58,7 +58,11 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class VerdictRecord:
-    """One row of `verdicts`; image and overlay are relative to the store's directory. part_number, lot: see `Part`."""
+    """One row of `verdicts`; image and overlay are relative to the store's directory. part_number, lot: see `Part`.
+
+    sample_p: the probability with which its picture was to be kept, 0..1; None where nothing was drawn (INVALID, and
+    records of earlier versions).
+    """
 
     id: int
     run_id: int
@@ -83,6 +87,7 @@ class VerdictRecord:
     part_number: str
     lot: str
     recipe: str
+    sample_p: float | None
 
     @property
     def part(self) -> Part:
@@ -107,15 +112,18 @@ def utc_text(moment: datetime) -> str:
 
 
 class RecordStore:
-    """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read."""
+    """Read a store while, or after, a recorder writes it. Raises RecordError when there is none to be read.
 
-    def __init__(self, directory: Path) -> None:
+    migrate_older: see `opened_for_reading`.
+    """
+
+    def __init__(self, directory: Path, *, migrate_older: bool = True) -> None:
         self.directory = directory
         path = directory / DATABASE_NAME
         if not path.is_file():
             raise RecordError(f"no records at {path}", fix="check record.directory and --config, or record a run first")
         with explained(path):
-            self.connection = opened_for_reading(path)
+            self.connection = opened_for_reading(path, migrate_older=migrate_older)
 
     def __enter__(self) -> RecordStore:
         return self
@@ -142,15 +150,8 @@ class RecordStore:
 
         Of parts that were judged by a recipe: any version that is kept.
         """
-        # a run with recipes began with one bundle, and judged by others as well
-        versions = [version.bundle.sha256 for version in kept_versions(bundle)]
-        judged = f"v.bundle_sha256 IN ({', '.join('?' * len(versions))})"
-        conditions = [
-            "v.decision = 'OK'",
-            "v.image IS NOT NULL",
-            f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {judged} END",
-        ]
-        values = [storable(str(bundle.resolve())), *versions]
+        judged, values = judged_by(bundle)
+        conditions = ["v.decision = 'OK'", "v.image IS NOT NULL", judged]
         for moment, condition in ((since, "v.utc >= ?"), (until, "v.utc < ?")):
             if moment is not None:
                 conditions.append(condition)
@@ -211,6 +212,18 @@ class RecordStore:
             f"SELECT {', '.join(map(column, _VERDICT_FIELDS))}, {', '.join(STAGE_COLUMNS)} FROM verdicts {tail}", values
         )
         return [_verdict_record(row) for row in rows]
+
+
+def judged_by(bundle: Path) -> tuple[str, list[Any]]:
+    """A condition with its values, for verdicts v of runs r that any version of this bundle gave.
+
+    Of parts that were judged by a recipe: any version that is kept.
+    """
+    # a run with recipes began with one bundle, and judged by others as well
+    versions = [version.bundle.sha256 for version in kept_versions(bundle)]
+    by_recipe = f"v.bundle_sha256 IN ({', '.join('?' * len(versions))})"
+    condition = f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {by_recipe} END"
+    return condition, [storable(str(bundle.resolve())), *versions]
 
 
 _VERDICT_FIELDS = tuple(name for name in VerdictRecord.__dataclass_fields__ if name != "times")

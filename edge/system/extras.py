@@ -16,6 +16,7 @@ _PACKAGES = {
     "mqtt": ("paho",),
     "plc": ("pymodbus",),
     "gpio": ("gpiod",),
+    "web": ("starlette", "uvicorn"),
 }
 
 

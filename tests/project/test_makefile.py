@@ -42,3 +42,10 @@ def test_the_oldest_versions_are_those_that_are_allowed():
     for package, version in pins.items():
         floor = ".".join(version.split(".")[:2])
         assert f'"{package}>={floor}"' in allowed, package
+
+
+def test_the_demo_says_where_its_pages_are(tmp_path):
+    commands = would_do(f"VENV={tmp_path}/new", "demo")
+    assert (
+        f'echo "The same in a browser, with a shift on record: {tmp_path}/new/bin/edge-inspect demo --web"' in commands
+    )

@@ -72,10 +72,12 @@ def test_every_file_of_the_sample_data_is_inside(wheel):
     assert files <= set(wheel.namelist())
 
 
-def test_every_template_of_a_page_is_inside(wheel):
-    templates = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("edge/pages/templates/*")}
-    assert len(templates) > 3
-    assert templates <= set(wheel.namelist())
+def test_every_template_of_a_page_is_inside_with_style_and_script(wheel):
+    folders = ("edge/pages/templates", "edge/web/templates", "edge/web/static")
+    for folder in folders:
+        files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(f"{folder}/*")}
+        assert len(files) > 2
+        assert files <= set(wheel.namelist()), folder
 
 
 def test_every_starter_of_expert_rules_is_inside(wheel):
@@ -95,7 +97,7 @@ def test_the_settings_and_both_licences_are_inside(wheel):
 def test_nothing_but_code_and_declared_data_is_inside(wheel):
     suffixes = {PurePosixPath(name).suffix for name in wheel.namelist() if not name.startswith("edge/samples/")}
     meta = {"", ".txt"}
-    assert suffixes <= {".py", ".yaml", ".cu", ".h", ".md", ".j2"} | meta
+    assert suffixes <= {".py", ".yaml", ".cu", ".h", ".md", ".j2", ".css", ".js", ".svg"} | meta
 
 
 def test_the_wheel_is_small_enough_for_a_factory(wheel):

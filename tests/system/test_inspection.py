@@ -152,7 +152,7 @@ def test_odd_sizes_and_depths_are_judged_recorded_and_replayed(bundle_path, tmp_
         write_picture(folder / f"{number}.png", np.resize(bad_part(1), (*shape, 3)))
     write_picture(folder / "6.png", good_part(2)[..., 0].astype(np.uint16) << 8)
     write_picture(folder / "7.png", good_part(2)[..., 0])
-    (tmp_path / "config.yaml").write_text("record: {keep_ok_every: 1}\n")
+    (tmp_path / "config.yaml").write_text("record: {keep_ok_share: 1}\n")
     result = edge("--camera", folder, "--bundle", bundle_path, "--json", "--backend", backend, cwd=tmp_path)
     told = verdicts(result.stdout)
     assert result.returncode == 0

@@ -6,6 +6,7 @@ import socket
 import pytest
 import yaml
 
+from edge.core.config import load_settings
 from edge.plant.plc.register_map import (
     INPUTS,
     ORDERS_AT,
@@ -90,6 +91,32 @@ def test_a_running_line_changes_its_recipe_and_every_verdict_can_be_replayed(con
     assert json.loads(once.stdout)["recipe"] == GEAR
     report = edge_here(here, "report", "--config", config)
     assert "plate -> gear" in report.stdout and "REFUSED" in report.stdout
+
+
+def test_a_page_changes_the_recipe_of_a_running_line(config, moving_line, tmp_path):
+    pytest.importorskip("starlette", reason="the extra `web` is not installed")
+    from tests.edge.web.web_site import browser, csrf_of
+
+    settings = load_settings(config)
+    with running("run", "--camera", moving_line, "--config", config, "--json", cwd=tmp_path) as run:
+        run.wait_for(lambda verdicts: verdicts and verdicts[-1]["recipe"] == PLATE)
+        wait_for(lambda: is_live(read_status(tmp_path / "run")), WAIT_S)
+        with browser(settings) as client:
+            page = client.get("/engineer/recipes").text
+            assert "Change to gear" in page and "Change to plate" not in page
+            form = {"csrf": csrf_of(page), "line": "left", "recipe": GEAR}
+            assert client.post("/engineer/recipes", data={**form, "recipe": "geer"}).status_code == 409
+            answer = client.post("/engineer/recipes", data=form)
+            assert answer.headers["location"] == "/engineer/recipes?line=left&changed=gear"
+            run.wait_for(lambda verdicts: verdicts[-1]["recipe"] == GEAR)
+            assert "The line judges by gear now" in client.get(answer.headers["location"]).text
+            assert "recipe" in client.get("/engineer/audit").text
+        run.signal()
+        run.ended()
+    with browser(settings) as client:
+        page = client.get("/engineer/recipes").text
+        assert "The line does not run" in page and "pages" in page and "Change to" not in page
+        assert client.post("/engineer/recipes", data=form).status_code == 403, "a form of another server"
 
 
 def test_verdicts_of_both_recipes_are_replayed_with_their_own_thresholds(config, moving_line, here, tmp_path):

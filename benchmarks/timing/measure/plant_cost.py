@@ -39,8 +39,8 @@ from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.sink import Sink
 from edge.plant.outputs import LineOutputs, line_signals
 from edge.plant.state import LineInfo
-from edge.records.review import REVIEW_NAME
 from edge.records.writer.recorder import Recorder
+from edge.review.database import REVIEW_NAME
 from edge.system.extras import require
 
 # the first parts of each block still feel the change
@@ -152,7 +152,10 @@ def measure_cost(
         run = _Run(settings.model_copy(update=changes), pictures, cadence, block, programs)
         sink = run.measure(2 * pairs * block, advance)
         published = None if publisher is None else _published(publisher, place)
-    return {"cadence": cadence, "blocks": 2 * pairs, "parts_in_a_block": block, "published": published, **_values(sink)}
+    return {
+        "cadence": cadence, "blocks": 2 * pairs, "parts_in_a_block": block, "published": published,
+        "asked_for_by_plc": sink.of_plc, **compared(sink.times_ms),
+    }  # fmt: skip
 
 
 class _Run:
@@ -244,14 +247,14 @@ def _published(publisher: subprocess.Popen[bytes], place: Path) -> int:
     return count
 
 
-def _values(sink: Alternating) -> dict[str, Any]:
-    times = np.array([time_ms for time_ms, _, _ in sink.times_ms])
-    on = np.array([on for _, on, _ in sink.times_ms])
-    block = np.array([block for _, _, block in sink.times_ms])
+def compared(times_ms: Sequence[tuple[float, bool, int]]) -> dict[str, Any]:
+    """Percentiles without and with, and the ratios of neighbouring blocks. times_ms: as of Alternating."""
+    times = np.array([time_ms for time_ms, _, _ in times_ms])
+    on = np.array([on for _, on, _ in times_ms])
+    block = np.array([block for _, _, block in times_ms])
     medians = [float(np.median(times[block == number])) for number in range(block.max() + 1)]
     ratios = [after / before for before, after in zip(medians[::2], medians[1::2], strict=True)]
     return {
-        "asked_for_by_plc": sink.of_plc,
         **{
             name: {f"p{level}_ms": round(float(np.percentile(times[chosen], level)), 3) for level in (50, 95, 99)}
             for name, chosen in (("without", ~on), ("with", on))

@@ -30,6 +30,9 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     from edge.records.store import RecordStore
     from edge.records.verdict_search import rejected_verdicts, verdict_json, verdict_line
     from edge.records.writer.clock_watch import JUMP
+    from edge.review.labelling import labels_in
+    from edge.review.quality import quality_records
+    from edge.review.sample import Scope
 
     now = datetime.now(timezone.utc)
     since = moment_from_text(options.since, now) if options.since else None
@@ -38,6 +41,9 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         summary = build_report(store, since, until, options.source, options.run, Part.told(options.part, options.lot))
         rejected = rejected_verdicts(store, summary) if options.ng else ()
         outlook = disk_outlook(store, settings.record, now)
+        labels = labels_in(store.directory)
+        scope = Scope(since, until, summary.chosen_runs, summary.part)
+        quality = quality_records(store, labels, scope).total() if labels else None
         newest = store.newest_utc()
         if newest is not None and newest > now + JUMP:
             print(
@@ -46,11 +52,16 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
                 file=sys.stderr,
             )
         if options.json:
-            disk = {"disk": None if outlook is None else outlook.as_json()}
+            more = {
+                "disk": None if outlook is None else outlook.as_json(),
+                "quality": None if quality is None else quality.as_json(),
+            }
             listed = {"ng": [verdict_json(store, each) for each in rejected]} if options.ng else {}
-            print(json.dumps({**summary.as_json(), **disk, **listed}, indent=1))
+            print(json.dumps({**summary.as_json(), **more, **listed}, indent=1))
             return 0
         show(report_table(summary))
+        for text in [] if quality is None else ["", *quality.lines()]:
+            print(text)
         if outlook is not None:
             print(f"\ndisk: {outlook.text()}")
         # line by line: a table would break the paths, and a year of rejects is long

@@ -17,6 +17,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, help="model bundle directory (default: the setting)")
     records = parser.add_argument_group("samples from the records, instead of folders")
     records.add_argument("--from-records", action="store_true", help="stored pictures of parts that were accepted (OK)")
+    records.add_argument(
+        "--from-labels",
+        action="store_true",
+        help="parts that a person found good (`edge-inspect review`): false rejects and as many accepted ones",
+    )
     records.add_argument("--since", metavar="TIME", help="ISO time, or an age such as 8h, 30m, 7d")
     records.add_argument("--until", metavar="TIME", help="ISO time, or an age")
     records.add_argument("--record-dir", type=Path, help="where the records lie (default: ./records)")

@@ -16,8 +16,8 @@ from edge.plant.mqtt.commands import PartCommand
 from edge.plant.mqtt.messages import OFFLINE
 from edge.plant.mqtt.publisher import PublishedLine, Publisher
 from edge.plant.mqtt.recipe_command import RecipeCommand
-from edge.records.review import ReviewDatabase
 from edge.records.schema import explained
+from edge.review.database import ReviewDatabase
 
 LOCK_NAME = "publish.lock"
 

@@ -32,9 +32,9 @@ from edge.plant.mqtt.messages import (
 from edge.plant.mqtt.recipe_command import RecipeCommand
 from edge.plant.status_file import is_live, read_status
 from edge.records.alarms import recorded_alarms
-from edge.records.review import Cursor, ReviewDatabase, is_of, newest_cursor, over_alarms
 from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
+from edge.review.database import Cursor, ReviewDatabase, is_of, newest_cursor, over_alarms
 
 log = logging.getLogger("edge.plant.mqtt")
 

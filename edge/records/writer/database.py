@@ -34,6 +34,7 @@ _BUSY_S = 0.2
 _ROW_COLUMNS = (
     "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold", "review",
     *STAGE_COLUMNS, "regions", "parts", "bundle_sha256", column("model_sha256"), "part_number", "lot", "recipe",
+    "sample_p",
 )  # fmt: skip
 _IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
 _ALL_COLUMNS = ("run_id", *_ROW_COLUMNS, *_IMAGE_COLUMNS)
@@ -58,8 +59,11 @@ class ImageValues:
         return (self.state, self.stored.image, self.stored.image_sha256, self.stored.size_bytes, self.stored.overlay)
 
 
-def row_values(frame: Frame, verdict: Verdict) -> RowValues:
-    """The columns of a verdict that are known at once; small, so that the frame need not be kept."""
+def row_values(frame: Frame, verdict: Verdict, sample_p: float | None) -> RowValues:
+    """The columns of a verdict that are known at once; small, so that the frame need not be kept.
+
+    sample_p: see VerdictRecord.
+    """
     part = frame.part or Part()
     return (
         verdict.frame_index,
@@ -79,6 +83,7 @@ def row_values(frame: Frame, verdict: Verdict) -> RowValues:
         part.number,
         part.lot,
         verdict.recipe,
+        sample_p,
     )
 
 

@@ -18,14 +18,13 @@ from edge.capture.images.image_io import original_suffix
 from edge.core.datatypes import U8, Frame, Verdict
 from edge.core.files.atomic_file import PART_END, sync_directory, write_atomic
 from edge.core.files.private_files import FILE_MODE, make_folder
-from edge.core.picture_names import owner_of, picture_place, verdict_number
+from edge.core.picture_names import OVERLAY_END, overlay_name, owner_of, picture_place, verdict_number
 from edge.preprocessing.regions import FieldOfView
 from edge.records.overlay import draw_overlay
 from edge.records.schema import IMAGES_NAME
 from edge.records.writer.png import png_bytes
 
 _IMAGE_ENDS = (".png", ".jpg")
-_OVERLAY_END = ".overlay.jpg"
 
 # full colour resolution: with the usual halving, coloured letters and thin boxes smear
 _OVERLAY_FORMAT = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
@@ -182,15 +181,14 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def _overlay_of(image: Path) -> Path:
-    """a.png → a.overlay.jpg, a.jpg → a.jpg.overlay.jpg: the name of an overlay contains that of its picture."""
-    return image.with_name(image.name.removesuffix(".png") + _OVERLAY_END)
+    return image.with_name(overlay_name(image.name))
 
 
 def _owner(relative: str) -> tuple[str, str]:
     """The run in a file's name and the picture it belongs to; empty when the name is not one of ours."""
     image = relative.removesuffix(PART_END)
-    if image.endswith(_OVERLAY_END):
-        image = image.removesuffix(_OVERLAY_END)
+    if image.endswith(OVERLAY_END):
+        image = image.removesuffix(OVERLAY_END)
         image += "" if image.endswith(_IMAGE_ENDS) else ".png"
     owner = owner_of(image.rsplit("/", 1)[-1]) if image.endswith(_IMAGE_ENDS) else None
     # a temporary file is nobody's picture, even beside a finished one of the same name

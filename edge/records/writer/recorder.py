@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ class Recorder:
     filed: under which number the last verdict that was taken is kept; None while the database cannot be had.
     wait_when_full: for sources that wait: a full queue of pictures holds the inspection up for a moment; no picture
     is skipped. field_of_recipe: of a verdict's recipe, in place of field_of_view.
+    draw: 0 <= x < 1, at random; decides which pictures of OK parts are kept.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Recorder:
         utc_now: Callable[[], datetime] = _utc_now,
         now_ns: Callable[[], int] = time.perf_counter_ns,
         steady_s: Callable[[], float] = steady_s,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         if settings.directory is None:
             raise ValueError("record.directory is null: there is nothing to record into")
@@ -68,7 +71,7 @@ class Recorder:
         self._now_ns = now_ns
         self._queue = RecordQueue(settings.queue_verdicts, settings.queue_frames, counters)
         self._state = RecordState(counters)
-        self._ok_seen = 0
+        self._draw = draw
         self.filed: Filed | None = None
         self._first_try_over, self._closing = threading.Event(), threading.Event()
         self._end_reason = ""
@@ -83,10 +86,12 @@ class Recorder:
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
         """Take a verdict; returns at once, or soon with wait_when_full. The image must not change afterwards."""
-        entry = Entry(row_values(frame, verdict), self._now_ns())
+        sample_p = self._sample_p(verdict)
+        entry = Entry(row_values(frame, verdict, sample_p), self._now_ns())
         picture = None
         run_id = self._counters.record_run
-        if frame.image is not None and self._is_kept(verdict):
+        # drawn for each part anew: every n-th part may always be of the same cavity of a mould
+        if frame.image is not None and (sample_p is None or self._draw() < sample_p):
             entry.frame, entry.verdict = frame, verdict
             picture = None if run_id is None else str(self.directory / image_place(frame, verdict, run_id))
         self.filed = None if run_id is None else Filed(verdict_number(run_id, frame.index), picture)
@@ -141,12 +146,11 @@ class Recorder:
             rows, pictures = self._queue.waiting()
             self._state.publish_end(rows, pictures, self._end_reason or "writing did not end within a second")
 
-    def _is_kept(self, verdict: Verdict) -> bool:
-        if verdict.decision is not Decision.OK or verdict.review:
-            return True
-        self._ok_seen += 1
-        every = self._settings.keep_ok_every
-        return every > 0 and self._ok_seen % every == 0
+    def _sample_p(self, verdict: Verdict) -> float | None:
+        """The probability with which its picture is kept; None of what was not judged, and is always kept."""
+        if verdict.decision is Decision.INVALID:
+            return None
+        return self._settings.keep_ok_share if verdict.decision is Decision.OK and not verdict.review else 1.0
 
     def _work(self) -> None:
         self._writer.run(self._closing, self._first_try_over)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.system.service.units import STATE, ServiceFile, ServicePlan
+from edge.system.service.units import STATE, ServiceFile, ServicePlan, web_files
 
 
 def service_plan(settings: Settings, settings_file: Path | None, cpus: str | None) -> ServicePlan:
@@ -33,6 +33,21 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
     text = None if settings_file is None else settings_file.read_text(encoding="utf-8")
     mqtt = settings.mqtt.host is not None
     return ServicePlan(line, cpus, text, writable, (*given, *writable), mqtt)
+
+
+def web_plan(settings: Settings, settings_file: Path | None) -> list[ServiceFile]:
+    """The files of the pages' service. Raises UsageError for settings that name no lines, and for paths of no use."""
+    web, example = settings.web, "lines: [{name: left, run_directory: /run/edge-inspect/left, records: ...}]"
+    if settings_file is None or not web.lines:
+        raise UsageError("web.lines names no line", fix=f"give --config FILE, which says `web: {{{example}}}`")
+    lines = [path for line in web.lines for path in (line.run_directory, line.records, line.bundle)]
+    given = [*lines, web.tokens_file, web.certificate_file, web.key_file]
+    paths = [Path(path) for path in given if path is not None]
+    relative = [str(path) for path in paths if not path.is_absolute()]
+    if relative:
+        raise UsageError(f"{', '.join(relative)}: a service does not find this", fix="give whole paths in web")
+    written = [Path(path) for line in web.lines for path in (line.records, line.bundle) if path is not None]
+    return web_files(settings_file.read_text(encoding="utf-8"), paths, written)
 
 
 def install(files: Sequence[ServiceFile], root: Path, say: Callable[[str], None]) -> bool:

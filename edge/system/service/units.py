@@ -106,6 +106,35 @@ DevicePolicy=closed
 WantedBy=multi-user.target
 """
 
+# one for all lines; it makes their folder in /run, where it tells a line that somebody looks
+_WEB = """\
+[Unit]
+Description=edge-inspect, pages
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={program} web --config {settings}/web.yaml
+User={user}
+WorkingDirectory={state}
+StateDirectory=edge-inspect
+StateDirectoryMode=0750
+RuntimeDirectory=edge-inspect
+RuntimeDirectoryMode=0750
+RuntimeDirectoryPreserve=yes
+Restart=always
+RestartSec=5
+SuccessExitStatus=130
+Nice=10
+DevicePolicy=closed
+{sandbox}
+[Install]
+WantedBy=multi-user.target
+"""
+WEB_UNIT, WEB_SETTINGS = "edge-inspect-web.service", "web.yaml"
+
 
 @dataclass(frozen=True)
 class ServiceFile:
@@ -134,17 +163,7 @@ class ServicePlan:
 
 def service_files(plan: ServicePlan) -> list[ServiceFile]:
     """What `service install` writes."""
-    program = program_words()
-    paths = (Path(program[0]), Path(sys.base_prefix), *plan.read)
-    at_home = any(path.is_relative_to(home) for path in paths for home in _HOMES)
-    values = {
-        "program": " ".join(map(_word, program)),
-        "settings": SETTINGS,
-        "state": STATE,
-        "run": RUN,
-        "user": USER,
-        "sandbox": _SANDBOX.format(home="read-only" if at_home else "yes"),
-    }
+    values = _values(plan.read)
     files = [ServiceFile(UNITS / "edge-inspect@.service", _LINE.format(**values))]
     cpus = [f"CPUAffinity={plan.cpus.replace(',', ' ')}"] if plan.cpus else []
     writable = [f"ReadWritePaths={_word(str(path))}" for path in plan.writable]
@@ -152,13 +171,41 @@ def service_files(plan: ServicePlan) -> list[ServiceFile]:
     if plan.mqtt:
         files.append(ServiceFile(UNITS / "edge-inspect-publish@.service", _PUBLISH.format(**values)))
         files += _own_part(f"edge-inspect-publish@{plan.line}", writable)
-    files.append(
-        ServiceFile(Path("/etc/sysusers.d/edge-inspect.conf"), f'u {USER} - "edge-inspect lines" {STATE}\n')
-    )  # fmt: skip
+    files.append(_user_file())
     if plan.settings is not None:
         # it may hold the address of a camera with its password
         files.append(ServiceFile(SETTINGS / f"{plan.line}.yaml", plan.settings, 0o640, keep=True))
     return files
+
+
+def web_files(settings: str, read: Sequence[Path], writable: Sequence[Path]) -> list[ServiceFile]:
+    """What `service install --web` writes. settings: the text of the settings file, which names the lines.
+
+    read, writable: files and folders that the pages read, and those beside the lines' own that they write into: the
+    records, for what people say of them.
+    """
+    files = [ServiceFile(UNITS / WEB_UNIT, _WEB.format(**_values(read)))]
+    files += _own_part(WEB_UNIT.removesuffix(".service"), [f"ReadWritePaths=-{_word(str(path))}" for path in writable])
+    return [*files, _user_file(), ServiceFile(SETTINGS / WEB_SETTINGS, settings, 0o640, keep=True)]
+
+
+def _values(read: Sequence[Path]) -> dict[str, object]:
+    """What stands in every unit. read: files and folders that its program reads."""
+    program = program_words()
+    paths = (Path(program[0]), Path(sys.base_prefix), *read)
+    at_home = any(path.is_relative_to(home) for path in paths for home in _HOMES)
+    return {
+        "program": " ".join(map(_word, program)),
+        "settings": SETTINGS,
+        "state": STATE,
+        "run": RUN,
+        "user": USER,
+        "sandbox": _SANDBOX.format(home="read-only" if at_home else "yes"),
+    }
+
+
+def _user_file() -> ServiceFile:
+    return ServiceFile(Path("/etc/sysusers.d/edge-inspect.conf"), f'u {USER} - "edge-inspect lines" {STATE}\n')
 
 
 def _own_part(unit: str, lines: Sequence[str]) -> list[ServiceFile]:
@@ -169,9 +216,17 @@ def _own_part(unit: str, lines: Sequence[str]) -> list[ServiceFile]:
 
 def next_commands(plan: ServicePlan) -> list[str]:
     """What is to be done by root after the files are there."""
-    settings = SETTINGS / f"{plan.line}.yaml"
     units = [f"edge-inspect@{plan.line}", *([f"edge-inspect-publish@{plan.line}"] if plan.mqtt else [])]
-    return ["systemd-sysusers", f"chgrp {USER} {settings}", "systemctl daemon-reload",
+    return _commands(f"{plan.line}.yaml", units)
+
+
+def next_web_commands() -> list[str]:
+    """The same for the pages."""
+    return _commands(WEB_SETTINGS, [WEB_UNIT.removesuffix(".service")])
+
+
+def _commands(settings: str, units: Sequence[str]) -> list[str]:
+    return ["systemd-sysusers", f"chgrp {USER} {SETTINGS / settings}", "systemctl daemon-reload",
             f"systemctl enable --now {' '.join(units)}"]  # fmt: skip
 
 

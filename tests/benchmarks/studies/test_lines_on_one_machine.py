@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.studies.lines_on_one_machine import states
+from benchmarks.studies.plant.lines_on_one_machine import states
 from edge.core.errors import UsageError
 
 

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("openvino", reason="openvino is not installed: no network can run")
 
-from benchmarks.studies.recipe_change import main
+from benchmarks.studies.plant.recipe_change import main
 
 
 def test_changes_of_both_kinds_are_measured(bundle_path, tmp_path, capsys):

@@ -18,6 +18,7 @@ from edge.bundles.bundle import load_bundle
 from edge.bundles.history import Audit, read_history
 from edge.bundles.versions import commit_version, kept_versions, making_version, roll_back
 from edge.cli import main
+from edge.records.store import RecordStore
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part, make_bundle
 from tests.system.command_line import assert_refused
@@ -229,7 +230,7 @@ def test_a_second_command_that_makes_a_version_is_refused_at_its_start(place, ed
 
 
 def test_accepted_parts_of_the_records_can_teach(place, edge):
-    (place / "config.yaml").write_text("record: {keep_ok_every: 1}\n")
+    (place / "config.yaml").write_text("record: {keep_ok_share: 1}\n")
     folder_of(place / "shift", [dimmed(good_part(seed)) for seed in range(900, 930)])
     assert edge("--camera", "shift", "--bundle", "plate").returncode == 0
     result = edge("recalibrate", "--from-records", "--since", "1h", "--bundle", "plate")
@@ -237,6 +238,28 @@ def test_accepted_parts_of_the_records_can_teach(place, edge):
     samples = read_history(place / "plate")[-1].samples
     assert 20 <= samples.count <= 30
     assert samples.folder == "records records, 1h to now"
+
+
+def test_parts_that_a_person_found_good_teach_although_the_line_rejected_them(place, edge):
+    (place / "config.yaml").write_text("record: {keep_ok_share: 1}\n")
+    # scratched ones stand for parts that are rejected and good
+    parts = [dimmed(good_part(seed)) for seed in range(900, 922)] + [dimmed(bad_part(seed)) for seed in range(922, 932)]
+    folder_of(place / "shift", parts)
+    edge("--camera", "shift", "--bundle", "plate")
+    for number in range(32):
+        assert edge("review", f"1-{number:06d}", "good").returncode == 0
+    with RecordStore(place / "records") as store:
+        rejected = len(store.query("SELECT id FROM verdicts WHERE decision = 'NG'"))
+    assert rejected >= 10
+    result = edge("recalibrate", "--from-labels", "--bundle", "plate")
+    assert result.returncode == 0, result.stderr
+    samples = read_history(place / "plate")[-1].samples
+    assert samples.folder.startswith(
+        f"labels in records, {rejected} false rejects and {min(32 - rejected, 30 - rejected)} "
+    )
+    assert (samples.quarantined, samples.rejected) == ((), {})
+    both = edge("recalibrate", "new", "--from-labels", "--bundle", "plate")
+    assert_refused(both, 2, "from folders, from the records or from labels", "one of them alone")
 
 
 def test_a_trial_that_no_running_line_takes_up_leaves_the_live_version(place, edge, monkeypatch):

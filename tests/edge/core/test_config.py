@@ -190,7 +190,7 @@ def test_plain_numbers_are_read(tmp_path, subtests):
     for written in ["0", "7", "+7", "0.5", "00.5", ".5", "1000000"]:
         with subtests.test(written=written):
             # strict settings take no float for a whole number, and a whole number for a float
-            key = "gate: {missed_share" if float(written) <= 1 else "record: {keep_ok_every"
+            key = "gate: {missed_share" if float(written) <= 1 else "record: {queue_frames"
             _load(tmp_path, f"{key}: {written}}}\n")
 
 
@@ -270,3 +270,14 @@ def test_keys_of_earlier_versions_still_work(tmp_path):
     file.write_text("challenge:\n  seeded_defects: 3\n  seeded_area_percent: 1.5\n")
     challenge = load_settings(file).challenge
     assert (challenge.synthetic_defects, challenge.synthetic_area_percent) == (3, 1.5)
+
+
+def test_every_nth_ok_picture_of_earlier_versions_is_as_many_at_random(tmp_path, caplog):
+    assert _load(tmp_path, "record: {keep_ok_every: 50}\n").record.keep_ok_share == 0.02
+    assert "keep_ok_every: 50 is replaced by keep_ok_share: 0.02" in caplog.text
+    assert _load(tmp_path, "record: {keep_ok_every: 0}\n").record.keep_ok_share == 0
+    for text, said in [
+        ("record: {keep_ok_every: 2, keep_ok_share: 0.1}\n", "keep_ok_every is replaced by keep_ok_share"),
+        ("record: {keep_ok_every: often}\n", "keep_ok_every is no whole number ('often')"),
+    ]:
+        assert said in _refused(tmp_path, text).message

@@ -248,6 +248,38 @@ def test_masks_of_0_and_255_mean_the_same_as_0_and_1():
     assert metrics.aupro(grey, maps) == metrics.aupro(masks, maps)
 
 
+def test_the_weighted_interval_is_fay_and_feuers_and_with_equal_weights_the_exact_one_of_a_count():
+    for count in (0, 1, 4, 30, 900):
+        interval = metrics.weighted_interval([count], [0.01])
+        assert interval.low == pytest.approx(0.01 * stats.gamma.ppf(0.025, count) if count else 0.0, rel=1e-9)
+        assert interval.high == pytest.approx(0.01 * stats.gamma.ppf(0.975, count + 1), rel=1e-9)
+        split = metrics.weighted_interval([count // 2, count - count // 2], [0.01, 0.01])
+        assert split.low == pytest.approx(interval.low) and split.high == pytest.approx(interval.high)
+    counts, weights = [3, 0, 5], [0.002, 0.03, 0.0005]
+    mean, variance = np.dot(counts, weights), np.dot(counts, np.square(weights))
+    low = variance / mean * stats.gamma.ppf(0.05, mean**2 / variance)
+    mean, variance = mean + 0.03, variance + 0.03**2
+    high = variance / mean * stats.gamma.ppf(0.95, mean**2 / variance)
+    interval = metrics.weighted_interval(counts, weights, 0.9)
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
+    with pytest.raises(UsageError, match="no weighted rate"):
+        metrics.weighted_interval([1], [0.0])
+
+
+def test_the_interval_of_a_product_is_the_one_of_the_rate_that_is_not_known_well():
+    million = 1_000_000
+    for count, trials in ((0, 50), (7, 50), (50, 50)):
+        alone = metrics.rate_interval(count, trials)
+        for one, other in (((count, trials), (million // 10, million)), ((million // 10, million), (count, trials))):
+            interval = metrics.product_interval(one, other)
+            assert interval.low == pytest.approx(0.1 * alone.low, rel=0.01)
+            assert interval.high == pytest.approx(0.1 * alone.high, rel=0.01)
+    both = metrics.product_interval((20, 400), (10, 20))
+    assert both.low < 0.05 * metrics.rate_interval(10, 20).low and both.high > 0.05 * metrics.rate_interval(10, 20).high
+    with pytest.raises(UsageError, match="no rate: 3 of 2"):
+        metrics.product_interval((1, 5), (3, 2))
+
+
 def test_the_rate_interval_equals_clopper_pearson():
     for case in product([0.9, 0.95, 0.99], [1, 2, 19, 300, 5000]):
         confidence, trials = case

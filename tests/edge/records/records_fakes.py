@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -79,6 +80,7 @@ def recorder(
     run: RunInfo = RUN,
     wait_when_full: bool = False,
     steady_s=time.monotonic,
+    draw=random.random,
     **settings,
 ) -> Recorder:
     """A recorder that commits often; utc_now defaults to just after the fake pictures."""
@@ -90,6 +92,7 @@ def recorder(
         Preprocess(32, 32).field_of_view,
         wait_when_full=wait_when_full,
         steady_s=steady_s,
+        draw=draw,
         utc_now=utc_now or (lambda: START + timedelta(hours=1)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
 import subprocess
 import sys
@@ -84,12 +85,31 @@ def test_a_look_without_a_picture_is_recorded_without_one(tmp_path):
     assert [(row.reason, row.image_state) for row in stored(tmp_path)] == [(Reason.NO_FRAME, "none")]
 
 
-def test_every_third_ok_picture_is_kept_when_asked(tmp_path):
-    sink = recorder(tmp_path, keep_ok_every=3)
-    for i in range(7):
+def test_ok_pictures_are_drawn_at_random_and_every_row_says_with_which_probability(tmp_path):
+    sink = recorder(tmp_path, keep_ok_share=0.3, draw=iter([0.9, 0.29, 0.3, 0.0, 0.5, 0.5]).__next__)
+    for i in range(4):
         sink.write(*look(i, OK))
+    # as an unsure part and as a reject they are kept whatever is drawn
+    taken, verdict = look(4, OK)
+    sink.write(taken, replace(verdict, review=True))
+    sink.write(*look(5, NG))
+    sink.write(*look(6, INVALID))
     sink.close()
-    assert [row.image_state for row in stored(tmp_path)] == ["none", "none", "stored"] * 2 + ["none"]
+    rows = stored(tmp_path)
+    assert [row.image_state for row in rows] == ["none", "stored", "none", *["stored"] * 4]
+    assert [row.sample_p for row in rows] == [0.3] * 4 + [1.0, 1.0, None]
+
+
+def test_what_is_drawn_keeps_no_step_with_the_cavities_of_a_mould(tmp_path):
+    draw = random.Random(3).random
+    sink = recorder(tmp_path, keep_ok_share=0.25, draw=draw, queue_frames=1000)
+    for i in range(400):
+        sink.write(*look(i, OK, size=(4, 4)))
+    sink.drain(threading.Event(), lambda _: None)
+    sink.close()
+    kept = [row.frame_index for row in stored(tmp_path) if row.image_state == "stored"]
+    # every fourth part is of one cavity: each is drawn about as often
+    assert all(12 <= sum(index % 4 == cavity for index in kept) <= 38 for cavity in range(4)), kept
 
 
 def test_a_frozen_picture_is_stored_once_and_shared_by_its_rows(tmp_path):

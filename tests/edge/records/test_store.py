@@ -51,7 +51,7 @@ def test_a_version_1_store_is_upgraded_for_reading_and_keeps_its_verdicts(tmp_pa
     version_1_store(tmp_path)
     with RecordStore(tmp_path) as store:
         verdict = store.verdict(1)
-    assert version_of(tmp_path) == SCHEMA_VERSION == 8
+    assert version_of(tmp_path) == SCHEMA_VERSION == 9
     assert (verdict.frame_index, verdict.score, verdict.regions[0].peak, verdict.utc) == (5, 3.5, 6.5, START)
 
 
@@ -84,7 +84,7 @@ def test_a_newer_version_is_refused_with_what_to_do(tmp_path):
     connection = sqlite3.connect(tmp_path / DATABASE_NAME)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(RecordError, match="schema version 99, this software knows versions up to 8") as refusal:
+    with pytest.raises(RecordError, match="schema version 99, this software knows versions up to 9") as refusal:
         RecordStore(tmp_path)
     assert "newer" in refusal.value.fix
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli.parser import parse
-from edge.system.service.units import ServicePlan, program_words, service_files
+from edge.system.service.units import ServicePlan, program_words, service_files, web_files
 from tests.system.command_line import assert_refused, edge_here
 
 LINE = "edge-inspect@.service"
@@ -130,6 +130,44 @@ def test_the_command_of_a_unit_is_one_that_this_program_takes(name):
     assert (options.line, str(options.run_directory)) == ("%i", "/run/edge-inspect/%i")
 
 
+WEB = """web:
+  lines:
+    - {name: left, run_directory: /run/edge-inspect/left, records: /data/left}
+    - {name: right, run_directory: /run/edge-inspect/right, bundle: /opt/bundles/right}
+"""
+
+
+def test_the_pages_of_all_lines_are_one_service(here, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    Path("web.yaml").write_text(WEB)
+    result = edge_here(here, "service", "install", "--web", "--config", "web.yaml", "--root", root)
+    assert result.returncode == 0, result.stderr
+    assert files(root) == {
+        "etc/systemd/system/edge-inspect-web.service",
+        "etc/systemd/system/edge-inspect-web.service.d/line.conf",
+        "etc/sysusers.d/edge-inspect.conf",
+        "etc/edge-inspect/web.yaml",
+    }
+    own = (root / "etc/systemd/system/edge-inspect-web.service.d/line.conf").read_text()
+    assert own.splitlines()[1:] == ["ReadWritePaths=-/data/left", "ReadWritePaths=-/opt/bundles/right"]
+    whole = unit((root / "etc/systemd/system/edge-inspect-web.service").read_text())["Service"]
+    words = shlex.split(whole["ExecStart"])[len(program_words()) :]
+    assert parse(words).command == "web" and whole["Nice"] == "10"
+    assert "systemctl enable --now edge-inspect-web\n" in result.stderr
+
+
+def test_pages_without_lines_or_with_paths_of_no_use_are_refused(here, tmp_path):
+    Path("web.yaml").write_text("web: {lines: [{name: left, records: records}]}\n")
+    for arguments, words in [
+        ((), "web.lines names no line"),
+        (("--config", "web.yaml"), "records: a service does not find this"),
+        (("--line", "left"), "not allowed with"),
+    ]:
+        result = edge_here(here, "service", "install", "--web", *arguments, "--root", tmp_path)
+        assert_refused(result, 2, words)
+
+
 def test_a_program_in_a_home_can_be_read_there(monkeypatch, tmp_path):
     def home(prefix):
         monkeypatch.setattr(sys, "base_prefix", str(prefix))
@@ -151,7 +189,11 @@ def test_systemd_takes_the_units_and_finds_them_closed(tmp_path):
             # a template is checked as one of its services
             paths.append(tmp_path / file.path.name.replace("@.", "@left."))
             paths[-1].write_text(file.text)
-    assert len(paths) == 2
+    for file in web_files("", (), (tmp_path / "my 100% records",)):
+        if file.path.suffix == ".service":
+            paths.append(tmp_path / file.path.name)
+            paths[-1].write_text(file.text)
+    assert len(paths) == 3
     checked = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
     assert checked.returncode == 0 and checked.stderr == "", checked.stderr
     for path in paths:

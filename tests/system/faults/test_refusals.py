@@ -40,7 +40,7 @@ def test_a_wrong_command_line_is_explained(tmp_path, subtests):
 def test_settings_that_cannot_be_meant_are_refused_with_their_line(line, tmp_path, subtests):
     for text, words in [
         ("camera:\n  open_timeout: 9\n", ["line 2", "camera.open_timeout", "did you mean `open_timeout_ms`?"]),
-        ("record:\n  keep_ok_every: often\n", ["line 2", "record.keep_ok_every", "'often'"]),
+        ("record:\n  keep_ok_share: often\n", ["line 2", "record.keep_ok_share", "'often'"]),
         ("inspection: {deadline_ms: 100}\n", ["deadline_ms (100) is below freshness.max_age_ms (500)"]),
         ("camera:\n  fps: 5\n  fps: 6\n", ["line 3", "fps is already given in line 2"]),
         ("camera: [\n", ["not valid YAML"]),

@@ -19,7 +19,7 @@ from edge.plant.mqtt.publish import publish
 from edge.plant.mqtt.publisher import COUNTS_EVERY_S, MOST_SENT, PublishedLine, Publisher
 from edge.plant.state import LineInfo, LineStateKeeper
 from edge.plant.status_file import STATUS_NAME, status_bytes
-from edge.records.review import ReviewDatabase
+from edge.review.database import ReviewDatabase
 from tests.edge.records.records_fakes import look, recorder, stored, wait_for
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from edge.core.datatypes import Decision
 from edge.core.errors import RecordError
-from edge.records.review import REVIEW_NAME, Cursor, ReviewDatabase, is_of, newest_cursor, over_alarms
 from edge.records.store import RecordStore
+from edge.review.database import REVIEW_NAME, Cursor, ReviewDatabase, is_of, newest_cursor, over_alarms
 from tests.edge.records.records_fakes import look, recorder
 
 

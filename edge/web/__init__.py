@@ -1,0 +1,1 @@
+"""Pages for browsers beside the lines: they read what lines write, and no line waits for them."""

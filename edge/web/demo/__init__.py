@@ -1,0 +1,1 @@
+"""The sample line with its pages, for whoever wants to see what this is."""

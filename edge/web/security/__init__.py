@@ -1,0 +1,1 @@
+"""Who may see and do what, and which requests are answered at all."""

@@ -1,0 +1,1 @@
+"""The box that the pages are about: its lines, their records, its shifts."""
