@@ -39,7 +39,8 @@ class Shot:
 
 
 _VERDICT = (
-    "document.querySelector('.word')?.innerText == 'NG' && document.querySelector('.preview img')?.naturalWidth > 400"
+    "document.querySelector('.word')?.innerText == 'NG' && document.querySelector('.preview img')?.naturalWidth > 400 "
+    "&& document.querySelectorAll('.strip li').length > 15"
 )
 _PICTURES = "[...document.images].every(image => image.naturalWidth > 0)"
 SHOTS = (

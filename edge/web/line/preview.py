@@ -35,6 +35,7 @@ MOST_VIEWERS = 4
 AGAIN_S, SLOW_S = 2.0, 10.0
 _LARGEST_BYTES = 4_000_000
 _BOUNDARY = b"edge-inspect"
+_NEXT = b"--" + _BOUNDARY + b"\r\nContent-Type: image/jpeg\r\n\r\n"
 
 
 class Previews:
@@ -157,11 +158,10 @@ class MjpegResponse:
     async def _send_all(self, send: Send) -> None:
         pictures = self._preview.pictures()
         try:
-            await send({"type": "http.response.body", "body": b"--" + _BOUNDARY + b"\r\n", "more_body": True})
+            await send({"type": "http.response.body", "body": _NEXT, "more_body": True})
             async for picture in pictures:
-                head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
-                # the boundary at once, not before the next picture: browsers show a picture when they see its end
-                body = head + picture + b"\r\n--" + _BOUNDARY + b"\r\n"
+                # with the head of the next one: Chromium shows a picture when it sees that another one begins
+                body = picture + b"\r\n" + _NEXT
                 with anyio.move_on_after(SLOW_S) as in_time:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 if in_time.cancel_called:

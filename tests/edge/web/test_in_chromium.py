@@ -10,9 +10,12 @@ import time
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 
 from edge.core.datatypes import Decision
+from edge.core.files.atomic_file import write_atomic
+from edge.pages.pictures import picture_bytes
 from edge.records.store import RecordStore
 from edge.review.labelling import labels_in
 from edge.review.labels import Label
@@ -123,6 +126,27 @@ def test_every_page_fits_its_screen_and_breaks_no_rule_of_the_policy(tmp_path, c
             page.goto(address + path)
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
             assert complaints == [], path
+
+
+def test_the_picture_beside_a_verdict_is_of_its_part_also_when_no_other_comes(tmp_path, chromium):
+    """Chromium shows a picture of a stream only when it sees that the next one begins."""
+    pixel = (
+        "(() => { const image = document.querySelector('.preview img'), canvas = document.createElement('canvas');"
+        " canvas.width = canvas.height = 1; const pen = canvas.getContext('2d'); pen.drawImage(image, 0, 0, 1, 1);"
+        " return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3); })()"
+    )
+    run = tmp_path / "left" / "run"
+    with ExitStack() as stack:
+        stack.enter_context(living(tmp_path))
+        address = stack.enter_context(server(settings_of(tmp_path)))
+        page, _ = stack.enter_context(opened(chromium, f"{address}/line/left"))
+        wait_for((run / "preview.wanted").exists)
+        for place, colour in enumerate([(200, 0, 0), (0, 200, 0), (0, 0, 200)]):
+            write_atomic(run / "preview.jpg", picture_bytes(np.full((40, 60, 3), colour[::-1], np.uint8), ".jpg"))
+            # before the server sends the same picture again
+            wait_for(
+                lambda place=place: np.argmax(page.evaluate(pixel)) == place and max(page.evaluate(pixel)) > 90, 1.8
+            )
 
 
 def test_a_script_in_the_text_of_a_page_would_not_run(tmp_path, chromium):
