@@ -208,6 +208,11 @@ class Line:
         backend = self._inspector.backend.name
         return LineInfo(name, storable(self._capture.name), bundle.manifest.product, backend, precision)
 
+    def _parts_take_s(self, settings: Settings) -> float:
+        """From a trigger to its verdict, at the most."""
+        waiting_s = 0.0 if self._triggered is None else self._triggered.longest_wait_s
+        return waiting_s + (settings.inspection.deadline_ms or 0) / 1000
+
     def _changes_of_recipe(self, alarms: AlarmLog, recorder: Recorder | None, wake: threading.Event) -> Recipes | None:
         """None where the settings name no recipes: then it costs nothing."""
         if self._book is None or self._recipe is None:
@@ -232,6 +237,7 @@ class Line:
             Opening(settings, self._pool, self._counters, change_not_ready(self._request.camera, settings)),
             Following(
                 parts_wait=lambda: 0 if self._triggered is None else self._triggered.waiting,
+                parts_take_s=lambda: self._parts_take_s(settings),
                 product=follow,
                 record=(lambda change: None) if recorder is None else recorder.note_recipe,
             ),

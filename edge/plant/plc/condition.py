@@ -17,7 +17,7 @@ class LineCondition:
     """A line at one moment.
 
     beats: inspection came round within BEAT_WITHIN_S. error: why no part may be asked for, recipes aside. status: the
-    bits ALARM, CHALLENGE_DUE and RECORDS_DEGRADED. recipe: the active one's index.
+    bits ALARM, CHALLENGE_DUE and RECORDS_DEGRADED. recipe, recipe_name: of the active one; 0 and empty without recipes.
     """
 
     beats: bool
@@ -26,6 +26,7 @@ class LineCondition:
     recipe: int = 0
     recipe_changing: bool = False
     recipe_failed: bool = False
+    recipe_name: str = ""
 
 
 def condition_of(counters: RunCounters, *, challenge_watched: bool) -> LineCondition:
@@ -50,5 +51,11 @@ def condition_of(counters: RunCounters, *, challenge_watched: bool) -> LineCondi
     ):
         status |= bit if holds else Status(0)
     return LineCondition(
-        beats, error, status, counters.recipe_index, counters.recipe_changing, bool(counters.recipe_error)
+        beats,
+        error,
+        status,
+        counters.recipe_index,
+        counters.recipe_changing,
+        bool(counters.recipe_error),
+        counters.recipe_name,
     )

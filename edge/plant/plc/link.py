@@ -189,4 +189,5 @@ def part_result(frame: Frame, verdict: Verdict) -> PartResult:
         regions=len(verdict.regions),
         latency_ms=round(verdict.times.total),
         frame_index=verdict.frame_index,
+        recipe=verdict.recipe,
     )
