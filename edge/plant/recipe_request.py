@@ -40,13 +40,16 @@ class RecipeRequest:
 
 @dataclass(frozen=True)
 class RecipeAnswer:
-    """changed: whether the line judges by it now. text: for a person; when not, it says why. ms: since the request."""
+    """changed: whether the line judges by it now. text: for a person; when not, it says why, and advice
+    what to do. ms: since the request.
+    """
 
     key: str
     changed: bool
     recipe: str
     text: str
     ms: float
+    advice: str = ""
 
 
 def ask_for_recipe(directory: Path, recipe: str, asked_by: str, within_s: float = ANSWER_WITHIN_S) -> RecipeAnswer:
@@ -140,6 +143,6 @@ def _read(directory: Path, name: str, kind: type[_Kind]) -> _Kind | None:
         wanted = {field: values[field] for field in kind.__dataclass_fields__}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    texts = ("key", "recipe", "asked_by", "text")
+    texts = ("key", "recipe", "asked_by", "text", "advice")
     sound = all(isinstance(value, str) for field, value in wanted.items() if field in texts)
     return kind(**wanted) if sound else None

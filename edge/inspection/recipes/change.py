@@ -19,7 +19,7 @@ from edge.bundles.recipes import Recipe, RecipeBook
 from edge.bundles.versions import SHORT
 from edge.core.alarms import RECIPE, Alarm
 from edge.core.counters import RunCounters
-from edge.core.datatypes import Frame, Verdict
+from edge.core.datatypes import Frame, Verdict, clean_identity
 from edge.core.errors import ChallengeError, EdgeInspectError, UsageError
 from edge.core.files.safe_file import stamp
 from edge.inspection.hot_swap import try_on
@@ -48,6 +48,11 @@ class _Request:
     verdicts: int = 0
     asked_ns: int = field(default_factory=time.perf_counter_ns)
     utc: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    @property
+    def shown(self) -> str:
+        """What was asked for, on one line of bounded length: it may come from anywhere."""
+        return clean_identity(str(self.wanted))
 
     @property
     def ms(self) -> float:
@@ -160,7 +165,7 @@ class Recipes:
             waiting, self._waiting = self._waiting, []
             self._counters.recipe_changing = False
         for request in waiting:
-            self._end_request(request, self._active.recipe, str(request.wanted), False, "the line has ended")
+            self._end_request(request, self._active.recipe, request.shown, False, "the line has ended")
 
     def close_idle(self) -> None:
         """Close every recipe that does not judge; after the run."""
@@ -199,11 +204,13 @@ class Recipes:
             self._waiting.clear()
         for request in older:
             self._end_request(
-                request, self._active.recipe, str(request.wanted), False, "another recipe was asked for after it"
+                request, self._active.recipe, request.shown, False, "another recipe was asked for after it"
             )
         return newest
 
-    def _end_request(self, request: _Request, before: Recipe, after: str, changed: bool, result: str) -> None:
+    def _end_request(
+        self, request: _Request, before: Recipe, after: str, changed: bool, result: str, advice: str = ""
+    ) -> None:
         ms = request.ms
         level = logging.WARNING if changed else logging.ERROR
         log.log(level, "recipe %s, asked for by %s: %s", after, request.asked_by, result)
@@ -211,14 +218,14 @@ class Recipes:
         if request.key is None or self._files is None:
             return
         try:
-            self._files.answer(RecipeAnswer(request.key, changed, after, result, ms))
+            self._files.answer(RecipeAnswer(request.key, changed, after, result, ms, advice))
         except OSError as error:
             log.warning("the answer cannot be written: %s", error)
 
     # the change
 
     def _change(self, request: _Request) -> None:
-        after = str(request.wanted)
+        after = request.shown
         try:
             recipe = self._book.find(request.wanted)
             after = recipe.name
@@ -344,7 +351,8 @@ class Recipes:
             self._alarm = None
         if self._alarm is None:
             self._alarm = self._alarms.begin(RECIPE, what, fix)
-        self._end_request(request, self._active.recipe, after, False, why)
+        goes_on = f"{self._active.recipe.name} goes on, and a PLC sees the line not ready until a request succeeds"
+        self._end_request(request, self._active.recipe, after, False, why, f"{fix}; {goes_on}")
 
     def _publish(self, recipe: Recipe) -> None:
         self._counters.recipe_index, self._counters.recipe_name = recipe.index, recipe.name

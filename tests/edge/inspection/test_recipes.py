@@ -149,6 +149,14 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_name(file, line):
     assert running.goes_on()
 
 
+def test_what_was_asked_for_is_told_on_one_line_of_bounded_length(file, line):
+    running = line(file)
+    assert not running.use("gear\nALARM over \x1b[2J" + "x" * 5000)
+    (alarm,) = running.counters.alarms.standing()
+    for told in (alarm.what, running.changes[-1].after, running.changes[-1].result):
+        assert told.isprintable() and len(told) < 400, told
+
+
 def test_a_recipe_that_is_not_ready_is_refused(file, line):
     running = line(file, not_ready=lambda bundle, model: "no challenge is on record")
     assert not running.use(GEAR)
