@@ -9,6 +9,8 @@ from edge.plant.plc.register_map import ErrorCode, Status
 
 # inspection that has not come round for so long has no heartbeat
 BEAT_WITHIN_S = 1.0
+# ended: the last picture of a folder or a recording is read, and may wait for its trigger
+_CAMERA_GOES = ("running", "ended")
 _RECORDS_GO = ("off", "opening", "recording", "closed")
 
 
@@ -37,7 +39,7 @@ def condition_of(counters: RunCounters, *, challenge_watched: bool) -> LineCondi
     error = ErrorCode.NONE
     if not beats:
         error = ErrorCode.LOOP_HANGS
-    elif counters.camera_state != "running":
+    elif counters.camera_state not in _CAMERA_GOES:
         error = ErrorCode.CAMERA_NOT_RUNNING
     elif counters.sound == 0:
         error = ErrorCode.NO_PICTURE_YET

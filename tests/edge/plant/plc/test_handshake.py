@@ -387,6 +387,8 @@ def test_a_line_that_no_plc_triggers_shows_its_newest_verdict_without_an_id():
         ({"beat_ns": 0}, ErrorCode.LOOP_HANGS),
         ({"camera_state": "lost"}, ErrorCode.CAMERA_NOT_RUNNING),
         ({"camera_state": "frozen"}, ErrorCode.CAMERA_NOT_RUNNING),
+        # the last picture of a folder is read, and waits for its trigger
+        ({"camera_state": "ended"}, ErrorCode.NONE),
         ({"sound": 0}, ErrorCode.NO_PICTURE_YET),
         ({"ready_state": ""}, ErrorCode.CHALLENGE_NOT_PASSED),
         ({"ready_state": "NOT READY"}, ErrorCode.CHALLENGE_NOT_PASSED),
