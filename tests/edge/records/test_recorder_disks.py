@@ -6,6 +6,7 @@ import logging
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -79,11 +80,41 @@ def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(smal
         sink.write(*look(i, NG if i % 500 == 0 else OK))
     wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free, make room; "))
     assert counters.record_state.endswith("verdicts waiting")
+    (alarm,) = counters.alarms.standing()
+    assert alarm.kind == RECORDS and f"disk full: {small_disk} has 0 MB free" in alarm.what
     filler.unlink()
     wait_for(lambda: counters.recorded == 2000)
     wait_for(lambda: counters.images_stored == 3)
+    wait_for(lambda: not counters.alarms.standing())
     sink.close()
     assert [row.frame_index for row in stored(small_disk)] == list(range(2000))
+
+
+def test_a_disk_that_hangs_without_an_error_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("edge.records.writer.recorder._HANGS_S", 0.2)
+    counters, goes_on, save = RunCounters(), threading.Event(), RecordDatabase.save
+
+    def hanging_save(*arguments):
+        goes_on.wait(10)
+        return save(*arguments)
+
+    monkeypatch.setattr(RecordDatabase, "save", hanging_save)
+    sink = recorder(tmp_path, counters)
+    with caplog.at_level(logging.WARNING, "edge.records.store"):
+        for index in range(20):
+            sink.write(*look(index))
+            time.sleep(0.05)
+        assert counters.record_state.startswith("the disk hangs: a verdict has waited for ")
+        assert [alarm.kind for alarm in counters.alarms.standing()] == [RECORDS]
+        goes_on.set()
+        wait_for(lambda: counters.recorded == 20)
+        wait_for(lambda: counters.record_state == "recording" and not counters.alarms.standing())
+    sink.close()
+    assert [row.frame_index for row in stored(tmp_path)] == list(range(20))
+    assert [record.message.split(":")[0].split(";")[0] for record in caplog.records] == [
+        "the disk hangs",
+        "recording again",
+    ]
 
 
 def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):
