@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "h
 _PASSING = {"locked", "damaged", "deleted", "unexpected"}
 
 _HANGS = "hangs"
+# an alarm is over when the disk has taken everything for so long
+_CALM_S = 10.0
 _ADVICE = "see to the disk; what waits in memory is recorded when it can, and lost when the program ends before"
 
 
@@ -93,6 +96,7 @@ class RecordState:
         self._logged_kind: str | None = None
         self._alarms = alarms
         self._alarm: Alarm | None = None
+        self._good_since_s: float | None = None
         counters.record_state = "opening"
 
     def publish(self, is_open: bool, waiting_rows: int, waiting_pictures: int) -> None:
@@ -108,7 +112,7 @@ class RecordState:
         if disk_error is not None and disk_error.kind not in _PASSING:
             self._begin(disk_error.text)
         elif kind == "recording":
-            self._end()
+            self._end_after_a_while()
         if kind in (self._logged_kind, "opening"):
             return
         if kind != "recording":
@@ -127,11 +131,18 @@ class RecordState:
             logger.warning("%s; inspection continues", self._counters.record_state)
 
     def _begin(self, why: str) -> None:
+        self._good_since_s = None
         if self._alarm is None:
             self._alarm = self._alarms.begin(RECORDS, f"verdicts or pictures are not on record: {why}", _ADVICE)
 
-    def _end(self) -> None:
-        if self._alarm is not None:
+    def _end_after_a_while(self) -> None:
+        """A disk with room for one more picture takes it, and is full again: that is one alarm."""
+        if self._alarm is None:
+            return
+        now_s = time.monotonic()
+        if self._good_since_s is None:
+            self._good_since_s = now_s
+        elif now_s - self._good_since_s >= _CALM_S:
             self._alarms.end(self._alarm)
             self._alarm = None
 
