@@ -173,6 +173,15 @@ class Handshake:
             if trigger is None:
                 self._give_up_s = self._triggered_s
 
+    def asked(self) -> None:
+        """Who changes recipes knows of the request; what the counters say from now on is the answer."""
+        if self._recipe is not None:
+            self._recipe = replace(self._recipe, taken_up=True)
+
+    def answer_within(self, seconds: float) -> None:
+        """Parts of another product take another time, from the next trigger on."""
+        self._timing = replace(self._timing, result_within_s=seconds)
+
     def result(self, now_s: float, line: LineCondition, result: PartResult) -> None:
         """A verdict has been given. One that is not waited for is dropped: it belongs to another part."""
         self.tick(now_s, line)

@@ -74,6 +74,10 @@ class PlcLink:
             self._waiting.append(part_result(frame, verdict))
             self._server.wake()
 
+    def follow(self, settings: Settings) -> None:
+        """Another product comes from the next trigger on, with these settings; from any thread."""
+        self._handshake.answer_within(result_within_ms(settings) / 1000)
+
     def close(self) -> None:
         """The connection ends, and the PLC rejects."""
         if self._server is not None:
@@ -147,6 +151,7 @@ class PlcLink:
         assert self._use_recipe is not None
         try:
             self._use_recipe(wanted.index)
+            self._handshake.asked()
         # the counters show that no recipe was changed
         except Exception:
             log.exception("PLC: recipe %d could not be asked for", wanted.index)

@@ -64,11 +64,15 @@ class LineOfTriggers:
         self._judge, self._waiting, self._halt = judge, [], threading.Event()
         self.link = PlcLink(
             settings_at(free_port(), **plc), self.counters, self.alarms, self.fire if triggered else None,
-            self.recipes.append,
+            self.use_recipe,
         )  # fmt: skip
         self.beating = True
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
+
+    def use_recipe(self, index):
+        self.recipes.append(index)
+        self.counters.recipe_changing = True
 
     def fire(self, number, lot):
         self.fired.append(Part(number, lot, len(self.fired) + 1))
@@ -314,6 +318,30 @@ def test_a_recipe_is_asked_for_by_its_index(line, plc):
     ours.write(Order.RECIPE_REQUEST, recipe=3)
     assert running.recipes == [3]
     assert ours.read().error == ErrorCode.RECIPE_CHANGING
+
+
+def test_a_recipe_that_is_refused_at_once_is_told_at_once_also_after_another(line, plc):
+    running = line()
+    ours = plc(running)
+    ours.write(NOTHING)
+    running.counters.recipe_error = "the one before failed, too"
+    ours.write(Order.RECIPE_REQUEST, recipe=3)
+    running.counters.recipe_changing = False
+    assert ours.read().error == ErrorCode.RECIPE_FAILED
+
+
+def test_another_product_has_its_own_time_from_the_next_trigger_on(line, plc):
+    running = line(lambda number: None)
+    ours = plc(running)
+    slow = SETTINGS.trigger.model_copy(update={"settle_ms": 60_000})
+    running.link.follow(SETTINGS.model_copy(update={"trigger": slow}))
+    ours.write(NOTHING)
+    ours.until("READY")
+    ours.write(T, 7)
+    time.sleep(1.2 * result_within_ms(SETTINGS) / 1000)
+    assert ours.read().status & Status.BUSY
+    running.show(running.fired[-1], Decision.OK)
+    assert ours.until("RESULT_VALID").passes(7)
 
 
 def test_a_line_that_no_plc_triggers_shows_what_it_sees(line, plc):
