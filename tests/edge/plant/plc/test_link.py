@@ -381,6 +381,22 @@ def test_a_port_that_is_taken_is_an_alarm_and_the_line_goes_on(line):
     assert "no part" not in without
 
 
+def test_a_port_that_comes_free_is_taken_and_the_alarm_ends(monkeypatch):
+    monkeypatch.setattr("edge.plant.plc.link._AGAIN_S", 0.05)
+    counters = RunCounters()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_at(taken.getsockname()[1])
+        link = PlcLink(settings, counters, AlarmLog(counters, lambda alarm: None), lambda number, lot: 1, None)
+        assert link.port is None and counters.alarms.standing()
+    try:
+        assert eventually(lambda: link.port == settings.plc.port and not counters.alarms.standing())
+        ours = client_module.ModbusTcpClient("127.0.0.1", port=link.port, timeout=2, retries=0)
+        assert ours.connect() and not ours.read_input_registers(0, count=INPUTS).isError()
+        ours.close()
+    finally:
+        link.close()
+
+
 def test_a_server_that_fails_is_an_alarm_and_the_line_goes_on(line, monkeypatch):
     running = line()
 
