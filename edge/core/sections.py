@@ -82,6 +82,7 @@ class PlcSettings(Section):
     allow: list[str] = []
     ack_timeout_ms: Annotated[int, Field(ge=50)] = 2000
     silent_after_ms: Annotated[int, Field(ge=200)] = 1000
+    pass_unrecorded: bool = False
 
     @property
     def networks(self) -> list[IPv4Network | IPv6Network]:

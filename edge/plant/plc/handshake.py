@@ -186,14 +186,21 @@ class Handshake:
         """A verdict has been given. One that is not waited for is dropped: it belongs to another part."""
         self.tick(now_s, line)
         waited_for = self._phase is _Phase.BUSY and result.trigger is not None and result.trigger == self._awaited
-        if waited_for and result.decision is not Decision.INVALID and result.recipe != self._recipe_name:
-            # the PLC asked while another product was active; nothing says that the part is of this one
+        refused = self._why_refused(line, result)
+        if waited_for and result.decision is not Decision.INVALID and refused is not ErrorCode.NONE:
             self._show(now_s, replace(result, decision=Decision.INVALID, reason=Reason.DEADLINE_MISSED, review=False,
-                                      score_per_mille=0, regions=0), ErrorCode.RECIPE_CHANGING)  # fmt: skip
+                                      score_per_mille=0, regions=0), refused)  # fmt: skip
         elif waited_for or not self._triggered:
             self._show(now_s, result, error_of(result.reason))
         elif result.trigger is not None:
             self.unexpected += 1
+
+    def _why_refused(self, line: LineCondition, result: PartResult) -> ErrorCode:
+        """Why a part that was judged must not be passed nevertheless."""
+        if result.recipe != self._recipe_name:
+            # the PLC asked while another product was active; nothing says that the part is of this one
+            return ErrorCode.RECIPE_CHANGING
+        return line.error if line.error is ErrorCode.NOT_RECORDED else ErrorCode.NONE
 
     def lost(self) -> None:
         """The connection that the PLC wrote by is gone, or another one has taken its place."""

@@ -58,6 +58,7 @@ class PlcLink:
         self._plc, self._counters, self._alarms = settings.plc, counters, alarms
         self._fire, self._use_recipe, self._shown = fire, use_recipe, shown
         self._challenge_watched = challenge_watched
+        self._records_needed = not settings.plc.pass_unrecorded
         timing = Timing(
             self._plc.ack_timeout_ms / 1000, self._plc.silent_after_ms / 1000, result_within_ms(settings) / 1000
         )
@@ -122,7 +123,9 @@ class PlcLink:
         self._note_counts()
 
     def _line(self) -> LineCondition:
-        return condition_of(self._counters, challenge_watched=self._challenge_watched)
+        return condition_of(
+            self._counters, challenge_watched=self._challenge_watched, records_needed=self._records_needed
+        )
 
     def _tell_shown(self) -> None:
         decision = self._handshake.decision

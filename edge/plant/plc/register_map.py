@@ -61,7 +61,7 @@ _NO_ORDER = Order(0)
 
 
 class ErrorCode(IntEnum):
-    """Input register 6: 1xx camera and picture, 2xx model, 3xx recipe, 4xx protocol.
+    """Input register 6: 1xx camera and picture, 2xx model, 3xx recipe, 4xx protocol, 5xx records.
 
     1xx from 110 and 2xx from 210 are what INVALID results name; the others are of the box.
     """
@@ -97,6 +97,7 @@ class ErrorCode(IntEnum):
     TRIGGER_REPEATED = 404
     PART_ID_MISSING = 405
     NO_TRIGGER_MODE = 406
+    NOT_RECORDED = 501
 
 
 DECISION_NUMBERS = {Decision.OK: 1, Decision.NG: 2, Decision.INVALID: 3}

@@ -143,7 +143,7 @@ def test_a_lost_camera_rejects_until_it_is_back_and_the_watchdog_is_fed(line, ca
         plc.keeps_the_handshake()
 
 
-def test_a_dead_disk_is_told_and_parts_go_on_and_nothing_is_lost(line, port, tmp_path):
+def test_a_dead_disk_rejects_until_it_takes_records_again_and_nothing_is_lost(line, port, tmp_path):
     with line() as run, plc_side(port) as plc:
         plc.passes()
         assert Status.RECORDS_DEGRADED not in plc.seen.watch.last.status
@@ -151,7 +151,10 @@ def test_a_dead_disk_is_told_and_parts_go_on_and_nothing_is_lost(line, port, tmp
         before = resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
         wait_for(lambda: degraded(plc), WAIT_S)
-        plc.passes()
+        rejected = plc.rejects(time.monotonic())
+        assert {(part.why, part.inputs.error) for part in rejected} <= {
+            (NOT_READY, ErrorCode.NOT_RECORDED), ("INVALID: records", ErrorCode.NOT_RECORDED),
+        }  # fmt: skip
         resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, before)
         wait_for(lambda: not degraded(plc), WAIT_S)
         plc.passes()

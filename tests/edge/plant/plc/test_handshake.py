@@ -392,17 +392,20 @@ def test_a_line_that_no_plc_triggers_shows_its_newest_verdict_without_an_id():
         ({"sound": 0}, ErrorCode.NO_PICTURE_YET),
         ({"ready_state": ""}, ErrorCode.CHALLENGE_NOT_PASSED),
         ({"ready_state": "NOT READY"}, ErrorCode.CHALLENGE_NOT_PASSED),
-        ({"record_state": "disk full; 7 verdicts waiting"}, ErrorCode.NONE),
+        ({"record_state": "disk full; 7 verdicts waiting"}, ErrorCode.NOT_RECORDED),
     ],
 )
 def test_what_keeps_a_line_from_a_part(changes, error):
     counters = RunCounters(beat_ns=time.perf_counter_ns(), camera_state="running", sound=1, ready_state="ready")
     for name, value in changes.items():
         setattr(counters, name, value)
-    condition = condition_of(counters, challenge_watched=True)
+    condition = condition_of(counters, challenge_watched=True, records_needed=True)
     assert condition.error is error
     assert bool(condition.status & Status.CHALLENGE_DUE) == ("ready_state" in changes)
     assert bool(condition.status & Status.RECORDS_DEGRADED) == ("record_state" in changes)
+    without = condition_of(counters, challenge_watched=True, records_needed=False)
+    assert without.status == condition.status
+    assert without.error is (ErrorCode.NONE if error is ErrorCode.NOT_RECORDED else error)
 
 
 def test_a_random_walk_never_shows_an_ok_of_another_part():
