@@ -120,7 +120,7 @@ def _rate_where_at_most(count: int, trials: int, tail: float) -> float:
 def _gamma_quantile(shape: float, probability: float) -> float:
     """The x at which P(X <= x) = probability for X ~ Gamma(shape, 1), by bisection."""
     low, high = 0.0, shape + 12 * math.sqrt(shape) + 30
-    for _ in range(64):
+    while high - low > 1e-10 * high:
         x = (low + high) / 2
         if _gamma_share(shape, x) > probability:
             high = x

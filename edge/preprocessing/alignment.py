@@ -20,7 +20,16 @@ from edge.core.config import AlignSettings
 from edge.core.datatypes import F32, U8, Pose
 from edge.core.errors import PartNotFound, UsageError
 from edge.core.manifest import AlignSpec
-from edge.preprocessing.matching import Sought, Transform, best_turn, correlation, middle_of, transform, warped
+from edge.preprocessing.matching import (
+    Sought,
+    Transform,
+    best_turn,
+    correlation,
+    even_border,
+    middle_of,
+    transform,
+    warped,
+)
 from edge.preprocessing.regions import FieldOfView
 
 # longest side of the reduced picture
@@ -160,17 +169,16 @@ def aligner_of(spec: AlignSpec) -> Aligner:
 
 
 def placed_view(image: U8, view: FieldOfView, pose: Pose) -> U8:
-    """The view as it would be if the part lay as in the reference; beyond the frame its border goes on."""
+    """The view as it would be if the part lay as in the reference; beyond the frame its border goes on, evened."""
     matrix = np.array(pose.matrix, np.float64).reshape(2, 3)
-    straight = np.array_equal(matrix[:, :2], np.eye(2))
-    if straight:
-        return np.asarray(warped(image, matrix, (view.height, view.width), cv2.INTER_NEAREST), np.uint8)
     # the same values in half the time: OpenCV warps four channels at once and three one by one. What they are warped
     # in is kept, because new memory of this size takes as long as the warp
     wide = _scratch.array("wide", (*image.shape[:2], 4))
     turned = _scratch.array("turned", (view.height, view.width, 4))
     cv2.cvtColor(image, cv2.COLOR_BGR2BGRA, dst=wide)
-    warped(wide, matrix, turned.shape, dst=turned)
+    even_border(wide)
+    straight = np.array_equal(matrix[:, :2], np.eye(2))
+    warped(wide, matrix, turned.shape, cv2.INTER_NEAREST if straight else cv2.INTER_LINEAR, dst=turned)
     return np.asarray(cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR), np.uint8)
 
 

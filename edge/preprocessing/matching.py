@@ -89,6 +89,30 @@ def warped(
     return np.asarray(cv2.warpAffine(picture, matrix, shape[1::-1], dst=dst, flags=flags, borderMode=border))
 
 
+def even_border(picture: U8) -> None:
+    """Replace the outermost lines of a picture (h, w, channels) by means of what lies along them, in place.
+
+    For `warped`, which lets them go on beyond the border: the noise of single pixels would become streaks there, which
+    no good part shows.
+    """
+    height, width = picture.shape[:2]
+    deep, long = _even_px(min(height, width) // 4), _even_px(max(height, width))
+    across, down = (min(long, width), 1), (1, min(long, height))
+    lines = [
+        (picture[:1], cv2.reduce(picture[:deep], 0, cv2.REDUCE_AVG), across),
+        (picture[-1:], cv2.reduce(picture[-deep:], 0, cv2.REDUCE_AVG), across),
+        (picture[:, :1], cv2.reduce(np.ascontiguousarray(picture[:, :deep]), 1, cv2.REDUCE_AVG), down),
+        (picture[:, -1:], cv2.reduce(np.ascontiguousarray(picture[:, -deep:]), 1, cv2.REDUCE_AVG), down),
+    ]
+    for line, mean, kernel in lines:
+        line[:] = cv2.blur(mean, kernel, borderType=cv2.BORDER_REPLICATE).reshape(line.shape)
+
+
+def _even_px(side: int) -> int:
+    """Pixels of a side over which the mean of a border is taken: a 32nd of it, and odd."""
+    return 2 * (side // 64) + 1
+
+
 def correlation(picture: F32, reference: F32) -> float:
     """Of two pictures of one size, -1 to 1; about 0 where one of them is even."""
     one, other = picture - picture.mean(), reference - reference.mean()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge.core.datatypes import F32, U8, Pose
 from edge.core.errors import PartNotFound
 from edge.core.manifest import AlignSpec
-from edge.preprocessing.matching import Sought, Transform, best_turn, warped
+from edge.preprocessing.matching import Sought, Transform, best_turn, even_border, warped
 from edge.preprocessing.regions import FieldOfView
 from edge.preprocessing.silhouette import Seen, Silhouette
 
@@ -247,12 +247,13 @@ def inverse(matrix: F64) -> F64:
 
 
 def taken(image: U8, to_frame: F64, shape: tuple[int, int]) -> U8:
-    """A canvas of this shape taken from a frame; beyond the frame its border goes on."""
+    """A canvas of this shape taken from a frame; beyond the frame its border goes on, evened."""
     height, width = shape
     corners = np.array([(-1, -1), (width, -1), (-1, height), (width, height)], np.float64)
     lying = corners @ to_frame[:, :2].T + to_frame[:, 2]
     left, top = np.floor(lying.min(axis=0)).astype(int) - 2
     right, bottom = np.ceil(lying.max(axis=0)).astype(int) + 3
+    leaves_frame = min(left, top) < 0 or right > image.shape[1] or bottom > image.shape[0]
     left, right = (int(np.clip(edge, 0, image.shape[1] - 1)) for edge in (left, right - 1))
     top, bottom = (int(np.clip(edge, 0, image.shape[0] - 1)) for edge in (top, bottom - 1))
     crop = image[top : bottom + 1, left : right + 1]
@@ -262,4 +263,7 @@ def taken(image: U8, to_frame: F64, shape: tuple[int, int]) -> U8:
         size = max(1, round(crop.shape[1] / scale)), max(1, round(crop.shape[0] / scale))
         to_crop = composed(rescaled((crop.shape[0], crop.shape[1]), (size[1], size[0])), to_crop)
         crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if leaves_frame:
+        crop = crop.copy()
+        even_border(crop)
     return np.asarray(warped(crop, to_crop, shape), np.uint8)

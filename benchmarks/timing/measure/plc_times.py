@@ -43,7 +43,7 @@ def measure_times(
             for rate in rates:
                 simulation = Simulation(
                     "127.0.0.1", line.port, Habits(timeout_s=_TIMEOUT_S, period_s=1 / rate),
-                    parts=parts, scan_s=_SCAN_S, wait_s=_WAIT_S,
+                    parts=parts, scan_s=_SCAN_S, answer_s=_TIMEOUT_S, wait_s=_WAIT_S,
                 )  # fmt: skip
                 seen = SimulatedPlc(simulation, on_part=note).run(Event())
                 if seen.never_there:

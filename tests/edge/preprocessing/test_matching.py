@@ -11,7 +11,7 @@ import pytest
 
 from edge.core.datatypes import Pose
 from edge.preprocessing.alignment import placed_view
-from edge.preprocessing.matching import Sought, best_turn, correlation, halved, transform, warped
+from edge.preprocessing.matching import Sought, best_turn, correlation, even_border, halved, transform, warped
 from edge.preprocessing.regions import FieldOfView
 
 STEPS_DEG = (3.0, 1.5)
@@ -141,6 +141,8 @@ def pose(turn_deg: float) -> Pose:
 
 
 def plainly_placed(image: np.ndarray, turn_deg: float) -> np.ndarray:
+    image = image.copy()
+    even_border(image)
     matrix = np.array(pose(turn_deg).matrix).reshape(2, 3)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (83, 61), flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -170,3 +172,24 @@ def test_several_threads_place_their_own_views():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_noise_of_the_border_does_not_become_streaks_beyond_the_frame():
+    """A shift by 40 px over a ground with noise of 4 levels."""
+    noise = np.random.default_rng(0).normal(0, 4, (192, 256, 3))
+    image = np.clip(128 + noise, 0, 255).astype(np.uint8)
+    for pose in (Pose((1, 0, 40, 0, 1, 40), 1.0, 0.0, 1.0), Pose((0.999, 0.035, 40, -0.035, 0.999, 40), 1.0, 2.0, 1.0)):
+        view = placed_view(image, FieldOfView(0, 0, 256, 192), pose)
+        beyond, inside = view[160:, 60:180].astype(float), view[40:100, 60:180].astype(float)
+        assert beyond.std() < 2
+        assert abs(beyond.mean() - inside.mean()) < 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 4), (300, 3, 3), (64, 64, 3)])
+def test_an_even_border_is_the_mean_of_what_lies_along_it(shape):
+    ramp = np.broadcast_to(np.linspace(0, 200, shape[1])[None, :, None], shape).astype(np.uint8)
+    evened = ramp.copy()
+    even_border(evened)
+    assert np.array_equal(evened[1:-1, 1:-1], ramp[1:-1, 1:-1])
+    # a ramp is its own mean but at its ends
+    assert np.abs(evened.astype(int) - ramp.astype(int)).max() <= 200 / shape[1] * (shape[1] // 64 + 1) * 2 + 1

@@ -1,6 +1,7 @@
 """What the PLC sees of a line that is stopped, killed, hung, blind or without a disk: rejects, and then parts again."""
 
 import resource
+import shutil
 import signal
 import socket
 import time
@@ -9,11 +10,13 @@ import pytest
 
 from edge.plant.plc.register_map import ErrorCode, Status
 from edge.plant.plc.simulation.program import NO_ANSWER, NOT_READY
+from edge.plant.status_file import is_live, read_status
 from tests.edge.records.records_fakes import wait_for
 from tests.fakes import MjpegCamera
 from tests.notify_socket import NotifySocket
+from tests.recipe_line import write_recipes
 from tests.small_bundle import good_part
-from tests.system.command_line import WAIT_S, rows, running
+from tests.system.command_line import WAIT_S, edge_here, rows, running
 from tests.system.plc.plc_side import plc_side
 
 pytest.importorskip("pymodbus", reason="the extra `plc` is not installed")
@@ -159,6 +162,33 @@ def test_a_dead_disk_is_told_and_parts_go_on_and_nothing_is_lost(line, port, tmp
     asked = [str(part.part_id) for part in plc.parts if part.by_result]
     assert len(numbers) == len(set(numbers))
     assert set(asked) <= set(numbers)
+
+
+def test_a_recipe_that_does_not_load_rejects_until_another_one_is_loaded(camera, bundle_path, port, here, tmp_path):
+    shutil.copytree(bundle_path, tmp_path / "broken")
+    (tmp_path / "broken" / "manifest.json").write_text("{")
+    write_recipes(tmp_path, plate={"bundle": "plate"}, broken={"bundle": "broken"})
+    (tmp_path / "config.yaml").write_text(
+        f"trigger: {{mode: plc, settle_ms: 0}}\nplc: {{port: {port}}}\nrecipes: {{file: recipes.yaml}}\n"
+        f"line: {{name: left, run_directory: {tmp_path / 'run'}}}\nfreshness: {{max_age_ms: 600}}\n"
+    )
+    with running("run", "--camera", camera.url, "--json", cwd=tmp_path):
+        with plc_side(port) as plc:
+            plc.passes()
+            wait_for(lambda: is_live(read_status(tmp_path / "run")), WAIT_S)
+            assert edge_here(here, "recipe", "use", "broken").returncode == 1
+            rejected = plc.rejects(time.monotonic())
+            assert {(part.why, part.inputs.error) for part in rejected} == {(NOT_READY, ErrorCode.RECIPE_FAILED)}
+            assert edge_here(here, "recipe", "use", "plate").returncode == 0
+            plc.passes()
+            plc.keeps_the_handshake()
+        asked = ("simulate", "plc", "--parts", 2, "--timeout", 20_000, "--recipe")
+        failed = edge_here(here, *asked, 2)
+        assert failed.returncode == 1
+        assert "the recipe did not become the active one" in failed.stdout
+        assert "code 301: the recipe did not load" in failed.stdout
+        loaded = edge_here(here, *asked, 1)
+        assert loaded.returncode == 0, loaded.stdout
 
 
 def degraded(plc):

@@ -334,7 +334,8 @@ class PlcProgram:
             self._bits, self._phase = _NO_ORDER, _Phase.BETWEEN
         elif (asked and refused) or self._recipe_late(now_s):
             self.recipe_failed = True
-        else:
+        elif self._watch.fresh(now_s):
+            # an order counts when its bit rises, and what a connection writes first is no rise
             self._bits = Order.RECIPE_REQUEST
 
     def _recipe_late(self, now_s: float) -> bool:

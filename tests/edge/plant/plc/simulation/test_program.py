@@ -7,7 +7,7 @@ import pytest
 
 from edge.core.datatypes import Decision, Reason
 from edge.plant.plc.condition import LineCondition
-from edge.plant.plc.handshake import Fire, Handshake, PartResult, Timing
+from edge.plant.plc.handshake import Fire, Handshake, PartResult, Timing, UseRecipe
 from edge.plant.plc.register_map import ErrorCode, Status
 from edge.plant.plc.simulation.advice import advice, meaning
 from edge.plant.plc.simulation.program import NO_ANSWER, NOT_READY, STOOD_STILL, TIME_OUT, Habits, PlcProgram, Slip
@@ -34,7 +34,7 @@ class Table:
         self.watch, self.parts, self.truth = BoxWatch(), [], {}
         self.seen = Seen(self.watch)
         self.program = PlcProgram(habits, self.watch, self.note, parts=parts, seed=seed, **more)
-        self.under_way, self.count = [], 0
+        self.under_way, self.count, self.recipes = [], 0, []
 
     def note(self, part):
         self.parts.append(part)
@@ -50,6 +50,8 @@ class Table:
             return
         orders = self.program.scan(self.now, self.after(self.box.inputs(self.line)))
         action = self.box.write(self.now, self.line, orders)
+        if isinstance(action, UseRecipe):
+            self.recipes.append(action.index)
         if isinstance(action, Fire):
             self.count += 1
             self.box.fired(self.count)
@@ -189,26 +191,31 @@ def test_an_ok_under_bypass_is_a_reject():
     assert seen.passed == 0 and seen.rejects["BYPASS"] == 30
 
 
-def test_a_recipe_is_asked_for_before_the_first_part():
-    table = Table(Habits(), parts=2, recipe=7)
-    for _ in range(5):
+def asked_for_recipe(parts=2):
+    table = Table(Habits(), parts=parts, recipe=7)
+    while not table.recipes:
         table.round()
+    assert table.recipes == [7] and table.parts == []
+    return table
+
+
+def test_a_recipe_is_asked_for_before_the_first_part():
+    table = asked_for_recipe()
     table.line = replace(GOOD, recipe=0, recipe_changing=True)
     for _ in range(20):
         table.round()
     assert table.parts == []
     table.line = replace(GOOD, recipe=7)
     assert table.run().held
+    assert table.recipes == [7] and len(table.parts) == 2
 
 
 def test_a_recipe_that_fails_ends_the_run():
-    table = Table(Habits(), parts=2, recipe=7)
-    for _ in range(5):
-        table.round()
+    table = asked_for_recipe()
     table.line = replace(GOOD, recipe_failed=True)
     table.run(seconds=5.0)
     assert table.program.recipe_failed
-    assert table.parts == []
+    assert table.parts == [] and "code 301: the recipe did not load" in "".join(table.seen.advice())
 
 
 def test_the_reason_still_for_a_part_whose_heartbeat_stops_in_the_middle():
