@@ -55,7 +55,17 @@ class CountingOpening(Opening):
 class RecipeLine:
     """changes: what was recorded of requests. products: who was told of which product."""
 
-    def __init__(self, file, threads=1, live=True, pause_s=0.001, inspection=None, not_ready=None, **recipes):
+    def __init__(
+        self,
+        file,
+        threads=1,
+        live=True,
+        pause_s=0.001,
+        inspection=None,
+        not_ready=None,
+        parts_wait=lambda: 0,
+        **recipes,
+    ):
         settings = Settings.model_validate(
             {
                 "freshness": {"max_age_ms": 30_000},
@@ -79,7 +89,9 @@ class RecipeLine:
             self.counters,
             alarms,
             opening,
-            Following(product=lambda recipe, version: self.products.append(recipe.name), record=self.changes.append),
+            Following(
+                parts_wait, lambda: 0.0, lambda recipe, version: self.products.append(recipe.name), self.changes.append
+            ),
             keep_loaded=settings.recipes.keep_loaded,
             wake=wake,
         )

@@ -165,7 +165,8 @@ def load_bundle(path: Path) -> ModelBundle:
     """Read and check the manifest; files are verified when they are read."""
     if not path.is_dir():
         raise BundleError(
-            f"{path}: no such bundle directory", fix="check --bundle, or make one with `edge-inspect train`"
+            f"{path}: no such bundle directory",
+            fix="check --bundle, inspection.bundle or recipes.yaml, or make one: `edge-inspect train`",
         )
     return bundle_of_manifest(path, MANIFEST)
 

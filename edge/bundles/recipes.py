@@ -32,7 +32,7 @@ class Recipe(Section):
 
     index: Annotated[int, Field(ge=1, le=LAST_INDEX)]
     name: Name
-    bundle: PathText
+    bundle: Annotated[PathText, Field(min_length=1)]
     roi: RoiSettings = RoiSettings()
     trigger: dict[str, Any] = Field(default_factory=dict)
     reference: PathText | None = None
@@ -118,8 +118,8 @@ def read_recipes(path: Path, settings: Settings) -> RecipeBook:
         raise ConfigError(f"{path}: expected recipes, each below its number", fix=f"compare with {EXAMPLE}")
     recipes = []
     for key in keys_of(file.root):
-        given = values.get(int(key.name)) if key.name.isdecimal() else None
-        if given is None or not 1 <= int(key.name) <= LAST_INDEX:
+        given = values.get(int(key.name), _NO_NUMBER) if key.name.isdecimal() else _NO_NUMBER
+        if given is _NO_NUMBER or not 1 <= int(key.name) <= LAST_INDEX:
             raise _refused(path, key.line, f"`{shortened(key.name)}` is no number of a recipe", _NUMBERS_FIX)
         recipes.append(_recipe(file, key.name, given, settings))
     _refuse_alike(file, recipes)
@@ -128,6 +128,7 @@ def read_recipes(path: Path, settings: Settings) -> RecipeBook:
     return RecipeBook(path, tuple(recipes), _start(path, recipes, settings), lines)
 
 
+_NO_NUMBER = object()
 _NUMBERS_FIX = f"give each recipe a whole number from 1 to {LAST_INDEX}, with its keys below it"
 
 
@@ -192,6 +193,12 @@ def _refuse_alike(file: YamlFile, recipes: Sequence[Recipe]) -> None:
     seen: dict[str, Recipe] = {}
     for recipe in recipes:
         earlier = seen.setdefault(recipe.name.lower(), recipe)
+        named = next((each for each in recipes if str(each.index) == recipe.name and each is not recipe), None)
+        if named is not None:
+            # who asks for this number by hand would get the other product
+            line = line_of_key(file.root, (recipe.index, "name"))
+            what = f"recipe {recipe.index} is called {recipe.name!r}, which is the number of recipe {named.name}"
+            raise _refused(file.path, line, what, "give it a name that is no recipe's number")
         if earlier is not recipe:
             line = line_of_key(file.root, (recipe.index, "name"))
             before = line_of_key(file.root, (earlier.index, "name"))

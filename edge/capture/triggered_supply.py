@@ -64,6 +64,7 @@ class TriggeredSupply:
         # touched by the taking side
         self._next_index = 0
         self._trouble = ""
+        self._in_hand = False
         counters.triggers = 0
         counters.trigger_state = "no trigger yet"
         if capture.live:
@@ -129,8 +130,13 @@ class TriggeredSupply:
 
     @property
     def waiting(self) -> int:
-        """Parts that were asked for and not taken yet; from any thread."""
-        return len(self._parts)
+        """Parts that were asked for and are not done: whoever took the last one has not come again; from any thread."""
+        return len(self._parts) + self._in_hand
+
+    @property
+    def longest_wait_s(self) -> float:
+        """A part that was asked for has its picture, or none for good, after so long."""
+        return self._settle_ns / 1e9 + self._patience_ms / 1000
 
     def follow(self, settings: TriggerSettings) -> None:
         """Another product comes from the next trigger on: its times. From any thread."""
@@ -143,6 +149,7 @@ class TriggeredSupply:
 
     def take(self, timeout_s: float) -> Frame | None:
         """The next part's frame, or one that says that the camera is lost; None when neither is due in timeout_s."""
+        self._in_hand = False
         end_ns = self._now_ns() + round(timeout_s * 1e9)
         return self._take_live(end_ns) if self.live else self._take_next_picture(end_ns)
 
@@ -179,6 +186,8 @@ class TriggeredSupply:
                 head.found = Fault(Reason.NO_FRAME, self._why_too_late())
             if head.found is None:
                 return None, head.until_ns
+            # before it leaves the queue: `waiting` never misses it
+            self._in_hand = True
             self._parts.popleft()
         return self._of_part(head.part, head.found), 0.0
 

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from edge.backends import target_of
 from edge.bundles.bundle import ModelBundle
-from edge.bundles.recipes import Recipe, RecipeBook
 from edge.bundles.versions import find_version
 from edge.capture.capture import Capture, FrameSupply
 from edge.capture.part_file import IdentifiedFrames, PartFile
@@ -38,7 +37,6 @@ from edge.inspection.inspectors import (
 )
 from edge.inspection.loop import run_loop
 from edge.inspection.readiness import change_not_ready, readiness_monitor, require_challenge
-from edge.inspection.recipes.change import Recipes
 from edge.inspection.recipes.opening import Following, LoadedRecipe, Opening, first_pool, version_watch
 from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.drift_monitor import DriftMonitor, WatchedBundle
@@ -49,7 +47,6 @@ from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.monitoring.sink import Sink
 from edge.plant.outputs import LineOutputs, line_outputs, line_signals, require_packages
 from edge.plant.preview import PreviewFile
-from edge.plant.recipe_request import RequestFile
 from edge.plant.state import LineInfo
 from edge.records.disk_outlook import outlook_line
 from edge.records.writer.pictures import FieldOfViewOf
@@ -57,6 +54,11 @@ from edge.records.writer.recorder import Recorder
 from edge.system.service.journal import with_level, writes_to_journal
 from edge.system.service.notify import ServiceManager
 from edge.system.stop_signals import StopRequests
+
+if TYPE_CHECKING:
+    from edge.bundles.recipes import Recipe, RecipeBook
+    from edge.inspection.recipes.change import Recipes
+    from edge.plant.signals import LineSignals
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,7 @@ class Line:
         self._inspector = self._pool.inspectors[0]
         self._recipes: Recipes | None = None
         self._outputs: LineOutputs | None = None
+        self._signals: LineSignals | None = None
         self._counters, self._statistics = RunCounters(), RunStatistics()
         require_challenge(self._bundle, self._inspector.backend.model_sha256, request.camera, settings)
         # before the camera, whose first frames have their part, too
@@ -153,7 +156,9 @@ class Line:
         drift = drift_monitor(self._bundle, settings, counters, alarms, self._book)
         fire = None if self._triggered is None else self._triggered.fire
         use_recipe = None if self._recipes is None else self._recipes.request
-        signals = line_signals(settings, counters, alarms, fire, use_recipe, challenge_watched=readiness is not None)
+        self._signals = signals = line_signals(
+            settings, counters, alarms, fire, use_recipe, challenge_watched=readiness is not None
+        )
         # parts wait for the signals, so they come first, and end first
         sinks = [sink for sink in (signals, view, drift, *watches, poller, recorder) if sink is not None]
         # what follows comes after the recorder, which gives a verdict its number
@@ -215,17 +220,29 @@ class Line:
         backend = self._inspector.backend.name
         return LineInfo(name, storable(self._capture.name), bundle.manifest.product, backend, precision)
 
+    def _parts_take_s(self, settings: Settings) -> float:
+        """From a trigger to its verdict, at the most."""
+        waiting_s = 0.0 if self._triggered is None else self._triggered.longest_wait_s
+        return waiting_s + (settings.inspection.deadline_ms or 0) / 1000
+
     def _changes_of_recipe(self, alarms: AlarmLog, recorder: Recorder | None, wake: threading.Event) -> Recipes | None:
         """None where the settings name no recipes: then it costs nothing."""
         if self._book is None or self._recipe is None:
             return None
+        # a line without recipes loads none of it
+        from edge.inspection.recipes.change import Recipes
+        from edge.plant.recipe_request import RequestFile
+
         settings = self._settings
 
         def follow(recipe: Recipe, bundle: ModelBundle) -> None:
+            own = recipe.applied_to(settings)
             if self._part_trigger is not None:
-                self._part_trigger.follow(recipe.applied_to(settings).trigger, self._empty_place_of(bundle))
+                self._part_trigger.follow(own.trigger, self._empty_place_of(bundle))
             if self._triggered is not None:
-                self._triggered.follow(recipe.applied_to(settings).trigger)
+                self._triggered.follow(own.trigger)
+            if self._signals is not None:
+                self._signals.follow(own)
             if self._outputs is not None:
                 self._outputs.follow(self._line_info(bundle))
 
@@ -239,6 +256,7 @@ class Line:
             Opening(settings, self._pool, self._counters, change_not_ready(self._request.camera, settings)),
             Following(
                 parts_wait=lambda: 0 if self._triggered is None else self._triggered.waiting,
+                parts_take_s=lambda: self._parts_take_s(settings),
                 product=follow,
                 record=(lambda change: None) if recorder is None else recorder.note_recipe,
             ),

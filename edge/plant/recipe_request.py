@@ -6,6 +6,7 @@ One asks at a time. The line removes a request when it takes it, and answers by 
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import time
 from contextlib import contextmanager, suppress
@@ -18,11 +19,14 @@ from edge.core.files.atomic_file import write_atomic
 from edge.core.files.file_lock import file_lock
 from edge.core.files.private_files import FILE_MODE
 from edge.core.files.safe_file import read_safe
-from edge.plant.status_file import is_live, read_status
+from edge.plant.status_file import STATUS_NAME, is_live, read_status
+
+log = logging.getLogger("edge.plant")
 
 REQUEST_NAME, ANSWER_NAME, LOCK_NAME = "recipe-request.json", "recipe-answer.json", "recipe.lock"
 # a large network of a GPU takes long to load
 ANSWER_WITHIN_S = 120.0
+_REQUEST_MODE = 0o644
 _LARGEST_BYTES = 10_000
 _LOOK_EVERY_S = 0.02
 # a line that has shown no sign of life for so long does not answer any more
@@ -40,13 +44,16 @@ class RecipeRequest:
 
 @dataclass(frozen=True)
 class RecipeAnswer:
-    """changed: whether the line judges by it now. text: for a person; when not, it says why. ms: since the request."""
+    """changed: whether the line judges by it now. text: for a person; when not, it says why, and advice
+    what to do. ms: since the request.
+    """
 
     key: str
     changed: bool
     recipe: str
     text: str
     ms: float
+    advice: str = ""
 
 
 def ask_for_recipe(directory: Path, recipe: str, asked_by: str, within_s: float = ANSWER_WITHIN_S) -> RecipeAnswer:
@@ -55,6 +62,7 @@ def ask_for_recipe(directory: Path, recipe: str, asked_by: str, within_s: float 
     Raises UsageError where no line runs there, where it has no recipes, where it does not answer, and where the
     directory cannot be written.
     """
+    _require_rights(directory)
     status = read_status(directory)
     if status is None or not status.get("running") or not is_live(status):
         raise UsageError(
@@ -67,15 +75,30 @@ def ask_for_recipe(directory: Path, recipe: str, asked_by: str, within_s: float 
         with _alone(directory):
             return _asked(directory, RecipeRequest(secrets.token_hex(8), recipe, asked_by), within_s)
     except OSError as error:
-        raise UsageError(
-            f"{directory}: the line cannot be asked: {error.strerror or error}",
-            fix="ask as the user that the line runs as, such as `sudo -u edge-inspect edge-inspect recipe ...`",
-        ) from error
+        raise _no_rights(directory, error) from error
+
+
+def _require_rights(directory: Path) -> None:
+    """Else it would look as if no line ran there. Raises UsageError."""
+    try:
+        (directory / STATUS_NAME).open("rb").close()
+    except PermissionError as error:
+        raise _no_rights(directory, error) from error
+    except OSError:
+        return
+
+
+def _no_rights(directory: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{directory}: the line cannot be asked: {error.strerror or error}",
+        fix="ask as the user that the line runs as, such as `sudo -u edge-inspect edge-inspect recipe ...`",
+    )
 
 
 def _asked(directory: Path, request: RecipeRequest, within_s: float) -> RecipeAnswer:
     file = directory / REQUEST_NAME
-    write_atomic(file, json.dumps(asdict(request)).encode(), FILE_MODE, sync=False)
+    # root may ask a line that runs as another user
+    write_atomic(file, json.dumps(asdict(request)).encode(), _REQUEST_MODE, sync=False)
     until = time.monotonic() + within_s
     alive_s = time.monotonic()
     try:
@@ -112,9 +135,12 @@ class RequestFile:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        for name in (REQUEST_NAME, ANSWER_NAME):
+        for name in (REQUEST_NAME, ANSWER_NAME, LOCK_NAME):
             with suppress(OSError):
                 (directory / name).unlink(missing_ok=True)
+        # made here, it is the line's own, whoever asks first: one that root made would shut out all others
+        with suppress(OSError):
+            (directory / LOCK_NAME).touch(FILE_MODE)
 
     def take(self) -> RecipeRequest | None:
         """The request that waits; None when there is none that can be read."""
@@ -122,6 +148,8 @@ class RequestFile:
         if not file.exists():
             return None
         request = _read(self._directory, REQUEST_NAME, RecipeRequest)
+        if request is None:
+            log.warning("%s cannot be read, or is no request: it is removed", file)
         # one that cannot be read would be read for ever
         file.unlink(missing_ok=True)
         return request
@@ -140,6 +168,6 @@ def _read(directory: Path, name: str, kind: type[_Kind]) -> _Kind | None:
         wanted = {field: values[field] for field in kind.__dataclass_fields__}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    texts = ("key", "recipe", "asked_by", "text")
+    texts = ("key", "recipe", "asked_by", "text", "advice")
     sound = all(isinstance(value, str) for field, value in wanted.items() if field in texts)
     return kind(**wanted) if sound else None

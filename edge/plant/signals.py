@@ -47,6 +47,11 @@ class LineSignals:
         if self._by_verdict:
             self._show(verdict.decision)
 
+    def follow(self, settings: Settings) -> None:
+        """Another product comes from the next trigger on, with these settings; from any thread."""
+        if self._plc is not None:
+            self._plc.follow(settings)
+
     def close(self) -> None:
         """Outputs off first: they have no heartbeat that stops."""
         for signals in (self._outputs, self._plc):

@@ -65,6 +65,7 @@ def test_a_running_line_changes_its_recipe_and_every_verdict_can_be_replayed(con
         assert (status["recipe"]["index"], status["info"]["product"]) == (2, "gear wheel")
         refused = recipe("use", "geer")
         assert refused.returncode == 1 and "REFUSED" in refused.stdout and "no recipe 'geer'" in refused.stdout
+        assert "fix: did you mean `gear`?" in refused.stdout and "a PLC sees the line not ready" in refused.stdout
         listed = recipe("list", "--json")
         wait_for(lambda: json.loads(recipe("list", "--json").stdout)[1]["judges"], WAIT_S)
         assert listed.returncode == 0 and [each["problem"] for each in json.loads(listed.stdout)] == [None, None]

@@ -45,6 +45,8 @@ def _use(options: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps({"recipe": answer.recipe, "changed": answer.changed, "text": answer.text, "ms": answer.ms}))
     else:
         print(printable(f"recipe {answer.recipe}: {'' if answer.changed else 'REFUSED, '}{answer.text}"))
+        if answer.advice:
+            print(printable(f"  fix: {answer.advice}"))
     return 0 if answer.changed else 1
 
 

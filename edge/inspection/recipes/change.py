@@ -19,8 +19,8 @@ from edge.bundles.recipes import Recipe, RecipeBook
 from edge.bundles.versions import SHORT
 from edge.core.alarms import RECIPE, Alarm
 from edge.core.counters import RunCounters
-from edge.core.datatypes import Frame, Verdict
-from edge.core.errors import ChallengeError, EdgeInspectError
+from edge.core.datatypes import Frame, Verdict, clean_identity
+from edge.core.errors import ChallengeError, EdgeInspectError, UsageError
 from edge.core.files.safe_file import stamp
 from edge.inspection.hot_swap import try_on
 from edge.inspection.inspector import Inspector
@@ -48,6 +48,11 @@ class _Request:
     verdicts: int = 0
     asked_ns: int = field(default_factory=time.perf_counter_ns)
     utc: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    @property
+    def shown(self) -> str:
+        """What was asked for, on one line of bounded length: it may come from anywhere."""
+        return clean_identity(str(self.wanted))
 
     @property
     def ms(self) -> float:
@@ -160,7 +165,7 @@ class Recipes:
             waiting, self._waiting = self._waiting, []
             self._counters.recipe_changing = False
         for request in waiting:
-            self._end_request(request, self._active.recipe, str(request.wanted), False, "the line has ended")
+            self._end_request(request, self._active.recipe, request.shown, False, "the line has ended")
 
     def close_idle(self) -> None:
         """Close every recipe that does not judge; after the run."""
@@ -199,11 +204,13 @@ class Recipes:
             self._waiting.clear()
         for request in older:
             self._end_request(
-                request, self._active.recipe, str(request.wanted), False, "another recipe was asked for after it"
+                request, self._active.recipe, request.shown, False, "another recipe was asked for after it"
             )
         return newest
 
-    def _end_request(self, request: _Request, before: Recipe, after: str, changed: bool, result: str) -> None:
+    def _end_request(
+        self, request: _Request, before: Recipe, after: str, changed: bool, result: str, advice: str = ""
+    ) -> None:
         ms = request.ms
         level = logging.WARNING if changed else logging.ERROR
         log.log(level, "recipe %s, asked for by %s: %s", after, request.asked_by, result)
@@ -211,14 +218,14 @@ class Recipes:
         if request.key is None or self._files is None:
             return
         try:
-            self._files.answer(RecipeAnswer(request.key, changed, after, result, ms))
+            self._files.answer(RecipeAnswer(request.key, changed, after, result, ms, advice))
         except OSError as error:
             log.warning("the answer cannot be written: %s", error)
 
     # the change
 
     def _change(self, request: _Request) -> None:
-        after = str(request.wanted)
+        after = request.shown
         try:
             recipe = self._book.find(request.wanted)
             after = recipe.name
@@ -250,6 +257,7 @@ class Recipes:
             self._require_ready(loaded)
             # the first run of a network allocates; one that was loaded before is only woken
             try_on(self._frame, loaded.inspectors, *(() if fresh else (1,)))
+            self._require_no_parts()
         except BaseException:
             self._drop(loaded) if not fresh else _close(loaded.inspectors)
             raise
@@ -287,23 +295,35 @@ class Recipes:
         self._loaded.move_to_end(other.recipe.name)
         self._bundles[other.recipe.name] = other.bundle
         watch = self._opening.watch(other.recipe, other.bundle)
-        self._wait_while(lambda: self._following.parts_wait() > 0)
         self._following.product(other.recipe, other.bundle)
         self._pool.replace(other.inspectors, keep=True)
         self._active, self._watch = other, watch
         self._publish(other.recipe)
-        self._wait_while(lambda: self._pool.in_use(left.inspectors))
+        self._wait_while(lambda: self._pool.in_use(left.inspectors), _DRAIN_S)
         self._counters.bundle_state = f"version {other.bundle.sha256[:SHORT]}"
         self._make_room(0)
         self._done()
         result = f"changed in {request.ms:.0f} ms, bundle version {other.bundle.sha256[:SHORT]}"
         self._end_request(request, left.recipe, other.recipe.name, True, result)
 
-    def _wait_while(self, busy: Callable[[], bool]) -> None:
-        """Until the last frame of the recipe before is taken, or judged; not for ever."""
-        until = time.monotonic() + _DRAIN_S
-        while busy() and time.monotonic() < until:
+    def _require_no_parts(self) -> None:
+        """Parts that were asked for under the recipe before are judged by it, or there is no change."""
+        within_s = self._following.parts_take_s() + _DRAIN_S
+        if self._wait_while(lambda: self._following.parts_wait() > 0, within_s):
+            raise UsageError(
+                f"parts that were asked for before had no verdict after {within_s:.1f} s: "
+                f"{self._following.parts_wait()} wait",
+                fix="see in the log whether inspection hangs, and ask for the recipe again",
+            )
+
+    def _wait_while(self, busy: Callable[[], bool], within_s: float) -> bool:
+        """Until the last frame of the recipe before is judged; not for ever. Whether it is busy still."""
+        until = time.monotonic() + within_s
+        while busy():
+            if time.monotonic() >= until:
+                return True
             time.sleep(_DRAIN_EVERY_S)
+        return False
 
     def _make_room(self, more: int) -> None:
         """Close what was not used for longest, so that with `more` no more than keep_loaded stay. Never what judges."""
@@ -331,7 +351,8 @@ class Recipes:
             self._alarm = None
         if self._alarm is None:
             self._alarm = self._alarms.begin(RECIPE, what, fix)
-        self._end_request(request, self._active.recipe, after, False, why)
+        goes_on = f"{self._active.recipe.name} goes on, and a PLC sees the line not ready until a request succeeds"
+        self._end_request(request, self._active.recipe, after, False, why, f"{fix}; {goes_on}")
 
     def _publish(self, recipe: Recipe) -> None:
         self._counters.recipe_index, self._counters.recipe_name = recipe.index, recipe.name

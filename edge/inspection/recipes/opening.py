@@ -46,10 +46,12 @@ class FirstVerdict:
 class Following:
     """Who is told. product: before the first frame of a recipe, with its live bundle; record: of each request.
 
-    parts_wait: how many parts were asked for, of the product before, whose frames nobody has taken yet.
+    parts_wait: how many parts were asked for, of the product before, that have no verdict yet. parts_take_s: how long
+    that takes at the most.
     """
 
     parts_wait: Callable[[], int] = lambda: 0
+    parts_take_s: Callable[[], float] = lambda: 0.0
     product: Callable[[Recipe, ModelBundle], None] = lambda recipe, bundle: None
     record: Callable[[RecipeChange], None] = lambda change: None
 

@@ -59,7 +59,8 @@ class PahoBroker:
     """A Broker of the settings. client_id: unique at the broker, which ends an older connection of the same name.
 
     commands: topic → what is called, in paho's thread, with the content of each message there; it must return soon and
-    raise nothing. What the broker has kept from before is no command of now, and is left.
+    raise nothing. What the broker has kept from before is no command of now, and is left. lost: called there when the
+    connection has ended, and commands cannot be heard.
     A broker that is away, refuses or comes back is logged, and tried for ever. Raises ConfigError for files of the
     settings that cannot be used, ModuleNotFoundError without paho.
     """
@@ -70,6 +71,7 @@ class PahoBroker:
         client_id: str,
         will: Will,
         commands: Mapping[str, Callable[[bytes], None]] | None = None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         from paho.mqtt.client import Client, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
@@ -79,7 +81,7 @@ class PahoBroker:
         self.where = f"{settings.host}, port {port}"
         self.connections, self.connected = 0, False
         self._refusals = 0
-        self._commands = dict(commands or {})
+        self._commands, self._lost = dict(commands or {}), lost
         self._arrived: set[int] = set()
         self._something = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv311)
@@ -134,6 +136,7 @@ class PahoBroker:
         if self.connected and reason.is_failure:
             log.warning("the broker at %s has gone: %s; it is tried again", self.where, reason)
         self.connected = False
+        self._lost()
 
     def _on_failure(self, client: Client, data: Any) -> None:
         # paho calls this while it handles the error, and says nothing more about it

@@ -43,7 +43,8 @@ def part_in_message(payload: bytes) -> Part:
 class PartCommand:
     """Takes messages on `cmd/part`: each replaces the file in the line's run directory that the line looks at.
 
-    What cannot be used, or written, is logged, and the file stays as it was.
+    What cannot be used, or written, is logged. It may have named the next part, so none is known then: none is better
+    than an old one. `forget`: whoever tells the part cannot be heard.
     """
 
     def __init__(self, run_directory: Path) -> None:
@@ -59,3 +60,13 @@ class PartCommand:
             self._failures += 1
             if worth_a_line(self._failures):
                 log.warning("a message on cmd/part was not taken (%d times): %s", self._failures, error)
+            self.forget()
+
+    def forget(self) -> None:
+        """The line does not know its part any more."""
+        try:
+            self._file.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            log.warning("%s cannot be removed, and may name an old part: %s", self._file, error.strerror)

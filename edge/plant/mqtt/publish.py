@@ -33,19 +33,27 @@ def publish(
     with _alone(line.records), ReviewDatabase(line.records) as review:
         will = Will(line.topic("status"), OFFLINE)
         commands: dict[str, Callable[[bytes], None]] = {}
+        lost: Callable[[], None] = _nothing
         if settings.mqtt.accept_part:
-            commands[line.topic("cmd/part")] = PartCommand(line.run_directory)
+            part = PartCommand(line.run_directory)
+            commands[line.topic("cmd/part")], lost = part, part.forget
+        # nobody heard what was said before
+        lost()
         recipe = RecipeCommand(line.run_directory) if settings.mqtt.accept_recipe else None
         if recipe is not None:
             commands[line.topic("cmd/recipe")] = recipe
-        broker = PahoBroker(settings.mqtt, f"edge-inspect-{line.site}-{line.name}", will, commands)
+        broker = PahoBroker(settings.mqtt, f"edge-inspect-{line.site}-{line.name}", will, commands, lost)
         try:
             publisher = Publisher(line, broker, review, from_beginning=from_beginning, recipe=recipe)
             say(f"publishing {line.records} as {line.topic('#')} to {broker.where}")
             publisher.run(stop)
         finally:
             broker.close()
+            lost()
     return publisher.verdicts
+
+
+def _nothing() -> None: ...
 
 
 def _line(settings: Settings) -> PublishedLine:

@@ -9,6 +9,8 @@ from edge.plant.plc.register_map import ErrorCode, Status
 
 # inspection that has not come round for so long has no heartbeat
 BEAT_WITHIN_S = 1.0
+# ended: the last picture of a folder or a recording is read, and may wait for its trigger
+_CAMERA_GOES = ("running", "ended")
 _RECORDS_GO = ("off", "opening", "recording", "closed")
 
 
@@ -17,7 +19,7 @@ class LineCondition:
     """A line at one moment.
 
     beats: inspection came round within BEAT_WITHIN_S. error: why no part may be asked for, recipes aside. status: the
-    bits ALARM, CHALLENGE_DUE and RECORDS_DEGRADED. recipe: the active one's index.
+    bits ALARM, CHALLENGE_DUE and RECORDS_DEGRADED. recipe, recipe_name: of the active one; 0 and empty without recipes.
     """
 
     beats: bool
@@ -26,6 +28,7 @@ class LineCondition:
     recipe: int = 0
     recipe_changing: bool = False
     recipe_failed: bool = False
+    recipe_name: str = ""
 
 
 def condition_of(counters: RunCounters, *, challenge_watched: bool) -> LineCondition:
@@ -36,7 +39,7 @@ def condition_of(counters: RunCounters, *, challenge_watched: bool) -> LineCondi
     error = ErrorCode.NONE
     if not beats:
         error = ErrorCode.LOOP_HANGS
-    elif counters.camera_state != "running":
+    elif counters.camera_state not in _CAMERA_GOES:
         error = ErrorCode.CAMERA_NOT_RUNNING
     elif counters.sound == 0:
         error = ErrorCode.NO_PICTURE_YET
@@ -50,5 +53,11 @@ def condition_of(counters: RunCounters, *, challenge_watched: bool) -> LineCondi
     ):
         status |= bit if holds else Status(0)
     return LineCondition(
-        beats, error, status, counters.recipe_index, counters.recipe_changing, bool(counters.recipe_error)
+        beats,
+        error,
+        status,
+        counters.recipe_index,
+        counters.recipe_changing,
+        bool(counters.recipe_error),
+        counters.recipe_name,
     )

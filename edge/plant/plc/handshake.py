@@ -41,7 +41,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class PartResult:
-    """What a PLC is told of a verdict. trigger: the count that its frame carried; None where nobody asked for it."""
+    """What a PLC is told of a verdict. trigger: the count that its frame carried; None where nobody asked for it.
+    recipe: the name of the one that judged."""
 
     trigger: int | None
     decision: Decision
@@ -51,6 +52,7 @@ class PartResult:
     regions: int = 0
     latency_ms: int = 0
     frame_index: int = 0
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Handshake:
         self._phase = _Phase.IDLE
         self._part_id = self._last_id = 0
         self._awaited: int | None = None
+        self._recipe_name = ""
         self._triggered_s = self._give_up_s = self._shown_s = 0.0
         self._shown: PartResult | None = None
         self._result_error, self._ack_late = ErrorCode.NONE, False
@@ -158,8 +161,10 @@ class Handshake:
         if Order.RECIPE_REQUEST in rose:
             action = self._ask_for_recipe(now_s, line, orders.recipe)
             if action is not None:
+                if Order.TRIGGER in rose:
+                    self._miss(ErrorCode.TRIGGER_NOT_READY)
                 return action
-        return self._trigger(now_s, orders, ready) if Order.TRIGGER in rose else None
+        return self._trigger(now_s, line, orders, ready) if Order.TRIGGER in rose else None
 
     def fired(self, trigger: int | None) -> None:
         """The count of the trigger that `write` asked for; None: no picture can come, and the part is INVALID."""
@@ -168,11 +173,24 @@ class Handshake:
             if trigger is None:
                 self._give_up_s = self._triggered_s
 
+    def asked(self) -> None:
+        """Who changes recipes knows of the request; what the counters say from now on is the answer."""
+        if self._recipe is not None:
+            self._recipe = replace(self._recipe, taken_up=True)
+
+    def answer_within(self, seconds: float) -> None:
+        """Parts of another product take another time, from the next trigger on."""
+        self._timing = replace(self._timing, result_within_s=seconds)
+
     def result(self, now_s: float, line: LineCondition, result: PartResult) -> None:
         """A verdict has been given. One that is not waited for is dropped: it belongs to another part."""
         self.tick(now_s, line)
         waited_for = self._phase is _Phase.BUSY and result.trigger is not None and result.trigger == self._awaited
-        if waited_for or not self._triggered:
+        if waited_for and result.decision is not Decision.INVALID and result.recipe != self._recipe_name:
+            # the PLC asked while another product was active; nothing says that the part is of this one
+            self._show(now_s, replace(result, decision=Decision.INVALID, reason=Reason.DEADLINE_MISSED, review=False,
+                                      score_per_mille=0, regions=0), ErrorCode.RECIPE_CHANGING)  # fmt: skip
+        elif waited_for or not self._triggered:
             self._show(now_s, result, error_of(result.reason))
         elif result.trigger is not None:
             self.unexpected += 1
@@ -225,7 +243,7 @@ class Handshake:
         errors = (late, self._result_error, line.error, self._recipe_error(line), self._error)
         return next((error for error in errors if error is not ErrorCode.NONE), ErrorCode.NONE)
 
-    def _trigger(self, now_s: float, orders: Orders, ready: bool) -> Fire | None:
+    def _trigger(self, now_s: float, line: LineCondition, orders: Orders, ready: bool) -> Fire | None:
         refused = ErrorCode.NONE
         if not self._triggered:
             refused = ErrorCode.NO_TRIGGER_MODE
@@ -236,13 +254,17 @@ class Handshake:
         elif not ready:
             refused = ErrorCode.TRIGGER_NOT_READY
         if refused is not ErrorCode.NONE:
-            self.missed += 1
-            self._error = refused
+            self._miss(refused)
             return None
         self._phase, self._part_id, self._last_id = _Phase.BUSY, orders.part_id, orders.part_id
         self._trigger_ack, self._error, self._awaited = True, ErrorCode.NONE, None
+        self._recipe_name = line.recipe_name
         self._triggered_s, self._give_up_s = now_s, now_s + self._timing.result_within_s
         return Fire(str(orders.part_id), orders.lot)
+
+    def _miss(self, why: ErrorCode) -> None:
+        self.missed += 1
+        self._error = why
 
     def _show(self, now_s: float, result: PartResult, error: ErrorCode) -> None:
         self._phase, self._shown, self._shown_s, self._result_error = _Phase.VALID, result, now_s, error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from edge.core.alarms import MONITORING
+from edge.core.alarms import MONITORING, Alarm
 from edge.core.config import Settings
 from edge.core.counters import RunCounters, worth_a_line
 from edge.core.datatypes import Decision, Frame, Verdict
@@ -24,6 +26,8 @@ log = logging.getLogger("edge.plant")
 
 # verdicts that wait for the server's thread; only where that does not run at all
 _MOST_WAITING = 1024
+# between two tries to get a port that could not be had
+_AGAIN_S = 2.0
 # a number for what has no limit in the settings
 _NO_DEADLINE_MS = 1000
 
@@ -37,7 +41,7 @@ class PlcLink:
     fire: asks for the picture of a part, and returns at once; None where nobody may (trigger.mode is not plc). Results
     are then shown as they come. use_recipe: asks for a recipe by its index, and returns at once; None without recipes.
     shown: told of each result as soon as the PLC can read it. challenge_watched: `counters.ready_state` says whether
-    the newest challenge counts. Where the port cannot be had, an alarm says so.
+    the newest challenge counts. Where the port cannot be had, an alarm says so, and it is tried again.
     """
 
     def __init__(
@@ -62,11 +66,12 @@ class PlcLink:
         )
         self._waiting: deque[PartResult] = deque(maxlen=_MOST_WAITING)
         self._told = self._missed = self._silences = 0
+        self._closing = threading.Event()
         self._server = self._serving()
 
     @property
     def port(self) -> int | None:
-        """None where it cannot be had."""
+        """None while it cannot be had."""
         return None if self._server is None else self._server.port
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
@@ -74,8 +79,13 @@ class PlcLink:
             self._waiting.append(part_result(frame, verdict))
             self._server.wake()
 
+    def follow(self, settings: Settings) -> None:
+        """Another product comes from the next trigger on, with these settings; from any thread."""
+        self._handshake.answer_within(result_within_ms(settings) / 1000)
+
     def close(self) -> None:
         """The connection ends, and the PLC rejects."""
+        self._closing.set()
         if self._server is not None:
             self._server.close()
 
@@ -147,6 +157,7 @@ class PlcLink:
         assert self._use_recipe is not None
         try:
             self._use_recipe(wanted.index)
+            self._handshake.asked()
         # the counters show that no recipe was changed
         except Exception:
             log.exception("PLC: recipe %d could not be asked for", wanted.index)
@@ -161,13 +172,34 @@ class PlcLink:
             return ModbusServer(plc.address, plc.port, plc.networks, self, self._ended)
         except OSError as error:
             # Python adds the address, which is named already
-            self._ended((error.strerror or str(error)).partition(" (while")[0])
+            why = (error.strerror or str(error)).partition(" (while")[0]
+            alarm = self._no_plc(
+                why, "it is tried again; if that does not help, change plc.port or plc.address, and restart"
+            )
+            threading.Thread(target=self._try_again, args=(alarm,), name="plc again", daemon=True).start()
             return None
 
+    def _try_again(self, alarm: Alarm) -> None:
+        """After a power cut the box may be there before its network is, or before whoever held the port has ended."""
+        from edge.plant.plc.server import ModbusServer
+
+        plc = self._plc
+        assert plc.port is not None
+        while not self._closing.wait(_AGAIN_S):
+            with suppress(OSError):
+                self._server = ModbusServer(plc.address, plc.port, plc.networks, self, self._ended)
+                self._alarms.end(alarm)
+                if self._closing.is_set():
+                    self._server.close()
+                return
+
     def _ended(self, why: str) -> None:
+        self._no_plc(why, "restart edge-inspect, and report what the log says")
+
+    def _no_plc(self, why: str, advice: str) -> Alarm:
         no_part = "; no part can be asked for" if self._fire is not None else ""
         what = f"no PLC at {self._plc.address}, port {self._plc.port}: {why}{no_part}"
-        self._alarms.begin(MONITORING, what, "change plc.port or plc.address, and restart")
+        return self._alarms.begin(MONITORING, what, advice)
 
 
 def result_within_ms(settings: Settings) -> float:
@@ -189,4 +221,5 @@ def part_result(frame: Frame, verdict: Verdict) -> PartResult:
         regions=len(verdict.regions),
         latency_ms=round(verdict.times.total),
         frame_index=verdict.frame_index,
+        recipe=verdict.recipe,
     )

@@ -7,12 +7,15 @@ import logging
 import os
 import shutil
 import sqlite3
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from edge.core.alarms import RECORDS, Alarm
 from edge.core.counters import RunCounters
 from edge.core.errors import EdgeInspectError, ForeignRecords
+from edge.monitoring.alarm_log import AlarmLog
 from edge.records.writer.pictures import NoRoomForPictures
 
 logger = logging.getLogger("edge.records.store")
@@ -23,6 +26,11 @@ _REFUSED = {errno.EACCES, errno.EPERM}
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column")
 # kinds of DiskError that end by themselves
 _PASSING = {"locked", "damaged", "deleted", "unexpected"}
+
+_HANGS = "hangs"
+# an alarm is over when the disk has taken everything for so long
+_CALM_S = 10.0
+_ADVICE = "see to the disk; what waits in memory is recorded when it can, and lost when the program ends before"
 
 
 @dataclass(frozen=True)
@@ -79,13 +87,16 @@ def _free_mb(directory: Path) -> int:
 
 
 class RecordState:
-    """How recording stands, in the counters; each change of cause is logged once."""
+    """How recording stands, in the counters; each change of cause is logged once, and an alarm stands meanwhile."""
 
-    def __init__(self, counters: RunCounters) -> None:
+    def __init__(self, counters: RunCounters, alarms: AlarmLog) -> None:
         self.rows: DiskError | None = None
         self.pictures: DiskError | None = None
         self._counters = counters
         self._logged_kind: str | None = None
+        self._alarms = alarms
+        self._alarm: Alarm | None = None
+        self._good_since_s: float | None = None
         counters.record_state = "opening"
 
     def publish(self, is_open: bool, waiting_rows: int, waiting_pictures: int) -> None:
@@ -97,6 +108,11 @@ class RecordState:
         else:
             kind = state = "recording" if is_open else "opening"
         self._counters.record_state = state
+        disk_error = self.rows or self.pictures
+        if disk_error is not None and disk_error.kind not in _PASSING:
+            self._begin(disk_error.text)
+        elif kind == "recording":
+            self._end_after_a_while()
         if kind in (self._logged_kind, "opening"):
             return
         if kind != "recording":
@@ -104,6 +120,31 @@ class RecordState:
         elif self._logged_kind is not None:
             logger.warning("recording again; %d verdicts lost so far", self._counters.records_lost)
         self._logged_kind = kind
+
+    def hangs(self, seconds: float, waiting_rows: int) -> None:
+        """The oldest verdict has waited for the disk so long, and there was no error; called while `publish` is not."""
+        what = f"the disk hangs: a verdict has waited for {seconds:.0f} s"
+        self._counters.record_state = f"{what}; {waiting_rows} verdicts waiting"
+        if self._logged_kind != _HANGS:
+            self._logged_kind = _HANGS
+            self._begin(what)
+            logger.warning("%s; inspection continues", self._counters.record_state)
+
+    def _begin(self, why: str) -> None:
+        self._good_since_s = None
+        if self._alarm is None:
+            self._alarm = self._alarms.begin(RECORDS, f"verdicts or pictures are not on record: {why}", _ADVICE)
+
+    def _end_after_a_while(self) -> None:
+        """A disk with room for one more picture takes it, and is full again: that is one alarm."""
+        if self._alarm is None:
+            return
+        now_s = time.monotonic()
+        if self._good_since_s is None:
+            self._good_since_s = now_s
+        elif now_s - self._good_since_s >= _CALM_S:
+            self._alarms.end(self._alarm)
+            self._alarm = None
 
     @property
     def passing(self) -> bool:

@@ -14,6 +14,7 @@ from edge.core.config import RecordSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision, Frame, Verdict
 from edge.core.picture_names import verdict_number
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.sink import Filed
 from edge.records.recipe_changes import RecipeChange
 from edge.records.store import RunInfo
@@ -31,6 +32,8 @@ _FIRST_TRY_S = 1.0
 _POLL_S = 0.01
 # a stop waits for a disk or a lock that does nothing; a large picture on a slow, busy machine takes a few seconds
 _STILL_S = 15.0
+# commits come at least once a second; a busy disk takes its time
+_HANGS_S = 5.0
 _EMIT_FIRST_S, _EMIT_EVERY_S = 0.5, 2.0
 
 
@@ -70,7 +73,7 @@ class Recorder:
         self._patience_s = _PATIENCE_S if wait_when_full else 0.0
         self._now_ns = now_ns
         self._queue = RecordQueue(settings.queue_verdicts, settings.queue_frames, counters)
-        self._state = RecordState(counters)
+        self._state = RecordState(counters, AlarmLog(counters, self._queue.put_alarm, utc_now))
         self._draw = draw
         self.filed: Filed | None = None
         self._first_try_over, self._closing = threading.Event(), threading.Event()
@@ -97,6 +100,11 @@ class Recorder:
         self.filed = None if run_id is None else Filed(verdict_number(run_id, frame.index), picture)
         healthy = self._state.rows is None and self._state.pictures is None
         self._queue.put(entry, self._patience_s if healthy else 0.0)
+        oldest_ns = self._queue.oldest_row_ns()
+        silent_s = 0.0 if oldest_ns is None else (self._now_ns() - oldest_ns) / 1e9
+        if healthy and silent_s > _HANGS_S:
+            # whoever writes cannot say it
+            self._state.hangs(silent_s, self._queue.waiting()[0])
 
     def note(self, alarm: Alarm) -> None:
         """Take an alarm, or its newer state; returns at once. From any thread."""

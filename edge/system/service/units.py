@@ -96,6 +96,10 @@ User={user}
 WorkingDirectory={state}/%i
 StateDirectory=edge-inspect/%i
 StateDirectoryMode=0750
+# what is asked of a line goes through its run directory, which a line that is started again makes anew
+RuntimeDirectory=edge-inspect
+RuntimeDirectoryMode=0750
+RuntimeDirectoryPreserve=yes
 Restart=always
 RestartSec=10
 SuccessExitStatus=130

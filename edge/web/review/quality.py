@@ -61,10 +61,8 @@ def quality_page(request: Request) -> Response:
         quality=whole,
         numbers=(_number(whole.escape), _number(whole.overkill)),
         sentences=(
-            rate_sentence(whole.escape, "the accepted parts", "are defective", "accepted parts that were looked at"),
-            rate_sentence(
-                whole.overkill, "all parts", "are good and were rejected", "rejected parts that were looked at"
-            ),
+            rate_sentence(whole.escape, "the accepted parts", "are defective", "accepted parts"),
+            rate_sentence(whole.overkill, "all parts", "are good and were rejected", "rejected parts"),
         ),
         goals=[_goal(rate, whole.escape) for rate in _GOALS],
         sample=[

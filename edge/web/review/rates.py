@@ -11,17 +11,17 @@ from edge.review.quality import percent
 
 
 def rate_sentence(estimate: Estimate, of: str, are: str, sample: str) -> str:
-    """of: which parts; are: what the wrong ones among them are; sample: what was looked at."""
+    """of: which parts; are: what the wrong ones among them are; sample: of what some were looked at."""
     if estimate.value is None:
         return f"Nobody has looked at {sample} yet."
     if not estimate.wrong:
         return (
-            f"None of the {estimate.looked_at:,} {sample} is wrong. With 95 % certainty, at most "
+            f"None of the {estimate.looked_at:,} {sample} that were looked at is wrong. With 95 % certainty, at most "
             f"{percent(estimate.at_most)} of {of} {are}."
         )
     return (
         f"About {percent(estimate.value)} of {of} {are}: with 95 % certainty between {percent(estimate.low)} and "
-        f"{percent(estimate.high)}. Of the {estimate.looked_at:,} {sample}, {estimate.wrong:,} "
+        f"{percent(estimate.high)}. Of the {estimate.looked_at:,} {sample} that were looked at, {estimate.wrong:,} "
         f"{'is' if estimate.wrong == 1 else 'are'} wrong."
     )
 

@@ -53,6 +53,12 @@ def test_a_recipe_changes_the_settings_that_it_names_and_no_others(tmp_path):
 BROKEN = {
     "": ("expected recipes", ""),
     "- name: a\n": ("expected recipes", ""),
+    "1:\n": ("line 1: recipe 1: expected keys below it, got None", "give name and bundle"),
+    "1:\n  name: a\n  bundle: ''\n": ("line 3: 1.bundle: ", ""),
+    "1:\n  name: '2'\n  bundle: b\n2:\n  name: c\n  bundle: b\n": (
+        "line 2: recipe 1 is called '2'",
+        "no recipe's number",
+    ),
     "0:\n  name: a\n  bundle: b\n": ("line 1: `0` is no number", "1 to 65535"),
     "65536:\n  name: a\n  bundle: b\n": ("line 1: `65536` is no number", ""),
     "one:\n  name: a\n  bundle: b\n": ("line 1: `one` is no number", ""),

@@ -404,4 +404,5 @@ def test_another_product_brings_its_own_settling_time_from_the_next_trigger_on()
         camera.show(1)
         camera.show(2)
         assert supply.take(WAIT_S).part.number == "1"
+        assert supply.waiting == 2, "whoever took it may judge it still"
         assert supply.take(0.0) is None and supply.waiting == 1

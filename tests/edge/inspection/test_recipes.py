@@ -149,6 +149,14 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_name(file, line):
     assert running.goes_on()
 
 
+def test_what_was_asked_for_is_told_on_one_line_of_bounded_length(file, line):
+    running = line(file)
+    assert not running.use("gear\nALARM over \x1b[2J" + "x" * 5000)
+    (alarm,) = running.counters.alarms.standing()
+    for told in (alarm.what, running.changes[-1].after, running.changes[-1].result):
+        assert told.isprintable() and len(told) < 400, told
+
+
 def test_a_recipe_that_is_not_ready_is_refused(file, line):
     running = line(file, not_ready=lambda bundle, model: "no challenge is on record")
     assert not running.use(GEAR)
@@ -187,6 +195,27 @@ def test_a_threshold_of_the_recipe_takes_the_place_of_the_bundles(file, line):
     newest = running.sink.verdicts[-1]
     assert (newest.recipe, newest.threshold) == ("coarse", 0.97)
     assert running.counters.bundle_state.startswith("version")
+
+
+def test_parts_that_were_asked_for_before_are_waited_for(file, line):
+    waiting = [1]
+    running = line(file, parts_wait=lambda: len(waiting))
+    running.recipes.request("gear")
+    assert eventually(lambda: running.opened == 1) and running.goes_on()
+    assert running.sink.verdicts[-1].recipe == "plate" and running.counters.recipe_changing
+    waiting.clear()
+    assert running.judges_by("gear")
+
+
+def test_no_change_is_made_under_parts_that_get_no_verdict(file, line, monkeypatch):
+    monkeypatch.setattr("edge.inspection.recipes.change._DRAIN_S", 0.1)
+    waiting = [1]
+    running = line(file, parts_wait=lambda: len(waiting))
+    assert not running.use("gear") and "parts that were asked for before had no verdict" in running.changes[-1].result
+    assert running.goes_on() and running.sink.verdicts[-1].recipe == "plate"
+    assert running.counters.recipe_error
+    waiting.clear()
+    assert running.use("gear") and running.judges_by("gear")
 
 
 def test_newer_requests_take_the_place_of_those_that_wait(file, line):

@@ -1,5 +1,6 @@
 """A request for a recipe between two processes: one at a time, answered by its key, and not left behind."""
 
+import os
 import threading
 from contextlib import contextmanager
 
@@ -8,9 +9,9 @@ import pytest
 from edge.core.counters import RunCounters
 from edge.core.errors import UsageError
 from edge.plant import recipe_request
-from edge.plant.recipe_request import ANSWER_NAME, REQUEST_NAME, RecipeAnswer, RequestFile, ask_for_recipe
+from edge.plant.recipe_request import ANSWER_NAME, LOCK_NAME, REQUEST_NAME, RecipeAnswer, RequestFile, ask_for_recipe
 from edge.plant.state import LineInfo, LineStateKeeper
-from edge.plant.status_file import StatusFile, is_live, read_status
+from edge.plant.status_file import STATUS_NAME, StatusFile, is_live, read_status
 from tests.fakes import WAIT_S, eventually
 
 
@@ -27,6 +28,21 @@ def line(folder, recipe="plate"):
     finally:
         keeper.close()
         status.close()
+
+
+@contextmanager
+def without_rights(folder):
+    """As a user who may not look into the folder; root becomes another one."""
+    root = os.geteuid() == 0
+    folder.chmod(0o700 if root else 0)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
 
 
 def asked(folder, **options):
@@ -82,6 +98,24 @@ def test_a_line_that_ends_meanwhile_is_not_waited_for(tmp_path, monkeypatch):
         assert eventually((tmp_path / REQUEST_NAME).exists)
     thread.join(WAIT_S)
     assert "has ended" in got[0].message and not (tmp_path / REQUEST_NAME).exists()
+
+
+def test_root_may_ask_a_line_of_another_user_and_leaves_the_lock_to_it(tmp_path):
+    with line(tmp_path):
+        files = RequestFile(tmp_path)
+        assert (tmp_path / LOCK_NAME).exists(), "made by the line"
+        thread, got = asked(tmp_path)
+        assert eventually((tmp_path / REQUEST_NAME).exists)
+        assert (tmp_path / REQUEST_NAME).stat().st_mode & 0o004, "whoever the line runs as can read it"
+        files.answer(RecipeAnswer(files.take().key, True, "gear", "changed", 1.0))
+        thread.join(WAIT_S)
+    assert got[0].changed
+
+
+def test_who_may_not_look_is_not_told_that_no_line_runs(tmp_path):
+    (tmp_path / STATUS_NAME).write_text("{}")
+    with without_rights(tmp_path), pytest.raises(UsageError, match="cannot be asked: Permission denied"):
+        ask_for_recipe(tmp_path, "gear", "command")
 
 
 def test_no_line_and_a_line_without_recipes_are_told_apart(tmp_path):

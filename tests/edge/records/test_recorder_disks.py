@@ -6,6 +6,7 @@ import logging
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,12 +16,14 @@ import pytest
 from edge.core.alarms import RECORDS
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
+from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.run_statistics import RunStatistics, run_summary
 from edge.records.report import build_report
 from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
 from edge.records.writer import pictures
 from edge.records.writer.database import RecordDatabase
+from edge.records.writer.disk_errors import DiskError, RecordState
 from tests.edge.records.records_fakes import RUN, image_files, look, recorder, stored, wait_for
 
 NG, OK, INVALID = Decision.NG, Decision.OK, Decision.INVALID
@@ -66,7 +69,13 @@ def test_recording_into_a_file_says_so_once_and_resumes_by_itself(tmp_path, capl
     ]
 
 
-def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(small_disk):
+@pytest.fixture
+def soon_over(monkeypatch):
+    """An alarm about the disk is over as soon as the disk is good."""
+    monkeypatch.setattr("edge.records.writer.disk_errors._CALM_S", 0.1)
+
+
+def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(small_disk, soon_over):
     counters = RunCounters()
     sink = recorder(small_disk, counters)
     sink.write(*look(0))
@@ -79,11 +88,53 @@ def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(smal
         sink.write(*look(i, NG if i % 500 == 0 else OK))
     wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free, make room; "))
     assert counters.record_state.endswith("verdicts waiting")
+    (alarm,) = counters.alarms.standing()
+    assert alarm.kind == RECORDS and f"disk full: {small_disk} has 0 MB free" in alarm.what
     filler.unlink()
     wait_for(lambda: counters.recorded == 2000)
     wait_for(lambda: counters.images_stored == 3)
+    wait_for(lambda: sink.write(*look(2000)) or not counters.alarms.standing())
     sink.close()
-    assert [row.frame_index for row in stored(small_disk)] == list(range(2000))
+    assert [row.frame_index for row in stored(small_disk)][:2000] == list(range(2000))
+
+
+def test_a_disk_that_is_full_again_and_again_is_one_alarm(tmp_path):
+    counters = RunCounters()
+    state = RecordState(counters, AlarmLog(counters, lambda alarm: None))
+    for _ in range(5):
+        state.pictures = DiskError("disk full", "disk full")
+        state.publish(True, 0, 1)
+        state.pictures = None
+        state.publish(True, 0, 0)
+    assert len(counters.alarms.standing()) == 1 and counters.alarms.standing()[0].number == 1
+
+
+def test_a_disk_that_hangs_without_an_error_is_told(tmp_path, monkeypatch, soon_over, caplog):
+    monkeypatch.setattr("edge.records.writer.recorder._HANGS_S", 0.2)
+    counters, goes_on, save = RunCounters(), threading.Event(), RecordDatabase.save
+
+    def hanging_save(*arguments):
+        goes_on.wait(10)
+        return save(*arguments)
+
+    monkeypatch.setattr(RecordDatabase, "save", hanging_save)
+    sink = recorder(tmp_path, counters)
+    with caplog.at_level(logging.WARNING, "edge.records.store"):
+        for index in range(20):
+            sink.write(*look(index))
+            time.sleep(0.05)
+        assert counters.record_state.startswith("the disk hangs: a verdict has waited for ")
+        assert [alarm.kind for alarm in counters.alarms.standing()] == [RECORDS]
+        goes_on.set()
+        wait_for(lambda: counters.recorded == 20)
+        wait_for(lambda: sink.write(*look(20)) or not counters.alarms.standing())
+        assert counters.record_state == "recording"
+    sink.close()
+    assert [row.frame_index for row in stored(tmp_path)][:20] == list(range(20))
+    assert [record.message.split(":")[0].split(";")[0] for record in caplog.records] == [
+        "the disk hangs",
+        "recording again",
+    ]
 
 
 def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):

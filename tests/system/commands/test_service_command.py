@@ -99,6 +99,9 @@ def test_records_elsewhere_may_be_written_and_a_broker_gets_a_service_too(here, 
         assert own["Service"]["ReadWritePaths"] == f'"{tmp_path}/my 100%% records"'
     assert (root / "etc/systemd/system" / PUBLISH).exists()
     assert "enable --now edge-inspect@left edge-inspect-publish@left" in result.stderr
+    # cmd/part and cmd/recipe are written into the run directory of the line, which comes and goes with the line
+    service = unit((root / "etc/systemd/system" / PUBLISH).read_text())["Service"]
+    assert (service["RuntimeDirectory"], service["RuntimeDirectoryPreserve"]) == ("edge-inspect", "yes")
 
 
 def test_paths_that_a_service_would_not_find_are_refused(here, tmp_path):

@@ -109,14 +109,20 @@ def test_a_part_is_taken_from_the_broker_where_the_settings_allow_it(broker, sub
     topic, part = "edge-inspect/hall/left/cmd/part", tmp_path / "run" / "part.txt"
     subscriber.say(topic, {"number": "of yesterday"}, retain=True)
     write_settings(tmp_path, broker, extra=", accept_part: true")
+    part.parent.mkdir(exist_ok=True)
+    part.write_text("number: of an hour ago")
     with running("publish", cwd=tmp_path) as publisher:
         wait_for(lambda: "a retained message was left" in publisher.errors, WAIT_S)
-        assert not part.exists()
+        assert not part.exists(), "neither the retained one nor that of an earlier publisher"
         subscriber.say(topic, {"number": "4711", "lot": "L7"})
         wait_for(lambda: part.exists() and part.read_text() == "number: 4711\nlot: L7\n", WAIT_S)
         subscriber.say(topic, ["4712"])
-        wait_for(lambda: "cmd/part was not taken" in publisher.errors, WAIT_S)
-    part.unlink()
+        wait_for(lambda: "cmd/part was not taken" in publisher.errors and not part.exists(), WAIT_S)
+        subscriber.say(topic, {"number": "4713"})
+        wait_for(part.exists, WAIT_S)
+        broker.kill()
+        wait_for(lambda: not part.exists(), WAIT_S)
+        broker.start()
     write_settings(tmp_path, broker)
     with running("publish", cwd=tmp_path):
         told = len(subscriber.of("status"))

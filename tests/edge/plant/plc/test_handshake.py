@@ -329,6 +329,31 @@ def test_no_recipe_is_changed_under_a_part_that_is_judged(talk):
     assert talk.read().error == ErrorCode.RECIPE_CHANGING
 
 
+def test_a_trigger_in_the_same_write_as_a_recipe_is_missed(talk):
+    assert talk.write(T | R, 7, recipe=2) == UseRecipe(2)
+    assert talk.box.missed == 1 and talk.has()
+    talk.line = replace(GOOD, recipe=2)
+    assert talk.write(T, 7) is None, "the trigger still stands"
+    assert talk.read().error == ErrorCode.TRIGGER_NOT_READY
+    assert talk.part(7) == Fire("7", "")
+
+
+@pytest.mark.parametrize("decision", [Decision.OK, Decision.NG])
+def test_a_part_judged_by_another_recipe_than_that_of_its_trigger_is_invalid(talk, decision):
+    talk.line = replace(GOOD, recipe_name="plate")
+    talk.part(7)
+    talk.line = replace(GOOD, recipe=2, recipe_name="gear")
+    talk.result(decision, recipe="gear", review=True, score_per_mille=300, regions=1)
+    assert talk.has("RESULT_VALID", "INVALID", "TRIGGER_ACK")
+    shown = talk.read()
+    assert (shown.part_id, shown.decision, shown.error) == (7, 3, ErrorCode.RECIPE_CHANGING)
+    assert not shown.passes(7)
+    talk.write(A, 7)
+    talk.part(8)
+    talk.result(recipe="gear")
+    assert talk.read().passes(8)
+
+
 def test_a_line_without_recipes_says_so():
     talk = Talk(recipes=False)
     talk.write(NOTHING)
@@ -362,6 +387,8 @@ def test_a_line_that_no_plc_triggers_shows_its_newest_verdict_without_an_id():
         ({"beat_ns": 0}, ErrorCode.LOOP_HANGS),
         ({"camera_state": "lost"}, ErrorCode.CAMERA_NOT_RUNNING),
         ({"camera_state": "frozen"}, ErrorCode.CAMERA_NOT_RUNNING),
+        # the last picture of a folder is read, and waits for its trigger
+        ({"camera_state": "ended"}, ErrorCode.NONE),
         ({"sound": 0}, ErrorCode.NO_PICTURE_YET),
         ({"ready_state": ""}, ErrorCode.CHALLENGE_NOT_PASSED),
         ({"ready_state": "NOT READY"}, ErrorCode.CHALLENGE_NOT_PASSED),

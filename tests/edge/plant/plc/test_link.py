@@ -64,11 +64,15 @@ class LineOfTriggers:
         self._judge, self._waiting, self._halt = judge, [], threading.Event()
         self.link = PlcLink(
             settings_at(free_port(), **plc), self.counters, self.alarms, self.fire if triggered else None,
-            self.recipes.append,
+            self.use_recipe,
         )  # fmt: skip
         self.beating = True
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
+
+    def use_recipe(self, index):
+        self.recipes.append(index)
+        self.counters.recipe_changing = True
 
     def fire(self, number, lot):
         self.fired.append(Part(number, lot, len(self.fired) + 1))
@@ -316,6 +320,30 @@ def test_a_recipe_is_asked_for_by_its_index(line, plc):
     assert ours.read().error == ErrorCode.RECIPE_CHANGING
 
 
+def test_a_recipe_that_is_refused_at_once_is_told_at_once_also_after_another(line, plc):
+    running = line()
+    ours = plc(running)
+    ours.write(NOTHING)
+    running.counters.recipe_error = "the one before failed, too"
+    ours.write(Order.RECIPE_REQUEST, recipe=3)
+    running.counters.recipe_changing = False
+    assert ours.read().error == ErrorCode.RECIPE_FAILED
+
+
+def test_another_product_has_its_own_time_from_the_next_trigger_on(line, plc):
+    running = line(lambda number: None)
+    ours = plc(running)
+    slow = SETTINGS.trigger.model_copy(update={"settle_ms": 60_000})
+    running.link.follow(SETTINGS.model_copy(update={"trigger": slow}))
+    ours.write(NOTHING)
+    ours.until("READY")
+    ours.write(T, 7)
+    time.sleep(1.2 * result_within_ms(SETTINGS) / 1000)
+    assert ours.read().status & Status.BUSY
+    running.show(running.fired[-1], Decision.OK)
+    assert ours.until("RESULT_VALID").passes(7)
+
+
 def test_a_line_that_no_plc_triggers_shows_what_it_sees(line, plc):
     running = line(triggered=False)
     ours = plc(running)
@@ -351,6 +379,22 @@ def test_a_port_that_is_taken_is_an_alarm_and_the_line_goes_on(line):
     with_trigger, without = [alarm.what for alarm in counters.alarms.standing()]
     assert "Address already in use; no part can be asked for" in with_trigger
     assert "no part" not in without
+
+
+def test_a_port_that_comes_free_is_taken_and_the_alarm_ends(monkeypatch):
+    monkeypatch.setattr("edge.plant.plc.link._AGAIN_S", 0.05)
+    counters = RunCounters()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_at(taken.getsockname()[1])
+        link = PlcLink(settings, counters, AlarmLog(counters, lambda alarm: None), lambda number, lot: 1, None)
+        assert link.port is None and counters.alarms.standing()
+    try:
+        assert eventually(lambda: link.port == settings.plc.port and not counters.alarms.standing())
+        ours = client_module.ModbusTcpClient("127.0.0.1", port=link.port, timeout=2, retries=0)
+        assert ours.connect() and not ours.read_input_registers(0, count=INPUTS).isError()
+        ours.close()
+    finally:
+        link.close()
 
 
 def test_a_server_that_fails_is_an_alarm_and_the_line_goes_on(line, monkeypatch):
