@@ -168,7 +168,7 @@ def test_a_folder_can_be_taken_in_at_a_glance():
         entries = [
             path for path in folder.iterdir() if not path.name.startswith(("__", ".")) and path.suffix != ".fatbin"
         ]
-        # the rooms of `edge` are those of ROOMS, which a test above holds against the list of ARCHITECTURE.md
+        # `edge` holds its rooms, which ROOMS and ARCHITECTURE.md list
         if len(entries) > (len(ROOMS) if folder == ROOT / "edge" else 15):
             crowded[str(folder.relative_to(ROOT))] = len(entries)
     assert not crowded, crowded
