@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture.motion_trigger import SMALL_SIDE, shrunk
+from edge.capture.triggers.motion_trigger import SMALL_SIDE, shrunk
 from edge.core.datatypes import F32, U8
 from edge.preprocessing.normal_samples import image_sha256
 

@@ -18,7 +18,7 @@ from calibration.samples.statistics import DISTANCES, ENOUGH, SampleStatistics, 
 from edge.capture.freshness import FreshnessCheck
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.capture.images.rejected_images import MOST_REMEMBERED, RejectedImages
-from edge.capture.motion_trigger import SAME_LEVELS, levels_apart, same_moment_slack
+from edge.capture.triggers.motion_trigger import SAME_LEVELS, levels_apart, same_moment_slack
 from edge.core.config import FreshnessSettings
 from edge.core.datatypes import F32, U8
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from calibration.samples.features import F64, FEATURES, PART_LEVELS, SampleFeatures, apart
-from edge.capture.motion_trigger import SMALL_SIDE
+from edge.capture.triggers.motion_trigger import SMALL_SIDE
 from edge.core.datatypes import F32, U8
 from edge.core.errors import UsageError
 from edge.core.files.safe_npz import NpzError, read_npz

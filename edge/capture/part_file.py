@@ -149,4 +149,8 @@ class IdentifiedFrames:
         return self._identified(self._frames.blank(fault))
 
     def _identified(self, frame: Frame) -> Frame:
-        return replace(frame, part=self._part_at(frame.captured_ns))
+        part = self._part_at(frame.captured_ns)
+        if frame.part is not None and frame.part.trigger is not None:
+            # the camera's own trigger, which tells nothing of the part but its turn
+            part = replace(part or Part(), trigger=frame.part.trigger)
+        return replace(frame, part=part)

@@ -45,6 +45,8 @@ class Reason(_Word):
     PART_MOVING = "part_moving"
     NO_REFERENCE = "no_reference"
     OVERRUN = "overrun"
+    INCOMPLETE = "incomplete"
+    MISSED_FRAME = "missed_frame"
 
 
 @dataclass(frozen=True)

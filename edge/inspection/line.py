@@ -17,9 +17,9 @@ from edge.bundles.bundle import ModelBundle
 from edge.bundles.versions import find_version
 from edge.capture.capture import Capture, FrameSupply
 from edge.capture.part_file import IdentifiedFrames, PartFile
-from edge.capture.part_trigger import PartTrigger
 from edge.capture.sources import names_files, open_source
-from edge.capture.triggered_supply import TriggeredSupply
+from edge.capture.triggers.part_trigger import PartTrigger
+from edge.capture.triggers.triggered_supply import TriggeredSupply
 from edge.core.alarms import Alarm
 from edge.core.config import Settings
 from edge.core.counters import RunCounters

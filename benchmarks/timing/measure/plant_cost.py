@@ -28,7 +28,7 @@ from benchmarks.timing.measure.cadence import PacedTrigger, cadence_from_text, t
 from benchmarks.timing.measure.plc_line import free_port
 from benchmarks.timing.measure.source import Moments, TriggeredPictures
 from edge.capture.capture import Capture
-from edge.capture.triggered_supply import TriggeredSupply
+from edge.capture.triggers.triggered_supply import TriggeredSupply
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8, Decision, Frame, Verdict

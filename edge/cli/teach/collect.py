@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.capture.capture import Capture
-from edge.capture.motion_trigger import MotionTrigger
 from edge.capture.sources import open_source
+from edge.capture.triggers.motion_trigger import MotionTrigger
 from edge.cli.keyboard import Keyboard, show_keys
 from edge.core.config import Settings
 from edge.core.counters import RunCounters

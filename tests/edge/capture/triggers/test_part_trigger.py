@@ -12,12 +12,12 @@ from calibration.samples.empty_place import empty_place
 from calibration.samples.features import measure_sample
 from calibration.samples.screening import shows_no_part
 from calibration.samples.statistics import statistics_of
-from edge.capture.part_trigger import PartTrigger
+from edge.capture.triggers.part_trigger import PartTrigger
 from edge.core.config import TriggerSettings, load_settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Fault, Reason
 from edge.samples import sample_data
-from tests.edge.capture.test_motion_trigger import lying, moving
+from tests.edge.capture.triggers.test_motion_trigger import lying, moving
 from tests.fakes import frame
 from tests.small_bundle import good_part
 from tests.system.command_line import decisions, edge_here

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge.capture.capture import FrameSupply
-from edge.capture.motion_trigger import STILL_S, MotionTrigger
+from edge.capture.triggers.motion_trigger import STILL_S, MotionTrigger
 from edge.core.config import TriggerSettings
 from edge.core.counters import RunCounters, worth_a_line
 from edge.core.datatypes import U8, Fault, Frame, Reason

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from edge.capture.capture import Capture
+from edge.capture.triggers.ordered_supply import OrderedSupply, Waiting
 from edge.core.config import TriggerSettings
 from edge.core.counters import RunCounters, worth_a_line
 from edge.core.datatypes import Fault, Frame, Part, Reason
@@ -19,21 +18,7 @@ from edge.core.datatypes import Fault, Frame, Part, Reason
 log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class _Waiting:
-    """A part that waits for its picture, or with it for its turn.
-
-    from_ns, until_ns: when a picture of it may be taken. found: its picture, or why there is none.
-    """
-
-    part: Part
-    fired_ns: int
-    from_ns: int
-    until_ns: float
-    found: Frame | Fault | None = None
-
-
-class TriggeredSupply:
+class TriggeredSupply(OrderedSupply):
     """A supply of frames that stands between capture and loop: one frame for each `fire`, in their order.
 
     A part gets the first frame with captured_ns from its trigger + settle_ms on, whatever is wrong with that frame.
@@ -53,20 +38,10 @@ class TriggeredSupply:
         counters: RunCounters,
         now_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self.live, self._now_ns = capture.live, now_ns
-        self._capture, self._counters, self._most_waiting = capture, counters, settings.queue
+        super().__init__(capture, counters, settings.queue, now_ns)
         self._settle_ns = settings.settle_ms * 1_000_000 if capture.live else 0
         self._patience_ms = settings.frame_timeout_ms
-        # held for a few comparisons only: neither a trigger nor the grab thread may wait
-        self._changed = threading.Condition()
-        self._parts: deque[_Waiting] = deque()
         self._overruns = 0
-        # touched by the taking side
-        self._next_index = 0
-        self._trouble = ""
-        self._in_hand = False
-        counters.triggers = 0
-        counters.trigger_state = "no trigger yet"
         if capture.live:
             capture.observe(self._see)
 
@@ -82,8 +57,8 @@ class TriggeredSupply:
             count = self._counters.triggers = (self._counters.triggers or 0) + 1
             from_ns = now_ns + self._settle_ns
             until_ns = from_ns + self._patience_ms * 1_000_000 if self.live else math.inf
-            waiting = _Waiting(replace(part, trigger=count), now_ns, from_ns, until_ns)
-            full = sum(not isinstance(each.found, Fault) for each in self._parts) >= self._most_waiting
+            waiting = Waiting(replace(part, trigger=count), now_ns, from_ns, until_ns)
+            full = self._is_full
             if full:
                 waiting.found = Fault(Reason.OVERRUN, self._why_overrun())
                 self._overruns += 1
@@ -119,7 +94,7 @@ class TriggeredSupply:
                 return
         self._counters.between_parts += 1
 
-    def _why_none(self, missed: _Waiting, following: _Waiting) -> str:
+    def _why_none(self, missed: Waiting, following: Waiting) -> str:
         apart_ms = (following.fired_ns - missed.fired_ns) / 1e6
         return (
             f"no picture was taken between this part's time and that of the next one, {apart_ms:.0f} ms later: "
@@ -127,11 +102,6 @@ class TriggeredSupply:
         )
 
     # the taking side
-
-    @property
-    def waiting(self) -> int:
-        """Parts that were asked for and are not done: whoever took the last one has not come again; from any thread."""
-        return len(self._parts) + self._in_hand
 
     @property
     def longest_wait_s(self) -> float:
@@ -143,53 +113,11 @@ class TriggeredSupply:
         self._settle_ns = settings.settle_ms * 1_000_000 if self.live else 0
         self._patience_ms = settings.frame_timeout_ms
 
-    @property
-    def ended(self) -> bool:
-        return not self._parts and self._capture.ended
-
     def take(self, timeout_s: float) -> Frame | None:
         """The next part's frame, or one that says that the camera is lost; None when neither is due in timeout_s."""
         self._in_hand = False
         end_ns = self._now_ns() + round(timeout_s * 1e9)
         return self._take_live(end_ns) if self.live else self._take_next_picture(end_ns)
-
-    def blank(self, fault: Fault) -> Frame:
-        """A frame without a picture, stamped now and numbered like the others."""
-        return self._numbered(self._capture.blank(fault))
-
-    def _take_live(self, end_ns: int) -> Frame | None:
-        looked = False
-        while True:
-            now_ns = self._now_ns()
-            part_frame, until_ns = self._due(now_ns)
-            if part_frame is not None:
-                return part_frame
-            if looked and now_ns >= end_ns:
-                return None
-            looked = True
-            frame = self._capture.take(max(0, min(end_ns, until_ns) - now_ns) / 1e9)
-            if frame is not None and frame.fault is not None and frame.fault.reason is Reason.NO_FRAME:
-                self._trouble = frame.fault.detail
-                return self._numbered(frame)
-            if frame is not None:
-                self._trouble = ""
-            elif self._capture.ended:
-                self._give_up()
-
-    def _due(self, now_ns: int) -> tuple[Frame | None, float]:
-        """The frame of the part whose turn it is; else until when that part waits for it."""
-        with self._changed:
-            if not self._parts:
-                return None, math.inf
-            head = self._parts[0]
-            if head.found is None and now_ns > head.until_ns:
-                head.found = Fault(Reason.NO_FRAME, self._why_too_late())
-            if head.found is None:
-                return None, head.until_ns
-            # before it leaves the queue: `waiting` never misses it
-            self._in_hand = True
-            self._parts.popleft()
-        return self._of_part(head.part, head.found), 0.0
 
     def _why_too_late(self) -> str:
         trouble = f"; {self._trouble}" if self._trouble else ""
@@ -197,12 +125,6 @@ class TriggeredSupply:
             f"no picture came within trigger.frame_timeout_ms ({self._patience_ms}) of trigger.settle_ms "
             f"({self._settle_ns // 1_000_000}) after the trigger{trouble}"
         )
-
-    def _give_up(self) -> None:
-        """Capture has ended: nothing will come for those who wait."""
-        with self._changed:
-            for each in self._parts:
-                each.found = each.found or Fault(Reason.NO_FRAME, "the source has ended: no picture is left")
 
     def _take_next_picture(self, end_ns: int) -> Frame | None:
         with self._changed:
@@ -218,12 +140,3 @@ class TriggeredSupply:
         elif head.found is None and self._capture.ended:
             self._give_up()
         return self._due(self._now_ns())[0]
-
-    def _of_part(self, part: Part, found: Frame | Fault) -> Frame:
-        frame = self._capture.blank(found) if isinstance(found, Fault) else found
-        self._counters.trigger_state = f"{part.trigger} parts asked for were looked at, {len(self._parts)} wait"
-        return self._numbered(replace(frame, part=part))
-
-    def _numbered(self, frame: Frame) -> Frame:
-        index, self._next_index = self._next_index, self._next_index + 1
-        return replace(frame, index=index)

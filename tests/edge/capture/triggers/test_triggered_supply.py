@@ -11,7 +11,7 @@ import pytest
 
 from edge.capture.capture import Capture
 from edge.capture.sources import open_source
-from edge.capture.triggered_supply import TriggeredSupply
+from edge.capture.triggers.triggered_supply import TriggeredSupply
 from edge.core.config import CameraSettings, FreshnessSettings, InspectionSettings, Settings, TriggerSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision, Reason

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edge.capture.motion_trigger import MotionTrigger
+from edge.capture.triggers.motion_trigger import MotionTrigger
 from tests.fakes import picture
 
 PERIOD_S = 1 / 30
