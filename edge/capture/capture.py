@@ -66,6 +66,9 @@ class Capture:
     `take` returns a no_frame frame for whatever goes wrong: one when the camera is lost, then one for every
     read_timeout_ms without a frame, also while the driver does not return from its grab. A driver that never returns
     cannot be interrupted from Python; its no_frame verdicts go on until the process is restarted.
+
+    triggered: the camera waits for a trigger of its own, so that an open one may be silent for any time, and its source
+    notices by itself when it is lost.
     """
 
     def __init__(
@@ -74,8 +77,11 @@ class Capture:
         camera: CameraSettings,
         freshness: FreshnessSettings,
         counters: RunCounters,
+        *,
+        triggered: bool = False,
     ) -> None:
         self._open = open_frames
+        self._triggered = triggered
         self._camera = camera
         self._counters = counters
         self._stop = threading.Event()
@@ -101,6 +107,8 @@ class Capture:
         self._last_look_ns = time.perf_counter_ns()
         self._in_outage = False
         self._held: Frame | None = None
+        if triggered:
+            counters.camera_state = "running"
         self._thread = threading.Thread(target=self._grab_until_stopped, name="grab", daemon=True)
         self._thread.start()
 
@@ -149,6 +157,10 @@ class Capture:
             index, self._next_index = self._next_index, self._next_index + 1
             return replace(frame, index=index)
         if not self.live or time.perf_counter_ns() < due_ns or self._stop.is_set():
+            return None
+        if self._triggered and not self._reopening:
+            self._in_outage = False
+            self._last_look_ns = time.perf_counter_ns()
             return None
         if not self._in_outage and not self._reopening:
             self._counters.camera_state = "stalled"
@@ -233,11 +245,14 @@ class Capture:
         if self._counters.camera_state != "running":
             self._counters.camera_state = "running"
         if self._reopening:
-            self._reopening = False
-            self._counters.reconnects += 1
-            log.info("%s: frames again", self.name)
+            self._regained()
         if frame.fault is None:
             self._backoff_ms = self._camera.reopen_first_ms
+
+    def _regained(self) -> None:
+        self._reopening = False
+        self._counters.reconnects += 1
+        log.info("%s: the camera is back", self.name)
 
     def _bear_frozen(self, captured_ns: int) -> None:
         """Some drivers repeat the last picture for ever after an unplug; only opening them again ends that."""
@@ -265,6 +280,10 @@ class Capture:
             try:
                 self._source = self._open()
                 self._to_skip = self._camera.skip_first_frames
+                if self._triggered:
+                    # the next part may be long in coming
+                    self._counters.camera_state = "running"
+                    self._regained()
                 return
             # see _grab_once; the text goes into the no_frame verdicts
             except Exception as error:  # noqa: BLE001

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from edge.capture.camera_address import address_to_open
 from edge.capture.file_sources import PacedPictures, PictureFiles
+from edge.capture.genicam.producers import names_genicam
 from edge.capture.images.image_header import is_picture_file
 from edge.capture.images.image_io import PICTURE_SUFFIXES, list_pictures
 from edge.capture.images.image_reader import ImageReader
@@ -29,7 +30,7 @@ DEMO_FPS = 15.0
 VIDEO_SUFFIXES = frozenset({".mjpeg", ".mjpg"})
 SOURCES = (
     "a camera number (0), a device (/dev/video0), an rtsp:// or http:// address, a GStreamer pipeline, "
-    "a video file, a picture, a folder or pattern of pictures, or demo"
+    "a GenICam camera (genicam:SERIAL), a video file, a picture, a folder or pattern of pictures, or demo"
 )
 
 
@@ -67,23 +68,35 @@ class FrameSource(Protocol):
 def names_files(spec: str) -> bool:
     """Whether --camera means files, which wait for the inspection, and not a live source. Opens nothing."""
     spec = spec.strip()
-    live = spec == "demo" or spec.isdecimal() or " ! " in spec or spec.startswith("/dev/")
+    live = spec == "demo" or spec.isdecimal() or names_genicam(spec) or " ! " in spec or spec.startswith("/dev/")
     return not live and ("://" not in spec or spec.startswith("file://"))
 
 
-def open_source(spec: str, settings: CameraSettings) -> FrameSource:
+def open_source(spec: str, settings: CameraSettings, *, triggered: bool = False) -> FrameSource:
     """Open what --camera names: SOURCES, tried in that order. Raises CameraError.
+
+    triggered: the camera waits for its own trigger (trigger.mode hardware), which only GenICam cameras can tell of.
 
     Device, address and pipeline are live, and so is `demo`, which shows the shipped sample line as a camera would.
     Files are not: nothing is skipped, and camera.fps paces them; with camera.watch a folder is waited at for more.
     """
     spec = address_to_open(spec.strip(), settings)
+    if triggered and not names_genicam(spec):
+        raise CameraError(
+            f"{redact(spec)!r}: trigger.mode hardware needs a GenICam camera (genicam:SERIAL): of others it is not "
+            "known whether the trigger or the camera is silent, and whether a picture was lost",
+            fix="use trigger.mode plc, part or free with this camera",
+        )
     if settings.watch and not names_files(spec):
         raise CameraError("--watch is for a folder of pictures", fix="give --camera a folder, or leave --watch out")
     if names_files(spec):
         return _open_files(spec.removeprefix("file://"), settings)
     if spec == "demo":
         return open_demo(settings)
+    if names_genicam(spec):
+        from edge.capture.genicam.source import open_genicam
+
+        return open_genicam(spec, settings, triggered=triggered)
     if spec.isdecimal():
         return open_device(int(spec), settings)
     if " ! " in spec:

@@ -27,6 +27,7 @@ from edge.core.errors import ConfigError
 from edge.core.files.yaml_file import keys_of, line_of_key, nearest, read_yaml, shortened
 from edge.core.redact import redact
 from edge.core.sections import (
+    GenICamSettings,
     Level,
     LineSettings,
     LoggingSettings,
@@ -78,6 +79,7 @@ class CameraSettings(Section):
     max_file_mb: Positive = 256
     skip_first_frames: Annotated[int, Field(ge=0)] = 0
     watch: bool = False
+    genicam: GenICamSettings = GenICamSettings()
 
     @property
     def lost_after_ms(self) -> int:
@@ -118,7 +120,7 @@ def _trigger_mode(value: Any) -> Any:
 
 
 class TriggerSettings(Section):
-    mode: Annotated[Literal["free", "part", "plc"], BeforeValidator(_trigger_mode)] = "free"
+    mode: Annotated[Literal["free", "part", "plc", "hardware"], BeforeValidator(_trigger_mode)] = "free"
     max_moving_ms: PositiveInt = 5000
     settle_ms: Annotated[int, Field(ge=0)] = 50
     frame_timeout_ms: PositiveInt = 500
@@ -281,6 +283,10 @@ class Settings(Section):
                 "trigger.mode plc and camera.watch (--watch) do not go together: nothing says which picture of a "
                 "watched folder is of which trigger; use mode free, or a camera"
             )
+        if self.trigger.mode == "hardware" and self.camera.skip_first_frames:
+            raise ValueError(
+                "trigger.mode hardware and camera.skip_first_frames do not go together: every picture shows a part"
+            )
         if self.trigger.mode == "plc" and self.plc.port is None:
             raise ValueError("trigger.mode plc needs plc.port: parts are asked for there")
         deadline = self.inspection.deadline_ms
@@ -390,9 +396,11 @@ _KEYS_FIX = "compare with the documented config.yaml, which lists every key"
 
 
 def refuse_repeated_keys(path: Path, root: yaml.Node | None) -> None:
-    """Raise ConfigError where one of the two upper levels has a key twice."""
-    for node in (root, *(section.value for section in keys_of(root))):
+    """Raise ConfigError where a key is given twice in one place."""
+    nodes = [root]
+    for node in nodes:
         for key in keys_of(node):
+            nodes.append(key.value)
             if key.earlier is not None:
                 raise ConfigError(
                     f"{path}, line {key.line}: {key.name} is already given in line {key.earlier}",

@@ -42,6 +42,15 @@ class LineSettings(Section):
     run_directory: PathText | None = None
 
 
+class GenICamSettings(Section):
+    producers: list[PathText] = []
+    exposure_us: Positive | None = None
+    gain_db: Annotated[float, Field(ge=0)] | None = None
+    pixel_format: Name | None = None
+    packet_bytes: Annotated[int, Field(ge=220, le=65536)] | None = None
+    trigger_source: Name | None = None
+
+
 class PartSettings(Section):
     file: PathText | None = None
 

@@ -18,6 +18,8 @@ from edge.bundles.versions import find_version
 from edge.capture.capture import Capture, FrameSupply
 from edge.capture.part_file import IdentifiedFrames, PartFile
 from edge.capture.sources import names_files, open_source
+from edge.capture.triggers.hardware_supply import HardwareSupply
+from edge.capture.triggers.ordered_supply import OrderedSupply
 from edge.capture.triggers.part_trigger import PartTrigger
 from edge.capture.triggers.triggered_supply import TriggeredSupply
 from edge.core.alarms import Alarm
@@ -123,6 +125,7 @@ class Line:
             self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of
         )
         self._part_trigger = self._supply if isinstance(self._supply, PartTrigger) else None
+        self._ordered = self._supply if isinstance(self._supply, OrderedSupply) else None
         # with trigger.mode `plc`: the PLC calls its `fire`
         self._triggered = self._supply if isinstance(self._supply, TriggeredSupply) else None
         if self._part_file is not None:
@@ -255,7 +258,7 @@ class Line:
             alarms,
             Opening(settings, self._pool, self._counters, change_not_ready(self._request.camera, settings)),
             Following(
-                parts_wait=lambda: 0 if self._triggered is None else self._triggered.waiting,
+                parts_wait=lambda: 0 if self._ordered is None else self._ordered.waiting,
                 parts_take_s=lambda: self._parts_take_s(settings),
                 product=follow,
                 record=(lambda change: None) if recorder is None else recorder.note_recipe,
@@ -278,12 +281,16 @@ def _in_short(counters: RunCounters) -> str:
 def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
     """Made in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
     made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
+    triggered = settings.trigger.mode == "hardware"
 
     def work() -> None:
         try:
             made.put(
-                Capture(lambda: open_source(camera, settings.camera), settings.camera, settings.freshness, counters)
-            )
+                Capture(
+                    lambda: open_source(camera, settings.camera, triggered=triggered),
+                    settings.camera, settings.freshness, counters, triggered=triggered,
+                )
+            )  # fmt: skip
         # raised again in the caller's thread
         except BaseException as error:  # noqa: BLE001
             made.put(error)
@@ -336,7 +343,7 @@ def drift_monitor(
 def line_supply(
     capture: Capture, camera: str, settings: Settings, counters: RunCounters, bundle: ModelBundle, empty: EmptyPlaceOf
 ) -> FrameSupply:
-    """The capture, or with trigger.mode `part` or `plc` what passes on one picture of each part.
+    """The capture, or with trigger.mode `part`, `plc` or `hardware` what passes on one picture of each part.
 
     Every picture of a folder, and of the demo, shows another part: there is nothing to wait for, but a trigger.
     """
@@ -345,6 +352,8 @@ def line_supply(
     counters.counted = "frames" if mode == "free" and not demo else "parts"
     if mode == "plc":
         return TriggeredSupply(capture, settings.trigger, counters)
+    if mode == "hardware":
+        return HardwareSupply(capture, settings.trigger, counters)
     if mode == "free" or demo or (names_files(camera) and capture.recorded_fps is None):
         return capture
     shows_no_part = empty(bundle)

@@ -17,6 +17,7 @@ _PACKAGES = {
     "plc": ("pymodbus",),
     "gpio": ("gpiod",),
     "web": ("starlette", "uvicorn"),
+    "genicam": ("harvesters", "genicam"),
 }
 
 

@@ -29,9 +29,13 @@ TRIALS = 3
 
 
 class StreamClock:
-    """Stamp every picture of one connection, in the order of arrival; times in ns of time.perf_counter_ns."""
+    """Stamp every picture of one connection, in the order of arrival; times in ns of time.perf_counter_ns.
 
-    def __init__(self) -> None:
+    regular: pictures follow one another without pauses of their own, so that a silence tells that something stood.
+    """
+
+    def __init__(self, *, regular: bool = True) -> None:
+        self._regular = regular
         self._spacings: deque[int] = deque(maxlen=REMEMBERED_SPACINGS)
         self._previous_ns: int | None = None
         self._behind_since_ns: int | None = None
@@ -71,7 +75,7 @@ class StreamClock:
         return since_ns if self._behind_since_ns is None else min(since_ns, self._behind_since_ns)
 
     def _is_silence(self, spacing: int) -> bool:
-        if len(self._spacings) < FEWEST_SPACINGS:
+        if not self._regular or len(self._spacings) < FEWEST_SPACINGS:
             return False
         return spacing > max(SILENCE_NS, SILENCE_SPACINGS * max(self._spacings))
 

@@ -58,6 +58,6 @@ class HardwareSupply(OrderedSupply):
 
     def _why_overrun(self) -> str:
         return (
-            f"{self._most_waiting} parts wait already (trigger.queue): parts come faster than they are judged; slow the "
-            "line down, or raise trigger.queue for parts that come in bursts"
+            f"{self._most_waiting} parts wait already (trigger.queue): parts come faster than they are judged; slow "
+            "the line down, or raise trigger.queue for parts that come in bursts"
         )

@@ -37,14 +37,27 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
+def _written(values, prefix=""):
+    keys = []
+    for name, value in values.items():
+        keys += _written(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    return keys
+
+
 def test_config_yaml_is_the_defaults():
     assert load_settings(DOCUMENTED) == Settings()
 
 
 def test_config_yaml_lists_every_key_once_in_the_order_of_the_settings():
     values = yaml.safe_load(DOCUMENTED.read_text(encoding="utf-8"))
-    written = [f"{section}.{key}" for section, keys in values.items() for key in keys]
-    assert written == _leaves(Settings)
+    assert _written(values) == _leaves(Settings)
+
+
+def test_a_section_inside_a_section_is_as_strict(tmp_path):
+    error = _refused(tmp_path, "camera:\n  genicam:\n    exposure: 10\n")
+    assert "line 3: camera.genicam.exposure: unknown key" in error.message and "exposure_us" in error.fix
+    error = _refused(tmp_path, "camera:\n  genicam:\n    gain_db: 1\n    gain_db: 2\n")
+    assert "line 4: gain_db is already given in line 3" in error.message
 
 
 def test_an_empty_file_and_a_missing_key_mean_the_defaults(tmp_path):

@@ -54,3 +54,15 @@ def test_a_chip_that_cannot_be_used_is_named(monkeypatch, tmp_path):
     assert findings_of(outputs=outputs)["gpio"].state is State.OK
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert "no permission" in findings_of(outputs=outputs)["gpio"].value
+
+
+def test_the_producers_of_genicam_cameras_are_named(monkeypatch, tmp_path):
+    pytest.importorskip("harvesters", reason="the extra `genicam` is not installed")
+    monkeypatch.setenv("GENICAM_GENTL64_PATH", f"{tmp_path}/nowhere:{tmp_path}")
+    found = findings_of(camera={"source": "genicam:4711"})["genicam"]
+    assert found.state is State.FAIL and "no GenTL producer was found" in found.value
+    (tmp_path / "maker.cti").touch()
+    found = findings_of(camera={"source": "genicam:4711"})["genicam"]
+    assert found.state is State.OK and found.value.endswith(f", {tmp_path}/maker.cti")
+    named = findings_of(camera={"genicam": {"producers": ["/no/such.cti"]}})["genicam"]
+    assert named.state is State.FAIL and "/no/such.cti: no such GenTL producer" in named.value
