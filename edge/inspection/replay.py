@@ -21,7 +21,10 @@ from edge.records.verdict_search import find_verdict
 SCORE_TOLERANCE = 1e-6
 
 # these depend on when the picture came, which no picture can show
-_OF_THEIR_MOMENT = {Reason.NO_FRAME, Reason.FROZEN, Reason.STALE, Reason.DEADLINE_MISSED, Reason.OVERRUN}
+_OF_THEIR_MOMENT = {
+    Reason.NO_FRAME, Reason.FROZEN, Reason.STALE, Reason.DEADLINE_MISSED, Reason.OVERRUN, Reason.INCOMPLETE,
+    Reason.MISSED_FRAME,
+}  # fmt: skip
 # found by looking at the picture before the network does
 _OF_THE_PICTURE = {Reason.BLACK, Reason.SATURATED}
 

@@ -35,7 +35,7 @@ class FrameIds:
 
     @property
     def useless(self) -> bool:
-        """The camera gives every picture the same id, so that no gap can be seen."""
+        """The camera gives its pictures one and the same id, or none, so that no gap can be seen."""
         return self._repeats >= 2
 
     def gap_before(self, frame_id: int | None, *, complete: bool) -> Gap | None:
@@ -43,6 +43,7 @@ class FrameIds:
         last = self._last
         if frame_id is None:
             self._unplaced += 1
+            self._repeats += complete
             return None
         self._uses_zero = self._uses_zero or frame_id == 0
         if last is None:

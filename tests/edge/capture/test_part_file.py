@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,16 @@ def test_frames_say_which_part_they_show():
     assert supply.ended and supply.blank(Fault(Reason.NO_FRAME, "gone")).part == Part("4711")
 
 
+def test_a_part_of_a_triggered_camera_keeps_the_count_of_its_trigger():
+    shown = replace(frame(0), part=Part(trigger=7))
+    supply = IdentifiedFrames(ScriptedSupply([shown, shown]), lambda moment_ns: Part("4711", "L7"))
+    assert supply.take(0.0).part == Part("4711", "L7", trigger=7)
+    assert IdentifiedFrames(ScriptedSupply([shown]), lambda moment_ns: None).take(0.0).part == Part(trigger=7)
+
+
 def test_only_one_may_tell_the_part(tmp_path):
     for text, words in (
-        ("part: {file: a}\ntrigger: {mode: plc}\n", "part.file and trigger.mode plc"),
+        ("part: {file: a}\ntrigger: {mode: plc}\nplc: {port: 1502}\n", "part.file and trigger.mode plc"),
         ("part: {file: a}\nmqtt: {accept_part: true}\nline: {run_directory: run}\n", "part.file and mqtt.accept_part"),
         ("mqtt: {accept_part: true}\n", "line.run_directory"),
     ):

@@ -49,7 +49,8 @@ def test_a_count_that_jumps_back_is_told_as_a_gap_of_unknown_size():
     assert ids.gap_before(2, complete=True) is None
 
 
-def test_a_camera_that_does_not_count_is_noticed():
+@pytest.mark.parametrize("frame_id", [0, None])
+def test_a_camera_that_does_not_count_is_noticed(frame_id):
     ids = FrameIds()
-    assert [ids.gap_before(0, complete=True) for _ in range(3)] == [None, None, None]
+    assert [ids.gap_before(frame_id, complete=True) for _ in range(3)] == [None, None, None]
     assert ids.useless

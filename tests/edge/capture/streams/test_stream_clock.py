@@ -63,6 +63,15 @@ def test_a_triggered_camera_is_not_old_after_a_pause():
         assert age(clock, now) == 0
 
 
+def test_where_pictures_have_no_pace_a_silence_tells_nothing_and_their_own_time_does():
+    clock = StreamClock(regular=False)
+    now = steady(clock)
+    assert age(clock, now + 30_000) == 0
+    clock = StreamClock(regular=False)
+    now = steady(clock, count=140, stream_ms=7_000_000)
+    assert 290 <= age(clock, now + 3000, stream_ns=(7_000_000 + now + 2700) * MS) <= 300
+
+
 def test_by_the_streams_own_time_a_late_picture_is_as_late_as_it_is():
     clock = StreamClock()
     now = steady(clock, count=140, stream_ms=7_000_000)
