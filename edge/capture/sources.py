@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -94,6 +95,8 @@ def open_source(spec: str, settings: CameraSettings, *, triggered: bool = False)
     if spec == "demo":
         return open_demo(settings)
     if names_genicam(spec):
+        if not sys.platform.startswith("linux"):
+            raise CameraError("GenICam cameras need Linux", fix="run the line on a Linux machine")
         from edge.capture.genicam.source import open_genicam
 
         return open_genicam(spec, settings, triggered=triggered)

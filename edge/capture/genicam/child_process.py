@@ -15,7 +15,7 @@ from multiprocessing import Pipe
 from typing import Any
 
 from edge.capture.genicam.child import Request
-from edge.capture.genicam.slots import Slots, nameless_file
+from edge.capture.genicam.slots import Slots
 from edge.core.datatypes import U8
 from edge.core.errors import CameraError
 
@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 # to start Python and to import the driver's packages, on a busy machine
 START_S = 30.0
 # so long a driver may take to give the camera back; a GigE camera else refuses the next one for seconds
-STOP_S = 0.4
+STOP_S = 3.0
+# the same where the line ends, which waits for nobody
+STOP_SOON_S = 0.4
 _SLICE_S = 0.1
 
 
@@ -42,7 +44,7 @@ class ChildProcess:
     def __init__(self, request: Request, open_timeout_ms: int) -> None:
         self._connection, theirs = Pipe()
         life, self._life = os.pipe()
-        memory = nameless_file()
+        memory = os.memfd_create("edge-inspect-pictures")
         try:
             self._process = subprocess.Popen(
                 [
@@ -107,11 +109,11 @@ class ChildProcess:
         except OSError:
             return
 
-    def close(self) -> None:
-        """Let the driver give the camera back; one that does not within STOP_S is killed."""
+    def close(self, within_s: float = STOP_S) -> None:
+        """Let the driver give the camera back; one that does not in time is killed."""
         self._connection.close()
         try:
-            self._process.wait(STOP_S)
+            self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             log.debug("the driver does not stop, and is killed")
         self.kill()
@@ -146,7 +148,7 @@ class ChildProcess:
 
     def _why_ended(self) -> str:
         try:
-            code = self._process.wait(STOP_S)
+            code = self._process.wait(STOP_SOON_S)
         except subprocess.TimeoutExpired:
             return "the driver's process closed its connection"
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

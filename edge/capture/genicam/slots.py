@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 
 import numpy as np
 
 from edge.core.datatypes import U8
-
-
-def nameless_file() -> int:
-    """A descriptor of an empty file in memory, which is gone with the last process that has it."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("edge-inspect-pictures")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
 
 
 class Slots:
@@ -30,10 +21,8 @@ class Slots:
     @classmethod
     def made(cls, descriptor: int, count: int, slot_bytes: int) -> Slots:
         """Give the file its size; raises OSError where the memory is not there."""
-        os.ftruncate(descriptor, count * slot_bytes)
-        if hasattr(os, "posix_fallocate"):
-            # now, and not by a signal at the first picture
-            os.posix_fallocate(descriptor, 0, count * slot_bytes)
+        # now, and not by a signal at the first picture
+        os.posix_fallocate(descriptor, 0, count * slot_bytes)
         return cls(descriptor, count, slot_bytes)
 
     def view(self, slot: int) -> U8:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from edge.capture.genicam.child import Request
-from edge.capture.genicam.child_process import ChildProcess, Message
+from edge.capture.genicam.child_process import STOP_S, STOP_SOON_S, ChildProcess, Message
 from edge.capture.genicam.driver import DriverSettings, PixelLayout
 from edge.capture.genicam.formats import bgr_of
 from edge.capture.genicam.frame_ids import FrameIds, Gap
@@ -80,7 +80,10 @@ class GenICamCamera:
 
     def close(self) -> None:
         """End the driver's process; one that did not answer is killed at once."""
-        (self._child.close if self._answers else self._child.kill)()
+        if not self._answers:
+            self._child.kill()
+        else:
+            self._child.close(STOP_SOON_S if self._interrupted.is_set() else STOP_S)
 
     def _next_message(self) -> Message:
         """The next message about a picture."""
