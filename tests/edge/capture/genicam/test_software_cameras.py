@@ -14,6 +14,7 @@ from edge.core.config import CameraSettings, FreshnessSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Reason
 from edge.core.errors import CameraError, MissingDependency
+from tests.edge.capture.genicam.cameras import source
 from tests.fakes import WAIT_S, eventually
 
 pytestmark = pytest.mark.genicam
@@ -111,6 +112,15 @@ def is_picture(frame):
 
 def is_no_frame(frame):
     return frame is not None and frame.fault is not None and frame.fault.reason is Reason.NO_FRAME
+
+
+def test_a_buffer_that_harvesters_throws_away_is_incomplete_and_no_gap(producer):
+    driver = "tests.edge.capture.genicam.losing_driver"
+    with source("0", settings_with(producer), driver=driver) as camera:
+        frames = [camera.read() for _ in range(12)]
+        reasons = [None if frame.fault is None else str(frame.fault.reason) for frame in frames]
+        assert reasons == [None, None, "incomplete"] * 4
+        assert camera.dropped == 0
 
 
 def test_without_harvesters_the_extra_is_named(monkeypatch):
