@@ -257,6 +257,9 @@ class Capture:
     def _bear_frozen(self, captured_ns: int) -> None:
         """Some drivers repeat the last picture for ever after an unplug; only opening them again ends that."""
         self._counters.camera_state = "frozen"
+        if self._triggered:
+            # its parts of meanwhile would have no verdict
+            return
         if self._frozen_since_ns is None:
             self._frozen_since_ns = captured_ns
         if captured_ns - self._frozen_since_ns >= self._camera.read_timeout_ms * 1_000_000:

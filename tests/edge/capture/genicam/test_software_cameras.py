@@ -59,6 +59,14 @@ def test_its_ball_moves_in_colour_and_in_grey(producer):
     assert np.ptp(grey.image.astype(int), axis=2).max() == 0 and np.ptp(grey.image) > 100
 
 
+def test_size_and_rate_are_set_in_the_camera(producer):
+    small = settings_with(producer).model_copy(update={"width_px": 200, "height_px": 300, "fps": 100.0})
+    _, frames = frames_of("genicam:0", small, 2)
+    assert [frame.image.shape for frame in frames] == [(300, 200, 3)] * 2
+    with pytest.raises(CameraError, match=r"AcquisitionFrameRate = 1000\.0 \(camera\.fps\); it takes 1\.0 to 200\.0"):
+        open_source("genicam:0", small.model_copy(update={"fps": 1000.0}))
+
+
 @pytest.mark.parametrize(
     ("spec", "genicam", "says"),
     [

@@ -24,9 +24,9 @@ class TriggeredCamera(Camera):
 
 
 @contextmanager
-def triggered(queue=64):
+def triggered(queue=64, settings=PATIENT):
     camera, counters = TriggeredCamera(), RunCounters()
-    capture = Capture(lambda: camera, PATIENT, FreshnessSettings(), counters, triggered=True)
+    capture = Capture(lambda: camera, settings, FreshnessSettings(), counters, triggered=True)
     try:
         yield camera, HardwareSupply(capture, TriggerSettings(mode="hardware", queue=queue), counters), counters
     finally:
@@ -74,6 +74,18 @@ def test_a_picture_with_a_fault_keeps_it_for_the_records_while_there_is_room():
         first, second = supply.take(WAIT_S), supply.take(WAIT_S)
         assert (first.fault.reason, second.fault.reason) == (Reason.BLACK, Reason.BLACK)
         assert first.image is not None and second.image is None
+
+
+def test_identical_pictures_are_invalid_and_the_camera_stays_open_for_the_next_part():
+    hasty = PATIENT.model_copy(update={"read_timeout_ms": 1})
+    with triggered(settings=hasty) as (camera, supply, counters):
+        for seed in (1, 1, 1, 1, 2):
+            camera.show(seed)
+            # a frozen camera that runs free would be opened again by now
+            time.sleep(0.005)
+        reasons = [taken.fault and str(taken.fault.reason) for taken in (supply.take(WAIT_S) for _ in range(5))]
+        assert reasons == [None, None, "frozen", "frozen", None]
+        assert (counters.reconnects, counters.camera_state) == (0, "running")
 
 
 def test_what_waits_without_a_picture_has_a_bound_and_the_rest_is_counted(monkeypatch):
