@@ -17,8 +17,8 @@ from edge.plant.plc.register_map import (
     encode_orders,
 )
 
-# sooner than this no network answers
-_LEAST_S = 0.01
+# a box that has much to do may take so long, and must not lose its connection for it
+_LEAST_S = 0.1
 
 
 class NoAnswer(Exception):

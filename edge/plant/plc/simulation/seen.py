@@ -106,7 +106,8 @@ class Seen:
         """What to do, one line for each code that kept the line from being ready or came up otherwise."""
         for code, count in sorted(self.not_ready.items()):
             why = meaning(code) if code else "no error code"
-            yield f"READY never came for {count} of {self.parts} parts: {why}. {_sentence(advice(code))}"
+            todo = advice(code) if code or not self._times_ms else "the machine of the line may have too much to do"
+            yield f"READY never came for {count} of {self.parts} parts: {why}. {_sentence(todo)}"
         for code, count in sorted(self.watch.errors.items()):
             if code not in self.not_ready and not self._provoked(code):
                 yield f"{meaning(code)} (seen {count} x). {_sentence(advice(code))}"
