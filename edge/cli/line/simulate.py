@@ -6,14 +6,16 @@ import argparse
 import json
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from edge.cli.exit_codes import INTERRUPTED
 from edge.cli.options import positive, positive_int, share, whole_number
 from edge.core.config import Settings
 from edge.core.errors import UsageError
-from edge.plant.plc.register_map import LOT_CHARACTERS, WORD
-from edge.plant.plc.simulation.seen import Seen
 from edge.system.stop_signals import stop_requests
+
+if TYPE_CHECKING:
+    from edge.plant.plc.simulation.seen import Seen
 
 _ON_TERMINAL_EVERY_S, _IN_LOG_EVERY_S = 0.2, 5.0
 
@@ -28,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parts.add_argument("--parts", type=positive_int, metavar="N", help="how many (default: until Ctrl-C)")
     parts.add_argument("--duration", type=positive, metavar="S", help="no further part after so many seconds")
     parts.add_argument("--rate", type=positive, metavar="N", help="parts a second (default: as fast as it goes)")
-    parts.add_argument("--lot", type=_lot, default="", help=f"their lot, at most {LOT_CHARACTERS} characters")
+    parts.add_argument("--lot", type=_lot, default="", help="their lot, at most 16 characters")
     parts.add_argument("--recipe", type=_recipe, metavar="NUMBER", help="ask for this recipe first")
     habits = parser.add_argument_group("how the PLC behaves")
     habits.add_argument("--timeout", type=positive, default=1000, metavar="MS", help="of a part (default: 1000)")
@@ -133,12 +135,16 @@ def _share(text: str) -> float:
 
 
 def _lot(text: str) -> str:
+    from edge.plant.plc.register_map import LOT_CHARACTERS
+
     if len(text) > LOT_CHARACTERS or not (text.isascii() and text.isprintable()):
         raise argparse.ArgumentTypeError(f"{text!r}: need at most {LOT_CHARACTERS} letters of ASCII")
     return text
 
 
 def _recipe(text: str) -> int:
+    from edge.plant.plc.register_map import WORD
+
     value = whole_number(text)
     if not 1 <= value <= WORD:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and {WORD}")
