@@ -59,6 +59,7 @@ class PreviewFile:
         self._newest: tuple[Frame, Verdict] | None = None
         self._failures = 0
         self._giver = PictureGiver(directory)
+        self._remove()
         # by an earlier line's readers
         self._touched: Stamp = stamp(directory / WANTED_NAME)
         self._stop = threading.Event()

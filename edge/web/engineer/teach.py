@@ -41,15 +41,18 @@ WANTED = 60
 _PRODUCT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # of the line's settings: what decides which pictures are samples, and what of them is judged
 _SECTIONS = ("roi", "freshness")
-# `teach` names the folder of samples as the camera here
-_MISLEADING = ("inspect ",)
+# a line of the results: its name, and what it says
+_RESULT = re.compile(r"(\S[a-z ]*?)\s{2,}(.+)")
+# here the folder of samples stands for the camera, and the pages have the threshold
+_NOT_SHOWN = ("inspect", "change it")
 
 
 @dataclass(frozen=True)
 class Taught:
     """How far a product is. least: samples that are needed. missing: why this machine cannot learn; None where it can.
 
-    busy: another command of the line runs. bundle: None until there is one. said: what `teach` said last.
+    busy: a command of the line runs. bundle: None until there is one. results: (name, text) of what was made, a name is
+    empty where it is that of the line above. said: what `teach` said before them.
     """
 
     product: str
@@ -61,6 +64,7 @@ class Taught:
     job: Job | None
     busy: bool
     bundle: Path | None
+    results: tuple[tuple[str, str], ...]
     said: tuple[str, ...]
 
 
@@ -129,7 +133,7 @@ def _begin(request: Request, line: WebLine, product: str, teaching: Teaching, fo
         after = "no bundle" if failed else f"bundle {load_bundle(bundle).sha256[:SHORT]}"
         change_of(visitor, address, records, COMMAND, product, after)
 
-    words = ["--config", str(folder / _SETTINGS), COMMAND, "--product", product, "--samples", str(folder)]
+    words = [COMMAND, "--config", str(folder / _SETTINGS), "--product", product, "--samples", str(folder)]
     # all are there: nothing is left to be taken from what stands for a camera
     words += ["--camera", str(folder / "train" / "good"), "--count", str(count), "--out", str(bundle), "--yes"]
     words += ["--trust"] if form_of(request).get("trust") else []
@@ -156,10 +160,26 @@ def _values(request: Request, line: WebLine, product: str, teaching: Teaching, f
     job = jobs.of(line.name, COMMAND)
     own = job if job is not None and job.about == product else None
     bundle = folder / BUNDLE if (folder / BUNDLE / "manifest.json").exists() else None
-    said = tuple(text for text in said_in(folder / SAID) if not text.startswith(_MISLEADING))
     live, busy = view_of(line).live, jobs.busy(line.name)
-    taught = Taught(product, folder, teaching.samples.count, least, missing, live, own, busy, bundle, said)
+    results, said = _read(said_in(folder / SAID), product)
+    taught = Taught(product, folder, teaching.samples.count, least, missing, live, own, busy, bundle, results, said)
     return {"line": line, "teaching": teaching, "taught": taught, "wanted": WANTED}
+
+
+def _read(said: list[str], product: str) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The results, and what was said before them; no results where the command has not come so far."""
+    heads = [at for at, text in enumerate(said) if text.startswith((f"{product} is ready:", f"{product} is made,"))]
+    if not heads:
+        return (), tuple(said)
+    results = []
+    for text in said[heads[-1] + 1 :]:
+        found = _RESULT.fullmatch(text)
+        name, words = ("", text) if found is None else found.groups()
+        if name not in _NOT_SHOWN:
+            results.append((name, words))
+    # where it finds little, the head says so
+    head = said[heads[-1]].rpartition(": ")[0]
+    return (("made", head), *results), tuple(said[: heads[-1]])
 
 
 def _teaching(request: Request, line: WebLine, product: str) -> tuple[Teaching, Path]:

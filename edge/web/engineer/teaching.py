@@ -21,7 +21,7 @@ from edge.pages.pictures import picture_bytes
 from edge.web.site.words import Words
 
 _SMALL_PX = 200
-_MOST_SHOWN, _MOST_PRODUCTS = 24, 32
+_MOST_SHOWN, _MOST_PRODUCTS = 12, 32
 
 _REFUSED = {
     "unreadable": Words("The picture cannot be read", "Take it again"),

@@ -21,7 +21,7 @@ from edge.web.security.tokens import Role, new_token
 from tests.edge.plant.test_recipe_request import line
 from tests.edge.records.records_fakes import look, recorder, wait_for
 from tests.edge.web.web_site import browser, csrf_of, settings_of
-from tests.fakes import write_picture
+from tests.fakes import MjpegCamera, write_picture
 from tests.paths import ROOT
 from tests.small_bundle import good_part
 
@@ -246,6 +246,7 @@ def test_a_teaching_that_is_killed_or_stopped_keeps_the_samples_and_says_so(sett
         ):
             assert press(client, "begin").status_code == 200
             assert "is being taught" in client.get(PATH).text and "data-running" in client.get(PATH).text
+            wait_for(lambda: "going on with 16 samples" in client.get(PATH).text, 60)
             assert press(client, "begin").status_code == 409, "one command of a line at a time"
             other = client.get("/engineer/teach?line=left&product=other").text
             assert "Another command of this line runs" in other
@@ -259,17 +260,19 @@ def test_a_teaching_that_is_killed_or_stopped_keeps_the_samples_and_says_so(sett
 
 
 @pytest.mark.long
-def test_from_the_shutter_to_a_bundle_that_inspects(tmp_path):
-    """The sample line as a program of its own; its good parts are taken as they come, and learned from."""
+def test_from_the_shutter_to_a_bundle_that_inspects(tmp_path, bundle_path):
+    """A line as a program of its own: parts are taken as they come, and learned from."""
     pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
     run, records = tmp_path / "left" / "run", tmp_path / "left" / "records"
-    words = [sys.executable, "-m", "edge", "run", "--fps", "4", "--line", "left", "--run-directory", str(run)]
+    camera = MjpegCamera(fps=8, show=good_part)
+    words = [sys.executable, "-m", "edge", "run", "--camera", camera.url, "--line", "left", "--run-directory", str(run)]
     running = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "stderr": subprocess.DEVNULL}
     with ExitStack() as stack:
         live = stack.enter_context(
-            subprocess.Popen([*words, "--camera", "demo", "--record-dir", str(records)], **running)
+            subprocess.Popen([*words, "--bundle", str(bundle_path), "--record-dir", str(records)], **running)
         )
         stack.callback(live.kill)
+        stack.callback(camera.kill)
         wait_for((run / "status.json").exists, 60)
         client = stack.enter_context(browser(settings_of(tmp_path)))
         wait_for(lambda: "The line does not run" not in client.get(PATH).text, 60)
@@ -283,7 +286,7 @@ def test_from_the_shutter_to_a_bundle_that_inspects(tmp_path):
         assert press(client, "begin").status_code == 200
         wait_for(lambda: not client.app.state.jobs.busy("left"), 600)
         page = client.get(PATH).text
-        assert "plate is taught" in page and "rejects about" in page and "finds" in page
+        assert "plate is taught" in page and "rejects about" in page and "plain defects" in page
         assert live.poll() is None, "the line went on"
         assert load_bundle(folder_of(tmp_path) / "bundle").manifest.product == "plate"
     assert [action for action, *_ in audit(tmp_path)[:2]] == ["teach", "teach begun"]
