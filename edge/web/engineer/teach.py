@@ -77,7 +77,10 @@ def teach_page(request: Request) -> Response:
     values = _values(request, line, product, teaching, folder)
     if request.headers.get("x-part"):
         return HTMLResponse(render("taught.html", "edge.web", csrf=visitor_of(request).csrf, **values))
-    return show(request, "teach.html", products=(), **values)
+    page = show(request, "teach.html", products=(), **values)
+    # told once: it is over when somebody opens the page anew
+    teaching.trouble = None
+    return page
 
 
 def teach(request: Request) -> Response:
