@@ -120,6 +120,8 @@ def test_a_refused_picture_is_shown_with_the_reason_in_words_and_changes_nothing
         camera.show(cv2.GaussianBlur(good_part(40), (0, 0), 6))
         part = press(client, "take").text
         assert "Refused: " in part and "Taken." not in part
+        camera.show(good_part(41, 96, 128))
+        assert "Refused: The picture has another size than the others." in press(client, "take").text
     assert len(samples(tmp_path)) == 11 == len(audit(tmp_path))
 
 
