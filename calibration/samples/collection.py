@@ -66,7 +66,12 @@ class Collection:
         if name:
             self._origins[path.name] = Path(name).name
         assert picture is not None, "a picture that is missing is turned away"
-        self.kept.append(self.folder.store(picture))
+        try:
+            self.kept.append(self.folder.store(picture))
+        except UsageError:
+            # else the next try would be its duplicate
+            self.screener.forget(str(path))
+            raise
         return True
 
     def name_of(self, name: str) -> str:

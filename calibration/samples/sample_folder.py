@@ -123,7 +123,7 @@ class SampleFolder:
     def _unwritable(self, path: Path, error: OSError) -> UsageError:
         return UsageError(
             f"{path} cannot be written: {error.strerror or error}; {len(self.paths())} samples are kept",
-            fix="free some space or mend the folder's permissions, then give the same command again: it goes on",
+            fix="free some space or mend the folder's permissions, then try again: it goes on where it stopped",
         )
 
 

@@ -1,4 +1,7 @@
-"""preview.jpg: the newest judged picture for pages of the same machine, made only while somebody looks at it."""
+"""preview.jpg: the newest judged picture for pages of the same machine, made only while somebody looks at it.
+
+The same thread gives the whole picture to whoever asks for one (picture_request.py).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from edge.core.datatypes import U8, Decision, Frame, Region, Verdict
 from edge.core.files.atomic_file import write_atomic
 from edge.core.files.private_files import FILE_MODE, make_folder
 from edge.core.files.safe_file import Stamp, stamp
+from edge.plant.picture_request import PictureGiver
 from edge.preprocessing.regions import FieldOfView
 from edge.records.overlay import draw_box, with_heat
 from edge.records.writer.pictures import FieldOfRecipe, FieldOfViewOf
@@ -54,6 +58,8 @@ class PreviewFile:
         self._of_recipe = of_recipe
         self._newest: tuple[Frame, Verdict] | None = None
         self._failures = 0
+        self._giver = PictureGiver(directory)
+        self._remove()
         # by an earlier line's readers
         self._touched: Stamp = stamp(directory / WANTED_NAME)
         self._stop = threading.Event()
@@ -79,11 +85,13 @@ class PreviewFile:
             if until_s and time.monotonic() >= until_s:
                 until_s, shown = 0.0, None
                 self._remove()
+            self._giver.look(lambda: None if self._newest is None else self._newest[0])
             newest = self._newest
             if until_s and newest is not None and newest is not shown:
                 shown = newest
                 self._write(*newest)
         self._remove()
+        self._giver.close()
 
     def _write(self, frame: Frame, verdict: Verdict) -> None:
         try:

@@ -24,6 +24,8 @@ from edge.web.engineer.drift import drift_page
 from edge.web.engineer.jobs import Jobs
 from edge.web.engineer.recalibrate import begin_recalibration, recalibrate_page
 from edge.web.engineer.recipes import change_recipe, recipes_page
+from edge.web.engineer.teach import teach, teach_page
+from edge.web.engineer.teaching import SamplesOf, Teachings
 from edge.web.engineer.threshold import change_threshold, threshold_page
 from edge.web.line.events import Fragments, line_events, overview_events
 from edge.web.line.pages import health, line_page, overview
@@ -69,6 +71,8 @@ PAGES = (
     Page("/engineer/recipes", change_recipe, Role.ENGINEER, changes=True),
     Page("/engineer/recalibrate", recalibrate_page, Role.ENGINEER, "Recalibrate", "engineer"),
     Page("/engineer/recalibrate", begin_recalibration, Role.ENGINEER, changes=True),
+    Page("/engineer/teach", teach_page, Role.ENGINEER, "Teach", "engineer"),
+    Page("/engineer/teach", teach, Role.ENGINEER, changes=True),
     Page("/engineer/disk", disk_page, Role.ENGINEER, "Disk", "engineer"),
     Page("/engineer/audit", audit_page, Role.ENGINEER, "Audit", "engineer"),
     Page("/login", login_page, None),
@@ -78,8 +82,8 @@ PAGES = (
 )
 
 
-def make_app(site: Site, hosts: frozenset[str]) -> Starlette:
-    """hosts: names under which the pages may be asked for."""
+def make_app(site: Site, hosts: frozenset[str], samples_of: SamplesOf) -> Starlette:
+    """hosts: names under which the pages may be asked for. samples_of: where pages collect samples of a product."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -105,6 +109,7 @@ def make_app(site: Site, hosts: frozenset[str]) -> Starlette:
     app.state.site, app.state.pages = site, PAGES
     app.state.fragments, app.state.attempts, app.state.previews = Fragments(), Attempts(), Previews()
     app.state.small_pictures, app.state.jobs, app.state.queues = SmallPictures(), Jobs(), Queues(WINDOW)
+    app.state.teachings = Teachings(samples_of)
     return app
 
 

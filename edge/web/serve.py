@@ -14,6 +14,7 @@ from edge.core.config import Settings
 from edge.core.errors import ConfigError
 from edge.core.sections import WebSettings
 from edge.web.app import make_app
+from edge.web.engineer.teaching import SamplesOf
 from edge.web.security.gate import is_loopback, trusted_hosts
 from edge.web.security.visitors import Visitors
 from edge.web.site.lines import lines_of
@@ -53,17 +54,22 @@ def require_safe(web: WebSettings) -> None:
         )
 
 
-def app_from(settings: Settings) -> Starlette:
+def app_from(settings: Settings, samples_of: SamplesOf) -> Starlette:
     """The pages of these settings. Raises ConfigError."""
     require_safe(settings.web)
-    return make_app(site_from(settings), trusted_hosts(settings.web.address, settings.web.hosts))
+    return make_app(site_from(settings), trusted_hosts(settings.web.address, settings.web.hosts), samples_of)
 
 
-def serve(settings: Settings, say: Callable[[str], None], ready: Callable[[str], None] = lambda address: None) -> None:
+def serve(
+    settings: Settings,
+    say: Callable[[str], None],
+    samples_of: SamplesOf,
+    ready: Callable[[str], None] = lambda address: None,
+) -> None:
     """Answer browsers until a signal. say: told where; ready: given the address. Raises ConfigError."""
     web = settings.web
     config = uvicorn.Config(
-        app_from(settings), host=web.address, port=web.port,
+        app_from(settings, samples_of), host=web.address, port=web.port,
         ssl_certfile=web.certificate_file, ssl_keyfile=web.key_file,
         log_config=None, access_log=False, server_header=False, proxy_headers=False, http="h11", ws="none",
         limit_concurrency=_MOST_CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=_CLOSE_S,

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from edge.cli.line import run
+from edge.cli.teach.page_samples import PageSamples
 from edge.core.config import Settings
 from edge.system.extras import require
 
@@ -29,5 +30,5 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     def say(what: str) -> None:
         print(f"edge-inspect: {what}", file=sys.stderr, flush=True)
 
-    serve_demo(settings, lambda what: say(f"{what}; Ctrl-C ends it" if what.startswith("pages") else what))
+    serve_demo(settings, lambda what: say(f"{what}; Ctrl-C ends it" if what.startswith("pages") else what), PageSamples)
     return 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from edge.cli.options import share
+from edge.cli.teach.page_samples import PageSamples
 from edge.core.config import Settings
 from edge.core.errors import ConfigError, UsageError
 
@@ -34,7 +35,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("`serve` takes no role", fix="leave it out")
     from edge.web.serve import serve
 
-    serve(settings, lambda what: say(f"{what}; Ctrl-C ends it"))
+    serve(settings, lambda what: say(f"{what}; Ctrl-C ends it"), PageSamples)
     return 0
 
 

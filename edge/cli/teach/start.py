@@ -48,8 +48,9 @@ def learn_beside(bundle: ModelBundle, folder: SampleFolder, options: argparse.Na
 
 def improve_options(bundle: ModelBundle, folder: SampleFolder, options: argparse.Namespace) -> list[str | Path]:
     """With which `improve` learns from the same samples."""
-    words: list[str | Path] = [] if options.config is None else ["--config", options.config]
-    words += ["improve", "--bundle", bundle.path, "--data", folder.root, "--run-dir", folder.run_directory]
+    # the command first: without it the words would be those of `run`
+    words: list[str | Path] = ["improve", *([] if options.config is None else ["--config", options.config])]
+    words += ["--bundle", bundle.path, "--data", folder.root, "--run-dir", folder.run_directory]
     words += ["--minutes", f"{options.minutes:g}", "--seed", str(options.seed)]
     return words if options.layout is None else [*words, "--layout", options.layout]
 

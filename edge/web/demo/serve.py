@@ -17,6 +17,7 @@ from edge.core.config import Settings
 from edge.core.sections import LineSettings, WebSettings
 from edge.samples import sample_bundle
 from edge.web.demo.shift import record_demo_shift
+from edge.web.engineer.teaching import SamplesOf
 from edge.web.serve import serve
 
 _LINE = "demo"
@@ -25,7 +26,7 @@ _RATE = "0.5"
 _END_S = 10
 
 
-def serve_demo(settings: Settings, say: Callable[[str], None]) -> None:
+def serve_demo(settings: Settings, say: Callable[[str], None], samples_of: SamplesOf) -> None:
     """Show the sample line in a browser until a signal. say: told what is done, and where the pages are.
 
     Raises what `record_demo_shift` and `serve` raise.
@@ -36,7 +37,7 @@ def serve_demo(settings: Settings, say: Callable[[str], None]) -> None:
         say("a shift of the sample line is inspected, so that there is something to see; this takes some seconds")
         record_demo_shift(own, datetime.now(timezone.utc))
         with _running_line(place, own):
-            serve(own, say, _open_browser)
+            serve(own, say, samples_of, _open_browser)
 
 
 def _settings(settings: Settings, place: Path) -> Settings:

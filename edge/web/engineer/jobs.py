@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edge.core.errors import EdgeInspectError
 from edge.core.redact import redact
+from edge.web.page import Refusal
 
 log = logging.getLogger("edge.web")
 
@@ -22,12 +23,16 @@ _MOST_READ = 64_000
 _MOST_LINES = 40
 _END_S = 20.0
 
+BUSY = Refusal(409, "Not now", "A recalibration of this line, or teaching, has not ended.", "Wait for it, or stop it.")
+
 
 @dataclass
 class Job:
-    """One command. before: the version that was live. code: its exit code; None while it runs. ended: on request."""
+    """One command. about: of `recalibrate` the version that was live, of `teach` the product. code: its exit code;
+    None while it runs. ended: on request.
+    """
 
-    before: str
+    about: str
     file: Path
     process: subprocess.Popen[bytes]
     started_s: float = field(default_factory=time.monotonic)
@@ -45,59 +50,82 @@ class Job:
         return self.code not in (None, 0)
 
     @property
+    def killed(self) -> bool:
+        """Another program ended it, such as the system for want of memory."""
+        return self.code is not None and self.code < 0 and not self.ended
+
+    @property
     def took(self) -> str:
         """How long so far, or in all."""
         seconds = time.monotonic() - self.started_s if self.seconds is None else self.seconds
         return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
     def lines(self) -> list[str]:
-        """What it said last, a line of progress only where it is the newest."""
-        with contextlib.suppress(OSError), self.file.open("rb") as file:
-            file.seek(max(0, self.file.stat().st_size - _MOST_READ))
-            said = redact(file.read().decode(errors="replace")).splitlines()
-            kept = [text.strip() for text in said if text.strip()]
-            last = len(kept) - 1
-            return [text for at, text in enumerate(kept) if at == last or not text.endswith(" left")][-_MOST_LINES:]
-        return []
+        """What it said last."""
+        return said_in(self.file)
+
+
+def said_in(file: Path) -> list[str]:
+    """The last lines that a command said, a line of progress only where it is the newest."""
+    with contextlib.suppress(OSError), file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - _MOST_READ))
+        said = redact(opened.read().decode(errors="replace")).splitlines()
+        kept = [text.strip() for text in said if text.strip()]
+        last = len(kept) - 1
+        return [text for at, text in enumerate(kept) if at == last or not text.endswith(" left")][-_MOST_LINES:]
+    return []
 
 
 class Jobs:
-    """Of all lines; from any thread. What they said goes with this program."""
+    """Of all lines; from any thread. What they said goes with this program, unless they are given a file for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[tuple[str, str], Job] = {}
         self._place = tempfile.TemporaryDirectory(prefix="edge-inspect-web-", ignore_cleanup_errors=True)
 
-    def of(self, line: str) -> Job | None:
+    def of(self, line: str, command: str) -> Job | None:
         """The newest one of a line; None where none was begun since this program started."""
         with self._lock:
-            return self._jobs.get(line)
+            return self._jobs.get((line, command))
 
-    def begin(self, line: str, words: Sequence[str], before: str, over: Callable[[bool], None]) -> bool:
-        """Whether it was begun: False while another one of the line runs. over: called when it has ended, with
-        whether it failed."""
+    def busy(self, line: str) -> bool:
+        """Whether a command of this line runs, whatever it does."""
         with self._lock:
-            running = self._jobs.get(line)
-            if running is not None and running.runs:
+            return self._busy(line)
+
+    def begin(
+        self, line: str, command: str, words: Sequence[str], about: str, over: Callable[[bool], None],
+        said: Path | None = None,
+    ) -> bool:  # fmt: skip
+        """Whether it was begun: False while another one of the line runs, whatever it does.
+
+        words: of the whole command. over: called when it has ended, with whether it failed. said: where to keep what it
+        says. Raises OSError where that cannot be written.
+        """
+        with self._lock:
+            if self._busy(line):
                 return False
             # from a folder without settings
             folder = Path(tempfile.mkdtemp(dir=self._place.name))
-            file = folder / "said"
+            file = folder / "said" if said is None else said
             with file.open("wb") as out:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "edge", *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
                 )
-            job = self._jobs[line] = Job(before, file, process)
+            job = self._jobs[line, command] = Job(about, file, process)
         threading.Thread(target=self._watch, args=(job, over), name="job", daemon=True).start()
         return True
 
-    def end(self, line: str) -> None:
+    def end(self, line: str, command: str) -> None:
         """Stop what runs, as Ctrl-C would; it leaves everything as it was."""
-        job = self.of(line)
+        job = self.of(line, command)
         if job is not None and job.runs:
             job.ended = True
             job.process.terminate()
+
+    def _busy(self, line: str) -> bool:
+        return any(job.runs for (name, _), job in self._jobs.items() if name == line)
 
     def _watch(self, job: Job, over: Callable[[bool], None]) -> None:
         code = job.process.wait()
@@ -105,7 +133,7 @@ class Jobs:
         try:
             over(code != 0)
         except EdgeInspectError as error:
-            log.warning("the end of a recalibration is not in the audit: %s", error.message)
+            log.warning("the end of a command is not in the audit: %s", error.message)
         finally:
             # last: whoever sees that it is over finds it in the audit
             job.code = code

@@ -15,7 +15,7 @@ from edge.core.picture_names import owner_of, verdict_number
 from edge.pages.kit import render
 from edge.review.uses import FEWEST_SAMPLES, GoodParts, good_parts
 from edge.web.engineer.changes import change_of
-from edge.web.engineer.jobs import Jobs
+from edge.web.engineer.jobs import BUSY, Jobs
 from edge.web.engineer.judging import bundle_path
 from edge.web.page import Refusal, chosen_line, form_of, line_named, show, to, visitor_of
 from edge.web.site.lines import WebLine
@@ -24,6 +24,7 @@ from edge.web.site.reading import records_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+COMMAND = "recalibrate"
 _MOST_SHOWN = 12
 
 
@@ -44,7 +45,7 @@ def recalibrate_page(request: Request) -> Response:
     """The parts that are offered, or how far the work is."""
     line = chosen_line(request)
     jobs: Jobs = request.app.state.jobs
-    values: dict[str, Any] = {"line": line, "job": jobs.of(line.name)}
+    values: dict[str, Any] = {"line": line, "job": jobs.of(line.name, COMMAND)}
     if request.headers.get("x-part"):
         # asked again and again while it runs
         return HTMLResponse(render("job.html", "edge.web", csrf=visitor_of(request).csrf, **values))
@@ -59,7 +60,7 @@ def begin_recalibration(request: Request) -> Response:
     line = line_named(request, form.get("line", ""))
     jobs: Jobs = request.app.state.jobs
     if form.get("end"):
-        jobs.end(line.name)
+        jobs.end(line.name, COMMAND)
         return to(f"/engineer/recalibrate?line={line.name}")
     path = bundle_path(line)
     offer, records = _offer(line, path), line.records
@@ -74,15 +75,13 @@ def begin_recalibration(request: Request) -> Response:
         change_of(visitor, address, records, "recalibrate", before[:SHORT], f"{said}{after[:SHORT]}")
 
     visitor, address = visitor_of(request), request.client.host if request.client is not None else "?"
-    words = ["recalibrate", "--from-labels", "--bundle", str(path), "--record-dir", str(records)]
-    runs_already = Refusal(409, "It runs already", "Another recalibration of this line has not ended.", "Wait for it.")
-    job = jobs.of(line.name)
-    if job is not None and job.runs:
-        raise runs_already
+    words = [COMMAND, "--from-labels", "--bundle", str(path), "--record-dir", str(records)]
+    if jobs.busy(line.name):
+        raise BUSY
     # the audit first: what is not on record must not happen
     change_of(visitor, address, records, "recalibrate begun", before[:SHORT], samples)
-    if not jobs.begin(line.name, words, before[:SHORT], over):
-        raise runs_already
+    if not jobs.begin(line.name, COMMAND, words, before[:SHORT], over):
+        raise BUSY
     return to(f"/engineer/recalibrate?line={line.name}")
 
 

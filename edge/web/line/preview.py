@@ -85,7 +85,8 @@ class LinePreview:
 
     async def _follow(self) -> None:
         folder = self._line.run_directory
-        seen: Stamp = None if folder is None else stamp(folder / PREVIEW_NAME)
+        # one that is there is of this moment: a line removes it when nobody looks, and that of an earlier line
+        seen: Stamp = None
         touched_s = looked_s = 0.0
         live = False
         while True:

@@ -60,6 +60,8 @@ function review(place) {
   const SEEN_MS = 150;
   let waiting = false, shown = performance.now();
   place.addEventListener("submit", async (event) => {
+    // its answer is another page
+    if (event.target.dataset.whole !== undefined) return;
     event.preventDefault();
     if (waiting || performance.now() - shown < SEEN_MS) return;
     waiting = true;

@@ -35,8 +35,9 @@ def test_a_picture_is_made_while_somebody_looks_and_removed_when_nobody_does(tmp
     assert not (tmp_path / PREVIEW_NAME).exists()
 
 
-def test_a_file_of_an_earlier_look_is_no_look(tmp_path, quick):
+def test_files_of_an_earlier_line_are_no_look_and_no_picture(tmp_path, quick):
     (tmp_path / WANTED_NAME).touch()
+    (tmp_path / PREVIEW_NAME).write_bytes(b"of a line that was killed")
     made = PreviewFile(tmp_path, VIEW, 0.01)
     made.write(*look(0))
     made.close()

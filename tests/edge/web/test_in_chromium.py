@@ -20,8 +20,11 @@ from edge.records.store import RecordStore
 from edge.review.labelling import labels_in
 from edge.review.labels import Label
 from tests.edge.records.records_fakes import look, recorder, wait_for
+from tests.edge.web.test_teach_pages import PATH as TEACH
+from tests.edge.web.test_teach_pages import fill, running_line, samples
 from tests.edge.web.web_site import server, settings_of, write_status
 from tests.paths import ROOT
+from tests.small_bundle import good_part
 
 pytestmark = pytest.mark.browser
 
@@ -288,3 +291,30 @@ def test_three_large_buttons_and_the_whole_part_fit_on_every_screen(tmp_path, ch
             page.goto(address + path)
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
         assert complaints == []
+
+
+def test_a_key_takes_pictures_to_teach_from_and_the_page_follows_the_command(tmp_path, chromium, monkeypatch):
+    pytest.importorskip("torch", reason="torch is not installed: nothing can be trained")
+    recorder(tmp_path / "left" / "records").close()
+    fill(tmp_path, 15)
+    with ExitStack() as stack:
+        camera = stack.enter_context(running_line(tmp_path, monkeypatch))
+        camera.show(good_part(70))
+        address = stack.enter_context(server(settings_of(tmp_path)))
+        page, complaints = stack.enter_context(opened(chromium, address + TEACH, (390, 844)))
+        page.wait_for_function("document.querySelector('.preview img').naturalWidth > 0")
+        for words in ("Taken.", "Refused: This picture was taken already."):
+            page.wait_for_timeout(200)
+            page.keyboard.press("t")
+            page.wait_for_selector(f"text={words}")
+            assert page.locator(".taken").inner_text() == "16"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.locator("details.change summary").click()
+        page.locator("button[value=begin]").click()
+        page.wait_for_selector("text=is being taught")
+        page.wait_for_selector("text=going on with 16 samples")
+        page.locator("button[value=end]").click()
+        # by itself
+        page.wait_for_selector("text=It was stopped.")
+        assert complaints == []
+    assert len(samples(tmp_path)) == 16

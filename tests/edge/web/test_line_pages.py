@@ -163,6 +163,16 @@ def test_four_see_the_picture_the_fifth_is_refused_and_nobody_costs_nothing(tmp_
         assert (run / WANTED_NAME).stat().st_mtime_ns == touched
 
 
+def test_who_comes_back_sees_the_picture_although_no_other_part_has_come(tmp_path):
+    with server(settings_of(tmp_path)) as address:
+        write_status(tmp_path)
+        (tmp_path / "left" / "run" / "preview.jpg").write_bytes(b"the picture of the newest part\n")
+        with urllib.request.urlopen(f"{address}/line/left/preview.mjpg") as stream:
+            for line in (b"--edge-inspect\r\n", b"Content-Type: image/jpeg\r\n", b"\r\n"):
+                assert stream.readline() == line
+            assert stream.readline() == b"the picture of the newest part\n"
+
+
 def test_a_line_that_is_not_alive_has_no_picture(tmp_path):
     with (
         server(settings_of(tmp_path)) as address,

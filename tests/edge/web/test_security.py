@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from edge.cli.teach.page_samples import PageSamples
 from edge.core.config import Settings
 from edge.core.errors import ConfigError
 from edge.web.security.attempts import MOST_FROM_ONE, Attempts
@@ -49,7 +50,7 @@ def test_names_of_the_settings_are_trusted_and_the_machines_own_where_others_rea
 def test_other_machines_need_tokens_and_tls(web):
     settings = Settings.model_validate({"web": {"address": "0.0.0.0", **web}})
     with pytest.raises(ConfigError, match="which other machines reach, and web"):
-        app_from(settings)
+        app_from(settings, PageSamples)
 
 
 def test_every_page_carries_a_policy_that_allows_nothing_from_elsewhere(tmp_path):
@@ -205,7 +206,7 @@ def test_a_damaged_file_of_tokens_is_refused(tmp_path, text):
 
 def test_without_the_file_nothing_is_served(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
-        app_from(settings_of(tmp_path, tokens_file=str(tmp_path / "none")))
+        app_from(settings_of(tmp_path, tokens_file=str(tmp_path / "none")), PageSamples)
 
 
 def test_files_outside_the_static_folder_are_not_there(tmp_path):

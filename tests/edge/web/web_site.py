@@ -18,6 +18,7 @@ pytest.importorskip("httpx", reason="httpx, by which the pages are asked, is not
 import uvicorn
 from starlette.testclient import TestClient
 
+from edge.cli.teach.page_samples import PageSamples
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
@@ -44,7 +45,9 @@ def settings_of(place: Path, *names: str, **web: object) -> Settings:
 @contextmanager
 def browser(settings: Settings):
     """A client that asks for the pages as a browser of this machine does."""
-    with TestClient(app_from(settings), base_url=f"http://{HOST}", headers=HERE, follow_redirects=False) as client:
+    with TestClient(
+        app_from(settings, PageSamples), base_url=f"http://{HOST}", headers=HERE, follow_redirects=False
+    ) as client:
         client.headers["accept"] = "text/html"
         yield client
 
@@ -52,7 +55,7 @@ def browser(settings: Settings):
 @contextmanager
 def server(settings: Settings):
     """The address of a real server on a port of its own."""
-    config = uvicorn.Config(app_from(settings), log_config=None, ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app_from(settings, PageSamples), log_config=None, ws="none", timeout_graceful_shutdown=1)
     running, listening = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
