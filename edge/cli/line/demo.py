@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from edge.cli.line import run
-from edge.cli.teach.page_samples import PageSamples
 from edge.core.config import Settings
 from edge.system.extras import require
 
@@ -25,6 +24,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     if not options.web:
         return run.execute(options, settings)
     require("web")
+    from edge.cli.teach.page_samples import PageSamples
     from edge.web.demo.serve import serve_demo
 
     def say(what: str) -> None:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from edge.cli.options import share
-from edge.cli.teach.page_samples import PageSamples
 from edge.core.config import Settings
 from edge.core.errors import ConfigError, UsageError
 
@@ -33,6 +32,7 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         return _token(options.role, settings)
     if options.role is not None:
         raise UsageError("`serve` takes no role", fix="leave it out")
+    from edge.cli.teach.page_samples import PageSamples
     from edge.web.serve import serve
 
     serve(settings, lambda what: say(f"{what}; Ctrl-C ends it"), PageSamples)
