@@ -24,6 +24,7 @@ class RunCounters:
     counts.
     switches: bundle versions taken up since the start. bundle_state: which version judges, and what is beside it.
     learning_state: what is learned for the bundle beside the run, empty where nothing is.
+    verdicts_wait: the disk takes no verdicts now, and they are kept in memory; without room for pictures alone it does.
     records_lost, alarms_lost: those that the disk did not take in time. record_run: the run's number in the records,
     None while it is not known.
     beat_ns: when inspection began, or last came round with a verdict or with nothing to do (`time.perf_counter_ns`); 0
@@ -79,6 +80,7 @@ class RunCounters:
     records_lost: int = 0
     alarms_lost: int = 0
     record_state: str = "off"
+    verdicts_wait: bool = False
     record_run: int | None = None
     # the readiness watch
     ready_state: str = ""

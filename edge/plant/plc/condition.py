@@ -33,11 +33,10 @@ class LineCondition:
 
 def condition_of(counters: RunCounters, *, challenge_watched: bool, records_needed: bool) -> LineCondition:
     """challenge_watched: no part may be asked for while the newest challenge does not count (challenge.require).
-    records_needed: nor while the disk takes no records."""
+    records_needed: nor while the disk takes no verdicts."""
     age_s = counters.beat_age_s()
     beats = age_s is not None and age_s < BEAT_WITHIN_S
     due = challenge_watched and counters.ready_state != "ready"
-    degraded = counters.record_state not in _RECORDS_GO
     error = ErrorCode.NONE
     if not beats:
         error = ErrorCode.LOOP_HANGS
@@ -47,13 +46,13 @@ def condition_of(counters: RunCounters, *, challenge_watched: bool, records_need
         error = ErrorCode.NO_PICTURE_YET
     elif due:
         error = ErrorCode.CHALLENGE_NOT_PASSED
-    elif degraded and records_needed:
+    elif counters.verdicts_wait and records_needed:
         error = ErrorCode.NOT_RECORDED
     status = Status(0)
     for holds, bit in (
         (bool(counters.alarms.standing()), Status.ALARM),
         (due, Status.CHALLENGE_DUE),
-        (degraded, Status.RECORDS_DEGRADED),
+        (counters.record_state not in _RECORDS_GO, Status.RECORDS_DEGRADED),
     ):
         status |= bit if holds else Status(0)
     return LineCondition(

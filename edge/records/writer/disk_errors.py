@@ -107,7 +107,7 @@ class RecordState:
             state = f"{self.pictures.text}; {waiting_pictures} pictures waiting, verdicts are recorded"
         else:
             kind = state = "recording" if is_open else "opening"
-        self._counters.record_state = state
+        self._counters.record_state, self._counters.verdicts_wait = state, self.rows is not None
         disk_error = self.rows or self.pictures
         if disk_error is not None and disk_error.kind not in _PASSING:
             self._begin(disk_error.text)
@@ -124,7 +124,7 @@ class RecordState:
     def hangs(self, seconds: float, waiting_rows: int) -> None:
         """The oldest verdict has waited for the disk so long, and there was no error; called while `publish` is not."""
         what = f"the disk hangs: a verdict has waited for {seconds:.0f} s"
-        self._counters.record_state = f"{what}; {waiting_rows} verdicts waiting"
+        self._counters.record_state, self._counters.verdicts_wait = f"{what}; {waiting_rows} verdicts waiting", True
         if self._logged_kind != _HANGS:
             self._logged_kind = _HANGS
             self._begin(what)

@@ -87,6 +87,7 @@ def test_a_full_disk_keeps_verdicts_waiting_and_recording_resumes_by_itself(smal
     for i in range(1, 2000):
         sink.write(*look(i, NG if i % 500 == 0 else OK))
     wait_for(lambda: counters.record_state.startswith(f"disk full: {small_disk} has 0 MB free, make room; "))
+    assert counters.verdicts_wait
     assert counters.record_state.endswith("verdicts waiting")
     (alarm,) = counters.alarms.standing()
     assert alarm.kind == RECORDS and f"disk full: {small_disk} has 0 MB free" in alarm.what
@@ -124,11 +125,12 @@ def test_a_disk_that_hangs_without_an_error_is_told(tmp_path, monkeypatch, soon_
             sink.write(*look(index))
             time.sleep(0.05)
         assert counters.record_state.startswith("the disk hangs: a verdict has waited for ")
+        assert counters.verdicts_wait
         assert [alarm.kind for alarm in counters.alarms.standing()] == [RECORDS]
         goes_on.set()
         wait_for(lambda: counters.recorded == 20)
         wait_for(lambda: sink.write(*look(20)) or not counters.alarms.standing())
-        assert counters.record_state == "recording"
+        assert counters.record_state == "recording" and not counters.verdicts_wait
     sink.close()
     assert [row.frame_index for row in stored(tmp_path)][:20] == list(range(20))
     assert [record.message.split(":")[0].split(";")[0] for record in caplog.records] == [
@@ -150,6 +152,7 @@ def test_a_disk_too_full_for_pictures_still_takes_rows(small_disk):
     wait_for(lambda: counters.recorded == 1)
     wait_for(lambda: counters.record_state.startswith("disk full"))
     assert counters.record_state.endswith("0 MB free, make room; 1 pictures waiting, verdicts are recorded")
+    assert not counters.verdicts_wait
     sink.close()
     assert counters.record_state.startswith("closed: 0 verdicts and 1 pictures not saved (disk full")
 

@@ -42,7 +42,7 @@ _CODES = {
     ),
     ErrorCode.TRIGGER_REPEATED: ("one part was triggered twice", f"look for a bouncing switch, or {_PLC_PROGRAM}"),
     ErrorCode.PART_ID_MISSING: ("a trigger came without a part id", f"count part ids from 1: {_PLC_PROGRAM}"),
-    ErrorCode.NOT_RECORDED: ("the disk takes no records", "make room on the disk, or set plc.pass_unrecorded"),
+    ErrorCode.NOT_RECORDED: ("the disk takes no verdicts", "make room on the disk, or set plc.pass_unrecorded"),
     ErrorCode.NO_TRIGGER_MODE: ("the line takes no triggers", "set trigger.mode: plc, and restart the line"),
 }  # fmt: skip
 _NO_CODE = "the line may be set to trigger.mode free or part, and then READY never comes: set it to plc"

@@ -392,7 +392,8 @@ def test_a_line_that_no_plc_triggers_shows_its_newest_verdict_without_an_id():
         ({"sound": 0}, ErrorCode.NO_PICTURE_YET),
         ({"ready_state": ""}, ErrorCode.CHALLENGE_NOT_PASSED),
         ({"ready_state": "NOT READY"}, ErrorCode.CHALLENGE_NOT_PASSED),
-        ({"record_state": "disk full; 7 verdicts waiting"}, ErrorCode.NOT_RECORDED),
+        ({"record_state": "disk full; 7 verdicts waiting", "verdicts_wait": True}, ErrorCode.NOT_RECORDED),
+        ({"record_state": "disk full but for verdicts; 3 pictures waiting"}, ErrorCode.NONE),
     ],
 )
 def test_what_keeps_a_line_from_a_part(changes, error):
