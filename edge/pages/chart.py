@@ -126,7 +126,9 @@ class Chart:
             parts.append(f'<line x1="{_LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}" class="grid"/>')
             parts.append(f'<text x="{_LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{tick:g}</text>')
         for tick, label in (self.x_labels or {tick: f"{tick:g}" for tick in self.x.ticks()}).items():
-            parts.append(f'<text x="{self.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>')
+            # words at the right edge would be cut off
+            at, anchor = (self.x(tick), "middle") if self.x(tick) + 4 * len(label) < self.width else (self.width, "end")
+            parts.append(f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{escape(label)}</text>')
         middle_x, middle_y = (_LEFT + right) / 2, (_TOP + bottom) / 2
         size = f'style="min-width: {self.width * 0.7:.0f}px; max-width: {self.width}px" ' if sized else ""
         # on a narrow page it gets smaller as long as the words can be read, then it scrolls

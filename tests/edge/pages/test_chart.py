@@ -38,3 +38,9 @@ def test_what_lies_outside_the_axes_is_drawn_at_their_end():
     (box,) = ElementTree.fromstring(chart.svg()).iter("rect")
     left, width = float(box.get("x")), float(box.get("width"))
     assert 0 < left < left + width < chart.width
+
+
+def test_a_label_at_the_right_edge_ends_there():
+    svg = Chart((0, 8), (0, 1), "", "", x_labels={0: "14:00", 8: "22:00"}).svg()
+    assert '<text x="760.0" y="256" text-anchor="end">22:00' in svg
+    assert '<text x="58.0" y="256" text-anchor="middle">14:00' in svg
