@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from edge.capture.part_file import LARGEST_BYTES, IdentifiedFrames, PartFile, part_in
-from edge.core.config import MqttSettings, Settings, load_settings
+from edge.core.config import MqttSettings, Settings
 from edge.core.datatypes import Fault, Part, Reason
 from edge.core.errors import ConfigError
 from edge.core.files.atomic_file import write_atomic
+from edge.core.files.settings_file import load_settings
 from edge.samples import sample_data
 from tests.fakes import ScriptedSupply, eventually, frame
 from tests.system.command_line import assert_refused, edge_here, verdicts

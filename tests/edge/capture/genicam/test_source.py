@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from edge.capture.sources import names_files, open_source
-from edge.core.config import CameraSettings, load_settings
+from edge.core.config import CameraSettings
 from edge.core.datatypes import Part, Reason
 from edge.core.errors import CameraError, ConfigError
+from edge.core.files.settings_file import load_settings
 from tests.edge.capture.genicam.cameras import QUICK, shown, source, taken, taken_until, triggered_line
 from tests.fakes import WAIT_S, eventually
 
