@@ -103,6 +103,20 @@ def test_a_file_that_cannot_be_used_tells_no_part_instead_of_the_old_one(watched
     assert eventually(lambda: now(file) == Part("good again"))
 
 
+def test_a_file_that_could_not_be_read_is_read_once_it_can_though_it_has_not_changed(watched, tmp_path, caplog):
+    """As after a chmod: the same inode, size and time."""
+    path, file = watched
+    outside = tmp_path.parent / f"{tmp_path.name}-outside.txt"
+    outside.write_text("number: second\n")
+    path.unlink()
+    path.symlink_to(outside)
+    assert eventually(lambda: "tells no part" in caplog.text)
+    assert now(file) is None
+    os.link(outside, tmp_path / "inside.txt")
+    (tmp_path / "inside.txt").replace(path)
+    assert eventually(lambda: now(file) == Part("second"))
+
+
 def test_a_file_that_is_still_being_written_tells_nothing(watched):
     path, file = watched
     seen = set()
