@@ -37,6 +37,13 @@ def test_pictures_come_as_the_camera_took_them():
         assert camera.dropped == 0
 
 
+def test_memory_of_a_picture_that_was_read_is_used_again():
+    """More pictures than the shared memory has places; whatever is dropped on a slow machine, later ones come."""
+    with source(" ".join(f"{number} wait1" for number in range(1, 101))) as camera:
+        seen = [shown(camera.read()) for _ in range(6)]
+    assert seen == sorted(set(seen))
+
+
 def test_a_free_running_camera_counts_what_never_came():
     with source("1 2 6 incomplete 8") as camera:
         assert [shown(camera.read()) for _ in range(5)] == [1, 2, 6, "incomplete", 8]
