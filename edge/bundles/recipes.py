@@ -12,9 +12,19 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from edge.core.config import RoiSettings, Settings, TriggerSettings, reason_of, refuse_repeated_keys
+from edge.core.config import RoiSettings, Settings, TriggerSettings
 from edge.core.errors import ConfigError, UsageError
-from edge.core.files.yaml_file import YamlFile, keys_of, line_of, line_of_key, nearest, read_yaml, shortened
+from edge.core.files.settings_file import reason_of
+from edge.core.files.yaml_file import (
+    YamlFile,
+    keys_of,
+    line_of,
+    line_of_key,
+    nearest,
+    read_yaml,
+    refuse_repeated_keys,
+    shortened,
+)
 from edge.core.sections import Name, PathText, Section
 
 # what a PLC's register of 16 bits can name; 0 is no recipe there

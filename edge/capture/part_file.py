@@ -104,7 +104,6 @@ class PartFile:
             self._seen, self._is_read = seen, False
             self._tell(None)
         elif seen is not None and not self._is_read:
-            self._is_read = True
             self._read()
         if self._looked_ns and before_ns - self._looked_ns > _BELIEVED_S * 1e9:
             log.warning("%s could not be looked at for %.0f s: frames had no part meanwhile", self._path,
@@ -115,6 +114,8 @@ class PartFile:
         try:
             part = part_in(read_safe(self._path.parent, self._path.name, LARGEST_BYTES))
         except (OSError, ValueError) as error:
+            # a disk that errs and a missing right may be mended without a change that the stamp shows
+            self._is_read = isinstance(error, ValueError)
             self._failures += 1
             if worth_a_line(self._failures):
                 why = getattr(error, "strerror", None) or error
@@ -122,6 +123,7 @@ class PartFile:
             return
         # replaced while it was read: the next looks decide
         if stamp(self._path) == self._seen:
+            self._is_read = True
             self._tell(part)
 
     def _tell(self, part: Part | None) -> None:

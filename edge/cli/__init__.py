@@ -17,9 +17,10 @@ from edge.cli.exit_codes import INTERRUPTED
 from edge.cli.parser import parse
 from edge.cli.process_end import ProcessEnd
 from edge.cli.standard_streams import StandardStreams, take_streams
-from edge.core.config import OptionValue, Settings, load_settings
+from edge.core.config import Settings
 from edge.core.errors import EdgeInspectError, UsageError
 from edge.core.files.password_file import warn_if_others_can_read
+from edge.core.files.settings_file import OptionValue, load_settings
 from edge.core.progress import silence
 from edge.core.redact import redact
 from edge.system.extras import missing_package, require

@@ -13,6 +13,7 @@ from edge.capture.capture import Capture
 from edge.capture.file_sources import PictureFiles
 from edge.capture.images.image_io import class_folders
 from edge.capture.images.image_reader import ImageReader
+from edge.capture.triggers.line_supply import opened_capture
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame
@@ -21,7 +22,6 @@ from edge.core.progress import working
 from edge.inspection.challenge import Challenge, Kind, Shown, challenged
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspectors import make_inspectors
-from edge.inspection.line import opened_capture
 from edge.inspection.readiness import RUN_IT
 
 _TAKE_S = 0.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import sys
 import threading
 from collections.abc import Callable
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING, TextIO
 from edge.backends import target_of
 from edge.bundles.bundle import ModelBundle
 from edge.bundles.versions import find_version
-from edge.capture.capture import Capture, FrameSupply
+from edge.capture.capture import FrameSupply
 from edge.capture.part_file import IdentifiedFrames, PartFile
-from edge.capture.sources import names_files, open_source
-from edge.capture.triggers.hardware_supply import HardwareSupply
+from edge.capture.triggers.line_supply import line_supply, opened_capture
 from edge.capture.triggers.ordered_supply import OrderedSupply
 from edge.capture.triggers.part_trigger import PartTrigger
 from edge.capture.triggers.triggered_supply import TriggeredSupply
@@ -61,8 +59,6 @@ if TYPE_CHECKING:
     from edge.bundles.recipes import Recipe, RecipeBook
     from edge.inspection.recipes.change import Recipes
     from edge.plant.signals import LineSignals
-
-log = logging.getLogger(__name__)
 
 # a bundle → whether a picture shows a place without a part; None where the bundle does not know that
 EmptyPlaceOf = Callable[[ModelBundle], Callable[[U8], bool] | None]
@@ -122,7 +118,7 @@ class Line:
             self._close_part_file()
             raise
         self._supply: FrameSupply = line_supply(
-            self._capture, request.camera, settings, self._counters, self._bundle, empty_place_of
+            self._capture, request.camera, settings, self._counters, lambda: empty_place_of(self._bundle)
         )
         self._part_trigger = self._supply if isinstance(self._supply, PartTrigger) else None
         self._ordered = self._supply if isinstance(self._supply, OrderedSupply) else None
@@ -278,30 +274,6 @@ def _in_short(counters: RunCounters) -> str:
     )
 
 
-def opened_capture(camera: str, settings: Settings, counters: RunCounters) -> Capture:
-    """Made in a thread of its own: a camera that does not answer must not keep Ctrl-C waiting."""
-    made: queue.SimpleQueue[Capture | BaseException] = queue.SimpleQueue()
-    triggered = settings.trigger.mode == "hardware"
-
-    def work() -> None:
-        try:
-            made.put(
-                Capture(
-                    lambda: open_source(camera, settings.camera, triggered=triggered),
-                    settings.camera, settings.freshness, counters, triggered=triggered,
-                )
-            )  # fmt: skip
-        # raised again in the caller's thread
-        except BaseException as error:  # noqa: BLE001
-            made.put(error)
-
-    threading.Thread(target=work, name="open camera", daemon=True).start()
-    result = made.get()
-    if isinstance(result, BaseException):
-        raise result
-    return result
-
-
 def drift_monitor(
     bundle: ModelBundle,
     settings: Settings,
@@ -338,31 +310,6 @@ def drift_monitor(
     start = None if recipes is None else recipes.start
     first = watched(bundle, start)
     return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, alarms)
-
-
-def line_supply(
-    capture: Capture, camera: str, settings: Settings, counters: RunCounters, bundle: ModelBundle, empty: EmptyPlaceOf
-) -> FrameSupply:
-    """The capture, or with trigger.mode `part`, `plc` or `hardware` what passes on one picture of each part.
-
-    Every picture of a folder, and of the demo, shows another part: there is nothing to wait for, but a trigger.
-    """
-    demo = camera.strip() == "demo"
-    mode = settings.trigger.mode
-    counters.counted = "frames" if mode == "free" and not demo else "parts"
-    if mode == "plc":
-        return TriggeredSupply(capture, settings.trigger, counters)
-    if mode == "hardware":
-        return HardwareSupply(capture, settings.trigger, counters)
-    if mode == "free" or demo or (names_files(camera) and capture.recorded_fps is None):
-        return capture
-    shows_no_part = empty(bundle)
-    if shows_no_part is None:
-        log.warning(
-            "the bundle does not know what a place without a part looks like, and judges it too when it comes to rest; "
-            "bundles made by `edge-inspect teach` know it"
-        )
-    return PartTrigger(capture, settings.trigger, counters, capture.recorded_fps, shows_no_part)
 
 
 def _alarm_listener(recorder: Recorder | None, *, redrawn: bool) -> Callable[[Alarm], None]:

@@ -171,15 +171,34 @@ def aligner_of(spec: AlignSpec) -> Aligner:
 def placed_view(image: U8, view: FieldOfView, pose: Pose) -> U8:
     """The view as it would be if the part lay as in the reference; beyond the frame its border goes on, evened."""
     matrix = np.array(pose.matrix, np.float64).reshape(2, 3)
+    if np.array_equal(matrix[:, :2], np.eye(2)):
+        left, top = np.floor(matrix[:, 2] + 0.5).astype(int)
+        return _shifted_view(image, view, int(left), int(top))
     # the same values in half the time: OpenCV warps four channels at once and three one by one. What they are warped
     # in is kept, because new memory of this size takes as long as the warp
     wide = _scratch.array("wide", (*image.shape[:2], 4))
     turned = _scratch.array("turned", (view.height, view.width, 4))
     cv2.cvtColor(image, cv2.COLOR_BGR2BGRA, dst=wide)
     even_border(wide)
-    straight = np.array_equal(matrix[:, :2], np.eye(2))
-    warped(wide, matrix, turned.shape, cv2.INTER_NEAREST if straight else cv2.INTER_LINEAR, dst=turned)
+    warped(wide, matrix, turned.shape, dst=turned)
     return np.asarray(cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR), np.uint8)
+
+
+def _shifted_view(image: U8, view: FieldOfView, left: int, top: int) -> U8:
+    """The view with its first pixel there in the frame: what a warp to the nearest pixel gives, by copying alone."""
+    height, width = image.shape[:2]
+    # further out it is the border all the same
+    left = min(max(left, 1 - view.width), width - 1)
+    top = min(max(top, 1 - view.height), height - 1)
+    right, bottom = left + view.width, top + view.height
+    if left < 1 or top < 1 or right >= width or bottom >= height:
+        evened = _scratch.array("evened", image.shape)
+        np.copyto(evened, image)
+        even_border(evened)
+        image = evened
+    inside = image[max(0, top) : bottom, max(0, left) : right]
+    sides = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
+    return np.asarray(cv2.copyMakeBorder(inside, *sides, cv2.BORDER_REPLICATE), np.uint8)
 
 
 class _Scratch(threading.local):

@@ -6,7 +6,7 @@ import socket
 import pytest
 import yaml
 
-from edge.core.config import load_settings
+from edge.core.files.settings_file import load_settings
 from edge.plant.plc.register_map import (
     INPUTS,
     ORDERS_AT,

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.program import Values, option, program
+from benchmarks.timing.measure.plc_line import free_port
 from edge.core.config import Settings
 from edge.core.errors import EdgeInspectError
 from edge.records.schema import DATABASE_NAME
@@ -45,7 +46,7 @@ def measure(records: int, requests: int) -> dict[str, Any]:
         now = datetime.now(timezone.utc)
         record_demo_shift(settings, now, _SEED_PARTS)
         newest = _multiply(place / "records" / DATABASE_NAME, records, now)
-        port = _free_port()
+        port = free_port()
         (place / "config.yaml").write_text(
             f'record: {{directory: records}}\nweb: {{port: {port}, shifts: ["00:00", "08:00", "16:00"]}}\n'
         )
@@ -157,11 +158,6 @@ def _times(port: int, address: Any, requests: int) -> dict[str, float]:
     levels = np.percentile(taken[1:], (50, 95, 99))
     named = {"first_ms": taken[0], **dict(zip(("p50_ms", "p95_ms", "p99_ms"), levels, strict=True))}
     return {name: round(float(value), 1) for name, value in named.items()}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def text(values: dict[str, Any]) -> str:

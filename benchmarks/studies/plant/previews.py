@@ -9,7 +9,6 @@ compared with the one before.
 from __future__ import annotations
 
 import argparse
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import numpy as np
 from benchmarks.program import BUNDLE, Values, option, program
 from benchmarks.timing.measure.cadence import cadence_from_text, trigger_for
 from benchmarks.timing.measure.plant_cost import SETTLE, compared
+from benchmarks.timing.measure.plc_line import free_port
 from benchmarks.timing.measure.source import Moments, TriggeredPictures, pictures_of
 from edge.capture.capture import Capture
 from edge.core.config import Settings
@@ -91,9 +91,7 @@ class Watched:
 def measure(bundle: Path, cadence: str, pairs: int, block: int) -> dict[str, Any]:
     """Time 2 x pairs blocks of parts of the shipped line."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        place = Path(folder)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = int(free.getsockname()[1])
+        place, port = Path(folder), free_port()
         settings = Settings.model_validate(
             {
                 "inspection": {"bundle": str(bundle)},

@@ -79,6 +79,19 @@ def keys_of(node: yaml.Node | None, *, fold_case: bool = False) -> Iterator[Key]
         lines.setdefault(name, line_of(key))
 
 
+def refuse_repeated_keys(path: Path, root: yaml.Node | None) -> None:
+    """Raise ConfigError where a key is given twice in one place."""
+    nodes = [root]
+    for node in nodes:
+        for key in keys_of(node):
+            nodes.append(key.value)
+            if key.earlier is not None:
+                raise ConfigError(
+                    f"{path}, line {key.line}: {key.name} is already given in line {key.earlier}",
+                    fix="keep one of the two lines",
+                )
+
+
 def line_of_key(root: yaml.Node | None, path: Sequence[object]) -> int:
     """The line of the key at the end of a path of keys, or of the innermost of its parents that the file gives."""
     line, node = 1, root

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from edge.capture.part_file import LARGEST_BYTES, IdentifiedFrames, PartFile, part_in
-from edge.core.config import MqttSettings, Settings, load_settings
+from edge.core.config import MqttSettings, Settings
 from edge.core.datatypes import Fault, Part, Reason
 from edge.core.errors import ConfigError
 from edge.core.files.atomic_file import write_atomic
+from edge.core.files.settings_file import load_settings
 from edge.samples import sample_data
 from tests.fakes import ScriptedSupply, eventually, frame
 from tests.system.command_line import assert_refused, edge_here, verdicts
@@ -100,6 +101,20 @@ def test_a_file_that_cannot_be_used_tells_no_part_instead_of_the_old_one(watched
     (path.rmdir if spoil == "folder" else lambda: path.unlink(missing_ok=True))()
     write_atomic(path, b"number: good again\n")
     assert eventually(lambda: now(file) == Part("good again"))
+
+
+def test_a_file_that_could_not_be_read_is_read_once_it_can_though_it_has_not_changed(watched, tmp_path, caplog):
+    """As after a chmod: the same inode, size and time."""
+    path, file = watched
+    outside = tmp_path.parent / f"{tmp_path.name}-outside.txt"
+    outside.write_text("number: second\n")
+    path.unlink()
+    path.symlink_to(outside)
+    assert eventually(lambda: "tells no part" in caplog.text)
+    assert now(file) is None
+    os.link(outside, tmp_path / "inside.txt")
+    (tmp_path / "inside.txt").replace(path)
+    assert eventually(lambda: now(file) == Part("second"))
 
 
 def test_a_file_that_is_still_being_written_tells_nothing(watched):

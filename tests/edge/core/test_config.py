@@ -5,8 +5,9 @@ import yaml
 from pydantic import BaseModel
 
 from edge.cli.parser import parse
-from edge.core.config import Settings, load_settings
+from edge.core.config import Settings
 from edge.core.errors import ConfigError, UsageError
+from edge.core.files.settings_file import load_settings
 from tests.paths import ROOT
 
 DOCUMENTED = ROOT / "config.yaml"

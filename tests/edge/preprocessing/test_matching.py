@@ -156,6 +156,22 @@ def test_a_view_is_placed_as_one_warp_of_three_channels_would():
     assert np.array_equal(seen[1], plainly_placed(frame(2, 80, 90), -5.0))
 
 
+@pytest.mark.parametrize(
+    "shift", [(10, 8), (1, 1), (0, 8), (10, 0), (47, 35), (48, 35), (47, 36), (-20, -9), (60, 50), (-90, 99), (140, 1)]
+)
+def test_a_shifted_view_is_what_a_warp_to_the_nearest_pixel_gives(shift):
+    """Within the frame, at its border, beyond it and wholly outside; the second shift is of no whole pixels."""
+    evened = frame(1)
+    even_border(evened)
+    for left, top in (shift, (shift[0] + 0.3, shift[1] - 0.4)):
+        matrix = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
+        expected = warped(evened, matrix, (61, 83), cv2.INTER_NEAREST)
+        image = frame(1)
+        seen = placed_view(image, FieldOfView(10, 8, 83, 61), Pose(tuple(matrix.ravel()), 1.0, 0.0, 1.0))
+        assert np.array_equal(seen, expected)
+        assert np.array_equal(image, frame(1))
+
+
 def test_several_threads_place_their_own_views():
     view = FieldOfView(10, 8, 83, 61)
     wrong: list[int] = []

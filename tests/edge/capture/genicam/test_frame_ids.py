@@ -27,6 +27,8 @@ def gaps(*ids):
         ((65534, 65535, 1, 2), (None, None, None, None)),
         ((65530, 3), (None, 7)),
         ((65535, 0, 1), (None, None, None)),
+        # a camera that has used 0 uses it again
+        ((0, 30000, 60000, 65534, 1), (None, 29999, 29999, 5533, 2)),
         # 64 bits have no wrap
         ((65535, 65536, 65538), (None, None, 1)),
         # an incomplete buffer is one of the missing ones
@@ -54,3 +56,10 @@ def test_a_camera_that_does_not_count_is_noticed(frame_id):
     ids = FrameIds()
     assert [ids.gap_before(frame_id, complete=True) for _ in range(3)] == [None, None, None]
     assert ids.useless
+
+
+def test_a_camera_that_repeats_a_number_now_and_then_counts_all_the_same():
+    ids = FrameIds()
+    for frame_id in (1, 1, 2, 2, 3, 3):
+        ids.gap_before(frame_id, complete=True)
+    assert not ids.useless

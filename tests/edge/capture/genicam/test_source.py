@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from edge.capture.sources import names_files, open_source
-from edge.core.config import CameraSettings, load_settings
+from edge.core.config import CameraSettings
 from edge.core.datatypes import Part, Reason
 from edge.core.errors import CameraError, ConfigError
+from edge.core.files.settings_file import load_settings
 from tests.edge.capture.genicam.cameras import QUICK, shown, source, taken, taken_until, triggered_line
 from tests.fakes import WAIT_S, eventually
 
@@ -34,6 +35,13 @@ def test_pictures_come_as_the_camera_took_them():
         assert frames[0].image.shape == (16, 24, 3)
         assert 0 <= time.perf_counter_ns() - frames[-1].captured_ns < WAIT_S * 1e9
         assert camera.dropped == 0
+
+
+def test_memory_of_a_picture_that_was_read_is_used_again():
+    """More pictures than the shared memory has places; whatever is dropped on a slow machine, later ones come."""
+    with source(" ".join(f"{number} wait1" for number in range(1, 101))) as camera:
+        seen = [shown(camera.read()) for _ in range(6)]
+    assert seen == sorted(set(seen))
 
 
 def test_a_free_running_camera_counts_what_never_came():

@@ -68,12 +68,14 @@ def test_while_the_network_hangs_each_part_is_told_within_its_deadline():
 
 
 def test_a_picture_with_a_fault_keeps_it_for_the_records_while_there_is_room():
-    with triggered(queue=1) as (camera, supply, _counters):
+    with triggered(queue=1) as (camera, supply, counters):
         for _ in range(2):
             camera.show(1, image=frame(1).image * 0)
         first, second = supply.take(WAIT_S), supply.take(WAIT_S)
         assert (first.fault.reason, second.fault.reason) == (Reason.BLACK, Reason.BLACK)
         assert first.image is not None and second.image is None
+        # a PLC is not told that the camera is there for black pictures
+        assert (counters.grabbed, counters.sound) == (2, 0)
 
 
 def test_identical_pictures_are_invalid_and_the_camera_stays_open_for_the_next_part():

@@ -13,9 +13,10 @@ from calibration.samples.features import measure_sample
 from calibration.samples.screening import shows_no_part
 from calibration.samples.statistics import statistics_of
 from edge.capture.triggers.part_trigger import PartTrigger
-from edge.core.config import TriggerSettings, load_settings
+from edge.core.config import TriggerSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Fault, Reason
+from edge.core.files.settings_file import load_settings
 from edge.samples import sample_data
 from tests.edge.capture.triggers.test_motion_trigger import lying, moving
 from tests.fakes import frame
