@@ -20,10 +20,14 @@ _BLOCK = 1000
 
 def find_verdict(store: RecordStore, name: str) -> VerdictRecord:
     """The verdict with this number (12-004711), picture, overlay or row id; raises RecordError."""
-    if name.isdecimal():
-        return store.verdict(int(name))
     number = re.fullmatch(r"(\d+)-(\d+)", name)
-    rows = _of_picture(store, name) if number is None else _of_frame(store, int(number[1]), int(number[2]))
+    try:
+        if name.isdecimal():
+            return store.verdict(int(name))
+        rows = _of_picture(store, name) if number is None else _of_frame(store, int(number[1]), int(number[2]))
+    # more digits than a row can have, or than Python reads
+    except (OverflowError, ValueError):
+        rows = []
     if rows:
         return rows[0]
     raise RecordError(f"no verdict {name} in {store.directory}", fix=WHERE_NUMBERS_ARE)

@@ -1,5 +1,6 @@
 """`edge-inspect web` as a program: tokens, refusals, and a line that never notices what becomes of its pages."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -45,6 +46,11 @@ def status_of(port, path="/healthz"):
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def text_of(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return answer.read().decode()
 
 
 def test_a_token_is_shown_once_and_opens_the_pages(here, tmp_path):
@@ -129,9 +135,11 @@ def test_the_demo_shows_a_shift_and_a_line_and_leaves_nothing(tmp_path):
         assert "pages at" in process.stderr.readline()
         threading.Thread(target=process.stderr.read, daemon=True).start()
         wait_for(lambda: status_of(port) == 200, WAIT_S)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/gallery") as answer:
-            page = answer.read().decode()
+        page = text_of(port, "/gallery")
         assert page.count('class="card ng"') > 3 and 'class="card ok"' in page
+        # the line that runs draws parts as the shift before did
+        wait_for(lambda: re.search(r"^2-\d+,[^,]+,OK,", text_of(port, "/report.csv"), re.MULTILINE), WAIT_S)
+        assert "no pictures were drawn" not in text_of(port, "/quality")
         process.send_signal(signal.SIGTERM)
         process.wait(WAIT_S)
         assert list((tmp_path / "temporary").glob("edge-inspect-*")) == []

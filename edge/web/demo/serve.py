@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -54,9 +55,11 @@ def _settings(settings: Settings, place: Path) -> Settings:
 @contextmanager
 def _running_line(place: Path, settings: Settings) -> Iterator[None]:
     """The line as a program of its own, as in a plant."""
-    bundle = str(settings.inspection.bundle)
-    words = [sys.executable, "-m", "edge", "run", "--camera", "demo", "--fps", _RATE, "--bundle", bundle]
-    words += ["--line", _LINE, "--run-directory", str(place / "run"), "--record-dir", str(place / "records")]
+    bundle, own = str(settings.inspection.bundle), place / "line.yaml"
+    # what is recorded, and where, as of the shift before
+    own.write_text(json.dumps(settings.model_dump(mode="json", include={"line", "record"})))
+    words = [sys.executable, "-m", "edge", "run", "--config", str(own)]
+    words += ["--camera", "demo", "--fps", _RATE, "--bundle", bundle]
     with (place / "line.log").open("wb") as log:
         # from a folder without settings: those of a line must not be its own
         line = subprocess.Popen(words, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

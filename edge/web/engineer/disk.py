@@ -1,4 +1,4 @@
-"""How full the disk of the records is, and what the program is made of."""
+"""How full the disk of the records is, and how long it lasts."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ log = logging.getLogger("edge.web")
 
 _MOST_READ = 64_000
 _MOST_LINES = 40
-_END_S = 20.0
 
 BUSY = Refusal(409, "Not now", "A recalibration of this line, or teaching, has not ended.", "Wait for it, or stop it.")
 

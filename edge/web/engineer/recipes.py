@@ -27,7 +27,7 @@ _MOST_LISTED = 20
 
 
 def recipes_page(request: Request) -> Response:
-    """What the line can judge, what it judges, and the newest changes. ?answer=: what the last change came to."""
+    """What the line can judge, what it judges, and the newest changes. ?changed=: to which this page changed it."""
     line = chosen_line(request)
     book, changes = _book(line)
     state = _state(line)

@@ -166,7 +166,10 @@ def _values(request: Request, line: WebLine, product: str, teaching: Teaching, f
     live, busy = view_of(line).live, jobs.busy(line.name)
     results, said = _read(said_in(folder / SAID), product)
     taught = Taught(product, folder, teaching.samples.count, least, missing, live, own, busy, bundle, results, said)
-    return {"line": line, "teaching": teaching, "taught": taught, "wanted": WANTED}
+    # as they are now: another browser may take a picture while this page is made
+    return {
+        "line": line, "taught": taught, "wanted": WANTED, "shots": teaching.shots, "trouble": teaching.trouble,
+    }  # fmt: skip
 
 
 def _read(said: list[str], product: str) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:

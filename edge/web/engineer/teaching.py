@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,22 +81,29 @@ class Shot:
 
 
 class Teaching:
-    """Of one product of one line. shots: since this program began, the newest first; trouble: why there is no newer."""
+    """Of one product of one line; from any thread.
+
+    shots: since this program began, the newest first; trouble: why there is no newer.
+    """
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
-        self.shots: deque[Shot] = deque(maxlen=_MOST_SHOWN)
+        # replaced and never changed: a page is made of them while another browser takes a picture
+        self.shots: tuple[Shot, ...] = ()
+        self._lock = threading.Lock()
         self.trouble: EdgeInspectError | None = None
 
     def take(self, picture: U8, at: datetime, note: Callable[[str], None]) -> None:
         """Raises UsageError, RecordError."""
-        self.shots.appendleft(Shot(self.samples.offer(picture, note), at, small_uri(picture)))
+        shot = Shot(self.samples.offer(picture, note), at, small_uri(picture))
+        with self._lock:
+            self.shots = (shot, *self.shots)[:_MOST_SHOWN]
 
     def take_back(self, note: Callable[[str], None]) -> None:
         """The last sample. Raises UsageError, RecordError."""
         name = self.samples.undo(note)
-        for shot in [shot for shot in self.shots if name and shot.offered.name == name]:
-            self.shots.remove(shot)
+        with self._lock:
+            self.shots = tuple(shot for shot in self.shots if shot.offered.name != name)
 
 
 class Teachings:

@@ -86,6 +86,9 @@ function review(place) {
   });
 }
 
+// what a narrow screen must not hide: which page this is, and how it goes now
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+document.querySelectorAll("[data-newest]").forEach((wide) => { wide.scrollLeft = wide.scrollWidth; });
 document.querySelectorAll("[data-events]").forEach(follow);
 document.querySelectorAll("img[data-stream]").forEach(stream);
 document.querySelectorAll("[data-print]").forEach((button) => button.addEventListener("click", () => window.print()));

@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -24,7 +23,7 @@ from edge.records.store import RecordStore
 from edge.records.writer import pictures
 from edge.records.writer.database import RecordDatabase
 from edge.records.writer.disk_errors import DiskError, RecordState
-from tests.edge.records.records_fakes import RUN, image_files, look, recorder, stored, wait_for
+from tests.edge.records.records_fakes import look, recorder, stored, wait_for
 
 NG, OK, INVALID = Decision.NG, Decision.OK, Decision.INVALID
 
@@ -302,50 +301,6 @@ def test_a_picture_that_cannot_be_stored_is_named_and_counted_and_the_next_one_i
     assert [row.image_state for row in stored(tmp_path)] == ["stored", "skipped", "stored"]
     assert counters.images_skipped == 1
     assert "the picture of frame 1 cannot be stored: KeyError: 'a bug'" in caplog.text
-
-
-def test_a_bug_in_the_writer_is_shown_and_recording_goes_on(tmp_path, monkeypatch, caplog):
-    real, bugs = RecordDatabase.save, iter([KeyError("a bug"), MemoryError()])
-
-    def save(self, *arguments):
-        for bug in bugs:
-            raise bug
-        return real(self, *arguments)
-
-    counters = RunCounters()
-    monkeypatch.setattr(RecordDatabase, "save", save)
-    sink = recorder(tmp_path, counters)
-    for index in range(3):
-        sink.write(*look(index, NG))
-    wait_for(lambda: counters.record_state.startswith("an unexpected error: KeyError: 'a bug'; 3 verdicts waiting"))
-    wait_for(lambda: counters.recorded == 3)
-    sink.close()
-    assert [row.frame_index for row in stored(tmp_path)] == [0, 1, 2]
-    assert "please report it" in caplog.text
-
-
-def test_undecodable_names_are_recorded_escaped(tmp_path):
-    counters, name = RunCounters(), "parts/caf\udce9.png"
-    sink = recorder(tmp_path, counters, run=replace(RUN, source=name, bundle_path=name))
-    taken, verdict = look(0, INVALID)
-    sink.write(taken, replace(verdict, detail=name))
-    sink.close()
-    assert [row.detail for row in stored(tmp_path)] == ["parts/caf\\udce9.png"]
-    with RecordStore(tmp_path) as store:
-        assert store.run(1).info.source == store.run(1).info.bundle_path == "parts/caf\\udce9.png"
-
-
-def test_a_verdict_that_no_database_takes_is_named_and_counted_and_the_others_are_kept(tmp_path, caplog):
-    counters = RunCounters()
-    sink = recorder(tmp_path, counters)
-    for index in range(5):
-        taken, verdict = look(index, NG)
-        sink.write(taken, replace(verdict, frame_index=2**70) if index == 2 else verdict)
-    sink.close()
-    assert [row.frame_index for row in stored(tmp_path)] == [0, 1, 3, 4]
-    assert (counters.recorded, counters.records_lost) == (4, 1)
-    assert f"the verdict of frame {2**70} cannot be recorded" in caplog.text
-    assert len(image_files(tmp_path)) == 8
 
 
 def of_another_program(path):

@@ -83,7 +83,10 @@ def test_number_picture_overlay_and_row_id_find_the_same_verdict(tmp_path):
         assert (found.run_id, found.frame_index, found.number) == (2, 2, "2-000002")
         for name in ("2-2", told["picture"], str(tmp_path / found.overlay), Path(told["picture"]).name, str(found.id)):
             assert find_verdict(store, name) == found
-        for absent in ("\udcfc.png", "2-9", "9-000001", "nothing.png", "9-000001-090000+0100-NG.png"):
+        long = "9" * 20
+        # with more digits than a row can have, and than Python reads
+        too_long = (long, f"2-{long}", f"{long}-2", f"2-{long}-090000+0100-NG.png", "9" * 5000, f"2-{'9' * 5000}")
+        for absent in ("\udcfc.png", "2-9", "9-000001", "nothing.png", "9-000001-090000+0100-NG.png", *too_long):
             with pytest.raises(RecordError, match="no verdict"):
                 find_verdict(store, absent)
 

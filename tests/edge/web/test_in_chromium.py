@@ -29,6 +29,7 @@ from tests.small_bundle import good_part
 pytestmark = pytest.mark.browser
 
 SCREENS = [((1920, 1080), "light"), ((1280, 800), "dark"), ((390, 844), "light")]
+IN_VIEW = "e => { const box = e.getBoundingClientRect(); return box.left >= 0 && box.right <= innerWidth; }"
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,7 @@ def test_every_page_fits_its_screen_and_breaks_no_rule_of_the_policy(tmp_path, c
         for path in paths:
             page.goto(address + path)
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
+            assert page.evaluate(f"[...document.querySelectorAll('nav [aria-current]')].every({IN_VIEW})"), path
             assert complaints == [], path
 
 
@@ -287,8 +289,10 @@ def test_three_large_buttons_and_the_whole_part_fit_on_every_screen(tmp_path, ch
         page.wait_for_timeout(300)
         page.locator("button[data-key=g]").click()
         page.wait_for_selector(".before")
-        for path in ("/review", "/quality", "/gallery"):
+        newest = "[...document.querySelectorAll('.chart .wide')].map(w => w.scrollWidth - w.clientWidth - w.scrollLeft)"
+        for path in ("/review", "/quality", "/gallery", "/engineer/drift"):
             page.goto(address + path)
+            assert all(left < 2 for left in page.evaluate(newest)), path
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
         assert complaints == []
 
@@ -302,7 +306,8 @@ def test_a_key_takes_pictures_to_teach_from_and_the_page_follows_the_command(tmp
         camera.show(good_part(70))
         address = stack.enter_context(server(settings_of(tmp_path)))
         page, complaints = stack.enter_context(opened(chromium, address + TEACH, (390, 844)))
-        page.wait_for_function("document.querySelector('.preview img').naturalWidth > 0")
+        # a function: an expression would be evaluated in the page, which its policy forbids
+        page.wait_for_function("() => document.querySelector('.preview img').naturalWidth > 0")
         for words in ("Taken.", "Refused: This picture was taken already."):
             page.wait_for_timeout(200)
             page.keyboard.press("t")
@@ -312,6 +317,8 @@ def test_a_key_takes_pictures_to_teach_from_and_the_page_follows_the_command(tmp
         page.locator("details.change summary").click()
         page.locator("button[value=begin]").click()
         page.wait_for_selector("text=is being taught")
+        # and not below the pictures
+        assert page.locator("#job").bounding_box()["y"] < page.locator(".preview").bounding_box()["y"]
         page.wait_for_selector("text=going on with 16 samples")
         page.locator("button[value=end]").click()
         # by itself

@@ -173,6 +173,23 @@ def test_who_comes_back_sees_the_picture_although_no_other_part_has_come(tmp_pat
             assert stream.readline() == b"the picture of the newest part\n"
 
 
+def test_a_line_that_comes_back_is_seen_although_its_picture_is_the_same_file(tmp_path):
+    def shown(part):
+        return any(part in stream.readline() for _ in range(500))
+
+    write_status(tmp_path, monotonic_s=time.monotonic() + 1.5)
+    (tmp_path / "left" / "run" / "preview.jpg").write_bytes(b"the newest part\n")
+    with (
+        server(settings_of(tmp_path)) as address,
+        urllib.request.urlopen(f"{address}/line/left/preview.mjpg") as stream,
+    ):
+        assert shown(b"the newest part")
+        write_status(tmp_path, monotonic_s=time.monotonic() - 5)
+        assert shown(b"JFIF")
+        write_status(tmp_path, monotonic_s=time.monotonic() + 1.5)
+        assert shown(b"the newest part")
+
+
 def test_a_line_that_is_not_alive_has_no_picture(tmp_path):
     with (
         server(settings_of(tmp_path)) as address,

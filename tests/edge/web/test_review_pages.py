@@ -200,6 +200,8 @@ def test_without_enough_labels_recalibration_says_what_is_missing(tmp_path, bund
     with browser(settings.model_copy(update={"web": settings.web.model_copy(update={"lines": lines})})) as client:
         page = client.get("/engineer/recalibrate").text
         assert "nobody has labelled a part" in page and "Begin" not in page
+        # whoever reads a page gives no command
+        assert "look at parts" in page and "edge-inspect review" not in page and "--from-records" not in page
         csrf = csrf_of(client.get("/review").text)
         answer = client.post("/engineer/recalibrate", data={"csrf": csrf, "line": "left"})
         assert answer.status_code == 409 and "nobody has labelled" in answer.text

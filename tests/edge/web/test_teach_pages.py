@@ -7,16 +7,19 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 
 import cv2
 import numpy as np
 import pytest
 
 from edge.bundles.bundle import load_bundle
+from edge.cli.teach.page_samples import PageSamples
 from edge.plant import preview
 from edge.plant.preview import PreviewFile
 from edge.preprocessing.preprocess import Preprocess
 from edge.review.database import ReviewDatabase
+from edge.web.engineer.teaching import Teaching
 from edge.web.security.tokens import Role, new_token
 from tests.edge.plant.test_recipe_request import line
 from tests.edge.records.records_fakes import look, recorder, wait_for
@@ -148,6 +151,20 @@ def test_two_browsers_at_once_keep_each_part_once(settings, camera, tmp_path):
         assert answers == [303] * 4
         assert client.get(PATH).text.count("This picture was taken already</strong>") == 3
     assert samples(tmp_path) == ["000001.png"]
+
+
+def test_a_page_is_made_of_the_pictures_that_it_began_with(settings, tmp_path):
+    """Another browser may take one, or take one back, meanwhile."""
+    teaching = Teaching(PageSamples(folder_of(tmp_path), settings))
+    at = datetime.now(timezone.utc)
+    for number in (1, 2):
+        teaching.take(good_part(number), at, lambda name: None)
+    shown = iter(teaching.shots)
+    names = [next(shown).offered.name]
+    teaching.take(good_part(3), at, lambda name: None)
+    teaching.take_back(lambda name: None)
+    names += [shot.offered.name for shot in shown]
+    assert names == ["000002.png", "000001.png"] == [shot.offered.name for shot in teaching.shots]
 
 
 def test_a_folder_that_another_teach_changed_or_holds_is_seen(settings, camera, tmp_path):
