@@ -306,6 +306,10 @@ def _pymodbus_server(server: ModbusServer) -> ModbusTcpServer:
                     self.loop.call_later(pause_s, self.go_on)
             return used
 
+        def handle_later(self) -> None:
+            """In this loop's next round; pymodbus goes the way that calls take from other threads."""
+            self.loop.create_task(self.handle_request())
+
         async def handle_request(self) -> None:
             pdu = self.last_pdu
             if pdu is None or self.client is None:
