@@ -57,14 +57,14 @@ def settings_at(port, **plc):
 class LineOfTriggers:
     """A loop in a thread of its own: it beats, and judges each part that is asked for, after a moment."""
 
-    def __init__(self, judge=lambda number: Decision.OK, *, triggered=True, **plc):
+    def __init__(self, judge=lambda number: Decision.OK, *, triggered=True, shown=None, **plc):
         self.counters = RunCounters(camera_state="running", sound=1, beat_ns=time.perf_counter_ns())
         self.alarms = AlarmLog(self.counters, lambda alarm: None)
         self.fired, self.recipes, self.verdicts = [], [], 0
         self._judge, self._waiting, self._halt = judge, [], threading.Event()
         self.link = PlcLink(
             settings_at(free_port(), **plc), self.counters, self.alarms, self.fire if triggered else None,
-            self.use_recipe,
+            self.use_recipe, shown,
         )  # fmt: skip
         self.beating = True
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -190,6 +190,33 @@ def test_a_hundred_parts_in_a_row_each_get_their_own_result(line, plc):
         shown = ours.inspect(part)
         assert shown.part_id == part and shown.passes(part) == bool(part % 3)
     assert (running.counters.missed_triggers, ours.read().sequence) == (0, 100)
+
+
+def test_outputs_are_told_at_once_what_the_plc_is_shown_and_nothing_else(line, plc, monkeypatch):
+    # only what is woken comes in time
+    monkeypatch.setattr("edge.plant.plc.server._TICK_S", 1.5 * WAIT_S)
+    shown = []
+    running = line(lambda number: None, shown=shown.append)
+    ours = plc(running)
+    ours.write(NOTHING)
+    ours.write(T, 7)
+    running.show(Part("6", "", 99), Decision.OK)
+    running.show(running.fired[-1], Decision.NG)
+    assert eventually(lambda: shown == [Decision.NG])
+    assert ours.read().part_id == 7
+    ours.write(A)
+    ours.write(NOTHING)
+    assert shown == [Decision.NG]
+
+
+def test_a_reading_has_the_result_that_was_given_before_it(line, plc, monkeypatch):
+    monkeypatch.setattr("edge.plant.plc.server._TICK_S", 1.5 * WAIT_S)
+    running = line(lambda number: None)
+    ours = plc(running)
+    ours.write(NOTHING)
+    ours.write(T, 7)
+    running.show(running.fired[-1], Decision.OK)
+    assert ours.read().passes(7)
 
 
 def test_no_reading_ever_has_an_ok_that_belongs_to_another_part(line, plc):
