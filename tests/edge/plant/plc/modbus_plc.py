@@ -10,7 +10,7 @@ class Plc:
     """A program that does what a test tells it, on the map's own definition. wait_s: for the box, and in `until`."""
 
     def __init__(self, port, wait_s=WAIT_S):
-        self.client = ModbusTcpClient("127.0.0.1", port=port, timeout=2, retries=0)
+        self.client = ModbusTcpClient("127.0.0.1", port=port, timeout=5, retries=0)
         assert eventually(self.client.connect, wait_s)
         self.heartbeat, self._wait_s = 0, wait_s
 
