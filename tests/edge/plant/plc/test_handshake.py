@@ -352,6 +352,19 @@ def test_a_part_judged_by_another_recipe_than_that_of_its_trigger_is_invalid(tal
     assert talk.read().passes(8)
 
 
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [(ErrorCode.NOT_RECORDED, False), (ErrorCode.CAMERA_NOT_RUNNING, True), (ErrorCode.CHALLENGE_NOT_PASSED, True)],
+)
+def test_a_good_part_that_cannot_be_recorded_is_invalid_and_one_whose_picture_was_there_is_good(talk, error, passes):
+    talk.part(7)
+    talk.line = replace(GOOD, error=error)
+    talk.result(score_per_mille=300)
+    shown = talk.read()
+    assert shown.passes(7) == passes and shown.error == error
+    assert passes or (shown.decision, shown.score_per_mille) == (3, 0)
+
+
 def test_a_line_without_recipes_says_so():
     talk = Talk(recipes=False)
     talk.write(NOTHING)
