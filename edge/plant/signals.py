@@ -33,10 +33,11 @@ class LineSignals:
         challenge_watched: bool,
     ) -> None:
         self._outputs = _digital_outputs(settings, counters, alarms)
-        self._by_verdict = self._outputs is not None and fire is None
+        show = None if self._outputs is None else self._outputs.show
+        self._show_verdict: Callable[[Decision], None] | None = show if fire is None else None
         self._plc = None
         if settings.plc.port is not None:
-            shown = (lambda decision: None) if self._by_verdict else self._show
+            shown = None if fire is None else show
             self._plc = PlcLink(
                 settings, counters, alarms, fire, use_recipe, shown, challenge_watched=challenge_watched
             )
@@ -44,8 +45,8 @@ class LineSignals:
     def write(self, frame: Frame, verdict: Verdict) -> None:
         if self._plc is not None:
             self._plc.write(frame, verdict)
-        if self._by_verdict:
-            self._show(verdict.decision)
+        if self._show_verdict is not None:
+            self._show_verdict(verdict.decision)
 
     def follow(self, settings: Settings) -> None:
         """Another product comes from the next trigger on, with these settings; from any thread."""
@@ -57,10 +58,6 @@ class LineSignals:
         for signals in (self._outputs, self._plc):
             if signals is not None:
                 signals.close()
-
-    def _show(self, decision: Decision) -> None:
-        if self._outputs is not None:
-            self._outputs.show(decision)
 
 
 def _digital_outputs(settings: Settings, counters: RunCounters, alarms: AlarmLog) -> DigitalOutputs | None:

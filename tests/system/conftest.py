@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from tests.fakes import MjpegCamera, write_picture
@@ -16,6 +18,21 @@ def camera():
     camera = MjpegCamera()
     yield camera
     camera.kill()
+
+
+@pytest.fixture
+def parts_camera():
+    """Its pictures are different good parts."""
+    camera = MjpegCamera(show=lambda count: good_part(count % 8))
+    yield camera
+    camera.kill()
+
+
+@pytest.fixture
+def port():
+    """One that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def parts_in(folder, count, digits, first=0):

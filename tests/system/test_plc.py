@@ -1,20 +1,10 @@
 """A real line as its PLC sees it: alive, stopped, going on, and killed."""
 
 import signal
-import socket
 
 import pytest
 
-from edge.plant.plc.register_map import (
-    INPUTS,
-    ORDERS_AT,
-    ErrorCode,
-    Order,
-    Orders,
-    Status,
-    decode_inputs,
-    encode_orders,
-)
+from edge.plant.plc.register_map import INPUTS, ErrorCode, Order, Status, decode_inputs
 from tests.fakes import eventually
 from tests.system.command_line import WAIT_S, running
 
@@ -41,9 +31,7 @@ def moves(port):
     return first is not None and eventually(lambda: (now := inputs_of(port)) and now.heartbeat != first.heartbeat, 1.0)
 
 
-def test_the_plc_sees_each_verdict_and_a_line_that_is_stopped_or_killed(camera, bundle_path, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_the_plc_sees_each_verdict_and_a_line_that_is_stopped_or_killed(camera, bundle_path, port, tmp_path):
     (tmp_path / "line.yaml").write_text(f"plc:\n  port: {port}\nfreshness:\n  max_identical_frames: 0\n")
     arguments = ("--camera", camera.url, "--bundle", bundle_path, "--json", "--config", "line.yaml")
     with running(*arguments, cwd=tmp_path) as run:
@@ -63,43 +51,28 @@ def test_the_plc_sees_each_verdict_and_a_line_that_is_stopped_or_killed(camera, 
         assert inputs_of(port) is None
 
 
-def test_a_plc_has_its_parts_judged_by_a_real_line_and_none_without_its_camera(camera, bundle_path, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_plc_has_its_parts_judged_by_a_real_line_and_none_without_its_camera(camera, bundle_path, port, tmp_path):
     (tmp_path / "line.yaml").write_text(
         f"trigger: {{mode: plc}}\nplc: {{port: {port}, silent_after_ms: 60000}}\nfreshness: {{max_identical_frames: 0}}"
     )
     arguments = ("--camera", camera.url, "--bundle", bundle_path, "--json", "--config", "line.yaml")
+    from tests.edge.plant.plc.modbus_plc import Plc
+
     with running(*arguments, cwd=tmp_path) as run:
-        assert eventually(lambda: inputs_of(port) is not None, WAIT_S), run.errors
-        client = modbus.ModbusTcpClient("127.0.0.1", port=port, timeout=5, retries=0)
-        client.connect()
-        beat = iter(range(1, 60000))
-
-        def write(bits, part):
-            words = encode_orders(Orders(bits, part, heartbeat=next(beat), lot="L-7"))
-            assert not client.write_registers(ORDERS_AT, list(words)).isError()
-
-        def shows(bits):
-            return eventually(lambda: inputs_of(port).status & bits == bits, WAIT_S)
-
-        write(Order(0), 0)
+        plc = Plc(port, WAIT_S)
         for part in (901, 902, 903):
-            assert shows(Status.READY)
-            write(Order.TRIGGER, part)
-            assert shows(Status.RESULT_VALID)
-            shown = inputs_of(port)
+            shown = plc.inspect(part, lot="L-7")
             assert shown.part_id == part and shown.decision in (1, 2), run.errors
             assert shown.passes(part) == (shown.decision == 1)
-            write(Order.RESULT_ACK, part)
-        assert shows(Status.READY)
+        plc.write(Order(0))
+        plc.until("READY")
         camera.kill()
-        assert eventually(lambda: inputs_of(port).error == ErrorCode.CAMERA_NOT_RUNNING, WAIT_S)
-        write(Order.TRIGGER, 904)
-        shown = inputs_of(port)
+        assert eventually(lambda: plc.read().error == ErrorCode.CAMERA_NOT_RUNNING, WAIT_S)
+        plc.write(Order.TRIGGER, 904, lot="L-7")
+        shown = plc.read()
         assert shown.missed_triggers == 1 and not shown.passes(904)
         assert not shown.status & (Status.READY | Status.BUSY | Status.RESULT_VALID)
         told = run.wait_for(lambda verdicts: verdicts[-1:] and verdicts[-1]["reason"] == "no_frame")
-        client.close()
+        plc.close()
     parts = [(each["part_number"], each["lot"]) for each in told if each["part_number"]]
     assert parts == [(number, "L-7") for number in ("901", "902", "903")]

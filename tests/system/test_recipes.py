@@ -1,22 +1,12 @@
 """Two products on one running line: changed by the command, refused with a reason, on record, replayed."""
 
 import json
-import socket
 
 import pytest
 import yaml
 
 from edge.core.files.settings_file import load_settings
-from edge.plant.plc.register_map import (
-    INPUTS,
-    ORDERS_AT,
-    ErrorCode,
-    Order,
-    Orders,
-    Status,
-    decode_inputs,
-    encode_orders,
-)
+from edge.plant.plc.register_map import ErrorCode, Order, Status
 from edge.plant.status_file import is_live, read_status
 from edge.records.recipe_changes import recorded_changes
 from edge.records.store import RecordStore
@@ -199,10 +189,10 @@ def test_doctor_names_the_recipes_that_cannot_be_used(config, here, tmp_path):
     assert broken["state"] == "warn" and "gear" in broken["value"] and "line 4" in broken["value"]
 
 
-def test_a_plc_changes_the_product_between_parts_and_waits_where_it_cannot(config, camera, here, tmp_path):
-    modbus = pytest.importorskip("pymodbus.client", reason="the extra `plc` is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_plc_changes_the_product_between_parts_and_waits_where_it_cannot(config, camera, port, tmp_path):
+    pytest.importorskip("pymodbus", reason="the extra `plc` is not installed")
+    from tests.edge.plant.plc.modbus_plc import Plc
+
     values = yaml.safe_load(config.read_text())
     values |= {
         "trigger": {"mode": "plc"},
@@ -211,41 +201,30 @@ def test_a_plc_changes_the_product_between_parts_and_waits_where_it_cannot(confi
     }
     config.write_text(yaml.safe_dump(values))
     with running("run", "--camera", camera.url, "--config", config, "--json", cwd=tmp_path) as run:
-        client = modbus.ModbusTcpClient("127.0.0.1", port=port, timeout=5, retries=0)
-        wait_for(client.connect, WAIT_S)
-        beat = iter(range(1, 60000))
-
-        def read():
-            return decode_inputs(client.read_input_registers(0, count=INPUTS).registers)
-
-        def write(bits, part=0, recipe=0):
-            words = encode_orders(Orders(bits, part, recipe, heartbeat=next(beat)))
-            assert not client.write_registers(ORDERS_AT, list(words)).isError()
+        plc = Plc(port, WAIT_S)
 
         def judge(part):
-            wait_for(lambda: bool(read().status & Status.READY), WAIT_S)
-            write(Order.TRIGGER, part)
-            wait_for(lambda: bool(read().status & Status.RESULT_VALID), WAIT_S)
-            write(Order.RESULT_ACK, part)
-            write(Order(0))
+            plc.inspect(part)
+            plc.write(Order(0))
 
         def use(recipe):
-            write(Order.RECIPE_REQUEST, recipe=recipe)
-            assert not read().status & Status.READY, "not before the other product is there"
-            write(Order(0))
+            plc.write(Order.RECIPE_REQUEST, recipe=recipe)
+            assert not plc.read().status & Status.READY, "not before the other product is there"
+            plc.write(Order(0))
 
-        write(Order(0))
         judge(1)
         use(2)
         judge(2)
-        assert read().recipe == 2 and read().status & Status.RECIPE_OK
+        shown = plc.read()
+        assert shown.recipe == 2 and shown.status & Status.RECIPE_OK
         use(9)
-        wait_for(lambda: read().error == ErrorCode.RECIPE_FAILED, WAIT_S)
-        assert read().recipe == 2 and not read().status & (Status.READY | Status.RECIPE_OK)
+        wait_for(lambda: plc.read().error == ErrorCode.RECIPE_FAILED, WAIT_S)
+        shown = plc.read()
+        assert shown.recipe == 2 and not shown.status & (Status.READY | Status.RECIPE_OK)
         use(1)
         judge(3)
-        assert read().recipe == 1
-        client.close()
+        assert plc.read().recipe == 1
+        plc.close()
         told = run.wait_for(lambda verdicts: any(each["part_number"] == "3" for each in verdicts))
     judged = {each["part_number"]: each["recipe"] for each in told if each["part_number"]}
     assert judged == {"1": PLATE, "2": GEAR, "3": PLATE}

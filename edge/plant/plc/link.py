@@ -40,8 +40,9 @@ class PlcLink:
 
     fire: asks for the picture of a part, and returns at once; None where nobody may (trigger.mode is not plc). Results
     are then shown as they come. use_recipe: asks for a recipe by its index, and returns at once; None without recipes.
-    shown: told of each result as soon as the PLC can read it. challenge_watched: `counters.ready_state` says whether
-    the newest challenge counts. Where the port cannot be had, an alarm says so, and it is tried again.
+    shown: told of each result as soon as the PLC can read it; None where nobody is. challenge_watched:
+    `counters.ready_state` says whether the newest challenge counts. Where the port cannot be had, an alarm says so, and
+    it is tried again.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class PlcLink:
         alarms: AlarmLog,
         fire: FirePart | None,
         use_recipe: Callable[[int], None] | None,
-        shown: Callable[[Decision], None] = lambda decision: None,
+        shown: Callable[[Decision], None] | None = None,
         *,
         challenge_watched: bool = False,
     ) -> None:
@@ -76,8 +77,11 @@ class PlcLink:
         return None if self._server is None else self._server.port
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        if self._server is not None:
-            self._waiting.append(part_result(frame, verdict))
+        if self._server is None:
+            return
+        self._waiting.append(part_result(frame, verdict))
+        # whoever reads gets it by `read`; to wake the thread for it would cost more than the rest of this
+        if self._shown is not None:
             self._server.wake()
 
     def follow(self, settings: Settings) -> None:
@@ -129,7 +133,7 @@ class PlcLink:
 
     def _tell_shown(self) -> None:
         decision = self._handshake.decision
-        if self._told != self._handshake.sequence and decision is not None:
+        if self._shown is not None and self._told != self._handshake.sequence and decision is not None:
             self._told = self._handshake.sequence
             self._shown(decision)
 

@@ -174,7 +174,7 @@ class Inputs:
         others = Status.NG | Status.INVALID | Status.BYPASS
         return (
             self.status & (wanted | others) == wanted
-            and self.part_id == part_id
+            and self.part_id == part_id != 0
             and self.decision == DECISION_NUMBERS[Decision.OK]
         )
 

@@ -279,6 +279,14 @@ def _pymodbus_server(server: ModbusServer) -> ModbusTcpServer:
             else:
                 self.leave()
 
+        def data_received(self, data: bytes) -> None:
+            """Leave whoever sends dozens of requests without waiting for an answer: pymodbus would drop what does not
+            fit into its buffer, and read on without a pause."""
+            if len(self.recv_buffer) + len(data) > self.max_buffer_size:
+                self.leave()
+            else:
+                super().data_received(data)
+
         def callback_data(self, data: bytes, addr: Any = None) -> int:
             """Take whole frames; leave whoever sends what no Modbus client sends."""
             if self.client is None or not _plausible(data):
@@ -297,6 +305,10 @@ def _pymodbus_server(server: ModbusServer) -> ModbusTcpServer:
                     self.transport.pause_reading()
                     self.loop.call_later(pause_s, self.go_on)
             return used
+
+        def handle_later(self) -> None:
+            """In this loop's next round; pymodbus goes the way that calls take from other threads."""
+            self.loop.create_task(self.handle_request())
 
         async def handle_request(self) -> None:
             pdu = self.last_pdu

@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.fakes import MjpegCamera
 from tests.notify_socket import NotifySocket
-from tests.small_bundle import good_part
 from tests.system.command_line import rows, running
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: no network can run")
@@ -42,10 +40,8 @@ sys.exit(main())
 
 
 @pytest.fixture
-def camera():
-    camera = MjpegCamera(show=lambda count: good_part(count % 8))
-    yield camera
-    camera.kill()
+def camera(parts_camera):
+    return parts_camera
 
 
 @pytest.fixture

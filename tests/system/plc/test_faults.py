@@ -3,7 +3,6 @@
 import resource
 import shutil
 import signal
-import socket
 import time
 
 import pytest
@@ -12,10 +11,8 @@ from edge.plant.plc.register_map import ErrorCode, Status
 from edge.plant.plc.simulation.program import NO_ANSWER, NOT_READY
 from edge.plant.status_file import is_live, read_status
 from tests.edge.records.records_fakes import wait_for
-from tests.fakes import MjpegCamera
 from tests.notify_socket import NotifySocket
 from tests.recipe_line import write_recipes
-from tests.small_bundle import good_part
 from tests.system.command_line import WAIT_S, edge_here, rows, running
 from tests.system.plc.plc_side import plc_side
 
@@ -40,10 +37,8 @@ sys.exit(main())
 
 
 @pytest.fixture
-def camera():
-    camera = MjpegCamera(show=lambda count: good_part(count % 8))
-    yield camera
-    camera.kill()
+def camera(parts_camera):
+    return parts_camera
 
 
 @pytest.fixture
@@ -51,12 +46,6 @@ def manager(tmp_path):
     manager = NotifySocket(tmp_path)
     yield manager
     manager.close()
-
-
-@pytest.fixture
-def port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 @pytest.fixture

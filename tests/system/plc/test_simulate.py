@@ -11,12 +11,6 @@ from tests.system.command_line import assert_refused, edge_here, running
 pytest.importorskip("pymodbus", reason="the extra `plc` is not installed")
 
 
-@pytest.fixture
-def port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 def test_a_line_is_asked_for_parts_and_each_is_told(here, line, bundle_path, port, tmp_path):
     (tmp_path / "config.yaml").write_text(f"trigger: {{mode: plc}}\nplc: {{port: {port}}}\n")
     with running("--camera", line, "--bundle", bundle_path, "--json", cwd=tmp_path) as run:

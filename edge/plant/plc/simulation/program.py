@@ -117,6 +117,15 @@ class PlcProgram:
         self._held = self._accepted = self._wrong_id = self._edge_due = False
         self._recipe_asked_s: float | None = None
         self.recipe_failed = False
+        self._steps: dict[_Phase, Callable[[float, Inputs], None]] = {
+            _Phase.RECIPE: self._ask_for_recipe,
+            _Phase.READY: self._wait_for_ready,
+            _Phase.RESULT: self._wait_for_result,
+            _Phase.DELAY: lambda now_s, inputs: self._wait_before_ack(now_s),
+            _Phase.TAKING: self._wait_until_taken,
+            _Phase.AGAIN: self._trigger_again,
+            _Phase.STOPPED: self._wait_for_stop,
+        }
 
     @property
     def finished(self) -> bool:
@@ -143,20 +152,8 @@ class PlcProgram:
     def _step(self, now_s: float, inputs: Inputs) -> None:
         if self._phase is _Phase.BETWEEN:
             self._next_part(now_s)
-        if self._phase is _Phase.RECIPE:
-            self._ask_for_recipe(now_s, inputs)
-        elif self._phase is _Phase.READY:
-            self._wait_for_ready(now_s, inputs)
-        elif self._phase is _Phase.RESULT:
-            self._wait_for_result(now_s, inputs)
-        elif self._phase is _Phase.DELAY:
-            self._wait_before_ack(now_s)
-        elif self._phase is _Phase.TAKING:
-            self._wait_until_taken(now_s, inputs)
-        elif self._phase is _Phase.AGAIN:
-            self._trigger_again(now_s, inputs)
-        elif self._phase is _Phase.STOPPED:
-            self._wait_for_stop(now_s, inputs)
+        if self._phase in self._steps:
+            self._steps[self._phase](now_s, inputs)
 
     def _without_box(self, now_s: float) -> None:
         """Nothing can be read: a part that waits for its result is rejected, and nothing is asked for."""

@@ -1,10 +1,6 @@
-"""A real Modbus client against the server in a line's process, and what others may do to it: nothing."""
+"""A real Modbus client against the server in a line's process."""
 
-import contextlib
-import gc
-import random
 import socket
-import struct
 import threading
 import time
 from dataclasses import replace
@@ -14,160 +10,19 @@ import pytest
 
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
-from edge.core.datatypes import Decision, Frame, Part, Reason, StageTimes, Verdict
+from edge.core.datatypes import Decision, Frame, Part
 from edge.core.errors import MissingDependency
 from edge.monitoring.alarm_log import AlarmLog
 from edge.plant.outputs import line_signals, require_packages
 from edge.plant.plc.link import PlcLink, part_result, result_within_ms
-from edge.plant.plc.register_map import (
-    INPUTS,
-    ORDERS,
-    ORDERS_AT,
-    ErrorCode,
-    Order,
-    Orders,
-    Status,
-    decode_inputs,
-    encode_orders,
-)
-from tests.fakes import eventually, picture
+from edge.plant.plc.register_map import INPUTS, ORDERS, ORDERS_AT, ErrorCode, Order, Status, decode_inputs
+from tests.edge.plant.plc.triggered_line import SETTINGS, settings_at, verdict_of
+from tests.fakes import WAIT_S, eventually, picture
 
 client_module = pytest.importorskip("pymodbus.client", reason="the extra `plc` is not installed")
 
 T, A = Order.TRIGGER, Order.RESULT_ACK
 NOTHING = Order(0)
-SETTINGS = Settings.model_validate(
-    {
-        "plc": {"port": 1502, "silent_after_ms": 5000},
-        "trigger": {"frame_timeout_ms": 250},
-        "inspection": {"deadline_ms": 700},
-    }
-)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
-def settings_at(port, **plc):
-    return SETTINGS.model_copy(update={"plc": SETTINGS.plc.model_copy(update={"port": port, **plc})})
-
-
-class LineOfTriggers:
-    """A loop in a thread of its own: it beats, and judges each part that is asked for, after a moment."""
-
-    def __init__(self, judge=lambda number: Decision.OK, *, triggered=True, **plc):
-        self.counters = RunCounters(camera_state="running", sound=1, beat_ns=time.perf_counter_ns())
-        self.alarms = AlarmLog(self.counters, lambda alarm: None)
-        self.fired, self.recipes, self.verdicts = [], [], 0
-        self._judge, self._waiting, self._halt = judge, [], threading.Event()
-        self.link = PlcLink(
-            settings_at(free_port(), **plc), self.counters, self.alarms, self.fire if triggered else None,
-            self.use_recipe,
-        )  # fmt: skip
-        self.beating = True
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def use_recipe(self, index):
-        self.recipes.append(index)
-        self.counters.recipe_changing = True
-
-    def fire(self, number, lot):
-        self.fired.append(Part(number, lot, len(self.fired) + 1))
-        self._waiting.append(self.fired[-1])
-        return len(self.fired)
-
-    def show(self, part, decision, **changes):
-        taken = Frame(self.verdicts, time.perf_counter_ns(), datetime.now(timezone.utc), "fake", picture(1), part=part)
-        self.link.write(taken, replace(verdict_of(decision, self.verdicts), **changes))
-
-    def _work(self):
-        while not self._halt.wait(0.002):
-            if not self.beating:
-                continue
-            self.counters.beat_ns = time.perf_counter_ns()
-            self.verdicts += 1
-            if self._waiting:
-                part = self._waiting.pop(0)
-                decision = self._judge(part.number)
-                if decision is not None:
-                    self.show(part, decision)
-
-    def close(self):
-        self._halt.set()
-        self._thread.join()
-        self.link.close()
-
-
-def verdict_of(decision, index=0):
-    reason = {
-        Decision.OK: Reason.BELOW_THRESHOLD, Decision.NG: Reason.ABOVE_THRESHOLD, Decision.INVALID: Reason.STALE,
-    }[decision]  # fmt: skip
-    score = None if decision is Decision.INVALID else 0.4
-    return Verdict(index, decision, reason, "", score, 0.5, (), StageTimes(total=6.4), "b" * 64, "m" * 64)
-
-
-class Plc:
-    """The program of a PLC, on the map's own definition."""
-
-    def __init__(self, port, address="127.0.0.1"):
-        self.client = client_module.ModbusTcpClient(address, port=port, timeout=2, retries=0)
-        assert self.client.connect()
-        self.heartbeat = 0
-
-    def read(self):
-        return decode_inputs(self.client.read_input_registers(0, count=INPUTS).registers)
-
-    def write(self, bits, part=0, **more):
-        self.heartbeat = (self.heartbeat + 1) & 0xFFFF
-        words = encode_orders(Orders(bits, part, heartbeat=self.heartbeat, **more))
-        return self.client.write_registers(ORDERS_AT, list(words))
-
-    def until(self, *bits):
-        """The first reading with all of these bits."""
-        found = []
-        wanted = Status(sum(Status[bit] for bit in bits))
-        assert eventually(lambda: found.append(self.read()) or found[-1].status & wanted == wanted), found[-1]
-        return found[-1]
-
-    def inspect(self, part, **more):
-        self.write(NOTHING)
-        self.until("READY")
-        self.write(T, part, **more)
-        shown = self.until("RESULT_VALID")
-        self.write(A, part)
-        return shown
-
-    def close(self):
-        self.client.close()
-
-
-@pytest.fixture
-def line():
-    lines = []
-
-    def make(*arguments, **options):
-        lines.append(LineOfTriggers(*arguments, **options))
-        return lines[-1]
-
-    yield make
-    for each in lines:
-        each.close()
-
-
-@pytest.fixture
-def plc():
-    plcs = []
-
-    def make(line):
-        plcs.append(Plc(line.link.port))
-        return plcs[-1]
-
-    yield make
-    for each in plcs:
-        each.close()
 
 
 def test_a_plc_gets_the_result_of_each_part_it_asks_for(line, plc):
@@ -190,6 +45,33 @@ def test_a_hundred_parts_in_a_row_each_get_their_own_result(line, plc):
         shown = ours.inspect(part)
         assert shown.part_id == part and shown.passes(part) == bool(part % 3)
     assert (running.counters.missed_triggers, ours.read().sequence) == (0, 100)
+
+
+def test_outputs_are_told_at_once_what_the_plc_is_shown_and_nothing_else(line, plc, monkeypatch):
+    # only what is woken comes in time
+    monkeypatch.setattr("edge.plant.plc.server._TICK_S", 1.5 * WAIT_S)
+    shown = []
+    running = line(lambda number: None, shown=shown.append)
+    ours = plc(running)
+    ours.write(NOTHING)
+    ours.write(T, 7)
+    running.show(Part("6", "", 99), Decision.OK)
+    running.show(running.fired[-1], Decision.NG)
+    assert eventually(lambda: shown == [Decision.NG])
+    assert ours.read().part_id == 7
+    ours.write(A)
+    ours.write(NOTHING)
+    assert shown == [Decision.NG]
+
+
+def test_a_reading_has_the_result_that_was_given_before_it(line, plc, monkeypatch):
+    monkeypatch.setattr("edge.plant.plc.server._TICK_S", 1.5 * WAIT_S)
+    running = line(lambda number: None)
+    ours = plc(running)
+    ours.write(NOTHING)
+    ours.write(T, 7)
+    running.show(running.fired[-1], Decision.OK)
+    assert ours.read().passes(7)
 
 
 def test_no_reading_ever_has_an_ok_that_belongs_to_another_part(line, plc):
@@ -304,7 +186,7 @@ def test_what_has_no_meaning_here_is_refused_and_every_unit_answers(line, plc):
         assert refused.isError()
     for unit in (0, 1, 17, 247, 255):
         assert len(ours.client.read_input_registers(0, count=INPUTS, device_id=unit).registers) == INPUTS
-    assert not ours.write(NOTHING, 9, lot="L").isError()
+    ours.write(NOTHING, 9, lot="L")
     # for PLCs that read no input registers; the block that was written can be read, too
     words = ours.client.read_holding_registers(0, count=INPUTS).registers
     assert decode_inputs(words).version == 1
@@ -411,134 +293,6 @@ def test_a_server_that_fails_is_an_alarm_and_the_line_goes_on(line, monkeypatch)
     assert eventually(lambda: running.verdicts > before)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", running.link.port), timeout=2)
-
-
-def test_who_is_not_allowed_is_turned_away_and_named(line, caplog):
-    running = line(allow=["192.0.2.7", "10.0.0.0/8"])
-    for _ in range(3):
-        with socket.create_connection(("127.0.0.1", running.link.port)) as stranger:
-            stranger.settimeout(5)
-            with contextlib.suppress(ConnectionResetError):
-                assert stranger.recv(1) == b""
-    assert caplog.text.count("127.0.0.1 is not in plc.allow and was refused (1 times so far)") == 1
-    assert caplog.text.count("refused") == 1
-
-
-def test_a_hundred_connections_leave_the_plc_its_place(line, plc):
-    running = line()
-    ours = plc(running)
-    assert ours.inspect(1).passes(1)
-    others = [socket.create_connection(("127.0.0.1", running.link.port)) for _ in range(100)]
-    assert ours.inspect(2).passes(2)
-    late = plc(running)
-    assert late.read().version == 1, "who comes now gets a place, too"
-    assert len(running.link._server._clients) <= 16
-    for each in others:
-        each.close()
-    assert ours.inspect(3).passes(3)
-
-
-def test_a_client_that_floods_is_slowed_and_one_that_never_reads_is_left(line, plc):
-    running = line()
-    ours = plc(running)
-    ask = struct.pack(">HHHBBHH", 1, 0, 6, 1, 4, 0, INPUTS)
-    with socket.create_connection(("127.0.0.1", running.link.port)) as flood:
-        flood.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        flood.settimeout(0.2)
-        sent = 0
-        try:
-            while sent < 20_000_000:
-                sent += flood.send(ask * 20)
-        except (TimeoutError, ConnectionError):
-            pass
-        # of what no more is taken, the kernel holds some megabytes
-        assert sent < 20_000_000
-        before = running.verdicts
-        for part in range(1, 11):
-            assert ours.inspect(part).passes(part)
-        assert running.verdicts > before
-
-
-def frames(rng, count):
-    """Requests that are good, mutated, cut, joined, or noise."""
-    words = [0, 1, 2, 15, 16, 100, 101, 111, 112, 125, 126, 0x7FFF, 0xFFFF]
-    for _ in range(count):
-        function = rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 17, 20, 21, 22, 23, 24, 43, rng.getrandbits(8)])
-        if rng.random() < 0.5:
-            data = struct.pack(">HH", rng.choice(words), rng.choice(words))
-            if function in (15, 16, 23):
-                data += bytes([rng.choice([0, 2, 4, 24, 255])]) + rng.randbytes(rng.choice([0, 1, 2, 4, 24, 60]))
-        else:
-            data = rng.randbytes(rng.randrange(0, 260))
-        body = bytes([rng.getrandbits(8), function]) + data
-        length = len(body) if rng.random() < 0.8 else rng.choice([0, 1, 2, 255, 0xFFFF, len(body) + 1])
-        protocol = 0 if rng.random() < 0.95 else rng.getrandbits(16)
-        frame = bytearray(struct.pack(">HHH", rng.getrandbits(16), protocol, length) + body)
-        if rng.random() < 0.3:
-            frame[rng.randrange(len(frame))] ^= 1 << rng.randrange(8)
-        if rng.random() < 0.1:
-            del frame[rng.randrange(len(frame)) :]
-        yield bytes(frame) if rng.random() < 0.98 else rng.randbytes(rng.randrange(1, 2000))
-
-
-def test_ten_thousand_frames_of_noise_change_nothing_for_loop_and_plc(line, plc, monkeypatch, caplog):
-    # so that every frame reaches the parser in seconds
-    monkeypatch.setattr("edge.plant.plc.server._OF_OTHERS", 10**6)
-    monkeypatch.setattr("edge.plant.plc.server._OF_PLC", 10**6)
-    running, rng, answered, parts = line(), random.Random(4), 0, 0
-    noise, before = None, running.verdicts
-    for number, data in enumerate(frames(rng, 10_000)):
-        if number % 20 == 0:
-            # a half frame swallows those after it, so each connection gets a few
-            noise = None
-        try:
-            if noise is None:
-                noise = socket.create_connection(("127.0.0.1", running.link.port))
-            noise.sendall(data)
-            if number % 4 == 0:
-                noise.settimeout(0.002)
-                answer = noise.recv(4096)
-                answered += bool(answer)
-                noise = noise if answer else None
-        except TimeoutError:
-            pass
-        except OSError:
-            noise = None
-        if number % 2500 == 2499:
-            # the noise may have taken the PLC's place: it comes again, as it does after every break
-            ours, parts = plc(running), parts + 1
-            assert ours.inspect(parts).passes(parts)
-            ours.close()
-            assert running.verdicts > before
-            before = running.verdicts
-    assert answered > 200
-    assert not running.counters.alarms.standing()
-    assert "Traceback" not in caplog.text and "failed" not in caplog.text
-    assert sum("asyncio" in record.name for record in caplog.records) == 0
-
-
-def test_a_server_that_ends_while_it_is_asked_leaves_nothing_behind(line, caplog):
-    halt, asked = threading.Event(), []
-
-    def ask(port):
-        # requests without a pause, and without waiting for an answer
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as asking:
-            while not halt.is_set():
-                asking.sendall(struct.pack(">HHHBBHH", 1, 0, 6, 1, 4, 0, INPUTS))
-                asked.append(port)
-
-    for _ in range(10):
-        running = line()
-        count = len(asked)
-        thread = threading.Thread(target=ask, args=(running.link.port,))
-        thread.start()
-        assert eventually(lambda before=count: len(asked) > before + 20)
-        running.link.close()
-        halt.set()
-        thread.join()
-        halt.clear()
-    gc.collect()
-    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_scores_reach_the_register_whatever_the_threshold():
