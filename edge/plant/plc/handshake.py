@@ -42,11 +42,11 @@ class Timing:
 @dataclass(frozen=True)
 class PartResult:
     """What a PLC is told of a verdict. trigger: the count that its frame carried; None where nobody asked for it.
-    recipe: the name of the one that judged."""
+    recipe: the name of the one that judged. reason: None where the box refuses a part that was judged."""
 
     trigger: int | None
     decision: Decision
-    reason: Reason
+    reason: Reason | None
     review: bool = False
     score_per_mille: int = 0
     regions: int = 0
@@ -188,7 +188,7 @@ class Handshake:
         waited_for = self._phase is _Phase.BUSY and result.trigger is not None and result.trigger == self._awaited
         refused = self._why_refused(line, result)
         if waited_for and result.decision is not Decision.INVALID and refused is not ErrorCode.NONE:
-            self._show(now_s, replace(result, decision=Decision.INVALID, reason=Reason.DEADLINE_MISSED, review=False,
+            self._show(now_s, replace(result, decision=Decision.INVALID, reason=None, review=False,
                                       score_per_mille=0, regions=0), refused)  # fmt: skip
         elif waited_for or not self._triggered:
             self._show(now_s, result, error_of(result.reason))

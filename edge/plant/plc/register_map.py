@@ -127,9 +127,9 @@ _REASON_WORDS = {number: word for word, number in _REASON_NUMBERS.items()}
 _OTHER_REASON = 99
 
 
-def reason_number(reason: Reason) -> int:
-    """For input register 5."""
-    return _REASON_NUMBERS.get(str(reason), _OTHER_REASON)
+def reason_number(reason: Reason | None) -> int:
+    """For input register 5; None is 0."""
+    return 0 if reason is None else _REASON_NUMBERS.get(str(reason), _OTHER_REASON)
 
 
 def reason_word(number: int) -> str:
@@ -137,9 +137,9 @@ def reason_word(number: int) -> str:
     return _REASON_WORDS.get(number, str(number) if number else "")
 
 
-def error_of(reason: Reason) -> ErrorCode:
+def error_of(reason: Reason | None) -> ErrorCode:
     """The error code of a result; NONE for inspected parts."""
-    if reason in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD):
+    if reason in (None, Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD):
         return ErrorCode.NONE
     return ErrorCode.__members__.get(str(reason).upper(), ErrorCode.OTHER_REASON)
 

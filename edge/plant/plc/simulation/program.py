@@ -21,6 +21,7 @@ from edge.plant.plc.register_map import (
     Status,
     reason_word,
 )
+from edge.plant.plc.simulation.advice import meaning
 from edge.plant.plc.simulation.watch import BoxWatch
 
 NO_ANSWER = "no answer"
@@ -258,8 +259,8 @@ class PlcProgram:
             return ""
         if Status.BYPASS in inputs.status:
             return "BYPASS"
-        word = reason_word(inputs.reason).replace("_", " ")
-        return "NG" if Status.NG in inputs.status else f"INVALID: {word}"
+        why = reason_word(inputs.reason).replace("_", " ") or meaning(inputs.error)
+        return "NG" if Status.NG in inputs.status else f"INVALID: {why}"
 
     def _decide(self, now_s: float, inputs: Inputs | None, why: str) -> None:
         by_result = not why or why.partition(":")[0] in RESULTS

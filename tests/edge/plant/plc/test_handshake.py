@@ -344,7 +344,7 @@ def test_a_part_judged_by_another_recipe_than_that_of_its_trigger_is_invalid(tal
     talk.result(decision, recipe="gear", review=True, score_per_mille=300, regions=1)
     assert talk.has("RESULT_VALID", "INVALID", "TRIGGER_ACK")
     shown = talk.read()
-    assert (shown.part_id, shown.decision, shown.error) == (7, 3, ErrorCode.RECIPE_CHANGING)
+    assert (shown.part_id, shown.decision, shown.reason, shown.error) == (7, 3, 0, ErrorCode.RECIPE_CHANGING)
     assert not shown.passes(7)
     talk.write(A, 7)
     talk.part(8)
@@ -362,7 +362,7 @@ def test_a_good_part_that_cannot_be_recorded_is_invalid_and_one_whose_picture_wa
     talk.result(score_per_mille=300)
     shown = talk.read()
     assert shown.passes(7) == passes and shown.error == error
-    assert passes or (shown.decision, shown.score_per_mille) == (3, 0)
+    assert passes or (shown.decision, shown.reason, shown.score_per_mille) == (3, 0, 0)
 
 
 def test_a_line_without_recipes_says_so():

@@ -122,6 +122,17 @@ def test_a_line_that_is_not_ready_is_told_with_its_code_and_what_to_do():
     assert seen.as_json()["held"] is False
 
 
+def test_a_good_part_that_the_box_refuses_is_told_with_the_reason_of_the_box():
+    table = Table(Habits(), parts=1, inspection_s=0.2)
+    while not table.under_way:
+        table.round()
+    table.under_way = [(due_s, replace(result, decision=Decision.OK)) for due_s, result in table.under_way]
+    table.line = replace(GOOD, error=ErrorCode.NOT_RECORDED)
+    table.run(seconds=2.0)
+    (part,) = table.parts
+    assert part.why == f"INVALID: {meaning(ErrorCode.NOT_RECORDED)}"
+
+
 def test_a_model_that_hangs_is_a_time_out_and_its_late_result_is_no_part():
     table = Table(Habits(), parts=4, inspection_s=None)
     seen = table.run()
