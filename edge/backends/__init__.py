@@ -14,7 +14,7 @@ from edge.backends.gpu.tensorrt_versions import PRODUCTS, Product, open_tensorrt
 from edge.backends.telemetry import refuse_telemetry
 from edge.bundles.bundle import CPU, ModelBundle
 from edge.bundles.calibration import Calibration
-from edge.core.errors import MissingDependency
+from edge.core.errors import MissingDependency, install_extra
 from edge.core.manifest import Manifest
 from edge.preprocessing.preprocess import Preprocess
 
@@ -143,7 +143,7 @@ def choose_backend(name: str) -> str:
                 log.info("backend: %s (the first installed of %s)", candidate, ", ".join(CPU_BACKENDS))
                 return candidate
         raise MissingDependency(
-            f"no backend is installed; looked for {', '.join(CPU_BACKENDS)}", fix="pip install 'edge-inspect[cpu]'"
+            f"no backend is installed; looked for {', '.join(CPU_BACKENDS)}", fix=install_extra("cpu")
         )
     for product in GPU_BACKENDS:
         if name == product:

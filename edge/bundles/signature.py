@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundles.bundle import ModelBundle, load_bundle, write_atomically
-from edge.core.errors import BundleError, MissingDependency, UsageError
+from edge.core.errors import BundleError, MissingDependency, UsageError, install_extra
 from edge.core.files.safe_file import read_safe
 
 _ALGORITHM = "ed25519"
@@ -160,6 +160,6 @@ def _cryptography() -> tuple[Any, Any]:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         raise MissingDependency(
-            "signatures need the package cryptography, which is not installed", fix="pip install 'edge-inspect[sign]'"
+            "signatures need the package cryptography, which is not installed", fix=install_extra("sign")
         ) from error
     return serialization, ed25519

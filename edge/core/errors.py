@@ -114,3 +114,22 @@ class UndecodableImage(ValueError):
 
 class ModelError(EdgeInspectError):
     """A network that failed on one frame; the loop turns it into an INVALID verdict."""
+
+
+def install_extra(extra: str) -> str:
+    """The command that brings the packages of an extra; in a checkout that of the checkout's own environment."""
+    # only here: every program imports this module, and few of them lack a package
+    import json
+    import sys
+    from importlib import metadata
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        origin = json.loads(metadata.distribution("edge-inspect").read_text("direct_url.json") or "{}")
+        editable = origin["dir_info"]["editable"] and unquote(urlsplit(origin["url"]).path)
+    # an installed wheel says nothing of this; or there is no installation, only the folder
+    except (metadata.PackageNotFoundError, ValueError, LookupError, TypeError):
+        editable = ""
+    if not editable:
+        return f"pip install 'edge-inspect[{extra}]'"
+    return f"{sys.executable} -m pip install --editable '{editable}[{extra}]'"

@@ -17,7 +17,7 @@ from edge.backends.gpu.tensorrt_versions import PRODUCTS, Product, open_tensorrt
 from edge.backends.openvino_core import openvino_core
 from edge.backends.telemetry import refuse_telemetry
 from edge.core.config import RecordSettings, Settings
-from edge.core.errors import EdgeInspectError, HiddenDependency, MissingDependency
+from edge.core.errors import EdgeInspectError, HiddenDependency, MissingDependency, install_extra
 from edge.core.hardware import (
     JETSON_PAGE,
     SYSTEM_ROOT,
@@ -121,7 +121,7 @@ def backend_findings(wanted: str, openvino: Probe, onnxruntime: Probe) -> list[F
             findings.append(Finding(name, State.OK, f"{value}, and not needed: {(usable or [wanted])[0]} is used"))
             continue
         state = State.FAIL if needed else State.WARN
-        findings.append(Finding(name, state, value, "install the CPU backends: pip install 'edge-inspect[cpu]'"))
+        findings.append(Finding(name, state, value, f"install the CPU backends: {install_extra('cpu')}"))
     return findings
 
 

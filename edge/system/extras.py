@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from importlib.util import find_spec
 
-from edge.core.errors import MissingDependency
+from edge.core.errors import MissingDependency, install_extra
 from edge.core.hardware import JETSON_PAGE
 
 # what the modules behind each extra import, some of it only deep inside a function
@@ -53,6 +53,4 @@ def _unusable_opencv(error: ImportError) -> MissingDependency | None:
 
 
 def _missing(package: str, extra: str) -> MissingDependency:
-    return MissingDependency(
-        f"this command needs {package}, which is not installed", fix=f"pip install 'edge-inspect[{extra}]'"
-    )
+    return MissingDependency(f"this command needs {package}, which is not installed", fix=install_extra(extra))

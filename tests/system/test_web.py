@@ -154,4 +154,4 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path):
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'starlette'\", name='starlette')")
     result = edge("web", cwd=tmp_path, PYTHONPATH=str(blocked.parent))
-    assert_refused(result, 2, "needs starlette", "edge-inspect[web]")
+    assert_refused(result, 2, "needs starlette", "[web]")

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.program import option, program
 from benchmarks.results_file import ROOT
-from edge.core.errors import MissingDependency
+from edge.core.errors import MissingDependency, install_extra
 from edge.core.progress import say
 
 _START_S, _WAIT_S = 120, 120
@@ -64,7 +64,7 @@ def demo() -> Iterator[str]:
                 if "pages at " in line:
                     yield line.split("pages at ")[1].split(";")[0]
                     return
-            raise MissingDependency("the demo ended before it showed pages", fix="pip install 'edge-inspect[web]'")
+            raise MissingDependency("the demo ended before it showed pages", fix=install_extra("web"))
         finally:
             process.terminate()
             process.wait(_START_S)

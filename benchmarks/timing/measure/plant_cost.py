@@ -32,7 +32,7 @@ from edge.capture.triggers.triggered_supply import TriggeredSupply
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8, Decision, Frame, Verdict
-from edge.core.errors import MissingDependency
+from edge.core.errors import MissingDependency, install_extra
 from edge.inspection.inspectors import live_bundle, make_inspector, run_info
 from edge.inspection.loop import run_loop
 from edge.monitoring.alarm_log import AlarmLog
@@ -232,7 +232,7 @@ def _publisher(stack: ExitStack, place: Path) -> subprocess.Popen[bytes] | None:
     while not (place / "records" / REVIEW_NAME).exists():
         if publisher.poll() is not None:
             why = (place / "publisher.log").read_text().strip()
-            raise MissingDependency(f"the publisher has ended: {why}", fix="pip install 'edge-inspect[mqtt]'")
+            raise MissingDependency(f"the publisher has ended: {why}", fix=install_extra("mqtt"))
         time.sleep(0.1)
     return publisher
 

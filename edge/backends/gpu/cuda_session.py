@@ -20,16 +20,12 @@ from typing import Any
 from numpy.typing import DTypeLike, NDArray
 
 from edge.backends.gpu.cuda_driver import ContextEntry, CudaDriver, CudaGraph, DriverError, RegionUpload
-from edge.core.errors import MissingDependency
+from edge.core.errors import MissingDependency, install_extra
 from edge.core.frame_memory import FrameBuffer
 from edge.core.hardware import JETSON_PAGE
 
 # CU_STREAM_NON_BLOCKING: work of other libraries on the default stream does not hold ours up
 _NON_BLOCKING = 1
-_INSTALL = (
-    "pip install 'edge-inspect[gpu]', which builds it with this machine's CUDA: nvcc must be on PATH "
-    f"(docs/models/gpu.md; on a Jetson {JETSON_PAGE})"
-)
 _LOOK = "check nvidia-smi and CUDA_VISIBLE_DEVICES; `edge-inspect doctor`"
 
 log = logging.getLogger("edge.backends")
@@ -47,7 +43,11 @@ def open_pycuda() -> Any:
     try:
         import pycuda.driver as cuda
     except ImportError as error:
-        raise MissingDependency(f"pycuda cannot be imported ({error})", fix=_INSTALL) from error
+        raise MissingDependency(
+            f"pycuda cannot be imported ({error})",
+            fix=f"{install_extra('gpu')}, which builds it with this machine's CUDA: nvcc must be on PATH "
+            f"(docs/models/gpu.md; on a Jetson {JETSON_PAGE})",
+        ) from error
     try:
         cuda.init()
     except cuda.Error as error:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edge.backends.gpu.system_packages import hidden_package
-from edge.core.errors import EngineError, MissingDependency
+from edge.core.errors import EngineError, MissingDependency, install_extra
 from edge.core.hardware import JETSON_PAGE, SYSTEM_ROOT
 
 Product = Literal["tensorrt", "tensorrt-rtx"]
@@ -34,11 +34,6 @@ RTX_KNOWN = (75, 80, 86, 89, 120, 121)
 _MODULES: dict[str, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
-}
-_INSTALL = {
-    "tensorrt": "install JetPack's or NVIDIA's TensorRT package on the device that will run the engine; for a Jetson "
-    f"see {JETSON_PAGE}",
-    "tensorrt-rtx": "pip install 'edge-inspect[rtx]'",
 }
 _KEPT_MESSAGES = 20
 
@@ -209,7 +204,16 @@ def open_tensorrt(product: Product, root: Path = SYSTEM_ROOT) -> TensorRt:
         hidden = hidden_package(name, root)
         if hidden is not None:
             raise hidden
-    raise MissingDependency(f"{product} cannot be imported ({'; '.join(reasons)})", fix=_INSTALL[product])
+    raise MissingDependency(f"{product} cannot be imported ({'; '.join(reasons)})", fix=_install(product))
+
+
+def _install(product: Product) -> str:
+    if product == "tensorrt-rtx":
+        return install_extra("rtx")
+    return (
+        "install JetPack's or NVIDIA's TensorRT package on the device that will run the engine; for a Jetson "
+        f"see {JETSON_PAGE}"
+    )
 
 
 def tensorrt_from_module(product: Product, trt: Any) -> TensorRt:
@@ -218,7 +222,7 @@ def tensorrt_from_module(product: Product, trt: Any) -> TensorRt:
         return TensorRtForRtx(trt)
     major, minor = (int(part) for part in str(trt.__version__).split(".")[:2])
     if (major, minor) < (8, 6):
-        raise MissingDependency(f"TensorRT {trt.__version__} is older than 8.6", fix=_INSTALL[product])
+        raise MissingDependency(f"TensorRT {trt.__version__} is older than 8.6", fix=_install(product))
     return TensorRt(trt) if major >= 10 else WeaklyTypedTensorRt(trt)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edge.capture.genicam.driver import Buffer, DriverSettings, PixelLayout
-from edge.core.errors import CameraError, MissingDependency
+from edge.core.errors import CameraError, MissingDependency, install_extra
 
 # buffers that the driver fills while earlier ones are copied
 BUFFERS = 8
@@ -116,7 +116,7 @@ def open_driver(settings: DriverSettings) -> HarvestersDriver:
     try:
         from harvesters.core import Harvester, ParameterKey, ParameterSet
     except ImportError as error:
-        raise MissingDependency(f"harvesters: {error}", fix="pip install 'edge-inspect[genicam]'") from error
+        raise MissingDependency(f"harvesters: {error}", fix=install_extra("genicam")) from error
     harvester = Harvester()
     for producer in settings.producers:
         _try_producer(producer)

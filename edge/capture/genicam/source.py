@@ -18,7 +18,7 @@ from edge.capture.genicam.producers import SCHEME, producer_files
 from edge.capture.streams.stream_clock import StreamClock, utc_at
 from edge.core.config import CameraSettings
 from edge.core.datatypes import Fault, Frame, Reason
-from edge.core.errors import CameraError, MissingDependency, UndecodableImage
+from edge.core.errors import CameraError, MissingDependency, UndecodableImage, install_extra
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def open_genicam(
     if driver == DRIVER:
         if find_spec("harvesters") is None:
             raise MissingDependency(
-                "a GenICam camera needs harvesters, which is not installed", fix="pip install 'edge-inspect[genicam]'"
+                "a GenICam camera needs harvesters, which is not installed", fix=install_extra("genicam")
             )
         producers = [str(file) for file in producer_files(wishes.producers)]
     how = DriverSettings(

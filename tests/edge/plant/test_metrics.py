@@ -11,7 +11,7 @@ from edge.core.alarms import BURST
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
-from edge.core.errors import MissingDependency
+from edge.core.errors import MissingDependency, install_extra
 from edge.core.sections import MetricsSettings
 from edge.monitoring.alarm_log import AlarmLog
 from edge.plant.metrics import MetricsServer
@@ -123,4 +123,4 @@ def test_a_missing_package_is_refused_before_the_line_starts(monkeypatch):
     require_packages(Settings())
     with pytest.raises(MissingDependency, match="prometheus_client") as refusal:
         require_packages(Settings(metrics=MetricsSettings(port=9464)))
-    assert refusal.value.fix == "pip install 'edge-inspect[metrics]'"
+    assert refusal.value.fix == install_extra("metrics")

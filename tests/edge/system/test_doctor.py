@@ -80,7 +80,7 @@ def test_a_backend_matters_as_much_as_the_settings_need_it():
         wanted, openvino, onnxruntime, states = case
         findings = backend_findings(wanted, openvino, onnxruntime)
         assert tuple(finding.state.value for finding in findings) == states, case
-        assert all("edge-inspect[cpu]" in finding.fix for finding in findings if finding.state is not State.OK), case
+        assert all("[cpu]" in finding.fix for finding in findings if finding.state is not State.OK), case
 
 
 def test_a_backend_that_does_not_start_says_why():

@@ -7,9 +7,32 @@ import sys
 import pytest
 
 from edge.cli import main
-from edge.core.errors import MissingDependency
+from edge.core.errors import MissingDependency, install_extra
 from edge.system.extras import missing_package, require
 from tests.paths import ROOT
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, "pip install 'edge-inspect[plc]'"),
+        ('{"url": "file:///a/edge.whl", "archive_info": {}}', "pip install 'edge-inspect[plc]'"),
+        ('{"url": "file:///a/copy", "dir_info": {}}', "pip install 'edge-inspect[plc]'"),
+        ("cut off {", "pip install 'edge-inspect[plc]'"),
+        (
+            '{"url": "file:///home/a%20b/copy", "dir_info": {"editable": true}}',
+            f"{sys.executable} -m pip install --editable '/home/a b/copy[plc]'",
+        ),
+    ],
+)
+def test_an_extra_is_brought_from_where_the_program_came_from(monkeypatch, tmp_path, origin, command):
+    folder = tmp_path / "edge_inspect-9.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: edge-inspect\nVersion: 9\n")
+    if origin is not None:
+        (folder / "direct_url.json").write_text(origin)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert install_extra("plc") == command
 
 
 @pytest.mark.parametrize(("package", "extra"), [("onnx", "export"), ("torch", "train"), ("onnxscript", "train")])
@@ -17,14 +40,14 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, package, extra):
     monkeypatch.setattr("edge.system.extras.find_spec", lambda name: None if name == package else sys)
     with pytest.raises(MissingDependency, match=f"needs {package}, which is not installed") as refusal:
         require(extra)
-    assert refusal.value.fix == f"pip install 'edge-inspect[{extra}]'"
+    assert refusal.value.fix == install_extra(extra)
 
 
 def test_an_import_that_fails_deep_inside_is_explained_the_same_way():
     refusal = missing_package(ModuleNotFoundError("no", name="onnx.helper"))
     assert refusal is not None
     assert "needs onnx, which is not installed" in refusal.message
-    assert refusal.fix == "pip install 'edge-inspect[export]'"
+    assert refusal.fix == install_extra("export")
 
 
 @pytest.mark.parametrize(
@@ -79,5 +102,5 @@ def test_a_command_that_lacks_a_package_refuses_before_it_looks_at_anything(
     assert main(command) == 2
     error = capsys.readouterr().err
     assert f"needs {package}, which is not installed" in error
-    assert f"pip install 'edge-inspect[{extra}]'" in error
+    assert install_extra(extra) in error
     assert not list(tmp_path.iterdir())

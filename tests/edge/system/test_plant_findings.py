@@ -3,6 +3,7 @@
 import pytest
 
 from edge.core.config import Settings
+from edge.core.errors import install_extra
 from edge.system.findings import State
 from edge.system.plant_findings import plant_findings
 
@@ -28,7 +29,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch):
         ("metrics", "mqtt", "plc", "gpio"), State.FAIL
     )
     assert found["plc"].value == "pymodbus is not installed"
-    assert found["plc"].fix == "pip install 'edge-inspect[plc]'"
+    assert found["plc"].fix == install_extra("plc")
 
 
 def test_a_package_that_is_there_is_named_with_its_version():

@@ -13,7 +13,7 @@ from edge.capture.sources import open_source
 from edge.core.config import CameraSettings, FreshnessSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Reason
-from edge.core.errors import CameraError, MissingDependency
+from edge.core.errors import CameraError, MissingDependency, install_extra
 from tests.edge.capture.genicam.cameras import source
 from tests.fakes import WAIT_S, eventually
 
@@ -135,4 +135,4 @@ def test_without_harvesters_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("edge.capture.genicam.source.find_spec", lambda package: None)
     with pytest.raises(MissingDependency) as caught:
         open_source("genicam:", CameraSettings())
-    assert "edge-inspect[genicam]" in caught.value.fix
+    assert install_extra("genicam") in caught.value.fix
