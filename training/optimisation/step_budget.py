@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # of each stage; the first is slow, because memory and kernels are made ready
 _STEPS = 5
+# timing takes up to a dozen steps and saves half of the others at best: a shorter run ends sooner without it
+_WORTH_TIMING = 100
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,13 @@ def pace_of(made: Prepared, clock: Callable[[], float] = time.perf_counter) -> P
 
 
 def arithmetic_for(made: Prepared, clock: Callable[[], float] = time.perf_counter) -> Arithmetic:
-    """On a processor by timing real steps of the first stage, on a GPU by what it is."""
+    """On a processor by timing real steps of the first stage, where there are many; on a GPU by what it is."""
     device = made.batches.normals.device.type
     if device == "cuda":
         return of_gpu(torch.cuda.get_device_capability())
+    steps = sum(stage.steps for stage in made.stages)
+    if steps < _WORTH_TIMING:
+        return Arithmetic(why=f"not timed for {steps} steps")
     with _thrown_away(made) as (learner, batches):
         stage = next(stage for stage in made.stages if learner.applies(stage))
         learner.prepare(stage)

@@ -72,15 +72,21 @@ def test_a_gpu_is_known_by_its_capability():
 
 
 def test_timing_leaves_no_trace_on_the_run(parts, tmp_path):
-    recipe = Recipe("isstad", "smoke", 0, steps=4)
+    recipe = Recipe("isstad", "smoke", 0, steps=100)
     made, untouched = (prepare(parts, tmp_path / name, recipe) for name in ("timed", "untimed"))
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    arithmetic_for(made)
+    assert arithmetic_for(made).step_ms
     assert torch.equal(torch.get_rng_state(), before)
     for one, other in zip(made.learner.parameters(), untouched.learner.parameters(), strict=True):
         assert torch.equal(one, other)
     assert torch.equal(made.batches.state()["random"], untouched.batches.state()["random"])
+
+
+def test_a_short_run_is_over_before_timing_would_pay(parts, tmp_path):
+    made = prepare(parts, tmp_path / "run", Recipe("isstad", "smoke", 0, steps=20))
+    chosen = arithmetic_for(made)
+    assert chosen.text() == "numbers: float32 channels_last (not timed for 20 steps)"
 
 
 def test_the_run_file_and_the_person_are_told_what_was_chosen_and_why(parts, tmp_path, monkeypatch):
