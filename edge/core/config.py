@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model
 
 from edge.core.redact import redact
 from edge.core.sections import (
+    ChannelSettings,
     GenICamSettings,
     Level,
     LineSettings,
@@ -258,6 +259,7 @@ class Settings(Section):
     plc: PlcSettings = PlcSettings()
     outputs: OutputSettings = OutputSettings()
     web: WebSettings = WebSettings()
+    channel: ChannelSettings = ChannelSettings()
     service: ServiceSettings = ServiceSettings()
     logging: LoggingSettings = LoggingSettings()
 

@@ -4,7 +4,8 @@ EdgeInspectError            exit code 1
 ├── ChallengeError          1   the line is not ready: its challenge is missing, failed or out of date
 ├── UsageError              2   the command line, or data handed to a command
 │   ├── PartNotFound        2   no part where one should be; inside the loop an INVALID verdict
-│   └── NoReference         2   no golden picture to compare with; inside the loop an INVALID verdict
+│   ├── NoReference         2   no golden picture to compare with; inside the loop an INVALID verdict
+│   └── TrialNotRun         2   a trial that nothing was learned from: no line took it up, or it ended early
 ├── ConfigError             2   config.yaml
 │   └── RuleError           2   an expert's rules.yaml
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
@@ -14,7 +15,9 @@ EdgeInspectError            exit code 1
 │   └── ForeignRecords      2   something in its place that is no record store
 ├── CameraError             3   cannot be opened, busy, gone
 └── BundleError             4   missing, damaged, of another format version
-    └── CalibrationMismatch 4   statistics of another engine or another preprocessing
+    ├── CalibrationMismatch 4   statistics of another engine or another preprocessing
+    └── ChannelError        4   a channel of bundles that cannot be read, or that offers what must not run
+        └── ChannelWaits    4   the same, where the next look may well find it mended
 ModelError                  inside the loop: becomes an INVALID verdict, never an exit
 UndecodableImage          likewise, where a frame's bytes are decoded; a UsageError where a command reads a file
 
@@ -54,6 +57,10 @@ class PartNotFound(UsageError):
 
 class NoReference(UsageError):
     """A picture without a golden one that it can be compared with; the loop turns it into an INVALID verdict."""
+
+
+class TrialNotRun(UsageError):
+    """A trial that says nothing of its candidate: no running line took it up, or it ended early."""
 
 
 class ConfigError(EdgeInspectError):
@@ -106,6 +113,14 @@ class BundleError(EdgeInspectError):
 
 class CalibrationMismatch(BundleError):
     """Statistics that were measured on another engine or another preprocessing."""
+
+
+class ChannelError(BundleError):
+    """A channel of bundles that cannot be read, or that offers what must not run; the live bundle stays."""
+
+
+class ChannelWaits(ChannelError):
+    """What keeps a box from following its channel now, and may be over at the next look: network, disk, a line."""
 
 
 class UndecodableImage(ValueError):
