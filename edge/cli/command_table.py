@@ -80,7 +80,7 @@ COMMANDS = {
         in_front=True,
     ),
     "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
-    "channel": Command("fleet.channel", "new versions of a bundle for many boxes: publish them, and follow them"),
+    "channel": Command("fleet.channel", "new versions of a bundle for many boxes: publish and follow them", "sign"),
     "recipe": Command("line.recipe", "what a line can judge, and the change of a running line to another product"),
     "simulate": Command(
         "line.simulate", "play the PLC against a running line, and tell whether it keeps the handshake", "plc",

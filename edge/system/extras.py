@@ -12,6 +12,7 @@ from edge.core.hardware import JETSON_PAGE
 _PACKAGES = {
     "export": ("onnx", "onnxruntime"),
     "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
+    "sign": ("cryptography",),
     "metrics": ("prometheus_client",),
     "mqtt": ("paho",),
     "plc": ("pymodbus",),

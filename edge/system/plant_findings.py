@@ -13,6 +13,7 @@ from edge.system.extras import require
 from edge.system.findings import Finding, State
 
 _PACKAGES = {
+    "sign": "cryptography",
     "metrics": "prometheus-client",
     "mqtt": "paho-mqtt",
     "plc": "pymodbus",
@@ -26,6 +27,7 @@ _FIRST_FREE_PORT = 1024
 def plant_findings(settings: Settings) -> list[Finding]:
     """One for each surface that is asked for; nothing for the others."""
     wanted = {
+        "sign": settings.channel.source is not None,
         "metrics": settings.metrics.port is not None,
         "mqtt": settings.mqtt.host is not None,
         "plc": settings.plc.port is not None,

@@ -35,8 +35,8 @@ def fetch_files(
 ) -> dict[str, Path]:
     """By name, those of the manifest's files that the bundle lacks, each whole in `folder`, which is made.
 
-    present: files that the bundle has under other names, by their hash; they are copied. What else lies in the folder is
-    deleted. Raises ChannelError, of which ChannelWaits is one.
+    present: files that the bundle has under other names, by their hash; they are copied. What else lies in the folder
+    is deleted. Raises ChannelError, of which ChannelWaits is one.
     """
     missing = {entry.name: entry for entry in entries if not _is_whole(bundle / entry.name, entry)}
     try:
@@ -65,7 +65,7 @@ def _copy(file: Path, target: Path) -> None:
 
 
 def _fetch(place: Place, entry: FileEntry, file: Path) -> None:
-    begun = file.exists()
+    begun = file.exists() and file.stat().st_size > 0
     if not _is_whole(file, entry):
         if begun and file.stat().st_size >= entry.bytes:
             # whole, and another content: nothing to go on with

@@ -40,6 +40,9 @@ from edge.fleet.channel.transport import Place
 
 log = logging.getLogger("edge.fleet.channel")
 
+# refusals between two versions that the history keeps; a server that gives each time another bad file must not fill it
+_MOST_NOTED = 8
+
 
 @dataclass(frozen=True)
 class Box:
@@ -254,12 +257,11 @@ class Follower:
         write_memory(self._box.bundle, read_memory(self._box.bundle).model_copy(update=changes))
 
     def _note(self, why: str) -> None:
-        """A refusal into the history, once; only of what was signed by a key that is trusted: others could fill it."""
-        live = None
+        """A refusal into the history, once; only of the newest that a trusted key signed: a server could fill it."""
         try:
-            live = self._live()
-            if self._seen is not None and live is not None and read_memory(self._box.bundle).noted != why:
-                self._remember({"noted": why})
+            live, noted = self._live(), read_memory(self._box.bundle).noted
+            if self._seen is not None and live is not None and why not in noted and len(noted) < _MOST_NOTED:
+                self._remember({"noted": (*noted, why)})
                 note_refusal(live, Audit("channel", note=why.splitlines()[0]))
         except BundleError as error:
             log.warning("the history does not have it: %s", error.message)
@@ -299,7 +301,7 @@ class Follower:
 
 def _taken(channel: Channel) -> dict[str, object]:
     """What is remembered of a version that became live."""
-    return {"done": channel.version, "refused": "", "noted": ""}
+    return {"done": channel.version, "refused": "", "noted": ()}
 
 
 def _was_live(bundle: Path, sha256: str) -> bool:

@@ -25,7 +25,7 @@ _MAXIMUM_BYTES = 65536
 class Memory(BaseModel):
     """version, revision, sha256: of the newest channel file that was seen. done: the version that was taken, or refused
     for good. refused: why. trial, before, since_row: of the version `figures_of`; the last two are of the records when
-    it was taken. noted: the refusal that the history has already.
+    it was taken. noted: refusals that the history has already, since a version was taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -39,7 +39,7 @@ class Memory(BaseModel):
     trial: TrialCounts | None = None
     before: Figures | None = None
     since_row: int = 0
-    noted: str = ""
+    noted: tuple[str, ...] = ()
 
     def seen(self, offered: SignedChannel, where: str) -> Memory:
         """With this file remembered; raises ChannelError for one that is older, or another one of the same number."""

@@ -16,6 +16,7 @@ from tests.system.command_line import assert_refused, edge_here
 
 LINE = "edge-inspect@.service"
 PUBLISH = "edge-inspect-publish@.service"
+CHANNEL = "edge-inspect-channel@.service"
 
 
 def unit(text):
@@ -102,6 +103,23 @@ def test_records_elsewhere_may_be_written_and_a_broker_gets_a_service_too(here, 
     # cmd/part and cmd/recipe are written into the run directory of the line, which comes and goes with the line
     service = unit((root / "etc/systemd/system" / PUBLISH).read_text())["Service"]
     assert (service["RuntimeDirectory"], service["RuntimeDirectoryPreserve"]) == ("edge-inspect", "yes")
+
+
+def test_a_channel_is_followed_by_a_service_and_line_and_follower_may_write_the_bundle(here, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    bundle = "inspection: {bundle: /opt/bundles/bracket}\n"
+    followed = "channel: {source: https://updates.example/bracket, signed_by: /etc/maker.pub, report: /mnt/share}\n"
+    result = installed(here, root, bundle + followed)
+    for name in ("edge-inspect@left", "edge-inspect-channel@left"):
+        own = unit((root / f"etc/systemd/system/{name}.service.d/line.conf").read_text())
+        assert own["Service"]["ReadWritePaths"].split() == ["/opt/bundles/bracket", "/mnt/share"]
+    service = unit((root / "etc/systemd/system" / CHANNEL).read_text())["Service"]
+    options = parse(shlex.split(service["ExecStart"])[len(program_words()) :])
+    assert (options.command, options.action, str(options.config)) == ("channel", "follow", "/etc/edge-inspect/%i.yaml")
+    assert "enable --now edge-inspect@left edge-inspect-channel@left" in result.stderr
+    relative = installed(here, root, bundle + followed.replace("/etc/maker.pub", "maker.pub"))
+    assert_refused(relative, 2, "maker.pub: a service starts in /var/lib/edge-inspect/left")
 
 
 def test_paths_that_a_service_would_not_find_are_refused(here, tmp_path):
