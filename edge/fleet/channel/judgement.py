@@ -74,7 +74,7 @@ def _taken(channel: Channel, report: BoxReport, parts: int) -> _Taken | None:
     if report.version != channel.version:
         return None
     if report.state == "refused":
-        return _Taken(report.box, f"refused it, {report.why}"[:300], True)
+        return _Taken(report.box, f"refused it: {report.why}"[:300], True)
     if report.state != "live" or report.before is None or report.after is None or not report.before.parts:
         return None
     bad = ", ".join(left_interval(report.before, report.after))

@@ -74,7 +74,7 @@ def test_refusals_halt_it_too():
     ]
     found = judge(channel(), reports)
     assert found.action == "halt"
-    assert "box0: refused it, the trial was refused" in found.why
+    assert "box0: refused it: the trial was refused" in found.why
 
 
 def test_a_ring_waits_for_parts_and_for_nine_boxes_of_ten():
