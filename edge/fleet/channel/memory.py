@@ -76,7 +76,8 @@ def read_memory(bundle: Path) -> Memory:
 
 
 def write_memory(bundle: Path, memory: Memory) -> None:
-    """On disk when this returns. Raises BundleError."""
+    """On disk when this returns. Raises BundleError and OSError."""
+    (bundle / FOLDER).mkdir(parents=True, exist_ok=True)
     write_atomically(bundle / FOLDER / _STATE, memory.model_dump_json(indent=1).encode())
 
 
