@@ -220,7 +220,8 @@ def is_address(text: str) -> bool:
 def _refuse_unsafe_address(name: str, text: str) -> None:
     """Addresses are read by others, so a secret does not belong there; what is not encrypted can be held back."""
     parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    # ValueError for a port that is none
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
         raise ValueError(f"{name} is no https:// address with a host, and no folder")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError(f"{name} has a user, a ? or a #: give host, port and path; a box is known by certificate_file")

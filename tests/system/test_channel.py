@@ -1,6 +1,7 @@
 """A version from the machine that made it to a line that runs: published, fetched by HTTPS, tried, live, reported."""
 
 import json
+import signal
 
 import pytest
 import yaml
@@ -10,7 +11,8 @@ pytest.importorskip("cryptography", reason="cryptography is not installed: nothi
 from edge.bundles.bundle import load_bundle
 from tests.bundle_edits import commit_threshold
 from tests.edge.fleet.channel.tls_server import Authority, tls_server
-from tests.system.command_line import assert_refused, edge_here, running
+from tests.edge.records.records_fakes import wait_for
+from tests.system.command_line import WAIT_S, assert_refused, edge_here, running
 
 
 def test_a_published_version_is_tried_and_judges_on_a_line_that_runs(bundle_path, moving_line, here, tmp_path):
@@ -68,6 +70,30 @@ def test_a_published_version_is_tried_and_judges_on_a_line_that_runs(bundle_path
         )
         told = edge(*follow)
         assert told.returncode == 1
+
+
+def test_a_follower_that_runs_takes_each_version_and_ends_at_a_stop(bundle_path, here, tmp_path):
+    def published(threshold):
+        commit_threshold(load_bundle(bundle_path), threshold)
+        assert edge_here(here, "channel", "publish", bundle_path, "--to", "c", "--key", "k.pem").returncode == 0
+        return threshold
+
+    def is_live(threshold):
+        live = tmp_path / "live"
+        return (live / "manifest.json").exists() and load_bundle(live).calibration("int8").threshold == threshold
+
+    assert edge_here(here, "bundle", "keygen", "--key", "k.pem").returncode == 0
+    (tmp_path / "config.yaml").write_text("channel: {signed_by: k.pem.pub, poll_s: 1, ring: 1, trial_frames: 0}\n")
+    with running("channel", "follow", "c", "--bundle", "live", cwd=tmp_path) as run:
+        wait_for(lambda: "waiting: " in run.errors, WAIT_S)
+        for threshold in (0.4, 0.41):
+            published(threshold)
+            wait_for(lambda threshold=threshold: is_live(threshold), WAIT_S)
+        run.signal(signal.SIGTERM)
+        assert run.ended() == 130
+    assert "following c every 1 s" in run.errors
+    assert "channel.json: No such file or directory" in run.errors
+    assert run.errors.count("waiting: ") == 1 and "Traceback" not in run.errors
 
 
 def test_the_command_says_what_it_lacks(here, bundle_path, tmp_path):

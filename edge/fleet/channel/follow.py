@@ -22,6 +22,7 @@ from edge.bundles.received_version import receive_version
 from edge.bundles.signature import require_signature
 from edge.bundles.versions import SHORT, making_version, note_refusal, switch_version
 from edge.core.errors import BundleError, ChannelError, ChannelWaits, EdgeInspectError, TrialNotRun, UsageError
+from edge.core.files.text_names import storable
 from edge.core.manifest import Manifest
 from edge.fleet.channel.box_report import BoxReport, State, TrialCounts
 from edge.fleet.channel.channel_file import (
@@ -105,16 +106,17 @@ class Follower:
         try:
             outcome = self._follow()
         except ChannelWaits as error:
-            failure, outcome = error, _Outcome("waiting", error.message)
+            failure, outcome = error, _Outcome("waiting", storable(error.message))
         except EdgeInspectError as error:
             # a disk or a folder that refuses says nothing against the version
             kind: State = "waiting" if isinstance(error.__cause__, OSError) else "refused"
-            failure, outcome = error, _Outcome(kind, error.message)
+            # a path in it may be no text
+            failure, outcome = error, _Outcome(kind, storable(error.message))
             if kind == "refused":
-                self._note(error.message)
+                self._note(outcome.why)
         except OSError as error:
             failure = ChannelWaits(f"{error.filename or self._box.bundle}: {error.strerror}", fix="see to the disk")
-            outcome = _Outcome("waiting", failure.message)
+            outcome = _Outcome("waiting", storable(failure.message))
         return Look(self._report(outcome), failure)
 
     def _follow(self) -> _Outcome:
@@ -199,6 +201,7 @@ class Follower:
         self._say(f"{name} is here and is tried beside the live version for {self._box.trial_frames} frames")
         self._report(_Outcome("trial", f"{self._box.trial_frames} frames"))
         trial, refusal = self._tried(staged)
+        refusal = storable(refusal)
         if refusal:
             version = offered.channel.version
             self._remember({"done": version, "refused": refusal, "figures_of": version, "trial": trial, "before": None})

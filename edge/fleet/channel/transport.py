@@ -128,7 +128,8 @@ class HttpsPlace:
         parts = urlsplit(address)
         self.where, self.requests, self.received = address, 0, 0
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname or "", parts.port
-        self._path = parts.path.rstrip("/")
+        # as given where it is quoted already
+        self._path = quote(parts.path.rstrip("/"), safe="/%")
         self._context = _tls(settings) if self._secure else None
 
     def read(self, name: str, limit_bytes: int) -> bytes:
@@ -212,7 +213,8 @@ class HttpsPlace:
                 f"{self._url(name)}: no secure connection: {error.reason or error}",
                 fix="see whether the server wants a certificate of this box (channel.certificate_file)",
             ) from error
-        except (http.client.HTTPException, OSError) as error:
+        # UnicodeError: of a host name that can be none
+        except (http.client.HTTPException, OSError, UnicodeError) as error:
             words = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise ChannelWaits(f"{self._url(name)}: {words}", fix=f"see to network and server; {_LATER}") from error
         finally:
@@ -228,7 +230,11 @@ class HttpsPlace:
                 f"{what} and sends to {answer.reply.headers.get('Location', 'nowhere')!r:.200}",
                 fix="a redirection is not followed: give the address itself as channel.source",
             )
-        return ChannelWaits(what, fix="see that the whole folder is served, and that this box may read it")
+        return ChannelWaits(
+            what,
+            fix="see that the whole folder is served, that this box may read it and write its report, and whether the "
+            "server wants a certificate of this box (channel.certificate_file)",
+        )
 
 
 def _append(target: BinaryIO, block: bytes) -> None:

@@ -1,6 +1,7 @@
 """What a box takes of a channel, what it refuses, and in which words; the live bundle stays as it is, byte for byte."""
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -153,6 +154,24 @@ def test_what_is_on_the_disk_under_a_needed_name_is_not_overwritten(channel, box
     assert entry.sha256[:8] in entry.name
     (box.bundle / entry.name).write_bytes(b"something else")
     box.refuses("is there, and is not the file of this name that came")
+
+
+def test_folders_whose_names_are_no_text_are_followed_and_reported(channel, box, tmp_path):
+    odd = tmp_path / os.fsdecode(b"b\xfcndel %1 'x")
+    try:
+        box.bundle = shutil.copytree(box.bundle, odd)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    channel.folder = tmp_path / os.fsdecode(b"c\xff")
+    channel.publish(0.4)
+    file = channel.file_of("calibration_int8")
+    file.rename(channel.folder / "aside")
+    box.settings |= {"source": str(channel.folder), "report": str(tmp_path / "reports")}
+    found = box.refuses("No such file", state="waiting")
+    assert "c\\udcff/files" in found.report.why
+    (channel.folder / "aside").rename(file)
+    box.takes()
+    assert (tmp_path / "reports" / "left.json").exists()
 
 
 @pytest.fixture

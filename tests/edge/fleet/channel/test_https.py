@@ -131,12 +131,29 @@ def test_a_server_can_ask_for_the_box_own_certificate(channel, https_box, author
         ("https://box:secret@updates.example/line", "has a user"),
         ("https://updates.example/line?token=x", "has a user, a [?] or a #"),
         ("https:///line", "is no https:// address with a host"),
+        ("https://updates.example:0/line", "is no https:// address"),
+        ("https://updates.example:99999/line", "Port out of range"),
+        ("https://[::1/line", "Invalid IPv6 URL"),
     ],
 )
 def test_addresses_that_are_not_followed(address, words):
     for name in ("source", "report"):
-        with pytest.raises(ValidationError, match=f"{name} {words}"):
+        with pytest.raises(ValidationError, match=words):
             ChannelSettings.model_validate({name: address})
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example", "nowhere.invalid"])
+def test_hosts_that_cannot_be_are_told(box, channel, host):
+    channel.publish()
+    box.refuses(host, state="waiting", source=f"https://{host}/line")
+
+
+def test_a_path_with_blanks_and_other_letters_is_found(channel, https_box, server):
+    channel.publish(0.4)
+    server.folder = channel.folder.parent
+    https_box.settings["source"] = f"{server.address}/my channél"
+    channel.folder.rename(channel.folder.with_name("my channél"))
+    https_box.takes(report=None)
 
 
 def test_this_machine_itself_may_be_spoken_to_without_tls():

@@ -12,6 +12,7 @@ from edge.bundles.history import read_history
 from edge.fleet.channel.publish import advance
 from tests.edge.fleet.channel.conftest import Box, Channel
 from tests.edge.inspection.test_hot_swap import inspectors_of
+from tests.fakes import eventually
 from tests.running_line import RunningLine
 
 
@@ -32,7 +33,14 @@ def line(small, monkeypatch):
     monkeypatch.setattr("edge.bundles.shadow_trial._LOOK_EVERY_S", 0.05)
     started = RunningLine(small[1].bundle, inspectors_of)
     yield started
-    started.end()
+    end(started, small[1].bundle)
+
+
+def end(line, bundle):
+    """As soon as it has taken up what is live."""
+    assert eventually(lambda: line.watch.live.sha256 == load_bundle(bundle).sha256)
+    assert line.goes_on()
+    line.end()
 
 
 def threshold_of(bundle):
@@ -94,7 +102,7 @@ def test_without_a_running_line_a_version_waits(small, monkeypatch):
         report = box.takes()
         assert started.judges_with(report.bundle)
     finally:
-        started.end()
+        end(started, box.bundle)
 
 
 def test_a_version_that_is_halted_during_its_trial_is_not_taken(small, line):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -81,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         wanted = self.headers.get("Range")
         self.server.asked.append(("GET", self.path, wanted))
-        file = self.server.folder / self.path.removeprefix("/")
+        file = self.server.folder / unquote(self.path).removeprefix("/")
         if self.server.moved_to:
             return self._answer(302, b"", Location=self.server.moved_to)
         if not file.is_file():
