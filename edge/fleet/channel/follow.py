@@ -123,16 +123,15 @@ class Follower:
         offered = self._offered()
         channel, memory = offered.channel, read_memory(self._box.bundle)
         live = self._live()
-        if channel.version == memory.done and not memory.refused:
-            at = "" if live is not None and live.sha256 == channel.manifest.sha256 else (
-                "the bundle was changed on this box since; a new version of the channel ends that"
-            )  # fmt: skip
-            return _Outcome("live", at)
-        if channel.version == memory.done:
-            return _Outcome("refused", memory.refused)
         if live is not None and live.sha256 == channel.manifest.sha256:
-            self._remember(_taken(channel))
+            # also where somebody made it live by hand
+            if channel.version != memory.done or memory.refused:
+                self._remember(_taken(channel))
             return _Outcome("live")
+        if channel.version == memory.done and memory.refused:
+            return _Outcome("refused", memory.refused)
+        if channel.version == memory.done:
+            return _Outcome("live", "the bundle was changed on this box since; a new version of the channel ends that")
         if channel.halted:
             return _Outcome("halted", f"version {channel.version} is halted: {channel.halted}")
         ring = ring_of(self._box.name, channel.version, self._box.ring)
@@ -200,19 +199,22 @@ class Follower:
         """Raises ChannelError where the line does not agree with the version, which is remembered."""
         self._say(f"{name} is here and is tried beside the live version for {self._box.trial_frames} frames")
         self._report(_Outcome("trial", f"{self._box.trial_frames} frames"))
-        trial, refusal = self._tried(staged)
-        refusal = storable(refusal)
-        if refusal:
-            version = offered.channel.version
+        trial, version = self._tried(staged), offered.channel.version
+        if trial.disagreed > self._box.trial_limit * trial.compared:
+            refusal = (
+                f"of {trial.compared} frames of this line {trial.disagreed} were judged differently, more than the "
+                f"{self._box.trial_limit:.1%} of channel.trial_limit: {trial.new_rejects} rejected by the new version "
+                f"only, {trial.fewer_rejects} by the live one only"
+            )
             self._remember({"done": version, "refused": refusal, "figures_of": version, "trial": trial, "before": None})
             raise ChannelError(
                 f"{name} is refused: {refusal}",
                 fix=f"look at {shadow_folder(self._box.bundle, staged.sha256)}; a new version is tried anew",
             )
         # a trial takes hours on a slow line: meanwhile somebody may have halted the version
-        if self._offered() != offered:
+        now = self._offered().channel
+        if now.halted or now.version != version:
             raise ChannelWaits(f"{name}: the channel changed during the trial", fix="nothing to do: it is read anew")
-        assert trial is not None
         return trial
 
     def _staged(self, channel: Channel, live: ModelBundle | None) -> ModelBundle:
@@ -233,25 +235,20 @@ class Follower:
         staged.verify()
         return staged
 
-    def _tried(self, staged: ModelBundle) -> tuple[TrialCounts | None, str]:
-        """The counts, and why the version is refused; empty: it is not."""
+    def _tried(self, staged: ModelBundle) -> TrialCounts:
+        """Raises ChannelWaits where nothing was learned, ChannelError where the line cannot run the version."""
+        name = f"version {staged.sha256[:SHORT]}"
         try:
-            trial = self._line.trial(staged, self._box.trial_frames)
+            return self._line.trial(staged, self._box.trial_frames)
         except TrialNotRun as error:
             raise ChannelWaits(
-                f"version {staged.sha256[:SHORT]} is here and not tried: {error.message}",
+                f"{name} is here and not tried: {error.message}",
                 fix=f"run the line with --bundle {self._box.bundle}: it is tried at the next look. "
                 "channel.trial_frames: 0 takes versions without a trial",
             ) from error
         except UsageError as error:
-            return None, error.message
-        if trial.disagreed <= self._box.trial_limit * trial.compared:
-            return trial, ""
-        return trial, (
-            f"of {trial.compared} frames of this line {trial.disagreed} were judged differently, more than the "
-            f"{self._box.trial_limit:.1%} of channel.trial_limit: {trial.new_rejects} rejected by the new version "
-            f"only, {trial.fewer_rejects} by the live one only"
-        )
+            # not for good: the reason may be one of this box, as another key in inspection.signed_by
+            raise ChannelError(f"{name}: {error.message}", fix=error.fix) from error
 
     def _audit(self, channel: Channel, note: str) -> Audit:
         return Audit("channel", note=f"version {channel.version} of {self._place.where}, {note}")

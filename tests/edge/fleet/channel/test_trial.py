@@ -1,7 +1,6 @@
 """A version of a channel beside a running line: tried on the line's own frames before it becomes live, or not taken."""
 
 import shutil
-import threading
 
 import pytest
 
@@ -9,6 +8,8 @@ pytest.importorskip("openvino", reason="openvino is not installed: no network ca
 
 from edge.bundles.bundle import load_bundle
 from edge.bundles.history import read_history
+from edge.bundles.signature import make_keys, sign
+from edge.bundles.versions import roll_back
 from edge.fleet.channel.publish import advance
 from tests.edge.fleet.channel.conftest import Box, Channel
 from tests.edge.inspection.test_hot_swap import inspectors_of
@@ -75,6 +76,36 @@ def test_a_version_that_disagrees_is_refused_once_and_the_next_one_tried(small, 
     assert box.takes().version == 2
 
 
+def test_a_wider_ring_during_the_trial_is_no_reason_to_begin_it_anew(small, line):
+    channel, box = small
+    channel.publish(threshold_of(channel.source) * 1.01)
+    box.said = Listening(lambda: advance(channel.folder, channel.key, ring=2))
+    report = box.takes()
+    assert (report.revision, report.trial.compared) == (1, 50)
+
+
+def test_a_version_that_the_line_cannot_run_is_refused_and_tried_again(small, monkeypatch, tmp_path):
+    channel, box = small
+    monkeypatch.setattr("edge.bundles.shadow_trial._LOOK_EVERY_S", 0.05)
+    other = make_keys(tmp_path / "line.pem")
+    sign(load_bundle(box.bundle), tmp_path / "line.pem")
+    started = RunningLine(box.bundle, inspectors_of, public_key=other)
+    try:
+        channel.publish(threshold_of(channel.source) * 1.01)
+        box.refuses("the trial was refused", "signed by key")
+        box.refuses("the trial was refused", "signed by key")
+    finally:
+        end(started, box.bundle)
+
+
+def test_what_somebody_makes_live_by_hand_is_live(small, line):
+    channel, box = small
+    published = channel.publish(1.0)
+    box.refuses("were judged differently")
+    roll_back(box.bundle, published.channel.manifest.sha256)
+    assert box.takes().why == ""
+
+
 def test_going_back_needs_no_trial_which_it_could_not_pass(small, line, monkeypatch):
     channel, box = small
     good = threshold_of(channel.source)
@@ -108,9 +139,7 @@ def test_without_a_running_line_a_version_waits(small, monkeypatch):
 def test_a_version_that_is_halted_during_its_trial_is_not_taken(small, line):
     channel, box = small
     channel.publish(threshold_of(channel.source) * 1.01)
-    halting = threading.Thread(target=advance, args=(channel.folder, channel.key), kwargs={"halt": "a slip"})
-    said = box.said.append
-    box.said = Listening(said, halting.start)
+    box.said = Listening(lambda: advance(channel.folder, channel.key, halt="a slip"))
     box.refuses("the channel changed during the trial", state="waiting")
     assert box.look().report.state == "halted"
 
@@ -118,7 +147,7 @@ def test_a_version_that_is_halted_during_its_trial_is_not_taken(small, line):
 class Listening(list):
     """Does something as soon as the trial begins."""
 
-    def __init__(self, said, begin):
+    def __init__(self, begin):
         self._begin = begin
 
     def append(self, words):
