@@ -14,7 +14,7 @@ def findings_of(**sections):
 
 ALL = {
     "metrics": {"port": 9464}, "mqtt": {"host": "broker"}, "plc": {"port": 1502},
-    "outputs": {"chip": "/dev/no such chip", "ok_line": 1},
+    "outputs": {"chip": "/dev/no such chip", "ok_line": 1}, "channel": {"source": "/mnt/share/bracket"},
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr("edge.system.extras.find_spec", lambda package: None)
     found = findings_of(**ALL)
     assert {name: each.state for name, each in found.items()} == dict.fromkeys(
-        ("metrics", "mqtt", "plc", "gpio"), State.FAIL
+        ("sign", "metrics", "mqtt", "plc", "gpio"), State.FAIL
     )
     assert found["plc"].value == "pymodbus is not installed"
     assert found["plc"].fix == install_extra("plc")
