@@ -83,8 +83,8 @@ def test_a_follower_that_runs_takes_each_version_and_ends_at_a_stop(bundle_path,
         return (live / "manifest.json").exists() and load_bundle(live).calibration("int8").threshold == threshold
 
     assert edge_here(here, "bundle", "keygen", "--key", "k.pem").returncode == 0
-    (tmp_path / "config.yaml").write_text("channel: {signed_by: k.pem.pub, poll_s: 1, ring: 1, trial_frames: 0}\n")
-    with running("channel", "follow", "c", "--bundle", "live", cwd=tmp_path) as run:
+    (tmp_path / "config.yaml").write_text("channel: {signed_by: k.pem.pub, poll_s: 1, trial_frames: 0}\n")
+    with running("channel", "follow", "c", "--bundle", "live", "--ring", 1, cwd=tmp_path) as run:
         wait_for(lambda: "waiting: " in run.errors, WAIT_S)
         for threshold in (0.4, 0.41):
             published(threshold)

@@ -34,7 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     making = parser.add_argument_group("publish and advance")
     making.add_argument("--to", type=Path, metavar="FOLDER", help="publish: the channel's folder")
     making.add_argument("--key", type=Path, help="private key that signs the channel")
-    making.add_argument("--ring", type=int, choices=(1, 2, 3), help="for 1 %% of boxes (default), 10 %%, or all")
+    making.add_argument(
+        "--ring",
+        type=int,
+        choices=(1, 2, 3),
+        help="for 1 %% of boxes (default), 10 %%, or all; follow: the ring that this box is in (default: channel.ring)",
+    )
     making.add_argument("--version", type=positive_int, help="publish: its number (default: the next one)")
     making.add_argument("--halt", metavar="WHY", default="", help="advance: no further box may take this version")
     making.add_argument("--reports", type=Path, help="advance: folder of the boxes' reports (default: FOLDER/reports)")
@@ -100,8 +105,9 @@ def _follow(options: argparse.Namespace, settings: Settings) -> int:
     """0 where there is nothing to mend: the version is live, or not yet for this box."""
     from edge.fleet.channel.box import follow
 
-    if options.what is not None:
-        settings = settings.model_copy(update={"channel": _with_source(settings.channel, options.what)})
+    given = {"source": options.what, "ring": options.ring}
+    channel = _with(settings.channel, {name: value for name, value in given.items() if value is not None})
+    settings = settings.model_copy(update={"channel": channel})
     where = settings.channel.source
     if not options.once and where is not None:
         _say(f"following {where} every {settings.channel.poll_s:g} s; Ctrl-C ends it")
@@ -113,10 +119,10 @@ def _follow(options: argparse.Namespace, settings: Settings) -> int:
     return _HALTED if report.state in ("refused", "halted") else 0
 
 
-def _with_source(channel: ChannelSettings, source: str) -> ChannelSettings:
+def _with(channel: ChannelSettings, given: dict[str, object]) -> ChannelSettings:
     from edge.core.files.settings_file import reason_of
 
     try:
-        return ChannelSettings.model_validate({**channel.model_dump(), "source": source})
+        return ChannelSettings.model_validate({**channel.model_dump(), **given})
     except ValidationError as error:
         raise UsageError(reason_of(error), fix="give a folder, or https://HOST/PATH") from error
