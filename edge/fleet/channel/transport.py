@@ -98,7 +98,8 @@ class FolderPlace:
     def write(self, name: str, data: bytes) -> None:
         self.requests += 1
         with self._explained(name):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            # not those above it: a share that is not mounted must not be made up
+            self._folder.mkdir(exist_ok=True)
             write_atomic(self._folder / name, data)
 
     @contextmanager
