@@ -29,6 +29,7 @@ from edge.bundles.bundle import ModelBundle, load_bundle, sha256_of
 from edge.bundles.signature import key_id, make_keys
 from edge.bundles.versions import write_bundle
 from edge.core.errors import TrialNotRun
+from edge.core.progress import say
 from edge.core.sections import ChannelSettings
 from edge.fleet.channel.box import Reporter
 from edge.fleet.channel.box_report import BoxReport, TrialCounts
@@ -381,6 +382,7 @@ def main(options: argparse.Namespace) -> Values:
     for scenario in SCENARIOS:
         with tempfile.TemporaryDirectory() as place:
             found.append(run_scenario(scenario, options.boxes, options.seed, Path(place)))
+            say(f"{scenario.name}: {found[-1]['ended']}, {found[-1]['rounds']} rounds")
     with tempfile.TemporaryDirectory() as place:
         costs = cost(Path(place))
     return {
