@@ -23,7 +23,8 @@ PARTS = 1000
 _ROWS = 50_000
 
 
-_Count = Annotated[int, Field(ge=0)]
+# more would be nobody's figures: an interval of a million rejects takes memory and time
+_Count = Annotated[int, Field(ge=0, le=PARTS)]
 
 
 class Figures(BaseModel):

@@ -82,6 +82,9 @@ class FolderPlace:
         path = self._folder / name
         with self._explained(name):
             found = path.stat().st_size
+            if not path.is_file():
+                # a pipe would be waited for
+                raise Unconfined(0, "is not a plain file")
             source = path.open("rb")
         with source:
             if found != size:

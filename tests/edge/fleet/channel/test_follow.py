@@ -114,6 +114,9 @@ def test_files_that_were_cut_off_exchanged_or_are_missing_are_refused(channel, b
     assert len(refused) == 2
     file.unlink()
     box.refuses("No such file", state="waiting")
+    file.mkdir()
+    box.refuses("is not a plain file")
+    file.rmdir()
     file.write_bytes(whole)
     manifest = channel.folder / "files" / json.loads(
         json.loads((channel.folder / "channel.json").read_text())["channel"]
