@@ -22,6 +22,7 @@ from edge.bundles.received_version import receive_version
 from edge.bundles.signature import require_signature
 from edge.bundles.versions import SHORT, making_version, note_refusal, switch_version
 from edge.core.errors import BundleError, ChannelError, ChannelWaits, EdgeInspectError, TrialNotRun, UsageError
+from edge.core.files.safe_file import Unconfined
 from edge.core.files.text_names import storable
 from edge.core.manifest import Manifest
 from edge.fleet.channel.box_report import BoxReport, State, TrialCounts
@@ -109,7 +110,8 @@ class Follower:
             failure, outcome = error, _Outcome("waiting", storable(error.message))
         except EdgeInspectError as error:
             # a disk or a folder that refuses says nothing against the version
-            kind: State = "waiting" if isinstance(error.__cause__, OSError) else "refused"
+            of_disk = isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, Unconfined)
+            kind: State = "waiting" if of_disk else "refused"
             # a path in it may be no text
             failure, outcome = error, _Outcome(kind, storable(error.message))
             if kind == "refused":
