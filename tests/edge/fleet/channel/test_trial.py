@@ -126,6 +126,7 @@ def test_without_a_running_line_a_version_waits(small, monkeypatch):
     channel.publish(threshold_of(channel.source) * 1.01)
     words = "is here and not tried: no running edge-inspect took the candidate up", "channel.trial_frames: 0 takes"
     box.refuses(*words, state="waiting")
+    monkeypatch.undo()
     assert not (box.bundle / "candidate.json").exists()
     # it is here by now, and a line can run
     started = RunningLine(box.bundle, inspectors_of)
