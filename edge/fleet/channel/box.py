@@ -50,8 +50,12 @@ def follow(settings: Settings, say: Callable[[str], None], *, once: bool) -> Loo
             if words != last:
                 say(words)
             last, failures = words, 0 if look.failure is None else failures + 1
-            wait_s = max(channel.poll_s, min(channel.poll_s * 2 ** min(failures - 1, 16), _SLOWEST_S))
-            time.sleep(wait_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+            time.sleep(next_look_s(channel.poll_s, failures) * random.uniform(1 - _JITTER, 1 + _JITTER))
+
+
+def next_look_s(poll_s: float, failures: int) -> float:
+    """Seconds to the next look, after so many looks in a row that failed."""
+    return max(poll_s, min(poll_s * 2.0 ** min(failures - 1, 16), _SLOWEST_S))
 
 
 class Reporter:
