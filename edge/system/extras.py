@@ -14,6 +14,7 @@ _PACKAGES = {
     "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
     "metrics": ("prometheus_client",),
     "mqtt": ("paho",),
+    "opcua": ("asyncua",),
     "plc": ("pymodbus",),
     "gpio": ("gpiod",),
     "web": ("starlette", "uvicorn"),

@@ -15,6 +15,7 @@ from edge.system.findings import Finding, State
 _PACKAGES = {
     "metrics": "prometheus-client",
     "mqtt": "paho-mqtt",
+    "opcua": "asyncua",
     "plc": "pymodbus",
     "gpio": "gpiod",
     "genicam": "harvesters",
@@ -28,6 +29,7 @@ def plant_findings(settings: Settings) -> list[Finding]:
     wanted = {
         "metrics": settings.metrics.port is not None,
         "mqtt": settings.mqtt.host is not None,
+        "opcua": settings.opcua.port is not None,
         "plc": settings.plc.port is not None,
         "gpio": settings.outputs.chip is not None,
         "genicam": names_genicam(settings.camera.source or "") or bool(settings.camera.genicam.producers),
