@@ -101,9 +101,7 @@ class OpcUaSettings(Section):
     @model_validator(mode="after")
     def _consistent(self) -> OpcUaSettings:
         if self.port is not None and (self.nodeset is None or self.folder is None):
-            raise ValueError(
-                "port needs nodeset, the official file of types, and folder, for certificates"
-            )
+            raise ValueError("port needs nodeset, the official file of types, and folder, for certificates")
         names = [line.name for line in self.lines]
         if len(set(names)) < len(names):
             raise ValueError("two lines have the same name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import threading
@@ -32,7 +33,7 @@ log = logging.getLogger("edge.plant.opcua")
 _RESULTS_EVERY_S = 0.2
 _STATE_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
-_PORT_AGAIN_S = 5.0
+_PORT_AGAIN_S = 2.0
 _CLOSE_S = 0.5
 _LARGEST_MESSAGE_BYTES = 4 * 2**20
 # a client that is gone for longer subscribes anew
@@ -84,11 +85,18 @@ class OpcUaServer:
 
     async def run(self, stop: threading.Event) -> None:
         """Until `stop` is set. Raises ConfigError for a nodeset that is none."""
+        # before the seconds that building takes: whoever waits for it is told why
+        if not await self._port_is_free(stop):
+            return
         begun_s = time.monotonic()
         self._say(f"OPC UA: reading {self._settings.nodeset}, which takes some seconds")
         server, systems = await self._built()
-        if not await self._started(server, stop):
+        # the nodes stay to the end: looking through them for garbage costs time, most of all when the program ends
+        gc.collect()
+        gc.freeze()
+        if not await self._port_is_free(stop):
             return
+        await server.start()
         seconds = time.monotonic() - begun_s
         names = ", ".join(line.name for line in self._lines)
         self._say(f"OPC UA: {names} at {server.endpoint.geturl()} after {seconds:.1f} s; Ctrl-C ends it")
@@ -135,13 +143,12 @@ class OpcUaServer:
             ) from error
         return server, systems
 
-    async def _started(self, server: Server, stop: threading.Event) -> bool:
-        """False when it was stopped before the port could be had."""
+    async def _port_is_free(self, stop: threading.Event) -> bool:
+        """Wait until it can be had; False when it was stopped before."""
         failures = 0
         while not stop.is_set():
             why = _refused(self._settings.address, self._settings.port or 0)
             if why is None:
-                await server.start()
                 return True
             failures += 1
             if worth_a_line(failures):

@@ -44,7 +44,7 @@ def vision_state(status: dict[str, Any] | None, now_s: float | None = None) -> V
     try:
         return _of(status, time.monotonic() if now_s is None else now_s)
     # of another program, or damaged
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         return VisionState(ERROR, UNSCHEDULED_DOWN, f"status.json is none of a line ({error})", live=False)
 
 

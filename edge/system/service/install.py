@@ -21,6 +21,8 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
     inspection, line = settings.inspection, settings.line.name
     read = [inspection.bundle, inspection.signed_by, inspection.reference, inspection.engines]
     read += [settings.camera.password_file, settings.mqtt.password_file, settings.challenge.pictures]
+    opcua = settings.opcua
+    read += [opcua.nodeset, *(path for each in opcua.lines for path in (each.records, each.run_directory))]
     given = [Path(path) for path in read if path is not None]
     relative = [str(path) for path in given if not path.is_absolute()]
     if relative:
@@ -31,8 +33,11 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
     records = settings.record.directory
     writable = (Path(records),) if records is not None and Path(records).is_absolute() else ()
     text = None if settings_file is None else settings_file.read_text(encoding="utf-8")
-    mqtt = settings.mqtt.host is not None
-    return ServicePlan(line, cpus, text, writable, (*given, *writable), mqtt)
+    published = settings.mqtt.host is not None or opcua.port is not None
+    # how far users have been told stands beside the records of each line
+    kept = [opcua.folder, *(each.records for each in opcua.lines)]
+    served = tuple(Path(path) for path in kept if path is not None and Path(path).is_absolute())
+    return ServicePlan(line, cpus, text, writable, (*given, *writable), published, served)
 
 
 def web_plan(settings: Settings, settings_file: Path | None) -> list[ServiceFile]:

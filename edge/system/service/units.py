@@ -84,7 +84,7 @@ WantedBy=multi-user.target
 
 _PUBLISH = """\
 [Unit]
-Description=edge-inspect, MQTT of line %i
+Description=edge-inspect, MQTT and OPC UA of line %i
 Wants=network-online.target
 After=network-online.target edge-inspect@%i.service
 StartLimitIntervalSec=0
@@ -154,7 +154,7 @@ class ServiceFile:
 class ServicePlan:
     """line: its name. cpus: cores that it may use, such as 0-1,4; None: all. settings: the text of its settings file;
     None: that will be put in place by hand. writable: folders beside its own that it writes into. read: files and
-    folders that it reads. mqtt: also publish it.
+    folders that it reads. published: to a broker or over OPC UA. served: folders that its publisher writes into.
     """
 
     line: str
@@ -162,7 +162,8 @@ class ServicePlan:
     settings: str | None = None
     writable: tuple[Path, ...] = ()
     read: tuple[Path, ...] = ()
-    mqtt: bool = False
+    published: bool = False
+    served: tuple[Path, ...] = ()
 
 
 def service_files(plan: ServicePlan) -> list[ServiceFile]:
@@ -172,8 +173,9 @@ def service_files(plan: ServicePlan) -> list[ServiceFile]:
     cpus = [f"CPUAffinity={plan.cpus.replace(',', ' ')}"] if plan.cpus else []
     writable = [f"ReadWritePaths={_word(str(path))}" for path in plan.writable]
     files += _own_part(f"edge-inspect@{plan.line}", [*cpus, *writable])
-    if plan.mqtt:
+    if plan.published:
         files.append(ServiceFile(UNITS / "edge-inspect-publish@.service", _PUBLISH.format(**values)))
+        writable += [f"ReadWritePaths=-{_word(str(path))}" for path in plan.served]
         files += _own_part(f"edge-inspect-publish@{plan.line}", writable)
     files.append(_user_file())
     if plan.settings is not None:
@@ -220,7 +222,7 @@ def _own_part(unit: str, lines: Sequence[str]) -> list[ServiceFile]:
 
 def next_commands(plan: ServicePlan) -> list[str]:
     """What is to be done by root after the files are there."""
-    units = [f"edge-inspect@{plan.line}", *([f"edge-inspect-publish@{plan.line}"] if plan.mqtt else [])]
+    units = [f"edge-inspect@{plan.line}", *([f"edge-inspect-publish@{plan.line}"] if plan.published else [])]
     return _commands(f"{plan.line}.yaml", units)
 
 
