@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from asyncua import Server, ua
+from asyncua.server.binary_server_asyncio import OPCUAProtocol
 from asyncua.server.internal_server import InternalServer
 
 from edge import __version__
@@ -34,6 +35,7 @@ _RESULTS_EVERY_S = 0.2
 _STATE_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
 _PORT_AGAIN_S = 2.0
+_TRUST_EVERY_S = 2.0
 _CLOSE_S = 0.5
 _LARGEST_MESSAGE_BYTES = 4 * 2**20
 # a client that is gone for longer subscribes anew
@@ -102,6 +104,7 @@ class OpcUaServer:
         self._say(f"OPC UA: {names} at {server.endpoint.geturl()} after {seconds:.1f} s; Ctrl-C ends it")
         feeds = [_Feed(server, line, system) for line, system in zip(self._lines, systems, strict=True)]
         tasks = [asyncio.create_task(work(stop)) for feed in feeds for work in (feed.tell_results, feed.tell_state)]
+        tasks.append(asyncio.create_task(self._turn_away(server, stop)))
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -142,6 +145,18 @@ class OpcUaServer:
                 fix=f"opcua.nodeset is the file Opc.Ua.MachineVision.NodeSet2.xml, version 1.0.0, of {MODEL}",
             ) from error
         return server, systems
+
+    async def _turn_away(self, server: Server, stop: threading.Event) -> None:
+        """End the connections of clients whose certificates were removed: asyncua looks at them once."""
+        while not stop.is_set():
+            assert server.bserver is not None
+            clients = {client: _certificate_of(client) for client in server.bserver.clients}
+            for der in set(clients.values()) - {None}:
+                if await asyncio.to_thread(self._certificates.trusted_name, der) is None:
+                    log.warning("a client is not trusted any more: its connections are closed")
+                    for client in [each for each, its in clients.items() if its == der and each.transport is not None]:
+                        client.transport.close()
+            await _wait(_TRUST_EVERY_S, stop)
 
     async def _port_is_free(self, stop: threading.Event) -> bool:
         """Wait until it can be had; False when it was stopped before."""
@@ -219,6 +234,11 @@ class _Feed:
             log.warning(
                 "%s: how far was published could not be kept, and is repeated: %s", self._line.name, error.message
             )
+
+
+def _certificate_of(client: OPCUAProtocol) -> bytes | None:
+    """That of the channel; None while there is none, and in clear."""
+    return None if client.processor is None else client.processor._connection.security_policy.peer_certificate
 
 
 async def _wait(seconds: float, stop: threading.Event) -> None:

@@ -21,9 +21,7 @@ from tests.system.command_line import running
 pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
 
 from asyncua import ua
-from asyncua.crypto.security_policies import (
-    SecurityPolicyAes256Sha256RsaPss,
-)
+from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss, SecurityPolicyBasic256Sha256
 
 from edge.plant.opcua.security import MOST_SUBSCRIPTIONS_OF_USER
 from edge.plant.opcua.vision_system import RESULTS
@@ -195,7 +193,17 @@ def test_only_a_trusted_client_with_its_password_on_an_encrypted_channel_is_let_
     # no restart is needed to let it in, nor to turn it away again
     allowed = shutil.move(rejected, site.opcua / "trusted" / rejected.name)
     assert asyncio.run(enter(certificate="stranger"))[1] == "Good"
-    allowed.unlink()
+
+    async def stay():
+        client = await site.client(SecurityPolicyBasic256Sha256, certificate="stranger", timeout_s=1)
+        await client.connect()
+        allowed.unlink()
+        with pytest.raises(_REFUSED):
+            while True:
+                await read(client, "left", "SystemState")
+                await asyncio.sleep(0.1)
+
+    asyncio.run(asyncio.wait_for(stay(), WAIT_S))
     with pytest.raises(_REFUSED):
         asyncio.run(asyncio.wait_for(enter(certificate="stranger"), WAIT_S))
 
