@@ -14,7 +14,7 @@ from edge.plant.opcua.certificates import Certificates, read_users
 from edge.plant.opcua.server import OpcUaServer, ServedLine, serve
 
 # what has not ended by then ends with the program
-_END_S = 0.8
+_END_S = 0.6
 _LOCK_NAME = "server.lock"
 _NODESET_WORDS, _NODESET_HEAD_BYTES = b"http://opcfoundation.org/UA/MachineVision", 65536
 WHERE_FROM = "docs/line/opcua.md says where Opc.Ua.MachineVision.NodeSet2.xml is to be had"
