@@ -123,7 +123,7 @@ async def _subscribed(stack: AsyncExitStack, folder: Path, password: str) -> _Re
     from edge.plant.opcua.vision_system import MODEL, OWN_NAMESPACE
 
     port = yaml.safe_load((folder / "config.yaml").read_text())["opcua"]["port"]
-    client, results = Client(f"opc.tcp://127.0.0.1:{port}/", timeout=30), _Results()
+    client, results = Client(f"opc.tcp://127.0.0.1:{port}/", timeout=30, watchdog_intervall=30), _Results()
     client.application_uri = "urn:study"
     own = folder / f"{_CERTIFICATE}.pem"
     key = folder / f"{_CERTIFICATE}-key.pem"

@@ -86,7 +86,7 @@ class Site:
         """Not connected. user: None: by the certificate alone. policy: None: in clear."""
         from asyncua import Client, ua
 
-        client = Client(f"opc.tcp://127.0.0.1:{self.port}/", timeout=timeout_s)
+        client = Client(f"opc.tcp://127.0.0.1:{self.port}/", timeout=timeout_s, watchdog_intervall=20)
         client.application_uri = CLIENT_URI
         own, key = self.folder / f"{certificate}.pem", self.folder / f"{certificate}-key.pem"
         if policy is not None:
