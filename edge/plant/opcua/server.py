@@ -242,7 +242,10 @@ class _Feed:
 
 def _certificate_of(client: OPCUAProtocol) -> bytes | None:
     """That of the channel; None while there is none, and in clear."""
-    return None if client.processor is None else client.processor._connection.security_policy.peer_certificate
+    if client.processor is None:
+        return None
+    # empty before the channel is opened
+    return client.processor._connection.security_policy.peer_certificate or None
 
 
 async def _wait(seconds: float, stop: threading.Event) -> None:
