@@ -47,6 +47,10 @@ def _finding(extra: str, settings: Settings) -> Finding:
         return _gpio_finding(package, Path(str(settings.outputs.chip)))
     if extra == "genicam":
         return _genicam_finding(package, settings)
+    nodeset = Path(str(settings.opcua.nodeset))
+    if extra == "opcua" and not nodeset.is_file():
+        fix = "give opcua.nodeset; docs/line/opcua.md says where Opc.Ua.MachineVision.NodeSet2.xml is to be had"
+        return Finding(extra, State.FAIL, f"{package}; {nodeset}: no such file", fix)
     port = settings.plc.port
     if extra == "plc" and port is not None and port < _FIRST_FREE_PORT and os.geteuid() != 0:
         fix = f"set plc.port to {_FIRST_FREE_PORT} or more, as 1502; or give the service CAP_NET_BIND_SERVICE"

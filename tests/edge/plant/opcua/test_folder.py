@@ -1,11 +1,13 @@
 """The folder of certificates and users, the state in the specification's words, and what is refused at the start."""
 
 import os
+import shutil
 import time
 
 import pytest
 
 from edge.core.errors import ConfigError
+from edge.core.files.file_lock import file_lock
 from edge.plant.opcua.certificates import MOST_REJECTED, Certificates, new_user, read_users
 from edge.plant.opcua.vision_state import vision_state
 from tests.system.command_line import assert_refused, edge, edge_here
@@ -170,8 +172,12 @@ def test_settings_of_no_use_are_refused_at_once(tmp_path, monkeypatch, capsys):
     refused(line + opcua, "types.xml: No such file", "docs/line/opcua.md")
     (tmp_path / "types.xml").write_text("<UANodeSet/>")
     refused(line + opcua, "is not the nodeset of machine vision")
-    refused(opcua, "line.run_directory is null")
     (tmp_path / "types.xml").write_text('<UANodeSet a="http://opcfoundation.org/UA/MachineVision"')
+    refused(opcua, "line.run_directory is null")
+    (tmp_path / "opcua").mkdir()
+    with file_lock(tmp_path / "opcua" / "server.lock"):
+        refused(line + opcua, "another process serves OPC UA with opcua already")
+    shutil.rmtree(tmp_path / "opcua")
     (tmp_path / "opcua").write_text("a file where the folder should be")
     refused(line + opcua, "opcua")
     refused("", "there is nobody to publish to")

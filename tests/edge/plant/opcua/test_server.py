@@ -197,6 +197,11 @@ def test_only_a_trusted_client_with_its_password_on_an_encrypted_channel_is_let_
     async def stay():
         client = await site.client(SecurityPolicyBasic256Sha256, certificate="stranger", timeout_s=1)
         await client.connect()
+        # one that has shown no certificate yet is no stranger
+        with socket.create_connection(("127.0.0.1", site.port)):
+            await lose(client)
+
+    async def lose(client):
         allowed.unlink()
         with pytest.raises(_REFUSED):
             while True:
@@ -204,6 +209,7 @@ def test_only_a_trusted_client_with_its_password_on_an_encrypted_channel_is_let_
                 await asyncio.sleep(0.1)
 
     asyncio.run(asyncio.wait_for(stay(), WAIT_S))
+    assert server.errors.count("not trusted any more") == 1
     with pytest.raises(_REFUSED):
         asyncio.run(asyncio.wait_for(enter(certificate="stranger"), WAIT_S))
 
