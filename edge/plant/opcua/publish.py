@@ -10,6 +10,7 @@ from pathlib import Path
 from edge.core.config import Settings
 from edge.core.errors import ConfigError
 from edge.core.files.file_lock import file_lock
+from edge.core.files.private_files import make_file, make_folder
 from edge.plant.opcua.certificates import Certificates, read_users
 from edge.plant.opcua.server import OpcUaServer, ServedLine, serve
 
@@ -27,16 +28,24 @@ def opcua_server(settings: Settings, stop: threading.Event, say: Callable[[str],
     Raises ConfigError at once for files of the settings that cannot be used.
     """
     opcua, lines = settings.opcua, _lines(settings)
-    _check_nodeset(Path(str(opcua.nodeset)))
     folder = Path(str(opcua.folder))
-    certificates = Certificates(folder, opcua.address)
-    # a file that is damaged is told now, and not to the first client
-    users = read_users(folder)
-    if not certificates.anybody_trusted:
-        say(f"OPC UA: {folder / 'trusted'} holds no certificate of a client, so nobody can connect yet")
-    elif not users:
-        say(f"OPC UA: {folder} names no users: clients log in with their certificate")
-    server = OpcUaServer(opcua, certificates, lines, say)
+    _check_nodeset(Path(str(opcua.nodeset)))
+    # before anything is made in the folder: two that begin at once would mix their certificate and key
+    with _alone(folder):
+        certificates = Certificates(folder, opcua.address)
+        # a file that is damaged is told now, and not to the first client
+        users = read_users(folder)
+        if not certificates.anybody_trusted:
+            say(f"OPC UA: {folder / 'trusted'} holds no certificate of a client, so nobody can connect yet")
+        elif not users:
+            say(f"OPC UA: {folder} names no users: clients log in with their certificate")
+        server = OpcUaServer(opcua, certificates, lines, say)
+        with _thread(server, stop):
+            yield server
+
+
+@contextmanager
+def _thread(server: OpcUaServer, stop: threading.Event) -> Iterator[None]:
     failed: list[Exception] = []
 
     def work() -> None:
@@ -47,16 +56,15 @@ def opcua_server(settings: Settings, stop: threading.Event, say: Callable[[str],
             failed.append(error)
             stop.set()
 
-    with _alone(folder):
-        thread = threading.Thread(target=work, name="opc ua", daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            stop.set()
-            thread.join(_END_S)
-        if failed:
-            raise failed[0]
+    thread = threading.Thread(target=work, name="opc ua", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_END_S)
+    if failed:
+        raise failed[0]
 
 
 def _lines(settings: Settings) -> list[ServedLine]:
@@ -91,5 +99,11 @@ def _alone(folder: Path) -> Iterator[None]:
     def refuse() -> None:
         raise ConfigError(f"another process serves OPC UA with {folder} already", fix="stop it first")
 
+    try:
+        make_folder(folder)
+        make_file(folder / _LOCK_NAME)
+    except OSError as error:
+        fix = "name a folder in opcua.folder that this user may write"
+        raise ConfigError(f"opcua.folder: {folder}: {error.strerror}", fix=fix) from error
     with file_lock(folder / _LOCK_NAME, refuse):
         yield
