@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from asyncua import ua
@@ -14,6 +15,7 @@ from asyncua.crypto.security_policies import (
     SecurityPolicyNone,
 )
 from asyncua.server.internal_server import InternalServer
+from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
 
 from edge.core.counters import worth_a_line
@@ -39,6 +41,20 @@ _REQUESTS = (
 # of one user, and of all together; a client that opens more and more must not take them from the others
 MOST_SUBSCRIPTIONS_OF_USER, MOST_SUBSCRIPTIONS, MOST_ITEMS = 20, 200, 20_000
 MOST_CONNECTIONS = 100
+
+
+# sessions that nobody has logged in to; a channel in clear can open them, too
+MOST_WAITING = 50
+
+
+class SessionKeeper(InternalServer):  # type: ignore[misc]
+    """Forgets the oldest of the sessions that were opened and never logged in to, which asyncua keeps for ever."""
+
+    def create_session(self, *arguments: Any, **others: Any) -> InternalSession:
+        waiting = [each for each in self._external_sessions.values() if not each.is_activated()]
+        for session in waiting[: max(0, len(waiting) + 1 - MOST_WAITING)]:
+            self.unregister_external_session(session)
+        return super().create_session(*arguments, **others)
 
 
 def _encoding(request: str) -> ua.NodeId:
@@ -102,19 +118,24 @@ class TrustedOnly(SecurityPolicyFactory):  # type: ignore[misc]
     ) -> None:
         kind, mode, _ = SECURITY_POLICY_TYPE_MAP[policy]
         super().__init__(kind, mode, own, key, permission_ruleset=rules)
-        self._certificates = certificates
+        self._certificates, self._refused = certificates, 0
 
     def create(self, peer_certificate: bytes | None) -> Any:
         if self._certificates.trusted_name(peer_certificate) is None:
-            file = self._certificates.reject(peer_certificate) if peer_certificate else None
-            if file is not None:
-                trusted = file.parent.parent / "trusted"
-                log.warning(
-                    "a client was turned away; if it is to be let in, move its certificate %s to %s", file, trusted
-                )
+            self._tell(self._certificates.reject(peer_certificate) if peer_certificate else None)
             # the one error for which asyncua closes the connection
             raise ua.uaerrors.BadUserAccessDenied
         return super().create(peer_certificate)
+
+    def _tell(self, kept: Path | None) -> None:
+        self._refused += 1
+        folder = self._certificates.folder
+        if kept is not None:
+            log.warning("a client was turned away; if it is to be let in, move its certificate %s to %s", kept,
+                        folder / "trusted")  # fmt: skip
+        elif worth_a_line(self._refused):
+            log.warning("a client was turned away (%d times); %s has its certificate already, or is full",
+                        self._refused, folder / "rejected")  # fmt: skip
 
 
 def factories(certificates: Certificates, server: InternalServer) -> list[SecurityPolicyFactory]:

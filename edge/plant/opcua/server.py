@@ -15,7 +15,6 @@ from pathlib import Path
 
 from asyncua import Server, ua
 from asyncua.server.binary_server_asyncio import OPCUAProtocol
-from asyncua.server.internal_server import InternalServer
 
 from edge import __version__
 from edge.core.counters import worth_a_line
@@ -24,7 +23,7 @@ from edge.core.sections import OpcUaSettings
 from edge.plant.opcua.certificates import Certificates
 from edge.plant.opcua.delivery import Delivery
 from edge.plant.opcua.newest_records import NewestRecords
-from edge.plant.opcua.security import MOST_CONNECTIONS, MOST_SUBSCRIPTIONS, POLICIES, Users, factories
+from edge.plant.opcua.security import MOST_CONNECTIONS, MOST_SUBSCRIPTIONS, POLICIES, SessionKeeper, Users, factories
 from edge.plant.opcua.vision_state import vision_state
 from edge.plant.opcua.vision_system import MODEL, VisionSystem, load_model
 from edge.plant.status_file import read_status
@@ -51,7 +50,7 @@ class ServedLine:
     run_directory: Path
 
 
-class _Internal(InternalServer):  # type: ignore[misc]
+class _Internal(SessionKeeper):
     async def load_standard_address_space(self, shelf_file: Path | None = None) -> None:
         from asyncua.server.standard_address_space import standard_address_space
 

@@ -23,7 +23,7 @@ pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
 from asyncua import ua
 from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss, SecurityPolicyBasic256Sha256
 
-from edge.plant.opcua.security import MOST_SUBSCRIPTIONS_OF_USER
+from edge.plant.opcua.security import MOST_SUBSCRIPTIONS_OF_USER, MOST_WAITING, SessionKeeper
 from edge.plant.opcua.vision_system import RESULTS
 from tests.edge.plant.opcua.site import (
     WAIT_S,
@@ -40,6 +40,13 @@ pytestmark = pytest.mark.nodeset
 
 OK, NG, INVALID = Decision.OK, Decision.NG, Decision.INVALID
 _REFUSED = (ua.UaError, ConnectionError, TimeoutError, asyncio.TimeoutError)
+
+
+def test_sessions_that_nobody_logs_in_to_are_not_kept_for_ever():
+    server = SessionKeeper()
+    newest = [server.create_session("a peer", external=True) for _ in range(3 * MOST_WAITING)][-1]
+    assert len(server._external_sessions) == MOST_WAITING
+    assert server.lookup_external_session(newest.auth_token) is newest
 
 
 @pytest.fixture(scope="module")
@@ -313,8 +320,12 @@ def test_a_killed_server_leaves_nothing_out_and_its_successor_waits_for_the_port
     server.ended()
     assert "Traceback" not in server.errors
     record(site, "left", OK, INVALID)
+    # a broker that is away
+    mqtt = "mqtt: {host: 127.0.0.1, port: 1}\nline: {run_directory: left/run}\nrecord: {directory: left/records}\n"
+    (site.folder / "config.yaml").write_text((site.folder / "config.yaml").read_text() + mqtt)
     with socket.create_server(("127.0.0.1", site.port)) as taken, running("publish", cwd=site.folder) as successor:
         wait_for(lambda: "cannot have port" in successor.errors, WAIT_S)
+        wait_for(lambda: "no connection to the broker" in successor.errors, WAIT_S)
         taken.close()
         wait_for(lambda: "left, right at opc.tcp://" in successor.errors, WAIT_S)
         told, missed = asyncio.run(listen([newest + 3, newest + 4])), [newest + 3, newest + 4]
