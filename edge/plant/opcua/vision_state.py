@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.core.files.text_names import storable
+from edge.plant.plc.condition import CAMERA_GOES, RECORDS_GO
 from edge.plant.status_file import FRESH_S
 
 # states of a VisionStateMachine
@@ -15,9 +16,6 @@ PREOPERATIONAL, HALTED, ERROR, OPERATIONAL = "Preoperational", "Halted", "Error"
 INITIALIZED, CONTINUOUS = "Initialized", "ContinuousExecution"
 # SystemStateDataType
 PRODUCTION, STAND_BY, UNSCHEDULED_DOWN, NOT_SCHEDULED = "PRD_1", "SBY_2", "UDT_5", "NST_6"
-
-_CAMERA_GOES = ("running", "ended")
-_RECORDS_GO = ("off", "opening", "recording", "closed")
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,11 @@ def _of(status: dict[str, Any], now_s: float) -> VisionState:
     if float(beat_s) + age_s >= FRESH_S:
         return VisionState(ERROR, UNSCHEDULED_DOWN, "inspection hangs: it gives no verdicts")
     camera, ready, records = status["camera_state"], status["ready_state"], status["record_state"]
-    if camera not in _CAMERA_GOES:
+    if camera not in CAMERA_GOES:
         return VisionState(ERROR, UNSCHEDULED_DOWN, f"the camera is {storable(camera)}")
     if status["recipe"]["changing"]:
         return VisionState(OPERATIONAL, STAND_BY, "the line changes to another product", INITIALIZED)
     if ready not in ("", "ready"):
         return VisionState(OPERATIONAL, STAND_BY, f"the challenge: {storable(ready)}", INITIALIZED)
-    degraded = "" if records in _RECORDS_GO else f"; records: {storable(records)}"
+    degraded = "" if records in RECORDS_GO else f"; records: {storable(records)}"
     return VisionState(OPERATIONAL, PRODUCTION, f"inspecting{degraded}", CONTINUOUS)

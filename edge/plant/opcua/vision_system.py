@@ -141,6 +141,7 @@ class VisionSystem:
             await self._add_variable(folder, f"Diagnostics.{_count_name(count)}", ua.VariantType.UInt64, 0)
         await self._add_variable(folder, "Diagnostics.Alarms", ua.VariantType.String, [])
         await _only_to_read(system)
+        await self._server.nodes.server.add_reference(system, ua.ObjectIds.HasNotifier)
         self._event = await self._server.get_event_generator(
             self._server.get_node(model.type_(_RESULT_READY_TYPE)), emitting_node=self.node
         )
