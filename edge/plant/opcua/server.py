@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,6 +35,8 @@ _STATE_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
 _PORT_AGAIN_S = 2.0
 _TRUST_EVERY_S = 2.0
+# seconds, and milliseconds in the last one: after a minute without an answer a connection is dead
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 _CLOSE_S = 0.5
 _LARGEST_MESSAGE_BYTES = 4 * 2**20
 # a client that is gone for longer subscribes anew
@@ -102,6 +104,8 @@ class OpcUaServer:
         if not await self._port_is_free(stop):
             return
         await server.start()
+        assert server.bserver is not None
+        _notice_cut_cables(server.bserver._server.sockets)
         seconds = time.monotonic() - begun_s
         names = ", ".join(line.name for line in self._lines)
         self._say(f"OPC UA: {names} at {server.endpoint.geturl()} after {seconds:.1f} s; Ctrl-C ends it")
@@ -113,7 +117,6 @@ class OpcUaServer:
         finally:
             self.told = sum(feed.told for feed in feeds)
             # not `server.stop`, which waits a second for a clock
-            assert server.bserver is not None
             await asyncio.wait([asyncio.ensure_future(server.bserver.stop())], timeout=_CLOSE_S)
 
     async def _built(self) -> tuple[Server, list[VisionSystem]]:
@@ -263,6 +266,18 @@ def _refused(address: str, port: int) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+def _notice_cut_cables(listening: Iterable[socket.socket]) -> None:
+    """Connections of clients that are gone without a word would stay, and one day be all that there may be.
+
+    Linux hands these options on to every connection that is taken.
+    """
+    for each in listening:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                each.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _in_url(address: str) -> str:
