@@ -79,7 +79,7 @@ COMMANDS = {
         "line.challenge", "start of shift: golden parts must be OK and defects NG before the line is ready",
         in_front=True,
     ),
-    "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
+    "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker, and over OPC UA"),
     "channel": Command("fleet.channel", "new versions of a bundle for many boxes: publish and follow them", "sign"),
     "recipe": Command("line.recipe", "what a line can judge, and the change of a running line to another product"),
     "simulate": Command(

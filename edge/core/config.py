@@ -21,6 +21,7 @@ from edge.core.sections import (
     LoggingSettings,
     MetricsSettings,
     MqttSettings,
+    OpcUaSettings,
     OutputSettings,
     PartSettings,
     PathText,
@@ -256,6 +257,7 @@ class Settings(Section):
     recipes: RecipesSettings = RecipesSettings()
     metrics: MetricsSettings = MetricsSettings()
     mqtt: MqttSettings = MqttSettings()
+    opcua: OpcUaSettings = OpcUaSettings()
     plc: PlcSettings = PlcSettings()
     outputs: OutputSettings = OutputSettings()
     web: WebSettings = WebSettings()

@@ -87,6 +87,29 @@ class MqttSettings(Section):
         return self
 
 
+class OpcUaLineSettings(Section):
+    name: Name
+    run_directory: PathText
+    records: PathText
+
+
+class OpcUaSettings(Section):
+    port: Port | None = None
+    address: Host = "127.0.0.1"
+    nodeset: PathText | None = None
+    folder: PathText | None = None
+    lines: list[OpcUaLineSettings] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OpcUaSettings:
+        if self.port is not None and (self.nodeset is None or self.folder is None):
+            raise ValueError("port needs nodeset, the official file of types, and folder, for certificates")
+        names = [line.name for line in self.lines]
+        if len(set(names)) < len(names):
+            raise ValueError("two lines have the same name")
+        return self
+
+
 class PlcSettings(Section):
     port: Port | None = None
     address: Host = "127.0.0.1"

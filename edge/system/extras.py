@@ -15,6 +15,7 @@ _PACKAGES = {
     "sign": ("cryptography",),
     "metrics": ("prometheus_client",),
     "mqtt": ("paho",),
+    "opcua": ("asyncua",),
     "plc": ("pymodbus",),
     "gpio": ("gpiod",),
     "web": ("starlette", "uvicorn"),

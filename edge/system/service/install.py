@@ -27,6 +27,8 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
     if followed:
         places = [place for place in (channel.source, channel.report) if place is not None and not is_address(place)]
         read += [*places, channel.signed_by, channel.ca_file, channel.certificate_file, channel.key_file]
+    opcua = settings.opcua
+    read += [opcua.nodeset, *(path for each in opcua.lines for path in (each.records, each.run_directory))]
     given = [Path(path) for path in read if path is not None]
     relative = [str(path) for path in given if not path.is_absolute()]
     if relative:
@@ -41,8 +43,11 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
         written = (inspection.bundle, None if is_address(channel.report or "") else channel.report)
         writable += [Path(path) for path in written if path is not None]
     text = None if settings_file is None else settings_file.read_text(encoding="utf-8")
-    mqtt = settings.mqtt.host is not None
-    return ServicePlan(line, cpus, text, tuple(writable), (*given, *writable), mqtt, followed)
+    published = settings.mqtt.host is not None or opcua.port is not None
+    # how far users have been told stands beside the records of each line
+    kept = [opcua.folder, *(each.records for each in opcua.lines)]
+    served = tuple(Path(path) for path in kept if path is not None and Path(path).is_absolute())
+    return ServicePlan(line, cpus, text, tuple(writable), (*given, *writable), published, served, followed)
 
 
 def web_plan(settings: Settings, settings_file: Path | None) -> list[ServiceFile]:

@@ -90,7 +90,6 @@ def test_a_module_that_no_extra_brings_is_no_missing_package():
         (["teach", "--product", "plate", "--camera", "d"], "torch", "train"),
         (["export", "--run-dir", "r", "--out", "b"], "onnxscript", "train"),
         (["quantize", "--bundle", "b", "--data", "d"], "onnx", "export"),
-        (["publish"], "paho", "mqtt"),
         (["recalibrate", "d", "--bundle", "b"], "onnx", "export"),
     ],
 )

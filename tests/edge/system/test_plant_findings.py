@@ -38,6 +38,15 @@ def test_a_package_that_is_there_is_named_with_its_version():
     assert found.state is State.OK and found.value.startswith("pymodbus 3.16")
 
 
+def test_opc_ua_without_its_nodeset_is_found(tmp_path):
+    pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
+    opcua = {"port": 4840, "folder": str(tmp_path), "nodeset": str(tmp_path / "types.xml")}
+    found = findings_of(opcua=opcua)["opcua"]
+    assert found.state is State.FAIL and "types.xml: no such file" in found.value
+    (tmp_path / "types.xml").touch()
+    assert findings_of(opcua=opcua)["opcua"].value.startswith("asyncua 2.1")
+
+
 def test_a_port_that_needs_a_right_is_a_warning(monkeypatch):
     pytest.importorskip("pymodbus", reason="the extra `plc` is not installed")
     monkeypatch.setattr("os.geteuid", lambda: 1000)

@@ -122,6 +122,17 @@ def test_a_channel_is_followed_by_a_service_and_line_and_follower_may_write_the_
     assert_refused(relative, 2, "maker.pub: a service starts in /var/lib/edge-inspect/left")
 
 
+def test_opc_ua_gets_the_service_too_with_the_folders_that_it_writes(here, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    lines = "[{name: right, run_directory: /run/edge-inspect/right, records: /data/right}]"
+    settings = f"opcua: {{port: 4840, nodeset: /opt/machine-vision.xml, folder: /data/opcua, lines: {lines}}}\n"
+    result = installed(here, root, settings)
+    assert "enable --now edge-inspect@left edge-inspect-publish@left" in result.stderr
+    own = (root / "etc/systemd/system/edge-inspect-publish@left.service.d/line.conf").read_text()
+    assert own.splitlines() == ["[Service]", "ReadWritePaths=-/data/opcua", "ReadWritePaths=-/data/right"]
+
+
 def test_paths_that_a_service_would_not_find_are_refused(here, tmp_path):
     result = installed(here, tmp_path / "root", "inspection: {bundle: bundles/bracket}\n")
     assert_refused(result, 2, "bundles/bracket: a service starts in /var/lib/edge-inspect/left")
@@ -142,7 +153,7 @@ def test_names_and_cores_that_are_none_are_refused(here, tmp_path):
 
 @pytest.mark.parametrize("name", [LINE, PUBLISH])
 def test_the_command_of_a_unit_is_one_that_this_program_takes(name):
-    (file,) = [file for file in service_files(ServicePlan("left", mqtt=True)) if file.path.name == name]
+    (file,) = [file for file in service_files(ServicePlan("left", published=True)) if file.path.name == name]
     words = shlex.split(unit(file.text)["Service"]["ExecStart"])
     program = list(program_words())
     assert words[: len(program)] == program
@@ -203,7 +214,7 @@ def test_a_program_in_a_home_can_be_read_there(monkeypatch, tmp_path):
 def test_systemd_takes_the_units_and_finds_them_closed(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed: units cannot be checked")
-    plan = ServicePlan("left", cpus="0", mqtt=True, writable=(tmp_path / "my 100% records",))
+    plan = ServicePlan("left", cpus="0", published=True, writable=(tmp_path / "my 100% records",))
     paths = []
     for file in service_files(plan):
         if file.path.suffix == ".service":
