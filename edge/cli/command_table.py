@@ -80,6 +80,7 @@ COMMANDS = {
         in_front=True,
     ),
     "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
+    "records": Command("fleet.records", "a line's verdicts and labels as Parquet files, for many boxes", "parquet"),
     "recipe": Command("line.recipe", "what a line can judge, and the change of a running line to another product"),
     "simulate": Command(
         "line.simulate", "play the PLC against a running line, and tell whether it keeps the handshake", "plc",

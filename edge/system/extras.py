@@ -18,6 +18,7 @@ _PACKAGES = {
     "gpio": ("gpiod",),
     "web": ("starlette", "uvicorn"),
     "genicam": ("harvesters", "genicam"),
+    "parquet": ("pyarrow",),
 }
 
 
