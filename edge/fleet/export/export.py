@@ -112,11 +112,12 @@ class Progress:
             return start, Chunk(start + 1, plan)
         # review.sqlite may be lost, or older than the files: a box that was put up again from a backup
         seen = self._partitions.newest(self._source)
-        if seen is not None and self._source.reach(seen.end) > start:
+        if seen is not None and seen.end.verdict_id > start:
             if self._source.stands(seen.end):
                 # it may have been begun only
                 return start, seen
-            start = self._source.reach(seen.end)
+            files = self._partitions.files_beyond(self._source, start)
+            start = max(start, max(map(self._source.reach, self._source.ends(files)), default=0))
         if start != done.verdict_id:
             # from now on the plan counts from here
             self._reviews.save_cursor(self._done_name, self._source.cursor_at(start), lasting=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -44,7 +44,7 @@ class Partitions:
             try:
                 if not path.exists():
                     make_folder(path.parent)
-                    write_atomic(path, _parquet(source.columns, batches), FILE_MODE)
+                    write_atomic(path, _parquet(source.columns, batches), FILE_MODE, hidden=True)
                     self._sync(path.parent)
             except OSError as error:
                 raise UsageError(
@@ -55,12 +55,16 @@ class Partitions:
 
     def newest(self, source: Source) -> Chunk | None:
         """The last chunk of which there is a file, of any history of this database; None where there is none."""
-        chunks = [
-            Chunk(int(found["first"]), Cursor(int(found["last"]), found["key"]))
-            for path in self._folder(source).glob(f"day=*/{source.prefix}*.parquet")
-            if (found := _NAME.fullmatch(path.name.removeprefix(source.prefix)))
-        ]
-        return max(chunks, key=lambda chunk: chunk.end.verdict_id, default=None)
+        return max((chunk for _, chunk in self._files(source)), key=lambda chunk: chunk.end.verdict_id, default=None)
+
+    def files_beyond(self, source: Source, row_id: int) -> list[Path]:
+        """Those that can hold rows after this id, of any history of this database."""
+        return [path for path, chunk in self._files(source) if chunk.end.verdict_id > row_id]
+
+    def _files(self, source: Source) -> Iterator[tuple[Path, Chunk]]:
+        for path in self._folder(source).glob(f"day=*/{source.prefix}*.parquet"):
+            if found := _NAME.fullmatch(path.name.removeprefix(source.prefix)):
+                yield path, Chunk(int(found["first"]), Cursor(int(found["last"]), found["key"]))
 
     def _folder(self, source: Source) -> Path:
         return self.root / source.name / f"site={self.site}" / f"line={self.line}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from edge.core.redact import redact
@@ -52,6 +53,9 @@ class Source(Protocol):
 
     def reach(self, cursor: Cursor) -> int:
         """Up to which row of this database a cursor says that all is done, also if another history set it."""
+
+    def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
+        """The last row of each run in files that were written before."""
 
     def blocks(self, chunk: Chunk) -> Iterator[Rows]:
         """Its rows, in the order of their ids."""
@@ -107,6 +111,14 @@ class VerdictRows:
         ((last,),) = self._store.query("SELECT ifnull(max(id), 0) FROM verdicts WHERE run_id <= ?", (run_id,))
         return min(cursor.verdict_id, int(last))
 
+    def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
+        import pyarrow.parquet as pq
+
+        for path in files:
+            rows = pq.ParquetFile(path).read(["run_key", "verdict_id"])
+            for run in rows.group_by("run_key").aggregate([("verdict_id", "max")]).to_pylist():
+                yield Cursor(run["verdict_id_max"], run["run_key"])
+
     def blocks(self, chunk: Chunk) -> Iterator[Rows]:
         hidden = [position(VERDICTS, name) for name in ("detail", "source")]
         blocks = self._store.query_blocks(
@@ -147,8 +159,11 @@ class LabelRows:
         return self.cursor_at(cursor.verdict_id) == cursor
 
     def reach(self, cursor: Cursor) -> int:
-        # a label that is written twice changes no figure
         return cursor.verdict_id if self.stands(cursor) else 0
+
+    def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
+        # a label that is written twice changes no figure
+        return iter(())
 
     def blocks(self, chunk: Chunk) -> Iterator[Rows]:
         yield [

@@ -51,11 +51,11 @@ def label_first(directory, group: Group, answers: list[Answer]) -> None:
         say(directory, each.key.verdict_id, answer)
 
 
-@pytest.fixture
-def fleet(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def recorded_fleet(tmp_path_factory):
     """Two lines: `left` with labels, a changed probability and a band; `right`, from three days later on."""
-    monkeypatch.chdir(tmp_path)
-    left, right = tmp_path / "left", tmp_path / "right"
+    folder = tmp_path_factory.mktemp("fleet")
+    left, right = folder / "left", folder / "right"
     record(left, [*[OK] * 60, *[BAND] * 10, *[NG] * 12, *[INVALID] * 3], begin=FIRST_DAY, keep_ok_share=0.5)
     record(left, [*[OK] * 60, *[NG] * 4], begin=FIRST_DAY + timedelta(days=1), seed=1, keep_ok_share=0.9)
     record(right, [OK, NG, INVALID, INVALID], begin=FIRST_DAY + timedelta(days=3))
@@ -74,6 +74,13 @@ def fleet(tmp_path, monkeypatch):
     exported(left)
     exported(right, "right")
     return left
+
+
+@pytest.fixture
+def fleet(recorded_fleet, monkeypatch):
+    """The records of `left`, from where the page's questions find the tables."""
+    monkeypatch.chdir(recorded_fleet.parent)
+    return recorded_fleet
 
 
 def test_every_block_of_the_page_is_a_question(fleet):
@@ -150,5 +157,7 @@ def test_a_box_without_verdicts_is_silent(fleet):
 def test_no_row_is_there_twice(fleet):
     assert asked("rows that are there twice") == [{"twice": 0}]
     (some,) = fleet.parent.glob("tables/verdicts/*/line=right/*/*.parquet")
-    shutil.copy(some, some.with_name("copy.parquet"))
+    copy = some.with_name("copy.parquet")
+    shutil.copy(some, copy)
     assert asked("rows that are there twice") == [{"twice": 4}]
+    copy.unlink()

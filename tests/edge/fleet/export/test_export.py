@@ -1,0 +1,425 @@
+"""Rows of the records leave as Parquet files: each once, whatever happens in between."""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.studies.fleet.boxes import BEGIN, Box
+from benchmarks.studies.fleet.kills import killed_before
+from edge.cli import main
+from edge.core.files.file_lock import file_lock
+from edge.fleet.export.columns import LABELS, VERDICTS
+from edge.fleet.export.export import LOCK_NAME, Exported, export_records
+from edge.records.schema import DATABASE_NAME
+from edge.records.store import RecordStore
+from edge.review.database import REVIEW_NAME
+from edge.review.labels import Answer
+from tests.edge.records.records_fakes import START
+from tests.edge.review.review_fakes import INVALID, NG, OK, record, say
+from tests.paths import ROOT
+
+pq = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
+
+
+@pytest.fixture
+def box(tmp_path) -> Box:
+    return Box("hall-3", "left", tmp_path / "records", tmp_path / "tables")
+
+
+def recorded(box: Box, rows: int = 20, begin: datetime = BEGIN, every: float = 1.0) -> None:
+    box.record(rows, begin, timedelta(seconds=every), np.random.default_rng(rows))
+
+
+def exported(box: Box, **more) -> Exported:
+    return export_records(box.settings, box.tables, **more)
+
+
+def rows(box: Box, table: str = "verdicts") -> list[dict]:
+    return pq.read_table(box.tables / table).to_pylist()
+
+
+def keys(box: Box) -> Counter:
+    return Counter((row["store_key"], row["run_key"], row["verdict_id"]) for row in rows(box))
+
+
+def recorded_keys(box: Box) -> set:
+    with RecordStore(box.directory) as store:
+        first = store.runs()[0].key
+        found = store.query("SELECT r.key, v.id FROM verdicts v JOIN runs r ON r.id = v.run_id")
+    return {(first, run_key, verdict_id) for run_key, verdict_id in found}
+
+
+def holds_once(box: Box, wanted: set) -> bool:
+    return keys(box) == Counter(wanted)
+
+
+@contextmanager
+def database(box: Box, name: str = DATABASE_NAME):
+    connection = sqlite3.connect(box.directory / name)
+    with connection:
+        yield connection
+    connection.close()
+
+
+def remove(box: Box, name: str) -> None:
+    for path in box.directory.glob(f"{name}*"):
+        path.unlink()
+
+
+# what a row says
+
+
+def test_a_row_is_what_is_on_record(box):
+    record(box.directory, [OK, NG, INVALID], keep_ok_share=1.0)
+    assert exported(box).verdicts == 3
+    with RecordStore(box.directory) as store:
+        stored, run = store.verdicts("ORDER BY id", ()), store.runs()[0]
+    for row, verdict in zip(sorted(rows(box), key=lambda row: row["verdict_id"]), stored, strict=True):
+        assert (row["run_key"], row["verdict_id"]) == (run.key, verdict.id)
+        assert (row["run_id"], row["frame_index"]) == (verdict.run_id, verdict.frame_index)
+        assert (row["utc"], row["day"]) == (verdict.utc, f"{verdict.utc:%Y-%m-%d}")
+        assert (row["decision"], row["reason"]) == (verdict.decision.value, verdict.reason.value)
+        assert (row["score"], row["threshold"], row["sample_p"]) == (verdict.score, verdict.threshold, verdict.sample_p)
+        assert row["detail"] == (verdict.detail if verdict.decision is INVALID else "")
+        assert (row["picture"], row["picture_sha256"]) == (verdict.image, verdict.image_sha256)
+        assert (row["regions"], row["parts"]) == (len(verdict.regions), len(verdict.parts))
+        assert row["total_ms"] == pytest.approx(verdict.times.total, rel=1e-6)
+        assert (row["source"], row["bundle"], row["software"]) == ("fake camera", "bundles/fake", run.software)
+
+
+def test_the_page_lists_the_columns_that_a_file_has(box):
+    record(box.directory, [NG])
+    say(box.directory, 1, Answer.DEFECT)
+    exported(box)
+    _, verdicts, labels = (ROOT / "docs/fleet/records.md").read_text(encoding="utf-8").split("\n| column |")
+    for text, columns, table in ((verdicts, VERDICTS, "verdicts"), (labels, LABELS, "labels")):
+        lines = text.split("\n\n")[0].splitlines()[2:]
+        told = [name for line in lines for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+        (path,) = (box.tables / table).rglob("*.parquet")
+        assert told == [column.name for column in columns] == pq.ParquetFile(path).schema_arrow.names
+
+
+def test_odd_texts_arrive_as_they_are(box):
+    texts = ["a,b\"c'd", "Teil/№ 7\\..", "零件 🔩", "=1+1", "a\nb", "NULL", " "]
+    recorded(box, len(texts))
+    with database(box) as connection:
+        for number, text in enumerate(texts):
+            connection.execute("UPDATE verdicts SET part_number = ?1, lot = ?1 WHERE id = ?2", (text, number + 1))
+    exported(box)
+    assert [(row["part_number"], row["lot"]) for row in rows(box)] == [(text, text) for text in texts]
+
+
+def test_a_password_that_an_older_version_recorded_stays_on_the_box(box):
+    recorded(box)
+    with database(box) as connection:
+        connection.execute("UPDATE runs SET source = 'rtsp://me:hidden@camera/1'")
+        connection.execute("UPDATE verdicts SET decision = 'INVALID', detail = 'rtsp://me:hidden@camera/1 is lost'")
+    exported(box)
+    assert {row["source"] for row in rows(box)} == {"rtsp://***@camera/1"}
+    assert not any(b"hidden" in path.read_bytes() for path in box.tables.rglob("*.parquet"))
+
+
+def test_a_clock_that_is_set_back_puts_rows_into_days_that_are_there_already(box):
+    recorded(box, 20, BEGIN + timedelta(days=2, hours=23, minutes=59, seconds=50))
+    exported(box)
+    recorded(box, 20, BEGIN)
+    recorded(box, 20, datetime(1970, 1, 1, tzinfo=timezone.utc))
+    exported(box)
+    days = Counter(row["day"] for row in rows(box))
+    assert days == {"2026-11-03": 10, "2026-11-04": 10, "2026-11-01": 20, "1970-01-01": 20}
+    assert all(f"{row['utc']:%Y-%m-%d}" == row["day"] for row in rows(box))
+
+
+# each row once
+
+
+def test_what_came_since_the_last_time_is_added(box):
+    recorded(box)
+    assert exported(box).verdicts == 20
+    assert exported(box).verdicts == 0
+    recorded(box, 5)
+    assert exported(box).verdicts == 5
+    assert holds_once(box, recorded_keys(box))
+
+
+def test_more_rows_than_a_chunk_holds_are_several_files(box, monkeypatch):
+    monkeypatch.setattr("edge.fleet.export.sources.MOST_ROWS", 8)
+    recorded(box)
+    exported(box)
+    names = sorted(path.name.split("-", 1)[1].rsplit("-", 1)[0] for path in box.tables.rglob("*.parquet"))
+    assert names == ["000000001-000000008", "000000009-000000016", "000000017-000000020"]
+    assert holds_once(box, recorded_keys(box))
+
+
+def test_a_kill_between_any_two_steps_loses_no_row_and_doubles_none(box):
+    # two days, so that a chunk is two files
+    recorded(box, 20, BEGIN + timedelta(hours=23, minutes=59, seconds=50))
+    record(box.directory, [NG])
+    say(box.directory, 21, Answer.DEFECT)
+    shutil.copytree(box.directory, box.directory.with_name("before"))
+    # every 37th line that is executed: all of them take minutes, and were tried
+    for step in range(0, 2000, 37):
+        if not killed_before(step, lambda: exported(box)):
+            break
+        if list(box.tables.rglob("verdicts/*/*/*/*.parquet")):
+            # others can read what is there at any time
+            assert set(keys(box)) < recorded_keys(box) or holds_once(box, recorded_keys(box)), step
+        recorded(box, 3)
+        exported(box)
+        assert holds_once(box, recorded_keys(box)), step
+        assert [row["verdict_id"] for row in rows(box, "labels")] == [21], step
+        shutil.rmtree(box.directory)
+        shutil.rmtree(box.tables)
+        shutil.copytree(box.directory.with_name("before"), box.directory)
+    assert step > 500
+
+
+def kill_with_one_of_two_files(box: Box, files: int = 1) -> None:
+    """Kill exports until so many files are there, which is one less than there will be."""
+    for step in range(150, 2000, 17):
+        assert killed_before(step, lambda: exported(box))
+        if len(list(box.tables.rglob("*.parquet"))) == files:
+            return
+    raise AssertionError("no kill came between the two files")
+
+
+def test_files_that_were_moved_away_after_a_kill_are_not_written_under_other_names(box):
+    recorded(box, 20, BEGIN + timedelta(hours=23, minutes=59, seconds=50))
+    kill_with_one_of_two_files(box)
+    away = box.tables.with_name("away")
+    box.tables.rename(away)
+    # what comes meanwhile belongs to the next chunk
+    recorded(box, 3)
+    exported(box)
+    for path in away.rglob("*.parquet"):
+        shutil.copy(path, box.tables / path.relative_to(away))
+    assert holds_once(box, recorded_keys(box))
+
+
+def test_rows_that_retention_deletes_before_a_killed_export_goes_on_are_not_doubled(box):
+    recorded(box, 20, BEGIN + timedelta(hours=23, minutes=59, seconds=50))
+    wanted = recorded_keys(box)
+    kill_with_one_of_two_files(box)
+    with database(box) as connection:
+        connection.execute("DELETE FROM verdicts WHERE id <= 8")
+    exported(box)
+    assert holds_once(box, wanted)
+
+
+def test_rows_that_were_deleted_before_are_counted(box, capsys):
+    recorded(box, 20)
+    with database(box) as connection:
+        connection.execute("DELETE FROM verdicts WHERE id <= 8")
+    assert main(["records", "export", "--parquet", str(box.tables), "--record-dir", str(box.directory)]) == 0
+    assert "8 verdicts were deleted by record.max_verdict_age_days before" in capsys.readouterr().out
+
+
+def test_everything_may_be_deleted(box):
+    recorded(box, 20)
+    exported(box)
+    wanted = keys(box)
+    with database(box) as connection:
+        connection.execute("DELETE FROM verdicts")
+    assert exported(box).verdicts == 0
+    recorded(box, 2)
+    assert exported(box).verdicts == 2
+    assert keys(box).keys() == wanted.keys() | recorded_keys(box)
+
+
+def test_another_database_in_the_records_place_is_written_from_its_beginning(box, caplog):
+    recorded(box, 20)
+    exported(box)
+    wanted = recorded_keys(box)
+    remove(box, DATABASE_NAME)
+    recorded(box, 12)
+    assert exported(box).verdicts == 12
+    assert "other verdicts stand in the records than before" in caplog.text
+    assert holds_once(box, wanted | recorded_keys(box))
+    assert exported(box).verdicts == 0
+
+
+def test_a_box_that_is_put_back_from_a_backup_goes_on_where_the_histories_part(box):
+    backup = box.directory.with_name("backup")
+    recorded(box, 10)
+    exported(box)
+    recorded(box, 4)
+    # these 4 are exported later than the backup knows
+    shutil.copytree(box.directory, backup)
+    recorded(box, 6)
+    exported(box)
+    wanted = recorded_keys(box)
+    shutil.rmtree(box.directory)
+    backup.rename(box.directory)
+    recorded(box, 5)
+    assert killed_before(150, lambda: exported(box))
+    exported(box)
+    recorded(box, 5)
+    exported(box)
+    assert holds_once(box, wanted | recorded_keys(box))
+
+
+def test_the_files_tell_how_far_it_came_where_review_sqlite_is_lost(box):
+    recorded(box, 20)
+    exported(box)
+    recorded(box, 20, BEGIN + timedelta(hours=23, minutes=59, seconds=50))
+    kill_with_one_of_two_files(box, files=2)
+    remove(box, REVIEW_NAME)
+    recorded(box, 3)
+    exported(box)
+    assert holds_once(box, recorded_keys(box))
+
+
+def test_two_boxes_with_the_same_names_do_not_touch_each_other(box, tmp_path):
+    other = Box(box.site, box.line, tmp_path / "other", box.tables)
+    for each in (box, other, box):
+        recorded(each, 5)
+        exported(each)
+    assert holds_once(box, recorded_keys(box) | recorded_keys(other))
+
+
+def test_rows_wait_for_a_picture_that_is_on_its_way(box):
+    recorded(box, 10)
+    with database(box) as connection:
+        connection.execute("UPDATE verdicts SET image_state = 'waiting' WHERE id = 4")
+    now = BEGIN + timedelta(minutes=1)
+    assert exported(box, utc_now=lambda: now).verdicts == 3
+    assert exported(box, utc_now=lambda: now).verdicts == 0
+    # the line was killed, and nobody started it again
+    assert exported(box, utc_now=lambda: now + timedelta(hours=1)).verdicts == 7
+    assert Counter(row["picture_state"] for row in rows(box))["waiting"] == 1
+
+
+# labels
+
+
+def test_labels_come_later_and_are_added(box):
+    record(box.directory, [OK, NG], keep_ok_share=1.0)
+    exported(box)
+    say(box.directory, 2, Answer.GOOD)
+    assert exported(box).labels == 1
+    say(box.directory, 2, Answer.DEFECT, asked=False)
+    assert (exported(box).labels, exported(box).labels) == (1, 0)
+    first, second = sorted(rows(box, "labels"), key=lambda row: row["label_id"])
+    assert (first["label"], first["asked"], first["verdict_id"]) == ("false_reject", True, 2)
+    assert (second["label"], second["asked"]) == ("confirm", False)
+    (verdict,) = [row for row in rows(box) if row["verdict_id"] == 2]
+    assert [(row["store_key"], row["run_key"]) for row in (first, second)] == [
+        (verdict["store_key"], verdict["run_key"])
+    ] * 2
+    assert first["picture"].startswith("labelled/")
+    assert str(first["day"]) == f"{START:%Y-%m-%d}"
+
+
+def test_a_label_names_nobody(box):
+    record(box.directory, [NG])
+    say(box.directory, 1, Answer.DEFECT, note="ask Berta")
+    exported(box)
+    (path,) = (box.tables / "labels").rglob("*.parquet")
+    assert not [word for word in (b"anna", b"Berta") if word in path.read_bytes()]
+
+
+# what a user meets
+
+
+def command(box: Box, *more: str) -> int:
+    return main(["records", "export", "--parquet", str(box.tables), "--record-dir", str(box.directory), *more])
+
+
+def test_the_command_says_what_it_wrote(box, capsys):
+    record(box.directory, [NG])
+    say(box.directory, 1, Answer.DEFECT)
+    assert command(box, "--line", "left") == 0
+    assert capsys.readouterr().out == f"1 verdicts and 1 labels to {box.tables}, site=site/line=left\n"
+
+
+def test_a_full_disk_is_told_and_the_next_export_goes_on(box, capsys):
+    recorded(box, 10)
+    exported(box)
+    # a day of 5000 rows is larger than a file may be, the days before and after it are not
+    recorded(box, 20, BEGIN + timedelta(days=1))
+    recorded(box, 5000, BEGIN + timedelta(days=2))
+    recorded(box, 20, BEGIN + timedelta(days=3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, before[1]))
+    try:
+        assert command(box) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    error = capsys.readouterr().err
+    assert "day=2026-11-03" in error
+    assert "cannot be written: File too large" in error
+    assert "nothing is lost, the next export writes what is missing" in error
+    assert not [path for path in box.tables.rglob("*") if path.name.endswith(".part")]
+    assert command(box) == 0
+    assert {row["line"] for row in rows(box)} == {"left", "line"}
+    assert holds_once(box, recorded_keys(box))
+
+
+def test_a_file_in_the_folders_place_is_told(box, capsys):
+    recorded(box)
+    box.tables.write_text("not a folder")
+    assert command(box) == 2
+    error = capsys.readouterr().err
+    assert f"{box.tables}" in error
+    assert "fix: make room, or give another folder; nothing is lost" in error
+
+
+def test_a_second_export_at_the_same_time_is_refused(box, capsys):
+    recorded(box)
+    with file_lock(box.directory / LOCK_NAME):
+        assert command(box) == 2
+    assert "another process exports" in capsys.readouterr().err
+    assert not box.tables.exists()
+
+
+def test_records_of_an_older_version_are_left_as_they_are(box, capsys):
+    recorded(box)
+    with database(box) as connection:
+        connection.execute("PRAGMA user_version = 8")
+        connection.execute("ALTER TABLE verdicts DROP COLUMN sample_p")
+    assert command(box) == 2
+    assert "of an older version of this software (schema 8" in capsys.readouterr().err
+    assert main(["report", "--record-dir", str(box.directory)]) == 0
+    assert command(box) == 0
+    assert {row["sample_p"] for row in rows(box)} == {None}
+
+
+def test_without_records_nothing_is_made(tmp_path, capsys):
+    assert main(["records", "export", "--parquet", str(tmp_path / "o"), "--record-dir", str(tmp_path / "r")]) == 2
+    assert "no records at" in capsys.readouterr().err
+    assert not list(Path(tmp_path).iterdir())
+
+
+def test_from_the_beginning_fills_another_folder_and_no_folder_twice(box, tmp_path, capsys):
+    recorded(box)
+    assert command(box) == 0
+    assert command(box, "--from-beginning") == 2
+    assert "holds verdicts of these records, which would be there twice" in capsys.readouterr().err
+    again = Box(box.site, "line", box.directory, tmp_path / "again")
+    assert command(again, "--from-beginning") == 0
+    assert holds_once(again, recorded_keys(box))
+    # the first folder is as it was, and goes on without a gap
+    recorded(box, 4)
+    assert command(again) == 0
+    assert holds_once(again, recorded_keys(box))
+
+
+def test_a_line_with_a_number_for_a_name_keeps_it(tmp_path):
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
+    box = Box("01", "007", tmp_path / "records", tmp_path / "tables")
+    recorded(box, 3)
+    exported(box)
+    kinds = "hive_types = {'site': VARCHAR, 'line': VARCHAR, 'day': DATE}"
+    view = f"SELECT DISTINCT site, line, day FROM read_parquet(?, {kinds})"
+    found = duckdb.execute(view, [str(box.tables / "verdicts/*/*/*/*.parquet")]).fetchall()
+    assert found == [("01", "007", date(2026, 11, 1))]
