@@ -400,6 +400,13 @@ def test_without_records_nothing_is_made(tmp_path, capsys):
     assert not list(Path(tmp_path).iterdir())
 
 
+def test_a_line_that_keeps_no_records_has_none_to_export(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("record:\n  directory: null\n")
+    arguments = ["--parquet", str(tmp_path / "o"), "--config", str(tmp_path / "config.yaml")]
+    assert main(["records", "export", *arguments]) == 2
+    assert "record.directory is null: what is exported comes from the records" in capsys.readouterr().err
+
+
 def test_from_the_beginning_fills_another_folder_and_no_folder_twice(box, tmp_path, capsys):
     recorded(box)
     assert command(box) == 0

@@ -151,7 +151,7 @@ def _scale_scores(directory, day: int, level: float) -> None:
 def test_a_box_without_verdicts_is_silent(fleet):
     silent = asked("silent boxes")
     assert [row["line"] for row in silent] == ["left", "right"]
-    assert silent[0]["last_verdict"] == FIRST_DAY + timedelta(days=1, seconds=63)
+    assert silent[0]["last_verdict"] == (FIRST_DAY + timedelta(days=1, seconds=63)).replace(tzinfo=None)
     assert silent[0]["silent_for"] - silent[1]["silent_for"] == timedelta(days=2) - timedelta(seconds=60)
 
 
