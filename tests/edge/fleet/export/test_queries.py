@@ -122,6 +122,19 @@ def test_escape_and_overkill_are_those_of_the_report(fleet):
     assert left["inspected"] == told.overkill.parts
 
 
+def test_all_boxes_of_a_bundle_version_have_rates_together(fleet):
+    with duckdb.connect() as connection:
+        for question in questions():
+            if question.name == "escapes and overkill":
+                break
+            connection.execute(question.sql)
+        ((bundle, inspected, escape, *_),) = connection.execute(
+            question.sql.replace("site, line", "bundle_sha256")
+        ).fetchall()
+    assert (bundle, inspected) == ("b" * 64, 146 + 2)
+    assert 0 < escape < 1
+
+
 def test_rates_that_nobody_knows_are_null(fleet):
     (right,) = [row for row in asked("escapes and overkill") if row["line"] == "right"]
     assert (right["escape"], right["overkill"]) == (None, None)
