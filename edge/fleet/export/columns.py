@@ -13,11 +13,15 @@ Kind = Literal["string", "int64", "int32", "float", "double", "bool", "utc"]
 
 @dataclass(frozen=True)
 class Column:
-    """sql: of verdicts v and runs r; where it is empty, v has a column of this name. utc: ISO 8601 with an offset."""
+    """sql: of verdicts v and runs r; where it is empty, v has a column of this name. utc: ISO 8601 with an offset.
+
+    redacted: records of older versions may hold passwords there, which are hidden today.
+    """
 
     name: str
     kind: Kind
     sql: str = ""
+    redacted: bool = False
 
     @property
     def select(self) -> str:
@@ -37,7 +41,7 @@ VERDICTS = (
     Column("decision", "string"),
     Column("reason", "string"),
     # of judged parts it only repeats the numbers, differently for each row
-    Column("detail", "string", "CASE v.decision WHEN 'INVALID' THEN v.detail ELSE '' END"),
+    Column("detail", "string", "CASE v.decision WHEN 'INVALID' THEN v.detail ELSE '' END", redacted=True),
     Column("score", "double"),
     Column("threshold", "double"),
     Column("review", "bool"),
@@ -45,7 +49,7 @@ VERDICTS = (
     Column("part_number", "string"),
     Column("lot", "string"),
     Column("recipe", "string"),
-    Column("source", "string", "r.source"),
+    Column("source", "string", "r.source", redacted=True),
     # a run with recipes began with one bundle, and judged by others as well
     Column("bundle", "string", "CASE v.recipe WHEN '' THEN r.bundle_path ELSE '' END"),
     Column("bundle_sha256", "string"),

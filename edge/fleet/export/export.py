@@ -81,17 +81,15 @@ class Progress:
     def run(self) -> tuple[int, int]:
         """(rows written, rows that were gone). Raises UsageError, RecordError."""
         rows = gone = 0
-        start, chunk = self._begun()
-        while chunk is not None or (chunk := self._planned(start)) is not None:
+        while (chunk := self._next()) is not None:
             found = self._partitions.write(self._source, chunk)
             self._reviews.save_cursor(self._done_name, chunk.end, lasting=True)
             rows, gone = rows + found, gone + chunk.size - found
-            start, chunk = chunk.end.verdict_id, None
         return rows, gone
 
     def refuse_written(self) -> None:
         """Raises UsageError where the folder has files of this database: their rows would be there twice."""
-        if self._partitions.newest(self._source) is not None:
+        if self._partitions.chunks_beyond(self._source, 0):
             raise UsageError(
                 f"{self._partitions.root} holds {self._source.name} of these records, which would be there twice",
                 fix="give an empty folder, or leave --from-beginning out",
@@ -101,27 +99,28 @@ class Progress:
         for name in (self._plan_name, self._done_name):
             self._reviews.save_cursor(name, Cursor(), lasting=True)
 
-    def _begun(self) -> tuple[int, Chunk | None]:
-        """(up to where all is written, the chunk that was begun; None where none was)."""
+    def _next(self) -> Chunk | None:
+        """The chunk that was begun and may lack files, else the next one; None where all is written."""
         done = self._reviews.cursor(self._done_name) or Cursor()
         plan = self._reviews.cursor(self._plan_name) or Cursor()
-        start = self._source.reach(done)
-        if start < done.verdict_id:
+        start = self._source.settled(done)
+        if start.verdict_id < done.verdict_id:
             log.warning("other %s stand in the records than before: those are written, too", self._source.name)
-        if plan != done and plan.verdict_id > start and self._source.stands(plan):
-            return start, Chunk(start + 1, plan)
+        pending = plan != done and plan.verdict_id > start.verdict_id and self._source.stands(plan)
+        begun = Chunk(start.verdict_id + 1, plan) if pending else None
         # review.sqlite may be lost, or older than the files: a box that was put up again from a backup
-        seen = self._partitions.newest(self._source)
-        if seen is not None and seen.end.verdict_id > start:
-            if self._source.stands(seen.end):
-                # it may have been begun only
-                return start, seen
-            files = self._partitions.files_beyond(self._source, start)
-            start = max(start, max(map(self._source.reach, self._source.ends(files)), default=0))
-        if start != done.verdict_id:
-            # from now on the plan counts from here
-            self._reviews.save_cursor(self._done_name, self._source.cursor_at(start), lasting=True)
-        return start, None
+        beyond = self._partitions.chunks_beyond(self._source, start.verdict_id)
+        others = {path: chunk for path, chunk in beyond.items() if chunk != begun}
+        if standing := [chunk for chunk in others.values() if self._source.stands(chunk.end)]:
+            # it may lack files
+            return max(standing, key=lambda chunk: chunk.end.verdict_id)
+        written = map(self._source.settled, self._source.ends(others))
+        start = max(start, *written, key=lambda cursor: cursor.verdict_id) if others else start
+        if start != done:
+            # from now on plans count from here
+            self._reviews.save_cursor(self._done_name, start, lasting=True)
+            return self._next()
+        return begun or self._planned(start.verdict_id)
 
     def _planned(self, start: int) -> Chunk | None:
         """The next chunk, noted before anything of it is written; a power cut must not lose the note."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import sync_directory, write_atomic
 from edge.core.files.private_files import FILE_MODE, make_folder
+from edge.core.redact import redact
 from edge.fleet.export.columns import Column, position
 from edge.fleet.export.sources import Chunk, Rows, Source
 from edge.review.database import Cursor
@@ -53,18 +55,14 @@ class Partitions:
                 ) from error
         return rows
 
-    def newest(self, source: Source) -> Chunk | None:
-        """The last chunk of which there is a file, of any history of this database; None where there is none."""
-        return max((chunk for _, chunk in self._files(source)), key=lambda chunk: chunk.end.verdict_id, default=None)
-
-    def files_beyond(self, source: Source, row_id: int) -> list[Path]:
-        """Those that can hold rows after this id, of any history of this database."""
-        return [path for path, chunk in self._files(source) if chunk.end.verdict_id > row_id]
-
-    def _files(self, source: Source) -> Iterator[tuple[Path, Chunk]]:
+    def chunks_beyond(self, source: Source, row_id: int) -> dict[Path, Chunk]:
+        """Files that can hold rows after this id, of any history of this database, and the chunks that they are of."""
+        made = {}
         for path in self._folder(source).glob(f"day=*/{source.prefix}*.parquet"):
-            if found := _NAME.fullmatch(path.name.removeprefix(source.prefix)):
-                yield path, Chunk(int(found["first"]), Cursor(int(found["last"]), found["key"]))
+            found = _NAME.fullmatch(path.name.removeprefix(source.prefix))
+            if found is not None and int(found["last"]) > row_id:
+                made[path] = Chunk(int(found["first"]), Cursor(int(found["last"]), found["key"]))
+        return made
 
     def _folder(self, source: Source) -> Path:
         return self.root / source.name / f"site={self.site}" / f"line={self.line}"
@@ -103,9 +101,15 @@ def _batch(columns: Sequence[Column], rows: Rows) -> Any:
     return pa.record_batch(arrays, names=[column.name for column in columns])
 
 
+# most rows say the same
+_redacted = lru_cache(4096)(redact)
+
+
 def _array(column: Column, values: tuple[Any, ...]) -> Any:
     import pyarrow as pa
 
+    if column.redacted:
+        values = tuple(map(_redacted, values))
     if column.kind == "utc":
         return pa.array(values, pa.string()).cast(pa.timestamp("us", "UTC"))
     if column.kind == "bool":

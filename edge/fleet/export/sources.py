@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge.core.redact import redact
-from edge.fleet.export.columns import LABELS, VERDICTS, Column, position
+from edge.fleet.export.columns import LABELS, VERDICTS, Column
 from edge.records.store import RecordStore, RunRecord, utc_text
 from edge.review.database import Cursor, Review, ReviewDatabase
 from edge.review.sample import random_place
@@ -49,10 +47,11 @@ class Source(Protocol):
     def stands(self, cursor: Cursor) -> bool:
         """Whether the row of this cursor is, or was until retention took it, in this database."""
 
-    def cursor_at(self, row_id: int) -> Cursor: ...
+    def settled(self, cursor: Cursor) -> Cursor:
+        """The last row of this database up to which a cursor says that all is done, whichever history set it.
 
-    def reach(self, cursor: Cursor) -> int:
-        """Up to which row of this database a cursor says that all is done, also if another history set it."""
+        The cursor itself where it stands.
+        """
 
     def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
         """The last row of each run in files that were written before."""
@@ -81,9 +80,9 @@ class VerdictRows:
         if first is None:
             return None
         last = min(newest, first + MOST_ROWS - 1, newest if waiting is None else waiting - 1)
-        return Chunk(after + 1, self.cursor_at(last)) if last >= first else None
+        return Chunk(after + 1, self._cursor_at(last)) if last >= first else None
 
-    def cursor_at(self, row_id: int) -> Cursor:
+    def _cursor_at(self, row_id: int) -> Cursor:
         rows = self._store.query(
             "SELECT v.id, r.key FROM verdicts v JOIN runs r ON r.id = v.run_id WHERE v.id = ?", (row_id,)
         )
@@ -92,7 +91,7 @@ class VerdictRows:
     def stands(self, cursor: Cursor) -> bool:
         if not cursor.verdict_id:
             return True
-        found = self.cursor_at(cursor.verdict_id)
+        found = self._cursor_at(cursor.verdict_id)
         if found.verdict_id:
             return found == cursor
         ((oldest, given),) = self._store.query(
@@ -101,15 +100,15 @@ class VerdictRows:
         deleted = (given or 0) >= cursor.verdict_id and (oldest is None or oldest > cursor.verdict_id)
         return deleted and self._run_of(cursor) is not None
 
-    def reach(self, cursor: Cursor) -> int:
+    def settled(self, cursor: Cursor) -> Cursor:
         if self.stands(cursor):
-            return cursor.verdict_id
+            return cursor
         run_id = self._run_of(cursor)
         if run_id is None:
-            return 0
+            return Cursor()
         # runs after it are of another history than the cursor
         ((last,),) = self._store.query("SELECT ifnull(max(id), 0) FROM verdicts WHERE run_id <= ?", (run_id,))
-        return min(cursor.verdict_id, int(last))
+        return self._cursor_at(min(cursor.verdict_id, last))
 
     def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
         import pyarrow.parquet as pq
@@ -120,15 +119,12 @@ class VerdictRows:
                 yield Cursor(run["verdict_id_max"], run["run_key"])
 
     def blocks(self, chunk: Chunk) -> Iterator[Rows]:
-        hidden = [position(VERDICTS, name) for name in ("detail", "source")]
-        blocks = self._store.query_blocks(
+        return self._store.query_blocks(
             f"SELECT {', '.join(column.select for column in VERDICTS)} FROM verdicts v JOIN runs r ON r.id = v.run_id "
             "WHERE v.id BETWEEN ? AND ? ORDER BY v.id",
             (chunk.first, chunk.end.verdict_id),
             _BLOCK,
         )
-        for rows in blocks:
-            yield [_without_secrets(row, hidden) for row in rows]
 
     def _run_of(self, cursor: Cursor) -> int | None:
         rows = self._store.query("SELECT id FROM runs WHERE key = ?", (cursor.run_key,))
@@ -149,17 +145,17 @@ class LabelRows:
 
     def next_chunk(self, after: int) -> Chunk | None:
         last = min(self._reviews.newest_review(), after + MOST_ROWS)
-        return Chunk(after + 1, self.cursor_at(last)) if last > after else None
-
-    def cursor_at(self, row_id: int) -> Cursor:
-        found = self._reviews.reviews(row_id - 1, row_id)
-        return Cursor(row_id, _stamp(found[0][1])) if found else Cursor()
+        return Chunk(after + 1, self._cursor_at(last)) if last > after else None
 
     def stands(self, cursor: Cursor) -> bool:
-        return self.cursor_at(cursor.verdict_id) == cursor
+        return self._cursor_at(cursor.verdict_id) == cursor
 
-    def reach(self, cursor: Cursor) -> int:
-        return cursor.verdict_id if self.stands(cursor) else 0
+    def settled(self, cursor: Cursor) -> Cursor:
+        return cursor if self.stands(cursor) else Cursor()
+
+    def _cursor_at(self, row_id: int) -> Cursor:
+        found = self._reviews.reviews(row_id - 1, row_id)
+        return Cursor(row_id, _stamp(found[0][1])) if found else Cursor()
 
     def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
         # a label that is written twice changes no figure
@@ -182,14 +178,3 @@ def _prefix(runs: list[RunRecord]) -> str:
 
 def _stamp(review: Review) -> str:
     return f"{review.utc.astimezone(timezone.utc):%Y%m%dT%H%M%S%f}"
-
-
-_redacted = lru_cache(4096)(redact)
-
-
-def _without_secrets(row: tuple[Any, ...], hidden: list[int]) -> tuple[Any, ...]:
-    """Records of older versions may hold what is hidden today."""
-    made = list(row)
-    for at in hidden:
-        made[at] = _redacted(made[at])
-    return tuple(made)

@@ -268,6 +268,59 @@ def test_a_box_that_is_put_back_from_a_backup_goes_on_where_the_histories_part(b
     assert holds_once(box, wanted | recorded_keys(box))
 
 
+def test_a_backup_of_a_box_whose_export_was_killed_goes_on_without_doubling(box):
+    backup = box.directory.with_name("backup")
+    recorded(box, 20, BEGIN + timedelta(hours=23, minutes=59, seconds=50))
+    kill_with_one_of_two_files(box)
+    # the chunk that was begun ends before these
+    recorded(box, 3)
+    shutil.copytree(box.directory, backup)
+    recorded(box, 6)
+    exported(box)
+    wanted = recorded_keys(box)
+    shutil.rmtree(box.directory)
+    backup.rename(box.directory)
+    recorded(box, 5)
+    exported(box)
+    assert holds_once(box, wanted | recorded_keys(box))
+
+
+def test_a_box_put_back_from_a_backup_may_have_deleted_what_both_histories_have(box):
+    backup = box.directory.with_name("backup")
+    recorded(box, 10)
+    shutil.copytree(box.directory, backup)
+    recorded(box, 6)
+    exported(box)
+    wanted = recorded_keys(box)
+    shutil.rmtree(box.directory)
+    backup.rename(box.directory)
+    recorded(box, 5)
+    with database(box) as connection:
+        connection.execute("DELETE FROM verdicts WHERE id <= 10")
+    assert exported(box).verdicts == 5
+    assert holds_once(box, wanted | recorded_keys(box))
+
+
+def test_a_cursor_of_another_database_at_the_same_row_is_not_taken_for_this_one(box):
+    backup = box.directory.with_name("backup")
+    recorded(box, 5)
+    exported(box)
+    wanted = recorded_keys(box)
+    remove(box, DATABASE_NAME)
+    # as far as the cursor of the database before, and not exported when the backup is made
+    recorded(box, 5)
+    shutil.copytree(box.directory, backup)
+    recorded(box, 8)
+    exported(box)
+    wanted |= recorded_keys(box)
+    shutil.rmtree(box.directory)
+    backup.rename(box.directory)
+    recorded(box, 9, BEGIN + timedelta(hours=23, minutes=59, seconds=55))
+    kill_with_one_of_two_files(box, files=3)
+    exported(box)
+    assert holds_once(box, wanted | recorded_keys(box))
+
+
 def test_the_files_tell_how_far_it_came_where_review_sqlite_is_lost(box):
     recorded(box, 20)
     exported(box)
