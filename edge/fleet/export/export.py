@@ -115,7 +115,7 @@ class Progress:
             # it may lack files
             return max(standing, key=lambda chunk: chunk.end.verdict_id)
         written = map(self._source.settled, self._source.ends(others))
-        start = max(start, *written, key=lambda cursor: cursor.verdict_id) if others else start
+        start = max([start, *written], key=lambda cursor: cursor.verdict_id)
         if start != done:
             # from now on plans count from here
             self._reviews.save_cursor(self._done_name, start, lasting=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
+from edge.core.errors import UsageError
 from edge.fleet.export.columns import LABELS, VERDICTS, Column
 from edge.records.store import RecordStore, RunRecord, utc_text
 from edge.review.database import Cursor, Review, ReviewDatabase
@@ -54,7 +55,7 @@ class Source(Protocol):
         """
 
     def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
-        """The last row of each run in files that were written before."""
+        """The last row of each run in files that were written before; raises UsageError."""
 
     def blocks(self, chunk: Chunk) -> Iterator[Rows]:
         """Its rows, in the order of their ids."""
@@ -111,10 +112,14 @@ class VerdictRows:
         return self._cursor_at(min(cursor.verdict_id, last))
 
     def ends(self, files: Iterable[Path]) -> Iterator[Cursor]:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         for path in files:
-            rows = pq.ParquetFile(path).read(["run_key", "verdict_id"])
+            try:
+                rows = pq.ParquetFile(path).read(["run_key", "verdict_id"])
+            except (pa.ArrowException, OSError) as error:
+                raise UsageError(f"{path} cannot be read: {error}", fix="copy it again, or move it away") from error
             for run in rows.group_by("run_key").aggregate([("verdict_id", "max")]).to_pylist():
                 yield Cursor(run["verdict_id_max"], run["run_key"])
 

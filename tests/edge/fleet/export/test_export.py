@@ -22,10 +22,11 @@ from edge.fleet.export.columns import LABELS, VERDICTS
 from edge.fleet.export.export import LOCK_NAME, Exported, export_records
 from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
-from edge.review.database import REVIEW_NAME
+from edge.review.database import REVIEW_NAME, ReviewDatabase
+from edge.review.labelling import give_label
 from edge.review.labels import Answer
 from tests.edge.records.records_fakes import START
-from tests.edge.review.review_fakes import INVALID, NG, OK, record, say
+from tests.edge.review.review_fakes import BY, INVALID, LATER, NG, OK, record, say
 from tests.paths import ROOT
 
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
@@ -381,6 +382,19 @@ def test_a_label_names_nobody(box):
     assert not [word for word in (b"anna", b"Berta") if word in path.read_bytes()]
 
 
+def test_labels_of_another_review_sqlite_are_added(box):
+    record(box.directory, [NG, NG])
+    say(box.directory, 1, Answer.DEFECT)
+    exported(box)
+    remove(box, REVIEW_NAME)
+    with RecordStore(box.directory) as store, ReviewDatabase(box.directory) as reviews:
+        give_label(store, reviews, store.verdict(2), Answer.GOOD, BY, LATER + timedelta(minutes=1), asked=True)
+    made = exported(box)
+    assert (made.verdicts, made.labels) == (2, 1)
+    assert [(row["label_id"], row["verdict_id"]) for row in rows(box, "labels")] == [(1, 1), (1, 2)]
+    assert exported(box).labels == 0
+
+
 # what a user meets
 
 
@@ -425,6 +439,17 @@ def test_a_file_in_the_folders_place_is_told(box, capsys):
     error = capsys.readouterr().err
     assert f"{box.tables}" in error
     assert "fix: make room, or give another folder; nothing is lost" in error
+
+
+def test_a_damaged_file_that_is_needed_is_named(box, capsys):
+    recorded(box)
+    (store_key,) = {key for key, _, _ in recorded_keys(box)}
+    folder = box.tables / "verdicts" / "site=site" / "line=line" / "day=2026-11-01"
+    folder.mkdir(parents=True)
+    # of another history, so its rows must be looked at
+    (folder / f"{store_key}-000000001-000000999-0123abcd.parquet").write_bytes(b"PAR1 cut off")
+    assert command(box) == 2
+    assert "0123abcd.parquet cannot be read" in capsys.readouterr().err
 
 
 def test_a_second_export_at_the_same_time_is_refused(box, capsys):
