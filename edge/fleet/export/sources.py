@@ -14,7 +14,7 @@ from edge.records.store import RecordStore, RunRecord, utc_text
 from edge.review.database import Cursor, Review, ReviewDatabase
 from edge.review.sample import random_place
 
-# rows of a chunk: what is held in memory, some hundred bytes each
+# rows of a chunk: what is held in memory, 130 MB
 MOST_ROWS = 100_000
 # so long the rows after one whose picture is on its way wait for it; a line that was killed leaves it like that
 PICTURE_WAIT = timedelta(minutes=10)
