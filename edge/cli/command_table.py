@@ -81,6 +81,7 @@ COMMANDS = {
     ),
     "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker, and over OPC UA"),
     "channel": Command("fleet.channel", "new versions of a bundle for many boxes: publish and follow them", "sign"),
+    "records": Command("fleet.records", "a line's verdicts and labels as Parquet files, for many boxes", "parquet"),
     "recipe": Command("line.recipe", "what a line can judge, and the change of a running line to another product"),
     "simulate": Command(
         "line.simulate", "play the PLC against a running line, and tell whether it keeps the handshake", "plc",

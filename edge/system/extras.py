@@ -20,6 +20,7 @@ _PACKAGES = {
     "gpio": ("gpiod",),
     "web": ("starlette", "uvicorn"),
     "genicam": ("harvesters", "genicam"),
+    "parquet": ("pyarrow",),
 }
 
 
