@@ -21,7 +21,7 @@ MAY_IMPORT = {
 # the rooms of `edge`: a module imports from its own room, and from those further left
 ROOMS = (
     "core", "metrics", "samples", "pages", "capture", "preprocessing", "kernels", "monitoring", "bundles", "backends",
-    "records", "review", "system", "plant", "inspection", "web", "cli",
+    "records", "review", "system", "plant", "inspection", "fleet", "web", "cli",
 )  # fmt: skip
 NOT_ON_THE_DEVICE = {"torch", "onnx", "onnxscript", "sklearn", "scipy"}
 # optional or slow to import: only inside the function that needs them
