@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
-from edge.records.schema import explained, migrate
+from edge.records.schema import column_names, explained, migrate, opened_as_it_is
 from edge.records.store import RecordStore, utc_text
 from edge.review.labels import Label
 
@@ -175,15 +176,7 @@ class ReviewDatabase:
             rows = self._connection.execute(
                 f"SELECT {_REVIEW_COLUMNS} FROM reviews {some} ORDER BY id", values
             ).fetchall()  # fmt: skip
-        newest: dict[VerdictKey, Review] = {}
-        for line, run_key, verdict_id, label, asked, who, utc, note, picture in rows:
-            key = VerdictKey(run_key, verdict_id)
-            before = newest.pop(key, None)
-            newest[key] = Review(
-                line, key, Label(label), bool(asked) or (before is not None and before.asked), who,
-                datetime.fromisoformat(utc), note, picture or (before.picture if before is not None else None),
-            )  # fmt: skip
-        return {key: review for key, review in newest.items() if review.label is not Label.WITHDRAWN}
+        return _newest(rows)
 
     def newest_review(self) -> int:
         """The row id of the newest review; 0 without any."""
@@ -220,6 +213,37 @@ class ReviewDatabase:
                 self._connection.execute(sql, values)
             finally:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def labels_as_they_are(directory: Path) -> dict[VerdictKey, Review]:
+    """The same as `ReviewDatabase.labels` of an archive, in which nothing is written, made or locked.
+
+    Nothing where nobody has labelled. Raises RecordError.
+    """
+    path = directory / REVIEW_NAME
+    if not path.is_file():
+        return {}
+    with explained(path):
+        connection = opened_as_it_is(path, len(_MIGRATIONS))
+        try:
+            known = column_names(connection, "reviews")
+            rows = connection.execute(f"SELECT {_REVIEW_COLUMNS} FROM reviews ORDER BY id") if known else ()
+            return _newest(rows)
+        finally:
+            connection.close()
+
+
+def _newest(rows: Iterable[tuple[Any, ...]]) -> dict[VerdictKey, Review]:
+    """rows: of `_REVIEW_COLUMNS`, oldest first."""
+    newest: dict[VerdictKey, Review] = {}
+    for line, run_key, verdict_id, label, asked, who, utc, note, picture in rows:
+        key = VerdictKey(run_key, verdict_id)
+        before = newest.pop(key, None)
+        newest[key] = Review(
+            line, key, Label(label), bool(asked) or (before is not None and before.asked), who,
+            datetime.fromisoformat(utc), note, picture or (before.picture if before is not None else None),
+        )  # fmt: skip
+    return {key: review for key, review in newest.items() if review.label is not Label.WITHDRAWN}
 
 
 def newest_cursor(store: RecordStore) -> Cursor:
