@@ -18,6 +18,8 @@ _PACKAGES = {
     "gpio": ("gpiod",),
     "web": ("starlette", "uvicorn"),
     "genicam": ("harvesters", "genicam"),
+    "parquet": ("pyarrow",),
+    "fleet": ("ray", "pandas", "pyarrow"),
 }
 
 
