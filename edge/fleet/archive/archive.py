@@ -11,6 +11,7 @@ from edge.core.errors import RecordError, UsageError
 from edge.fleet.archive.names import file_name
 from edge.fleet.archive.recorded import Shard
 from edge.fleet.archive.records_folders import found_records, records_shards
+from edge.records.schema import DATABASE_NAME
 
 _ALIKE = "give a folder of records (with verdicts.sqlite), a folder of such folders, or Parquet of `records export`"
 
@@ -32,6 +33,8 @@ def open_archive(root: Path, pictures: Path | None, since: str | None = None, un
     pictures: of Parquet, the folder of the records that its pictures lie in. since, until: the first and the last day
     of the shards, in UTC. Raises UsageError, RecordError.
     """
+    # what somebody sees in the folder
+    root = root.parent if root.name == DATABASE_NAME else root
     if not root.exists():
         raise UsageError(f"{root}: no such archive", fix=_ALIKE)
     records, tables = found_records(root), _found_tables(root)

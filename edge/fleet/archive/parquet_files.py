@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from edge.core.errors import RecordError, UsageError
 from edge.core.picture_names import verdict_number
 from edge.core.redact import redact
-from edge.fleet.archive.names import file_name, inside
+from edge.fleet.archive.names import file_name, picture_places
 from edge.fleet.archive.recorded import Recorded
 from edge.records.store import utc_text
-from edge.review.labelled_pictures import LABELLED_NAME
 from edge.review.labels import Label
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _NEEDED = (
     "run_key", "verdict_id", "run_id", "frame_index", "utc", "decision", "reason", "score", "threshold",
     "bundle_sha256", "picture_state", "picture", "picture_sha256",
 )  # fmt: skip
-_WHERE_THERE = ("part_number", "lot", "recipe", "source", "bundle")
+_WHERE_THERE = ("part_number", "lot", "recipe", "source", "bundle", "cameras")
 _LABEL_COLUMNS = ("run_key", "verdict_id", "utc", "label_id", "label", "picture")
 _EXPORT = "write it with `edge-inspect records export --parquet`, or copy it again"
 
@@ -54,13 +53,7 @@ class ParquetShard:
         return [_recorded(row, self.line) for row in rows]
 
     def pictures(self, recorded: Recorded) -> Iterator[Path]:
-        """images/ as the row says; then the copy in labelled/, which outlives it."""
-        if recorded.picture is not None and inside(recorded.picture):
-            yield self.folder / recorded.picture
-            yield self.folder / LABELLED_NAME / recorded.run_key / PurePosixPath(recorded.picture).name
-        kept = _labels_of(self.tables).pictures.get(recorded.key)
-        if kept is not None and inside(kept):
-            yield self.folder / kept
+        return picture_places(self.folder, recorded, _labels_of(self.tables).pictures.get(recorded.key))
 
     def labels(self) -> dict[tuple[str, int], Label]:
         return _labels_of(self.tables).labels
@@ -155,6 +148,7 @@ def _recorded(row: dict[str, Any], line: str) -> Recorded:
         source=redact(row.get("source") or ""), decision=row["decision"], reason=row["reason"], score=row["score"],
         threshold=row["threshold"], bundle_sha256=row["bundle_sha256"], picture_state=row["picture_state"],
         picture=row["picture"], picture_sha256=row["picture_sha256"],
+        of_several=row.get("cameras") is not None,
     )  # fmt: skip
 
 

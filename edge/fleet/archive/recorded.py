@@ -38,11 +38,12 @@ TRIED_AGAIN = frozenset({Outcome.MISSING, Outcome.DAMAGED, Outcome.UNREADABLE, O
 
 
 class Skipped(str, Enum):
-    """Why a verdict of the archive is not in the results: there never was a picture of its part to judge."""
+    """Why a verdict of the archive is not in the results: there is no picture that one bundle could judge."""
 
     NO_PART = "looks without a part"
     NOT_KEPT = "whose picture was not kept"
     OTHER_PRODUCT = "of another product"
+    SEVERAL_CAMERAS = "of several cameras"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Recorded:
     run_key and verdict_id name it in all databases that there are. product: the recipe, else the name of the bundle.
     source: what the line looked at. picture: relative to the folder of the records; None where there is none (any
     more). picture_state: as `ImageState`. regions: as `regions_text` writes them.
+    of_several: the picture shows what several cameras saw, side by side.
     """
 
     line: str
@@ -73,6 +75,7 @@ class Recorded:
     picture: str | None
     picture_sha256: str | None
     regions: str = "[]"
+    of_several: bool = False
 
     @property
     def day(self) -> str:
@@ -89,6 +92,8 @@ class Recorded:
             return Skipped.OTHER_PRODUCT
         if self.reason in _NOT_OF_THE_PART or (self.decision == Decision.INVALID and self.picture_state == "none"):
             return Skipped.NO_PART
+        if self.of_several:
+            return Skipped.SEVERAL_CAMERAS
         return Skipped.NOT_KEPT if self.picture_state == "none" else None
 
 

@@ -19,7 +19,7 @@ from edge.core.config import Settings
 from edge.core.errors import RecordError
 from edge.core.picture_names import verdict_number
 from edge.core.redact import redact
-from edge.fleet.archive.names import file_name, inside
+from edge.fleet.archive.names import file_name, picture_places
 from edge.fleet.archive.recorded import Recorded
 from edge.records.schema import DATABASE_NAME, IMAGES_NAME, column_names, explained, opened_as_it_is
 from edge.review.database import Review, VerdictKey, labels_as_they_are
@@ -30,11 +30,12 @@ from edge.review.labels import Label
 IDS_PER_SHARD = 1000
 _DEFAULT_LINE = Settings().line.name
 
-# column → what stands for it in databases of earlier versions
+# column → what stands for it in databases of earlier versions, and of versions that never had it
 _COLUMNS = {
     "id": "0", "frame_index": "0", "utc": "''", "decision": "''", "reason": "''", "score": "NULL", "threshold": "0",
     "bundle_sha256": "''", "image_state": "'none'", "image": "NULL", "image_sha256": "NULL", "regions": "'[]'",
-    "part_number": "''", "lot": "''", "recipe": "''", "run_id": "0",
+    "part_number": "''", "lot": "''", "recipe": "''",
+    "cameras": "NULL", "run_id": "0",
 }  # fmt: skip
 
 
@@ -68,14 +69,8 @@ class RecordsShard:
         return [_recorded(dict(zip(_COLUMNS, row, strict=True)), runs[row[-1]]) for row in rows]
 
     def pictures(self, recorded: Recorded) -> Iterator[Path]:
-        """images/ as the row says; then the copy in labelled/, which outlives it."""
-        if recorded.picture is not None and inside(recorded.picture):
-            yield self.folder / recorded.picture
-            name = PurePosixPath(recorded.picture).name
-            yield self.folder / LABELLED_NAME / recorded.run_key / name
         kept = _reviews(self.folder).get(VerdictKey(*recorded.key))
-        if kept is not None and kept.picture and inside(kept.picture):
-            yield self.folder / kept.picture
+        return picture_places(self.folder, recorded, None if kept is None else kept.picture)
 
     def labels(self) -> dict[tuple[str, int], Label]:
         return _labels(self.folder)
@@ -136,6 +131,7 @@ def _recorded(row: dict[str, Any], run: _Run) -> Recorded:
         utc=row["utc"], source=run.source, decision=row["decision"], reason=row["reason"], score=row["score"],
         threshold=row["threshold"], bundle_sha256=row["bundle_sha256"], picture_state=row["image_state"],
         picture=row["image"], picture_sha256=row["image_sha256"], regions=row["regions"],
+        of_several=row["cameras"] is not None,
     )  # fmt: skip
 
 

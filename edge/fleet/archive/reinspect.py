@@ -63,7 +63,7 @@ def reinspect(request: Request, settings: Settings) -> Reinspection:
     pictures = None if request.pictures is None else request.pictures.absolute()
     request = replace(request, archive=request.archive.absolute(), out=request.out.absolute(), pictures=pictures)
     judging, bundle = Judging.by(settings)
-    wanted = Wanted(request.out, bundle.sha256, judged_by(judging, bundle, request.product), request.product)
+    wanted = Wanted(request.out, bundle.sha256, judged_by(judging, bundle), request.product)
     archive = open_archive(request.archive, request.pictures, request.since, request.until)
     for text in archive.unusable:
         say(f"left out: {text}")

@@ -35,7 +35,7 @@ _KEY = b"edge_inspect"
 _NEW = tuple(field.name for field in fields(Result) if field.name != "recorded")
 _TYPES = {
     "verdict_id": "int64", "score": "float64", "threshold": "float64", "new_score": "float64",
-    "new_threshold": "float64", "new_review": "bool",
+    "new_threshold": "float64", "new_review": "bool", "of_several": "bool",
 }  # fmt: skip
 
 
@@ -50,14 +50,14 @@ class ShardKey:
         return {"judged_by": self.judged_by, "inputs": self.inputs}
 
 
-def judged_by(judging: Judging, bundle: ModelBundle, product: str | None) -> str:
+def judged_by(judging: Judging, bundle: ModelBundle) -> str:
     """A hash of all that decides a result beside the picture, but for the kind of processor."""
     settings = judging.settings
     inspection, backend = settings.inspection, settings.inspection.backend
     precision, calibration = precision_and_calibration(bundle, settings)
     values = [
         _FORMAT, __version__, backend, _version_of(backend), precision, calibration.model_sha256, bundle.sha256,
-        inspection.uncalibrated, settings.freshness.model_dump(), product, _content(inspection.reference),
+        inspection.uncalibrated, settings.freshness.model_dump(), _content(inspection.reference),
     ]  # fmt: skip
     return sha256(json.dumps(values).encode()).hexdigest()
 

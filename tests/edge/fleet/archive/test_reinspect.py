@@ -2,9 +2,12 @@
 
 import errno
 import os
+import shutil
+import sqlite3
 import threading
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +128,34 @@ def test_looks_without_a_part_are_skipped_and_counted(bundle_path, strict, tmp_p
     assert len(results(made)) == 1
 
 
+def test_pictures_of_several_cameras_are_left_out(archive, strict, tmp_path):
+    # as a line with a group of cameras records them
+    connection = sqlite3.connect(archive / DATABASE_NAME)
+    with connection:
+        if "cameras" not in {row[1] for row in connection.execute("PRAGMA table_info(verdicts)")}:
+            connection.execute("ALTER TABLE verdicts ADD COLUMN cameras TEXT")
+        connection.execute("UPDATE verdicts SET cameras = '[]' WHERE id <= 2")
+    connection.close()
+    made = judged(archive, strict, tmp_path / "out")
+    assert made.skipped == {Skipped.SEVERAL_CAMERAS: 2}
+    assert len(results(made)) == 13
+
+
+def test_an_archive_cannot_lead_out_of_its_folder(archive, strict, tmp_path):
+    shutil.copytree(archive / "images", tmp_path / "images")
+    connection = sqlite3.connect(archive / DATABASE_NAME)
+    with connection:
+        connection.execute("UPDATE verdicts SET image = '../' || image WHERE id = 1")
+        connection.execute("UPDATE runs SET key = '../../images' WHERE id = 1")
+    connection.close()
+    made = judged(archive, strict, tmp_path / "out")
+    assert results(made)[0].outcome is Outcome.MISSING
+
+
+def test_the_database_itself_may_be_named(archive, strict, tmp_path):
+    assert judged(archive / DATABASE_NAME, strict, tmp_path / "out").judged == 15
+
+
 def test_a_labelled_picture_is_found_after_the_records_dropped_it(archive, bundle_path, strict, tmp_path):
     say(archive, 1, Answer.DEFECT)
     prune(archive, bundle_path)
@@ -181,9 +212,6 @@ def test_an_archive_on_a_disk_that_cannot_be_written_to_is_read(archive, strict,
 
 
 def test_records_of_the_first_version_are_judged_as_they_are(bundle_path, tmp_path):
-    import sqlite3
-    from pathlib import Path
-
     script = Path(__file__).parents[2] / "records" / "version_0_1.sql"
     (tmp_path / "old").mkdir()
     connection = sqlite3.connect(tmp_path / "old" / DATABASE_NAME)
