@@ -1,10 +1,11 @@
 """How fast recorded pictures are judged again with one worker and with two, and which part limits each.
 
 An archive of the shipped sample line is recorded in a folder of its own. Rounds with one and with two workers take
-turns, so that other work on the machine meets both alike; what is compared is the ratio of each pair. The parts are
-timed by themselves, with one thread and with two: reading the file and its hash, decoding, the inspector. The files are
-in the memory of the system, as they are after they were recorded: a disk that must be read is slower than `read`.
-With Ray: the same with one and two workers, in one round each, since half of such a run is its start.
+turns, so that other work on the machine meets both alike; what is compared is the ratio of each pair. Processor time a
+picture hardly depends on other work: where it is the same with two workers, two free cores would do twice as many. The
+parts are timed by themselves, with one thread and with two: reading the file and its hash, decoding, the inspector. The
+files are in the memory of the system, as they are after they were recorded: a disk that must be read is slower. With
+Ray: the same with one and two workers, in one round each, since half of such a run is its start.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,16 +49,21 @@ def measure(bundle: Path, pictures: int, rounds: int, with_ray: bool) -> dict[st
         place = Path(folder)
         _record(place / "records", settings, pictures)
         runs = [
-            {workers: _rate(place / "records", place / f"{number}-{workers}", settings, workers) for workers in order}
+            {workers: _run(place / "records", place / f"{number}-{workers}", settings, workers) for workers in order}
             for number in range(rounds)
             for order in (_WORKERS if number % 2 == 0 else _WORKERS[::-1],)
         ]
-        ratios = [each[2] / each[1] for each in runs]
+        ratios = [each[2].per_s / each[1].per_s for each in runs]
         made: dict[str, Any] = {
             "pictures": pictures,
-            "rounds": [{f"workers_{workers}_per_s": round(rate, 1) for workers, rate in each.items()} for each in runs],
-            "workers_1_per_s": round(statistics.median(each[1] for each in runs), 1),
-            "workers_2_per_s": round(statistics.median(each[2] for each in runs), 1),
+            "rounds": [
+                {f"workers_{workers}_per_s": round(run.per_s, 1) for workers, run in each.items()} for each in runs
+            ],
+            **{
+                f"workers_{workers}_{name}": round(statistics.median(getattr(each[workers], name) for each in runs), 2)
+                for workers in _WORKERS
+                for name in ("per_s", "cpu_ms")
+            },
             "ratio_2_to_1": round(statistics.median(ratios), 3),
             "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
             "parts_per_s": _parts(place / "records", settings, rounds),
@@ -98,10 +104,18 @@ def _record(folder: Path, settings: Settings, pictures: int) -> None:
     recorder.close()
 
 
-def _rate(records: Path, out: Path, settings: Settings, workers: int) -> float:
-    """Without the start: the bundle is loaded once a run, however long that is."""
+@dataclass(frozen=True)
+class Run:
+    """Pictures a second, and milliseconds of processor time for each; loading the bundle is in both."""
+
+    per_s: float
+    cpu_ms: float
+
+
+def _run(records: Path, out: Path, settings: Settings, workers: int) -> Run:
+    began = time.process_time()
     made = reinspect(Request(records, out, workers=workers), settings)
-    return made.judged / made.seconds
+    return Run(made.judged / made.seconds, 1000 * (time.process_time() - began) / made.judged)
 
 
 def _parts(records: Path, settings: Settings, rounds: int) -> dict[str, dict[str, float]]:
@@ -163,7 +177,8 @@ def text(values: dict[str, Any]) -> str:
     low, high = values["ratio_range"]
     return (
         f"{values['workers_1_per_s']} pictures/s with one worker, {values['workers_2_per_s']} with two: "
-        f"{values['ratio_2_to_1']} times as many ({low} to {high})\n{parts}\n"
+        f"{values['ratio_2_to_1']} times as many ({low} to {high}); processor time a picture "
+        f"{values['workers_1_cpu_ms']} and {values['workers_2_cpu_ms']} ms\n{parts}\n"
         f"all results the same bytes: {values['same_bytes']}; Ray: {values.get('ray', 'not asked for')}"
     )
 

@@ -41,7 +41,7 @@ class Skipped(str, Enum):
     """Why a verdict of the archive is not in the results: there is no picture that one bundle could judge."""
 
     NO_PART = "looks without a part"
-    NOT_KEPT = "whose picture was not kept"
+    NOT_KEPT = "without a picture (record.keep_ok_share keeps some)"
     OTHER_PRODUCT = "of another product"
     SEVERAL_CAMERAS = "of several cameras"
 

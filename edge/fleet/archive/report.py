@@ -126,7 +126,7 @@ def _rows_to(file: TextIO) -> Any:
 
 def _page(made: Reinspection, summary: Summary) -> str:
     total, bundle = summary.total, made.bundle
-    count = judged(total)
+    count, shards = judged(total), len(made.archive.shards)
     return render(
         "reinspect.html",
         bundle=bundle.manifest.product,
@@ -150,7 +150,7 @@ def _page(made: Reinspection, summary: Summary) -> str:
         by_day=_worst_days(summary),
         kinds=[_shown(kind, total, flips) for kind, flips in summary.flips.items()],
         origin={
-            "archive": storable(f"{made.archive.root}: {made.archive.kind}, {len(made.archive.shards)} shards"),
+            "archive": storable(f"{made.archive.root}: {made.archive.kind}, {shards} shard{'s' * (shards != 1)}"),
             "bundle": storable(f"{bundle.path}, {bundle.manifest.method} {bundle.manifest.variant}"),
             "made": local_from_text(bundle.manifest.created_utc),
             "sha256": bundle.sha256,
