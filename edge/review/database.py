@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
@@ -118,11 +117,17 @@ class Cursor:
 
 
 class ReviewDatabase:
-    """Open it in the records' directory. Raises RecordError, like everything that it does. Used from one thread."""
+    """Open it in the records' directory. Raises RecordError, like everything that it does. Used from one thread.
 
-    def __init__(self, directory: Path) -> None:
+    only_read: of an archive, in which nothing is made, written or locked; the file must be there.
+    """
+
+    def __init__(self, directory: Path, *, only_read: bool = False) -> None:
         self._path = directory / REVIEW_NAME
         with explained(self._path):
+            if only_read:
+                self._connection = opened_as_it_is(self._path, len(_MIGRATIONS))
+                return
             make_folder(directory)
             make_file(self._path)
             self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY_S)
@@ -176,7 +181,15 @@ class ReviewDatabase:
             rows = self._connection.execute(
                 f"SELECT {_REVIEW_COLUMNS} FROM reviews {some} ORDER BY id", values
             ).fetchall()  # fmt: skip
-        return _newest(rows)
+        newest: dict[VerdictKey, Review] = {}
+        for line, run_key, verdict_id, label, asked, who, utc, note, picture in rows:
+            key = VerdictKey(run_key, verdict_id)
+            before = newest.pop(key, None)
+            newest[key] = Review(
+                line, key, Label(label), bool(asked) or (before is not None and before.asked), who,
+                datetime.fromisoformat(utc), note, picture or (before.picture if before is not None else None),
+            )  # fmt: skip
+        return {key: review for key, review in newest.items() if review.label is not Label.WITHDRAWN}
 
     def newest_review(self) -> int:
         """The row id of the newest review; 0 without any."""
@@ -216,34 +229,12 @@ class ReviewDatabase:
 
 
 def labels_as_they_are(directory: Path) -> dict[VerdictKey, Review]:
-    """The same as `ReviewDatabase.labels` of an archive, in which nothing is written, made or locked.
-
-    Nothing where nobody has labelled. Raises RecordError.
-    """
-    path = directory / REVIEW_NAME
-    if not path.is_file():
+    """The same as `ReviewDatabase.labels`, of an archive; nothing where nobody has labelled. Raises RecordError."""
+    if not (directory / REVIEW_NAME).is_file():
         return {}
-    with explained(path):
-        connection = opened_as_it_is(path, len(_MIGRATIONS))
-        try:
-            known = column_names(connection, "reviews")
-            rows = connection.execute(f"SELECT {_REVIEW_COLUMNS} FROM reviews ORDER BY id") if known else ()
-            return _newest(rows)
-        finally:
-            connection.close()
-
-
-def _newest(rows: Iterable[tuple[Any, ...]]) -> dict[VerdictKey, Review]:
-    """rows: of `_REVIEW_COLUMNS`, oldest first."""
-    newest: dict[VerdictKey, Review] = {}
-    for line, run_key, verdict_id, label, asked, who, utc, note, picture in rows:
-        key = VerdictKey(run_key, verdict_id)
-        before = newest.pop(key, None)
-        newest[key] = Review(
-            line, key, Label(label), bool(asked) or (before is not None and before.asked), who,
-            datetime.fromisoformat(utc), note, picture or (before.picture if before is not None else None),
-        )  # fmt: skip
-    return {key: review for key, review in newest.items() if review.label is not Label.WITHDRAWN}
+    with ReviewDatabase(directory, only_read=True) as reviews:
+        # of a version that knew cursors alone
+        return reviews.labels() if column_names(reviews._connection, "reviews") else {}
 
 
 def newest_cursor(store: RecordStore) -> Cursor:

@@ -119,12 +119,13 @@ def _run(records: Path, out: Path, settings: Settings, workers: int) -> Run:
 
 
 def _parts(records: Path, settings: Settings, rounds: int) -> dict[str, dict[str, float]]:
-    """Pictures a second of each part alone, with one thread and with two; the median of the rounds."""
+    """Pictures a second of each part alone, with one thread and with two, and its processor time; medians."""
     files = sorted((records / "images").rglob("*.png"))
     data = [path.read_bytes() for path in files]
     images = [decode_picture(each) for each in data]
     judging, _ = Judging.by(settings)
     taken: dict[str, dict[str, list[float]]] = {}
+    own = "cpu_ms"
     for _ in range(rounds):
         for threads in _WORKERS:
             judges = judging.open_judges(threads)
@@ -138,13 +139,14 @@ def _parts(records: Path, settings: Settings, rounds: int) -> dict[str, dict[str
                 "inspector": scored,
             }
             for name, work in parts.items():
-                rates = taken.setdefault(name, {}).setdefault(f"threads_{threads}", [])
-                rates.append(_threads_rate(work, len(files), threads))
+                part, began = taken.setdefault(name, {}), time.process_time()
+                part.setdefault(f"threads_{threads}", []).append(_threads_rate(work, len(files), threads))
+                part.setdefault(own, []).append(1000 * (time.process_time() - began) / len(files))
             for judge in judges:
                 judge.close()
     return {
-        name: {threads: round(statistics.median(rates), 1) for threads, rates in by_threads.items()}
-        for name, by_threads in taken.items()
+        name: {kind: round(statistics.median(values), 3 if kind == own else 1) for kind, values in part.items()}
+        for name, part in taken.items()
     }
 
 
@@ -171,7 +173,8 @@ def _bytes_of(out: Path) -> bytes:
 def text(values: dict[str, Any]) -> str:
     """The ratio, then a line for each part."""
     parts = "\n".join(
-        f"{name:<14} {rates['threads_1']:>8.0f}/s with one thread, {rates['threads_2']:>8.0f}/s with two"
+        f"{name:<14} {rates['threads_1']:>8.0f}/s with one thread, {rates['threads_2']:>8.0f}/s with two, "
+        f"{rates['cpu_ms']:.2f} ms of processor time"
         for name, rates in values["parts_per_s"].items()
     )
     low, high = values["ratio_range"]

@@ -117,7 +117,8 @@ def _rows_to(file: TextIO) -> Any:
         values = (
             recorded.line, recorded.product, recorded.number, recorded.utc, recorded.part_number, recorded.lot,
             result.flip, recorded.score, recorded.threshold, result.score, result.threshold, result.reason,
-            result.detail, "" if flip.label is None else flip.label.value, recorded.picture,
+            result.detail, "" if flip.label is None else flip.label.value,
+            next(map(str, flip.shard.pictures(recorded)), ""),
         )  # fmt: skip
         writer.writerow([storable(value) if isinstance(value, str) else value for value in values])
 

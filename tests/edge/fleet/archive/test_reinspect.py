@@ -306,6 +306,14 @@ def test_a_damaged_result_is_judged_again(archive, strict, tmp_path):
     assert files(tmp_path / "out") == whole
 
 
+def test_what_a_killed_run_left_half_written_is_removed(archive, strict, tmp_path):
+    folder = judged(archive, strict, tmp_path / "out").wanted.results.folder
+    left = folder / "2026-03-14" / "0000000.parquet.box-1-abcdef.part.part"
+    left.write_bytes(b"half")
+    judged(archive, strict, tmp_path / "out")
+    assert not left.exists()
+
+
 def test_a_full_disk_is_told_and_the_rest_goes_on_later(archive, strict, tmp_path, monkeypatch):
     def full(path, data, *others, **more):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
