@@ -228,15 +228,6 @@ class ReviewDatabase:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def labels_as_they_are(directory: Path) -> dict[VerdictKey, Review]:
-    """The same as `ReviewDatabase.labels`, of an archive; nothing where nobody has labelled. Raises RecordError."""
-    if not (directory / REVIEW_NAME).is_file():
-        return {}
-    with ReviewDatabase(directory, only_read=True) as reviews:
-        # of a version that knew cursors alone
-        return reviews.labels() if column_names(reviews._connection, "reviews") else {}
-
-
 def newest_cursor(store: RecordStore) -> Cursor:
     """Everything that is recorded now is done."""
     rows = store.query(
@@ -258,3 +249,12 @@ def over_alarms(store: RecordStore) -> Cursor:
 def is_of(cursor: Cursor, store: RecordStore) -> bool:
     """Whether the cursor was set in this database, and not in one that stood in its place before."""
     return not cursor.run_key or bool(store.query("SELECT 1 FROM runs WHERE key = ?", (cursor.run_key,)))
+
+
+def labels_as_they_are(directory: Path) -> dict[VerdictKey, Review]:
+    """The same as `ReviewDatabase.labels`, of an archive; nothing where nobody has labelled. Raises RecordError."""
+    if not (directory / REVIEW_NAME).is_file():
+        return {}
+    with ReviewDatabase(directory, only_read=True) as reviews:
+        # of a version that knew cursors alone
+        return reviews.labels() if column_names(reviews._connection, "reviews") else {}
