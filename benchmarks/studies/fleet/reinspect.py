@@ -32,7 +32,7 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame
 from edge.core.latency import StageClock
 from edge.fleet.archive.judge import Judging
-from edge.fleet.archive.reinspect import Request, reinspect
+from edge.fleet.archive.reinspect import Request, reinspected
 from edge.inspection.inspectors import live_bundle, make_inspector, run_info
 from edge.records.writer.recorder import Recorder
 from edge.samples import sample_line
@@ -74,8 +74,8 @@ def measure(bundle: Path, pictures: int, rounds: int, with_ray: bool) -> dict[st
             for workers in _WORKERS:
                 out = place / f"ray-{workers}"
                 began = time.perf_counter()
-                reinspect(Request(place / "records", out, workers=workers, ray=""), settings)
-                seconds = time.perf_counter() - began
+                with reinspected(Request(place / "records", out, workers=workers, ray=""), settings):
+                    seconds = time.perf_counter() - began
                 made["ray"][f"workers_{workers}"] = {
                     "seconds": round(seconds, 1),
                     "per_s": round(pictures / seconds, 1),
@@ -114,8 +114,8 @@ class Run:
 
 def _run(records: Path, out: Path, settings: Settings, workers: int) -> Run:
     began = time.process_time()
-    made = reinspect(Request(records, out, workers=workers), settings)
-    return Run(made.judged / made.seconds, 1000 * (time.process_time() - began) / made.judged)
+    with reinspected(Request(records, out, workers=workers), settings) as made:
+        return Run(made.judged / made.seconds, 1000 * (time.process_time() - began) / made.judged)
 
 
 def _parts(records: Path, settings: Settings, rounds: int) -> dict[str, dict[str, float]]:

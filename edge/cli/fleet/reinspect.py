@@ -56,14 +56,14 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     """The words, and where the page and the results are."""
     from edge.cli.options import request_from
     from edge.core.files.text_names import storable
-    from edge.fleet.archive.reinspect import Request, reinspect
+    from edge.fleet.archive.reinspect import Request, reinspected
     from edge.fleet.archive.report import TABLE, write_report
     from edge.system.extras import require
 
     if options.ray is not None:
         require("fleet")
-    made = reinspect(request_from(Request, options), settings)
-    summary, page = write_report(made)
+    with reinspected(request_from(Request, options), settings) as made:
+        summary, page = write_report(made)
     folder = made.wanted.results.folder
     if options.json:
         print(json.dumps({

@@ -57,8 +57,12 @@ class Reinspection:
         self.skipped += done.skipped
 
 
-def reinspect(request: Request, settings: Settings) -> Reinspection:
-    """Judge what is not judged yet; every shard is on disk as soon as it is whole. Raises EdgeInspectError."""
+@contextmanager
+def reinspected(request: Request, settings: Settings) -> Iterator[Reinspection]:
+    """Judge what is not judged yet; every shard is on disk as soon as it is whole. Raises EdgeInspectError.
+
+    Inside, no other run writes there: what a report says and what is on disk are the same.
+    """
     _refuse_inside(request)
     pictures = None if request.pictures is None else request.pictures.absolute()
     request = replace(request, archive=request.archive.absolute(), out=request.out.absolute(), pictures=pictures)
@@ -69,13 +73,14 @@ def reinspect(request: Request, settings: Settings) -> Reinspection:
         say(f"left out: {text}")
     made = Reinspection(archive, bundle, wanted)
     total = sum(shard.verdicts for shard in archive.shards)
-    with _alone_in(wanted), progress_bar("judging again") as advance:
+    with _alone_in(wanted):
         wanted.results.remove_leftovers()
         started = time.perf_counter()
-        for done in _done_by(request, judging, archive, wanted, _Shown(advance, max(1, total))):
-            made.add(done)
+        with progress_bar("judging again") as advance:
+            for done in _done_by(request, judging, archive, wanted, _Shown(advance, max(1, total))):
+                made.add(done)
         made.seconds = time.perf_counter() - started
-    return made
+        yield made
 
 
 def _done_by(

@@ -20,7 +20,8 @@ from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8, Fault, Frame, Reason
 from edge.fleet.archive.recorded import Result
-from edge.fleet.archive.reinspect import Reinspection, Request, reinspect
+from edge.fleet.archive.reinspect import Reinspection, Request, reinspected
+from edge.fleet.archive.report import write_report
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspectors import live_bundle, make_inspector, run_info
 from edge.records.writer.recorder import Recorder
@@ -107,7 +108,10 @@ def set_threshold(bundle: Path, threshold: float) -> str:
 
 
 def judged(archive: Path, bundle: Path, out: Path, settings: Settings | None = None, **request: Any) -> Reinspection:
-    return reinspect(Request(archive, out, **{"workers": 1, **request}), settings or settings_for(bundle))
+    wanted = Request(archive, out, **{"workers": 1, **request})
+    with reinspected(wanted, settings or settings_for(bundle)) as made:
+        write_report(made)
+    return made
 
 
 def results(made: Reinspection) -> list[Result]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.core.errors import ClusterError
 from tests.edge.fleet.archive.archives import files, judged, record_days
 from tests.system.command_line import WAIT_S, environment
 
@@ -74,3 +76,12 @@ def test_a_worker_that_is_killed_changes_no_byte(bundle_path, strict, tmp_path):
     assert finished < DAYS
     assert "60 pictures judged again" in output
     assert files(tmp_path / "out") == files(tmp_path / "serial")
+
+
+def test_an_address_at_which_nothing_answers_is_said_at_once(archive, strict, tmp_path):
+    with socket.socket() as nobody:
+        # bound, and never listening
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(ClusterError, match="nothing answers at 127.0.0.1") as refused:
+            judged(archive, strict, tmp_path / "out", ray=f"127.0.0.1:{nobody.getsockname()[1]}")
+    assert "ray start --head" in refused.value.fix

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -337,6 +338,15 @@ def test_a_second_run_into_the_same_folder_waits_for_the_first(archive, strict, 
     thread.join()
     assert made[0].kept == 15
     assert "another reinspect works in" in capsys.readouterr().err
+
+
+def test_two_runs_at_once_judge_each_picture_once_and_both_report(archive, strict, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(judged, archive, strict, tmp_path / "out") for _ in range(2)]
+        made = [run.result() for run in runs]
+    assert sorted((each.judged, each.kept) for each in made) == [(0, 15), (15, 0)]
+    assert (made[0].wanted.results.folder / "report.html").is_file()
+    assert not list((tmp_path / "out").rglob("*.part"))
 
 
 @pytest.mark.parametrize(
