@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -32,9 +33,17 @@ class _Worker:
             self._error = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        made: dict[str, list[Any]] = {"number": [], "judged": [], "kept": [], "skipped": [], "error": [], "fix": []}
+        made: dict[str, list[Any]] = {
+            "number": [],
+            "judged": [],
+            "kept": [],
+            "skipped": [],
+            "unseen": [],
+            "error": [],
+            "fix": [],
+        }
         for number in batch["number"]:
-            done, error = ShardDone(int(number), 0, 0, Counter()), self._error
+            done, error = ShardDone(int(number), 0, 0, Counter(), Counter()), self._error
             if error is None:
                 try:
                     done = self._judged(int(number))
@@ -44,6 +53,7 @@ class _Worker:
             made["judged"].append(done.judged)
             made["kept"].append(done.kept)
             made["skipped"].append([done.skipped[why] for why in Skipped])
+            made["unseen"].append(json.dumps(list(done.unseen.items())))
             # as text: an error of ours cannot be sent
             made["error"].append("" if error is None else error.message)
             made["fix"].append("" if error is None else error.fix)
@@ -92,8 +102,9 @@ def judge_on_cluster(
             if row["error"]:
                 raise ClusterError(row["error"], fix=row["fix"])
             skipped = Counter({why: int(number) for why, number in zip(Skipped, row["skipped"], strict=True) if number})
+            unseen = Counter(dict(json.loads(row["unseen"])))
             seen(row["judged"] + row["kept"] + skipped.total(), row["judged"])
-            yield ShardDone(int(row["number"]), int(row["judged"]), int(row["kept"]), skipped)
+            yield ShardDone(int(row["number"]), int(row["judged"]), int(row["kept"]), skipped, unseen)
     except (RayError, ConnectionError, TimeoutError) as error:
         raise ClusterError(
             f"Ray gave up: {_last_line(error)}",

@@ -30,7 +30,7 @@ _NEEDED = (
     "run_key", "verdict_id", "run_id", "frame_index", "utc", "decision", "reason", "score", "threshold",
     "bundle_sha256", "picture_state", "picture", "picture_sha256",
 )  # fmt: skip
-_WHERE_THERE = ("part_number", "lot", "recipe", "source", "bundle", "cameras")
+_WHERE_THERE = ("part_number", "lot", "recipe", "source", "bundle", "sample_p", "cameras")
 _LABEL_COLUMNS = ("run_key", "verdict_id", "utc", "label_id", "label", "picture")
 _EXPORT = "write it with `edge-inspect records export --parquet`, or copy it again"
 
@@ -147,7 +147,7 @@ def _recorded(row: dict[str, Any], line: str) -> Recorded:
         number=verdict_number(row["run_id"], row["frame_index"]), utc=utc_text(utc),
         source=redact(row.get("source") or ""), decision=row["decision"], reason=row["reason"], score=row["score"],
         threshold=row["threshold"], bundle_sha256=row["bundle_sha256"], picture_state=row["picture_state"],
-        picture=row["picture"], picture_sha256=row["picture_sha256"],
+        picture=row["picture"], picture_sha256=row["picture_sha256"], sample_p=row.get("sample_p"),
         of_several=row.get("cameras") is not None,
     )  # fmt: skip
 

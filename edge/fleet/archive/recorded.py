@@ -53,7 +53,7 @@ class Recorded:
     run_key and verdict_id name it in all databases that there are. product: the recipe, else the name of the bundle.
     source: what the line looked at. picture: relative to the folder of the records; None where there is none (any
     more). picture_state: as `ImageState`. regions: as `regions_text` writes them.
-    of_several: the picture shows what several cameras saw, side by side.
+    sample_p: see `VerdictRecord`. of_several: the picture shows what several cameras saw, side by side.
     """
 
     line: str
@@ -75,6 +75,7 @@ class Recorded:
     picture: str | None
     picture_sha256: str | None
     regions: str = "[]"
+    sample_p: float | None = None
     of_several: bool = False
 
     @property

@@ -35,7 +35,7 @@ _COLUMNS = {
     "id": "0", "frame_index": "0", "utc": "''", "decision": "''", "reason": "''", "score": "NULL", "threshold": "0",
     "bundle_sha256": "''", "image_state": "'none'", "image": "NULL", "image_sha256": "NULL", "regions": "'[]'",
     "part_number": "''", "lot": "''", "recipe": "''",
-    "cameras": "NULL", "run_id": "0",
+    "sample_p": "NULL", "cameras": "NULL", "run_id": "0",
 }  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def _recorded(row: dict[str, Any], run: _Run) -> Recorded:
         lot=row["lot"], run_key=run.key, verdict_id=row["id"], number=verdict_number(row["run_id"], row["frame_index"]),
         utc=row["utc"], source=run.source, decision=row["decision"], reason=row["reason"], score=row["score"],
         threshold=row["threshold"], bundle_sha256=row["bundle_sha256"], picture_state=row["image_state"],
-        picture=row["image"], picture_sha256=row["image_sha256"], regions=row["regions"],
+        picture=row["image"], picture_sha256=row["image_sha256"], regions=row["regions"], sample_p=row["sample_p"],
         of_several=row["cameras"] is not None,
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ class Request:
 
 @dataclass
 class Reinspection:
-    """What was done. judged: pictures, in `seconds`; kept: results that were there; skipped: verdicts without one."""
+    """What was done. judged: pictures, in `seconds`; kept: results of before. skipped, unseen: see `ShardDone`."""
 
     archive: Archive
     bundle: ModelBundle
@@ -50,11 +50,13 @@ class Reinspection:
     kept: int = 0
     seconds: float = 0.0
     skipped: Counter[Skipped] = field(default_factory=Counter)
+    unseen: Counter[float | None] = field(default_factory=Counter)
 
     def add(self, done: ShardDone) -> None:
         self.judged += done.judged
         self.kept += done.kept
         self.skipped += done.skipped
+        self.unseen += done.unseen
 
 
 @contextmanager

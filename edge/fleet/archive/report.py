@@ -81,7 +81,7 @@ def write_report(made: Reinspection) -> tuple[Summary, Path]:
     folder = made.wanted.results.folder
     page = folder / PAGE
     with _explained(folder), _table(folder / TABLE) as write:
-        summary = summarised(made.archive.shards, made.wanted.results, made.skipped, write)
+        summary = summarised(made.archive.shards, made.wanted.results, made.skipped, made.unseen, write)
     text = _page(made, summary)
     with _explained(folder):
         write_atomic(page, text.encode())

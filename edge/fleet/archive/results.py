@@ -36,6 +36,7 @@ _NEW = tuple(field.name for field in fields(Result) if field.name != "recorded")
 _TYPES = {
     "verdict_id": "int64", "score": "float64", "threshold": "float64", "new_score": "float64",
     "new_threshold": "float64", "new_review": "bool", "of_several": "bool",
+    "sample_p": "float64",
 }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge.core.datatypes import Decision
@@ -14,6 +14,7 @@ from edge.core.errors import RecordError
 from edge.fleet.archive.recorded import Outcome, Result, Shard, Skipped
 from edge.fleet.archive.results import Results
 from edge.metrics import rate_interval
+from edge.review.estimates import Estimate, Stratum, escape_estimate
 from edge.review.labels import Label
 
 OK, NG, INVALID = (decision.value for decision in (Decision.OK, Decision.NG, Decision.INVALID))
@@ -53,12 +54,17 @@ class Flip:
 
 @dataclass
 class Summary:
-    """groups: (recorded decision, new decision, or the outcome where there is none) of each group. labelled:
-    (defective, recorded decision, new decision) of parts that people said something of. wrong_size: pictures that do
-    not fit the bundle's region. flips: the clearest of each kind, first."""
+    """Counts, and the flips to be shown.
+
+    groups: (recorded decision, new decision, or the outcome where there is none) of each group. labelled: (defective,
+    recorded decision, new decision) of parts that people said something of. accepted: of parts recorded as OK,
+    (`sample_p`, new decision or outcome; empty: picture not kept). wrong_size: how many pictures do not fit the
+    bundle's region, by the words. flips: of each kind, labelled ones and the clearest first.
+    """
 
     groups: dict[Group, Counter[tuple[str, str]]] = field(default_factory=dict)
     labelled: Counter[tuple[bool, str, str]] = field(default_factory=Counter)
+    accepted: Counter[tuple[float | None, str]] = field(default_factory=Counter)
     skipped: Counter[Skipped] = field(default_factory=Counter)
     wrong_size: Counter[str] = field(default_factory=Counter)
     flips: dict[str, list[Flip]] = field(default_factory=dict)
@@ -93,6 +99,7 @@ class Summary:
             ]
             if of_these:
                 made.append(f"{of_these} were {before}: {', '.join(changes) or 'all stay so'}")
+        made += self._rejects_lines()
         without = sum((Counter({now: count}) for (_, now), count in counts.items() if now in outcomes), Counter[str]())
         if without:
             told = ", ".join(f"{count} {name}" for name, count in without.most_common())
@@ -104,6 +111,27 @@ class Summary:
             detail, count = self.wrong_size.most_common(1)[0]
             made.append(f"{self.wrong_size.total()} pictures do not fit the bundle, such as {count} times: {detail}")
         return made
+
+    def new_rejects(self) -> Estimate:
+        """The share of all parts recorded as OK that would be NG now, also of those whose picture was not kept."""
+        strata = []
+        for probability in dict.fromkeys(each for each, _ in self.accepted):
+            news = {new: count for (each, new), count in self.accepted.items() if each == probability}
+            looked_at = sum(news.get(new, 0) for new in (OK, NG, INVALID))
+            strata.append(Stratum(sum(news.values()), looked_at, news.get(NG, 0)))
+        return escape_estimate(strata)
+
+    def _rejects_lines(self) -> list[str]:
+        """Nothing where all of them were judged: then their share is no estimate."""
+        rejects = self.new_rejects()
+        if rejects.looked_at == rejects.parts:
+            return []
+        if rejects.value is None:
+            return [f"what it would reject of {rejects.parts} OK parts is not known: none of their pictures is there"]
+        return [
+            f"of all {rejects.parts} OK parts about {rejects.value:.2%} would be NG "
+            f"(95 % interval {rejects.low:.2%} to {rejects.high:.2%}), as the {rejects.looked_at} with a picture say"
+        ]
 
     def labelled_lines(self) -> list[str]:
         """Whether the new bundle is right, where people said what the parts are."""
@@ -159,13 +187,24 @@ class Summary:
                 {"defective": defective, "recorded": old, "now": new, "parts": n}
                 for (defective, old, new), n in sorted(self.labelled.items())
             ],
+            "new_rejects": asdict(self.new_rejects()),
             "skipped": {why.value: count for why, count in self.skipped.items()},
         }
 
 
-def summarised(shards: Sequence[Shard], results: Results, skipped: Counter[Skipped], each_flip: Any = None) -> Summary:
-    """Read the results of these shards. each_flip: called with every Flip. Raises RecordError where one is gone."""
+def summarised(
+    shards: Sequence[Shard],
+    results: Results,
+    skipped: Counter[Skipped],
+    unseen: Counter[float | None],
+    each_flip: Callable[[Flip], None] = lambda flip: None,
+) -> Summary:
+    """Read the results of these shards. skipped, unseen: as in `ShardDone`. each_flip: called with every one.
+
+    Raises RecordError where results are gone.
+    """
     made = Summary(skipped=skipped)
+    made.accepted.update({(probability, ""): count for probability, count in unseen.items()})
     clearest: dict[str, list[tuple[bool, float, int, Flip]]] = {}
     order = itertools.count()
     for shard in shards:
@@ -174,8 +213,7 @@ def summarised(shards: Sequence[Shard], results: Results, skipped: Counter[Skipp
             _count(made, result, labels)
             if result.flip:
                 flip = Flip(shard, result, labels.get(result.recorded.key))
-                if each_flip is not None:
-                    each_flip(flip)
+                each_flip(flip)
                 kept = clearest.setdefault(result.flip, [])
                 # a label says most; of equals the earliest
                 entry = (flip.label is not None, flip.margin, -next(order), flip)
@@ -199,6 +237,8 @@ def _results_of(shard: Shard, results: Results) -> Iterator[Result]:
 def _count(made: Summary, result: Result, labels: Mapping[tuple[str, int], Label]) -> None:
     recorded = result.recorded
     new = result.decision if result.outcome is Outcome.JUDGED else result.outcome.value
+    if recorded.decision == OK:
+        made.accepted[recorded.sample_p, new] += 1
     group = Group(recorded.line, recorded.product, recorded.day)
     made.groups.setdefault(group, Counter())[recorded.decision, new] += 1
     if result.outcome is not Outcome.JUDGED:

@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import local
 
+from edge.core.datatypes import Decision
 from edge.fleet.archive.judge import Judge
 from edge.fleet.archive.recorded import Recorded, Result, Shard, Skipped
 from edge.fleet.archive.results import Results, ShardKey, inputs_of, is_finished, reusable
@@ -20,12 +21,16 @@ _AHEAD = 4
 
 @dataclass(frozen=True)
 class ShardDone:
-    """judged: pictures that were judged now; kept: results of an earlier run. skipped: verdicts without a result."""
+    """judged: pictures that were judged now; kept: results of an earlier run. skipped: verdicts without a result.
+
+    unseen: OK verdicts whose picture was not kept, by the probability with which it was to be (`sample_p`).
+    """
 
     number: int
     judged: int
     kept: int
     skipped: Counter[Skipped]
+    unseen: Counter[float | None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Job:
     key: ShardKey
     verdicts: list[Recorded]
     skipped: Counter[Skipped]
+    unseen: Counter[float | None]
     results: list[Result | None]
     finished: bool
     kept: int = 0
@@ -69,29 +75,29 @@ class Job:
         """Write what is new. Raises RecordError."""
         if not self.finished:
             wanted.results.write(self.shard, self.key, [each for each in self.results if each is not None])
-        return ShardDone(self.number, len(self.results) - self.kept, self.kept, self.skipped)
+        return ShardDone(self.number, len(self.results) - self.kept, self.kept, self.skipped, self.unseen)
 
 
 def job_of(number: int, shard: Shard, wanted: Wanted) -> Job:
     """What is left to be done for a shard; `number` is its place among all. Raises RecordError."""
-    skipped: Counter[Skipped] = Counter()
-    verdicts = []
+    skipped, unseen, verdicts = Counter[Skipped](), Counter[float | None](), []
     for each in shard.recorded():
         why = each.skipped(wanted.product)
         if why is None:
             verdicts.append(each)
         else:
             skipped[why] += 1
+            unseen[each.sample_p] += why is Skipped.NOT_KEPT and each.decision == Decision.OK
     key = ShardKey(wanted.judged_by, inputs_of(verdicts))
     found = wanted.results.read(shard)
     if found is not None and is_finished(found, key):
-        return Job(number, shard, key, verdicts, skipped, list(found[1]), True, len(found[1]))
+        return Job(number, shard, key, verdicts, skipped, unseen, list(found[1]), True, len(found[1]))
     earlier = reusable(found, key)
     results = [
         replace(before, recorded=each) if (before := earlier.get((*each.key, each.picture_sha256))) else None
         for each in verdicts
     ]
-    return Job(number, shard, key, verdicts, skipped, results, False, len(results) - results.count(None))
+    return Job(number, shard, key, verdicts, skipped, unseen, results, False, len(results) - results.count(None))
 
 
 # verdicts that were done with since the last call, and how many of them were judged

@@ -22,6 +22,7 @@ from edge.core.datatypes import U8, Fault, Frame, Reason
 from edge.fleet.archive.recorded import Result
 from edge.fleet.archive.reinspect import Reinspection, Request, reinspected
 from edge.fleet.archive.report import write_report
+from edge.fleet.archive.summary import Summary, summarised
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspectors import live_bundle, make_inspector, run_info
 from edge.records.writer.recorder import Recorder
@@ -112,6 +113,10 @@ def judged(archive: Path, bundle: Path, out: Path, settings: Settings | None = N
     with reinspected(wanted, settings or settings_for(bundle)) as made:
         write_report(made)
     return made
+
+
+def summary(made: Reinspection) -> Summary:
+    return summarised(made.archive.shards, made.wanted.results, made.skipped, made.unseen)
 
 
 def results(made: Reinspection) -> list[Result]:

@@ -18,7 +18,6 @@ from edge.core.files.file_lock import file_lock
 from edge.fleet.archive.judge import Judge, Judging
 from edge.fleet.archive.names import file_name
 from edge.fleet.archive.recorded import Outcome, Skipped
-from edge.fleet.archive.summary import summarised
 from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
 from edge.review.labels import Answer
@@ -34,6 +33,7 @@ from tests.edge.fleet.archive.archives import (
     results,
     set_threshold,
     settings_for,
+    summary,
     write,
 )
 from tests.edge.review.review_fakes import say
@@ -53,7 +53,7 @@ def test_the_bundle_that_recorded_gives_the_recorded_verdicts(archive, bundle_pa
 def test_another_bundle_flips_verdicts(archive, strict, tmp_path):
     made = judged(archive, strict, tmp_path / "out")
     assert Counter(each.flip for each in results(made)) == {"OK to NG": 12, "": 3}
-    assert summarised(made.archive.shards, made.wanted.results, made.skipped).lines()[:2] == [
+    assert summary(made).lines()[:2] == [
         "15 pictures judged again; 12 verdicts changed (80.00%)",
         "12 were OK: 12 became NG (100.00%)",
     ]
@@ -105,7 +105,7 @@ def test_what_is_wrong_with_a_picture_is_a_row_with_the_reason(archive, strict, 
         Outcome.MISSING, Outcome.DAMAGED, Outcome.DAMAGED, Outcome.JUDGED
     ]  # fmt: skip
     assert "100 bytes with sha256" in results(made)[1].detail
-    lines = summarised(made.archive.shards, made.wanted.results, made.skipped).lines()
+    lines = summary(made).lines()
     assert "3 pictures could not be judged: 2 damaged, 1 missing" in lines
 
 
@@ -127,6 +127,25 @@ def test_looks_without_a_part_are_skipped_and_counted(bundle_path, strict, tmp_p
     made = judged(tmp_path / "records", strict, tmp_path / "out")
     assert made.skipped == {Skipped.NO_PART: 2, Skipped.NOT_KEPT: 2}
     assert len(results(made)) == 1
+
+
+def test_the_rejects_among_parts_without_a_picture_are_estimated(bundle_path, strict, tmp_path):
+    # of 40 OK parts some pictures are kept at random, and the strict bundle rejects every part
+    record(tmp_path / "records", bundle_path, parts(40, 0), keep_ok_share=0.4)
+    made = judged(tmp_path / "records", strict, tmp_path / "out")
+    rejects = summary(made).new_rejects()
+    assert 0 < rejects.looked_at < 40
+    assert (rejects.wrong, rejects.parts, rejects.value) == (rejects.looked_at, 40, 1.0)
+    (line,) = [
+        line for line in summary(made).lines() if line.startswith("of all 40 OK parts about 100.00% would be NG")
+    ]
+    assert line.endswith(f"as the {rejects.looked_at} with a picture say")
+
+
+def test_without_any_picture_of_ok_parts_nothing_is_said_of_their_rejects(bundle_path, strict, tmp_path):
+    record(tmp_path / "records", bundle_path, parts(4, 1), keep_ok_share=0.0)
+    lines = summary(judged(tmp_path / "records", strict, tmp_path / "out")).lines()
+    assert "what it would reject of 4 OK parts is not known: none of their pictures is there" in lines
 
 
 def test_pictures_of_several_cameras_are_left_out(archive, strict, tmp_path):
@@ -282,7 +301,7 @@ def test_pictures_of_another_size_are_rows_and_are_said_once(archive, tmp_path):
     bundle = make_bundle_for_large_frames(tmp_path / "large", make_bundle, spec)
     made = judged(archive, bundle, tmp_path / "out")
     assert {(each.decision, each.reason) for each in results(made)} == {("INVALID", "wrong_size")}
-    lines = summarised(made.archive.shards, made.wanted.results, made.skipped).lines()
+    lines = summary(made).lines()
     assert next(line for line in lines if "do not fit the bundle" in line).startswith("15 pictures do not fit")
 
 
