@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -75,8 +76,7 @@ def judge_on_cluster(
     """
     if not shards:
         return
-    # nothing is told to anybody outside
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _set_environment(own=not address)
     try:
         import ray
         import ray.data
@@ -108,10 +108,21 @@ def judge_on_cluster(
     except (RayError, ConnectionError, TimeoutError) as error:
         raise ClusterError(
             f"Ray gave up: {_last_line(error)}",
-            fix="see that its machines run and have memory, then give the same command again: finished shards are kept",
+            fix="see that its machines run and have memory, and that RAY_AUTH_MODE and token are the cluster's; then "
+            "give the same command again: finished shards are kept",
         ) from error
     finally:
         ray.shutdown()
+
+
+def _set_environment(own: bool) -> None:
+    """Before Ray is imported, which reads it then. own: of a cluster that ends with this process."""
+    # nothing is told to anybody outside
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if own:
+        # else Ray leaves a token in the home folder that every user of the machine can read
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _start(ray: Any, address: str, workers: int | None) -> None:
