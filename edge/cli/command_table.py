@@ -90,6 +90,10 @@ COMMANDS = {
     "web": Command("line.web", "pages for browsers: what each line does, its rejects and its shift reports", "web"),
     "service": Command("line.service", "make a line a service of systemd, with watchdog and sandbox"),
     "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
+    "reinspect": Command(
+        "fleet.reinspect", "judge an archive of recorded pictures again with another bundle, and tell what flips",
+        "parquet",
+    ),
     "report": Command("line.report", "counts, defect rate and latency from the records"),
     "review": Command("line.review", "people say what parts are: which verdicts are wrong, and how many"),
     "labels": Command("line.labels", "labelled defects to where a network learns from them, and to the challenge"),

@@ -11,6 +11,7 @@ EdgeInspectError            exit code 1
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
 │   └── HiddenDependency    2   a package that is there, where this environment does not look
 ├── EngineError             2   a network that TensorRT refuses, an engine that cannot be built or loaded
+├── ClusterError            2   machines that work together, when they cannot be reached or give up
 ├── RecordError             2   the record store, when a command (not the loop) needs it
 │   └── ForeignRecords      2   something in its place that is no record store
 ├── CameraError             3   cannot be opened, busy, gone
@@ -85,6 +86,12 @@ class HiddenDependency(MissingDependency):
 
 class EngineError(EdgeInspectError):
     """A network that TensorRT refuses, or an engine that cannot be built, kept or loaded; carries TensorRT's words."""
+
+    exit_code = 2
+
+
+class ClusterError(EdgeInspectError):
+    """Machines that work together: they cannot be reached, or gave up."""
 
     exit_code = 2
 

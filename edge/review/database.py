@@ -16,7 +16,7 @@ from typing import Any
 
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
-from edge.records.schema import explained, migrate
+from edge.records.schema import column_names, explained, migrate, opened_as_it_is
 from edge.records.store import RecordStore, utc_text
 from edge.review.labels import Label
 
@@ -118,11 +118,17 @@ class Cursor:
 
 
 class ReviewDatabase:
-    """Open it in the records' directory. Raises RecordError, like everything that it does. Used from one thread."""
+    """Open it in the records' directory. Raises RecordError, like everything that it does. Used from one thread.
 
-    def __init__(self, directory: Path) -> None:
+    only_read: of an archive, in which nothing is made, written or locked; the file must be there.
+    """
+
+    def __init__(self, directory: Path, *, only_read: bool = False) -> None:
         self._path = directory / REVIEW_NAME
         with explained(self._path):
+            if only_read:
+                self._connection = opened_as_it_is(self._path, len(_MIGRATIONS))
+                return
             make_folder(directory)
             make_file(self._path)
             self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY_S)
@@ -260,3 +266,12 @@ def over_alarms(store: RecordStore) -> Cursor:
 def is_of(cursor: Cursor, store: RecordStore) -> bool:
     """Whether the cursor was set in this database, and not in one that stood in its place before."""
     return not cursor.run_key or bool(store.query("SELECT 1 FROM runs WHERE key = ?", (cursor.run_key,)))
+
+
+def labels_as_they_are(directory: Path) -> dict[VerdictKey, Review]:
+    """The same as `ReviewDatabase.labels`, of an archive; nothing where nobody has labelled. Raises RecordError."""
+    if not (directory / REVIEW_NAME).is_file():
+        return {}
+    with ReviewDatabase(directory, only_read=True) as reviews:
+        # of a version that knew cursors alone
+        return reviews.labels() if column_names(reviews._connection, "reviews") else {}

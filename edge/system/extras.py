@@ -21,6 +21,7 @@ _PACKAGES = {
     "web": ("starlette", "uvicorn"),
     "genicam": ("harvesters", "genicam"),
     "parquet": ("pyarrow",),
+    "fleet": ("ray", "pandas", "pyarrow"),
 }
 
 

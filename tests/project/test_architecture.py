@@ -27,7 +27,7 @@ NOT_ON_THE_DEVICE = {"torch", "onnx", "onnxscript", "sklearn", "scipy"}
 # optional or slow to import: only inside the function that needs them
 LAZY = {
     "tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2", "prometheus_client", "paho",
-    "pymodbus", "gpiod", "pyarrow",
+    "pymodbus", "gpiod", "pyarrow", "ray",
 }  # fmt: skip
 # the pages are a program beside the line, and nothing but their command imports them: they are made of their extra
 PAGES = "edge.web"
