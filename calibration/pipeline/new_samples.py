@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +35,7 @@ from edge.core.progress import progress_bar, say
 from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.pages.pictures import picture_bytes
 from edge.preprocessing.normal_samples import image_sha256, normal_samples_folder
+from edge.records.group_pictures import own_pictures
 from edge.records.report import moment_from_text
 from edge.records.store import RecordStore
 from edge.review.uses import FEWEST_SAMPLES, good_parts
@@ -99,7 +103,8 @@ def sample_paths(
     if settings.record.directory is None:
         raise UsageError("record.directory is null: there are no records", fix="give --record-dir, or folders")
     if request.from_labels:
-        return _labelled_good(Path(settings.record.directory), bundle)
+        found, source = _labelled_good(Path(settings.record.directory), bundle)
+        return own_pictures(found, bundle.path, _cut_out_folder()), source
     now = datetime.now(timezone.utc)
     since, until = (moment_from_text(text, now) if text else None for text in (request.since, request.until))
     directory = Path(settings.record.directory)
@@ -110,7 +115,15 @@ def sample_paths(
             f"{directory}: no stored picture of a part that {bundle.path} accepted in that time",
             fix="widen --since and --until, or set record.keep_ok_share: OK pictures are kept only then",
         )
+    found = own_pictures(found, bundle.path, _cut_out_folder())
     return found, f"records {directory}, {request.since or 'the beginning'} to {request.until or 'now'}"
+
+
+def _cut_out_folder() -> Path:
+    """For the pictures of one camera that are cut out of a group's; gone when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="edge-inspect-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _labelled_good(directory: Path, bundle: ModelBundle) -> tuple[list[Path], str]:

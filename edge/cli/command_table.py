@@ -16,7 +16,8 @@ class Command:
     """module: of edge.cli; it has `add_options(parser)` and `execute(options, settings)`, which gives the exit code.
 
     extra: the extra of pip without which the command cannot begin. in_front: the command inspects, starts to, or
-    measures how fast inspection is; all others step back for an inspection on the same cores.
+    measures how fast inspection is; all others step back for an inspection on the same cores. knows_groups: it works
+    for a group of cameras as a whole; all others want one of them.
     """
 
     module: str
@@ -24,6 +25,7 @@ class Command:
     extra: str = ""
     in_front: bool = False
     needs_camera: bool = False
+    knows_groups: bool = False
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         importlib.import_module(f"edge.cli.{self.module}").add_options(parser)
@@ -37,9 +39,9 @@ class Command:
 COMMANDS = {
     "run": Command(
         "line.run", "inspect a camera, stream, video or folder (what edge-inspect does without a command)",
-        in_front=True, needs_camera=True,
+        in_front=True, needs_camera=True, knows_groups=True,
     ),
-    "demo": Command("line.demo", "inspect the shipped sample line", in_front=True),
+    "demo": Command("line.demo", "inspect the shipped sample line", in_front=True, knows_groups=True),
     "teach": Command(
         "teach.command", "from good parts to a running inspection, step by step", "train",
         in_front=True, needs_camera=True,
@@ -74,7 +76,9 @@ COMMANDS = {
     "benchmark": Command(
         "measuring.benchmark", "how long a frame takes, where the time goes, and what changed", in_front=True
     ),
-    "doctor": Command("line.doctor", "tell what this machine can run, and what to mend", in_front=True),
+    "doctor": Command(
+        "line.doctor", "tell what this machine can run, and what to mend", in_front=True, knows_groups=True
+    ),
     "challenge": Command(
         "line.challenge", "start of shift: golden parts must be OK and defects NG before the line is ready",
         in_front=True,
@@ -87,7 +91,9 @@ COMMANDS = {
     ),
     "web": Command("line.web", "pages for browsers: what each line does, its rejects and its shift reports", "web"),
     "service": Command("line.service", "make a line a service of systemd, with watchdog and sandbox"),
-    "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
+    "replay": Command(
+        "line.replay", "judge a recorded picture again; it must give the recorded verdict", knows_groups=True
+    ),
     "report": Command("line.report", "counts, defect rate and latency from the records"),
     "review": Command("line.review", "people say what parts are: which verdicts are wrong, and how many"),
     "labels": Command("line.labels", "labelled defects to where a network learns from them, and to the challenge"),

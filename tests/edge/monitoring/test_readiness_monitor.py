@@ -8,9 +8,9 @@ import pytest
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
-from edge.inspection.challenge import Challenge, JudgedPart
-from edge.inspection.challenge_records import save_challenge
-from edge.inspection.readiness import readiness_monitor
+from edge.inspection.challenges.challenge import Challenge, JudgedPart
+from edge.inspection.challenges.readiness import readiness_monitor
+from edge.inspection.challenges.records import save_challenge
 from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.readiness_monitor import CHECK_EVERY_S
 from edge.records.alarms import recorded_alarms
@@ -116,7 +116,7 @@ def test_a_challenge_grows_too_old_while_the_line_runs(line, monkeypatch):
         def now(cls, tz=None):
             return later
 
-    monkeypatch.setattr("edge.inspection.readiness.datetime", Clock)
+    monkeypatch.setattr("edge.inspection.challenges.readiness.datetime", Clock)
     started.waits()
     started.judges_with(CHALLENGED)
     started.becomes("NOT READY")
@@ -142,7 +142,9 @@ def test_a_challenge_that_fails_beside_the_line_is_told_in_the_same_alarm(line):
 
 def test_the_records_are_not_asked_for_every_frame(line, monkeypatch):
     asked = []
-    monkeypatch.setattr("edge.inspection.readiness.why_not_ready", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(
+        "edge.inspection.challenges.readiness.why_not_ready", lambda *arguments: asked.append(arguments)
+    )
     started = line()
     for _ in range(10):
         started.judges_with(CHALLENGED)
