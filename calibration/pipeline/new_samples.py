@@ -103,19 +103,18 @@ def sample_paths(
     if settings.record.directory is None:
         raise UsageError("record.directory is null: there are no records", fix="give --record-dir, or folders")
     if request.from_labels:
-        found, source = _labelled_good(Path(settings.record.directory), bundle)
-        return own_pictures(found, bundle.path, _cut_out_folder()), source
+        return _labelled_good(Path(settings.record.directory), bundle)
     now = datetime.now(timezone.utc)
     since, until = (moment_from_text(text, now) if text else None for text in (request.since, request.until))
     directory = Path(settings.record.directory)
     with RecordStore(directory) as store:
-        found = store.accepted_pictures(bundle.path, since, until)
+        accepted = store.accepted_pictures(bundle.path, since, until)
+        found = own_pictures(store, accepted, bundle.path, _cut_out_folder())
     if not found:
         raise UsageError(
             f"{directory}: no stored picture of a part that {bundle.path} accepted in that time",
             fix="widen --since and --until, or set record.keep_ok_share: OK pictures are kept only then",
         )
-    found = own_pictures(found, bundle.path, _cut_out_folder())
     return found, f"records {directory}, {request.since or 'the beginning'} to {request.until or 'now'}"
 
 
@@ -129,8 +128,9 @@ def _cut_out_folder() -> Path:
 def _labelled_good(directory: Path, bundle: ModelBundle) -> tuple[list[Path], str]:
     with RecordStore(directory) as store:
         parts = good_parts(store, bundle.path, FEWEST_SAMPLES)
+        found = own_pictures(store, [*parts.false_rejects, *parts.confirmed], bundle.path, _cut_out_folder())
     counts = f"{len(parts.false_rejects)} false rejects and {len(parts.confirmed)} confirmed OK parts"
-    return [*parts.false_rejects, *parts.confirmed], f"labels in {directory}, {counts}"
+    return found, f"labels in {directory}, {counts}"
 
 
 def _pictures(sample: str, reader: ImageReader) -> list[Path]:

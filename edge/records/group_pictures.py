@@ -9,12 +9,14 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge.bundles.versions import kept_versions
 from edge.capture.images.image_io import decode_picture
 from edge.core.datatypes import U8, Decision
 from edge.core.files.atomic_file import write_atomic
 from edge.core.files.private_files import FILE_MODE, make_folder
+from edge.core.files.text_names import storable
+from edge.core.picture_names import owner_of
 from edge.records.cameras import CameraRecord, cameras_of_text
+from edge.records.store import CAMERA_BUNDLES, RecordStore
 from edge.records.writer.png import KEYWORD, png_bytes
 
 _SIGNATURE_BYTES, _MOST_HEADER_BYTES = 8, 1 << 16
@@ -49,17 +51,19 @@ def is_of_group(path: Path) -> bool:
         return False
 
 
-def cut_outs(path: Path, bundle: Path, decisions: Sequence[Decision] = tuple(Decision)) -> Iterator[tuple[str, U8]]:
-    """The pictures that any kept version of this bundle judged so, of a group's: (name of the camera, picture).
+def cut_outs(
+    store: RecordStore, path: Path, bundle: Path, decisions: Sequence[Decision] = tuple(Decision)
+) -> Iterator[tuple[str, U8]]:
+    """Of a group's picture those of the cameras that had this bundle, and were judged so: (camera, picture).
 
-    Raises OSError and UndecodableImage.
+    path: named as the store names its pictures. Raises OSError and UndecodableImage.
     """
     encoded = path.read_bytes()
-    versions = {version.bundle.sha256 for version in kept_versions(bundle)}
+    names = _cameras_with(store, path, bundle)
     own = [
         camera
         for camera in cameras_in(encoded)
-        if camera.width and camera.bundle_sha256 in versions and camera.decision in decisions
+        if camera.width and camera.camera in names and camera.decision in decisions
     ]
     picture = decode_picture(encoded, max_megapixels=float("inf")) if own else None
     for camera in own:
@@ -69,8 +73,8 @@ def cut_outs(path: Path, bundle: Path, decisions: Sequence[Decision] = tuple(Dec
         yield camera.camera, cut
 
 
-def own_pictures(paths: Sequence[Path], bundle: Path, folder: Path) -> list[Path]:
-    """The same pictures; in place of a group's, those that this bundle judged, cut out into `folder`.
+def own_pictures(store: RecordStore, paths: Sequence[Path], bundle: Path, folder: Path) -> list[Path]:
+    """The same pictures; in place of a group's, those of its cameras that had this bundle, cut out into `folder`.
 
     Raises OSError and UndecodableImage.
     """
@@ -80,8 +84,23 @@ def own_pictures(paths: Sequence[Path], bundle: Path, folder: Path) -> list[Path
             found.append(path)
             continue
         make_folder(folder)
-        for camera, picture in cut_outs(path, bundle):
+        for camera, picture in cut_outs(store, path, bundle):
             cut = folder / f"{path.stem}.{camera}.png"
             write_atomic(cut, png_bytes(picture), FILE_MODE, sync=False)
             found.append(cut)
     return found
+
+
+def _cameras_with(store: RecordStore, path: Path, bundle: Path) -> set[str]:
+    """The cameras of the picture's run that were judged by this bundle."""
+    owner = owner_of(path.name)
+    # a picture that is kept for its label lies in the folder of its run's key, which never comes twice
+    runs = store.query("SELECT id FROM runs WHERE key = ?", (path.parent.name,))
+    if not runs and owner is not None:
+        runs = store.query("SELECT id FROM runs WHERE id = ?", (owner.run,))
+    rows = store.query(
+        f"SELECT place.key FROM runs run, json_each(run.config, '$.{CAMERA_BUNDLES}') place "
+        "WHERE run.id = ? AND place.value = ?",
+        (runs[0][0] if runs else None, storable(str(bundle.resolve()))),
+    )
+    return {name for (name,) in rows}

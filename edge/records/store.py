@@ -222,18 +222,20 @@ class RecordStore:
 def judged_by(bundle: Path) -> tuple[str, list[Any]]:
     """A condition with its values, for verdicts v of runs r that any version of this bundle gave.
 
-    Of parts that were judged by a recipe, or seen by a group with this bundle among its own: any version that is kept.
+    Of parts that were judged by a recipe: any version that is kept. Of a group's: where one of its cameras has it.
     """
     # a run with recipes began with one bundle, and judged by others as well
     versions = [version.bundle.sha256 for version in kept_versions(bundle)]
     by_recipe = f"v.bundle_sha256 IN ({', '.join('?' * len(versions))})"
+    # a group's cameras are told by where their bundles lie: copies of one bundle have versions in common
     of_a_camera = (
-        "EXISTS (SELECT 1 FROM json_each(v.cameras) c WHERE json_extract(c.value, '$.bundle_sha256') "
-        f"IN ({', '.join('?' * len(versions))}))"
+        f"r.id IN (SELECT run.id FROM runs run, json_each(run.config, '$.{CAMERA_BUNDLES}') place "
+        "WHERE place.value = ?)"
     )
     one = f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {by_recipe} END"
     condition = f"CASE WHEN v.cameras IS NULL THEN {one} ELSE {of_a_camera} END"
-    return condition, [storable(str(bundle.resolve())), *versions, *versions]
+    path = storable(str(bundle.resolve()))
+    return condition, [path, *versions, path]
 
 
 _VERDICT_FIELDS = tuple(name for name in VerdictRecord.__dataclass_fields__ if name != "times")

@@ -137,7 +137,7 @@ def _exported(store: RecordStore, reviews: Iterable[Review], bundle: Path, folde
         if not is_of_group(path):
             sources[name] = path
             continue
-        for camera, picture in cut_outs(path, bundle, (Decision.NG,)):
+        for camera, picture in cut_outs(store, path, bundle, (Decision.NG,)):
             sources[f"{Path(name).stem}.{camera}.png"] = picture
     ours = {run.key for run in store.runs()}
     with explained(folder):
