@@ -65,6 +65,12 @@ def test_each_camera_is_judged_as_it_would_be_alone(group, told, here):
         assert {each["cameras"][place]["bundle_sha256"] for each in told} == shas
 
 
+def test_records_and_publishers_have_what_was_told_of_each_camera(group, told):
+    with RecordStore(group / "records") as store:
+        for number, each in enumerate(told):
+            assert store.verdict(number + 1).verdict().as_json("line")["cameras"] == each["cameras"]
+
+
 def test_every_verdict_is_repeated_from_its_picture(told, here):
     # a model is loaded for each camera
     for each in told[2:4]:
