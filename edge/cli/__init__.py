@@ -187,7 +187,7 @@ def settings_for(options: argparse.Namespace) -> Settings:
 
 
 def _one_of_group(options: argparse.Namespace, settings: Settings) -> Settings:
-    """The settings of the camera that --only names; the whole group's for commands that know one."""
+    """The settings of the camera that --only names; else of the whole group, where the command is not for one."""
     names, camera = settings.group.names, getattr(options, "camera", None)
     if settings.group.only is not None:
         if not names:
@@ -197,21 +197,20 @@ def _one_of_group(options: argparse.Namespace, settings: Settings) -> Settings:
         return settings
     if camera == "demo":
         return settings.model_copy(update={"group": GroupSettings()})
-    if COMMANDS[options.command].knows_groups:
-        if getattr(options, "bundle", None) is not None:
-            # it is meant for every camera
-            cameras = [each.model_copy(update={"bundle": None}) for each in settings.group.cameras]
-            settings = settings.model_copy(update={"group": settings.group.model_copy(update={"cameras": cameras})})
-        return settings if camera is None else _group_in(Path(camera), settings)
-    if camera is not None or getattr(options, "bundle", None) is not None:
+    bundle = getattr(options, "bundle", None)
+    if COMMANDS[options.command].one_camera:
+        if camera is None and bundle is None:
+            raise UsageError(
+                f"`{options.command}` is for one camera, and the settings have a group ({', '.join(names)})",
+                fix=f"add --only {names[0]}, or the name of another camera",
+            )
         # what is named is one camera's
         return settings.model_copy(update={"group": GroupSettings()})
-    if hasattr(options, "camera") or hasattr(options, "bundle"):
-        raise UsageError(
-            f"`{options.command}` is for one camera, and the settings have a group ({', '.join(names)})",
-            fix=f"add --only {names[0]}, or the name of another camera",
-        )
-    return settings
+    if bundle is not None:
+        # it is meant for every camera
+        cameras = [each.model_copy(update={"bundle": None}) for each in settings.group.cameras]
+        settings = settings.model_copy(update={"group": settings.group.model_copy(update={"cameras": cameras})})
+    return settings if camera is None else _group_in(Path(camera), settings)
 
 
 def _group_in(folder: Path, settings: Settings) -> Settings:

@@ -142,3 +142,12 @@ def test_doctor_looks_at_every_camera(group, here):
 )
 def test_what_is_for_one_camera_says_so(group, here, arguments, says):
     assert_refused(edge_here(here, *arguments), 2, says)
+
+
+def test_what_names_no_camera_of_the_line_goes_its_own_way(group, here):
+    made = edge_here(here, "bundle", "keygen", "--key", "key")
+    assert made.returncode == 0, made.stderr
+    shown = edge_here(here, "history", "--bundle", "other")
+    assert shown.returncode == 0, shown.stderr
+    demo = edge_here(here, "demo", "--once", "--no-record", "--json")
+    assert demo.returncode == 0 and verdicts(demo.stdout)[0]["cameras"] == []
