@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,8 +39,12 @@ class CameraGroup:
         self.publish()
 
     def close(self) -> None:
-        for camera in self.cameras:
-            camera.capture.close()
+        """Close all at the same time: a driver that does not return must not hold the others up."""
+        closing = [threading.Thread(target=camera.capture.close, name="close camera") for camera in self.cameras]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
     def publish(self) -> None:
         """Bring the line's counters up to date: sums, and the state of the camera that is worst off.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge.capture.capture import Capture
+from edge.capture.genicam.producers import names_genicam
 from edge.capture.group.cameras import CameraGroup, opened_group
 from edge.capture.group.pictures import PairedPictures, group_of_files
 from edge.capture.group.supply import HardwareGroup, TriggeredGroup, group_supply
@@ -33,6 +34,13 @@ def refuse_unpaired(settings: Settings) -> None:
         raise CameraError(
             "trigger.mode hardware and a group of folders: files have no trigger of their own",
             fix="use trigger.mode free to judge the folders, in a settings file of their own",
+        )
+    others = [camera.name for camera in settings.group.cameras if not names_genicam(camera.source)]
+    if mode == "hardware" and others:
+        raise CameraError(
+            f"trigger.mode hardware needs GenICam cameras (genicam:SERIAL), and of the group {', '.join(others)} is none: "
+            "of others it is not known whether a picture was lost",
+            fix="use trigger.mode plc with these cameras",
         )
     if not files and mode not in ("plc", "hardware"):
         raise CameraError(

@@ -81,6 +81,7 @@ def test_folders_that_cannot_be_paired_are_refused(folders, change, says):
         ("free", ("demo", "demo"), "nothing says which of their pictures"),
         ("plc", ("left", "genicam:1"), "left is files, and the others are live"),
         ("hardware", ("left", "right"), "files have no trigger of their own"),
+        ("hardware", ("genicam:1", "demo"), "of the group right is none"),
         ("free", ("left", "right/part1.png"), "is no folder of pictures"),
     ],
 )
