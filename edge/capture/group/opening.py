@@ -38,8 +38,8 @@ def refuse_unpaired(settings: Settings) -> None:
     others = [camera.name for camera in settings.group.cameras if not names_genicam(camera.source)]
     if mode == "hardware" and others:
         raise CameraError(
-            f"trigger.mode hardware needs GenICam cameras (genicam:SERIAL), and of the group {', '.join(others)} is none: "
-            "of others it is not known whether a picture was lost",
+            f"trigger.mode hardware needs GenICam cameras (genicam:SERIAL), and of the group {', '.join(others)} is "
+            "none: of others it is not known whether a picture was lost",
             fix="use trigger.mode plc with these cameras",
         )
     if not files and mode not in ("plc", "hardware"):
