@@ -79,8 +79,11 @@ class GroupInspector(Inspector):
         return _joined(frame, judged, clock.times())
 
     def invalid(self, frame: Frame, fault: Fault, clock: StageClock | None = None) -> Verdict:
-        """The verdict on a part that was not, or not in time, inspected; each camera's own fault stays its own."""
-        whole = super().invalid(frame, fault, clock)
+        """The verdict on a part that was not, or not in time, inspected; each camera's own fault stays its own.
+
+        What a camera did not show comes first: waiting for it has made the other pictures old.
+        """
+        whole = super().invalid(frame, _with_cameras(frame, fault), clock)
         frames = {view.camera: view.frame for view in frame.views}
         cameras = []
         for name, inspector in self.cameras:
@@ -144,6 +147,15 @@ def group_inspector(cameras: Sequence[tuple[str, Inspector]]) -> GroupInspector:
         recipe=first.recipe,
         cameras=tuple(cameras),
     )
+
+
+def _with_cameras(frame: Frame, fault: Fault) -> Fault:
+    own = [(view.camera, view.frame.fault) for view in frame.views if view.frame.fault is not None]
+    # without any picture the frame's own fault names them
+    if not own or frame.image is None:
+        return fault
+    told = "; ".join(f"camera {camera}: {each.detail}" for camera, each in own)
+    return Fault(own[0][1].reason, f"{told}; {fault.detail}")
 
 
 def _joined(frame: Frame, judged: Sequence[CameraVerdict], times: StageTimes) -> Verdict:

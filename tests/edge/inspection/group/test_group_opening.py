@@ -133,6 +133,17 @@ def test_a_network_that_hangs_gets_its_verdict_from_the_watchdog():
     assert [each.verdict.decision for each in verdict.cameras] == [Decision.INVALID] * 2
 
 
+def test_a_part_that_grew_old_while_a_camera_was_waited_for_names_the_camera():
+    pool = InspectorPool([group_inspector([(name, inspector()) for name in NAMES])])
+    sink, counters = ListSink(), RunCounters()
+    old = [frame(0, age_ms=600), frame(0, fault=Fault(Reason.MISSED_FRAME, "no pulse"), age_ms=600)]
+    supply = ScriptedSupply([Joiner(NAMES).joined(0, old)])
+    run_loop(supply, pool, [sink], Settings(), counters, stop=threading.Event())
+    (verdict,) = sink.verdicts
+    assert verdict.reason is Reason.MISSED_FRAME and verdict.detail.startswith("camera right: no pulse; ")
+    assert "ms old at the start of inspection" in verdict.detail
+
+
 def test_overlay_and_preview_show_every_camera(group):
     (judge,) = group.pool.inspectors
     rejected = part(3, right=bad_part)
