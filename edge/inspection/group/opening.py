@@ -143,11 +143,18 @@ class GroupVersions:
         """The pool stays open, for who made it."""
 
     def poll(self) -> None:
+        failures = []
         for watch in self._watches.values():
-            watch.poll()
+            try:
+                watch.poll()
+            # of one bundle; the others are followed nevertheless
+            except Exception as error:  # noqa: BLE001
+                failures.append(error)
         self._line.switches = sum(own.switches for own in self._counters.values())
         self._line.bundle_state = _told({names: own.bundle_state for names, own in self._counters.items()})
         self._line.learning_state = _told({names: own.learning_state for names, own in self._counters.items()})
+        if failures:
+            raise failures[0]
 
     def end(self) -> None:
         for watch in self._watches.values():
