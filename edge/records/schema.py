@@ -150,6 +150,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # the probability with which a judged part's picture was to be kept; NULL: nothing of the kind was drawn
         "ALTER TABLE verdicts ADD COLUMN sample_p REAL",
     ),
+    (
+        # of a group of cameras: what was said of each camera's picture, and where it stands in that of the row; NULL
+        # for one camera, which costs next to nothing in each of a year's rows
+        "ALTER TABLE verdicts ADD COLUMN cameras TEXT",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
