@@ -31,6 +31,14 @@ class Column:
 # the first run is never deleted, and another database in its place has another one
 _STORE_KEY = "(SELECT key FROM runs ORDER BY id LIMIT 1)"
 
+# without the texts: they may hold addresses, and repeat the numbers
+_OF_A_CAMERA = ("camera", "decision", "reason", "score", "threshold", "review", "bundle_sha256")
+_CAMERAS = (
+    "CASE WHEN v.cameras IS NULL THEN '' ELSE (SELECT json_group_array(json_object("
+    + ", ".join(f"'{name}', json_extract(each.value, '$.{name}')" for name in _OF_A_CAMERA)
+    + ")) FROM json_each(v.cameras) each) END"
+)
+
 VERDICTS = (
     Column("store_key", "string", _STORE_KEY),
     Column("run_key", "string", "r.key"),
@@ -60,6 +68,7 @@ VERDICTS = (
     *(Column(stage, "float") for stage in STAGE_COLUMNS),
     Column("regions", "int32", "json_array_length(v.regions)"),
     Column("parts", "int32", "json_array_length(v.parts)"),
+    Column("cameras", "string", _CAMERAS),
     Column("picture", "string", "v.image"),
     Column("picture_state", "string", "v.image_state"),
     Column("picture_sha256", "string", "v.image_sha256"),

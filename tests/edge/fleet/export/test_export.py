@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 from collections import Counter
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,9 +14,12 @@ import pytest
 
 from benchmarks.studies.fleet.boxes import BEGIN, Box
 from edge.cli import main
+from edge.core.datatypes import Reason
 from edge.core.files.file_lock import file_lock
 from edge.fleet.export.columns import LABELS, VERDICTS
 from edge.fleet.export.export import LOCK_NAME
+from edge.records.cameras import CameraRecord, cameras_text
+from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
 from edge.review.database import REVIEW_NAME, ReviewDatabase
 from edge.review.labelling import give_label
@@ -28,7 +33,7 @@ from tests.edge.fleet.export.boxes_fakes import (
     remove,
     rows,
 )
-from tests.edge.records.records_fakes import START
+from tests.edge.records.records_fakes import START, stored
 from tests.edge.review.review_fakes import BY, INVALID, LATER, NG, OK, record, say
 from tests.paths import ROOT
 
@@ -86,6 +91,25 @@ def test_a_password_that_an_older_version_recorded_stays_on_the_box(box):
     exported(box)
     assert {row["source"] for row in rows(box)} == {"rtsp://***@camera/1"}
     assert not any(b"hidden" in path.read_bytes() for path in box.tables.rglob("*.parquet"))
+
+
+def test_of_a_group_each_camera_has_its_score(box):
+    recorded(box, 2)
+    left = CameraRecord(
+        "left", "rtsp://me:hidden@camera/1", OK, Reason.BELOW_THRESHOLD, "of rtsp://me:hidden@camera/1", 0.25, 0.5,
+        True, "b" * 64, "e" * 64, 0, 32, 24,
+    )  # fmt: skip
+    right = replace(left, camera="right", decision=INVALID, reason=Reason.NO_FRAME, score=None, review=False)
+    with database(box) as connection:
+        connection.execute("UPDATE verdicts SET cameras = ? WHERE id = 2", (cameras_text((left, right)),))
+    exported(box)
+    alone, group = rows(box)
+    assert alone["cameras"] == ""
+    first, second = json.loads(group["cameras"])
+    assert (first["camera"], first["score"], first["bundle_sha256"]) == ("left", 0.25, "b" * 64)
+    assert (second["camera"], second["decision"], second["reason"]) == ("right", "INVALID", "no_frame")
+    assert second["score"] is None
+    assert "hidden" not in group["cameras"]
 
 
 def test_a_clock_that_is_set_back_puts_rows_into_days_that_are_there_already(box):
@@ -207,14 +231,16 @@ def test_a_second_export_at_the_same_time_is_refused(box, capsys):
 
 
 def test_records_of_an_older_version_are_left_as_they_are(box, capsys):
-    recorded(box)
+    box.directory.mkdir()
     with database(box) as connection:
-        connection.execute("PRAGMA user_version = 8")
-        connection.execute("ALTER TABLE verdicts DROP COLUMN sample_p")
+        connection.executescript((ROOT / "tests/edge/records/version_0_1.sql").read_text(encoding="utf-8"))
+    before = (box.directory / DATABASE_NAME).read_bytes()
     assert command(box) == 2
-    assert "of an older version of this software (schema 8" in capsys.readouterr().err
+    assert "of an older version of this software (schema 5" in capsys.readouterr().err
+    assert (box.directory / DATABASE_NAME).read_bytes() == before
     assert main(["report", "--record-dir", str(box.directory)]) == 0
     assert command(box) == 0
+    assert [row["verdict_id"] for row in rows(box)] == [verdict.id for verdict in stored(box.directory)]
     assert {row["sample_p"] for row in rows(box)} == {None}
 
 
