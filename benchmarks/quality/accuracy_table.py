@@ -103,7 +103,7 @@ def model_name(bundle: ModelBundle) -> str:
     manifest = bundle.manifest
     left_out = [f"without-{name}" for name in manifest.training.ablations]
     weak = [f"weak-{manifest.training.n_weak}"] if manifest.training.n_weak else []
-    height, width = manifest.input.height, manifest.input.width
+    height, width = manifest.field
     field = f"{width}px" if width == height else f"{width}x{height}px"
     return " ".join([manifest.method, manifest.variant, field, *left_out, *weak])
 

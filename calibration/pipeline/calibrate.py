@@ -159,7 +159,7 @@ def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit)
 def _realigned(manifest: Manifest, data: Path, settings: AlignSettings, reader: ImageReader) -> Manifest:
     """With the alignment that the settings ask for, made of these parts."""
     spec = manifest.preprocess
-    as_it_lies = Preprocess(manifest.input.height, manifest.input.width, spec.rectangle, spec.polygon, fit=spec.fit)
+    as_it_lies = Preprocess(*manifest.field, spec.rectangle, spec.polygon, fit=spec.fit)
     aligned = aligned_to_parts(as_it_lies, data, settings, reader)
     found = spec.model_copy(update={"align": aligned.align, "fit": aligned.fit})
     return manifest.model_copy(update={"preprocess": found})
