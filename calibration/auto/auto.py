@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from calibration.auto.circuits import circuits
-from calibration.auto.contenders import AUTO, ORDER, Contender, Outcome, outcome_of, run_folder
+from calibration.auto.contenders import AUTO, ORDER, ORDER_IN_TILES, Contender, Outcome, outcome_of, run_folder
 from calibration.choice.sheet import SHEET
 from calibration.pipeline.time_plan import AFTER_EXPORTS, LEAST, TimePlan, tried
 from calibration.pipeline.train import (
@@ -74,7 +74,7 @@ def make_bundle(
 ) -> ModelBundle:
     """What `train` makes: of the method that is asked for, in its minutes, or of the best of all."""
     recipe = request.recipe
-    made_for = circuits(recipe, request.data, reader) if recipe.method == AUTO else None
+    made_for = circuits(recipe, request.data, reader) if recipe.method == AUTO and recipe.tiles is None else None
     if made_for is not None:
         recipe, why = made_for
         message(why)
@@ -105,7 +105,8 @@ def contest(
         from training.methods import METHODS
 
     recipe = request.recipe
-    waiting = [name for name in ORDER if name in METHODS and recipe.variant in METHODS[name].variants]
+    order = ORDER if recipe.tiles is None else ORDER_IN_TILES
+    waiting = [name for name in order if name in METHODS and recipe.variant in METHODS[name].variants]
     if not waiting:
         raise UsageError(f"no method has the variant {recipe.variant!r}", fix="leave --variant out, or name a --method")
     hashes = [part.sha256 for part in read_normal_samples(request.data, reader)]

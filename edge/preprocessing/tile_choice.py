@@ -1,0 +1,82 @@
+"""How large frames are cut in tiles: the scale by the smallest defect that matters, the tiles by what they cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edge.core.errors import UsageError
+from edge.core.manifest import TileSpec
+from edge.preprocessing.field_shape import FIELD_STEP
+from edge.preprocessing.tiling import Tiling
+
+# a defect must be so many pixels long in what the network sees: it compares places of 8 px
+SMALLEST_DEFECT_PX = 6.0
+# Of a tile's inner edges. Nothing that is smoothed or compared in windows needs it, as that happens after the
+# stitching: what the network sees of a tile's end must not show (docs/models/tiles.md has what it still shows).
+HALO_PX = 16
+# sides of tiles that are tried, and how much larger than the variant's own square a tile may be: a larger one loses
+# less to halos, and a much larger one leaves the processor's cache
+_SIDES = range(192, 417, FIELD_STEP)
+_SMALLEST_AREA, _LARGEST_AREA = 0.6, 1.6
+
+
+@dataclass(frozen=True)
+class TileChoice:
+    """field: (height, width) that a view is scaled to; tile: of the network; spec: for the manifest; said: in words."""
+
+    tile: tuple[int, int]
+    spec: TileSpec
+    said: str
+
+
+def chosen_tiles(view: tuple[int, int], smallest_px: float, side: int) -> TileChoice | None:
+    """Scale and tiles for a view (height, width) of a frame, with defects of `smallest_px` pixels of the frame.
+
+    side: of the square that the network is made for. None: one field of that square shows such a defect already.
+    Raises UsageError for defects that the camera shows too small, or a field that is too large.
+    """
+    scale = SMALLEST_DEFECT_PX / smallest_px
+    if scale > 1:
+        raise UsageError(
+            f"a defect of {smallest_px:g} px is too small: the network needs {SMALLEST_DEFECT_PX:g} px of it, and "
+            "enlarging the picture shows no more",
+            fix=f"give --tiles {SMALLEST_DEFECT_PX:g}px or more; or a lens or a camera with more pixels on the part",
+        )
+    # up to whole steps, so that the defect is no smaller than that
+    height, width = (math.ceil(round(length * scale / FIELD_STEP, 6)) * FIELD_STEP for length in view)
+    if max(height, width) <= side:
+        return None
+    try:
+        spec = TileSpec(height=height, width=width, halo=HALO_PX)
+    except ValueError as error:
+        raise UsageError(
+            f"a defect of {smallest_px:g} px in {view[1]}x{view[0]} px asks for a field of {width}x{height} px, and "
+            "16384 px a side is the most",
+            fix="give a larger smallest defect, or a region of interest",
+        ) from error
+    tile = min(_tiles((height, width), side), key=lambda tile: _cost((height, width), tile, side))
+    tiling = Tiling((height, width), tile, HALO_PX)
+    rows, columns = tiling.grid
+    said = (
+        f"tiles: {len(tiling)} of {tile[1]}x{tile[0]} px ({columns} across, {rows} down) over a field of "
+        f"{width}x{height} px, {width / view[1]:.2f} of the frame's scale: a defect of {smallest_px:g} px is "
+        f"{smallest_px * width / view[1]:.1f} px there"
+    )
+    return TileChoice(tile, spec, said)
+
+
+def _tiles(field: tuple[int, int], side: int) -> Iterator[tuple[int, int]]:
+    """Shapes of tiles to choose from; a field that is narrow has tiles as high as itself."""
+    heights, widths = ([length] if length <= side else [s for s in _SIDES if s <= length] for length in field)
+    shapes = [(height, width) for height in heights for width in widths]
+    area = side * side
+    fitting = [shape for shape in shapes if _SMALLEST_AREA * area <= shape[0] * shape[1] <= _LARGEST_AREA * area]
+    yield from fitting or shapes
+
+
+def _cost(field: tuple[int, int], tile: tuple[int, int], side: int) -> tuple[int, int]:
+    """Pixels that the network sees of a frame; of equals, what is nearest to its own square."""
+    height, width = tile
+    return len(Tiling(field, tile, HALO_PX)) * height * width, abs(height - side) + abs(width - side)
