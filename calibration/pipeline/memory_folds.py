@@ -111,7 +111,7 @@ def with_memory(
     seen = _seen(parts, chosen)
     with progress_bar("looking at good parts for the memory") as advance:
         fit = fit_memories(
-            model, seen.fields, seen.layout, designs_for(taps_of(model), seen.layout, len(seen.fields)),
+            model, seen.fields, seen.layout, designs_for(taps_of(model), seen.layout, len(chosen), seen.tiles),
             seed=training.seed, threads=threads, progress=advance, fold_of=seen.fold_of,
         )  # fmt: skip
     for memory in fit.memories:
@@ -246,26 +246,28 @@ def extended(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
 class _Seen:
     """What a memory is fitted to: network inputs, which part each shows, and how parts lie in them.
 
-    fold_of: of each input, so that all tiles of a part stand in one fold; None: the memory draws them.
+    fold_of: of each input, so that all tiles of a part stand in one fold; None: the memory draws them. tiles: how many
+    inputs are tiles.
     """
 
     fields: U8
     part_of: NDArray[np.int64]
     layout: Layout
     fold_of: NDArray[np.int64] | None
+    tiles: int
 
 
 def _seen(parts: NormalSamples, chosen: Sequence[Part]) -> _Seen:
     training = parts.bundle.manifest.training
     shown = parts.shown(chosen, _MOST_TILES)
     if shown.tiles is None:
-        return _Seen(shown.fields, shown.part_of, training.layout, None)
+        return _Seen(shown.fields, shown.part_of, training.layout, None, 0)
     # pictures are told apart at this side anyhow
     small = np.stack([cv2.resize(field, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
                       for field in parts.fields(chosen)]).astype(np.uint8)  # fmt: skip
     folds = folds_of_good_parts(small, training.layout, FOLDS, np.random.default_rng(training.seed))
     # a tile does not know where it lies: what is usual in one place of it is usual in all
-    return _Seen(shown.fields, shown.part_of, "free", folds[shown.part_of])
+    return _Seen(shown.fields, shown.part_of, "free", folds[shown.part_of], len(shown.tiles))
 
 
 def _folds(fit: CrossFit, chosen: Sequence[Part], seen: _Seen) -> Folds:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edge.core.errors import UsageError
 from edge.core.manifest import TileSpec
-from edge.preprocessing.field_shape import FIELD_STEP
+from edge.preprocessing.field_shape import FIELD_STEP, SHORTEST_PX
 from edge.preprocessing.tiling import Tiling
 
 # a defect must be so many pixels long in what the network sees: it compares places of 8 px
@@ -16,10 +16,10 @@ SMALLEST_DEFECT_PX = 6.0
 # Of a tile's inner edges. Nothing that is smoothed or compared in windows needs it, as that happens after the
 # stitching: what the network sees of a tile's end must not show (docs/models/tiles.md has what it still shows).
 HALO_PX = 16
-# sides of tiles that are tried, and how much larger than the variant's own square a tile may be: a larger one loses
-# less to halos, and a much larger one leaves the processor's cache
-_SIDES = range(192, 417, FIELD_STEP)
-_SMALLEST_AREA, _LARGEST_AREA = 0.6, 1.6
+# sides and areas of tiles that are tried, in those of the variant's own square: a larger tile loses less to halos, and a
+# much larger one leaves the processor's cache
+_SIDES = 0.75, 1.625
+_AREAS = 0.6, 1.6
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def chosen_tiles(view: tuple[int, int], smallest_px: float, side: int) -> TileCh
     Raises UsageError for defects that the camera shows too small, or a field that is too large.
     """
     scale = SMALLEST_DEFECT_PX / smallest_px
-    if scale > 1:
+    # a length in millimetres is no round number of pixels
+    if scale > 1 + 1e-6:
         raise UsageError(
             f"a defect of {smallest_px:g} px is too small: the network needs {SMALLEST_DEFECT_PX:g} px of it, and "
             "enlarging the picture shows no more",
@@ -69,11 +70,12 @@ def chosen_tiles(view: tuple[int, int], smallest_px: float, side: int) -> TileCh
 
 def _tiles(field: tuple[int, int], side: int) -> Iterator[tuple[int, int]]:
     """Shapes of tiles to choose from; a field that is narrow has tiles as high as itself."""
-    heights, widths = ([length] if length <= side else [s for s in _SIDES if s <= length] for length in field)
+    shortest, longest = (max(SHORTEST_PX, int(side * share) // FIELD_STEP * FIELD_STEP) for share in _SIDES)
+    sides = range(shortest, longest + 1, FIELD_STEP)
+    heights, widths = ([length] if length <= side else [each for each in sides if each <= length] for length in field)
     shapes = [(height, width) for height in heights for width in widths]
-    area = side * side
-    fitting = [shape for shape in shapes if _SMALLEST_AREA * area <= shape[0] * shape[1] <= _LARGEST_AREA * area]
-    yield from fitting or shapes
+    least, most = (share * side * side for share in _AREAS)
+    yield from [shape for shape in shapes if least <= shape[0] * shape[1] <= most] or shapes
 
 
 def _cost(field: tuple[int, int], tile: tuple[int, int], side: int) -> tuple[int, int]:

@@ -144,3 +144,18 @@ def test_an_engine_is_not_built_for_tiles(tmp_path):
 
     with pytest.raises(EngineError, match="in tiles, which tensorrt does not do"):
         open_engines("tensorrt", ModelBundle(tmp_path, manifest(TILE, preprocess=TILES), ""), None)
+
+
+def test_what_lies_outside_a_polygon_is_not_scored(runtime, tmp_path):
+    left = PreprocessSpec(tiles=TILES.tiles, polygon=((0, 0), (300, 0), (300, 400), (0, 400)))
+    bundle = make_bundle(
+        tmp_path / "tiles", model=blur_network(TILE), input=InputSpec(height=TILE, width=TILE), preprocess=left
+    )
+    (backend,) = open_backends(bundle, runtime, "fp32", 2, 1)
+
+    # the scratch lies from a quarter of the frame to three quarters of it
+    values = backend.score(bad_part(7, 400, 600), StageClock(0)).values
+    backend.close()
+
+    assert values[:, : SIDE // 2].max() > 0.1
+    assert values[:, SIDE // 2 + 4 :].max() == 0
