@@ -16,8 +16,8 @@ SMALLEST_DEFECT_PX = 6.0
 # Of a tile's inner edges. Nothing that is smoothed or compared in windows needs it, as that happens after the
 # stitching: what the network sees of a tile's end must not show (docs/models/tiles.md has what it still shows).
 HALO_PX = 16
-# sides and areas of tiles that are tried, in those of the variant's own square: a larger tile loses less to halos, and a
-# much larger one leaves the processor's cache
+# sides and areas of tiles that are tried, in those of the variant's own square: a larger tile loses less to halos, and
+# a much larger one leaves the processor's cache
 _SIDES = 0.75, 1.625
 _AREAS = 0.6, 1.6
 

@@ -22,9 +22,9 @@ from benchmarks.quality.large_frames.sheets import KINDS, drawn_sheet, with_defe
 from calibration.threshold import fitted_threshold
 from edge.backends import open_backend
 from edge.bundles.bundle import ModelBundle, load_bundle
-from edge.capture.images.image_reader import PLAIN
-from edge.core.config import Settings
+from edge.cli import main as command_line
 from edge.core.datatypes import F32, U8
+from edge.core.errors import UsageError
 from edge.core.latency import StageClock
 from edge.core.progress import say
 from edge.kernels.cpu import top_k_mean
@@ -37,18 +37,17 @@ def taught(
     folder: Path, frames: int, size: tuple[int, int], smallest_px: float, seed: int, variant: str
 ) -> ModelBundle:
     """A bundle of tiles from so many drawn sheets of `size` (height, width), made as `train --tiles` makes it."""
-    from calibration.auto.auto import make_bundle
-    from calibration.pipeline.train import TrainingRequest
-    from training.run.preparation import Recipe
-
     good = folder / "train" / "good"
     good.mkdir(parents=True)
     for number in range(frames):
         # no compression: a large PNG takes longer to pack than to draw
         cv2.imwrite(str(good / f"{number:03}.png"), drawn_sheet(seed + number, *size), [cv2.IMWRITE_PNG_COMPRESSION, 0])
-    recipe = Recipe("memory", variant, 0, layout="free", tiles=smallest_px)
-    request = TrainingRequest(data=folder, out=folder / "bundle", recipe=recipe, false_reject=None)
-    make_bundle(request, Settings(), PLAIN, say)
+    made = command_line([
+        "train", "--data", str(folder), "--out", str(folder / "bundle"), "--tiles", f"{smallest_px:g}px",
+        "--method", "memory", "--variant", variant, "--layout", "free",
+    ])  # fmt: skip
+    if made != 0:
+        raise UsageError("no bundle was made, as told above", fix="give other options")
     return load_bundle(folder / "bundle")
 
 
