@@ -21,6 +21,8 @@ Offset = Annotated[int, Field(ge=0, le=1_000_000)]
 Extent = Annotated[int, Field(ge=1, le=1_000_000)]
 # tiles begin, and their halos end, at multiples of it: whole places of the features that a network returns
 TILE_STEP = 16
+# of a field in tiles: it takes 16 bytes a pixel
+MOST_FIELD_PX = 1 << 26
 
 
 class _Part(BaseModel):
@@ -111,6 +113,8 @@ class TileSpec(_Part):
 
     @model_validator(mode="after")
     def _whole_steps(self) -> TileSpec:
+        if self.height * self.width > MOST_FIELD_PX:
+            raise ValueError(f"a field of {self.width}x{self.height} px has more than {MOST_FIELD_PX:,} pixels")
         if self.height % TILE_STEP or self.width % TILE_STEP:
             raise ValueError(f"a field of {self.width}x{self.height} px is no multiple of {TILE_STEP} px")
         return self

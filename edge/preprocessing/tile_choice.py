@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.core.errors import UsageError
-from edge.core.manifest import TileSpec
+from edge.core.manifest import MOST_FIELD_PX, TileSpec
 from edge.preprocessing.field_shape import FIELD_STEP, SHORTEST_PX
 from edge.preprocessing.tiling import Tiling
 
@@ -53,8 +53,8 @@ def chosen_tiles(view: tuple[int, int], smallest_px: float, side: int) -> TileCh
         spec = TileSpec(height=height, width=width, halo=HALO_PX)
     except ValueError as error:
         raise UsageError(
-            f"a defect of {smallest_px:g} px in {view[1]}x{view[0]} px asks for a field of {width}x{height} px, and "
-            "16384 px a side is the most",
+            f"a defect of {smallest_px:g} px in {view[1]}x{view[0]} px asks for a field of {width}x{height} px; "
+            f"16384 px a side and {MOST_FIELD_PX:,} pixels are the most",
             fix="give a larger smallest defect, or a region of interest",
         ) from error
     tile = min(_tiles((height, width), side), key=lambda tile: _cost((height, width), tile, side))

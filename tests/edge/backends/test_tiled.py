@@ -131,6 +131,7 @@ def test_a_tiled_bundle_has_another_hash_and_an_untiled_one_its_old(tmp_path):
         ({"height": 200, "width": 208}, "no multiple of 16"),
         ({"height": 208, "width": 208, "halo": 32}, "leaves nothing"),
         ({"height": 208, "width": 208, "halo": 8}, "halo"),
+        ({"height": 16384, "width": 8192}, "more than 67,108,864 pixels"),
     ],
 )
 def test_tiles_that_cannot_be_are_refused(tiles, message):
