@@ -137,6 +137,45 @@ def test_the_benchmark_says_what_measures_tiles(made, tmp_path, capsys):
     assert "python -m benchmarks.timing.large_frames" in capsys.readouterr().err
 
 
+def test_what_a_frame_costs_is_measured_beside_the_bare_engine(made, tmp_path):
+    from benchmarks.timing import large_frames
+
+    out = tmp_path / "large-frames.json"
+    size = ("--height", str(HEIGHT), "--width", str(WIDTH))
+    assert large_frames.main(["--bundle", str(made / "plate"), *size, "--rounds", "3", "--out", str(out)]) == 0
+
+    found = json.loads(out.read_text())
+    assert (found["tiles"], found["tile_px"]) == (4, [96, 64])
+    assert found["pixels_seen_over_field"] == pytest.approx(4 * 96 * 64 / (HEIGHT * WIDTH))
+    assert {name: len(times) for name, times in found["times_ms"].items()} == {
+        "frame": 3, "bare_without_halos": 3, "bare_all_tiles": 3, "bare_all_tiles_one_stream": 3,
+    }  # fmt: skip
+
+
+def test_seams_are_compared_with_what_the_middles_of_tiles_see(made, tmp_path):
+    from benchmarks.quality.large_frames import seams
+
+    out = tmp_path / "seams.json"
+    assert seams.main(["--bundle", str(made / "plate"), "--data", str(made / "data"), "--out", str(out)]) == 0
+
+    found = json.loads(out.read_text())
+    assert [row["from_px"] for row in found["by_distance_from_a_seam"]][:2] == [0, 16]
+    # tiles of 64 px overlap by half of it at most: the reference is what is stitched
+    assert found["halo_px"] == [16, 16]
+    assert all(row["difference_in_deviations"] == 0 for row in found["by_distance_from_a_seam"])
+
+
+def test_a_threshold_for_frames_keeps_a_budget_that_one_for_tiles_does_not(monkeypatch):
+    from benchmarks.quality.large_frames import simulated
+
+    monkeypatch.setattr(simulated, "DRAWS", 60)
+    monkeypatch.setattr(simulated, "POPULATION", 4000)
+    found = simulated.simulated("gamma", 42, 60, 0.0)
+
+    assert found["rejected_by_frame"] < 1.5 * found["budget"]
+    assert found["rejected_by_tile"] > 10 * found["budget"]
+
+
 @pytest.mark.long
 def test_more_good_frames_join_and_a_new_version_is_live(made, tmp_path):
     path, more = shutil.copytree(made / "plate", tmp_path / "plate"), tmp_path / "more"
