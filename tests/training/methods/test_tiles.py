@@ -207,6 +207,13 @@ def test_what_does_not_go_with_tiles_is_refused_in_words(made, tmp_path, capsys,
     assert message in capsys.readouterr().err
 
 
+def test_a_bundle_of_tiles_is_not_made_worse_by_what_learns_from_whole_pictures(made, capsys):
+    assert run("improve", "--bundle", made / "plate", "--data", made / "data") == 2
+    assert "inspects in tiles, and what is trained learns from whole pictures" in capsys.readouterr().err
+    assert run("calibrate", "--bundle", made / "plate", "--data", made / "data", "--align", "upright") == 2
+    assert "are not inspected in tiles" in capsys.readouterr().err
+
+
 def test_a_length_in_millimetres_is_one_in_pixels(made, tmp_path, capsys):
     options = ("--tiles", "0.6mm", "--mm-per-px", "0.1", "--run-dir", tmp_path / "run")
     assert run("fit", "--data", made / "data", *METHOD, *options) == 0
