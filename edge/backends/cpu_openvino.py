@@ -23,6 +23,7 @@ from edge.kernels.score_graph import BLENDED, FIELD, LARGEST, SMOOTHED, with_sco
 from edge.preprocessing.preprocess import Preprocess
 from edge.preprocessing.tiling import Tile, Tiling
 
+# of a network that is shown tiles
 _TILE_STREAMS = 2
 _DAMAGED = "make the bundle anew with `edge-inspect train`, or update openvino"
 
@@ -46,15 +47,14 @@ class OpenVinoNetwork:
 
 
 class OpenVinoTiles:
-    """TileRunner over as many infer requests as there are streams: while one tile is computed the next is fetched."""
+    """TileRunner over two infer requests a stream: while one tile is computed the next waits, already fetched."""
 
     name = "openvino"
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int | None) -> None:
-        # one stream a core, two at most: more of them wait for each other's memory (docs/models/tiles.md)
         streams = min(_TILE_STREAMS, threads or _TILE_STREAMS)
         self._compiled = _compiled_network(model, manifest, threads, streams)
-        self._requests = [_NetworkRequest(self._compiled, manifest) for _ in range(streams)]
+        self._requests = [_NetworkRequest(self._compiled, manifest) for _ in range(2 * streams)]
 
     def run(self, image: F32, tiling: Tiling, take: Take) -> None:
         running: list[tuple[Tile, _NetworkRequest]] = []
