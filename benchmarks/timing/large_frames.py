@@ -63,12 +63,13 @@ def timed(call: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - started) / 1e6
 
 
-def measured(bundle: ModelBundle, size: tuple[int, int], rounds: int, threads: int | None) -> dict[str, Any]:
+def measured(
+    bundle: ModelBundle, precision: str, size: tuple[int, int], rounds: int, threads: int | None
+) -> dict[str, Any]:
     """Frames of `size` (height, width) and bare calls in turn; every figure of one round stands beside the others."""
     tiling = tiling_of(bundle.manifest)
     if tiling is None:
         raise UsageError(f"{bundle.path} inspects no tiles", fix="give a --bundle made with `train --tiles`")
-    precision = bundle.precision("auto")
     backend = open_backend(bundle, "openvino", precision, threads)
     model = bundle.read(f"model_{precision}")
     # pixels of the field over those of a tile: so many calls would see it once if no halo were needed
@@ -138,13 +139,14 @@ def summary(
     option("--height", type=int, default=3072),
     option("--width", type=int, default=4096),
     option("--rounds", type=int, default=20),
+    option("--precision", choices=("auto", "int8", "fp32"), default="auto"),
     option("--threads", type=int, help="of the network (default: all cores)"),
 )
 def main(options: argparse.Namespace) -> Values:
     """Time a bundle on drawn frames."""
     bundle = load_bundle(options.bundle)
     size = (options.height, options.width)
-    found = measured(bundle, size, options.rounds, options.threads)
+    found = measured(bundle, bundle.precision(options.precision), size, options.rounds, options.threads)
     return {"method": bundle.manifest.method, "variant": bundle.manifest.variant, "frame_px": list(size[::-1]), **found}
 
 
