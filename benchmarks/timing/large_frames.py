@@ -2,7 +2,8 @@
 
 The bare engine is the network alone, its input filled and nothing read, called as often as it takes to see every pixel
 of the field once: tiles without halos, as many at a time as the bundle runs. What is lost is scaling, halos, cutting,
-stitching and the score path. Halos are stated by themselves, too: what the network sees over the field.
+stitching and the score path. Processor time is taken of all threads: other programs lengthen a frame, and hardly that.
+Halos are stated by themselves, too: what the network sees over the field.
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ class BareTiles:
         self._queue.wait_all()
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Milliseconds."""
-    started = time.perf_counter_ns()
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds on the clock, and of the processor in all threads."""
+    started, used = time.perf_counter_ns(), time.process_time_ns()
     call()
-    return (time.perf_counter_ns() - started) / 1e6
+    return (time.perf_counter_ns() - started) / 1e6, (time.process_time_ns() - used) / 1e6
 
 
 def measured(
@@ -92,6 +93,7 @@ def measured(
         "bare_all_tiles_one_stream": lambda: one.run(len(tiling)),
     }
     times: dict[str, list[float]] = {name: [] for name in calls}
+    cpu: dict[str, list[float]] = {name: [] for name in calls}
     for name in calls:
         calls[name]()
     for values in stages.values():
@@ -100,20 +102,25 @@ def measured(
         for number in range(rounds):
             # who comes first changes: it finds the caches as the others left them
             for name in np.roll(list(calls), number).tolist():
-                times[name].append(timed(calls[name]))
+                for kept, value in zip((times, cpu), timed(calls[name]), strict=True):
+                    kept[name].append(value)
             advance(number + 1, rounds)
     backend.close()
-    return summary(times, stages, tiling, precision)
+    return summary(times, cpu, stages, tiling, precision)
 
 
 def summary(
-    times: dict[str, list[float]], stages: dict[str, list[float]], tiling: Tiling, precision: str
+    times: dict[str, list[float]],
+    cpu: dict[str, list[float]],
+    stages: dict[str, list[float]],
+    tiling: Tiling,
+    precision: str,
 ) -> dict[str, Any]:
     """Medians, and the ratios of each round, which a busy machine changes least."""
     frame = np.array(times["frame"])
 
-    def lost(name: str) -> float:
-        return round(float(np.median(1 - np.array(times[name]) / frame)), 4)
+    def lost(name: str, kind: dict[str, list[float]]) -> float:
+        return round(float(np.median(1 - np.array(kind[name]) / np.array(kind["frame"]))), 4)
 
     seen = len(tiling) * tiling.tile[0] * tiling.tile[1] / (tiling.field[0] * tiling.field[1])
     two, one = (np.array(times[name]) for name in ("bare_all_tiles", "bare_all_tiles_one_stream"))
@@ -125,11 +132,14 @@ def summary(
         "halo_px": tiling.halo,
         "frames_per_second": round(1000 / float(np.median(frame)), 3),
         "frames_per_second_quickest": round(1000 / float(frame.min()), 3),
-        "lost_against_bare_engine": lost("bare_without_halos"),
-        "lost_beside_the_halos": lost("bare_all_tiles"),
+        "lost_against_bare_engine": lost("bare_without_halos", times),
+        "lost_beside_the_halos": lost("bare_all_tiles", times),
+        "processor_time_lost_against_bare_engine": lost("bare_without_halos", cpu),
+        "processor_time_lost_beside_the_halos": lost("bare_all_tiles", cpu),
         "pixels_seen_over_field": round(seen, 4),
         "two_streams_over_one": round(float(np.median(two / one)), 4),
         "median_ms": {name: round(float(np.median(values)), 2) for name, values in (times | stages).items()},
+        "processor_ms": {name: round(float(np.median(values)), 2) for name, values in cpu.items()},
         "times_ms": {name: [round(value, 2) for value in values] for name, values in times.items()},
     }
 
