@@ -71,6 +71,7 @@ def compared(stitched: F32, middles: F32, distances: NDArray[np.float64]) -> lis
     option("--bundle", type=Path, required=True, help="made with `train --tiles`"),
     option("--data", type=Path, required=True, help="good parts"),
     option("--frames", type=int, default=2),
+    option("--precision", choices=("auto", "int8", "fp32"), default="auto"),
 )
 def main(options: argparse.Namespace) -> Values:
     """Compare some frames."""
@@ -80,7 +81,7 @@ def main(options: argparse.Namespace) -> Values:
         raise UsageError(f"{bundle.path} inspects no tiles", fix="give a --bundle made with `train --tiles`")
     most = (min(tiling.tile) // 2 - 1) // TILE_STEP * TILE_STEP
     widest = Tiling(tiling.field, tiling.tile, most)
-    precision = bundle.precision("auto")
+    precision = bundle.precision(options.precision)
     paths = PLAIN.pictures_in(normal_samples_folder(options.data))[: options.frames]
     rows, scores = [], []
     with progress_bar("maps from the middles of tiles") as advance:
