@@ -28,6 +28,16 @@ def drawn_sheet(seed: int, height: int, width: int) -> U8:
     return drawn
 
 
+def with_spot(picture: U8, x: float, y: float, length_px: float) -> U8:
+    """The picture, uint8 (H, W, 3) BGR, with a dark spot of this length about (x, y)."""
+    cover = np.zeros(picture.shape[:2], np.float32)
+    cv2.circle(cover, (round(x), round(y)), max(1, round(length_px / 2)), (1.0,), cv2.FILLED)
+    drawn: U8 = np.clip(np.rint(picture - _CONTRAST * cv2.GaussianBlur(cover, (0, 0), 1.0)[..., None]), 0, 255).astype(
+        np.uint8
+    )
+    return drawn
+
+
 def with_defect(sheet: U8, kind: str, length_px: float, seed: int) -> U8:
     """The sheet with one defect of this length, somewhere."""
     random = np.random.default_rng((seed, 1))

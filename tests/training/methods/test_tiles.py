@@ -156,13 +156,18 @@ def test_seams_are_compared_with_what_the_middles_of_tiles_see(made, tmp_path):
     from benchmarks.quality.large_frames import seams
 
     out = tmp_path / "seams.json"
-    assert seams.main(["--bundle", str(made / "plate"), "--data", str(made / "data"), "--out", str(out)]) == 0
+    assert (
+        seams.main(["--bundle", str(made / "plate"), "--data", str(made / "data"), "--spots", "3", "--out", str(out)])
+        == 0
+    )
 
     found = json.loads(out.read_text())
-    assert [row["from_px"] for row in found["by_distance_from_a_seam"]][:2] == [0, 16]
+    # 96x160 px are nowhere further from a seam than 64
+    assert [(row["from_px"], row["spots"]) for row in found["spots_by_distance_from_a_seam"]] == [(0, 6), (16, 6)]
+    assert [row["from_px"] for row in found["map_by_distance_from_a_seam"]][:2] == [0, 16]
     # tiles of 64 px overlap by half of it at most: the reference is what is stitched
     assert found["halo_px"] == [16, 16]
-    assert all(row["difference_in_deviations"] == 0 for row in found["by_distance_from_a_seam"])
+    assert all(row["difference_in_deviations"] == 0 for row in found["map_by_distance_from_a_seam"])
 
 
 def test_a_threshold_for_frames_keeps_a_budget_that_one_for_tiles_does_not(monkeypatch):
