@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.program import Values, option, program
 from benchmarks.quality.large_frames.sheets import drawn_sheet
-from edge.backends import open_backend
+from edge.backends import calibrated_backends
 from edge.backends.openvino_core import openvino_core
 from edge.bundles.bundle import ModelBundle, load_bundle
 from edge.core.errors import UsageError
@@ -71,8 +71,11 @@ def measured(
     tiling = tiling_of(bundle.manifest)
     if tiling is None:
         raise UsageError(f"{bundle.path} inspects no tiles", fix="give a --bundle made with `train --tiles`")
-    backend = open_backend(bundle, "openvino", precision, threads)
     model = bundle.read(f"model_{precision}")
+    # a network that is not calibrated yet has the other's statistics: the time is the same
+    known = precision if f"calibration_{precision}" in bundle.manifest.files else "fp32"
+    calibration = bundle.calibration(known, uncalibrated=True)
+    (backend,) = calibrated_backends("openvino", model, bundle.manifest, bundle.preprocess, calibration, threads)
     # pixels of the field over those of a tile: so many calls would see it once if no halo were needed
     needed = round(tiling.field[0] * tiling.field[1] / (tiling.tile[0] * tiling.tile[1]))
     two, one = (BareTiles(model, tiling, streams, threads) for streams in (STREAMS, 1))
