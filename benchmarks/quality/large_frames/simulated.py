@@ -33,7 +33,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
     "lognormal": lambda random, shape: 0.1 * np.exp(random.normal(0, 0.5, shape)),
 }
 TILES, COUNTS, COMMON = (42, 266), (30, 60, 200), (0.0, 0.5)
-DRAWS, POPULATION, SEED = 600, 20_000, 0
+DRAWS, POPULATION, SEED = 200, 20_000, 0
 
 
 def frame_tiles(draw: Draw, common: float, random: np.random.Generator, frames: int, tiles: int) -> F32:
