@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +35,7 @@ from edge.core.progress import progress_bar, say
 from edge.kernels.statistics import MOST_IN_STATISTICS
 from edge.pages.pictures import picture_bytes
 from edge.preprocessing.normal_samples import image_sha256, normal_samples_folder
+from edge.records.group_pictures import own_pictures
 from edge.records.report import moment_from_text
 from edge.records.store import RecordStore
 from edge.review.uses import FEWEST_SAMPLES, good_parts
@@ -104,7 +108,8 @@ def sample_paths(
     since, until = (moment_from_text(text, now) if text else None for text in (request.since, request.until))
     directory = Path(settings.record.directory)
     with RecordStore(directory) as store:
-        found = store.accepted_pictures(bundle.path, since, until)
+        accepted = store.accepted_pictures(bundle.path, since, until)
+        found = own_pictures(store, accepted, bundle.path, _cut_out_folder())
     if not found:
         raise UsageError(
             f"{directory}: no stored picture of a part that {bundle.path} accepted in that time",
@@ -113,11 +118,19 @@ def sample_paths(
     return found, f"records {directory}, {request.since or 'the beginning'} to {request.until or 'now'}"
 
 
+def _cut_out_folder() -> Path:
+    """For the pictures of one camera that are cut out of a group's; gone when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="edge-inspect-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def _labelled_good(directory: Path, bundle: ModelBundle) -> tuple[list[Path], str]:
     with RecordStore(directory) as store:
         parts = good_parts(store, bundle.path, FEWEST_SAMPLES)
+        found = own_pictures(store, [*parts.false_rejects, *parts.confirmed], bundle.path, _cut_out_folder())
     counts = f"{len(parts.false_rejects)} false rejects and {len(parts.confirmed)} confirmed OK parts"
-    return [*parts.false_rejects, *parts.confirmed], f"labels in {directory}, {counts}"
+    return found, f"labels in {directory}, {counts}"
 
 
 def _pictures(sample: str, reader: ImageReader) -> list[Path]:

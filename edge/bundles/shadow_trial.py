@@ -14,7 +14,7 @@ from edge.bundles.candidate import (
     withdraw_candidate,
     write_candidate,
 )
-from edge.core.errors import UsageError
+from edge.core.errors import TrialNotRun, UsageError
 from edge.core.progress import progress_bar, say
 
 # a running edge-inspect looks four times a second, and then loads the candidate
@@ -31,11 +31,7 @@ def passes_trial(live: ModelBundle, staged: ModelBundle, frames: int, limit: flo
     Raises UsageError when no edge-inspect takes the candidate up, or one stops before the end.
     """
     path, version = live.path, staged.sha256
-    write_candidate(path, Candidate(version=version, frames=frames))
-    try:
-        reports = _finished(path, version, frames)
-    finally:
-        withdraw_candidate(path)
+    reports = run_trial(staged, frames)
     compared, disagreed = (sum(getattr(report, name) for report in reports) for name in ("compared", "disagreed"))
     say(
         f"trial: {compared} frames judged by both, {disagreed} differently: "
@@ -52,7 +48,24 @@ def passes_trial(live: ModelBundle, staged: ModelBundle, frames: int, limit: flo
     return False
 
 
-def _finished(path: Path, version: str, frames: int) -> list[ShadowReport]:
+def run_trial(staged: ModelBundle, frames: int, silent_s: float = _SILENT_S) -> list[ShadowReport]:
+    """Have every running edge-inspect of the bundle judge so many frames with this version too; their reports.
+
+    silent_s: without a frame for so long the trial is given up. Raises TrialNotRun when nothing was learned of the
+    version, UsageError when an edge-inspect refuses it.
+    """
+    path, version = staged.path, staged.sha256
+    # what an earlier trial of this version left says nothing about this one
+    for file in shadow_folder(path, version).glob("*.json"):
+        file.unlink(missing_ok=True)
+    write_candidate(path, Candidate(version=version, frames=frames))
+    try:
+        return _finished(path, version, frames, silent_s)
+    finally:
+        withdraw_candidate(path)
+
+
+def _finished(path: Path, version: str, frames: int, silent_s: float) -> list[ShadowReport]:
     """The reports, once all processes that took the candidate up are through."""
     began = changed = time.monotonic()
     seen: list[ShadowReport] = []
@@ -63,16 +76,16 @@ def _finished(path: Path, version: str, frames: int) -> list[ShadowReport]:
             reports = read_reports(path, version)
             _refuse_failed(reports)
             if not reports and now - began > _TAKEN_UP_S:
-                raise UsageError(
+                raise TrialNotRun(
                     f"no running edge-inspect took the candidate up within {_TAKEN_UP_S:.0f} s",
                     fix=f"start one with --bundle {path}, or leave --shadow out",
                 )
             if reports and all(report.state == "finished" for report in reports):
                 return reports
             changed = now if reports != seen else changed
-            if reports and now - changed > _SILENT_S:
-                raise UsageError(
-                    f"no frame was compared for {_SILENT_S:.0f} s, after {sum(report.compared for report in reports)}",
+            if reports and now - changed > silent_s:
+                raise TrialNotRun(
+                    f"no frame was compared for {silent_s:.0f} s, after {sum(report.compared for report in reports)}",
                     fix="see whether the line is moving and edge-inspect is running, then repeat",
                 )
             seen = reports
@@ -84,7 +97,8 @@ def _finished(path: Path, version: str, frames: int) -> list[ShadowReport]:
 def _refuse_failed(reports: list[ShadowReport]) -> None:
     for report in reports:
         if report.state in ("refused", "ended"):
-            raise UsageError(
-                f"the trial {'was refused' if report.state == 'refused' else 'ended early'}: {report.reason}",
+            refused = report.state == "refused"
+            raise (UsageError if refused else TrialNotRun)(
+                f"the trial {'was refused' if refused else 'ended early'}: {report.reason}",
                 fix="mend that, then repeat; the live version goes on as before",
             )

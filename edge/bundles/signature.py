@@ -20,7 +20,7 @@ from edge.core.files.safe_file import read_safe
 
 _ALGORITHM = "ed25519"
 _CONTEXT = b"edge-inspect bundle manifest "
-_MAXIMUM_BYTES = 4096
+MAXIMUM_SIGNATURE_BYTES = 4096
 _SIGN = "sign it with `edge-inspect bundle sign --bundle BUNDLE --key PRIVATE_KEY`"
 
 
@@ -54,19 +54,37 @@ def make_keys(private: Path) -> Path:
 def sign(bundle: ModelBundle, private: Path) -> Signature:
     """Sign the manifest as it is now, after every file was checked."""
     bundle.verify()
-    serialization, ed25519 = _cryptography()
-    key = _load(private, lambda data: serialization.load_pem_private_key(data, password=None))
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise UsageError(f"{private}: not an Ed25519 private key", fix="make one with `edge-inspect bundle keygen`")
-    public = key.public_key().public_bytes_raw()
-    values = {
+    data = manifest_signature(bundle.sha256, private)
+    write_atomically(bundle.path / signature_name(bundle.sha256), data)
+    return Signature(private_key_id(private))
+
+
+def manifest_signature(sha256: str, private: Path) -> bytes:
+    """The file `signature_name`, for a manifest with this hash."""
+    values = {"manifest_sha256": sha256, **signed_hash(sha256, private, _CONTEXT)}
+    return json.dumps(values, indent=1).encode()
+
+
+def signed_hash(sha256: str, private: Path, context: bytes) -> dict[str, str]:
+    """algorithm, public_key and signature of a hash, for a file. context: what is signed, so that the signature of one
+    kind of file is never that of another. Raises UsageError.
+    """
+    key = _private_key(private)
+    return {
         "algorithm": _ALGORITHM,
-        "manifest_sha256": bundle.sha256,
-        "public_key": base64.b64encode(public).decode(),
-        "signature": base64.b64encode(key.sign(_CONTEXT + bundle.sha256.encode())).decode(),
+        "public_key": base64.b64encode(key.public_key().public_bytes_raw()).decode(),
+        "signature": base64.b64encode(key.sign(context + sha256.encode())).decode(),
     }
-    write_atomically(bundle.path / _name(bundle), json.dumps(values, indent=1).encode())
-    return Signature(_key_id(public))
+
+
+def key_that_signed(values: Any, sha256: str, context: bytes) -> str | None:
+    """The name of the key that made these values of `signed_hash`; None where they do not fit the hash.
+
+    Raises ValueError, KeyError or TypeError for values that are not of this form.
+    """
+    public, signature = (base64.b64decode(values[name], validate=True) for name in ("public_key", "signature"))
+    fits = values["algorithm"] == _ALGORITHM and _verifies(public, signature, context + sha256.encode())
+    return _key_id(public) if fits else None
 
 
 def signature_of(bundle: ModelBundle) -> Signature | None:
@@ -76,21 +94,21 @@ def signature_of(bundle: ModelBundle) -> Signature | None:
     """
     if not is_signed(bundle):
         return None
-    file = bundle.path / _name(bundle)
+    file = bundle.path / signature_name(bundle.sha256)
     try:
-        values = json.loads(read_safe(bundle.path, file.name, _MAXIMUM_BYTES))
-        public, signature = (base64.b64decode(values[name], validate=True) for name in ("public_key", "signature"))
-        fits = values["algorithm"] == _ALGORITHM and values["manifest_sha256"] == bundle.sha256
+        values = json.loads(read_safe(bundle.path, file.name, MAXIMUM_SIGNATURE_BYTES))
+        key = key_that_signed(values, bundle.sha256, _CONTEXT)
+        fits = values["manifest_sha256"] == bundle.sha256
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{file}: not a signature ({error})", fix=_SIGN) from error
-    if not fits or not _verifies(public, signature, _CONTEXT + bundle.sha256.encode()):
+    if not fits or key is None:
         raise BundleError(f"{file}: the signature does not fit the manifest", fix=_SIGN)
-    return Signature(_key_id(public))
+    return Signature(key)
 
 
 def is_signed(bundle: ModelBundle) -> bool:
     """Whether a signature of this manifest is there; it may still be wrong."""
-    return (bundle.path / _name(bundle)).exists()
+    return (bundle.path / signature_name(bundle.sha256)).exists()
 
 
 def require_signature(bundle: ModelBundle, public_key: Path) -> Signature:
@@ -115,6 +133,12 @@ def trusted_bundle(path: Path, signed_by: Path | None) -> ModelBundle:
     return bundle
 
 
+def private_key_id(private: Path) -> str:
+    """The name of the public key that belongs to a private one in a PEM file."""
+    public: bytes = _private_key(private).public_key().public_bytes_raw()
+    return _key_id(public)
+
+
 def key_id(public_key: Path) -> str:
     """The name of a public key in a PEM file."""
     serialization, ed25519 = _cryptography()
@@ -124,8 +148,17 @@ def key_id(public_key: Path) -> str:
     return _key_id(key.public_bytes_raw())
 
 
-def _name(bundle: ModelBundle) -> str:
-    return f"manifest.{bundle.sha256[:16]}.signature"
+def signature_name(sha256: str) -> str:
+    """The file that holds the signature of the manifest with this hash."""
+    return f"manifest.{sha256[:16]}.signature"
+
+
+def _private_key(private: Path) -> Any:
+    serialization, ed25519 = _cryptography()
+    key = _load(private, lambda data: serialization.load_pem_private_key(data, password=None))
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise UsageError(f"{private}: not an Ed25519 private key", fix="make one with `edge-inspect bundle keygen`")
+    return key
 
 
 def _key_id(public: bytes) -> str:

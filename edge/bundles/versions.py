@@ -76,7 +76,7 @@ def write_bundle(path: Path, manifest: Manifest, parts: Parts, audit: Audit | No
     Raises BundleError when `path` holds something else.
     """
     prepare_directory(path)
-    with _alone(path):
+    with alone(path):
         return _switch(_staged(path, manifest, parts), audit or Audit("write"))
 
 
@@ -91,8 +91,8 @@ def commit_version(
 
     before_switch: called when the version lies there whole, to sign it before anything may run it.
     """
-    with _alone(base.path):
-        _refuse_overtaken(base)
+    with alone(base.path):
+        refuse_overtaken(base.path, base)
         staged = _staged(base.path, manifest, parts)
         before_switch(staged)
         return _switch(staged, audit)
@@ -103,24 +103,27 @@ def stage_version(base: ModelBundle, manifest: Manifest, parts: Parts, audit: Au
 
     Its line of the history counts as a change that has not happened.
     """
-    with _alone(base.path):
-        _refuse_overtaken(base)
+    with alone(base.path):
+        refuse_overtaken(base.path, base)
         staged = _staged(base.path, manifest, parts)
         append_entry(base.path, audit.entry(base.sha256, staged.sha256, differences(base, staged)))
         return staged
 
 
-def switch_version(base: ModelBundle, staged: ModelBundle, audit: Audit) -> ModelBundle:
-    """Make a staged version live; raises BundleError when `base` is not the live one any more, or files are damaged."""
-    with _alone(base.path):
-        _refuse_overtaken(base)
+def switch_version(base: ModelBundle | None, staged: ModelBundle, audit: Audit) -> ModelBundle:
+    """Make a staged version live; raises BundleError when `base` is not the live one any more, or files are damaged.
+
+    base: None where nothing was live yet.
+    """
+    with alone(staged.path):
+        refuse_overtaken(staged.path, base)
         staged.verify()
         return _switch(staged, audit)
 
 
 def note_refusal(base: ModelBundle, audit: Audit) -> None:
     """Keep in the history that a change was tried and refused; audit.note and audit.gate say why."""
-    with _alone(base.path):
+    with alone(base.path):
         # another command may have changed the bundle meanwhile, and its entry must stay the one that took effect
         live = _live_sha256(base.path) or base.sha256
         append_entry(base.path, audit.entry(live, live, ()).model_copy(update={"refused": True}))
@@ -137,7 +140,7 @@ class StillLive:
         """Raise BundleError as soon as another command has made another version live."""
         seen = stamp(self._base.path / MANIFEST)
         if seen is None or seen != self._seen:
-            _refuse_overtaken(self._base)
+            refuse_overtaken(self._base.path, self._base)
         self._seen = seen
 
 
@@ -168,7 +171,7 @@ def roll_back(path: Path, to: str | None = None, audit: Audit | None = None) -> 
 
     Every file of it is checked first. Going back twice returns to where it began.
     """
-    with _alone(path):
+    with alone(path):
         wanted = _version_before(path) if to is None else find_version(path, to)
         wanted.verify()
         return _switch(wanted, audit or Audit("rollback"))
@@ -209,11 +212,11 @@ def differences(before: ModelBundle, after: ModelBundle) -> list[str]:
     old, new = before.manifest, after.manifest
     for key, name in (("model_fp32", "FP32 network"), ("model_int8", "INT8 network"), ("ranges", "INT8 ranges")):
         entries = old.files.get(key), new.files.get(key)
-        if entries[0] != entries[1]:
+        if _content(entries[0]) != _content(entries[1]):
             found.append(f"{name}: {_short(entries[0])} to {_short(entries[1])}")
     for precision, target in dict.fromkeys([*calibrations(old), *calibrations(new)]):
         key = calibration_key(precision, target)
-        if old.files.get(key) != new.files.get(key):
+        if _content(old.files.get(key)) != _content(new.files.get(key)):
             name = precision if target == CPU else f"{target} {precision}"
             states = (_calibrated(version, precision, target) for version in (before, after))
             found.append(f"{name}: {' to '.join(states)}")
@@ -306,11 +309,12 @@ def _live_sha256(path: Path) -> str | None:
         return None
 
 
-def _refuse_overtaken(base: ModelBundle) -> None:
-    live = _live_sha256(base.path)
-    if live != base.sha256:
+def refuse_overtaken(path: Path, base: ModelBundle | None) -> None:
+    """Raise BundleError unless `base` is the live version at `path`; None: unless nothing is live there."""
+    live, made_from = _live_sha256(path), None if base is None else base.sha256
+    if live != made_from:
         raise BundleError(
-            f"{base.path}: version {str(live)[:SHORT]} has become live while this was made from {base.sha256[:SHORT]}",
+            f"{path}: version {str(live)[:SHORT]} has become live while this was made from {str(made_from)[:SHORT]}",
             fix="run the command again, on the version that is live now",
         )
 
@@ -346,6 +350,11 @@ def _store(path: Path, name: str, data: bytes) -> FileEntry:
     return FileEntry(name=file.name, sha256=digest, bytes=len(data))
 
 
+def _content(entry: FileEntry | None) -> str:
+    """A file under another name is the same file."""
+    return "" if entry is None else entry.sha256
+
+
 def _short(entry: FileEntry | None) -> str:
     return "none" if entry is None else f"{entry.sha256[:8]}…"
 
@@ -363,7 +372,7 @@ def _calibrated(bundle: ModelBundle, precision: str, target: str) -> str:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Hold the bundle against other commands that change it."""
     try:
         with file_lock(path / _LOCK, lambda: log.warning("%s: another command is changing this bundle", path)):

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge.capture.frame_slot import NewestFrameSlot
 from edge.capture.freshness import FreshnessCheck
 from edge.capture.sources import FrameSource
-from edge.core.config import CameraSettings, FreshnessSettings
+from edge.core.config import CameraSettings, FreshnessSettings, TriggerSettings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Fault, Frame, Reason
 from edge.core.errors import EdgeInspectError
@@ -48,6 +48,30 @@ class FrameSupply(Protocol):
 
     def blank(self, fault: Fault) -> Frame:
         """A frame without a picture, stamped now and numbered like the others."""
+
+
+@runtime_checkable
+class OrderedFrames(Protocol):
+    """A supply in which parts wait for their turn."""
+
+    @property
+    def waiting(self) -> int:
+        """Parts that were triggered and are not done; from any thread."""
+
+
+@runtime_checkable
+class FiredFrames(Protocol):
+    """A supply that is asked for each part."""
+
+    @property
+    def longest_wait_s(self) -> float:
+        """A part that was asked for has its picture, or none for good, after so long."""
+
+    def fire(self, number: str, lot: str) -> int:
+        """Ask for a picture of the part that is there now; returns at once, with the count of this trigger, from 1."""
+
+    def follow(self, settings: TriggerSettings) -> None:
+        """Another product comes from the next trigger on: its times."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +252,8 @@ class Capture:
             self._counters.skipped += 1
             self._problem = "the first pictures after an opening are left out (camera.skip_first_frames)"
             return
-        if frame.image is not None and frame.fault is None:
+        # of a group each picture was looked at by itself
+        if frame.image is not None and frame.fault is None and not frame.views:
             frame = replace(frame, fault=self._check.fault(frame.image))
         self._counters.grabbed += 1
         self._counters.sound += frame.fault is None

@@ -17,7 +17,7 @@ from edge.cli.exit_codes import INTERRUPTED
 from edge.cli.parser import parse
 from edge.cli.process_end import ProcessEnd
 from edge.cli.standard_streams import StandardStreams, take_streams
-from edge.core.config import Settings
+from edge.core.config import GroupSettings, Settings
 from edge.core.errors import EdgeInspectError, UsageError
 from edge.core.files.password_file import warn_if_others_can_read
 from edge.core.files.settings_file import OptionValue, load_settings
@@ -45,6 +45,7 @@ _SETTINGS = {
     "engines": "inspection.engines",
     "uncalibrated": "inspection.uncalibrated",
     "record_dir": "record.directory",
+    "only": "group.only",
 }
 
 
@@ -179,14 +180,56 @@ def settings_for(options: argparse.Namespace) -> Settings:
     if getattr(options, "no_record", False):
         given.append(OptionValue("--no-record", "record.directory", None))
     settings = load_settings(path, given)
-    source = settings.camera.source
-    if path is not None and source is not None and redact(source) != source:
+    sources = [settings.camera.source, *(camera.source for camera in settings.group.cameras)]
+    if path is not None and any(source is not None and redact(source) != source for source in sources):
         warn_if_others_can_read(path)
-    return settings
+    return _one_of_group(options, settings)
+
+
+def _one_of_group(options: argparse.Namespace, settings: Settings) -> Settings:
+    """The settings of the camera that --only names; else of the whole group, where the command is not for one."""
+    names, camera = settings.group.names, getattr(options, "camera", None)
+    if settings.group.only is not None:
+        if not names:
+            raise UsageError("--only names a camera of a group, and the settings have none", fix="leave --only out")
+        return settings.of_camera(settings.group.only)
+    if not names:
+        return settings
+    if camera == "demo":
+        return settings.model_copy(update={"group": GroupSettings()})
+    bundle = getattr(options, "bundle", None)
+    if COMMANDS[options.command].one_camera:
+        if camera is None and bundle is None:
+            raise UsageError(
+                f"`{options.command}` is for one camera, and the settings have a group ({', '.join(names)})",
+                fix=f"add --only {names[0]}, or the name of another camera",
+            )
+        # what is named is one camera's
+        return settings.model_copy(update={"group": GroupSettings()})
+    if bundle is not None:
+        # it is meant for every camera
+        cameras = [each.model_copy(update={"bundle": None}) for each in settings.group.cameras]
+        settings = settings.model_copy(update={"group": settings.group.model_copy(update={"cameras": cameras})})
+    return settings if camera is None else _group_in(Path(camera), settings)
+
+
+def _group_in(folder: Path, settings: Settings) -> Settings:
+    """The group with the pictures of a folder in place of its cameras: in LEFT/ those of the camera LEFT."""
+    names = settings.group.names
+    if not all((folder / name).is_dir() for name in names):
+        raise UsageError(
+            f"--camera {redact(str(folder))} is one source, and the settings have a group ({', '.join(names)})",
+            fix=f"leave --camera out, add --only {names[0]}, or name a folder with the folders {' and '.join(names)}",
+        )
+    cameras = [each.model_copy(update={"source": str(folder / each.name)}) for each in settings.group.cameras]
+    return settings.model_copy(update={"group": settings.group.model_copy(update={"cameras": cameras})})
 
 
 def _choose_camera(options: argparse.Namespace, settings: Settings) -> None:
     """Commands that cannot do without a camera take that of the settings when none is named."""
+    if settings.group.cameras:
+        # whether the group is live or of files, each of its sources says
+        options.camera = settings.group.cameras[0].source
     if options.camera is not None:
         return
     if settings.camera.source is None:

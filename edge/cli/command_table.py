@@ -16,7 +16,8 @@ class Command:
     """module: of edge.cli; it has `add_options(parser)` and `execute(options, settings)`, which gives the exit code.
 
     extra: the extra of pip without which the command cannot begin. in_front: the command inspects, starts to, or
-    measures how fast inspection is; all others step back for an inspection on the same cores.
+    measures how fast inspection is; all others step back for an inspection on the same cores. one_camera: it works
+    for one camera, and of a group it must be told which.
     """
 
     module: str
@@ -24,6 +25,7 @@ class Command:
     extra: str = ""
     in_front: bool = False
     needs_camera: bool = False
+    one_camera: bool = False
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         importlib.import_module(f"edge.cli.{self.module}").add_options(parser)
@@ -42,7 +44,7 @@ COMMANDS = {
     "demo": Command("line.demo", "inspect the shipped sample line", in_front=True),
     "teach": Command(
         "teach.command", "from good parts to a running inspection, step by step", "train",
-        in_front=True, needs_camera=True,
+        in_front=True, needs_camera=True, one_camera=True,
     ),
     "train": Command("making.train", "good parts in, calibrated bundle out: fit, export, quantize, calibrate", "train"),
     "fit": Command("making.fit", "train a network on good parts", "train"),
@@ -53,7 +55,8 @@ COMMANDS = {
     "calibrate": Command("making.calibrate", "fit statistics and threshold through the backend that will run"),
     "golden": Command("making.golden", "compare each picture with a defect-free one, beside the network"),
     "recalibrate": Command(
-        "making.recalibrate", "new good parts in, a new version of the bundle out, checked, beside the old", "export"
+        "making.recalibrate", "new good parts in, a new version of the bundle out, checked, beside the old", "export",
+        one_camera=True,
     ),
     "gate": Command(
         "making.gate", "do verdicts survive? replay good and defective parts through FP32 and what runs"
@@ -68,18 +71,21 @@ COMMANDS = {
     "history": Command("bundles.history", "who changed a bundle, when, from what, and what the gate said"),
     "rollback": Command("bundles.rollback", "go back to the previous version of a bundle, or another one"),
     "bundle": Command("bundles.bundle", "show what a bundle is, verify it, sign it"),
-    "evaluate": Command("measuring.evaluate", "measure a bundle on labelled test pictures"),
+    "evaluate": Command("measuring.evaluate", "measure a bundle on labelled test pictures", one_camera=True),
     "rules": Command("making.rules", "check an expert's rules about defects, or look at the starters"),
     "compare": Command("measuring.compare", "train every method on the same parts and recommend one", "train"),
     "benchmark": Command(
-        "measuring.benchmark", "how long a frame takes, where the time goes, and what changed", in_front=True
+        "measuring.benchmark", "how long a frame takes, where the time goes, and what changed", in_front=True,
+        one_camera=True,
     ),
     "doctor": Command("line.doctor", "tell what this machine can run, and what to mend", in_front=True),
     "challenge": Command(
         "line.challenge", "start of shift: golden parts must be OK and defects NG before the line is ready",
-        in_front=True,
+        in_front=True, one_camera=True,
     ),
-    "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker", "mqtt"),
+    "publish": Command("line.publish", "a line's verdicts, alarms and state to an MQTT broker, and over OPC UA"),
+    "channel": Command("fleet.channel", "new versions of a bundle for many boxes: publish and follow them", "sign"),
+    "records": Command("fleet.records", "a line's verdicts and labels as Parquet files, for many boxes", "parquet"),
     "recipe": Command("line.recipe", "what a line can judge, and the change of a running line to another product"),
     "simulate": Command(
         "line.simulate", "play the PLC against a running line, and tell whether it keeps the handshake", "plc",
@@ -88,9 +94,15 @@ COMMANDS = {
     "web": Command("line.web", "pages for browsers: what each line does, its rejects and its shift reports", "web"),
     "service": Command("line.service", "make a line a service of systemd, with watchdog and sandbox"),
     "replay": Command("line.replay", "judge a recorded picture again; it must give the recorded verdict"),
+    "reinspect": Command(
+        "fleet.reinspect", "judge an archive of recorded pictures again with another bundle, and tell what flips",
+        "parquet",
+    ),
     "report": Command("line.report", "counts, defect rate and latency from the records"),
     "review": Command("line.review", "people say what parts are: which verdicts are wrong, and how many"),
-    "labels": Command("line.labels", "labelled defects to where a network learns from them, and to the challenge"),
+    "labels": Command(
+        "line.labels", "labelled defects to where a network learns from them, and to the challenge", one_camera=True
+    ),
 }  # fmt: skip
 
 _GATE = "edge-inspect gate --bundle BUNDLE --data NORMALS"

@@ -85,5 +85,6 @@ def _command_parser(name: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, help="settings file (default: ./config.yaml if there is one)")
+    parser.add_argument("--only", metavar="CAMERA", help="of a group of cameras in the settings: this one alone")
     command.add_options(parser)
     return parser

@@ -10,16 +10,19 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError, model_validator
 
 from edge.core.redact import redact
 from edge.core.sections import (
+    ChannelSettings,
     GenICamSettings,
     Level,
     LineSettings,
     LoggingSettings,
     MetricsSettings,
     MqttSettings,
+    Name,
+    OpcUaSettings,
     OutputSettings,
     PartSettings,
     PathText,
@@ -38,6 +41,8 @@ log = logging.getLogger(__name__)
 
 # where pictures are decoded without settings at hand
 MAX_MEGAPIXELS = 50.0
+# that see the same part
+MOST_CAMERAS = 4
 # in the line's run directory, what MQTT says of the part
 PART_NAME = "part.txt"
 
@@ -79,6 +84,54 @@ class CameraSettings(Section):
             raise ValueError(f"reopen_first_ms ({self.reopen_first_ms}) is above reopen_max_ms ({self.reopen_max_ms})")
         if (self.width_px is None) != (self.height_px is None):
             raise ValueError("width_px and height_px go together: give both or neither")
+        return self
+
+
+class GroupCamera(Section):
+    """One of several cameras that see the same part. bundle, reference: null for those of `inspection`; a reference is
+    of one camera alone. camera: keys of the settings' `camera` that differ, as exposure or size.
+    """
+
+    name: Name
+    source: SourceText
+    bundle: PathText | None = None
+    reference: PathText | None = None
+    camera: dict[str, Any] = Field(default_factory=dict)
+
+    def camera_settings(self, line: CameraSettings) -> CameraSettings:
+        """Those of this camera; raises ValidationError where `camera` has what cannot be."""
+        genicam = self.camera.get("genicam", {})
+        if isinstance(genicam, dict):
+            genicam = {**line.genicam.model_dump(), **genicam}
+        return CameraSettings.model_validate(
+            {**line.model_dump(), **self.camera, "genicam": genicam, "source": self.source}
+        )
+
+
+class GroupSettings(Section):
+    cameras: list[GroupCamera] = Field(default_factory=list)
+    apart_ms: PositiveInt = 50
+    only: Name | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(camera.name for camera in self.cameras)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GroupSettings:
+        if self.cameras and not 2 <= len(self.cameras) <= MOST_CAMERAS:
+            raise ValueError(f"a group has two to {MOST_CAMERAS} cameras, got {len(self.cameras)}")
+        # names of folders, too, on systems that do not tell case apart
+        if len({name.lower() for name in self.names}) < len(self.cameras):
+            raise ValueError(f"two cameras have the same name ({', '.join(self.names)})")
+        sources = [camera.source for camera in self.cameras if camera.source != "demo"]
+        if len(set(sources)) < len(sources):
+            raise ValueError("two cameras have the same source: each needs its own")
+        if self.only is not None and self.cameras and self.only not in self.names:
+            raise ValueError(f"only: the group has no camera {self.only}; its cameras are {', '.join(self.names)}")
+        for camera in self.cameras:
+            if "source" in camera.camera:
+                raise ValueError(f"camera {camera.name}: its source stands beside its name, and not below `camera`")
         return self
 
 
@@ -240,6 +293,7 @@ class ViewSettings(Section):
 class Settings(Section):
     line: LineSettings = LineSettings()
     camera: CameraSettings = CameraSettings()
+    group: GroupSettings = GroupSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     trigger: TriggerSettings = TriggerSettings()
     part: PartSettings = PartSettings()
@@ -255,9 +309,11 @@ class Settings(Section):
     recipes: RecipesSettings = RecipesSettings()
     metrics: MetricsSettings = MetricsSettings()
     mqtt: MqttSettings = MqttSettings()
+    opcua: OpcUaSettings = OpcUaSettings()
     plc: PlcSettings = PlcSettings()
     outputs: OutputSettings = OutputSettings()
     web: WebSettings = WebSettings()
+    channel: ChannelSettings = ChannelSettings()
     service: ServiceSettings = ServiceSettings()
     logging: LoggingSettings = LoggingSettings()
 
@@ -298,6 +354,52 @@ class Settings(Section):
             raise ValueError(f"{' and '.join(several)} would each say which part a frame shows: keep one of them")
         return self
 
+    @model_validator(mode="after")
+    def _one_group(self) -> Settings:
+        if not self.group.cameras or self.group.only is not None:
+            return self
+        for wrong, what, why in (
+            (self.camera.source is not None, "camera.source", "both say what is looked at"),
+            (self.camera.watch, "camera.watch (--watch)", "nothing says that another picture of a part will not come"),
+            (self.trigger.mode == "part", "trigger.mode part", "a part that lies still before one camera need not have "
+             "its picture taken by the others then; use mode plc or hardware"),
+            (self.recipes.file is not None, "recipes.file", "a group judges one product"),
+            (self.inspection.reference is not None, "inspection.reference", "golden pictures are of one camera; give "
+             "`reference` beside its name"),
+        ):  # fmt: skip
+            if wrong:
+                raise ValueError(f"group.cameras and {what} do not go together: {why}")
+        if self.trigger.mode == "hardware" and self.group.apart_ms >= self.trigger.frame_timeout_ms:
+            raise ValueError(
+                f"group.apart_ms ({self.group.apart_ms}) must be below trigger.frame_timeout_ms "
+                f"({self.trigger.frame_timeout_ms}): pictures are waited for longer than they may be apart"
+            )
+        for camera in self.group.cameras:
+            try:
+                own = camera.camera_settings(self.camera)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, ("camera", *first["loc"])))
+                raise ValueError(f"group camera {camera.name}: {where}: {first['msg']}") from error
+            if own.watch or (self.trigger.mode == "hardware" and own.skip_first_frames):
+                raise ValueError(
+                    f"group camera {camera.name}: watch, and with trigger.mode hardware skip_first_frames, do not go "
+                    "with a group: every picture shows a part"
+                )
+        return self
+
+    def of_camera(self, name: str) -> Settings:
+        """The settings of a line that has this camera of the group alone."""
+        camera = next(each for each in self.group.cameras if each.name == name)
+        inspection = {"bundle": camera.bundle or self.inspection.bundle, "reference": camera.reference}
+        return self.model_copy(
+            update={
+                "camera": camera.camera_settings(self.camera),
+                "group": GroupSettings(only=name),
+                "inspection": self.inspection.model_copy(update=inspection),
+            }
+        )
+
     @property
     def part_file(self) -> Path | None:
         """The file that says which part a frame shows; None where none does."""
@@ -309,5 +411,7 @@ class Settings(Section):
         """All settings as JSON for the records, without the secrets of the camera's address."""
         source = self.camera.source
         shown = self.camera.model_copy(update={"source": None if source is None else redact(source)})
+        cameras = [each.model_copy(update={"source": redact(each.source)}) for each in self.group.cameras]
+        group = self.group.model_copy(update={"cameras": cameras})
         # not by pydantic, which takes no names that are no text
-        return json.dumps(self.model_copy(update={"camera": shown}).model_dump())
+        return json.dumps(self.model_copy(update={"camera": shown, "group": group}).model_dump())

@@ -18,6 +18,7 @@ class RunCounters:
     review: OK parts in the unsure band. skipped: pictures right after an opening (camera.skip_first_frames).
     stalls: looks that brought nothing, each a no_frame verdict. camera_state: opening, running, stalled (the driver has
     not answered for read_timeout_ms), frozen, lost (being reopened), ended (a file source is through) or closed.
+    camera_names: of a group, which of its cameras are in that state, when it is not `running`.
     counted: what a verdict is of, frames or parts. between_parts: pictures between parts, which have no verdict;
     short_stops: parts that moved on before they could be judged; empty_places: rests without a part. triggers: those
     that asked for a picture of a part; None where nobody asks. trigger_state: what is seen now, empty where every frame
@@ -55,6 +56,7 @@ class RunCounters:
     reconnects: int = 0
     stalls: int = 0
     camera_state: str = "opening"
+    camera_names: str = ""
     # the trigger
     counted: str = "frames"
     between_parts: int = 0
@@ -88,6 +90,11 @@ class RunCounters:
     unmeasured: int = 0
     drift_state: str = "off"
     alarms: AlarmBoard = field(default_factory=AlarmBoard)
+
+    @property
+    def camera_text(self) -> str:
+        """The state of the camera, or of the group's camera that is worst off, for a person."""
+        return f"{self.camera_state} ({self.camera_names})" if self.camera_names else self.camera_state
 
     def beat_age_s(self) -> float | None:
         """Seconds since inspection last came round; None before it began."""

@@ -103,6 +103,8 @@ class Frame:
     source: what was looked at, safe to show and store (no credentials).
     original: the bytes of the PNG or JPEG file that `image` was decoded from; None for anything else.
     part: which part it shows; None where nothing is known of that.
+    views: of a group of cameras, what each shows of the part, in their order; then `image` has their pictures side by
+    side, and captured_ns is that of the oldest.
     """
 
     index: int
@@ -113,6 +115,7 @@ class Frame:
     fault: Fault | None = None
     original: bytes | None = None
     part: Part | None = None
+    views: tuple[CameraView, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -122,6 +125,21 @@ class Frame:
             raise ValueError(f"frame {self.index}: need uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}")
         if self.utc.tzinfo is None:
             raise ValueError(f"frame {self.index}: utc needs a time zone")
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """What one camera of a group shows of a part. frame: its own picture, or why there is none.
+
+    x, width, height: where its picture stands in that of the group, in pixels from the upper left corner; a camera
+    without a picture has a place of its own, which is grey.
+    """
+
+    camera: str
+    frame: Frame
+    x: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -207,7 +225,8 @@ class Verdict:
     bundle_sha256 and model_sha256 name exactly what judged; times are in milliseconds. review: OK, but in the unsure
     band below the threshold: a person should look at the part; regions then say where. parts: where a frame shows
     several, each of them, highest score first; the decision is the worst part's. recipe: the name of the recipe that
-    it was judged by; empty without recipes.
+    it was judged by; empty without recipes. cameras: of a group, what was said of each camera's picture; then score,
+    threshold and hashes are those of the camera that decided, and there is no map of the whole.
     """
 
     frame_index: int
@@ -224,6 +243,7 @@ class Verdict:
     review: bool = False
     parts: tuple[PartScore, ...] = ()
     recipe: str = ""
+    cameras: tuple[CameraVerdict, ...] = ()
 
     def __post_init__(self) -> None:
         inspected = self.reason in (Reason.BELOW_THRESHOLD, Reason.ABOVE_THRESHOLD)
@@ -251,6 +271,32 @@ class Verdict:
             "review": self.review,
             "regions": [asdict(region) for region in self.regions],
             "parts": [asdict(part) for part in self.parts],
+            "cameras": [each.as_json() for each in self.cameras],
             "times_ms": self.times.as_dict(),
             "bundle_sha256": self.bundle_sha256,
+        }
+
+
+@dataclass(frozen=True)
+class CameraVerdict:
+    """What was said of the picture of one camera of a group. verdict: in pixels of its own picture.
+
+    field: (x, y, width, height) that its map covers, in the same pixels; None where nothing was scored.
+    """
+
+    camera: str
+    verdict: Verdict
+    field: tuple[int, int, int, int] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        verdict = self.verdict
+        return {
+            "camera": self.camera,
+            "decision": str(verdict.decision),
+            "reason": str(verdict.reason),
+            "detail": verdict.detail,
+            "score": verdict.score,
+            "threshold": verdict.threshold,
+            "review": verdict.review,
+            "bundle_sha256": verdict.bundle_sha256,
         }

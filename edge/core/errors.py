@@ -4,17 +4,21 @@ EdgeInspectError            exit code 1
 ├── ChallengeError          1   the line is not ready: its challenge is missing, failed or out of date
 ├── UsageError              2   the command line, or data handed to a command
 │   ├── PartNotFound        2   no part where one should be; inside the loop an INVALID verdict
-│   └── NoReference         2   no golden picture to compare with; inside the loop an INVALID verdict
+│   ├── NoReference         2   no golden picture to compare with; inside the loop an INVALID verdict
+│   └── TrialNotRun         2   a trial that nothing was learned from: no line took it up, or it ended early
 ├── ConfigError             2   config.yaml
 │   └── RuleError           2   an expert's rules.yaml
 ├── MissingDependency       2   an optional package, a backend or a GPU that is not there
 │   └── HiddenDependency    2   a package that is there, where this environment does not look
 ├── EngineError             2   a network that TensorRT refuses, an engine that cannot be built or loaded
+├── ClusterError            2   machines that work together, when they cannot be reached or give up
 ├── RecordError             2   the record store, when a command (not the loop) needs it
 │   └── ForeignRecords      2   something in its place that is no record store
 ├── CameraError             3   cannot be opened, busy, gone
 └── BundleError             4   missing, damaged, of another format version
-    └── CalibrationMismatch 4   statistics of another engine or another preprocessing
+    ├── CalibrationMismatch 4   statistics of another engine or another preprocessing
+    └── ChannelError        4   a channel of bundles that cannot be read, or that offers what must not run
+        └── ChannelWaits    4   the same, where the next look may well find it mended
 ModelError                  inside the loop: becomes an INVALID verdict, never an exit
 UndecodableImage          likewise, where a frame's bytes are decoded; a UsageError where a command reads a file
 
@@ -56,6 +60,10 @@ class NoReference(UsageError):
     """A picture without a golden one that it can be compared with; the loop turns it into an INVALID verdict."""
 
 
+class TrialNotRun(UsageError):
+    """A trial that says nothing of its candidate: no running line took it up, or it ended early."""
+
+
 class ConfigError(EdgeInspectError):
     """A configuration file that cannot be used as it is."""
 
@@ -78,6 +86,12 @@ class HiddenDependency(MissingDependency):
 
 class EngineError(EdgeInspectError):
     """A network that TensorRT refuses, or an engine that cannot be built, kept or loaded; carries TensorRT's words."""
+
+    exit_code = 2
+
+
+class ClusterError(EdgeInspectError):
+    """Machines that work together: they cannot be reached, or gave up."""
 
     exit_code = 2
 
@@ -106,6 +120,14 @@ class BundleError(EdgeInspectError):
 
 class CalibrationMismatch(BundleError):
     """Statistics that were measured on another engine or another preprocessing."""
+
+
+class ChannelError(BundleError):
+    """A channel of bundles that cannot be read, or that offers what must not run; the live bundle stays."""
+
+
+class ChannelWaits(ChannelError):
+    """What keeps a box from following its channel now, and may be over at the next look: network, disk, a line."""
 
 
 class UndecodableImage(ValueError):

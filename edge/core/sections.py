@@ -6,8 +6,10 @@ Like edge/core/config.py this imports neither cv2 nor numpy.
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -82,6 +84,29 @@ class MqttSettings(Section):
             raise ValueError("certificate_file and key_file go together: give both or neither")
         if not self.tls and (self.ca_file is not None or self.certificate_file is not None):
             raise ValueError("ca_file, certificate_file and key_file need tls: true")
+        return self
+
+
+class OpcUaLineSettings(Section):
+    name: Name
+    run_directory: PathText
+    records: PathText
+
+
+class OpcUaSettings(Section):
+    port: Port | None = None
+    address: Host = "127.0.0.1"
+    nodeset: PathText | None = None
+    folder: PathText | None = None
+    lines: list[OpcUaLineSettings] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OpcUaSettings:
+        if self.port is not None and (self.nodeset is None or self.folder is None):
+            raise ValueError("port needs nodeset, the official file of types, and folder, for certificates")
+        names = [line.name for line in self.lines]
+        if len(set(names)) < len(names):
+            raise ValueError("two lines have the same name")
         return self
 
 
@@ -184,6 +209,47 @@ class WebSettings(Section):
         if sorted(set(self.shifts)) != self.shifts:
             raise ValueError("shifts must be in the order of the day, each once")
         return self
+
+
+class ChannelSettings(Section):
+    source: PathText | None = None
+    signed_by: PathText | None = None
+    ca_file: PathText | None = None
+    certificate_file: PathText | None = None
+    key_file: PathText | None = None
+    poll_s: Annotated[float, Field(ge=1)] = 300
+    box: Name | None = None
+    ring: Annotated[int, Field(ge=1, le=3)] | None = None
+    trial_frames: Annotated[int, Field(ge=0)] = 300
+    trial_limit: Share = 0.01
+    trial_silence_s: Annotated[float, Field(ge=30)] = 900
+    report: PathText | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ChannelSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together: give both or neither")
+        for name, value in (("source", self.source), ("report", self.report)):
+            if value is not None and is_address(value):
+                _refuse_unsafe_address(name, value)
+        return self
+
+
+def is_address(text: str) -> bool:
+    """Whether this names a server, and no folder."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def _refuse_unsafe_address(name: str, text: str) -> None:
+    """Addresses are read by others, so a secret does not belong there; what is not encrypted can be held back."""
+    parts = urlsplit(text)
+    # ValueError for a port that is none
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
+        raise ValueError(f"{name} is no https:// address with a host, and no folder")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(f"{name} has a user, a ? or a #: give host, port and path; a box is known by certificate_file")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError(f"{name} is a http:// address: only https:// is followed, and http:// on this machine itself")
 
 
 class ServiceSettings(Section):

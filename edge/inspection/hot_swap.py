@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from typing import Protocol
 
 from edge.bundles.bundle import MANIFEST, ModelBundle
 from edge.bundles.candidate import CANDIDATE, Candidate, ShadowReport, read_candidate, shadow_folder, write_report
@@ -18,11 +18,9 @@ from edge.bundles.learning import LEARNING, Learning, read_learning
 from edge.bundles.versions import SHORT, find_version
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame, Verdict
-from edge.core.errors import BundleError, EdgeInspectError, PartNotFound
+from edge.core.errors import BundleError, EdgeInspectError
 from edge.core.files.safe_file import Stamp, stamp
-from edge.core.latency import StageClock
 from edge.inspection.inspector import Inspector
-from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.shadow import Trial
 
 log = logging.getLogger("edge.inspection.hot_swap")
@@ -32,6 +30,17 @@ TRY_AGAIN_S = 2.0
 _REPORT_EVERY_S = 1.0
 # the first run of a network allocates; the frame that gets it must not pay for that
 _TRIES = 3
+
+
+class ReplacedPool(Protocol):
+    """What is done to a pool, or to the part of one that a camera of a group has."""
+
+    @property
+    def inspectors(self) -> tuple[Inspector, ...]: ...
+
+    def replace(self, inspectors: Sequence[Inspector]) -> None: ...
+
+    def close_retired(self) -> None: ...
 
 
 class HotSwap:
@@ -48,7 +57,7 @@ class HotSwap:
     def __init__(
         self,
         live: ModelBundle,
-        pool: InspectorPool,
+        pool: ReplacedPool,
         counters: RunCounters,
         *,
         load: Callable[[], ModelBundle],
@@ -225,12 +234,6 @@ def try_on(frame: Frame | None, inspectors: Sequence[Inspector], times: int = _T
 
     Raises what the backend raises, ModelError and others.
     """
-    if frame is None or frame.image is None:
-        return
-    if inspectors[0].preprocess.field_of_view(*frame.image.shape[:2]) is None:
-        return
     for inspector in inspectors:
-        for _ in range(times):
-            # a frame without a part says nothing against the version
-            with suppress(PartNotFound):
-                inspector.backend.score(frame.image, StageClock(time.perf_counter_ns()))
+        if frame is not None:
+            inspector.try_on(frame, times)

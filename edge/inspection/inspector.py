@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edge.backends.base import Backend, KeptWarm
@@ -10,7 +12,7 @@ from edge.core.datatypes import Decision, Fault, Frame, Reason, Verdict
 from edge.core.errors import ModelError, NoReference, PartNotFound
 from edge.core.latency import StageClock
 from edge.preprocessing.preprocess import Preprocess
-from edge.preprocessing.regions import defect_regions, part_scores
+from edge.preprocessing.regions import FieldOfView, defect_regions, part_scores
 
 # no defect is so large: of a map above the pixel threshold
 _UNLIKE_SHARE = 0.5
@@ -113,6 +115,22 @@ class Inspector:
         """Called while no frame comes; what the backend does then, if anything."""
         if isinstance(self.backend, KeptWarm):
             self.backend.keep_warm()
+
+    def field_of_view(self, height: int, width: int) -> FieldOfView | None:
+        """What the map of a frame of this size covers; see Preprocess."""
+        return self.preprocess.field_of_view(height, width)
+
+    def try_on(self, frame: Frame, times: int) -> None:
+        """Score a frame that the line saw, so often; one that does not fit, or has no picture, tries nothing.
+
+        Raises what the backend raises, ModelError and others.
+        """
+        if frame.image is None or self.field_of_view(*frame.image.shape[:2]) is None:
+            return
+        for _ in range(times):
+            # a frame without a part says nothing against the version
+            with suppress(PartNotFound):
+                self.backend.score(frame.image, StageClock(time.perf_counter_ns()))
 
     def invalid(self, frame: Frame, fault: Fault, clock: StageClock | None = None) -> Verdict:
         """The verdict on a frame that was not, or not in time, inspected."""

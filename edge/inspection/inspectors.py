@@ -36,9 +36,17 @@ _RECIPES = "recipe_book"
 
 
 def bundle_path(settings: Settings) -> Path:
-    """The bundle of the settings, else that of the recipe that a line begins with, else the shipped one."""
+    """The bundle of the settings, else that of the recipe that a line begins with, else the shipped one.
+
+    Raises UsageError for a group, whose cameras may have a bundle each.
+    """
     if settings.inspection.bundle:
         return Path(settings.inspection.bundle)
+    if settings.group.cameras:
+        raise UsageError(
+            f"which bundle is meant? The settings have a group of cameras ({', '.join(settings.group.names)})",
+            fix=f"add --only {settings.group.names[0]}, or the name of another camera",
+        )
     book = line_recipes(settings)
     return sample_bundle() if book is None else Path(book.start.bundle)
 

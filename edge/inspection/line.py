@@ -13,33 +13,23 @@ from typing import TYPE_CHECKING, TextIO
 
 from edge.backends import target_of
 from edge.bundles.bundle import ModelBundle
-from edge.bundles.versions import find_version
-from edge.capture.capture import FrameSupply
+from edge.capture.capture import Capture, FiredFrames, FrameSupply, OrderedFrames
 from edge.capture.part_file import IdentifiedFrames, PartFile
 from edge.capture.triggers.line_supply import line_supply, opened_capture
-from edge.capture.triggers.ordered_supply import OrderedSupply
 from edge.capture.triggers.part_trigger import PartTrigger
-from edge.capture.triggers.triggered_supply import TriggeredSupply
 from edge.core.alarms import Alarm
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8
-from edge.core.errors import BundleError
 from edge.core.files.text_names import storable
 from edge.core.progress import working
+from edge.inspection.challenges.readiness import change_not_ready, readiness_monitor, require_challenge
 from edge.inspection.device_watch import DeviceWatch
-from edge.inspection.inspectors import (
-    golden_comparison,
-    inspectors_for,
-    line_recipes,
-    precision_and_calibration,
-    run_info,
-)
+from edge.inspection.drift_watch import drift_monitor
+from edge.inspection.inspectors import inspectors_for, line_recipes, run_info
 from edge.inspection.loop import run_loop
-from edge.inspection.readiness import change_not_ready, readiness_monitor, require_challenge
 from edge.inspection.recipes.opening import Following, LoadedRecipe, Opening, first_pool, version_watch
 from edge.monitoring.alarm_log import AlarmLog
-from edge.monitoring.drift_monitor import DriftMonitor, WatchedBundle
 from edge.monitoring.json_lines import JsonLines
 from edge.monitoring.live_view import LiveView, PlainView, ViewTitle
 from edge.monitoring.poller import Poller
@@ -56,7 +46,11 @@ from edge.system.service.notify import ServiceManager
 from edge.system.stop_signals import StopRequests
 
 if TYPE_CHECKING:
-    from edge.bundles.recipes import Recipe, RecipeBook
+    from edge.bundles.recipes import Recipe
+    from edge.capture.group.cameras import CameraGroup
+    from edge.inspection.group.opening import GroupVersions
+    from edge.inspection.hot_swap import HotSwap
+    from edge.inspection.inspector import Inspector
     from edge.inspection.recipes.change import Recipes
     from edge.plant.signals import LineSignals
 
@@ -101,58 +95,85 @@ class Line:
         settings = settings if self._recipe is None else self._recipe.applied_to(settings)
         self._request, self._settings, self._empty_place_of = request, settings, empty_place_of
         count = 1 if request.max_frames == 1 else inspectors_for(request.camera, settings)
+        self._group = None
         with working("loading the model, and making it ready for this processor"):
-            self._bundle, self._seen, self._pool = first_pool(settings, count, self._recipe)
+            if settings.group.cameras:
+                # a line with one camera loads none of it
+                from edge.inspection.group.opening import open_group
+
+                self._group, self._seen = open_group(settings, count), None
+                self._bundle, self._pool = self._group.bundles[0].bundle, self._group.pool
+            else:
+                self._bundle, self._seen, self._pool = first_pool(settings, count, self._recipe)
         self._inspector = self._pool.inspectors[0]
         self._recipes: Recipes | None = None
         self._outputs: LineOutputs | None = None
         self._signals: LineSignals | None = None
         self._counters, self._statistics = RunCounters(), RunStatistics()
-        require_challenge(self._bundle, self._inspector.backend.model_sha256, request.camera, settings)
+        for bundle, inspector in self._judging:
+            require_challenge(bundle, inspector.backend.model_sha256, request.camera, settings)
         # before the camera, whose first frames have their part, too
         self._part_file = None if settings.part_file is None else PartFile(settings.part_file)
         try:
             with working("waiting for the camera to answer"):
-                self._capture = opened_capture(request.camera, settings, self._counters)
+                self._capture, self._supply = self._opened_supply()
         except BaseException:
             self._close_part_file()
             raise
-        self._supply: FrameSupply = line_supply(
-            self._capture, request.camera, settings, self._counters, lambda: empty_place_of(self._bundle)
-        )
         self._part_trigger = self._supply if isinstance(self._supply, PartTrigger) else None
-        self._ordered = self._supply if isinstance(self._supply, OrderedSupply) else None
+        self._ordered = self._supply if isinstance(self._supply, OrderedFrames) else None
         # with trigger.mode `plc`: the PLC calls its `fire`
-        self._triggered = self._supply if isinstance(self._supply, TriggeredSupply) else None
+        self._triggered = self._supply if isinstance(self._supply, FiredFrames) else None
         if self._part_file is not None:
             self._supply = IdentifiedFrames(self._supply, self._part_file.part_at)
+
+    def _opened_supply(self) -> tuple[Capture | CameraGroup, FrameSupply]:
+        """The camera, or those of the group, and what stands before them for each trigger."""
+        settings, counters = self._settings, self._counters
+        if settings.group.cameras:
+            from edge.capture.group.opening import open_group_supply
+
+            return open_group_supply(settings, counters)
+        capture = opened_capture(self._request.camera, settings, counters)
+        empty_place = self._empty_place_of
+        return capture, line_supply(
+            capture, self._request.camera, settings, counters, lambda: empty_place(self._bundle)
+        )
+
+    @property
+    def _judging(self) -> list[tuple[ModelBundle, Inspector]]:
+        """Bundles of the start, and what judges by them; of a group each camera's."""
+        if self._group is None:
+            return [(self._bundle, self._inspector)]
+        return self._group.judging
 
     def run(self, requests: StopRequests) -> RunResult:
         """Inspect until the source ends, a limit is reached or a stop is asked for."""
         request, settings, counters, capture = self._request, self._settings, self._counters, self._capture
         known = () if self._book is None else self._book.recipes
         info = run_info(self._bundle, self._inspector, capture.name, settings, known)
-        title = ViewTitle(info.source, self._bundle.manifest.product, f"{info.backend} {info.precision}")
+        if self._group is not None:
+            info = self._group.in_records(info)
+        title = ViewTitle(info.source, self._product(self._bundle), f"{info.backend} {info.precision}")
         view = _view(settings, title, counters, self._statistics)
-        recorder, field_of_view = None, self._inspector.preprocess.field_of_view
+        recorder, field_of_view = None, self._inspector.field_of_view
         if settings.record.directory is not None:
             recorder = Recorder(
                 settings.record, info, counters, field_of_view, wait_when_full=not capture.live,
                 field_of_recipe=self._field_of_recipe,
             )  # fmt: skip
         alarms = AlarmLog(counters, _alarm_listener(recorder, redrawn=isinstance(view, LiveView)))
-        readiness = readiness_monitor(
-            request.camera, settings, counters, alarms, self._bundle.sha256, self._inspector.backend.model_sha256
-        )
+        judges_first = [(bundle.sha256, inspector.backend.model_sha256) for bundle, inspector in self._judging]
+        readiness = readiness_monitor(request.camera, settings, counters, alarms, judges_first)
         wake = threading.Event()
         self._recipes = self._changes_of_recipe(alarms, recorder, wake)
-        versions = self._recipes or version_watch(settings, self._bundle, self._pool, counters)
+        versions = self._recipes or self._version_watch()
         watches = [watch for watch in (versions, readiness) if watch is not None]
         device = DeviceWatch(self._pool, requests.stop.set)
         # another process would begin a folder, or a limited run, from its beginning
         goes_on = capture.live and request.max_frames is None and request.duration_s is None
         poller = Poller([*watches, device] if goes_on else watches, alarms, wake=wake)
-        drift = drift_monitor(self._bundle, settings, counters, alarms, self._book)
+        drift = self._drift_watch(alarms)
         fire = None if self._triggered is None else self._triggered.fire
         use_recipe = None if self._recipes is None else self._recipes.request
         self._signals = signals = line_signals(
@@ -198,6 +219,19 @@ class Line:
             start_again=again,
         )
 
+    def _version_watch(self) -> HotSwap | GroupVersions:
+        if self._group is not None:
+            return self._group.version_watch(self._counters)
+        return version_watch(self._settings, self._bundle, self._pool, self._counters)
+
+    def _drift_watch(self, alarms: AlarmLog) -> Sink:
+        if self._group is not None:
+            return self._group.drift_watch(self._counters, alarms)
+        return drift_monitor(self._bundle, self._settings, self._counters, alarms, self._book)
+
+    def _product(self, bundle: ModelBundle) -> str:
+        return bundle.manifest.product if self._group is None else self._group.products
+
     def _field_of_recipe(self, name: str) -> FieldOfViewOf | None:
         return None if self._recipes is None else self._recipes.field_of_view(name)
 
@@ -217,7 +251,7 @@ class Line:
         name, target = self._settings.line.name, target_of(self._settings.inspection.backend)
         precision = bundle.precision(self._settings.inspection.precision, target)
         backend = self._inspector.backend.name
-        return LineInfo(name, storable(self._capture.name), bundle.manifest.product, backend, precision)
+        return LineInfo(name, storable(self._capture.name), self._product(bundle), backend, precision)
 
     def _parts_take_s(self, settings: Settings) -> float:
         """From a trigger to its verdict, at the most."""
@@ -270,46 +304,8 @@ def _in_short(counters: RunCounters) -> str:
     alarms = "".join(f"; ALARM {alarm.what}" for alarm in counters.alarms.standing())
     return (
         f"{counters.frames} {counters.counted}: {counters.ok} OK, {counters.ng} NG, {counters.invalid} INVALID; camera "
-        f"{counters.camera_state}; records {counters.record_state}{alarms}"
+        f"{counters.camera_text}; records {counters.record_state}{alarms}"
     )
-
-
-def drift_monitor(
-    bundle: ModelBundle,
-    settings: Settings,
-    counters: RunCounters,
-    alarms: AlarmLog,
-    recipes: RecipeBook | None = None,
-) -> DriftMonitor:
-    """The watch on drift and bursts; parts of each version are compared with what that version was calibrated on.
-
-    bundle: what the line begins with, by recipes.start where there are recipes.
-    """
-
-    def watched(version: ModelBundle, recipe: Recipe | None) -> WatchedBundle:
-        own = settings if recipe is None else recipe.applied_to(settings)
-        _, calibration = precision_and_calibration(version, own, recipe)
-        golden = golden_comparison(version, calibration, own)
-        scores = calibration.scores if golden is None else golden.scores(calibration.scores)
-        return WatchedBundle(version.preprocess, version.drift_reference(), scores, calibration.threshold)
-
-    def bundle_of(sha256: str, name: str) -> WatchedBundle | None:
-        recipe = start if recipes is None else recipes.find(name)
-        if sha256 == bundle.sha256 and recipe is start:
-            return first
-        try:
-            path = bundle.path if recipe is None else Path(recipe.bundle)
-            return watched(find_version(path, sha256), recipe)
-        except BundleError as error:
-            logging.getLogger("edge.monitoring.drift").warning(
-                "nothing to compare version %s with: %s", sha256[:12], error
-            )
-            return None
-
-    # here, so that a damaged bundle is refused before the first part
-    start = None if recipes is None else recipes.start
-    first = watched(bundle, start)
-    return DriftMonitor(settings.drift, settings.burst, bundle_of, counters, alarms)
 
 
 def _alarm_listener(recorder: Recorder | None, *, redrawn: bool) -> Callable[[Alarm], None]:

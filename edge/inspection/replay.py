@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from edge.capture.images.image_io import UndecodableImage, decode_picture
-from edge.core.datatypes import U8, Decision, Fault, Frame, Reason, Verdict
+from edge.core.datatypes import U8, CameraVerdict, Decision, Fault, Frame, Reason, Verdict
 from edge.core.errors import BundleError, CalibrationMismatch, RecordError
+from edge.inspection.group.inspector import severity
 from edge.inspection.inspector import Inspector
-from edge.records.store import ImageState, RecordStore, RunRecord, VerdictRecord
+from edge.records.store import CAMERA_BUNDLES, ImageState, RecordStore, RunRecord, VerdictRecord
 from edge.records.verdict_search import find_verdict
 
 # the same numbers through the same model: room for the last digit of a float32, not for another result
@@ -76,6 +78,8 @@ def replay(
     if recorded.reason in _OF_THE_PICTURE and picture_fault is None:
         explanation = f"{recorded.reason} was found before inspection, and no picture checks were given"
         return ReplayResult(recorded, run, Outcome.NOT_REPEATABLE, explanation)
+    if recorded.cameras:
+        return _replayed_cameras(recorded, run, image, make_inspector, picture_fault)
     inspector = make_inspector(run, recorded)
     _refuse_other_model(run, recorded, inspector)
     fault = picture_fault(image) if picture_fault is not None else None
@@ -83,6 +87,45 @@ def replay(
     verdict = inspector.inspect(frame)
     outcome, explanation = _compared(recorded, verdict)
     return ReplayResult(recorded, run, outcome, explanation, verdict)
+
+
+def _replayed_cameras(
+    recorded: VerdictRecord,
+    run: RunRecord,
+    image: U8,
+    make_inspector: Callable[[RunRecord, VerdictRecord], Inspector],
+    picture_fault: Callable[[U8], Fault | None] | None,
+) -> ReplayResult:
+    """Each camera's picture of a group's, cut out and judged by the camera's own bundle, one after the other."""
+    places = json.loads(run.info.config).get(CAMERA_BUNDLES, {})
+    outcomes, told, worst = [], [], None
+    for camera in recorded.cameras:
+        picture = camera.cut_out(image)
+        if picture is None or camera.reason in _OF_THEIR_MOMENT:
+            told.append(f"camera {camera.camera}: {camera.reason} depends on its moment")
+            continue
+        own = replace(
+            recorded, decision=camera.decision, reason=camera.reason, detail=camera.detail, score=camera.score,
+            threshold=camera.threshold, review=camera.review, bundle_sha256=camera.bundle_sha256,
+            model_sha256=camera.model_sha256, regions=(), parts=(), cameras=(),
+        )  # fmt: skip
+        info = replace(run.info, bundle_path=places.get(camera.camera, run.info.bundle_path))
+        inspector = make_inspector(replace(run, info=info), own)
+        _refuse_other_model(run, own, inspector)
+        fault = None if picture_fault is None else picture_fault(picture)
+        now_ns = time.perf_counter_ns()
+        verdict = inspector.inspect(Frame(recorded.frame_index, now_ns, recorded.utc, camera.source, picture, fault))
+        outcome, explanation = _compared(own, verdict)
+        outcomes.append(outcome)
+        told.append(f"camera {camera.camera}: {explanation}")
+        now = CameraVerdict(camera.camera, verdict)
+        if worst is None or severity(now) < severity(worst):
+            worst = now
+    if worst is None:
+        return ReplayResult(recorded, run, Outcome.NOT_REPEATABLE, "; ".join(told))
+    verdict = replace(worst.verdict, detail=f"camera {worst.camera}: {worst.verdict.detail}")
+    outcome = Outcome.DIFFERENT if Outcome.DIFFERENT in outcomes else Outcome.SAME
+    return ReplayResult(recorded, run, outcome, "; ".join(told), verdict)
 
 
 def _stored_image(store: RecordStore, recorded: VerdictRecord) -> U8:

@@ -29,8 +29,13 @@ class AlarmLog:
         counters: RunCounters,
         on_alarm: Callable[[Alarm], None],
         utc_now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        who: str = "",
     ) -> None:
-        self._counters, self._on_alarm, self._utc_now = counters, on_alarm, utc_now
+        self._counters, self._on_alarm, self._utc_now, self._who = counters, on_alarm, utc_now, who
+
+    def of(self, who: str) -> AlarmLog:
+        """The same log for one of several: what its alarms say begins with `who`."""
+        return AlarmLog(self._counters, self._on_alarm, self._utc_now, f"{who}: ")
 
     def begin(
         self,
@@ -52,6 +57,8 @@ class AlarmLog:
 
     def publish(self, alarm: Alarm) -> None:
         """Show and record the present state of an alarm."""
+        if self._who:
+            alarm = replace(alarm, what=f"{self._who}{alarm.what}")
         self._counters.alarms.put(alarm)
         self._on_alarm(alarm)
 

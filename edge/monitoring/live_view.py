@@ -99,7 +99,7 @@ class LiveView:
         for name, value in (
             ("source", _text(self._title.source)),
             ("bundle", _text(f"{self._title.bundle} on {self._title.backend}   {counters.bundle_state}".strip())),
-            ("camera", _text(counters.camera_state, _camera_style(counters.camera_state))),
+            ("camera", _text(counters.camera_text, _camera_style(counters.camera_state))),
             (counters.counted, _text(f"{counters.frames}   {statistics.frames_per_second():.1f} per second")),
             *((("recipe", _text(_recipe(counters))),) if counters.recipe_name else ()),
             *((("trigger", _text(_trigger(counters))),) if counters.trigger_state else ()),
@@ -202,7 +202,7 @@ class PlainView:
         return (
             f"{counters.frames} {counters.counted}, {statistics.frames_per_second():.1f}/s: {counters.ok} OK{review}, "
             f"{counters.ng} NG, {counters.invalid} INVALID, {counters.dropped} dropped | "
-            f"camera {counters.camera_state} | total p50 {p50:.1f} ms, p99 {p99:.1f} ms | "
+            f"camera {counters.camera_text} | total p50 {p50:.1f} ms, p99 {p99:.1f} ms | "
             f"records {counters.record_state} | {last}{learning}{alarms}"
         )
 

@@ -14,7 +14,11 @@ from edge.monitoring.alarm_log import AlarmLog, Moment
 # challenges grow old, and are made beside a running line
 CHECK_EVERY_S = 5.0
 
-# hashes of a bundle and a model → why a line that judges with them is not ready; None when it is
+# between the hashes of the cameras of a group
+AND = "+"
+
+# hashes of a bundle and a model, or of several with AND between them → why a line that judges with them is not ready;
+# None when it is
 WhyNotReady = Callable[[str, str], str | None]
 
 
@@ -55,7 +59,11 @@ class ReadinessMonitor:
         self._alarm: Alarm | None = None
 
     def write(self, frame: Frame, verdict: Verdict) -> None:
-        judged_by = _JudgedBy(verdict.bundle_sha256, verdict.model_sha256)
+        # a group's line is ready with all of its bundles
+        judged = [each.verdict for each in verdict.cameras] or [verdict]
+        judged_by = _JudgedBy(
+            AND.join(each.bundle_sha256 for each in judged), AND.join(each.model_sha256 for each in judged)
+        )
         # the first frame of a version is where its alarm begins
         if self._first is None or self._first[0] != judged_by:
             self._first = judged_by, Moment(frame.utc, frame.index)

@@ -19,9 +19,10 @@ def picture_bytes(picture: U8, suffix: str = ".png") -> bytes:
     return bytes(cv2.imencode(suffix, picture)[1])
 
 
-def picture_uri(picture: U8) -> str:
-    """A PNG as the address of a picture inside a page."""
-    return f"data:image/png;base64,{base64.b64encode(picture_bytes(picture)).decode()}"
+def picture_uri(picture: U8, suffix: str = ".png") -> str:
+    """A PNG, or with .jpg a JPEG, as the address of a picture inside a page."""
+    kind = "jpeg" if suffix == ".jpg" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(picture_bytes(picture, suffix)).decode()}"
 
 
 def bgr(planes: NDArray[Any]) -> U8:

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ from edge.core.files.private_files import FILE_MODE, make_folder
 from edge.core.files.safe_file import Stamp, stamp
 from edge.plant.picture_request import PictureGiver
 from edge.preprocessing.regions import FieldOfView
-from edge.records.overlay import draw_box, with_heat
+from edge.records.overlay import draw_box, judged_fields
 from edge.records.writer.pictures import FieldOfRecipe, FieldOfViewOf
 
 log = logging.getLogger("edge.plant")
@@ -130,8 +131,12 @@ def preview_picture(frame: Frame, verdict: Verdict, view: FieldOfView | None) ->
     picture = frame.image.copy() if scale == 1 else _smaller(frame.image, scale)
     if verdict.decision is not Decision.NG:
         return picture
-    if view is not None and verdict.anomaly_map is not None and verdict.anomaly_map.values.size:
-        picture = with_heat(picture, verdict.anomaly_map, _scaled_view(view, picture, scale), verdict.threshold)
+    for field in judged_fields(frame, verdict, view):
+        x = min(round(field.x * scale), picture.shape[1] - 1)
+        width = max(1, min(round(field.width * scale), picture.shape[1] - x))
+        height = max(1, min(round(field.height * scale), picture.shape[0]))
+        seen = _scaled_view(field.view, picture[:height, x : x + width], scale)
+        replace(field, view=seen, x=x, width=width, height=height).heat(picture)
     for region in verdict.regions[:_MOST_BOXES]:
         draw_box(picture, _scaled_region(region, scale), 1)
     return picture

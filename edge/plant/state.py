@@ -212,7 +212,7 @@ class LineStateKeeper:
             running=running,
             beat_age_s=counters.beat_age_s(),
             counts=LineCounts(**{name: getattr(counters, name) for name in LineCounts.__dataclass_fields__}),
-            camera_state=counters.camera_state,
+            camera_state=counters.camera_text,
             record_state=counters.record_state,
             ready_state=counters.ready_state,
             bundle_state=counters.bundle_state,

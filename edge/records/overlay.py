@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -34,6 +36,36 @@ _HEAT_COLOURS = cv2.applyColorMap((132.6 + 86.7 * np.arange(256) / 255).astype(n
 _MAX_BOXES = 12
 
 
+@dataclass(frozen=True)
+class Field:
+    """What was judged: a camera's picture, `width` x `height` px from column x on, and what its map covers of it."""
+
+    verdict: Verdict
+    view: FieldOfView
+    x: int
+    width: int
+    height: int
+
+    def heat(self, picture: U8) -> None:
+        """Blend its map into the picture of all."""
+        if self.verdict.anomaly_map is not None:
+            own = picture[: self.height, self.x : self.x + self.width]
+            blend_heat(own, self.verdict.anomaly_map, self.view, self.verdict.threshold)
+
+
+def judged_fields(frame: Frame, verdict: Verdict, view: FieldOfView | None) -> list[Field]:
+    """Of a frame with a picture: the whole of it, or of a group each camera's. view: see `draw_overlay`."""
+    assert frame.image is not None, "asked for frames with a picture"
+    if view is not None:
+        return [Field(verdict, view, 0, frame.image.shape[1], frame.image.shape[0])]
+    places = {place.camera: place for place in frame.views}
+    return [
+        Field(each.verdict, FieldOfView(*each.field), place.x, place.width, place.height)
+        for each in verdict.cameras
+        if each.field is not None and (place := places.get(each.camera)) is not None
+    ]
+
+
 def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None, number: str = "") -> U8:
     """The picture of the frame with what the verdict says about it, uint8 BGR, with a banner added on top.
 
@@ -45,42 +77,54 @@ def draw_overlay(frame: Frame, verdict: Verdict, view: FieldOfView | None, numbe
         raise ValueError(f"frame {frame.index} has no image to draw on")
     factor = max(1, min(-(-_MIN_WIDTH_PX // frame.image.shape[1]), _MAX_ENLARGED_PX // frame.image.shape[0]))
     picture: U8 = frame.image
-    if verdict.anomaly_map is not None and view is not None:
-        picture = with_heat(picture, verdict.anomaly_map, view, verdict.threshold)
+    fields = judged_fields(frame, verdict, view)
+    if any(field.verdict.anomaly_map is not None for field in fields):
+        picture = picture.copy()
+    for field in fields:
+        field.heat(picture)
     height, width = (side * factor for side in picture.shape[:2])
     # the banner follows the width, as the text does; a tall narrow picture must not get a huge one
     banner = _banner(max(width, _MIN_WIDTH_PX), frame, verdict, number)
+    if verdict.cameras:
+        banner = np.vstack([banner, _camera_strips(banner.shape[1], frame, verdict, factor)])
     canvas = np.empty((banner.shape[0] + height, banner.shape[1], 3), np.uint8)
     canvas[: banner.shape[0]] = banner
     canvas[banner.shape[0] :, width:] = _BANNER
     below = canvas[banner.shape[0] :, :width]
     below[:] = picture if factor == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
-    if view is not None and (view.width, view.height) != (frame.image.shape[1], frame.image.shape[0]):
-        corner = (view.x * factor, view.y * factor)
-        opposite = ((view.x + view.width) * factor - 1, (view.y + view.height) * factor - 1)
-        cv2.rectangle(below, corner, opposite, _QUIET, max(1, width // 900), cv2.LINE_AA)
+    for field in fields:
+        seen = field.view
+        if (seen.width, seen.height) != (field.width, field.height):
+            corner = ((field.x + seen.x) * factor, seen.y * factor)
+            opposite = ((field.x + seen.x + seen.width) * factor - 1, (seen.y + seen.height) * factor - 1)
+            cv2.rectangle(below, corner, opposite, _QUIET, max(1, width // 900), cv2.LINE_AA)
     for region in verdict.regions[:_MAX_BOXES]:
         draw_box(below, region, factor)
     return canvas
 
 
 def with_heat(image: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold: float) -> U8:
-    """Blend the map over its field: nothing at half the threshold and below, so that normal texture stays a picture."""
+    """A copy with the map blended over its field."""
+    result: U8 = image.copy()
+    blend_heat(result, anomaly_map, view, threshold)
+    return result
+
+
+def blend_heat(picture: U8, anomaly_map: AnomalyMap, view: FieldOfView, threshold: float) -> None:
+    """Blend the map over its field, in place: nothing at half the threshold and below, so that normal texture stays."""
     low = 0.5 * threshold
     values = values_in_view(anomaly_map, view)
     high = max(2.0 * threshold, float(anomaly_map.values.max()), low + 1e-6)
     heat = np.clip((values - low) * np.float32(255 / (high - low)), 0, 255)
     level = cv2.convertScaleAbs(cv2.resize(heat, (view.width, view.height), interpolation=cv2.INTER_LINEAR))
-    result: U8 = image.copy()
     x, y, width, height = cv2.boundingRect(level)
     if width == 0:
-        return result
+        return
     # only where it glows: most of a picture stays as it is, and the record writer draws every rejected part
     level = np.ascontiguousarray(level[y : y + height, x : x + width])
-    field = result[view.y + y : view.y + y + height, view.x + x : view.x + x + width]
+    field = picture[view.y + y : view.y + y + height, view.x + x : view.x + x + width]
     share = cv2.LUT(level, _HEAT_SHARES)
     field[:] = cv2.blendLinear(np.ascontiguousarray(field), cv2.applyColorMap(level, _HEAT_COLOURS), 1 - share, share)
-    return result
 
 
 def draw_box(picture: U8, region: Region, factor: int) -> None:
@@ -132,6 +176,22 @@ def _banner(width: int, frame: Frame, verdict: Verdict, number: str) -> U8:
     return banner
 
 
+def _camera_strips(width: int, frame: Frame, verdict: Verdict, factor: int) -> U8:
+    """Above each camera's picture: its name, decision and score, or why there is no picture."""
+    height = int(np.clip(width / 36, 20, 44))
+    strips = np.empty((height, width, 3), np.uint8)
+    strips[:] = _BANNER
+    judged = {each.camera: each.verdict for each in verdict.cameras}
+    for view in frame.views:
+        own = judged[view.camera]
+        left, right = view.x * factor, min(width, (view.x + view.width) * factor)
+        strips[:, left : left + max(4, height // 4)] = _COLOURS[own.decision]
+        pad = height // 2
+        text = f"{view.camera}   {own.decision}   {_headline(own)}"
+        _put_fitting(strips, text, left + pad, height // 2, height / 50, _TEXT, right - left - 2 * pad)
+    return strips
+
+
 def _part_text(frame: Frame) -> str:
     return "" if frame.part is None else "".join(f"   {words}" for words in frame.part.words)
 
@@ -143,6 +203,10 @@ def _headline(verdict: Verdict) -> str:
     sign = ">" if verdict.decision is Decision.NG else "<="
     places = f"   {len(verdict.regions)} place{'s' * (len(verdict.regions) != 1)}" if verdict.regions else ""
     review = "FOR REVIEW   " if verdict.review else ""
+    for each in verdict.cameras:
+        if (each.verdict.decision, each.verdict.score) == (verdict.decision, verdict.score):
+            review += f"{each.camera}   "
+            break
     return f"{review}score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}{places}"
 
 

@@ -150,6 +150,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # the probability with which a judged part's picture was to be kept; NULL: nothing of the kind was drawn
         "ALTER TABLE verdicts ADD COLUMN sample_p REAL",
     ),
+    (
+        # of a group of cameras: what was said of each camera's picture, and where it stands in that of the row; NULL
+        # for one camera, which costs next to nothing in each of a year's rows
+        "ALTER TABLE verdicts ADD COLUMN cameras TEXT",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -225,6 +230,26 @@ def opened_for_reading(path: Path, *, migrate_older: bool = True) -> sqlite3.Con
     return connection
 
 
+def opened_as_it_is(path: Path, newest: int = SCHEMA_VERSION) -> sqlite3.Connection:
+    """A connection that only reads, on a database of this version or an older one; it stays as it is.
+
+    Whoever reads asks for columns that are there (`column_names`). It may lie on a disk that nothing can be written
+    to. newest: the version up to which it is known. Raises RecordError for a database of a newer one; sqlite3.Error.
+    """
+    connection = _read_only(path, on_dead_disk=not os.access(path.parent, os.W_OK))
+    try:
+        _refuse_newer(_version(connection), newest)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def column_names(connection: sqlite3.Connection, table: str) -> set[str]:
+    """The columns that a table has in this database."""
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
 def opened_for_writing(path: Path, busy_s: float) -> sqlite3.Connection:
     """A connection that commits durably, on a database of the current schema; waits so long for another's commit.
 
@@ -262,8 +287,13 @@ def _foreign(path: Path, why: str) -> ForeignRecords:
     )
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+def _read_only(path: Path, *, on_dead_disk: bool = False) -> sqlite3.Connection:
+    # a reader writes too, the index of the log beside the database; where nothing can be written, nothing changes
+    log = path.with_name(path.name + "-wal")
+    immutable = "&immutable=1" if on_dead_disk and not (log.exists() and log.stat().st_size) else ""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True, isolation_level=None, timeout=5.0
+    )
 
 
 @contextmanager

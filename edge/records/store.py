@@ -16,8 +16,11 @@ from edge.core.errors import RecordError
 from edge.core.files.text_names import storable
 from edge.core.picture_names import verdict_number
 from edge.core.redact import redact
+from edge.records.cameras import CameraRecord, cameras_of_text
 from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, explained, opened_for_reading
 
+# key of a run's recorded settings: the bundle of each camera of a group
+CAMERA_BUNDLES = "camera_bundles"
 # none: nothing to keep; waiting: the row came first, the picture follows; skipped: no room or no time for it
 ImageState = Literal["none", "waiting", "stored", "skipped", "expired"]
 
@@ -88,6 +91,7 @@ class VerdictRecord:
     lot: str
     recipe: str
     sample_p: float | None
+    cameras: tuple[CameraRecord, ...]
 
     @property
     def part(self) -> Part:
@@ -103,6 +107,7 @@ class VerdictRecord:
         return Verdict(
             self.frame_index, self.decision, self.reason, self.detail, self.score, self.threshold, self.regions,
             self.times, self.bundle_sha256, self.model_sha256, review=self.review, parts=self.parts, recipe=self.recipe,
+            cameras=tuple(camera.verdict(self.frame_index) for camera in self.cameras),
         )  # fmt: skip
 
 
@@ -217,13 +222,20 @@ class RecordStore:
 def judged_by(bundle: Path) -> tuple[str, list[Any]]:
     """A condition with its values, for verdicts v of runs r that any version of this bundle gave.
 
-    Of parts that were judged by a recipe: any version that is kept.
+    Of parts that were judged by a recipe: any version that is kept. Of a group's: where one of its cameras has it.
     """
     # a run with recipes began with one bundle, and judged by others as well
     versions = [version.bundle.sha256 for version in kept_versions(bundle)]
     by_recipe = f"v.bundle_sha256 IN ({', '.join('?' * len(versions))})"
-    condition = f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {by_recipe} END"
-    return condition, [storable(str(bundle.resolve())), *versions]
+    # a group's cameras are told by where their bundles lie: copies of one bundle have versions in common
+    of_a_camera = (
+        f"r.id IN (SELECT run.id FROM runs run, json_each(run.config, '$.{CAMERA_BUNDLES}') place "
+        "WHERE place.value = ?)"
+    )
+    one = f"CASE v.recipe WHEN '' THEN r.bundle_path = ? ELSE {by_recipe} END"
+    condition = f"CASE WHEN v.cameras IS NULL THEN {one} ELSE {of_a_camera} END"
+    path = storable(str(bundle.resolve()))
+    return condition, [path, *versions, path]
 
 
 _VERDICT_FIELDS = tuple(name for name in VerdictRecord.__dataclass_fields__ if name != "times")
@@ -235,6 +247,7 @@ _READ_AS: dict[str, Callable[[Any], Any]] = {
     "review": bool,
     "regions": lambda text: tuple(Region(*values) for values in json.loads(text)),
     "parts": lambda text: tuple(PartScore(*values) for values in json.loads(text)),
+    "cameras": cameras_of_text,
 }
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
-from edge.records.schema import explained, migrate
+from edge.records.schema import column_names, explained, migrate, opened_as_it_is
 from edge.records.store import RecordStore, utc_text
 from edge.review.labels import Label
 
@@ -117,11 +118,17 @@ class Cursor:
 
 
 class ReviewDatabase:
-    """Open it in the records' directory. Raises RecordError, like everything that it does. Used from one thread."""
+    """Open it in the records' directory. Raises RecordError, like everything that it does. Used from one thread.
 
-    def __init__(self, directory: Path) -> None:
+    only_read: of an archive, in which nothing is made, written or locked; the file must be there.
+    """
+
+    def __init__(self, directory: Path, *, only_read: bool = False) -> None:
         self._path = directory / REVIEW_NAME
         with explained(self._path):
+            if only_read:
+                self._connection = opened_as_it_is(self._path, len(_MIGRATIONS))
+                return
             make_folder(directory)
             make_file(self._path)
             self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY_S)
@@ -148,13 +155,15 @@ class ReviewDatabase:
             ).fetchone()  # fmt: skip
         return None if row is None else Cursor(*row)
 
-    def save_cursor(self, name: str, cursor: Cursor) -> None:
+    def save_cursor(self, name: str, cursor: Cursor, *, lasting: bool = False) -> None:
+        """lasting: also after a power cut; else one may set the cursor back by some seconds."""
+        sql = "INSERT INTO cursors VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET verdict_id = ?2, run_key = ?3"
+        values = (name, cursor.verdict_id, cursor.run_key)
+        if lasting:
+            self._add(sql, values)
+            return
         with explained(self._path):
-            self._connection.execute(
-                "INSERT INTO cursors VALUES (?1, ?2, ?3) "
-                "ON CONFLICT (name) DO UPDATE SET verdict_id = ?2, run_key = ?3",
-                (name, cursor.verdict_id, cursor.run_key),
-            )
+            self._connection.execute(sql, values)
 
     def add_review(self, review: Review) -> None:
         """On disk when this returns."""
@@ -176,19 +185,26 @@ class ReviewDatabase:
                 f"SELECT {_REVIEW_COLUMNS} FROM reviews {some} ORDER BY id", values
             ).fetchall()  # fmt: skip
         newest: dict[VerdictKey, Review] = {}
-        for line, run_key, verdict_id, label, asked, who, utc, note, picture in rows:
-            key = VerdictKey(run_key, verdict_id)
-            before = newest.pop(key, None)
-            newest[key] = Review(
-                line, key, Label(label), bool(asked) or (before is not None and before.asked), who,
-                datetime.fromisoformat(utc), note, picture or (before.picture if before is not None else None),
-            )  # fmt: skip
+        for review in map(_review, rows):
+            before = newest.pop(review.key, None)
+            if before is not None:
+                asked, picture = review.asked or before.asked, review.picture or before.picture
+                review = replace(review, asked=asked, picture=picture)
+            newest[review.key] = review
         return {key: review for key, review in newest.items() if review.label is not Label.WITHDRAWN}
 
     def newest_review(self) -> int:
         """The row id of the newest review; 0 without any."""
         with explained(self._path):
             return int(self._connection.execute("SELECT ifnull(max(id), 0) FROM reviews").fetchone()[0])
+
+    def reviews(self, after: int, up_to: int) -> list[tuple[int, Review]]:
+        """All that was said, also what counts no more, with its row id: after < id <= up_to, in that order."""
+        with explained(self._path):
+            rows = self._connection.execute(
+                f"SELECT id, {_REVIEW_COLUMNS} FROM reviews WHERE id > ? AND id <= ? ORDER BY id", (after, up_to)
+            ).fetchall()
+        return [(number, _review(row)) for number, *row in rows]
 
     def verdicts_reviewed_after(self, review_id: int) -> list[int]:
         """Row ids of the verdicts about which something was said after that review."""
@@ -214,12 +230,19 @@ class ReviewDatabase:
 
     def _add(self, sql: str, values: tuple[object, ...]) -> None:
         with explained(self._path):
-            # what a person said must outlast a power cut; a cursor need not, and is saved every second
+            # what a person said must outlast a power cut; most cursors need not, and are saved every second
             self._connection.execute("PRAGMA synchronous = FULL")
             try:
                 self._connection.execute(sql, values)
             finally:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _review(row: Sequence[Any]) -> Review:
+    """row: _REVIEW_COLUMNS."""
+    line, run_key, verdict_id, label, asked, who, utc, note, picture = row
+    key = VerdictKey(run_key, verdict_id)
+    return Review(line, key, Label(label), bool(asked), who, datetime.fromisoformat(utc), note, picture)
 
 
 def newest_cursor(store: RecordStore) -> Cursor:
@@ -243,3 +266,12 @@ def over_alarms(store: RecordStore) -> Cursor:
 def is_of(cursor: Cursor, store: RecordStore) -> bool:
     """Whether the cursor was set in this database, and not in one that stood in its place before."""
     return not cursor.run_key or bool(store.query("SELECT 1 FROM runs WHERE key = ?", (cursor.run_key,)))
+
+
+def labels_as_they_are(directory: Path) -> dict[VerdictKey, Review]:
+    """The same as `ReviewDatabase.labels`, of an archive; nothing where nobody has labelled. Raises RecordError."""
+    if not (directory / REVIEW_NAME).is_file():
+        return {}
+    with ReviewDatabase(directory, only_read=True) as reviews:
+        # of a version that knew cursors alone
+        return reviews.labels() if column_names(reviews._connection, "reviews") else {}

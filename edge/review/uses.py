@@ -8,11 +8,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.core.datatypes import U8, Decision
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
 from edge.core.files.text_names import storable
+from edge.records.group_pictures import cut_outs, is_of_group
 from edge.records.schema import explained
 from edge.records.store import RecordStore, judged_by
+from edge.records.writer.png import png_bytes
 from edge.review.database import Review, VerdictKey
 from edge.review.labelling import labels_in
 from edge.review.labels import Label
@@ -73,11 +76,15 @@ class Exported:
 
 
 def export_defects(store: RecordStore, bundle: Path, data: Path) -> Exported:
-    """Confirmed defects and escapes to train/weak/reviewed/ of the product's folder; raises UsageError, RecordError."""
+    """Confirmed defects and escapes to train/weak/reviewed/ of the product's folder; raises UsageError, RecordError.
+
+    Of parts that a group of cameras sees, the pictures that this bundle rejected: on which of them an escape shows,
+    nobody has said.
+    """
     if not data.is_dir():
         raise UsageError(f"{data}: no such folder", fix="give the product's folder, which holds train/good/")
     weak = data / "train" / "weak"
-    made = _exported(store, _kept(store, bundle, DEFECTIVE), weak / WEAK_KIND)
+    made = _exported(store, _kept(store, bundle, DEFECTIVE), bundle, weak / WEAK_KIND)
     # without a picture it would be refused where it is learned from
     with explained(weak):
         if weak.is_dir() and not any(weak.iterdir()):
@@ -89,7 +96,7 @@ def export_escapes(store: RecordStore, bundle: Path, challenge: Path) -> Exporte
     """Escapes to a folder of the challenge set, all of whose parts must be NG; raises UsageError, RecordError."""
     if not challenge.is_dir():
         raise UsageError(f"{challenge}: no such folder", fix="give the folder of challenge.pictures, which holds good/")
-    return _exported(store, _kept(store, bundle, (Label.ESCAPE,)), challenge / CHALLENGE_KIND)
+    return _exported(store, _kept(store, bundle, (Label.ESCAPE,)), bundle, challenge / CHALLENGE_KIND)
 
 
 def _kept(store: RecordStore, bundle: Path, labels: Iterable[Label]) -> list[Review]:
@@ -119,13 +126,19 @@ def _of_bundle(store: RecordStore, bundle: Path, keys: Collection[VerdictKey]) -
     return {key for key in keys if on_record.get(key, key.run_key in runs)}
 
 
-def _exported(store: RecordStore, reviews: Iterable[Review], folder: Path) -> Exported:
+def _exported(store: RecordStore, reviews: Iterable[Review], bundle: Path, folder: Path) -> Exported:
     """Copies, so that whatever trains on them cannot change what is kept; those whose label changed are removed."""
-    sources = {
-        f"{review.key.run_key}-{Path(review.picture).name}": store.directory / review.picture
-        for review in reviews
-        if review.picture is not None
-    }
+    sources: dict[str, Path | U8] = {}
+    for review in reviews:
+        if review.picture is None:
+            continue
+        path = store.directory / review.picture
+        name = f"{review.key.run_key}-{path.name}"
+        if not is_of_group(path):
+            sources[name] = path
+            continue
+        for camera, picture in cut_outs(store, path, bundle, (Decision.NG,)):
+            sources[f"{Path(name).stem}.{camera}.png"] = picture
     ours = {run.key for run in store.runs()}
     with explained(folder):
         if sources:
@@ -136,7 +149,8 @@ def _exported(store: RecordStore, reviews: Iterable[Review], folder: Path) -> Ex
             (folder / name).unlink()
         new = set(sources) - there
         for name in sorted(new):
-            write_atomic(folder / name, sources[name].read_bytes())
+            source = sources[name]
+            write_atomic(folder / name, source.read_bytes() if isinstance(source, Path) else png_bytes(source))
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return Exported(folder, len(sources), len(new), len(gone))

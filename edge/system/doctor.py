@@ -46,7 +46,7 @@ Probe = str | None | Exception
 
 def diagnose(
     settings: Settings,
-    bundle_path: Path,
+    bundle_path: Path | None,
     *,
     check_bundle: Callable[[Path], str] | None = None,
     root: Path = SYSTEM_ROOT,
@@ -54,7 +54,8 @@ def diagnose(
     """Look at everything an inspection needs, in the order a person would.
 
     check_bundle: describes a valid bundle in a few words, and raises an EdgeInspectError otherwise; None: only whether
-    the directory is there. root: the file system that tells about processor, GPU and cameras.
+    the directory is there. bundle_path: None for a group, whose cameras' bundles are looked at beside. root: the file
+    system that tells about processor, GPU and cameras.
     """
     refuse_telemetry()
     gpus, processor = find_gpus(root), read_processor(root)
@@ -72,7 +73,7 @@ def diagnose(
         *camera_findings(find_cameras(root)),
         record_finding(settings.record),
         *plant_findings(settings),
-        bundle_finding(bundle_path, check_bundle),
+        *([] if bundle_path is None else [bundle_finding(bundle_path, check_bundle)]),
     ]
 
 

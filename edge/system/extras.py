@@ -12,12 +12,16 @@ from edge.core.hardware import JETSON_PAGE
 _PACKAGES = {
     "export": ("onnx", "onnxruntime"),
     "train": ("matplotlib", "onnx", "onnxruntime", "onnxscript", "torch"),
+    "sign": ("cryptography",),
     "metrics": ("prometheus_client",),
     "mqtt": ("paho",),
+    "opcua": ("asyncua",),
     "plc": ("pymodbus",),
     "gpio": ("gpiod",),
     "web": ("starlette", "uvicorn"),
     "genicam": ("harvesters", "genicam"),
+    "parquet": ("pyarrow",),
+    "fleet": ("ray", "pandas", "pyarrow"),
 }
 
 

@@ -13,8 +13,10 @@ from edge.system.extras import require
 from edge.system.findings import Finding, State
 
 _PACKAGES = {
+    "sign": "cryptography",
     "metrics": "prometheus-client",
     "mqtt": "paho-mqtt",
+    "opcua": "asyncua",
     "plc": "pymodbus",
     "gpio": "gpiod",
     "genicam": "harvesters",
@@ -26,8 +28,10 @@ _FIRST_FREE_PORT = 1024
 def plant_findings(settings: Settings) -> list[Finding]:
     """One for each surface that is asked for; nothing for the others."""
     wanted = {
+        "sign": settings.channel.source is not None,
         "metrics": settings.metrics.port is not None,
         "mqtt": settings.mqtt.host is not None,
+        "opcua": settings.opcua.port is not None,
         "plc": settings.plc.port is not None,
         "gpio": settings.outputs.chip is not None,
         "genicam": names_genicam(settings.camera.source or "") or bool(settings.camera.genicam.producers),
@@ -45,6 +49,10 @@ def _finding(extra: str, settings: Settings) -> Finding:
         return _gpio_finding(package, Path(str(settings.outputs.chip)))
     if extra == "genicam":
         return _genicam_finding(package, settings)
+    nodeset = Path(str(settings.opcua.nodeset))
+    if extra == "opcua" and not nodeset.is_file():
+        fix = "give opcua.nodeset; docs/line/opcua.md says where Opc.Ua.MachineVision.NodeSet2.xml is to be had"
+        return Finding(extra, State.FAIL, f"{package}; {nodeset}: no such file", fix)
     port = settings.plc.port
     if extra == "plc" and port is not None and port < _FIRST_FREE_PORT and os.geteuid() != 0:
         fix = f"set plc.port to {_FIRST_FREE_PORT} or more, as 1502; or give the service CAP_NET_BIND_SERVICE"

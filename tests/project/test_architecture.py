@@ -21,17 +21,19 @@ MAY_IMPORT = {
 # the rooms of `edge`: a module imports from its own room, and from those further left
 ROOMS = (
     "core", "metrics", "samples", "pages", "capture", "preprocessing", "kernels", "monitoring", "bundles", "backends",
-    "records", "review", "system", "plant", "inspection", "web", "cli",
+    "records", "review", "system", "plant", "inspection", "fleet", "web", "cli",
 )  # fmt: skip
 NOT_ON_THE_DEVICE = {"torch", "onnx", "onnxscript", "sklearn", "scipy"}
 # optional or slow to import: only inside the function that needs them
 LAZY = {
     "tensorrt", "pycuda", "openvino", "onnxruntime", "rich", "matplotlib", "jinja2", "prometheus_client", "paho",
-    "pymodbus", "gpiod",
+    "pymodbus", "gpiod", "pyarrow", "ray",
 }  # fmt: skip
 # the pages are a program beside the line, and nothing but their command imports them: they are made of their extra
 PAGES = "edge.web"
 LAZY_BUT_IN_PAGES = {"starlette", "uvicorn", "anyio"}
+# the server of OPC UA is a thread of `publish`, and is made of its extra as the pages are
+OPCUA = "edge.plant.opcua"
 
 PATHS = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 
@@ -91,6 +93,8 @@ def _refused(name: str, found: Import) -> str | None:
         return "only the pages know it"
     if found.module.startswith(PAGES) and not name.startswith(PAGES) and not found.inside:
         return "only inside the function that serves the pages"
+    if (found.top == "asyncua" or found.module.startswith(OPCUA)) and not name.startswith(OPCUA) and not found.inside:
+        return "only inside the function that serves OPC UA"
     if package == "edge" and found.top in NOT_ON_THE_DEVICE:
         return "the device has no such package"
     if found.top == "tests":
@@ -174,7 +178,7 @@ def test_a_folder_can_be_taken_in_at_a_glance():
     assert not crowded, crowded
 
 
-BLOCKED = sorted((set(OURS) - {"edge"}) | NOT_ON_THE_DEVICE | LAZY | LAZY_BUT_IN_PAGES)
+BLOCKED = sorted((set(OURS) - {"edge"}) | NOT_ON_THE_DEVICE | LAZY | LAZY_BUT_IN_PAGES | {"asyncua"})
 IMPORT_ALL = """
 import importlib, sys
 
@@ -195,7 +199,7 @@ def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_every_edge_module_imports_where_nothing_optional_is_installed():
-    names = [name for name in MODULES if name.startswith("edge") and not name.startswith(PAGES)]
+    names = [name for name in MODULES if name.startswith("edge") and not name.startswith((PAGES, OPCUA))]
     result = _run(IMPORT_ALL, ",".join(BLOCKED), *names)
     assert result.returncode == 0, result.stderr
 

@@ -14,7 +14,7 @@ from edge.core.errors import UsageError
 if TYPE_CHECKING:
     from edge.bundles.bundle import ModelBundle
     from edge.bundles.recipes import Recipe
-    from edge.inspection.challenge import Shown
+    from edge.inspection.challenges.challenge import Shown
     from edge.inspection.inspector import Inspector
 
 _SHOWN = 20
@@ -43,8 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace, settings: Settings) -> int:
     """0 when the line is ready, 1 when not; the result is kept in the records."""
     from edge.capture.images.image_reader import line_reader
-    from edge.inspection.challenge_records import latest_challenges, save_challenge, trend_lines
-    from edge.inspection.challenge_run import run_challenge
+    from edge.inspection.challenges.records import latest_challenges, save_challenge, trend_lines
+    from edge.inspection.challenges.run import run_challenge
     from edge.inspection.inspectors import live_bundle
 
     recipe = _recipe(options.recipe, settings)
@@ -89,8 +89,8 @@ def _recipe(name: str | None, settings: Settings) -> Recipe | None:
 
 
 def _show(options: argparse.Namespace, settings: Settings, bundle: ModelBundle, records: Path | None) -> int:
-    from edge.inspection.challenge_records import latest_challenges, trend_lines
-    from edge.inspection.readiness import why_line_not_ready
+    from edge.inspection.challenges.readiness import why_line_not_ready
+    from edge.inspection.challenges.records import latest_challenges, trend_lines
 
     if records is None:
         raise UsageError("record.directory is null: no challenge was kept", fix="give --record-dir")

@@ -10,14 +10,15 @@ from pathlib import Path
 PART_END = ".part"
 
 
-def write_atomic(path: Path, data: bytes, mode: int | None = None, *, sync: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, mode: int | None = None, *, sync: bool = True, hidden: bool = False) -> None:
     """Temporary file, fsync, rename: the name never shows half a file. The name itself lasts after sync_directory.
 
     mode: of the file, whatever the umask is; None: as the umask has it. sync: False for what is out of date after a
-    power cut anyway, and written too often for a disk to be waited for.
+    power cut anyway, and written too often for a disk to be waited for. hidden: the temporary file's name begins with a
+    dot, where others read all files of a folder.
     Raises OSError; nothing is left behind then.
     """
-    part = path.with_name(path.name + PART_END)
+    part = path.with_name(("." if hidden else "") + path.name + PART_END)
     try:
         with part.open("wb") as file:
             if mode is not None:

@@ -12,7 +12,7 @@ from edge.bundles.signature import require_signature
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.files.safe_file import Stamp, stamp
-from edge.inspection.hot_swap import HotSwap
+from edge.inspection.hot_swap import HotSwap, ReplacedPool
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import bundle_path, live_bundle, make_inspectors, public_key
@@ -87,7 +87,7 @@ class Opening:
 
 
 def version_watch(
-    settings: Settings, bundle: ModelBundle, pool: InspectorPool, counters: RunCounters, recipe: Recipe | None = None
+    settings: Settings, bundle: ModelBundle, pool: ReplacedPool, counters: RunCounters, recipe: Recipe | None = None
 ) -> HotSwap:
     """What keeps a pool at the live version of a bundle. recipe: by which it is judged, when `settings` are its own."""
     key = public_key(settings)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.core.config import Settings
-from edge.core.errors import ConfigError, RecordError
-from edge.core.files.file_lock import file_lock
-from edge.core.files.private_files import make_folder
+from edge.core.errors import ConfigError
 from edge.plant.mqtt.broker import PahoBroker, Will
 from edge.plant.mqtt.commands import PartCommand
 from edge.plant.mqtt.messages import OFFLINE
 from edge.plant.mqtt.publisher import PublishedLine, Publisher
 from edge.plant.mqtt.recipe_command import RecipeCommand
-from edge.records.schema import explained
 from edge.review.database import ReviewDatabase
+from edge.review.sole_reader import sole_reader
 
 LOCK_NAME = "publish.lock"
 
@@ -30,7 +27,7 @@ def publish(
     from_beginning: see Publisher. Raises ConfigError, RecordError.
     """
     line = _line(settings)
-    with _alone(line.records), ReviewDatabase(line.records) as review:
+    with sole_reader(line.records, LOCK_NAME, "publishes"), ReviewDatabase(line.records) as review:
         will = Will(line.topic("status"), OFFLINE)
         commands: dict[str, Callable[[bytes], None]] = {}
         lost: Callable[[], None] = _nothing
@@ -71,16 +68,3 @@ def _line(settings: Settings) -> PublishedLine:
     return PublishedLine(
         settings.mqtt.site, settings.line.name, Path(settings.record.directory), Path(settings.line.run_directory)
     )
-
-
-@contextmanager
-def _alone(records: Path) -> Iterator[None]:
-    """Two publishers of the same records would set back each other's cursor, and end each other's connection."""
-
-    def refuse() -> None:
-        raise RecordError(f"another process publishes {records} already", fix="stop it first")
-
-    with explained(records / LOCK_NAME):
-        make_folder(records)
-    with file_lock(records / LOCK_NAME, refuse):
-        yield

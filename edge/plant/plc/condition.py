@@ -10,8 +10,8 @@ from edge.plant.plc.register_map import ErrorCode, Status
 # inspection that has not come round for so long has no heartbeat
 BEAT_WITHIN_S = 1.0
 # ended: the last picture of a folder or a recording is read, and may wait for its trigger
-_CAMERA_GOES = ("running", "ended")
-_RECORDS_GO = ("off", "opening", "recording", "closed")
+CAMERA_GOES = ("running", "ended")
+RECORDS_GO = ("off", "opening", "recording", "closed")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def condition_of(counters: RunCounters, *, challenge_watched: bool, records_need
     error = ErrorCode.NONE
     if not beats:
         error = ErrorCode.LOOP_HANGS
-    elif counters.camera_state not in _CAMERA_GOES:
+    elif counters.camera_state not in CAMERA_GOES:
         error = ErrorCode.CAMERA_NOT_RUNNING
     elif counters.sound == 0:
         error = ErrorCode.NO_PICTURE_YET
@@ -52,7 +52,7 @@ def condition_of(counters: RunCounters, *, challenge_watched: bool, records_need
     for holds, bit in (
         (bool(counters.alarms.standing()), Status.ALARM),
         (due, Status.CHALLENGE_DUE),
-        (counters.record_state not in _RECORDS_GO, Status.RECORDS_DEGRADED),
+        (counters.record_state not in RECORDS_GO, Status.RECORDS_DEGRADED),
     ):
         status |= bit if holds else Status(0)
     return LineCondition(

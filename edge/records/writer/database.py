@@ -20,6 +20,7 @@ from edge.core.errors import ForeignRecords
 from edge.core.files.private_files import make_file, make_folder
 from edge.core.files.text_names import storable
 from edge.records.alarms import alarm_values
+from edge.records.cameras import camera_records, cameras_text
 from edge.records.recipe_changes import RecipeChange, change_values
 from edge.records.schema import DATABASE_NAME, STAGE_COLUMNS, column, opened_for_writing
 from edge.records.store import ImageState, RunInfo, parts_text, regions_text, utc_text
@@ -34,7 +35,7 @@ _BUSY_S = 0.2
 _ROW_COLUMNS = (
     "frame_index", "utc", "captured_ns", "decision", "reason", "detail", "score", "threshold", "review",
     *STAGE_COLUMNS, "regions", "parts", "bundle_sha256", column("model_sha256"), "part_number", "lot", "recipe",
-    "sample_p",
+    "sample_p", "cameras",
 )  # fmt: skip
 _IMAGE_COLUMNS = ("image_state", "image", "image_sha256", "image_bytes", "overlay")
 _ALL_COLUMNS = ("run_id", *_ROW_COLUMNS, *_IMAGE_COLUMNS)
@@ -84,6 +85,7 @@ def row_values(frame: Frame, verdict: Verdict, sample_p: float | None) -> RowVal
         part.lot,
         verdict.recipe,
         sample_p,
+        cameras_text(camera_records(frame, verdict)),
     )
 
 

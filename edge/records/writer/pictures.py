@@ -20,6 +20,7 @@ from edge.core.files.atomic_file import PART_END, sync_directory, write_atomic
 from edge.core.files.private_files import FILE_MODE, make_folder
 from edge.core.picture_names import OVERLAY_END, overlay_name, owner_of, picture_place, verdict_number
 from edge.preprocessing.regions import FieldOfView
+from edge.records.cameras import camera_records, cameras_text
 from edge.records.overlay import draw_overlay
 from edge.records.schema import IMAGES_NAME
 from edge.records.writer.png import png_bytes
@@ -75,7 +76,7 @@ class RecordedPictures:
         assert frame.image is not None
         image = frame.original
         if image is None or original_suffix(image) is None:
-            image = png_bytes(frame.image)
+            image = png_bytes(frame.image, cameras_text(camera_records(frame, verdict)))
         number = verdict_number(run_id, frame.index)
         field_of_view = self._of_recipe(verdict.recipe) or self._field_of_view
         drawing = draw_overlay(frame, verdict, field_of_view(*frame.image.shape[:2]), number)

@@ -9,6 +9,7 @@ from pathlib import Path
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
+from edge.core.sections import is_address
 from edge.system.service.units import STATE, ServiceFile, ServicePlan, web_files
 
 
@@ -21,6 +22,13 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
     inspection, line = settings.inspection, settings.line.name
     read = [inspection.bundle, inspection.signed_by, inspection.reference, inspection.engines]
     read += [settings.camera.password_file, settings.mqtt.password_file, settings.challenge.pictures]
+    channel = settings.channel
+    followed = channel.source is not None
+    if followed:
+        places = [place for place in (channel.source, channel.report) if place is not None and not is_address(place)]
+        read += [*places, channel.signed_by, channel.ca_file, channel.certificate_file, channel.key_file]
+    opcua = settings.opcua
+    read += [opcua.nodeset, *(path for each in opcua.lines for path in (each.records, each.run_directory))]
     given = [Path(path) for path in read if path is not None]
     relative = [str(path) for path in given if not path.is_absolute()]
     if relative:
@@ -29,10 +37,17 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
             fix="give whole paths in the settings file",
         )
     records = settings.record.directory
-    writable = (Path(records),) if records is not None and Path(records).is_absolute() else ()
+    writable = [Path(records)] if records is not None and Path(records).is_absolute() else []
+    if followed:
+        # versions are put there by the follower, and what a trial found by the line
+        written = (inspection.bundle, None if is_address(channel.report or "") else channel.report)
+        writable += [Path(path) for path in written if path is not None]
     text = None if settings_file is None else settings_file.read_text(encoding="utf-8")
-    mqtt = settings.mqtt.host is not None
-    return ServicePlan(line, cpus, text, writable, (*given, *writable), mqtt)
+    published = settings.mqtt.host is not None or opcua.port is not None
+    # how far users have been told stands beside the records of each line
+    kept = [opcua.folder, *(each.records for each in opcua.lines)]
+    served = tuple(Path(path) for path in kept if path is not None and Path(path).is_absolute())
+    return ServicePlan(line, cpus, text, tuple(writable), (*given, *writable), published, served, followed)
 
 
 def web_plan(settings: Settings, settings_file: Path | None) -> list[ServiceFile]:

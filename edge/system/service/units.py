@@ -82,16 +82,17 @@ DeviceAllow=char-nvidia* rw
 WantedBy=multi-user.target
 """
 
-_PUBLISH = """\
+# what runs beside a line, and is not waited for by it
+_BESIDE = """\
 [Unit]
-Description=edge-inspect, MQTT of line %i
+Description=edge-inspect, {what} of line %i
 Wants=network-online.target
 After=network-online.target edge-inspect@%i.service
 StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart={program} publish --config {settings}/%i.yaml --line %i --run-directory {run}/%i
+ExecStart={program} {command}
 User={user}
 WorkingDirectory={state}/%i
 StateDirectory=edge-inspect/%i
@@ -137,6 +138,8 @@ DevicePolicy=closed
 [Install]
 WantedBy=multi-user.target
 """
+_PUBLISH = f"publish --config {SETTINGS}/%i.yaml --line %i --run-directory {RUN}/%i"
+_FOLLOW = f"channel follow --config {SETTINGS}/%i.yaml"
 WEB_UNIT, WEB_SETTINGS = "edge-inspect-web.service", "web.yaml"
 
 
@@ -154,7 +157,8 @@ class ServiceFile:
 class ServicePlan:
     """line: its name. cpus: cores that it may use, such as 0-1,4; None: all. settings: the text of its settings file;
     None: that will be put in place by hand. writable: folders beside its own that it writes into. read: files and
-    folders that it reads. mqtt: also publish it.
+    folders that it reads. published: to a broker or over OPC UA. served: folders that its publisher writes into.
+    channel: also follow the channel of its bundle.
     """
 
     line: str
@@ -162,7 +166,15 @@ class ServicePlan:
     settings: str | None = None
     writable: tuple[Path, ...] = ()
     read: tuple[Path, ...] = ()
-    mqtt: bool = False
+    published: bool = False
+    served: tuple[Path, ...] = ()
+    channel: bool = False
+
+    @property
+    def units_beside(self) -> list[tuple[str, str, str, tuple[Path, ...]]]:
+        """(unit, what it is, its command, folders of its own that it writes into) of each that runs beside the line."""
+        publish = [("edge-inspect-publish", "MQTT and OPC UA", _PUBLISH, self.served)] if self.published else []
+        return publish + ([("edge-inspect-channel", "channel", _FOLLOW, ())] if self.channel else [])
 
 
 def service_files(plan: ServicePlan) -> list[ServiceFile]:
@@ -172,9 +184,10 @@ def service_files(plan: ServicePlan) -> list[ServiceFile]:
     cpus = [f"CPUAffinity={plan.cpus.replace(',', ' ')}"] if plan.cpus else []
     writable = [f"ReadWritePaths={_word(str(path))}" for path in plan.writable]
     files += _own_part(f"edge-inspect@{plan.line}", [*cpus, *writable])
-    if plan.mqtt:
-        files.append(ServiceFile(UNITS / "edge-inspect-publish@.service", _PUBLISH.format(**values)))
-        files += _own_part(f"edge-inspect-publish@{plan.line}", writable)
+    for unit, what, command, own in plan.units_beside:
+        files.append(ServiceFile(UNITS / f"{unit}@.service", _BESIDE.format(**values, what=what, command=command)))
+        served = [f"ReadWritePaths=-{_word(str(path))}" for path in own]
+        files += _own_part(f"{unit}@{plan.line}", [*writable, *served])
     files.append(_user_file())
     if plan.settings is not None:
         # it may hold the address of a camera with its password
@@ -220,7 +233,7 @@ def _own_part(unit: str, lines: Sequence[str]) -> list[ServiceFile]:
 
 def next_commands(plan: ServicePlan) -> list[str]:
     """What is to be done by root after the files are there."""
-    units = [f"edge-inspect@{plan.line}", *([f"edge-inspect-publish@{plan.line}"] if plan.mqtt else [])]
+    units = [f"edge-inspect@{plan.line}", *(f"{unit}@{plan.line}" for unit, *_ in plan.units_beside)]
     return _commands(f"{plan.line}.yaml", units)
 
 

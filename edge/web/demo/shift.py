@@ -15,9 +15,9 @@ from edge.capture.images.image_reader import ImageReader
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import U8, Decision, Fault, Frame, Reason
+from edge.inspection.drift_watch import drift_monitor
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspectors import live_bundle, make_inspector, run_info
-from edge.inspection.line import drift_monitor
 from edge.monitoring.alarm_log import AlarmLog
 from edge.records.writer.recorder import Recorder
 from edge.samples import sample_line

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import secrets
 from dataclasses import dataclass
@@ -14,12 +12,11 @@ from typing import Any
 
 from edge.core.errors import ConfigError
 from edge.core.files.atomic_file import sync_directory, write_atomic
+from edge.core.files.hashed_password import Hashed, hashed
 from edge.core.files.private_files import make_folder
 from edge.core.files.safe_file import read_safe
 
 VERSION = 1
-# 16 MB and some tens of milliseconds for each attempt
-_COST = {"n": 2**14, "r": 8, "p": 1}
 _KEY_BYTES, _TOKEN_BYTES, _LARGEST_BYTES = 32, 20, 65536
 _MODE = 0o600
 
@@ -42,18 +39,6 @@ def role_of(word: str) -> Role | None:
 
 
 @dataclass(frozen=True)
-class Hashed:
-    """What a token was hashed to by scrypt."""
-
-    salt: bytes
-    digest: bytes
-
-    def is_of(self, token: str) -> bool:
-        """Takes the time and memory of _COST."""
-        return hmac.compare_digest(_scrypt(token, self.salt), self.digest)
-
-
-@dataclass(frozen=True)
 class Tokens:
     """key: signs the cookies of sessions, so that they outlast a restart."""
 
@@ -63,12 +48,8 @@ class Tokens:
     def role_of(self, token: str) -> Role | None:
         """Whose token this is; a token begins with the name of its role, so that one hash is enough."""
         role = role_of(token.partition("-")[0])
-        hashed = None if role is None else self.roles.get(role)
-        return role if hashed is not None and hashed.is_of(token) else None
-
-
-def _scrypt(token: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(token.encode(), salt=salt, dklen=32, maxmem=2**26, **_COST)
+        kept = None if role is None else self.roles.get(role)
+        return role if kept is not None and kept.is_of(token) else None
 
 
 def new_token(file: Path, role: Role) -> str:
@@ -78,12 +59,11 @@ def new_token(file: Path, role: Role) -> str:
     """
     before = read_tokens(file) if file.exists() else Tokens(secrets.token_bytes(_KEY_BYTES), {})
     token = f"{role.word}-{base64.b32encode(secrets.token_bytes(_TOKEN_BYTES)).decode().lower()}"
-    salt = secrets.token_bytes(16)
-    roles = {**before.roles, role: Hashed(salt, _scrypt(token, salt))}
+    roles = {**before.roles, role: hashed(token)}
     values = {
         "version": VERSION,
         "key": before.key.hex(),
-        "tokens": {each.word: {"salt": kept.salt.hex(), "scrypt": kept.digest.hex()} for each, kept in roles.items()},
+        "tokens": {each.word: kept.as_json() for each, kept in roles.items()},
     }
     try:
         make_folder(file.parent)
@@ -113,8 +93,5 @@ def read_tokens(file: Path) -> Tokens:
 def _tokens(values: Any) -> Tokens:
     if values["version"] != VERSION:
         raise ValueError(f"version {values['version']!r}")
-    roles = {
-        Role[word.upper()]: Hashed(bytes.fromhex(kept["salt"]), bytes.fromhex(kept["scrypt"]))
-        for word, kept in values["tokens"].items()
-    }
+    roles = {Role[word.upper()]: Hashed.from_json(kept) for word, kept in values["tokens"].items()}
     return Tokens(bytes.fromhex(values["key"]), roles)

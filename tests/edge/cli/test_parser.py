@@ -107,7 +107,7 @@ def test_a_benchmark_without_records_needs_no_challenge(tmp_path):
     [
         (["rnu"], "did you mean `run`?"),
         (["run", "--camra", "0"], "did you mean `--camera`?"),
-        (["--xyz"], "run --help"),
+        (["--xxx"], "run --help"),
     ],
 )
 def test_a_word_that_is_not_known_is_met_with_the_nearest(words, says):

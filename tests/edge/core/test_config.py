@@ -118,6 +118,11 @@ def test_an_impossible_combination_is_refused_with_both_values(tmp_path, subtest
         ("camera:\n  width_px: 640\n", "width_px and height_px go together"),
         ("freshness:\n  expected_height_px: 480\n", "expected_width_px and expected_height_px go together"),
         ("mqtt:\n  password_file: secret\n", "password_file needs user"),
+        ("opcua:\n  port: 4840\n  folder: opcua\n", "port needs nodeset"),
+        (
+            "opcua:\n  lines: [" + 2 * "{name: a, run_directory: r, records: s}, " + "]\n",
+            "two lines have the same name",
+        ),
         ("mqtt:\n  tls: true\n  key_file: k.pem\n", "certificate_file and key_file go together"),
         ("mqtt:\n  ca_file: ca.pem\n", "need tls: true"),
         ("plc:\n  port: 1502\n  address: 0.0.0.0\n", "allow must name the PLC's address"),

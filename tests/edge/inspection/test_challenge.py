@@ -9,8 +9,8 @@ import pytest
 from edge.core.datatypes import Decision, Fault, Frame, Reason
 from edge.core.errors import RecordError
 from edge.core.local_time import local_text
-from edge.inspection.challenge import Challenge, JudgedPart, challenged
-from edge.inspection.challenge_records import latest_challenges, not_ready, save_challenge, trend_lines
+from edge.inspection.challenges.challenge import Challenge, JudgedPart, challenged
+from edge.inspection.challenges.records import latest_challenges, not_ready, save_challenge, trend_lines
 from tests.edge.records.records_fakes import inspector, look, recorder, stored
 from tests.fakes import frame, picture
 

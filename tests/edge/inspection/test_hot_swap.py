@@ -18,10 +18,10 @@ from edge.bundles.versions import commit_version, roll_back, stage_version
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.errors import ModelError
+from edge.inspection.drift_watch import drift_monitor
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.inspectors import make_inspector
-from edge.inspection.line import drift_monitor
 from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.live_view import PlainView
 from edge.monitoring.run_statistics import RunStatistics

@@ -5,12 +5,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from edge.capture.group.joined import Joiner
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision
-from edge.inspection.challenge import Challenge, JudgedPart
-from edge.inspection.challenge_records import save_challenge
-from edge.inspection.readiness import readiness_monitor
+from edge.inspection.challenges.challenge import Challenge, JudgedPart
+from edge.inspection.challenges.readiness import readiness_monitor
+from edge.inspection.challenges.records import save_challenge
+from edge.inspection.group.inspector import group_inspector
 from edge.monitoring.alarm_log import AlarmLog
 from edge.monitoring.readiness_monitor import CHECK_EVERY_S
 from edge.records.alarms import recorded_alarms
@@ -37,7 +39,7 @@ class ChallengedLine:
 
         self.now_s = 100.0
         log = AlarmLog(self.counters, note)
-        self.watch = readiness_monitor(camera, self.settings, self.counters, log, CHALLENGED, "e" * 64)
+        self.watch = readiness_monitor(camera, self.settings, self.counters, log, [(CHALLENGED, "e" * 64)])
         if self.watch is not None:
             self.watch._now_s = lambda: self.now_s
 
@@ -116,7 +118,7 @@ def test_a_challenge_grows_too_old_while_the_line_runs(line, monkeypatch):
         def now(cls, tz=None):
             return later
 
-    monkeypatch.setattr("edge.inspection.readiness.datetime", Clock)
+    monkeypatch.setattr("edge.inspection.challenges.readiness.datetime", Clock)
     started.waits()
     started.judges_with(CHALLENGED)
     started.becomes("NOT READY")
@@ -142,7 +144,9 @@ def test_a_challenge_that_fails_beside_the_line_is_told_in_the_same_alarm(line):
 
 def test_the_records_are_not_asked_for_every_frame(line, monkeypatch):
     asked = []
-    monkeypatch.setattr("edge.inspection.readiness.why_not_ready", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(
+        "edge.inspection.challenges.readiness.why_not_ready", lambda *arguments: asked.append(arguments)
+    )
     started = line()
     for _ in range(10):
         started.judges_with(CHALLENGED)
@@ -175,3 +179,36 @@ def test_it_goes_on_record_beside_the_alarms_of_the_line(line, tmp_path):
 @pytest.mark.parametrize(("require", "camera"), [(None, "0"), ("refuse", "demo"), ("refuse", "parts/good")])
 def test_where_no_challenge_is_asked_for_nothing_is_watched(line, require, camera):
     assert line(require=require, camera=camera).watch is None
+
+
+def test_a_group_is_ready_when_every_camera_s_bundle_was_challenged(tmp_path):
+    cameras = [{"name": name, "source": name} for name in ("left", "right")]
+    settings = Settings.model_validate(
+        {
+            "challenge": {"require": "refuse"}, "record": {"directory": str(tmp_path)},
+            "trigger": {"mode": "plc"}, "plc": {"port": 15020}, "group": {"cameras": cameras},
+        }
+    )  # fmt: skip
+    counters = RunCounters()
+    of_cameras = [(CHALLENGED, "e" * 64), (OTHER, "e" * 64)]
+    watch = readiness_monitor("0", settings, counters, AlarmLog(counters, lambda alarm: None), of_cameras)
+    watch._now_s = iter(range(100, 1000, 10)).__next__
+
+    def challenge(bundle):
+        utc = datetime.now(timezone.utc)
+        save_challenge(tmp_path, Challenge(utc, "camera 0", bundle, "e" * 64, 0.5, (GOLDEN, FOUND)))
+
+    challenge(CHALLENGED)
+    watch.poll()
+    assert counters.ready_state == "NOT READY"
+    assert "camera right: " in counters.alarms.standing()[0].what
+    challenge(OTHER)
+    watch.poll()
+    assert counters.ready_state == "ready"
+    group = group_inspector(
+        [("left", inspector(bundle_sha256=CHALLENGED)), ("right", inspector(bundle_sha256="f" * 64))]
+    )
+    taken = Joiner(("left", "right")).joined(0, [frame(0), frame(1)])
+    watch.write(taken, group.inspect(taken))
+    watch.poll()
+    assert counters.ready_state == "NOT READY"

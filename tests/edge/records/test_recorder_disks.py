@@ -42,8 +42,8 @@ def disk(directory, size):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 2 MB of its own; skipped where this user may not mount one."""
-    with disk(tmp_path / "disk", "2m") as directory:
+    """A file system of 4 MB of its own; skipped where this user may not mount one."""
+    with disk(tmp_path / "disk", "4m") as directory:
         yield directory
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from edge.core.datatypes import Decision
 from edge.core.errors import RecordError
-from edge.inspection.challenge_records import latest_challenges
+from edge.inspection.challenges.records import latest_challenges
 from edge.records.schema import DATABASE_NAME, MIGRATIONS, SCHEMA_VERSION
 from edge.records.store import RecordStore
 from tests.edge.records.records_fakes import START, look, recorder
@@ -51,7 +51,7 @@ def test_a_version_1_store_is_upgraded_for_reading_and_keeps_its_verdicts(tmp_pa
     version_1_store(tmp_path)
     with RecordStore(tmp_path) as store:
         verdict = store.verdict(1)
-    assert version_of(tmp_path) == SCHEMA_VERSION == 9
+    assert version_of(tmp_path) == SCHEMA_VERSION == 10
     assert (verdict.frame_index, verdict.score, verdict.regions[0].peak, verdict.utc) == (5, 3.5, 6.5, START)
 
 

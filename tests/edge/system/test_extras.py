@@ -90,7 +90,7 @@ def test_a_module_that_no_extra_brings_is_no_missing_package():
         (["teach", "--product", "plate", "--camera", "d"], "torch", "train"),
         (["export", "--run-dir", "r", "--out", "b"], "onnxscript", "train"),
         (["quantize", "--bundle", "b", "--data", "d"], "onnx", "export"),
-        (["publish"], "paho", "mqtt"),
+        (["records", "export", "--parquet", "o"], "pyarrow", "parquet"),
         (["recalibrate", "d", "--bundle", "b"], "onnx", "export"),
     ],
 )

@@ -14,7 +14,7 @@ def findings_of(**sections):
 
 ALL = {
     "metrics": {"port": 9464}, "mqtt": {"host": "broker"}, "plc": {"port": 1502},
-    "outputs": {"chip": "/dev/no such chip", "ok_line": 1},
+    "outputs": {"chip": "/dev/no such chip", "ok_line": 1}, "channel": {"source": "/mnt/share/bracket"},
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr("edge.system.extras.find_spec", lambda package: None)
     found = findings_of(**ALL)
     assert {name: each.state for name, each in found.items()} == dict.fromkeys(
-        ("metrics", "mqtt", "plc", "gpio"), State.FAIL
+        ("sign", "metrics", "mqtt", "plc", "gpio"), State.FAIL
     )
     assert found["plc"].value == "pymodbus is not installed"
     assert found["plc"].fix == install_extra("plc")
@@ -36,6 +36,15 @@ def test_a_package_that_is_there_is_named_with_its_version():
     pytest.importorskip("pymodbus", reason="the extra `plc` is not installed")
     found = findings_of(plc={"port": 1502})["plc"]
     assert found.state is State.OK and found.value.startswith("pymodbus 3.16")
+
+
+def test_opc_ua_without_its_nodeset_is_found(tmp_path):
+    pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
+    opcua = {"port": 4840, "folder": str(tmp_path), "nodeset": str(tmp_path / "types.xml")}
+    found = findings_of(opcua=opcua)["opcua"]
+    assert found.state is State.FAIL and "types.xml: no such file" in found.value
+    (tmp_path / "types.xml").touch()
+    assert findings_of(opcua=opcua)["opcua"].value.startswith("asyncua 2.1")
 
 
 def test_a_port_that_needs_a_right_is_a_warning(monkeypatch):

@@ -10,15 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.capture.group.joined import Joiner
 from edge.core.alarms import Alarm
 from edge.core.datatypes import Decision
+from edge.inspection.group.inspector import group_inspector
 from edge.records.schema import DATABASE_NAME
 from edge.web.records.gallery import PER_PAGE
 from edge.web.records.pictures import SMALL_PX
 from edge.web.site.lines import WebLine
 from edge.web.site.shifts import Shifts
 from edge.web.site.tally import Tally
-from tests.edge.records.records_fakes import look, recorder, stored
+from tests.edge.records.records_fakes import frame, inspector, look, recorder, stored
 from tests.edge.web.web_site import browser, settings_of
 
 
@@ -237,3 +239,19 @@ def test_shifts_follow_one_another_without_a_gap_also_when_clocks_change(monkeyp
 def test_one_shift_goes_round_the_clock():
     shift = Shifts(["00:00"]).at(datetime(2026, 1, 1, 12, tzinfo=timezone.utc))
     assert shift.end - shift.start == timedelta(days=1)
+
+
+def test_the_page_of_a_verdict_says_what_each_camera_of_a_group_saw(tmp_path):
+    frames = [frame(0), frame(0, defect=True)]
+    group = group_inspector([("left", inspector()), ("right", inspector())])
+    joined = Joiner(("left", "right")).joined(0, frames)
+    run = recorder(tmp_path / "left" / "records", wait_when_full=True)
+    run.write(joined, group.inspect(joined))
+    run.close()
+    with browser(settings_of(tmp_path)) as client:
+        page = client.get("/verdict/left/1-000000").text
+        assert "<th>camera left</th><td>OK: score " in page and "<th>camera right</th><td>NG: score " in page
+        plain = client.get("/picture/left/1-000000/plain").content
+        shown = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_COLOR)
+        # the two pictures beside each other, as they were taken
+        assert shown.shape[1] == 2 * shown.shape[0] * 32 // 24

@@ -8,7 +8,7 @@ import pytest
 from edge.bundles.bundle import load_bundle
 from edge.core.config import Settings
 from edge.core.errors import ChallengeError
-from edge.inspection.readiness import require_challenge
+from edge.inspection.challenges.readiness import require_challenge
 from tests.fakes import MjpegCamera, write_picture
 from tests.small_bundle import bad_part, good_part
 from tests.system.command_line import assert_refused, edge_here, running

@@ -16,6 +16,7 @@ from tests.system.command_line import assert_refused, edge_here
 
 LINE = "edge-inspect@.service"
 PUBLISH = "edge-inspect-publish@.service"
+CHANNEL = "edge-inspect-channel@.service"
 
 
 def unit(text):
@@ -104,6 +105,34 @@ def test_records_elsewhere_may_be_written_and_a_broker_gets_a_service_too(here, 
     assert (service["RuntimeDirectory"], service["RuntimeDirectoryPreserve"]) == ("edge-inspect", "yes")
 
 
+def test_a_channel_is_followed_by_a_service_and_line_and_follower_may_write_the_bundle(here, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    bundle = "inspection: {bundle: /opt/bundles/bracket}\n"
+    followed = "channel: {source: https://updates.example/bracket, signed_by: /etc/maker.pub, report: /mnt/share}\n"
+    result = installed(here, root, bundle + followed)
+    for name in ("edge-inspect@left", "edge-inspect-channel@left"):
+        own = unit((root / f"etc/systemd/system/{name}.service.d/line.conf").read_text())
+        assert own["Service"]["ReadWritePaths"].split() == ["/opt/bundles/bracket", "/mnt/share"]
+    service = unit((root / "etc/systemd/system" / CHANNEL).read_text())["Service"]
+    options = parse(shlex.split(service["ExecStart"])[len(program_words()) :])
+    assert (options.command, options.action, str(options.config)) == ("channel", "follow", "/etc/edge-inspect/%i.yaml")
+    assert "enable --now edge-inspect@left edge-inspect-channel@left" in result.stderr
+    relative = installed(here, root, bundle + followed.replace("/etc/maker.pub", "maker.pub"))
+    assert_refused(relative, 2, "maker.pub: a service starts in /var/lib/edge-inspect/left")
+
+
+def test_opc_ua_gets_the_service_too_with_the_folders_that_it_writes(here, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    lines = "[{name: right, run_directory: /run/edge-inspect/right, records: /data/right}]"
+    settings = f"opcua: {{port: 4840, nodeset: /opt/machine-vision.xml, folder: /data/opcua, lines: {lines}}}\n"
+    result = installed(here, root, settings)
+    assert "enable --now edge-inspect@left edge-inspect-publish@left" in result.stderr
+    own = (root / "etc/systemd/system/edge-inspect-publish@left.service.d/line.conf").read_text()
+    assert own.splitlines() == ["[Service]", "ReadWritePaths=-/data/opcua", "ReadWritePaths=-/data/right"]
+
+
 def test_paths_that_a_service_would_not_find_are_refused(here, tmp_path):
     result = installed(here, tmp_path / "root", "inspection: {bundle: bundles/bracket}\n")
     assert_refused(result, 2, "bundles/bracket: a service starts in /var/lib/edge-inspect/left")
@@ -124,7 +153,7 @@ def test_names_and_cores_that_are_none_are_refused(here, tmp_path):
 
 @pytest.mark.parametrize("name", [LINE, PUBLISH])
 def test_the_command_of_a_unit_is_one_that_this_program_takes(name):
-    (file,) = [file for file in service_files(ServicePlan("left", mqtt=True)) if file.path.name == name]
+    (file,) = [file for file in service_files(ServicePlan("left", published=True)) if file.path.name == name]
     words = shlex.split(unit(file.text)["Service"]["ExecStart"])
     program = list(program_words())
     assert words[: len(program)] == program
@@ -185,7 +214,7 @@ def test_a_program_in_a_home_can_be_read_there(monkeypatch, tmp_path):
 def test_systemd_takes_the_units_and_finds_them_closed(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed: units cannot be checked")
-    plan = ServicePlan("left", cpus="0", mqtt=True, writable=(tmp_path / "my 100% records",))
+    plan = ServicePlan("left", cpus="0", published=True, writable=(tmp_path / "my 100% records",))
     paths = []
     for file in service_files(plan):
         if file.path.suffix == ".service":

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from edge.bundles.history import read_history
-from edge.inspection.challenge_records import latest_challenges
+from edge.inspection.challenges.records import latest_challenges
 from tests.fakes import write_picture
 from tests.small_bundle import bad_part, good_part
 from tests.system.command_line import edge, rows

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from benchmarks.studies.plc_parts import main, wrong
+from benchmarks.studies.plant.plc_parts import main, wrong
 from tests.system.command_line import assert_refused, edge_here, running
 
 pytest.importorskip("pymodbus", reason="the extra `plc` is not installed")

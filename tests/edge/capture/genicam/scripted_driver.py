@@ -2,8 +2,8 @@
 
 A number is a picture with that id, whose grey level is the id (modulo 256), with a little noise; `incomplete` a buffer
 that is not whole, without an id, and `incomplete7` one with; `waitMS` a time without pictures; `hang` a call that never
-returns and holds the interpreter, `crash` one that ends the process; `touch:FILE` makes a file. After the
-last word pictures stay away.
+returns and holds the interpreter, `crash` one that ends the process; `touch:FILE` makes a file, `pulse:FILE` waits for
+one, as for a trigger. After the last word pictures stay away.
 """
 
 import ctypes
@@ -38,6 +38,14 @@ class ScriptedDriver:
             time.sleep(timeout_s)
             if left_ms > 0:
                 self._words.insert(0, f"wait{left_ms}")
+            return None
+        if word.startswith("pulse:"):
+            until_s = time.monotonic() + timeout_s
+            while not Path(word.removeprefix("pulse:")).exists():
+                if time.monotonic() > until_s:
+                    self._words.insert(0, word)
+                    return None
+                time.sleep(0.001)
             return None
         if word.startswith("touch:"):
             Path(word.removeprefix("touch:")).touch()

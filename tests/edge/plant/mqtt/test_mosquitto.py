@@ -1,17 +1,12 @@
 """`edge-inspect publish` against a real broker, which is killed under load; and its TLS and password."""
 
 import signal
-import threading
-import time
 
 import pytest
 
-from edge.core.counters import RunCounters
-from edge.core.datatypes import Decision
-from edge.plant.state import LineInfo, LineStateKeeper
-from edge.plant.status_file import StatusFile
 from tests.edge.plant.mqtt.mosquitto import PASSWORD, USER, WAIT_S, Mosquitto, Subscriber, make_certificates
-from tests.edge.records.records_fakes import look, recorder, stored, wait_for
+from tests.edge.plant.recording_line import Line
+from tests.edge.records.records_fakes import stored, wait_for
 from tests.system.command_line import running
 
 pytestmark = pytest.mark.mosquitto
@@ -30,32 +25,6 @@ def subscriber(broker):
     subscriber = Subscriber(broker)
     yield subscriber
     subscriber.close()
-
-
-class Line:
-    """Records verdicts until `end`, some hundred a second, and tells that it lives."""
-
-    def __init__(self, folder):
-        self.counters, self._stop = RunCounters(), threading.Event()
-        self._recorder = recorder(folder / "records", self.counters, utc_now=None)
-        keeper = LineStateKeeper(LineInfo("left", "camera", "plate", "openvino", "int8"), self.counters)
-        self._outputs = [keeper, StatusFile(folder / "run", lambda: keeper.state)]
-        self._looks = [look(index, Decision.OK) for index in range(4)]
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self):
-        while not self._stop.wait(0.01):
-            for taken, verdict in self._looks:
-                self._recorder.write(taken, verdict)
-            self.counters.beat_ns = time.perf_counter_ns()
-
-    def end(self):
-        self._stop.set()
-        self._thread.join(WAIT_S)
-        self._recorder.close()
-        for output in self._outputs:
-            output.close()
 
 
 def write_settings(folder, broker, password=PASSWORD, extra=""):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from edge.capture.sources import names_files
 from edge.core.config import Settings
 from edge.core.counters import RunCounters
 from edge.core.errors import BundleError, ChallengeError, RecordError
-from edge.inspection.challenge_records import latest_challenges, not_ready
+from edge.inspection.challenges.records import latest_challenges, not_ready
 from edge.monitoring.alarm_log import AlarmLog
-from edge.monitoring.readiness_monitor import ReadinessMonitor
+from edge.monitoring.readiness_monitor import AND, ReadinessMonitor
 from edge.system.findings import Finding, State
 
 log = logging.getLogger("edge.inspection.challenge")
@@ -41,19 +41,32 @@ def require_challenge(bundle: ModelBundle, model_sha256: str, camera: str, setti
 
 
 def readiness_monitor(
-    camera: str, settings: Settings, counters: RunCounters, alarms: AlarmLog, bundle_sha256: str, model_sha256: str
+    camera: str,
+    settings: Settings,
+    counters: RunCounters,
+    alarms: AlarmLog,
+    judges_first: Sequence[tuple[str, str]],
 ) -> ReadinessMonitor | None:
-    """The same while the line runs, as an alarm; None where no challenge is asked for. Hashes: of what judges first."""
+    """The same while the line runs, as an alarm; None where no challenge is asked for.
+
+    judges_first: hashes of bundle and model; of a group each camera's.
+    """
     if not _asked_for(camera, settings):
         return None
 
-    def why_not(bundle: str, model: str) -> str | None:
+    def why_not(bundles: str, models: str) -> str | None:
+        names = settings.group.names or ("",)
         try:
-            return why_not_ready(bundle, model, settings)
+            for name, bundle, model in zip(names, bundles.split(AND), models.split(AND), strict=True):
+                why = why_not_ready(bundle, model, settings)
+                if why is not None:
+                    return f"camera {name}: {why}" if name else why
         except RecordError as error:
             return error.message
+        return None
 
-    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, alarms, (bundle_sha256, model_sha256))
+    bundles, models = (AND.join(hashes) for hashes in zip(*judges_first, strict=True))
+    return ReadinessMonitor(why_not, RUN_IT_BESIDE, counters, alarms, (bundles, models))
 
 
 def change_not_ready(camera: str, settings: Settings) -> Callable[[str, str], str | None]:
@@ -100,8 +113,9 @@ def why_not_ready(bundle_sha256: str, model_sha256: str, settings: Settings) -> 
     if settings.record.directory is None:
         return "records are off, and challenges are kept there"
     directory = Path(settings.record.directory)
-    # with recipes the newest challenge of this bundle counts, whatever was challenged meanwhile
-    of_bundle = None if settings.recipes.file is None else bundle_sha256
+    # with recipes, and of a group, the newest challenge of this bundle counts, whatever was challenged meanwhile
+    several = settings.recipes.file is not None or settings.group.cameras or settings.group.only is not None
+    of_bundle = bundle_sha256 if several else None
     newest = latest_challenges(directory, 1, of_bundle) or latest_challenges(directory, 1)
     now = datetime.now(timezone.utc)
     return not_ready(newest, bundle_sha256, model_sha256, settings.challenge.max_age_hours, now)

@@ -19,10 +19,10 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import Frame
 from edge.core.errors import UsageError
 from edge.core.progress import working
-from edge.inspection.challenge import Challenge, Kind, Shown, challenged
+from edge.inspection.challenges.challenge import Challenge, Kind, Shown, challenged
+from edge.inspection.challenges.readiness import RUN_IT
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspectors import make_inspectors
-from edge.inspection.readiness import RUN_IT
 
 _TAKE_S = 0.1
 

@@ -14,7 +14,7 @@ from edge.core.files.private_files import make_folder
 from edge.core.files.text_names import storable
 from edge.core.local_time import local_text
 from edge.core.redact import redact
-from edge.inspection.challenge import Challenge, JudgedPart
+from edge.inspection.challenges.challenge import Challenge, JudgedPart
 from edge.records.schema import DATABASE_NAME, explained, opened_for_writing
 from edge.records.store import RecordStore, utc_text
 
