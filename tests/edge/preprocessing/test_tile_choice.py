@@ -38,7 +38,8 @@ def test_no_tiles_are_needed_where_one_field_shows_the_defect():
 
 
 @pytest.mark.parametrize(
-    ("view", "smallest", "message"), [((768, 1024), 5.9, "is too small"), ((20_000, 200), 6, "are the most"), ((9000, 9000), 6, "are the most")]
+    ("view", "smallest", "message"),
+    [((768, 1024), 5.9, "is too small"), ((20_000, 200), 6, "are the most"), ((9000, 9000), 6, "are the most")],
 )
 def test_what_cannot_be_shown_is_refused_in_words(view, smallest, message):
     with pytest.raises(UsageError, match=message) as error:
