@@ -44,7 +44,7 @@ class Fitting:
         trained: Iterable[Shown] = (),
     ) -> None:
         """Takes at most MOST_IN_STATISTICS of either; see `calibrate`. Networks differ in their memory, if at all."""
-        spec, shape = manifest.score, (manifest.input.height, manifest.input.width)
+        spec, shape = manifest.score, manifest.field
         self._spec, self._map_shape = spec, manifest.map_shape
         self._terms = ResidualTerms(spec.residual, shape, spec.map_scale)
         first = [self._measured(shown) for shown in islice(normals, MOST_IN_STATISTICS)]

@@ -146,7 +146,9 @@ def make_bundle(path: Path, normals: int = 24, model: bytes | None = None, **cha
     parts = [good_part(seed) for seed in range(normals)]
     shape = (3, *bundle.preprocess.shape)
     fields = [planes_from_field(bundle.preprocess.field(part), np.empty(shape, np.float32)) for part in parts]
-    ranges = collect_ranges(model, fields)
+    # of a field in tiles, one of them
+    height, width = wanted.input.height, wanted.input.width
+    ranges = collect_ranges(model, [np.ascontiguousarray(field[:, :height, :width]) for field in fields])
     files = {
         "model_int8": ("model_int8.onnx", quantized_for_cpu(model, ranges)),
         "ranges": ("ranges.json", ranges_to_bytes(ranges)),

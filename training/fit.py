@@ -79,6 +79,7 @@ def fit(
         rectangle=recipe.rectangle,
         polygon=recipe.polygon,
         align=made.align,
+        tiles=made.tiles,
         training=TrainingRecord(
             software=f"edge-inspect {__version__}, torch {torch.__version__}",
             seed=recipe.seed,

@@ -117,7 +117,7 @@ def network_maker(
     (precision,) = [each for each in get_args(CandidatePrecision) if network == f"{product}-{each}"]
     floating = json.loads(bundle.read("quantization"))["sensitivity"]["floating"]
     graph = graph_of_precision(precision, product, model, ranges_from_bytes(bundle.read("ranges")), floating)
-    store = open_engines(product, bundle.path, engines)
+    store = open_engines(product, bundle, engines)
     build = BuildOptions(targets=tuple(targets or (RTX_TARGETS if product == "tensorrt-rtx" else ())))
     cached = cached_engine(store.tensorrt, store.cache, precision, graph, build)
     return lambda session: TensorRtNetwork(store.tensorrt, cached, store.cache, manifest)

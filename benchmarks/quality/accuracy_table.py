@@ -24,6 +24,7 @@ from edge.capture.images.image_reader import PLAIN
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.progress import say
+from edge.preprocessing.tiling import tiling_of
 from export.graph import graph_from_onnx, multiplications
 
 METRICS = (
@@ -99,11 +100,13 @@ def with_earlier_seeds(values: dict[str, Any], earlier: dict[str, Any]) -> dict[
 
 
 def model_name(bundle: ModelBundle) -> str:
-    """Method, variant, side of the field, and what was left out of the method: "slsg tiny 128px without-graph"."""
+    """Method, variant, side of the field, tiles, and what was left out: "slsg tiny 128px without-graph"."""
     manifest = bundle.manifest
     left_out = [f"without-{name}" for name in manifest.training.ablations]
     weak = [f"weak-{manifest.training.n_weak}"] if manifest.training.n_weak else []
-    height, width = manifest.input.height, manifest.input.width
+    tiling = tiling_of(manifest)
+    left_out += [] if tiling is None else [f"tiles-{len(tiling)}"]
+    height, width = manifest.field
     field = f"{width}px" if width == height else f"{width}x{height}px"
     return " ".join([manifest.method, manifest.variant, field, *left_out, *weak])
 

@@ -6,10 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calibration.auto.circuits import circuits
-from calibration.auto.contenders import AUTO, ORDER, Contender, Outcome, outcome_of, run_folder
+from calibration.auto.contenders import AUTO, ORDER, ORDER_IN_TILES, Contender, Outcome, outcome_of, run_folder
 from calibration.choice.sheet import SHEET
 from calibration.pipeline.time_plan import AFTER_EXPORTS, LEAST, TimePlan, tried
 from calibration.pipeline.train import (
@@ -74,7 +75,7 @@ def make_bundle(
 ) -> ModelBundle:
     """What `train` makes: of the method that is asked for, in its minutes, or of the best of all."""
     recipe = request.recipe
-    made_for = circuits(recipe, request.data, reader) if recipe.method == AUTO else None
+    made_for = circuits(recipe, request.data, reader) if recipe.method == AUTO and recipe.tiles is None else None
     if made_for is not None:
         recipe, why = made_for
         message(why)
@@ -105,12 +106,12 @@ def contest(
         from training.methods import METHODS
 
     recipe = request.recipe
-    waiting = [name for name in ORDER if name in METHODS and recipe.variant in METHODS[name].variants]
+    order = ORDER if recipe.tiles is None else ORDER_IN_TILES
+    waiting = [name for name in order if name in METHODS and recipe.variant in METHODS[name].variants]
     if not waiting:
         raise UsageError(f"no method has the variant {recipe.variant!r}", fix="leave --variant out, or name a --method")
-    hashes = [part.sha256 for part in read_normal_samples(request.data, reader)]
-    _, held_out = held_out_split(len(hashes), recipe.seed)
-    judged = {hashes[int(index)] for index in held_out}
+    # what is compared with nothing is judged by all parts alone
+    judged = _held_out(request.data, reader, recipe.seed) if len(waiting) > 1 else None
     contenders: list[Contender] = []
     left_out: dict[str, str] = {}
     # what INT8, statistics and the gate of the winner take, known after the first
@@ -140,6 +141,12 @@ def contest(
     return outcome_of(contenders, left_out)
 
 
+def _held_out(data: Path, reader: ImageReader, seed: int) -> set[str]:
+    """Hashes of the good parts that every training holds out."""
+    hashes = [part.sha256 for part in read_normal_samples(data, reader)]
+    return {hashes[int(index)] for index in held_out_split(len(hashes), seed)[1]}
+
+
 def _plan(request: TrainingRequest, recipe: Recipe, seconds: float) -> TimePlan | None:
     """What of a method fits into so much time; None: hardly anything."""
     plan, share = tried(request.data, recipe, seconds / 60, time.monotonic())
@@ -152,7 +159,7 @@ def _contender(
     settings: Settings,
     reader: ImageReader,
     message: Callable[[str], None],
-    judged: set[str],
+    judged: set[str] | None,
     plan: TimePlan | None,
     clock: Callable[[], float],
 ) -> Contender:

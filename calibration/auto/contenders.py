@@ -12,6 +12,8 @@ from calibration.pipeline.train import Draft
 
 # in the order in which they are tried: what trains nothing, then what gained most beside a memory
 ORDER = ("memory", "slsg", "isstad", "sparsity_prior", "kist")
+# of what inspects in tiles: it trains nothing, and what is trained learns from whole pictures
+ORDER_IN_TILES = ("memory",)
 AUTO = "auto"
 
 

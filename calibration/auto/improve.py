@@ -51,6 +51,11 @@ def improve_bundle(request: ImprovementRequest, settings: Settings, reader: Imag
     """
     live = load_bundle(request.bundle)
     path = live.path
+    if live.manifest.preprocess.tiles is not None:
+        raise UsageError(
+            f"{path} inspects in tiles, and what is trained learns from whole pictures, without small defects",
+            fix="recalibrate it with more good parts instead",
+        )
     minutes = "" if request.recipe.minutes is None else f", about {request.recipe.minutes:.0f} min"
     note_learning(path, "learning", f"learning a better version{minutes}; this one inspects meanwhile")
     try:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.choice.exhibits import Exhibits
+from calibration.samples.tiles import Fields
 from edge.backends.cpu import Network
 from edge.core.datatypes import F32, U8
 from edge.core.manifest import ResidualSpec, ScoreSpec
@@ -35,7 +36,7 @@ class Measured:
         graphs: Sequence[bytes],
         fold_of: NDArray[np.int64] | None,
         opened: Callable[[bytes], Network],
-        trained: U8,
+        trained: Fields,
         progress: Callable[[int, int, str], None] = lambda done, total, shown: None,
     ) -> None:
         """graphs: ONNX; with several, fold_of says which judges each good exhibit, and the defects drawn on it.
@@ -84,7 +85,7 @@ class Measured:
 
 
 def _errors(
-    spec: ScoreSpec, fields: U8, outputs: Sequence[NetworkOutputs], pictures: Sequence[NDArray[np.float16]]
+    spec: ScoreSpec, fields: Fields, outputs: Sequence[NetworkOutputs], pictures: Sequence[NDArray[np.float16]]
 ) -> F32:
     height, width = fields.shape[1:3]
     errors = np.zeros((len(fields), height // spec.map_scale, width // spec.map_scale), np.float32)

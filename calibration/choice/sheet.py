@@ -21,8 +21,8 @@ from edge.pages.pictures import bgr, heat, outlined, picture_bytes, scaled
 SHEET = "sheet.png"
 # good parts, and parts with artificial defects
 _GOOD, _DEFECTIVE = 2, 6
-# a cell's picture is enlarged to at least this width
-_CELL_PX = 192
+# a cell's picture is enlarged to at least this width, and a large one reduced to this side
+_CELL_PX, _LARGEST_PX = 192, 640
 
 
 def draw_sheet(spec: ScoreSpec, measured: Measured, file: Path) -> None:
@@ -49,8 +49,9 @@ def draw_sheet(spec: ScoreSpec, measured: Measured, file: Path) -> None:
         if outputs.emb_dist is not None:
             images["distance"] = _heat((outputs.emb_dist - low) / max(high - low, 1e-6), field)
         images[f"map, score {anomaly_map.score:.3f}"] = _heat(anomaly_map.values, field)
-        times = -(-_CELL_PX // field.shape[1])
-        width, height = field.shape[1] * times, field.shape[0] * times
+        times: float = -(-_CELL_PX // field.shape[1])
+        times = min(times, _LARGEST_PX / max(field.shape[:2]))
+        width, height = round(field.shape[1] * times), round(field.shape[0] * times)
         cells += [Cell(scaled(image, height, width), title) for title, image in images.items()]
     # not imwrite: OpenCV crashes on the name of a folder that is no text
     write_atomic(file, picture_bytes(contact_sheet(cells, len(cells) // len(shown)), file.suffix))

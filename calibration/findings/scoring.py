@@ -16,9 +16,16 @@ from edge.inspection.synthetic_defects import KINDS, synthetic_defects
 from edge.preprocessing.normal_samples import image_sha256, require_region
 from edge.preprocessing.preprocess import Preprocess
 from edge.preprocessing.regions import HIGHEST_SCORE
+from edge.preprocessing.tile_choice import SMALLEST_DEFECT_PX
 
 # drawn on each part, in percent of the inspected area: each size is twice as long as the one before
 SIZES_PERCENT = (0.03, 0.125, 0.5, 2.0, 8.0)
+
+
+def sizes_in_tiles(preprocess: Preprocess) -> tuple[float, ...]:
+    """The same of a large field: from the smallest defect on that its scale was chosen for."""
+    smallest = 100 * SMALLEST_DEFECT_PX**2 / (preprocess.height * preprocess.width)
+    return tuple(smallest * 4**step for step in range(len(SIZES_PERCENT)))
 
 
 def line_score(backend: Backend, picture: U8) -> float:
@@ -31,12 +38,13 @@ def line_score(backend: Backend, picture: U8) -> float:
 
 def score_drawn(backend: Backend, preprocess: Preprocess, pictures: Iterable[U8]) -> tuple[DrawnDefect, ...]:
     """A defect of each kind and size on each picture, uint8 (H, W, 3) BGR, of a good part."""
+    sizes = SIZES_PERCENT if preprocess.tile is None else sizes_in_tiles(preprocess)
     return tuple(
         DrawnDefect(
             kind=defect.kind, length_px=defect.length_px, percent=percent, score=line_score(backend, defect.picture)
         )
         for picture in pictures
-        for percent in SIZES_PERCENT
+        for percent in sizes
         for defect in synthetic_defects(picture, preprocess, len(KINDS), percent / 100)
     )
 

@@ -35,13 +35,20 @@ _DEPTHS = (
 # there are too many places to compare each with so many.
 _SHARED = frozenset({"middle", "coarse"})
 _CENTRES_OF_A_PART, _FEWEST_SHARED, _MOST_SHARED = 8, 200, 3000
+# tiles of one part have more in common than parts have, and what is compared is compared for every tile of a frame
+_CENTRES_OF_A_TILE, _MOST_SHARED_BY_TILES = 2, 1000
 
 
-def designs_for(taps: Collection[str], layout: Layout, parts: int) -> tuple[MemoryDesign, ...]:
-    """The memories that are fitted to so many good parts, the finest first: of the depths that a network hands on."""
+def designs_for(taps: Collection[str], layout: Layout, parts: int, tiles: int = 0) -> tuple[MemoryDesign, ...]:
+    """The memories that are fitted to so many good parts, the finest first: of the depths that a network hands on.
+
+    tiles: number of tiles that show these parts, 0: they are shown whole.
+    """
     there = [design for design in _DEPTHS if set(design.taps) <= set(taps)]
     assert there, f"the network hands on {sorted(taps)}, and no memory is made of these"
     if layout == "aligned":
         return tuple(there)
     shared = min(max(_FEWEST_SHARED, _CENTRES_OF_A_PART * parts), _MOST_SHARED)
+    if tiles:
+        shared = min(max(_FEWEST_SHARED, _CENTRES_OF_A_TILE * tiles), _MOST_SHARED_BY_TILES)
     return tuple(replace(design, block=0, centres=shared) if design.name in _SHARED else design for design in there)

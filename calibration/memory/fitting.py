@@ -90,14 +90,15 @@ def fit_memories(
     seed: int = 0,
     threads: int | None = None,
     progress: Progress = lambda done, total: None,
+    fold_of: NDArray[np.int64] | None = None,
 ) -> CrossFit:
     """model: the exported network with its taps as outputs. fields: of good parts, uint8 (n, h, w, 3), BGR.
 
-    The same fields and seed give the same memories, on one machine.
+    fold_of: (n,); None: drawn by the seed. The same fields and seed give the same memories, on one machine.
     """
     empty = without_centres(model, fields, designs, np.random.default_rng(seed), threads)
     prepared = with_memories(model, empty)
-    return _fitted(prepared, empty, designs, fields, layout, seed, threads, progress)
+    return _fitted(prepared, empty, designs, fields, layout, seed, threads, progress, fold_of=fold_of)
 
 
 def refit_memories(

@@ -22,7 +22,7 @@ from edge.bundles.signed_version import wait_for_signature
 from edge.bundles.versions import Parts, StillLive, commit_version, making_version
 from edge.capture.images.image_reader import ImageReader
 from edge.core.config import AlignSettings, RoiSettings, Settings
-from edge.core.errors import BundleError
+from edge.core.errors import BundleError, UsageError
 from edge.core.manifest import Manifest
 from edge.core.progress import say
 from edge.preprocessing.normal_samples import aligned_to_parts
@@ -157,9 +157,14 @@ def _commit(bundle: ModelBundle, manifest: Manifest, parts: Parts, audit: Audit)
 
 
 def _realigned(manifest: Manifest, data: Path, settings: AlignSettings, reader: ImageReader) -> Manifest:
-    """With the alignment that the settings ask for, made of these parts."""
+    """With the alignment that the settings ask for, made of these parts; raises UsageError."""
     spec = manifest.preprocess
-    as_it_lies = Preprocess(manifest.input.height, manifest.input.width, spec.rectangle, spec.polygon, fit=spec.fit)
+    if spec.tiles is not None and settings.mode == "upright":
+        raise UsageError(
+            "parts that are stood upright are not inspected in tiles",
+            fix="use another --align, or make a bundle without --tiles",
+        )
+    as_it_lies = Preprocess(*manifest.field, spec.rectangle, spec.polygon, fit=spec.fit)
     aligned = aligned_to_parts(as_it_lies, data, settings, reader)
     found = spec.model_copy(update={"align": aligned.align, "fit": aligned.fit})
     return manifest.model_copy(update={"preprocess": found})

@@ -53,7 +53,7 @@ from export.precision_fallback import PRECISIONS, Attempt, CandidatePrecision, t
 
 TARGET: Target = "cpu"
 # good parts that defects of every kind and size are drawn on
-_DRAWN_ON = 8
+_DRAWN_ON, _DRAWN_ON_IN_TILES = 8, 3
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,8 @@ class CalibrationSession:
         """What a network that is complete finds of defects drawn on good parts, and of known defective ones; told."""
         parts, backend = self.parts, made.scored.backend
         preprocess, reader = parts.bundle.preprocess, parts.reader
-        shown = spread(parts.held_out or parts.trained, _DRAWN_ON)[:_DRAWN_ON]
+        count = _DRAWN_ON if parts.tiling is None else _DRAWN_ON_IN_TILES
+        shown = spread(parts.held_out or parts.trained, count)[:count]
         with working("drawing defects on good parts, to see what it finds"):
             known = [path for folder in (self.goal.weak, self.goal.ng) for path in defective_pictures(folder, reader)]
             found = Findings(

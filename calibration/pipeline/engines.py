@@ -16,7 +16,7 @@ from edge.backends import choose_backend
 from edge.backends.base import Backend
 from edge.backends.cpu import Network, open_network
 from edge.backends.gpu.engine_cache import BuildOptions, CachedEngine, EngineCache, engines_folder
-from edge.backends.gpu.gpu_tensorrt import engine_backend, fetched_network, open_engines
+from edge.backends.gpu.gpu_tensorrt import engine_backend, fetched_network, open_engines, require_whole_field
 from edge.backends.gpu.tensorrt_versions import PRODUCTS, RTX_TARGETS, Product, open_tensorrt
 from edge.bundles.bundle import ModelBundle
 from edge.bundles.calibration import Calibration
@@ -38,7 +38,7 @@ class EngineSession:
         """Raises MissingDependency where TensorRT is missing, or it needs a GPU to build and there is none."""
         self._bundle, self._build = bundle, build
         self.product = product
-        self._store = open_engines(product, bundle.path, engines)
+        self._store = open_engines(product, bundle, engines)
 
     def calibrated(
         self, candidate: CandidatePrecision, calibrate: Calibrate, folds: Folds | None = None
@@ -110,6 +110,7 @@ def prepare_for_target(
 def _build(
     product: Product, bundle: ModelBundle, precision: str, capabilities: Sequence[int] | None, settings: Settings
 ) -> None:
+    require_whole_field(bundle, product)
     tensorrt = open_tensorrt(product)
     cache = EngineCache(settings.inspection.engines_folder or engines_folder(bundle.path))
     candidates = [name for name in CANDIDATE_PRECISIONS[product] if precision in ("auto", name)]

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.pipeline.sample_cache import NormalSamples, Part, spread
+from calibration.pipeline.sample_cache import NormalSamples, Part, Shown, spread
 from calibration.ranges import with_foreign_patches
+from calibration.samples.tiles import Fields, Masks, PatchedFields, PatchedMasks, Patches
 from edge.backends.base import Backend
 from edge.bundles.bundle import ModelBundle
 from edge.capture.images.image_reader import ImageReader, required
@@ -28,6 +29,8 @@ from export.paired_scores import GateSample
 # parts that are looked at: good ones held out, at most; defective ones drawn on them for the gate, and for choices
 HELD_OUT, ALTERED, _EXHIBITED = 64, 192, 32
 _SEED = 20
+# of fields in tiles: pixels inspected of good ones, and of defective ones, by each network that is compared
+_MOST_INSPECTED, _FEWEST_IN_TILES = 100_000_000, 16
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def range_images(parts: NormalSamples, maximum: int) -> list[F32]:
     if not known:
         raise UsageError("there are no good parts to take ranges on", fix="give pictures of good parts")
     chosen = np.unique(np.linspace(0, len(known) - 1, min(maximum, len(known))).round().astype(int))
-    seen = parts.stacked([known[int(index)] for index in chosen])
+    seen = parts.shown([known[int(index)] for index in chosen], maximum).fields
     images = [_image(field) for field in seen]
     if set(parts.bundle.manifest.outputs) != {"recon"}:
         images += [_image(field) for field in draw_defects(seen[::2], None, seen[::2].shape[0]).fields]
@@ -62,19 +65,23 @@ def range_images(parts: NormalSamples, maximum: int) -> list[F32]:
 
 def held_out_images(parts: NormalSamples, maximum: int) -> list[F32]:
     """Network inputs of parts that the network was not trained on."""
-    return [_image(field) for field in parts.fields(parts.held_out[:maximum])]
+    return [_image(field) for field in parts.shown(parts.held_out[:maximum], maximum).fields]
 
 
 def evaluation_set(parts: NormalSamples, among: Callable[[Part], bool] = lambda part: True) -> EvaluationSet:
-    """Held-out parts, plain and with artificial defects, as the network sees them; among: those that may be taken."""
+    """Held-out parts, plain and with artificial defects, as the network sees them; among: those that may be taken.
+
+    Of fields in tiles, some tiles; what of them lies outside the region counts, too.
+    """
     chosen = [part for part in parts.held_out if among(part)]
-    fields = parts.stacked(spread(chosen, _EXHIBITED)[:_EXHIBITED])
-    altered = draw_defects(fields, parts.weight, _EXHIBITED)
+    fields = parts.shown(spread(chosen, _EXHIBITED)[:_EXHIBITED], _EXHIBITED).fields
+    weight = parts.weight if parts.tiling is None else None
+    altered = draw_defects(fields, weight, _EXHIBITED)
     return EvaluationSet(
         normal_samples=[_image(field) for field in fields],
         altered=[_image(field) for field in altered.fields],
         masks=list(altered.masks),
-        weight=parts.weight,
+        weight=weight,
         source=altered.source,
     )
 
@@ -83,11 +90,14 @@ class GateSamples:
     """Parts to replay, made anew each time they are asked for: frames of a line may be too large to keep.
 
     Good ones are held out, at most `held_out`; defective ones come from the folder `ng`, or about `altered` artificial
-    defects are drawn on good ones.
+    defects are drawn on good ones. Of fields in tiles, which take longer, there are fewer of both.
     """
 
     def __init__(self, parts: NormalSamples, ng: Path | None, held_out: int = HELD_OUT, altered: int = ALTERED) -> None:
-        self._bundle = parts.bundle
+        self._bundle, self._tiling = parts.bundle, parts.tiling
+        if self._tiling is not None:
+            few = max(_FEWEST_IN_TILES, _MOST_INSPECTED // (self._tiling.field[0] * self._tiling.field[1]))
+            held_out, altered = min(held_out, few), min(altered, few)
         self._parts = spread(parts.held_out, held_out)[:held_out]
         if not self._parts:
             raise UsageError(
@@ -97,7 +107,11 @@ class GateSamples:
         self._reader = parts.reader
         self._ng = None if ng is None else judged_pictures(ng, self._reader)
         if ng is None:
-            self._altered = draw_defects(parts.stacked(self._parts), parts.weight, altered)
+            shown = parts.shown(self._parts, max(altered, len(self._parts)))
+            weight, count = (parts.weight, altered) if shown.tiles is None else (None, len(shown.fields))
+            self._altered = draw_defects(shown.fields, weight, count)
+            self._drawn_on = shown.part_of[self._altered.origins]
+            self._fields, self._masks = self._in_whole_fields(parts, shown)
         self.defects = f"parts of {ng}" if ng is not None else self._altered.source
 
     def __iter__(self) -> Iterator[GateSample]:
@@ -109,13 +123,21 @@ class GateSamples:
                 require_region(self._bundle.preprocess, path, frame)
                 yield GateSample(path.name, frame, True)
             return
-        altered = self._altered
-        for number, (field, mask, origin) in enumerate(
-            zip(altered.fields, altered.masks, altered.origins, strict=True)
-        ):
-            part = self._parts[int(origin)]
-            frame = _pasted(self._bundle, self._reader.read(part.path), field, mask)
+        good = len(self._fields) - len(self._drawn_on)
+        for number, origin in enumerate(self._drawn_on):
+            part, mask = self._parts[int(origin)], self._masks[good + number]
+            frame = _pasted(self._bundle, self._reader.read(part.path), self._fields[good + number], mask)
             yield GateSample(f"{part.path.name}, artificial defect {number + 1}", frame, True, mask, part.sha256)
+
+    def _in_whole_fields(self, parts: NormalSamples, shown: Shown) -> tuple[Fields, Masks]:
+        """What was altered, as it lies in fields; of tiles, behind the good fields that they are cut from."""
+        altered = self._altered
+        if self._tiling is None or shown.tiles is None:
+            return altered.fields, altered.masks
+        tiles = [shown.tiles[origin] for origin in altered.origins]
+        patches = Patches(altered.fields, altered.masks, self._drawn_on, tiles)
+        good = parts.looked_up(self._parts)
+        return PatchedFields(good, patches, self._tiling), PatchedMasks(len(good), patches, self._tiling)
 
 
 def judged_pictures(folder: Path, reader: ImageReader) -> list[Path]:

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from calibration.memory.designs import designs_for
-from calibration.memory.fitting import Chooser, CrossFit, Places, fit_memories, refit_memories
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.memory.designs import Layout, designs_for
+from calibration.memory.fitting import FOLDS, Chooser, CrossFit, Places, fit_memories, refit_memories
 from calibration.memory.fold_heads import heads_file, heads_of
+from calibration.memory.same_part import folds_of_good_parts
 from calibration.memory.weak_fitting import fit_weak
 from calibration.memory.weak_parts import WeakParts
 from calibration.pipeline.sample_cache import NormalSamples, Part
 from edge.bundles.bundle import ModelBundle
+from edge.core.datatypes import U8
 from edge.core.errors import UsageError
 from edge.core.progress import progress_bar, say
 from export.graph import graph_from_onnx
@@ -22,6 +28,9 @@ from export.memory_graph import TAP_PREFIX, Memory, memories_of, with_memories, 
 MINIMUM_NORMAL_SAMPLES = 5
 # of the parts in a memory, so many must be there to judge them by memories of the others
 _SHARE_NEEDED = 0.5
+# tiles that a memory of large fields is fitted to, in all: of so many parts as many of each
+_MOST_TILES = 400
+_SMALL_PX = 128
 
 
 class _Closed(Protocol):
@@ -99,17 +108,17 @@ def with_memory(
             f"{len(chosen)} good parts are too few for a memory; at least {MINIMUM_NORMAL_SAMPLES} are needed",
             fix="give a folder of more pictures of good parts",
         )
-    fields = parts.stacked(chosen)
+    seen = _seen(parts, chosen)
     with progress_bar("looking at good parts for the memory") as advance:
         fit = fit_memories(
-            model, fields, training.layout, designs_for(taps_of(model), training.layout, len(chosen)),
-            seed=training.seed, threads=threads, progress=advance,
+            model, seen.fields, seen.layout, designs_for(taps_of(model), seen.layout, len(chosen), seen.tiles),
+            seed=training.seed, threads=threads, progress=advance, fold_of=seen.fold_of,
         )  # fmt: skip
     for memory in fit.memories:
         where = "for each block of places" if memory.local else "for all places together"
         count, taps = memory.centres.shape[-2], ", ".join(memory.taps)
         say(f"{memory.name} memory of {len(chosen)} good parts: {count} centres {where}, {taps}")
-    folds = _folds(fit, chosen)
+    folds = _folds(fit, chosen, seen)
     if weak is not None and len(weak.parts):
         with progress_bar("learning from parts known to be defective") as advance:
             learned = fit_weak(
@@ -118,7 +127,9 @@ def with_memory(
             )  # fmt: skip
         say(learned.text)
         fit = learned.fit
-        folds = replace(_folds(fit, chosen), weak=learned.text, files=heads_file(fit, [part.sha256 for part in chosen]))
+        folds = replace(
+            _folds(fit, chosen, seen), weak=learned.text, files=heads_file(fit, [part.sha256 for part in chosen])
+        )
     return with_memories(model, fit.memories), folds
 
 
@@ -163,17 +174,18 @@ def memories_without(
     training = parts.bundle.manifest.training
     # other parts are new to every head; the same ones keep their folds, whose heads have not seen them
     learned = None if earlier else heads_of(parts.bundle)
-    fold_of = None if learned is None else learned.folds_of([part.sha256 for part in chosen])
+    seen = _seen(parts, chosen)
+    fold_of = seen.fold_of if learned is None else learned.folds_of([part.sha256 for part in chosen])
     with progress_bar("looking at good parts without each fifth of them") as advance:
         fit = refit_memories(
-            model, parts.stacked(chosen), training.layout,
+            model, seen.fields, seen.layout,
             earlier=earlier, seed=training.seed, threads=threads, progress=advance, fold_of=fold_of,
             chosen_by=chosen_by,
         )  # fmt: skip
     if learned is not None:
         heads = zip(fit.folds, learned.heads, strict=False)
         fit = replace(fit, folds=tuple((replace(fold[0], head=head), *fold[1:]) for fold, head in heads))
-    return fit.memories, _folds(fit, chosen)
+    return fit.memories, _folds(fit, chosen, seen)
 
 
 def refitted(
@@ -230,6 +242,35 @@ def extended(bundle: ModelBundle, parts: NormalSamples, threads: int | None) -> 
     return Extended(with_other_memories(model, memories), folds, hashes)
 
 
-def _folds(fit: CrossFit, chosen: Sequence[Part]) -> Folds:
-    fold_of = {part.sha256: int(fold) for part, fold in zip(chosen, fit.fold_of, strict=True)}
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a memory is fitted to: network inputs, which part each shows, and how parts lie in them.
+
+    fold_of: of each input, so that all tiles of a part stand in one fold; None: the memory draws them. tiles: how many
+    inputs are tiles.
+    """
+
+    fields: U8
+    part_of: NDArray[np.int64]
+    layout: Layout
+    fold_of: NDArray[np.int64] | None
+    tiles: int
+
+
+def _seen(parts: NormalSamples, chosen: Sequence[Part]) -> _Seen:
+    training = parts.bundle.manifest.training
+    shown = parts.shown(chosen, _MOST_TILES)
+    if shown.tiles is None:
+        return _Seen(shown.fields, shown.part_of, training.layout, None, 0)
+    # pictures are told apart at this side anyhow
+    small = np.stack([cv2.resize(field, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
+                      for field in parts.fields(chosen)]).astype(np.uint8)  # fmt: skip
+    folds = folds_of_good_parts(small, training.layout, FOLDS, np.random.default_rng(training.seed))
+    # a tile does not know where it lies: what is usual in one place of it is usual in all
+    return _Seen(shown.fields, shown.part_of, "free", folds[shown.part_of], len(shown.tiles))
+
+
+def _folds(fit: CrossFit, chosen: Sequence[Part], seen: _Seen) -> Folds:
+    folds = dict(zip(seen.part_of.tolist(), fit.fold_of.tolist(), strict=True))
+    fold_of = {part.sha256: folds[number] for number, part in enumerate(chosen)}
     return Folds(fit.folds, fold_of, places=fit.places)

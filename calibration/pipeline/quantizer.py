@@ -103,7 +103,8 @@ class Quantizer:
 
     def chosen(self) -> Networks:
         """Try every estimator of ranges, and find the layers that INT8 hurts most."""
-        manifest, threads = self._parts.bundle.manifest, self._threads
+        # what INT8 changes shows in tiles, too
+        manifest, threads = self._parts.bundle.manifest.of_one_tile, self._threads
         activations, pictures = self._activations
         folds, model = self._folds, self._model
         rounded = model

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from calibration.samples.tiles import Fields, cut_tiles
 from edge.bundles.bundle import ModelBundle
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.datatypes import F32, U8
@@ -17,6 +19,7 @@ from edge.core.progress import working
 from edge.monitoring.drift.measures import PictureMeasures, measure
 from edge.monitoring.drift.reference import DRAWN_ON, reference_from_measures
 from edge.preprocessing.normal_samples import part_hashes, read_normal_samples, require_region
+from edge.preprocessing.tiling import Tile, Tiling, tiling_of
 
 # fields up to this total stay in memory, more go to the temporary directory
 _IN_MEMORY_BYTES = 32_000_000
@@ -56,6 +59,38 @@ class Part:
     path: Path
     sha256: str
     field: int
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Network inputs uint8 (n, h, w, 3) BGR; part_of: (n,), which of some parts each shows; tiles: where in its field.
+
+    tiles: None where they are whole fields.
+    """
+
+    fields: U8
+    part_of: NDArray[np.int64]
+    tiles: tuple[Tile, ...] | None = None
+
+
+class _LookedUp:
+    """Fields of parts, one at a time."""
+
+    def __init__(self, samples: NormalSamples, parts: Sequence[Part]) -> None:
+        self._samples, self._parts = samples, parts
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self._parts), *self._samples.bundle.preprocess.shape, 3
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, number: int) -> U8:
+        return next(self._samples.fields([self._parts[number]]))
+
+    def __iter__(self) -> Iterator[U8]:
+        return self._samples.fields(self._parts)
 
 
 class NormalSamples:
@@ -133,6 +168,22 @@ class NormalSamples:
         for part in parts:
             self._check()
             yield self._fields[part.field]
+
+    def looked_up(self, parts: Sequence[Part]) -> Fields:
+        """The same, each when it is asked for: large fields are not kept in memory."""
+        return _LookedUp(self, parts)
+
+    def shown(self, parts: Sequence[Part], most: int) -> Shown:
+        """What the network sees of them: their fields, or about `most` tiles in all, as many of each."""
+        tiling = self.tiling
+        if tiling is None:
+            return Shown(self.stacked(parts), np.arange(len(parts)))
+        cut = cut_tiles(self.looked_up(parts), tiling, most)
+        return Shown(cut.fields, cut.part_of, cut.tiles)
+
+    @property
+    def tiling(self) -> Tiling | None:
+        return tiling_of(self.bundle.manifest)
 
     def stacked(self, parts: Sequence[Part]) -> U8:
         """The same as one array (n, h, w, 3)."""

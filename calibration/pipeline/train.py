@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.choice.exhibits import draw_exhibits
+from calibration.choice.exhibits import draw_exhibits, draw_exhibits_in_tiles
 from calibration.choice.measured import Measured
 from calibration.choice.score_choice import Choice, choose_score, evidences
 from calibration.choice.sheet import SHEET, draw_sheet
@@ -35,6 +35,7 @@ from edge.core.files.text_names import storable
 from edge.core.manifest import FileEntry, InputSpec, Manifest, PreprocessSpec, ScoreSpec
 from edge.core.progress import progress_bar, say, working
 from edge.preprocessing.normal_samples import normal_samples_folder
+from edge.preprocessing.tile_choice import SMALLEST_DEFECT_PX
 from edge.system.extras import require
 
 if TYPE_CHECKING:
@@ -232,20 +233,25 @@ def bundle_from_run(
         from export.graph import with_outputs
         from export.onnx_graph import exported_names, onnx_from_module
         from training.methods import METHODS, outputs_of
-        from training.methods.score_candidates import score_candidates
+        from training.methods.score_candidates import distances_by_place, score_candidates
         from training.run.run_files import load_run
 
     run, network = load_run(run_directory)
     outputs, shape = outputs_of(run.method, run.variant), (run.height, run.width)
     names = exported_names(network, shape, outputs)
+    # of tiles, smoothing and top share are as in a field of their size
     candidates = score_candidates(METHODS[run.method], run.variant, shape, run.layout, run.blend)
+    if run.tiles is not None and run.layout == "aligned":
+        candidates = distances_by_place(candidates)
     manifest = Manifest(
         method=METHODS[run.method].name,
         variant=run.variant,
         product=storable(product),
         created_utc=now_utc(),
         input=InputSpec(height=run.height, width=run.width),
-        preprocess=PreprocessSpec(rectangle=run.rectangle, polygon=run.polygon, align=run.align, fit=run.fit),
+        preprocess=PreprocessSpec(
+            rectangle=run.rectangle, polygon=run.polygon, align=run.align, fit=run.fit, tiles=run.tiles
+        ),
         outputs=outputs,
         score=next(iter(candidates.values())),
         training=run.training,
@@ -266,7 +272,9 @@ def bundle_from_run(
     if not set(outputs) <= set(names):
         if samples is None or data is None:
             raise UsageError("a memory is fitted to good parts, and none were given", fix="add --data FOLDER")
-        model, folds = with_memory(model, samples, settings.inspection.threads, weak_parts(data, samples))
+        # which tile of a defective part shows the defect is not known
+        weak = None if samples.tiling is not None else weak_parts(data, samples)
+        model, folds = with_memory(model, samples, settings.inspection.threads, weak)
         manifest = manifest.model_copy(update={"memory_on": tuple(part.sha256 for part in samples.all)})
     choice = compared_by = None
     if samples is not None:
@@ -323,11 +331,16 @@ def _chosen_score(
     held_out: parts that training did not see; few of many are taken.
     """
     parts, seed = spread(held_out, _JUDGED)[:_JUDGED], run.training.seed + 1
+    tiling = samples.tiling
     with working("drawing defects to choose the score by"):
-        exhibits = draw_exhibits(
-            samples.stacked(parts), samples.weight, seed, smallest=run.smallest_defect, crop=run.crop
-        )
-    seen = samples.stacked(spread(samples.trained, _SEEN)[:_SEEN])
+        if tiling is None:
+            exhibits = draw_exhibits(
+                samples.stacked(parts), samples.weight, seed, smallest=run.smallest_defect, crop=run.crop
+            )
+        else:
+            smallest = SMALLEST_DEFECT_PX**2 / (tiling.tile[0] * tiling.tile[1])
+            exhibits = draw_exhibits_in_tiles(samples.looked_up(parts), tiling, seed, smallest)
+    seen = samples.looked_up(spread(samples.trained, _SEEN)[:_SEEN])
     with progress_bar("judging good and defective parts") as advance:
         measured = Measured(exhibits, judges.graphs(), judges.fold_of(parts), judges.opened, seen, advance)
     with progress_bar(f"choosing how to score, of {len(candidates)} ways") as advance:

@@ -49,7 +49,7 @@ def suspicion_scores(
     network: Network, manifest: Manifest, fields: Iterable[U8], live: Calibration, weight: F32 | None = None
 ) -> SuspicionScores:
     """Run every network field, uint8 (h, w, 3) BGR, once. What is usual comes from the first MOST_IN_STATISTICS."""
-    spec, shape = manifest.score, (manifest.input.height, manifest.input.width)
+    spec, shape = manifest.score, manifest.field
     terms = ResidualTerms(spec.residual, shape, spec.map_scale) if spec.residual.used else None
 
     def measured(field: U8) -> tuple[F32 | None, NetworkOutputs]:

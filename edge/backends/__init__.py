@@ -116,7 +116,8 @@ def _of_placed_views(
 ) -> tuple[Backend, ...]:
     from edge.backends.cpu import CpuBackend, open_network
 
-    if name == "openvino":
+    # the score path is of whole fields, so that it cannot stand in the graph of a tile
+    if name == "openvino" and manifest.preprocess.tiles is None:
         from edge.backends.cpu_openvino import OpenVinoBackend, OpenVinoEngine
 
         engine = OpenVinoEngine(model, manifest, calibration, threads, count, masked=preprocess.masked)

@@ -8,16 +8,18 @@ from typing import Protocol
 import numpy as np
 
 from edge.backends.base import MOST_FRAME_SIZES, not_finite
+from edge.backends.tiled import OneAtATime, TiledNetwork, TileRunner
 from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8, AnomalyMap
 from edge.core.latency import StageClock
 from edge.core.manifest import Manifest
 from edge.kernels.cpu import CpuScorePath, NetworkOutputs, planes_from_field
 from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.tiling import tiling_of
 
 
 class Network(Protocol):
-    """A compiled network. `image` is its input buffer, float32 (3, height, width), filled before `run`."""
+    """A compiled network. `image` is its input buffer, float32 (3, height, width) of the field, filled before `run`."""
 
     name: str
     image: F32
@@ -29,7 +31,21 @@ class Network(Protocol):
 
 
 def open_network(name: str, model: bytes, manifest: Manifest, threads: int | None) -> Network:
-    """Compile the ONNX model on one CPU runtime, by backend name."""
+    """Compile the ONNX model on one CPU runtime, by backend name; of a field in tiles, what shows it all of them."""
+    tiling = tiling_of(manifest)
+    if tiling is None:
+        return _open_whole(name, model, manifest, threads)
+    runner: TileRunner
+    if name == "openvino":
+        from edge.backends.cpu_openvino import OpenVinoTiles
+
+        runner = OpenVinoTiles(model, manifest, threads)
+    else:
+        runner = OneAtATime(_open_whole(name, model, manifest, threads))
+    return TiledNetwork(runner, tiling)
+
+
+def _open_whole(name: str, model: bytes, manifest: Manifest, threads: int | None) -> Network:
     if name == "openvino":
         from edge.backends.cpu_openvino import OpenVinoNetwork
 

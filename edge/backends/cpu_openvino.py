@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 
 from edge.backends.base import MOST_FRAME_SIZES, not_finite
 from edge.backends.openvino_core import openvino_core
+from edge.backends.tiled import Take, shown
 from edge.bundles.calibration import Calibration
 from edge.core.datatypes import F32, U8, AnomalyMap
 from edge.core.errors import BundleError, ModelError
@@ -19,7 +21,10 @@ from edge.core.manifest import Manifest
 from edge.kernels.cpu import NetworkOutputs, area_above, at_map_side, map_from_blend, mean_in_bins, score_of
 from edge.kernels.score_graph import BLENDED, FIELD, LARGEST, SMOOTHED, with_score
 from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.tiling import Tile, Tiling
 
+# of a network that is shown tiles
+_TILE_STREAMS = 2
 _DAMAGED = "make the bundle anew with `edge-inspect train`, or update openvino"
 
 
@@ -29,27 +34,84 @@ class OpenVinoNetwork:
     name = "openvino"
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int | None) -> None:
-        shape = (manifest.input.height, manifest.input.width)
-        try:
-            self._compiled = _compiled(_read(model, shape), threads, streams=1)
-            names = {name: port for port in self._compiled.outputs for name in port.get_names()}
-            ports = {name: names[name] for name in manifest.outputs}
-        except KeyError as error:
-            raise BundleError(f"the network has no output {error}", fix=_DAMAGED) from error
-        except RuntimeError as error:
-            raise BundleError(f"OpenVINO refuses the network: {_first_line(error)}", fix=_DAMAGED) from error
-        self._request = self._compiled.create_infer_request()
-        self.image = _shared_input(self._request, self._compiled.inputs[0], np.zeros((1, 3, *shape), np.float32))[0]
-        self._outputs = NetworkOutputs(
-            **{name: _plane(self._request.get_tensor(port).data) for name, port in ports.items()}
-        )
+        self._compiled = _compiled_network(model, manifest, threads, streams=1)
+        self._request = _NetworkRequest(self._compiled, manifest)
+        self.image = self._request.image
 
     def run(self) -> NetworkOutputs:
-        _infer(self._request)
-        return self._outputs
+        _infer(self._request.request)
+        return self._request.outputs
 
     def close(self) -> None:
         del self._request, self._compiled
+
+
+class OpenVinoTiles:
+    """TileRunner over two infer requests a stream: while one tile is computed the next waits, already fetched."""
+
+    name = "openvino"
+
+    def __init__(self, model: bytes, manifest: Manifest, threads: int | None) -> None:
+        streams = min(_TILE_STREAMS, threads or _TILE_STREAMS)
+        self._compiled = _compiled_network(model, manifest, threads, streams)
+        self._requests = [_NetworkRequest(self._compiled, manifest) for _ in range(2 * streams)]
+
+    def run(self, image: F32, tiling: Tiling, take: Take) -> None:
+        running: list[tuple[Tile, _NetworkRequest]] = []
+        idle = list(self._requests)
+        try:
+            for tile in tiling:
+                if not idle:
+                    idle.append(_taken(running, take))
+                request = idle.pop()
+                np.copyto(request.image, shown(image, tile, tiling))
+                request.request.start_async()
+                running.append((tile, request))
+            while running:
+                _taken(running, take)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO failed: {_first_line(error)}", fix="see `edge-inspect doctor`") from error
+        finally:
+            # what still runs writes into buffers that the next frame uses
+            for _, request in running:
+                with suppress(RuntimeError):
+                    request.request.wait()
+
+    def close(self) -> None:
+        del self._requests, self._compiled
+
+
+class _NetworkRequest:
+    """One infer request with buffers shared both ways: `image` float32 (3, height, width), outputs as views."""
+
+    def __init__(self, compiled: Any, manifest: Manifest) -> None:
+        shape = (manifest.input.height, manifest.input.width)
+        names = {name: port for port in compiled.outputs for name in port.get_names()}
+        self.request = compiled.create_infer_request()
+        self.image: F32 = _shared_input(self.request, compiled.inputs[0], np.zeros((1, 3, *shape), np.float32))[0]
+        self.outputs = NetworkOutputs(
+            **{name: _plane(self.request.get_tensor(names[name]).data) for name in manifest.outputs}
+        )
+
+
+def _taken(running: list[tuple[Tile, _NetworkRequest]], take: Take) -> _NetworkRequest:
+    """The request that runs longest, when it has ended and its outputs are taken over."""
+    tile, request = running.pop(0)
+    request.request.wait()
+    take(tile, request.outputs)
+    return request
+
+
+def _compiled_network(model: bytes, manifest: Manifest, threads: int | None, streams: int) -> Any:
+    """The bundle's network as it is; raises BundleError."""
+    try:
+        compiled = _compiled(_read(model, (manifest.input.height, manifest.input.width)), threads, streams)
+        there = {name for port in compiled.outputs for name in port.get_names()}
+    except RuntimeError as error:
+        raise BundleError(f"OpenVINO refuses the network: {_first_line(error)}", fix=_DAMAGED) from error
+    if missing := [name for name in manifest.outputs if name not in there]:
+        raise BundleError(f"the network has no output {missing[0]!r}", fix=_DAMAGED)
+    return compiled
 
 
 class OpenVinoEngine:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edge.bundles.calibration import RECALIBRATE, Calibration, calibration_from_bytes
 from edge.bundles.format import MAXIMUM_MANIFEST_BYTES, manifest_from_bytes
 from edge.bundles.onnx_check import OnnxFileError, check_self_contained
@@ -41,9 +43,10 @@ class ModelBundle:
 
     @property
     def preprocess(self) -> Preprocess:
-        roi = self.manifest.preprocess
-        field = self.manifest.input
-        return Preprocess(field.height, field.width, roi.rectangle, roi.polygon, roi.align, roi.fit)
+        manifest = self.manifest
+        roi, network, tiles = manifest.preprocess, manifest.input, manifest.preprocess.tiles
+        tile = None if tiles is None else (network.height, network.width, tiles.halo)
+        return Preprocess(*manifest.field, roi.rectangle, roi.polygon, roi.align, roi.fit, tile)
 
     def read(self, key: str) -> bytes:
         """The content of one file, verified; raises BundleError when it is missing, altered or not self-contained."""
@@ -100,6 +103,8 @@ class ModelBundle:
         """
         data = self.read(calibration_key(precision, target))
         calibration = calibration_from_bytes(data, self.manifest.map_shape)
+        if self.manifest.score.norm.distances == "pooled" and np.ndim(calibration.emb_mean):
+            raise BundleError(f"{self.path}: distances have statistics by place, and should not", fix=RECALIBRATE)
         if target == CPU:
             self._require_model(precision, calibration, uncalibrated)
         if calibration.preprocess_sha256 != self.preprocess.sha256:

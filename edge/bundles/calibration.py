@@ -31,6 +31,8 @@ class Calibration:
     false_reject_budget: share of normals the threshold aims to reject; false_reject_bound: its upper bound at 95 %.
     extrapolated: the threshold lies beyond the held-out scores. scores: the held-out normals' own scores.
 
+    emb_mean, emb_inv_std: of distances, of all places; or (rows, columns) of each, in a bundle of tiles.
+
     The others are absent in older files. tail_low, tail_high: 90 % interval of the rate at an extrapolated threshold.
     review_threshold: from here up to the threshold a part is OK, and marked for review. pixel_share: of all good parts'
     area above pixel_threshold; pixel_share_largest: of one part's. set_by_hand: a person chose the threshold.
@@ -52,8 +54,8 @@ class Calibration:
     extrapolated: bool
     scores: F32
     created_utc: str
-    emb_mean: float = 0.0
-    emb_inv_std: float = 1.0
+    emb_mean: F32 | float = 0.0
+    emb_inv_std: F32 | float = 1.0
     seg_mean: float = 0.0
     seg_inv_std: float = 1.0
     tail_low: float | None = None
@@ -96,7 +98,7 @@ _EARLIER_NAMES = {"model_sha256": "engine_sha256"}
 def calibration_from_bytes(data: bytes, map_shape: tuple[int, int]) -> Calibration:
     """Read an npz file; raises BundleError when fields are missing, misshapen, of another kind or not finite."""
     limits = dict.fromkeys(_CALIBRATION_FIELDS, _MAXIMUM_SCALAR_BYTES)
-    limits |= dict.fromkeys(("mean", "inv_std"), 8 * map_shape[0] * map_shape[1])
+    limits |= dict.fromkeys((*_PLANES, *_PLANES_OR_NUMBERS), 8 * map_shape[0] * map_shape[1] + _MAXIMUM_SCALAR_BYTES)
     limits |= {"scores": _MAXIMUM_SCORES_BYTES, "ng_scores": _MAXIMUM_SCORES_BYTES}
     # four bytes a letter, where a score has four at least
     limits["part_names"] = NAME_LETTERS * _MAXIMUM_SCORES_BYTES
@@ -108,6 +110,8 @@ def calibration_from_bytes(data: bytes, map_shape: tuple[int, int]) -> Calibrati
             name: value.item() if not value.ndim else value if value.dtype.kind == "U" else value.astype(np.float32)
             for name, value in values.items()
         }
+        if np.shape(fields["emb_mean"]) != np.shape(fields["emb_inv_std"]):
+            raise NpzError("emb_mean and emb_inv_std are of other places")
         if len(fields.get("part_names", ())) not in (0, len(fields["scores"])):
             raise NpzError(f"{len(fields['part_names'])} parts are named for {len(fields['scores'])} scores")
         return Calibration(**fields)
@@ -116,6 +120,7 @@ def calibration_from_bytes(data: bytes, map_shape: tuple[int, int]) -> Calibrati
 
 
 _MAXIMUM_SCALAR_BYTES, _MAXIMUM_SCORES_BYTES = 4096, 80_000_000
+_PLANES, _PLANES_OR_NUMBERS = ("mean", "inv_std"), ("emb_mean", "emb_inv_std")
 _TEXTS = ("model_sha256", "preprocess_sha256", "created_utc", "part_names")
 _SWITCHES = ("extrapolated", "set_by_hand", "budget_asked")
 
@@ -123,7 +128,10 @@ _SWITCHES = ("extrapolated", "set_by_hand", "budget_asked")
 def _check_field(name: str, value: np.ndarray[Any, Any], map_shape: tuple[int, int]) -> None:
     """Raises NpzError when a field is not of the kind and shape that Calibration says."""
     kind = "U" if name in _TEXTS else "b" if name in _SWITCHES else "f"
-    shape: tuple[int, ...] = map_shape if name in ("mean", "inv_std") else ()
+    shape: tuple[int, ...] = map_shape if name in _PLANES else ()
+    # the network's grid of places is not known here; no statistics are finer than the field they are of
+    if name in _PLANES_OR_NUMBERS and value.ndim == 2:
+        shape = value.shape
     if name == "scores":
         shape = (value.size,) if value.size else (1,)
     if name in ("ng_scores", "part_names"):

@@ -11,7 +11,8 @@ from edge.bundles.signature import signature_of
 from edge.bundles.threshold_report import statement
 from edge.core.errors import EdgeInspectError
 from edge.core.local_time import local_from_text
-from edge.core.manifest import GoldenSpec, ResidualSpec, ScoreSpec
+from edge.core.manifest import GoldenSpec, Manifest, ResidualSpec, ScoreSpec
+from edge.preprocessing.tiling import tiling_of
 
 
 def described_in_a_line(path: Path) -> str:
@@ -23,8 +24,7 @@ def described_in_a_line(path: Path) -> str:
         bundle.calibration(precision)
     manifest = bundle.manifest
     calibrated = " and ".join(ready) or "not at all: run `edge-inspect calibrate`"
-    field = f"{manifest.input.width}x{manifest.input.height} px"
-    return f"{manifest.method} {manifest.variant}, {field}, every hash right, calibrated {calibrated}"
+    return f"{manifest.method} {manifest.variant}, {_field(manifest)}, every hash right, calibrated {calibrated}"
 
 
 def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
@@ -33,7 +33,7 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
     yield "product", manifest.product
     yield "method", f"{manifest.method}, variant {manifest.variant}, outputs {', '.join(manifest.outputs)}"
     rows, columns = manifest.map_shape
-    yield "picture", f"{manifest.input.width}x{manifest.input.height} px, map {columns}x{rows}"
+    yield "picture", f"{_field(manifest)}, map {columns}x{rows}"
     region = manifest.preprocess
     yield "region", f"rectangle {region.rectangle or 'whole frame'}, polygon {region.polygon or 'none'}, {region.fit}"
     yield "score", _score(manifest.score)
@@ -59,6 +59,14 @@ def described(opened: ModelBundle) -> Iterator[tuple[str, str]]:
         yield key, f"{entry.bytes / 1e6:.2f} MB, sha256 {entry.sha256[:16]}…, {entry.name}: {_state(opened, key)}"
     yield "bundle", f"format {manifest.format_version}, sha256 {opened.sha256}"
     yield "signature", _signed(opened)
+
+
+def _field(manifest: Manifest) -> str:
+    height, width = manifest.field
+    tiling = tiling_of(manifest)
+    if tiling is None:
+        return f"{width}x{height} px"
+    return f"{width}x{height} px in {len(tiling)} tiles of {tiling.tile[1]}x{tiling.tile[0]} px"
 
 
 def _golden(golden: GoldenSpec, inside: bool) -> str:

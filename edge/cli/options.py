@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +58,30 @@ def compute_capability(text: str) -> int:
     if not re.fullmatch(r"\d{1,2}\.\d|\d{2,3}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability such as 8.6")
     return int(text.replace(".", ""))
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length as a person gives it."""
+
+    value: float
+    unit: str
+
+    def in_px(self, mm_per_px: float | None) -> float:
+        """In pixels of the frame; raises UsageError for millimetres where it is not known what a pixel shows."""
+        if self.unit == "px":
+            return self.value
+        if mm_per_px is None:
+            raise UsageError(
+                f"{self.value:g}mm: how much a pixel shows is not known", fix="give --mm-per-px, or camera.mm_per_px"
+            )
+        return self.value / mm_per_px
+
+
+def length(text: str) -> Length:
+    """12 or 12px → 12 px; 0.5mm → 0.5 mm."""
+    unit = "mm" if text.endswith("mm") else "px"
+    return Length(positive(text.removesuffix(unit).strip()), unit)
 
 
 def percent(text: str) -> float:

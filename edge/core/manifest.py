@@ -19,6 +19,10 @@ MAXIMUM_FILE_BYTES = 2**31 - 1
 Place = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 Offset = Annotated[int, Field(ge=0, le=1_000_000)]
 Extent = Annotated[int, Field(ge=1, le=1_000_000)]
+# tiles begin, and their halos end, at multiples of it: whole places of the features that a network returns
+TILE_STEP = 16
+# of a field in tiles: it takes 16 bytes a pixel
+MOST_FIELD_PX = 1 << 26
 
 
 class _Part(BaseModel):
@@ -96,17 +100,38 @@ class AlignSpec(_Part):
         return self
 
 
+class TileSpec(_Part):
+    """How a field that is larger than the network's input is inspected: in tiles of that input's size.
+
+    height, width: of the whole field, in multiples of TILE_STEP. halo: pixels along an inner edge of a tile that are
+    not taken from it, at least: there the network sees the tile's end, and the next tile sees on.
+    """
+
+    height: Annotated[int, Field(ge=16, le=16384)]
+    width: Annotated[int, Field(ge=16, le=16384)]
+    halo: Annotated[int, Field(ge=TILE_STEP, le=512, multiple_of=TILE_STEP)] = 16
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> TileSpec:
+        if self.height * self.width > MOST_FIELD_PX:
+            raise ValueError(f"a field of {self.width}x{self.height} px has more than {MOST_FIELD_PX:,} pixels")
+        if self.height % TILE_STEP or self.width % TILE_STEP:
+            raise ValueError(f"a field of {self.width}x{self.height} px is no multiple of {TILE_STEP} px")
+        return self
+
+
 class PreprocessSpec(_Part):
     """Region of interest in frame pixels: (x, y, width, height) and polygon corners; and what parts are aligned to.
 
     fit: how the region comes to the field's aspect. stretch: each side by itself. letterbox: the region grows beyond
-    itself on two sides, and what is added is not scored.
+    itself on two sides, and what is added is not scored. tiles: None where the network's input shows the whole field.
     """
 
     rectangle: tuple[Offset, Offset, Extent, Extent] | None = None
     polygon: Annotated[tuple[tuple[Place, Place], ...], Field(min_length=3, max_length=10_000)] | None = None
     align: AlignSpec | None = None
     fit: Fit = "stretch"
+    tiles: TileSpec | None = None
 
 
 class ResidualSpec(_Part):
@@ -124,9 +149,14 @@ class ResidualSpec(_Part):
 
 
 class NormSpec(_Part):
-    """z = clamp((error - mean) * inv_std, 0, z_max); evidence r = 1 - exp(-z / tau)."""
+    """z = clamp((error - mean) * inv_std, 0, z_max); evidence r = 1 - exp(-z / tau).
+
+    distances: whether embedding distances have statistics for each place too. A network that is shown whole fields
+    knows its places by itself, tiles do not know where they lie.
+    """
 
     kind: Literal["pixel", "global"] = "pixel"
+    distances: Literal["by_place", "pooled"] = "pooled"
     z_max: Annotated[float, Field(gt=0)] = 20.0
     tau: Annotated[float, Field(gt=0)] = 3.0
 
@@ -288,9 +318,33 @@ class Manifest(_Part):
     files: dict[str, FileEntry]
 
     @property
+    def field(self) -> tuple[int, int]:
+        """(height, width) of what a frame is scaled to: the network's input, or what is cut in tiles of it."""
+        whole = self.preprocess.tiles or self.input
+        return whole.height, whole.width
+
+    @property
     def map_shape(self) -> tuple[int, int]:
         """Rows and columns of the anomaly map, and of the statistics."""
-        return self.input.height // self.score.map_scale, self.input.width // self.score.map_scale
+        height, width = self.field
+        return height // self.score.map_scale, width // self.score.map_scale
+
+    @property
+    def of_one_tile(self) -> Manifest:
+        """The same for pictures of the network's input alone: the top share of a tile's map, no places of a frame."""
+        tiles, score = self.preprocess.tiles, self.score
+        if tiles is None:
+            return self
+        share = self.input.height * self.input.width / (tiles.height * tiles.width)
+        k = max(1, round(score.image_score.k * share))
+        norm = score.norm.model_copy(update={"kind": "global", "distances": "pooled"})
+        image_score = score.image_score.model_copy(update={"k": k})
+        return self.model_copy(
+            update={
+                "preprocess": self.preprocess.model_copy(update={"tiles": None}),
+                "score": score.model_copy(update={"norm": norm, "image_score": image_score}),
+            }
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -301,6 +355,15 @@ class Manifest(_Part):
         height, width, scale = self.input.height, self.input.width, self.score.map_scale
         if height % scale or width % scale:
             raise ValueError(f"map_scale {scale} does not divide the input of {width}x{height} px")
+        tiles = self.preprocess.tiles
+        if tiles is None and self.score.norm.distances == "by_place":
+            raise ValueError("distances have statistics by place in tiles alone")
+        if tiles is not None and (height % TILE_STEP or width % TILE_STEP):
+            raise ValueError(f"tiles of {width}x{height} px are no multiples of {TILE_STEP} px")
+        if tiles is not None and (tiles.height < height or tiles.width < width):
+            raise ValueError(f"tiles of {width}x{height} px do not fit a field of {tiles.width}x{tiles.height} px")
+        if tiles is not None and 2 * tiles.halo >= min(height, width):
+            raise ValueError(f"a halo of {tiles.halo} px leaves nothing of a tile of {width}x{height} px")
         if "model_fp32" not in self.files:
             raise ValueError("`files` lacks model_fp32")
         return self

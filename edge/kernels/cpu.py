@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from edge.core.datatypes import F32, U8, AnomalyMap
+from edge.core.errors import BundleError
 from edge.core.manifest import ImageScoreSpec, ResidualSpec, ScoreSpec, SmoothSpec
 from edge.kernels import reference
 
@@ -33,13 +34,13 @@ class NormalStatistics:
     """What normal parts look like to one engine.
 
     mean, inv_std: residual error, float32 (rows, columns) of the map, or scalars broadcast to it.
-    emb_mean, emb_inv_std: distances. seg_mean, seg_inv_std: logits.
+    emb_mean, emb_inv_std: distances, of all places or (rows, columns) of each. seg_mean, seg_inv_std: logits.
     """
 
     mean: F32
     inv_std: F32
-    emb_mean: float = 0.0
-    emb_inv_std: float = 1.0
+    emb_mean: F32 | float = 0.0
+    emb_inv_std: F32 | float = 1.0
     seg_mean: float = 0.0
     seg_inv_std: float = 1.0
 
@@ -272,7 +273,7 @@ class CpuScorePath:
         segmentation = None if outputs.seg_logit is None else at_map_side(_sigmoid(outputs.seg_logit), self._shape)
         embedding = None
         if outputs.emb_dist is not None:
-            statistics = self._statistics
+            statistics = self._statistics_for(outputs.emb_dist)
             embedding = reference.embedding_evidence(
                 outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, self.spec.norm.tau, self._shape
             )
@@ -287,9 +288,20 @@ class CpuScorePath:
             found = at_map_side(outputs.seg_logit, self._shape)
             logit = reference.z_score(found, statistics.seg_mean, statistics.seg_inv_std, z_max)
         if outputs.emb_dist is not None:
+            statistics = self._statistics_for(outputs.emb_dist)
             found = reference.z_score(outputs.emb_dist, statistics.emb_mean, statistics.emb_inv_std, z_max)
             distance = cv2.resize(np.asarray(found, np.float32), self._shape[::-1], interpolation=cv2.INTER_LINEAR)
         return reference.summed(residual, logit, distance, self.spec.blend, self.spec.norm.tau)
+
+    def _statistics_for(self, distances: F32) -> NormalStatistics:
+        """The statistics, of the places that the network's distances have; raises BundleError."""
+        known = np.shape(self._statistics.emb_mean)
+        if known not in ((), distances.shape):
+            raise BundleError(
+                f"the calibration has statistics of {known} places, the network gives {distances.shape}",
+                fix="run `edge-inspect calibrate --bundle BUNDLE --data NORMALS`",
+            )
+        return self._statistics
 
     def _evidence(self, error: F32) -> F32:
         exponent = self._exponent

@@ -127,7 +127,9 @@ def probability(logit: F64) -> F64:
     return result
 
 
-def embedding_evidence(distance: Floats, mean: float, inv_std: float, tau: float, shape: tuple[int, int]) -> Floats:
+def embedding_evidence(
+    distance: Floats, mean: Floats | float, inv_std: Floats | float, tau: float, shape: tuple[int, int]
+) -> Floats:
     """Bounded evidence of an embedding distance, up-sampled bilinearly from (hd, wd) to `shape`."""
     z = np.maximum(0, (distance - mean) * inv_std)
     small = 1 - np.exp(-z / tau)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from edge.core.datatypes import F32
 from edge.core.errors import BundleError
 from edge.core.manifest import BlendSpec, ScoreSpec
 from edge.kernels import reference
@@ -313,7 +314,7 @@ class _ScoreGraph:
     def _z_distance(self, distance: Plane) -> Plane:
         return self._resized(self._z(distance, self._statistics.emb_mean, self._statistics.emb_inv_std))
 
-    def _z(self, values: Plane, mean: float, inv_std: float) -> Plane:
+    def _z(self, values: Plane, mean: F32 | float, inv_std: F32 | float) -> Plane:
         return self._clamped(self._op.multiply(self._op.subtract(values, _f32(mean)), _f32(inv_std)))
 
     def _clamped(self, z: Plane) -> Plane:

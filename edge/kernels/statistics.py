@@ -44,7 +44,7 @@ def normal_statistics(
 
     trained: errors (t, rows, columns) of parts the network was trained on. They say where good parts differ,
     held-out parts how much: scaled to the held-out mean, they join in. `global`: one mean and spread for all places,
-    for textures without a fixed position.
+    for textures without a fixed position. Distances have one for all places, too, but where the score says by_place.
     """
     if trained is not None and len(trained):
         level = errors.mean() / max(float(trained.mean()), 1e-12)
@@ -58,9 +58,12 @@ def normal_statistics(
         mean, local = smoothed(errors.mean(0)), smoothed(errors.var(0))
         variance = shrunk(local, variance_everywhere, count, prior_normals)
     inv_std = inverse_root(variance)
-    distance = _mean_and_inverse_std([output.emb_dist for output in outputs if output.emb_dist is not None])
+    planes = [output.emb_dist for output in outputs if output.emb_dist is not None]
+    distance: tuple[F32 | float, F32 | float] = _mean_and_inverse_std(planes)
+    if planes and spec.norm.distances == "by_place":
+        distance = _by_place(planes, prior_normals)
     logit = _mean_and_inverse_std([output.seg_logit for output in outputs if output.seg_logit is not None])
-    return NormalStatistics(mean, inv_std, *distance, *logit)
+    return NormalStatistics(mean, inv_std, distance[0], distance[1], *logit)
 
 
 def smoothed(plane: F32) -> F32:
@@ -85,6 +88,18 @@ def _mean_and_inverse_std(planes: list[F32]) -> tuple[float, float]:
         return 0.0, 1.0
     stacked = np.stack(planes)
     return float(stacked.mean()), float(1 / max(stacked.std(), 1e-6))
+
+
+def _by_place(planes: list[F32], prior_normals: float) -> tuple[F32, F32]:
+    """Mean and inverse deviation of distances at each place, over 3 x 3 of them: a fixture holds parts that well.
+
+    Variances are drawn to the usual one within a place. Means are not: a place that is always far from what is known
+    would hide defects, and a mean of few parts is sure enough beside the deviation.
+    """
+    stacked = np.stack(planes)
+    mean, local = (cv2.blur(each, (3, 3), borderType=cv2.BORDER_REFLECT) for each in (stacked.mean(0), stacked.var(0)))
+    variance = shrunk(np.asarray(local, np.float32), float(stacked.var(0).mean()), len(stacked), prior_normals)
+    return np.asarray(mean, np.float32), inverse_root(variance)
 
 
 def cross_fitted_paths(

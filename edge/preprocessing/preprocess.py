@@ -32,7 +32,8 @@ class Preprocess:
 
     height, width: of the field in pixels. rectangle: (x, y, width, height) in frame pixels, None for the whole frame.
     polygon: corners in frame pixels; map pixels outside it are not scored. align: what parts are aligned to first;
-    rectangle and polygon then say where they lie in the reference. fit: edge/core/manifest.py, PreprocessSpec.
+    rectangle and polygon then say where they lie in the reference. fit: edge/core/manifest.py, PreprocessSpec. tile:
+    height and width of the tiles that the field is cut in, and their halo; None: the network sees it whole.
     """
 
     height: int
@@ -41,6 +42,7 @@ class Preprocess:
     polygon: tuple[tuple[int, int], ...] | None = None
     align: AlignSpec | None = None
     fit: Fit = "stretch"
+    tile: tuple[int, int, int] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,6 +57,7 @@ class Preprocess:
         parts: list[object] = [1, "box-then-linear", size, self.rectangle, self.polygon]
         parts += [] if self.align is None else [self.align.model_dump(exclude_none=True)]
         parts += [] if self.fit == "stretch" else [self.fit]
+        parts += [] if self.tile is None else [{"tile": self.tile}]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property

@@ -126,3 +126,11 @@ def by_place(candidates: dict[str, ScoreSpec]) -> dict[str, ScoreSpec]:
         for name, spec in candidates.items()
         if spec.residual.used and spec.norm.kind == "global"
     }
+
+
+def distances_by_place(candidates: dict[str, ScoreSpec]) -> dict[str, ScoreSpec]:
+    """With statistics of distances for each place of the frame: for tiles of parts that always lie the same way."""
+    update = {"distances": "by_place"}
+    return {
+        name: spec.model_copy(update={"norm": spec.norm.model_copy(update=update)}) for name, spec in candidates.items()
+    }

@@ -15,10 +15,12 @@ from edge import __version__
 from edge.capture.images.image_reader import PLAIN, ImageReader
 from edge.core.config import AlignSettings
 from edge.core.errors import UsageError
-from edge.core.manifest import AlignSpec, Fit
+from edge.core.manifest import AlignSpec, Fit, TileSpec
 from edge.preprocessing.field_shape import FIELD_STEP
 from edge.preprocessing.geometry import FitWish, GeometryWish, chosen_geometry
+from edge.preprocessing.normal_samples import parts_to_align
 from edge.preprocessing.preprocess import Preprocess
+from edge.preprocessing.tile_choice import TileChoice, chosen_tiles
 from training.data.dataset import (
     MOST_TWO_TONES,
     NormalSamples,
@@ -48,6 +50,7 @@ class Recipe:
     comes to its aspect; None: chosen from the good parts, as an alignment is where align has no mode
     (edge/preprocessing/geometry.py). weights: checkpoint of the encoder, None: the one of the package. defects: preset
     of artificial defects in place of the method's. minutes: in which all must be done, None: as long as it takes.
+    tiles: inspect large frames in tiles, for defects of so many pixels of the frame; None: the whole frame at once.
     """
 
     method: str
@@ -66,6 +69,7 @@ class Recipe:
     weights: str | None = None
     defects: str | None = None
     minutes: float | None = None
+    tiles: float | None = None
     rectangle: tuple[int, int, int, int] | None = None
     polygon: tuple[tuple[int, int], ...] | None = None
 
@@ -89,6 +93,7 @@ class Prepared:
     weak: WeakAnomalies
     rules: Path | None
     align: AlignSpec | None
+    tiles: TileSpec | None
     build: Callable[[Path, Callable[[str], None]], tuple[Learner, BatchSource]]
 
     def signature(self, recipe: Recipe) -> dict[str, Any]:
@@ -116,13 +121,21 @@ def prepare(
     _check_options(method, recipe)
     plan = method.variants[recipe.variant]
     square = Preprocess(plan.size, plan.size, recipe.rectangle, recipe.polygon)
+    tiles = None if recipe.tiles is None else _tiles(data, recipe, plan, square, notice, reader)
+    if tiles is not None:
+        recipe = _in_tiles(recipe, tiles)
     # of parts that are said to vary nothing is moved unless asked for
     align = recipe.align.model_copy(update={"mode": recipe.align.mode or ("none" if recipe.layout == "free" else None)})
     wish = GeometryWish(align, *_fit_wish(plan, recipe))
     geometry = chosen_geometry(square, data, wish, any_shape=plan.pretrained or plan.native, reader=reader)
     for line in geometry.said:
         notice(line)
-    preprocess = geometry.preprocess
+    # in tiles nothing is trained: what parts look like as a whole is seen in the size of a tile
+    preprocess = (
+        geometry.preprocess
+        if tiles is None
+        else replace(geometry.preprocess, height=tiles.tile[0], width=tiles.tile[1])
+    )
     normals = load_normal_samples(data, preprocess, notice, reader)
     layout = recipe.layout or _seen_layout(normals, notice)
     if layout == "free" and not plan.native:
@@ -185,6 +198,7 @@ def prepare(
         weak=weak,
         rules=rules,
         align=preprocess.align,
+        tiles=None if tiles is None else tiles.spec,
         build=build,
     )
 
@@ -193,6 +207,40 @@ def pictures_from_fields(fields: np.ndarray) -> Tensor:
     """uint8 (n, h, w, 3) BGR → float32 (n, 3, h, w) RGB in 0..1."""
     planes = np.ascontiguousarray(fields[..., ::-1].transpose(0, 3, 1, 2))
     return torch.from_numpy(planes).float() / 255
+
+
+def _tiles(
+    data: Path, recipe: Recipe, plan: Variant, square: Preprocess, notice: Callable[[str], None], reader: ImageReader
+) -> TileChoice | None:
+    """How the good parts' views are cut in tiles; None where they need not be. Raises UsageError."""
+    assert recipe.tiles is not None, "asked for"
+    if plan.stages or not plan.pretrained:
+        raise UsageError(
+            f"{recipe.method} {recipe.variant} learns from whole pictures, and cannot inspect in tiles",
+            fix="use --method memory with --variant pretrained or light; or leave --tiles out",
+        )
+    for name, given in (("--field", recipe.shape or recipe.field), ("--fit", recipe.fit)):
+        if given is not None:
+            raise UsageError(f"--tiles decides about {name}, too", fix=f"leave {name} out, or --tiles")
+    if recipe.align.mode == "upright":
+        raise UsageError(
+            "parts that are stood upright are not inspected in tiles", fix="use another --align, or leave --tiles out"
+        )
+    _, views = parts_to_align(square, data, reader)
+    if not views:
+        return None
+    heights, widths = zip(*((view.height, view.width) for view in views), strict=True)
+    # the largest view decides: in none of them is a defect smaller than it may be
+    choice = chosen_tiles((max(heights), max(widths)), recipe.tiles, plan.size)
+    none = f"tiles: none, a field of {plan.size} px shows a defect of {recipe.tiles:g} px of the frame"
+    notice(none if choice is None else choice.said)
+    return choice
+
+
+def _in_tiles(recipe: Recipe, tiles: TileChoice) -> Recipe:
+    """The recipe with the whole field, in which parts lie as they do unless they are asked to be moved."""
+    align = recipe.align.model_copy(update={"mode": recipe.align.mode or "none"})
+    return replace(recipe, shape=(tiles.spec.height, tiles.spec.width), align=align)
 
 
 def _check_options(method: Method, recipe: Recipe) -> None:

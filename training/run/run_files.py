@@ -16,7 +16,7 @@ from torch import nn
 
 from edge.core.errors import UsageError
 from edge.core.files.atomic_file import write_atomic
-from edge.core.manifest import AlignSpec, Fit, TrainingRecord
+from edge.core.manifest import AlignSpec, Fit, TileSpec, TrainingRecord
 from training.methods import find_method
 from training.methods.base import Blend, Design, Layout
 from training.optimisation.arithmetic import Arithmetic
@@ -38,7 +38,7 @@ class Run:
     crop: side of the squares that training saw, None: whole fields. data: the folder it learned from. smallest_defect:
     share of the field, None: not asked for. blend: only score paths that blend so. curves: stage → loss → [[step,
     value], ...]. signature_sha256: of what makes another run the same run. arithmetic: what it was trained in, None:
-    not known.
+    not known. tiles: the field that is inspected in tiles of height and width, None: it is these.
     """
 
     method: str
@@ -61,6 +61,7 @@ class Run:
     curves: dict[str, dict[str, list[list[float]]]]
     seconds: float
     signature_sha256: str = ""
+    tiles: TileSpec | None = None
     arithmetic: Arithmetic | None = None
 
     @property
@@ -75,6 +76,7 @@ def store_run(directory: Path, run: Run, network: nn.Module) -> None:
     write_atomic(directory / CHECKPOINT, weights.getvalue())
     values = asdict(run) | {"training": run.training.model_dump()}
     values["align"] = None if run.align is None else run.align.model_dump()
+    values["tiles"] = None if run.tiles is None else run.tiles.model_dump()
     write_atomic(directory / RECORD, json.dumps(values, indent=1).encode())
     (directory / RESUME).unlink(missing_ok=True)
 
@@ -89,6 +91,7 @@ def load_run(directory: Path) -> tuple[Run, nn.Module]:
         values["training"] = TrainingRecord.model_validate(values["training"])
         # runs from before alignment have none
         values["align"] = None if values.get("align") is None else AlignSpec.model_validate(values["align"])
+        values["tiles"] = None if values.get("tiles") is None else TileSpec.model_validate(values["tiles"])
         arithmetic = values.get("arithmetic")
         values["arithmetic"] = None if arithmetic is None else Arithmetic(**arithmetic)
         for name in ("rectangle", "ablations", "trained_on", "weak_on"):

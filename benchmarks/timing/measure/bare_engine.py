@@ -40,6 +40,7 @@ def open_bare_engines(
         raise UsageError(
             f"the bare engine of {backend} cannot be called from here", fix="choose a --backend of the CPU"
         )
+    require_whole_field(bundle)
     model = bundle.read(f"model_{precision}")
     if count > 1 and backend == "openvino":
         compiled = _compiled(model, bundle.preprocess.shape, threads, count, "LATENCY")
@@ -51,6 +52,15 @@ def open_bare_engines(
         network.image[:] = _noise(bundle.preprocess.shape, index)
         engines.append(network)
     return engines
+
+
+def require_whole_field(bundle: ModelBundle) -> None:
+    """Raises UsageError for a bundle of tiles: one call of its engine is no frame."""
+    if bundle.manifest.preprocess.tiles is not None:
+        raise UsageError(
+            f"{bundle.path} inspects in tiles, and one call of its bare engine is no frame",
+            fix="measure it with python -m benchmarks.timing.large_frames --bundle BUNDLE",
+        )
 
 
 def open_sized_engine(
@@ -82,6 +92,7 @@ class EngineFlood(Protocol):
 def open_flood(bundle: ModelBundle, backend: str, precision: str, threads: int | None, count: int) -> EngineFlood:
     """The engine's own throughput limit: with OpenVINO asynchronous requests under its throughput hint, as many as it
     asks for; otherwise `count` threads with an engine each."""
+    require_whole_field(bundle)
     if backend == "openvino":
         model = bundle.read(f"model_{precision}")
         return _AsyncRequests(_compiled(model, bundle.preprocess.shape, threads, None, "THROUGHPUT"))

@@ -46,11 +46,24 @@ class EngineStore:
         return self.cache.kept(sha256, self.tensorrt, self.device)
 
 
-def open_engines(product: Product, bundle: Path, engines: Path | None) -> EngineStore:
-    """The engines of a bundle; engines: another folder than the one beside it. Raises MissingDependency."""
+def require_whole_field(bundle: ModelBundle, product: Product) -> None:
+    """Raises EngineError for a bundle of tiles: on a GPU preprocessing and score path are of what the network sees."""
+    if bundle.manifest.preprocess.tiles is not None:
+        raise EngineError(
+            f"{bundle.path} inspects large frames in tiles, which {product} does not do",
+            fix="run it on the processor: --backend auto; or make a bundle without --tiles",
+        )
+
+
+def open_engines(product: Product, bundle: ModelBundle, engines: Path | None) -> EngineStore:
+    """The engines of a bundle; engines: another folder than the one beside it.
+
+    Raises EngineError for a bundle of tiles, and MissingDependency.
+    """
+    require_whole_field(bundle, product)
     tensorrt = open_tensorrt(product)
     device = None if product == "tensorrt-rtx" else read_cuda_device()
-    return EngineStore(tensorrt, EngineCache(engines or engines_folder(bundle)), device)
+    return EngineStore(tensorrt, EngineCache(engines or engines_folder(bundle.path)), device)
 
 
 def calibrated_gpu_backend(
@@ -63,7 +76,7 @@ def calibrated_gpu_backend(
     keep_warm_s: float | None = None,
 ) -> Backend:
     """The engine that a calibration was measured with, behind the Backend protocol; the rest as in GpuPipeline."""
-    store = open_engines(product, bundle.path, engines)
+    store = open_engines(product, bundle, engines)
     cached = store.kept(calibration.model_sha256)
     return engine_backend(
         store, cached, bundle.manifest, bundle.preprocess, calibration, maps_above, most, keep_warm_s=keep_warm_s
@@ -153,8 +166,8 @@ def score_plan(
         output_type="f16" if True in halves else "f32",
         emb_shape=found["emb_dist"],
         logits_at_map=found["seg_logit"] != field,
-        emb_mean=calibration.emb_mean,
-        emb_inv_std=calibration.emb_inv_std,
+        emb_mean=float(calibration.emb_mean),
+        emb_inv_std=float(calibration.emb_inv_std),
         seg_mean=calibration.seg_mean,
         seg_inv_std=calibration.seg_inv_std,
         pixel_threshold=calibration.pixel_threshold,

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 
 from edge.cli.making.train import add_training, recipe_of
-from edge.cli.options import METHODS
+from edge.cli.options import METHODS, share
 from edge.core.config import Settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, required=True)
     add_training(parser)
+    share(parser, "--mm-per-px")
     parser.add_argument("--run-dir", dest="run_directory", type=Path, required=True, help="where the run is written")
 
 
