@@ -27,8 +27,9 @@ PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 # pinned and installed first, so that a CPU build offered under this version is used instead of gigabytes of CUDA
 TORCH ?= torch==2.13.0
 
-# two files at a time; one file stays together, because its tests share what they have trained
-TESTS := -m pytest -n 2 --dist loadfile
+# three files at a time, so that two cores have work while one file waits for a camera or a clock; one file stays
+# together, because its tests share what they have trained
+TESTS := -m pytest -n 3 --dist loadfile
 
 # the Python of JetPack 6
 OLDEST := .venv-oldest

@@ -18,6 +18,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from edge.preprocessing.normal_samples import normal_samples_folder
+
+    normal_samples_folder(options.data)
     from calibration.pipeline.train import fit_network
     from edge.capture.images.image_reader import line_reader
 

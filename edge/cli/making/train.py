@@ -132,6 +132,10 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
+    from edge.preprocessing.normal_samples import normal_samples_folder
+
+    # a mistyped name is told before the libraries are loaded
+    normal_samples_folder(options.data)
     from calibration.auto.auto import make_bundle
     from calibration.pipeline.train import TrainingRequest
     from edge.capture.images.image_reader import line_reader
