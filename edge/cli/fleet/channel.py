@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="for 1 %% of boxes (default), 10 %%, or all; follow: the ring that this box is in (default: channel.ring)",
     )
     making.add_argument("--version", type=positive_int, help="publish: its number (default: the next one)")
-    making.add_argument("--halt", metavar="WHY", default="", help="advance: no further box may take this version")
+    making.add_argument("--halt", metavar="WHY", help="advance: no further box may take this version")
     making.add_argument("--reports", type=Path, help="advance: folder of the boxes' reports (default: FOLDER/reports)")
     making.add_argument(
         "--parts",
@@ -85,7 +85,7 @@ def _advance(options: argparse.Namespace, settings: Settings) -> int:
 
     if options.what is None or options.key is None:
         raise UsageError("`channel advance` lacks an option", fix="give FOLDER --key PRIVATE_KEY")
-    if options.ring is not None and options.halt:
+    if options.ring is not None and options.halt is not None:
         raise UsageError("--ring and --halt: one widens, the other stops", fix="give one of them")
     step = advance(
         Path(options.what), options.key,

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.core.errors import ChannelError, ChannelWaits
+from edge.core.errors import ChannelWaits
 from edge.core.manifest import FileEntry
 from edge.fleet.channel.channel_file import FILES, ChannelFile
 from edge.fleet.channel.transport import DiskError, Place
@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 
 
 def small_file(place: Place, file: ChannelFile) -> bytes:
-    """A file that channel.json names. Raises ChannelError, of which ChannelWaits is one."""
+    """A file that channel.json names. Raises ChannelWaits."""
     data = place.read(f"{FILES}/{file.sha256}", file.bytes)
     if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
         raise _damaged(f"{place.where}/{FILES}/{file.sha256}", len(data), file.bytes)
@@ -36,7 +36,7 @@ def fetch_files(
     """By name, those of the manifest's files that the bundle lacks, each whole in `folder`, which is made.
 
     present: files that the bundle has under other names, by their hash; they are copied. What else lies in the folder
-    is deleted. Raises ChannelError, of which ChannelWaits is one.
+    is deleted. Raises ChannelWaits.
     """
     missing = {entry.name: entry for entry in entries if not _is_whole(bundle / entry.name, entry)}
     try:
@@ -120,9 +120,9 @@ def _disk_refuses(folder: Path, number: int | None, words: str | None) -> Channe
     )
 
 
-def _damaged(where: str, found: int, size: int) -> ChannelError:
+def _damaged(where: str, found: int, size: int) -> ChannelWaits:
     state = f"{found} of {size} bytes" if found != size else "same size, other content"
-    return ChannelError(
+    return ChannelWaits(
         f"{where} is damaged ({state}): it does not have the hash that was signed",
         fix="copy the folder of the channel to the server again",
     )

@@ -7,8 +7,8 @@ Everything before the last step leaves the live version as it is, and the last s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,6 @@ from edge.bundles.received_version import receive_version
 from edge.bundles.signature import require_signature
 from edge.bundles.versions import SHORT, making_version, note_refusal, switch_version
 from edge.core.errors import BundleError, ChannelError, ChannelWaits, EdgeInspectError, TrialNotRun, UsageError
-from edge.core.files.safe_file import Unconfined
 from edge.core.files.text_names import storable
 from edge.core.manifest import Manifest
 from edge.fleet.channel.box_report import BoxReport, State, TrialCounts
@@ -110,8 +109,7 @@ class Follower:
             failure, outcome = error, _Outcome("waiting", storable(error.message))
         except EdgeInspectError as error:
             # a disk or a folder that refuses says nothing against the version
-            of_disk = isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, Unconfined)
-            kind: State = "waiting" if of_disk else "refused"
+            kind: State = "waiting" if isinstance(error.__cause__, OSError) else "refused"
             # a path in it may be no text
             failure, outcome = error, _Outcome(kind, storable(error.message))
             if kind == "refused":
@@ -144,10 +142,8 @@ class Follower:
         if live is None:
             return self._taken_first(offered)
         with ExitStack() as held:
-            try:
+            with _own_trouble():
                 held.enter_context(making_version(live))
-            except BundleError as error:
-                raise ChannelWaits(error.message, fix=error.fix) from error
             return self._taken(offered, live)
 
     def _offered(self) -> SignedChannel:
@@ -163,12 +159,14 @@ class Follower:
         return offered
 
     def _live(self) -> ModelBundle | None:
-        return load_bundle(self._box.bundle) if (self._box.bundle / MANIFEST).exists() else None
+        with _own_trouble():
+            return load_bundle(self._box.bundle) if (self._box.bundle / MANIFEST).exists() else None
 
     def _taken_first(self, offered: SignedChannel) -> _Outcome:
         """Where there is no bundle yet, nothing can be compared with: the signature alone decides."""
         staged = self._staged(offered.channel, None)
-        switch_version(None, staged, self._audit(offered.channel, "the first bundle of this box"))
+        with _own_trouble():
+            switch_version(None, staged, self._audit(offered.channel, "the first bundle of this box"))
         self._remember(_taken(offered.channel))
         self._say(f"version {offered.channel.version} of {offered.channel.product} is live, the first on this box")
         return _Outcome("live")
@@ -192,7 +190,8 @@ class Follower:
         row, before = self._line.newest_row(), self._line.figures(live.sha256, 0)
         # first, so that a stop between the two loses no figures
         self._remember({"figures_of": channel.version, "trial": trial, "before": before, "since_row": row})
-        switch_version(live, staged, self._audit(channel, note))
+        with _own_trouble():
+            switch_version(live, staged, self._audit(channel, note))
         self._remember(_taken(channel))
         self._say(f"{name} is live; {note}; `edge-inspect rollback --bundle {self._box.bundle}` goes back")
         return _Outcome("live")
@@ -228,10 +227,11 @@ class Follower:
         folder = bundle / FOLDER / DOWNLOADS
         present = {} if live is None else {entry.sha256: bundle / entry.name for entry in live.manifest.files.values()}
         files = fetch_files(self._place, list(manifest.files.values()), bundle, folder, present)
-        staged = receive_version(
-            bundle, live, data, signature, files,
-            Audit("candidate", note=f"version {channel.version} of the channel {self._place.where}"),
-        )  # fmt: skip
+        with _own_trouble():
+            staged = receive_version(
+                bundle, live, data, signature, files,
+                Audit("candidate", note=f"version {channel.version} of the channel {self._place.where}"),
+            )  # fmt: skip
         for key in filter(None, (self._box.signed_by, self._box.also_signed_by)):
             require_signature(staged, key)
         staged.verify()
@@ -299,6 +299,15 @@ class Follower:
         except EdgeInspectError as error:
             log.warning("the report is not sent: %s", error)
         return report
+
+
+@contextmanager
+def _own_trouble() -> Iterator[None]:
+    """What is wrong with the live version or its folder says nothing against the new one: a refusal could halt it."""
+    try:
+        yield
+    except BundleError as error:
+        raise ChannelWaits(error.message, fix=error.fix) from error
 
 
 def _taken(channel: Channel) -> dict[str, object]:

@@ -15,6 +15,7 @@ from edge.bundles.signature import manifest_signature, private_key_id
 from edge.core.errors import BundleError, ChannelError, UsageError
 from edge.core.files.file_lock import file_lock
 from edge.core.files.safe_file import read_safe
+from edge.core.files.text_names import storable
 from edge.core.manifest import FileEntry
 from edge.fleet.channel.box_report import read_reports
 from edge.fleet.channel.channel_file import (
@@ -88,12 +89,23 @@ class Step:
 
 
 def advance(
-    folder: Path, key: Path, *, ring: int | None = None, halt: str = "", reports: Path | None = None, parts: int = PARTS
+    folder: Path,
+    key: Path,
+    *,
+    ring: int | None = None,
+    halt: str | None = None,
+    reports: Path | None = None,
+    parts: int = PARTS,
 ) -> Step:
     """Widen the ring or halt, as the reports say; or as a person does, by `ring` or `halt`. Else nothing is changed.
 
     reports: their folder; None: the one in the channel's. parts: see `judge`. Raises ChannelError, UsageError.
     """
+    if halt is not None and not halt.strip():
+        # an empty variable of a script: who wants to halt must not widen
+        raise UsageError("--halt says nothing", fix='say why, such as --halt "too many rejects in hall 3"')
+    if reports is not None and not reports.is_dir():
+        raise UsageError(f"--reports {reports}: no such folder", fix="give the folder that the boxes report to")
     with _alone(folder):
         channel = _present(folder, key)
         if channel is None:
@@ -105,8 +117,8 @@ def advance(
                 f"version {channel.version} is at ring {channel.ring} already; boxes that have it keep it",
                 fix="to stop it give --halt WHY; to go back publish the older bundle",
             )
-        if halt:
-            return Step("halt", halt, _written(folder, key, channel, halted=halt[:2000]))
+        if halt is not None:
+            return Step("halt", halt, _written(folder, key, channel, halted=storable(halt)[:2000]))
         if ring is not None:
             return Step("widen", "as asked for", _written(folder, key, channel, ring=ring))
         found = judge(channel, read_reports(folder / REPORTS if reports is None else reports), parts)

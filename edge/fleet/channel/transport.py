@@ -1,6 +1,8 @@
 """Where a channel lies, and where reports go: a folder, such as a share, or a server that is spoken to by HTTPS.
 
-What comes is neither trusted nor believed in its size: `channel_file.py` and `download.py` check all of it.
+What comes is neither trusted nor believed in its size: `channel_file.py` and `download.py` check all of it. Nothing
+that goes wrong on the way speaks against a version, so all of it is ChannelWaits: a share that is copied just now has
+files that are cut off, and a box that reported a refusal for that would halt the version for all boxes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import quote, urlsplit
 
-from edge.core.errors import ChannelError, ChannelWaits, ConfigError
+from edge.core.errors import ChannelWaits, ConfigError
 from edge.core.files.atomic_file import write_atomic
 from edge.core.files.safe_file import Unconfined, read_safe
 from edge.core.sections import ChannelSettings, is_address
@@ -45,13 +47,12 @@ class Place(Protocol):
     received: int
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """A small file, whole. Raises ChannelWaits where it cannot be had now, ChannelError where it is too large."""
+        """A small file, whole. Raises ChannelWaits."""
 
     def copy(self, name: str, target: BinaryIO, size: int) -> None:
         """Append what `target` lacks of a file of `size` bytes, or begin anew where the place cannot begin in between.
 
-        Raises ChannelWaits for what a later look may mend (then `target` holds what came), ChannelError for a file of
-        another size, DiskError for `target`.
+        Raises ChannelWaits (then `target` holds what came), DiskError for `target`.
         """
 
     def write(self, name: str, data: bytes) -> None:
@@ -110,7 +111,7 @@ class FolderPlace:
         try:
             yield
         except Unconfined as error:
-            raise ChannelError(f"{self._folder / name}: {error.strerror}", fix="publish the channel anew") from error
+            raise ChannelWaits(f"{self._folder / name}: {error.strerror}", fix="publish the channel anew") from error
         except OSError as error:
             raise ChannelWaits(
                 f"{self._folder / name}: {error.strerror}", fix="see that the share is there and may be used"
@@ -143,7 +144,7 @@ class HttpsPlace:
             data = answer.reply.read(limit_bytes + 1)
             self.received += len(data)
             if len(data) > limit_bytes:
-                raise ChannelError(
+                raise ChannelWaits(
                     f"{self._url(name)}: larger than the {limit_bytes} bytes that this file may have",
                     fix="see what lies there; publish the channel anew",
                 )
@@ -227,10 +228,10 @@ class HttpsPlace:
     def _url(self, name: str) -> str:
         return f"{self.where.rstrip('/')}/{name}"
 
-    def _refused(self, name: str, answer: _Answer) -> ChannelError:
+    def _refused(self, name: str, answer: _Answer) -> ChannelWaits:
         what = f"{self._url(name)}: the server answers {answer.status} {answer.reply.reason}"
         if 300 <= answer.status < 400:
-            return ChannelError(
+            return ChannelWaits(
                 f"{what} and sends to {answer.reply.headers.get('Location', 'nowhere')!r:.200}",
                 fix="a redirection is not followed: give the address itself as channel.source",
             )
@@ -279,8 +280,8 @@ def _certificate_fix(reason: str) -> str:
     return "give the authority's certificate as channel.ca_file, and the name that the server's certificate has"
 
 
-def _another_size(where: str, found: int, size: int) -> ChannelError:
-    return ChannelError(
+def _another_size(where: str, found: int, size: int) -> ChannelWaits:
+    return ChannelWaits(
         f"{where}: {found} bytes, and the signed manifest says {size}: the file was cut off or exchanged",
         fix="copy the folder of the channel to the server again",
     )

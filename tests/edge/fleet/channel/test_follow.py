@@ -105,17 +105,13 @@ def test_files_that_were_cut_off_exchanged_or_are_missing_are_refused(channel, b
     file = channel.file_of("calibration_int8")
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
-    box.refuses(f"{len(whole) - 100} bytes, and the signed manifest says {len(whole)}")
+    box.refuses(f"{len(whole) - 100} bytes, and the signed manifest says {len(whole)}", state="waiting")
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    box.refuses("same size, other content", "copy the folder of the channel to the server again")
-    refused = [entry for entry in read_history(box.bundle) if entry.refused]
-    box.refuses("same size, other content")
-    assert [entry for entry in read_history(box.bundle) if entry.refused] == refused, "each refusal is there once"
-    assert len(refused) == 2
+    box.refuses("same size, other content", "copy the folder of the channel to the server again", state="waiting")
     file.unlink()
     box.refuses("No such file", state="waiting")
     file.mkdir()
-    box.refuses("is not a plain file")
+    box.refuses("is not a plain file", state="waiting")
     file.rmdir()
     file.write_bytes(whole)
     manifest = channel.folder / "files" / json.loads(
@@ -123,9 +119,37 @@ def test_files_that_were_cut_off_exchanged_or_are_missing_are_refused(channel, b
     )["manifest"]["sha256"]  # fmt: skip
     data = manifest.read_bytes()
     manifest.write_bytes(data.replace(b'"toy alien"', b'"toy agent"'))
-    box.refuses("is damaged")
+    box.refuses("is damaged", state="waiting")
+    assert not (box.bundle / "history.jsonl").exists(), "a server must not fill the history"
     manifest.write_bytes(data)
     box.takes()
+
+
+def test_a_share_that_is_being_copied_and_trouble_of_one_box_halt_no_version(channel, box):
+    channel.publish(0.4)
+    box.settings["report"] = str(channel.folder / "reports")
+    file = channel.file_of("calibration_int8")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    box.refuses("100 bytes, and the signed manifest says", state="waiting")
+    assert advance(channel.folder, channel.key).action == "wait"
+    file.write_bytes(whole)
+    manifest = (box.bundle / "manifest.json").read_bytes()
+    (box.bundle / "manifest.json").write_bytes(manifest[:100])
+    found = box.look()
+    assert (found.report.state, found.report.version) == ("waiting", 1)
+    assert "manifest.json" in found.report.why
+    assert advance(channel.folder, channel.key).action == "wait"
+    (box.bundle / "manifest.json").write_bytes(manifest)
+    box.takes()
+
+
+def test_a_refusal_is_in_the_history_once(channel, box, tmp_path):
+    channel.publish(0.4)
+    box.inspection = {"signed_by": str(make_keys(tmp_path / "other.pem"))}
+    for _ in range(2):
+        box.refuses("signed by key")
+    assert sum(entry.refused for entry in read_history(box.bundle)) == 1
 
 
 def test_a_bundle_of_another_product_method_or_region_is_refused(channel, box, subtests):
@@ -156,7 +180,7 @@ def test_what_is_on_the_disk_under_a_needed_name_is_not_overwritten(channel, box
     entry = load_bundle(channel.source).manifest.files["calibration_int8"]
     assert entry.sha256[:8] in entry.name
     (box.bundle / entry.name).write_bytes(b"something else")
-    box.refuses("is there, and is not the file of this name that came")
+    box.refuses("is there, and is not the file of this name that came", state="waiting")
 
 
 def test_folders_whose_names_are_no_text_are_followed_and_reported(channel, box, tmp_path):

@@ -101,13 +101,13 @@ def test_a_server_of_another_authority_is_not_spoken_to(channel, https_box, serv
 def test_a_redirection_is_not_followed(channel, https_box, server):
     channel.publish(0.4)
     server.moved_to = "https://elsewhere.example/channel.json"
-    https_box.refuses("answers 302 Found and sends to 'https://elsewhere.example", "a redirection is not followed")
+    https_box.refuses("answers 302 Found and sends to 'https://elsewhere.example", "a redirection is not followed", state="waiting")
 
 
 def test_what_a_server_sends_is_bounded(channel, https_box, server):
     channel.publish(0.4)
     (channel.folder / "channel.json").write_bytes(b" " * 100_000)
-    https_box.refuses("larger than the 65536 bytes that this file may have")
+    https_box.refuses("larger than the 65536 bytes that this file may have", state="waiting")
 
 
 def test_a_server_can_ask_for_the_box_own_certificate(channel, https_box, authority, tmp_path):

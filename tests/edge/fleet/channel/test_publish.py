@@ -125,6 +125,21 @@ def test_a_person_can_widen_and_halt_and_a_halted_version_needs_a_new_one(channe
         advance(channel.folder.with_name("nothing"), channel.key)
 
 
+def test_a_halt_without_a_reason_and_a_folder_of_reports_that_is_not_there_are_refused(channel, box):
+    """Both would be an ordinary `advance`: one may widen what was to be halted, the other never halts."""
+    channel.publish()
+    before = present(channel)
+    for reason in ("", " "):
+        with pytest.raises(UsageError, match="--halt says nothing"):
+            advance(channel.folder, channel.key, halt=reason)
+    with pytest.raises(UsageError, match="no such folder"):
+        advance(channel.folder, channel.key, reports=channel.folder / "nothing")
+    assert present(channel) == before
+    # typed at a terminal of another encoding
+    assert advance(channel.folder, channel.key, halt="zu gro\udcdf").channel.halted == "zu gro\\udcdf"
+    assert box.look().report.state == "halted"
+
+
 def test_reports_halt_a_version_and_odd_files_among_them_are_left_out(channel, box, caplog):
     channel.publish()
     box.settings["report"] = str(channel.folder / "reports")
