@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
+from datetime import date
 from pathlib import Path
 
 from edge.cli.options import BACKENDS, positive_int, share
@@ -68,7 +68,8 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print(json.dumps({
             "bundle_sha256": made.bundle.sha256, "judged_now": made.judged, "kept": made.kept,
-            "seconds": round(made.seconds, 3), "results": storable(str(folder)), **summary.as_json(),
+            "seconds": round(made.seconds, 3), "results": storable(str(folder)),
+            "left_out": [storable(text) for text in made.archive.unusable], **summary.as_json(),
         }, indent=1))  # fmt: skip
         return 0
     for line in summary.lines():
@@ -83,6 +84,10 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _day(text: str) -> str:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-03-14")
-    return text
+    try:
+        # a month 13 would be later than every day there is
+        if date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-03-14")

@@ -33,11 +33,12 @@ def open_archive(root: Path, pictures: Path | None, since: str | None = None, un
     pictures: of Parquet, the folder of the records that its pictures lie in. since, until: the first and the last day
     of the shards, in UTC. Raises UsageError, RecordError.
     """
-    # what somebody sees in the folder
-    root = root.parent if root.name == DATABASE_NAME else root
+    root = folder_of(root)
     if not root.exists():
         raise UsageError(f"{root}: no such archive", fix=_ALIKE)
-    records, tables = found_records(root), _found_tables(root)
+    unusable: list[str] = []
+    records = found_records(root, lambda error: unusable.append(f"{error.filename}: {error.strerror}"))
+    tables = _found_tables(root)
     if records and tables:
         raise UsageError(
             f"{root} holds records ({records[0]}) and Parquet ({tables[0]}): the same verdicts may be in both",
@@ -47,20 +48,26 @@ def open_archive(root: Path, pictures: Path | None, since: str | None = None, un
         from edge.fleet.archive.parquet_files import parquet_shards
 
         kind = f"{len(tables)} Parquet file{'s' * (len(tables) != 1)}"
-        archive = Archive(root, kind, parquet_shards(root, tables, pictures))
+        archive = Archive(root, kind, parquet_shards(root, tables, pictures), unusable)
     elif records:
         if pictures is not None:
             raise UsageError("--pictures is for archives of Parquet", fix="leave it out: records know their pictures")
-        archive = _of_records(root, records)
+        archive = _of_records(root, records, unusable)
     else:
-        raise UsageError(f"{root}: neither records nor Parquet of records", fix=_ALIKE)
+        closed = f"; cannot be looked into: {unusable[0]}" if unusable else ""
+        raise UsageError(f"{root}: neither records nor Parquet of records{closed}", fix=_ALIKE)
     chosen = [each for each in archive.shards if _within(each.day, since, until)]
     return Archive(root, archive.kind, chosen, archive.unusable)
 
 
-def _of_records(root: Path, folders: Sequence[Path]) -> Archive:
+def folder_of(archive: Path) -> Path:
+    """The folder of an archive that is named by its database, which is what somebody sees in it."""
+    return archive.parent if archive.name == DATABASE_NAME else archive
+
+
+def _of_records(root: Path, folders: Sequence[Path], unusable: list[str]) -> Archive:
+    """unusable: what is left out is added."""
     shards: list[Shard] = []
-    unusable: list[str] = []
     for folder in folders:
         below = folder.relative_to(root).parts
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -93,10 +93,13 @@ def records_shards(folder: Path, title: str, prefix: str = "") -> list[RecordsSh
     return [RecordsShard(folder, title, prefix, day, block, count) for day, block, count in rows]
 
 
-def found_records(root: Path) -> list[Path]:
-    """The folders of records in a folder, itself included, by name. Pictures are not looked through; nor are links."""
+def found_records(root: Path, closed: Callable[[OSError], object] = lambda error: None) -> list[Path]:
+    """The folders of records in a folder, itself included, by name. Pictures are not looked through; nor are links.
+
+    closed: called for each folder that cannot be looked into.
+    """
     found = []
-    for place, folders, files in os.walk(root):
+    for place, folders, files in os.walk(root, onerror=closed):
         if DATABASE_NAME in files:
             found.append(Path(place))
             folders[:] = [name for name in folders if name not in (IMAGES_NAME, LABELLED_NAME)]

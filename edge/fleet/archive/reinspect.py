@@ -15,7 +15,7 @@ from edge.core.config import Settings
 from edge.core.errors import RecordError, UsageError
 from edge.core.files.file_lock import file_lock
 from edge.core.progress import progress_bar, say
-from edge.fleet.archive.archive import Archive, open_archive
+from edge.fleet.archive.archive import Archive, folder_of, open_archive
 from edge.fleet.archive.judge import Judging
 from edge.fleet.archive.recorded import Skipped
 from edge.fleet.archive.results import judged_by
@@ -135,7 +135,7 @@ def _alone_in(wanted: Wanted) -> Iterator[None]:
 
 
 def _refuse_inside(request: Request) -> None:
-    root = request.archive.resolve()
+    root = folder_of(request.archive.resolve())
     out = request.out.resolve()
     if out.is_relative_to(root):
         raise UsageError(

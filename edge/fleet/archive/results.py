@@ -22,6 +22,7 @@ from edge.core.files.atomic_file import PART_END, sync_directory, write_atomic
 from edge.core.files.text_names import storable
 from edge.core.hardware import read_processor
 from edge.fleet.archive.judge import Judging
+from edge.fleet.archive.names import file_name
 from edge.fleet.archive.recorded import TRIED_AGAIN, Outcome, Recorded, Result, Shard
 from edge.inspection.inspectors import precision_and_calibration
 
@@ -72,10 +73,13 @@ def inputs_of(verdicts: Sequence[Recorded]) -> str:
 
 
 class Results:
-    """The results of one version of a bundle, in a folder that is named after it."""
+    """The results of one version of a bundle, in a folder that is named after it, and after the only product wanted.
 
-    def __init__(self, out: Path, bundle_sha256: str) -> None:
-        self.folder = out / bundle_sha256[:16]
+    So a look at one product takes nothing away from a night's work on all of them.
+    """
+
+    def __init__(self, out: Path, bundle_sha256: str, product: str | None = None) -> None:
+        self.folder = out / (bundle_sha256[:16] + ("" if product is None else f"-{file_name(product)}"))
 
     def path(self, shard: Shard) -> Path:
         return self.folder / f"{shard.name}{END}"

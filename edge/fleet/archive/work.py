@@ -44,7 +44,7 @@ class Wanted:
 
     @property
     def results(self) -> Results:
-        return Results(self.out, self.bundle_sha256)
+        return Results(self.out, self.bundle_sha256, self.product)
 
 
 @dataclass

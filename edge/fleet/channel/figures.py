@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from edge.review.database import REVIEW_NAME, Review, ReviewDatabase, VerdictKey
 from edge.review.estimates import Stratum, overkill_estimate
 from edge.review.labels import Label
 from edge.review.sample import is_counted
+
+log = logging.getLogger("edge.fleet.channel")
 
 # so many verdicts on each side tell 1 % from 3 %, and no less: days of a line differ by more than chance does
 PARTS = 1000
@@ -69,7 +72,8 @@ def newest_row(records: Path | None) -> int:
             return 0
         with RecordStore(records, migrate_older=False) as store:
             return int(store.query("SELECT ifnull(max(id), 0) FROM verdicts")[0][0])
-    except RecordError:
+    except (OSError, RecordError) as error:
+        log.warning("the newest verdict is not known: %s", error)
         return 0
 
 
@@ -87,7 +91,8 @@ def figures_of(records: Path | None, bundle_sha256: str, after_row: int = 0) -> 
             )
         rejected = {VerdictKey(key, number) for number, key, decision in rows if decision == Decision.NG.value}
         said = [review for key, review in _labels(records, rejected).items() if key in rejected]
-    except RecordError:
+    except (OSError, RecordError) as error:
+        log.warning("no figures can be reported: %s", error)
         return Figures()
     sure = [review for review in said if review.asked and is_counted(review)]
     return Figures(

@@ -265,8 +265,8 @@ class Follower:
             if self._seen is not None and live is not None and why not in noted and len(noted) < _MOST_NOTED:
                 self._remember({"noted": (*noted, why)})
                 note_refusal(live, Audit("channel", note=why.splitlines()[0]))
-        except BundleError as error:
-            log.warning("the history does not have it: %s", error.message)
+        except (BundleError, OSError) as error:
+            log.warning("the history does not have it: %s", error)
 
     def _report(self, outcome: _Outcome) -> BoxReport:
         seen = None if self._seen is None else self._seen.channel
@@ -275,8 +275,8 @@ class Follower:
             memory = read_memory(self._box.bundle)
             live = self._live()
             bundle = "" if live is None else live.sha256
-        except BundleError as error:
-            log.warning("%s", error.message)
+        except (BundleError, OSError) as error:
+            log.warning("%s", error)
         of_this = seen is not None and memory.figures_of == seen.version
         report = BoxReport(
             box=self._box.name,

@@ -383,13 +383,37 @@ def test_what_is_no_archive_is_refused_in_words(made, words, strict, tmp_path):
 
 
 def test_results_do_not_go_into_the_archive(archive, strict):
-    with pytest.raises(UsageError, match="lies in the archive"):
-        judged(archive, strict, archive / "out")
+    for named in (archive, archive / DATABASE_NAME):
+        with pytest.raises(UsageError, match="lies in the archive"):
+            judged(named, strict, archive / "out")
+    assert not (archive / "out").exists()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(archive, strict, tmp_path, capsys):
+    plant = tmp_path / "plant"
+    shutil.copytree(archive, plant / "left")
+    (plant / "right").mkdir()
+    listed = os.scandir
+
+    def closed(place):
+        if Path(place).name == "right":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return listed(place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # root may look into every folder
+        patch.setattr(os, "scandir", closed)
+        made = judged(plant, strict, tmp_path / "out")
+    assert made.judged == 15
+    assert f"left out: {plant / 'right'}: Permission denied" in capsys.readouterr().err
 
 
 def test_only_the_wanted_product_and_days_are_judged(archive, strict, tmp_path):
+    judged(archive, strict, tmp_path / "out")
+    whole = files(tmp_path / "out")
     made = judged(archive, strict, tmp_path / "out", product="another part")
     assert made.skipped == {Skipped.OTHER_PRODUCT: 15}
+    assert whole.items() <= files(tmp_path / "out").items(), "what was judged before is still there"
     made = judged(archive, strict, tmp_path / "out", since="2026-03-15", until="2026-03-15", product="plate")
     assert {each.recorded.day for each in results(made)} == {"2026-03-15"}
 

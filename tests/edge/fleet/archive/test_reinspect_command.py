@@ -55,7 +55,7 @@ def test_labels_say_whether_the_new_bundle_is_right(archive, strict, tmp_path, c
 def test_json_says_the_same(archive, strict, tmp_path, capsys):
     result = edge_here(capsys, "reinspect", archive, "--bundle", strict, "--out", tmp_path / "out", "--json")
     told = json.loads(result.stdout)
-    assert told["judged_now"] == 15
+    assert (told["judged_now"], told["left_out"]) == (15, [])
     assert sum(each["verdicts"] for each in told["counts"] if each["recorded"] == "OK" and each["now"] == "NG") == 12
     assert {each["day"] for each in told["counts"]} == {"2026-03-14", "2026-03-15", "2026-03-16"}
 
@@ -64,6 +64,7 @@ def test_json_says_the_same(archive, strict, tmp_path, capsys):
     ("more", "said"),
     [
         (["--since", "yesterday"], "is not a day such as"),
+        (["--since", "2026-13-01"], "is not a day such as"),
         (["--workers", "0"], "is not above zero"),
         (["--pictures", "records"], "--pictures is for archives of Parquet"),
     ],
