@@ -38,16 +38,18 @@ def service_plan(settings: Settings, settings_file: Path | None, cpus: str | Non
         )
     records = settings.record.directory
     writable = [Path(records)] if records is not None and Path(records).is_absolute() else []
-    if followed:
+    if followed and inspection.bundle is not None:
         # versions are put there by the follower, and what a trial found by the line
-        written = (inspection.bundle, None if is_address(channel.report or "") else channel.report)
-        writable += [Path(path) for path in written if path is not None]
+        writable.append(Path(inspection.bundle))
+    # for the follower alone: a share that is not mounted must not keep the line from its start
+    reported = followed and channel.report is not None and not is_address(channel.report)
     text = None if settings_file is None else settings_file.read_text(encoding="utf-8")
     published = settings.mqtt.host is not None or opcua.port is not None
     # how far users have been told stands beside the records of each line
     kept = [opcua.folder, *(each.records for each in opcua.lines)]
     served = tuple(Path(path) for path in kept if path is not None and Path(path).is_absolute())
-    return ServicePlan(line, cpus, text, tuple(writable), (*given, *writable), published, served, followed)
+    return ServicePlan(line, cpus, text, tuple(writable), (*given, *writable), published, served, followed,
+                       (Path(str(channel.report)),) if reported else ())  # fmt: skip
 
 
 def web_plan(settings: Settings, settings_file: Path | None) -> list[ServiceFile]:

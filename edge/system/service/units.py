@@ -158,7 +158,7 @@ class ServicePlan:
     """line: its name. cpus: cores that it may use, such as 0-1,4; None: all. settings: the text of its settings file;
     None: that will be put in place by hand. writable: folders beside its own that it writes into. read: files and
     folders that it reads. published: to a broker or over OPC UA. served: folders that its publisher writes into.
-    channel: also follow the channel of its bundle.
+    channel: also follow the channel of its bundle. reported: folders that its follower writes into.
     """
 
     line: str
@@ -169,12 +169,13 @@ class ServicePlan:
     published: bool = False
     served: tuple[Path, ...] = ()
     channel: bool = False
+    reported: tuple[Path, ...] = ()
 
     @property
     def units_beside(self) -> list[tuple[str, str, str, tuple[Path, ...]]]:
         """(unit, what it is, its command, folders of its own that it writes into) of each that runs beside the line."""
         publish = [("edge-inspect-publish", "MQTT and OPC UA", _PUBLISH, self.served)] if self.published else []
-        return publish + ([("edge-inspect-channel", "channel", _FOLLOW, ())] if self.channel else [])
+        return publish + ([("edge-inspect-channel", "channel", _FOLLOW, self.reported)] if self.channel else [])
 
 
 def service_files(plan: ServicePlan) -> list[ServiceFile]:

@@ -101,7 +101,9 @@ def test_a_server_of_another_authority_is_not_spoken_to(channel, https_box, serv
 def test_a_redirection_is_not_followed(channel, https_box, server):
     channel.publish(0.4)
     server.moved_to = "https://elsewhere.example/channel.json"
-    https_box.refuses("answers 302 Found and sends to 'https://elsewhere.example", "a redirection is not followed", state="waiting")
+    https_box.refuses(
+        "answers 302 Found and sends to 'https://elsewhere.example", "a redirection is not followed", state="waiting"
+    )
 
 
 def test_what_a_server_sends_is_bounded(channel, https_box, server):
