@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge.cli.options import positive_int, share
+from edge.cli.standard_streams import printable
 from edge.core.config import Settings
 from edge.core.errors import UsageError
 from edge.core.sections import ChannelSettings
@@ -61,7 +62,8 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _say(what: str) -> None:
-    print(f"edge-inspect: {what}", file=sys.stderr, flush=True)
+    # boxes and people say why, and a report may hold anything
+    print(printable(f"edge-inspect: {what}"), file=sys.stderr, flush=True)
 
 
 def _publish(options: argparse.Namespace, settings: Settings) -> int:

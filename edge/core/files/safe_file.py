@@ -33,7 +33,11 @@ def read_safe(folder: Path, name: str, limit_bytes: int) -> bytes:
     Raises OSError, of which Unconfined is one; its strerror says what is wrong. The size is checked before it is read.
     """
     inside = folder.resolve()
-    file = (inside / name).resolve()
+    try:
+        file = (inside / name).resolve()
+    except RuntimeError as error:
+        # before Python 3.13; later ones leave it to `open`
+        raise Unconfined(0, "is a link that leads to itself") from error
     if not file.is_relative_to(inside):
         raise Unconfined(0, f"leads to {file}, outside the folder")
     descriptor = os.open(file, _OPEN)

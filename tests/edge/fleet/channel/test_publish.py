@@ -1,6 +1,7 @@
 """Publishing a bundle, widening its ring and halting it: one file is replaced, at once and last."""
 
 import json
+import os
 import shutil
 import threading
 
@@ -156,8 +157,12 @@ def test_reports_halt_a_version_and_odd_files_among_them_are_left_out(channel, b
     (file.parent / "many.json").write_text(
         json.dumps({**values, "box": "many", "after": {"parts": 10**12, "ng": 10**11}})
     )
+    (file.parent / "loop.json").symlink_to("loop.json")
+    (file.parent / "folder.json").mkdir()
+    os.mkfifo(file.parent / "pipe.json")
+    (file.parent / "deep.json").write_text("[" * 16_000)
     assert [report.box for report in read_reports(file.parent)] == ["left"]
-    assert sum("is no report" in record.message for record in caplog.records) == 4
+    assert sum("is no report" in record.message for record in caplog.records) == 8
     assert "is the report of another box: left" in caplog.text
     step = advance(channel.folder, channel.key)
     assert step.action == "halt"
