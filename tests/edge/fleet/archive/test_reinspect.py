@@ -20,6 +20,7 @@ from edge.fleet.archive.names import file_name
 from edge.fleet.archive.recorded import Outcome, Skipped
 from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
+from edge.review.database import REVIEW_NAME
 from edge.review.labels import Answer
 from tests.edge.fleet.archive.archives import (
     START,
@@ -252,9 +253,13 @@ def test_several_lines_are_told_apart_and_a_broken_one_is_left_out(bundle_path, 
     record(plant / "größe=ü 1" / "records", bundle_path, parts(2, 0))
     (plant / "broken").mkdir()
     (plant / "broken" / DATABASE_NAME).write_bytes(b"no database at all" * 100)
+    record(plant / "labels" / "records", bundle_path, parts(1, 0))
+    (plant / "labels" / "records" / REVIEW_NAME).write_bytes(b"no labels at all" * 100)
     made = judged(plant, strict, tmp_path / "out")
     assert Counter(each.recorded.line for each in results(made)) == {"left": 1, "größe=ü 1": 2}
-    assert len(made.archive.unusable) == 1
+    assert [text.split(" cannot")[0] for text in made.archive.unusable] == [
+        str(plant / "broken" / DATABASE_NAME), str(plant / "labels" / "records" / REVIEW_NAME)
+    ]  # fmt: skip
     assert "left out: " in capsys.readouterr().err
 
 
