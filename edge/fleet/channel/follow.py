@@ -234,7 +234,6 @@ class Follower:
             )  # fmt: skip
         for key in filter(None, (self._box.signed_by, self._box.also_signed_by)):
             require_signature(staged, key)
-        staged.verify()
         return staged
 
     def _tried(self, staged: ModelBundle) -> TrialCounts:

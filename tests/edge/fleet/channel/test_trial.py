@@ -11,6 +11,7 @@ from edge.bundles.history import read_history
 from edge.bundles.signature import make_keys, sign
 from edge.bundles.versions import roll_back
 from edge.fleet.channel.publish import advance
+from tests.bundle_edits import commit_threshold
 from tests.edge.fleet.channel.conftest import Box, Channel
 from tests.edge.inspection.test_hot_swap import inspectors_of
 from tests.fakes import eventually
@@ -143,6 +144,19 @@ def test_a_version_that_is_halted_during_its_trial_is_not_taken(small, line):
     box.said = Listening(lambda: advance(channel.folder, channel.key, halt="a slip"))
     box.refuses("the channel changed during the trial", state="waiting")
     assert box.look().report.state == "halted"
+
+
+def test_what_is_published_or_made_live_during_a_trial_ends_it_without_a_change(small, line):
+    channel, box = small
+    good = threshold_of(channel.source)
+    channel.publish(good * 1.01)
+    box.said = Listening(lambda: channel.publish(good * 1.02))
+    box.refuses("the channel changed during the trial", state="waiting")
+    box.said = Listening(lambda: commit_threshold(load_bundle(box.bundle), good * 1.03))
+    found = box.look()
+    assert found.report.state == "waiting"
+    assert "the live version was changed meanwhile" in str(found.failure)
+    assert threshold_of(box.bundle) == good * 1.03
 
 
 class Listening(list):
