@@ -72,8 +72,8 @@ def parquet_shards(root: Path, files: Sequence[Path], pictures: Path | None) -> 
         )
     shards = []
     for file in files:
-        parts = _partitions(file)
-        if LABELS_NAME in file.parts[:-1] and VERDICTS_NAME not in file.parts[file.parts.index(LABELS_NAME) :]:
+        parts, inside = _partitions(file), file.relative_to(root).parts[:-1]
+        if LABELS_NAME in inside and VERDICTS_NAME not in inside[inside.index(LABELS_NAME) :]:
             continue
         site, line = parts.get("site", ""), parts.get("line", "")
         folder = Path(str(pictures).replace("{site}", site).replace("{line}", line))

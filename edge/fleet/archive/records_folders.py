@@ -96,7 +96,8 @@ def records_shards(folder: Path, title: str, prefix: str = "") -> list[RecordsSh
 
 
 def found_records(root: Path, closed: Callable[[OSError], object] = lambda error: None) -> list[Path]:
-    """The folders of records in a folder, itself included, by name. Pictures are not looked through; nor are links.
+    """The folders of records in a folder, itself included, by name. Pictures are not looked through; nor are links, nor
+    hidden folders, in which disks keep snapshots of all others.
 
     closed: called for each folder that cannot be looked into.
     """
@@ -105,7 +106,7 @@ def found_records(root: Path, closed: Callable[[OSError], object] = lambda error
         if DATABASE_NAME in files:
             found.append(Path(place))
             folders[:] = [name for name in folders if name not in (IMAGES_NAME, LABELLED_NAME)]
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
     return found
 
 

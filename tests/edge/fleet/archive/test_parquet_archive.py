@@ -109,6 +109,11 @@ def test_days_are_chosen_by_the_folders(archive, tables, strict, tmp_path):
     assert {each.recorded.day for each in results(made)} == {"2026-03-16"}
 
 
+def test_a_folder_above_the_archive_may_have_any_name(archive, tables, strict, tmp_path):
+    moved = shutil.copytree(tables / "verdicts", tmp_path / "labels" / "of mine")
+    assert judged(moved, strict, tmp_path / "out", pictures=archive).judged == 15
+
+
 def test_a_file_with_many_rows_is_several_shards(archive, tables, strict, tmp_path, monkeypatch):
     monkeypatch.setattr("edge.fleet.archive.parquet_files.ROWS_PER_SHARD", 2)
     made = judged(tables, strict, tmp_path / "out", pictures=archive)

@@ -401,6 +401,8 @@ def test_a_folder_that_cannot_be_looked_into_is_named(archive, strict, tmp_path,
     plant = tmp_path / "plant"
     shutil.copytree(archive, plant / "left")
     (plant / "right").mkdir()
+    # of the disk: the same verdicts once more
+    shutil.copytree(archive, plant / ".snapshot" / "left")
     listed = os.scandir
 
     def closed(place):
