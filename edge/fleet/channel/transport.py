@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -138,7 +140,7 @@ class HttpsPlace:
         self._context = _tls(settings) if self._secure else None
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        with self._asked("GET", name) as answer:
+        with self._asked("GET", name, limit_bytes) as answer:
             if answer.status != 200:
                 raise self._refused(name, answer)
             data = answer.reply.read(limit_bytes + 1)
@@ -155,7 +157,7 @@ class HttpsPlace:
     def copy(self, name: str, target: BinaryIO, size: int) -> None:
         have = target.seek(0, os.SEEK_END)
         headers = {"Range": f"bytes={have}-"} if have else {}
-        with self._asked("GET", name, headers=headers) as answer:
+        with self._asked("GET", name, size - have, headers=headers) as answer:
             if have and answer.status == 200:
                 # a server that gives whole files only
                 have = target.seek(0)
@@ -169,18 +171,12 @@ class HttpsPlace:
             self._receive(name, answer.reply, target, have, size)
 
     def _receive(self, name: str, reply: http.client.HTTPResponse, target: BinaryIO, have: int, size: int) -> None:
-        give_up_s = time.monotonic() + _TIMEOUT_S + (size - have) / _SLOWEST_BYTES_S
         while block := reply.read1(_BLOCK):
             have += len(block)
             self.received += len(block)
             if have > size:
                 raise _another_size(self._url(name), have, size)
             _append(target, block)
-            if time.monotonic() > give_up_s:
-                raise ChannelWaits(
-                    f"{self._url(name)}: too slow, {have} of {size} bytes came",
-                    fix="see to the network; what came is kept, and the rest fetched at the next look",
-                )
         if have < size:
             raise ChannelWaits(
                 f"{self._url(name)}: the connection ended after {have} of {size} bytes",
@@ -189,41 +185,64 @@ class HttpsPlace:
 
     def write(self, name: str, data: bytes) -> None:
         headers = {"Content-Type": "application/json"}
-        with self._asked("PUT", name, body=data, headers=headers) as answer:
+        with self._asked("PUT", name, len(data), body=data, headers=headers) as answer:
             if answer.status not in (200, 201, 204):
                 raise self._refused(name, answer)
 
     @contextmanager
     def _asked(
-        self, method: str, name: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+        self, method: str, name: str, size: int, *, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Iterator[_Answer]:
-        """The answer to one request; each has a connection of its own, which a proxy or a restart cannot spoil."""
+        """The answer to one request; each has a connection of its own, which a proxy or a restart cannot spoil.
+
+        size: bytes that go one way or the other. A server that gives them one by one is left, too: no single wait for
+        it is long.
+        """
         self.requests += 1
         connection = (
             http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
             if self._context is None
             else http.client.HTTPSConnection(self._host, self._port, timeout=_TIMEOUT_S, context=self._context)
         )
+        left = threading.Event()
+        leave = threading.Timer(_TIMEOUT_S + size / _SLOWEST_BYTES_S, _leave, (connection, left))
+        leave.daemon = True
+        leave.start()
         try:
             connection.request(method, f"{self._path}/{quote(name)}", body=body, headers=headers or {})
             reply = connection.getresponse()
-            yield _Answer(reply.status, reply)
-        except ssl.SSLCertVerificationError as error:
-            raise ChannelWaits(
+            if not left.is_set():
+                yield _Answer(reply.status, reply)
+            # a body without a length ends as one that was left; and it may have been left before it was reached
+            if left.is_set():
+                raise TimeoutError
+        except (ChannelWaits, http.client.HTTPException, OSError, UnicodeError) as error:
+            if left.is_set():
+                raise ChannelWaits(
+                    f"{self._url(name)}: too slow, it gives less than {_SLOWEST_BYTES_S} bytes a second",
+                    fix="see to the network; of a large file what came is kept, and the rest fetched at the next look",
+                ) from error
+            if isinstance(error, ChannelWaits):
+                raise
+            raise self._explained(name, error) from error
+        finally:
+            leave.cancel()
+            connection.close()
+
+    def _explained(self, name: str, error: Exception) -> ChannelWaits:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ChannelWaits(
                 f"{self._url(name)}: the server's certificate is not trusted: {error.verify_message}",
                 fix=_certificate_fix(error.verify_message),
-            ) from error
-        except ssl.SSLError as error:
-            raise ChannelWaits(
+            )
+        if isinstance(error, ssl.SSLError):
+            return ChannelWaits(
                 f"{self._url(name)}: no secure connection: {error.reason or error}",
                 fix="see whether the server wants a certificate of this box (channel.certificate_file)",
-            ) from error
-        # UnicodeError: of a host name that can be none
-        except (http.client.HTTPException, OSError, UnicodeError) as error:
-            words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise ChannelWaits(f"{self._url(name)}: {words}", fix=f"see to network and server; {_LATER}") from error
-        finally:
-            connection.close()
+            )
+        # UnicodeError among them: of a host name that can be none
+        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return ChannelWaits(f"{self._url(name)}: {words}", fix=f"see to network and server; {_LATER}")
 
     def _url(self, name: str) -> str:
         return f"{self.where.rstrip('/')}/{name}"
@@ -240,6 +259,13 @@ class HttpsPlace:
             fix="see that the whole folder is served, that this box may read it and write its report, and whether the "
             "server wants a certificate of this box (channel.certificate_file)",
         )
+
+
+def _leave(connection: http.client.HTTPConnection, left: threading.Event) -> None:
+    left.set()
+    # it may be gone, or not be there yet
+    with suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _append(target: BinaryIO, block: bytes) -> None:

@@ -84,7 +84,7 @@ def test_a_newer_version_is_refused_with_what_to_do(tmp_path):
     connection = sqlite3.connect(tmp_path / DATABASE_NAME)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(RecordError, match="schema version 99, this software knows versions up to 9") as refusal:
+    with pytest.raises(RecordError, match="schema version 99, this software knows versions up to 10") as refusal:
         RecordStore(tmp_path)
     assert "newer" in refusal.value.fix
 

@@ -49,6 +49,14 @@ def test_a_server_that_dies_in_the_middle_is_gone_on_with_from_there(channel, ht
     assert server.sent - sent < size // 2 + 200_000
 
 
+def test_a_server_that_gives_byte_by_byte_is_left(channel, https_box, server, monkeypatch):
+    channel.publish(0.4)
+    monkeypatch.setattr("edge.fleet.channel.transport._TIMEOUT_S", 0.3)
+    monkeypatch.setattr("edge.fleet.channel.transport._SLOWEST_BYTES_S", 1_000_000)
+    server.drip_s = 0.02
+    https_box.refuses("channel.json: too slow, it gives less than 1000000 bytes a second", state="waiting")
+
+
 def test_a_server_without_ranges_gives_the_file_anew(channel, https_box, server, large):
     size, _ = large()
     server.cut_after, server.ranges = size // 2, False

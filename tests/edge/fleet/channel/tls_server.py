@@ -3,6 +3,7 @@
 import re
 import ssl
 import threading
+import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,8 +59,8 @@ class Authority:
 class Server(ThreadingHTTPServer):
     """Serves `folder`, and takes PUT. asked: (method, path, range) of each request. sent: bytes of bodies.
 
-    cut_after: bytes of each file, after which the connection ends. ranges: whether they are understood. moved_to: where
-    every request is sent instead.
+    cut_after: bytes of each file, after which the connection ends. drip_s: between two bytes of an answer; 0: it comes
+    at once. ranges: whether they are understood. moved_to: where every request is sent instead.
     """
 
     daemon_threads = True
@@ -70,6 +71,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, str | None]] = []
         self.sent = 0
         self.cut_after: int | None = None
+        self.drip_s = 0.0
         self.ranges, self.moved_to = True, ""
 
     def handle_error(self, request, client_address):
@@ -109,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.cut_after is not None and "/files/" in self.path:
             data = data[: self.server.cut_after]
             self.close_connection = True
-        self.wfile.write(data)
+        for byte in data if self.server.drip_s else b"":
+            self.wfile.write(bytes([byte]))
+            time.sleep(self.server.drip_s)
+        self.wfile.write(b"" if self.server.drip_s else data)
         self.server.sent += len(data)
 
     def log_message(self, *args):
