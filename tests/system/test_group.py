@@ -131,6 +131,12 @@ def test_doctor_looks_at_every_camera(group, here):
     assert (names["group"], names["bundle left"], names["bundle right"]) == ("fail", "ok", "ok")
 
 
+def test_a_line_that_is_not_ready_names_the_camera_to_challenge(group, here):
+    with (group / "config.yaml").open("a") as settings:
+        settings.write("trigger: {mode: hardware}\nchallenge: {require: refuse}\n")
+    assert_refused(edge_here(here, "run"), 1, "camera left: no challenge", "edge-inspect challenge --only left")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
