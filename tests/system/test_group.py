@@ -7,6 +7,7 @@ import cv2
 import pytest
 
 from edge.bundles.bundle import load_bundle
+from edge.core.errors import RecordError
 from edge.records.group_pictures import cameras_in, cut_outs, own_pictures
 from edge.records.store import RecordStore
 from edge.review.labels import Answer
@@ -102,6 +103,19 @@ def test_accepted_pictures_of_a_bundle_are_those_of_its_camera(group, told, bund
             assert (cv2.imread(str(path)) == good_part(first + number, *size)).all()
     with RecordStore(records) as store:
         assert store.accepted_pictures(group / "third") == []
+
+
+def test_a_damaged_picture_is_left_to_who_reads_it_and_is_never_exported(group, told, bundle_path):
+    say(group / "records", 3, Answer.DEFECT)
+    (group / "data").mkdir()
+    with RecordStore(group / "records") as store:
+        accepted = store.accepted_pictures(bundle_path)
+        for path in (accepted[0], *(group / "records").rglob("*NG*.png")):
+            path.write_bytes(path.read_bytes()[:-30])
+        found = own_pictures(store, accepted, bundle_path, group / "cut")
+        assert found[0] == accepted[0] and [path.parent.name for path in found[1:]] == ["cut"] * 2
+        with pytest.raises(RecordError, match=r"NG.* cannot be read: .* cut off"):
+            export_defects(store, bundle_path, group / "data")
 
 
 def test_labels_of_a_part_are_of_the_cameras_that_they_can_be_of(group, told, bundle_path):
