@@ -59,12 +59,13 @@ class InspectorPool:
             self._retired.append(inspectors)
 
     def close_retired(self) -> None:
-        """Close those that were replaced and that no frame is with any more."""
+        """Close those that were replaced and that no frame is with any more, in the order in which they were replaced:
+        of groups of cameras a later set may close a network that an earlier one still judges with."""
+        idle = []
         with self._lock:
-            idle = [inspectors for inspectors in self._retired if not self._users.get(inspectors)]
-            self._retired = [inspectors for inspectors in self._retired if inspectors not in idle]
-            for inspectors in idle:
-                self._users.pop(inspectors, None)
+            while self._retired and not self._users.get(self._retired[0]):
+                idle.append(self._retired.pop(0))
+                self._users.pop(idle[-1], None)
         for inspectors in idle:
             for inspector in inspectors:
                 inspector.backend.close()

@@ -110,8 +110,9 @@ class Line:
         self._outputs: LineOutputs | None = None
         self._signals: LineSignals | None = None
         self._counters, self._statistics = RunCounters(), RunStatistics()
-        for bundle, inspector in self._judging:
-            require_challenge(bundle, inspector.backend.model_sha256, request.camera, settings)
+        of_cameras = [settings.of_camera(name) for name in settings.group.names] or [settings]
+        for own, (bundle, inspector) in zip(of_cameras, self._judging, strict=True):
+            require_challenge(bundle, inspector.backend.model_sha256, request.camera, own)
         # before the camera, whose first frames have their part, too
         self._part_file = None if settings.part_file is None else PartFile(settings.part_file)
         try:

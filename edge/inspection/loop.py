@@ -189,7 +189,9 @@ class _Loop:
                 log.exception("the backend failed %d times between frames: %s", self._rest_failures, error)
         finally:
             self._pool.leave(inspectors)
-            self._resting_since_ns = None
+            # a watchdog that takes parts meanwhile comes to its end first: a supply has one taker at a time
+            with self._lock:
+                self._resting_since_ns = None
 
     def _inspect_beside(self, position: int) -> bool:
         """The same beside other threads. The thread that finishes the oldest frame publishes every finished verdict."""

@@ -9,13 +9,15 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge.capture.images.image_io import decode_picture
+from edge.capture.images.image_io import UndecodableImage, decode_picture
 from edge.core.datatypes import U8, Decision
+from edge.core.errors import RecordError
 from edge.core.files.atomic_file import write_atomic
 from edge.core.files.private_files import FILE_MODE, make_folder
 from edge.core.files.text_names import storable
 from edge.core.picture_names import owner_of
 from edge.records.cameras import CameraRecord, cameras_of_text
+from edge.records.schema import explained
 from edge.records.store import CAMERA_BUNDLES, RecordStore
 from edge.records.writer.png import KEYWORD, png_bytes
 
@@ -56,16 +58,20 @@ def cut_outs(
 ) -> Iterator[tuple[str, U8]]:
     """Of a group's picture those of the cameras that had this bundle, and were judged so: (camera, picture).
 
-    path: named as the store names its pictures. Raises OSError and UndecodableImage.
+    path: named as the store names its pictures. Raises RecordError for one that cannot be read.
     """
-    encoded = path.read_bytes()
+    with explained(path):
+        encoded = path.read_bytes()
     names = _cameras_with(store, path, bundle)
     own = [
         camera
         for camera in cameras_in(encoded)
         if camera.width and camera.camera in names and camera.decision in decisions
     ]
-    picture = decode_picture(encoded, max_megapixels=float("inf")) if own else None
+    try:
+        picture = decode_picture(encoded, max_megapixels=float("inf")) if own else None
+    except UndecodableImage as error:
+        raise RecordError(f"{path} cannot be read: {error}", fix="restore it from a backup, or delete it") from error
     for camera in own:
         assert picture is not None, "decoded where a camera's picture is wanted"
         cut = camera.cut_out(picture)
@@ -76,17 +82,26 @@ def cut_outs(
 def own_pictures(store: RecordStore, paths: Sequence[Path], bundle: Path, folder: Path) -> list[Path]:
     """The same pictures; in place of a group's, those of its cameras that had this bundle, cut out into `folder`.
 
-    Raises OSError and UndecodableImage.
+    One that is damaged stays itself: who reads it says so. Raises RecordError where nothing can be written.
     """
     found = []
     for path in paths:
         if not is_of_group(path):
             found.append(path)
             continue
-        make_folder(folder)
-        for camera, picture in cut_outs(store, path, bundle):
+        try:
+            own = list(cut_outs(store, path, bundle))
+        except RecordError as error:
+            # whole, it would be taken for one camera's
+            if not isinstance(error.__cause__, UndecodableImage):
+                raise
+            found.append(path)
+            continue
+        for camera, picture in own:
             cut = folder / f"{path.stem}.{camera}.png"
-            write_atomic(cut, png_bytes(picture), FILE_MODE, sync=False)
+            with explained(folder):
+                make_folder(folder)
+                write_atomic(cut, png_bytes(picture), FILE_MODE, sync=False)
             found.append(cut)
     return found
 

@@ -14,7 +14,7 @@ from edge.core.files.atomic_file import write_atomic
 from edge.core.files.text_names import storable
 from edge.records.group_pictures import cut_outs, is_of_group
 from edge.records.schema import explained
-from edge.records.store import RecordStore, judged_by
+from edge.records.store import CAMERA_BUNDLES, RecordStore, RunInfo, judged_by
 from edge.records.writer.png import png_bytes
 from edge.review.database import Review, VerdictKey
 from edge.review.labelling import labels_in
@@ -112,7 +112,7 @@ def _kept(store: RecordStore, bundle: Path, labels: Iterable[Label]) -> list[Rev
 
 
 def _of_bundle(store: RecordStore, bundle: Path, keys: Collection[VerdictKey]) -> set[VerdictKey]:
-    """Of verdicts that are not on record any more: those of runs that began with this bundle."""
+    """Of verdicts that are not on record any more: those of runs that began with this bundle, a camera's of a group."""
     judged, values = judged_by(bundle)
     ids = json.dumps([key.verdict_id for key in keys])
     rows = store.query(
@@ -122,8 +122,13 @@ def _of_bundle(store: RecordStore, bundle: Path, keys: Collection[VerdictKey]) -
     )
     on_record = {VerdictKey(run_key, verdict_id): bool(own) for run_key, verdict_id, own in rows}
     path = storable(str(bundle.resolve()))
-    runs = {run.key for run in store.runs() if run.info.bundle_path == path}
+    runs = {run.key for run in store.runs() if path in _began_with(run.info)}
     return {key for key in keys if on_record.get(key, key.run_key in runs)}
+
+
+def _began_with(run: RunInfo) -> Collection[str]:
+    places: dict[str, str] = json.loads(run.config).get(CAMERA_BUNDLES, {})
+    return places.values() or (run.bundle_path,)
 
 
 def _exported(store: RecordStore, reviews: Iterable[Review], bundle: Path, folder: Path) -> Exported:

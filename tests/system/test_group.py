@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 import cv2
 import pytest
 
 from edge.bundles.bundle import load_bundle
+from edge.core.errors import RecordError
 from edge.records.group_pictures import cameras_in, cut_outs, own_pictures
+from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
 from edge.review.labels import Answer
 from edge.review.uses import export_defects, export_escapes, good_parts
@@ -104,6 +108,19 @@ def test_accepted_pictures_of_a_bundle_are_those_of_its_camera(group, told, bund
         assert store.accepted_pictures(group / "third") == []
 
 
+def test_a_damaged_picture_is_left_to_who_reads_it_and_is_never_exported(group, told, bundle_path):
+    say(group / "records", 3, Answer.DEFECT)
+    (group / "data").mkdir()
+    with RecordStore(group / "records") as store:
+        accepted = store.accepted_pictures(bundle_path)
+        for path in (accepted[0], *(group / "records").rglob("*NG*.png")):
+            path.write_bytes(path.read_bytes()[:-30])
+        found = own_pictures(store, accepted, bundle_path, group / "cut")
+        assert found[0] == accepted[0] and [path.parent.name for path in found[1:]] == ["cut"] * 2
+        with pytest.raises(RecordError, match=r"NG.* cannot be read: .* cut off"):
+            export_defects(store, bundle_path, group / "data")
+
+
 def test_labels_of_a_part_are_of_the_cameras_that_they_can_be_of(group, told, bundle_path):
     records, data = group / "records", group / "data"
     data.mkdir()
@@ -118,6 +135,9 @@ def test_labels_of_a_part_are_of_the_cameras_that_they_can_be_of(group, told, bu
         assert export_escapes(store, bundle_path, data).held == 0
     say(records, 5, Answer.GOOD)
     say(records, 1, Answer.GOOD)
+    # the verdicts grow old and go, what people said stays
+    with closing(sqlite3.connect(records / DATABASE_NAME)) as connection, connection:
+        connection.execute("DELETE FROM verdicts")
     with RecordStore(records) as store:
         parts = good_parts(store, group / "other", 1)
         assert len(parts.false_rejects) == 1
@@ -129,6 +149,12 @@ def test_doctor_looks_at_every_camera(group, here):
     found = json.loads(edge_here(here, "doctor", "--json").stdout)
     names = {each["name"]: each["state"] for each in found["findings"]}
     assert (names["group"], names["bundle left"], names["bundle right"]) == ("fail", "ok", "ok")
+
+
+def test_a_line_that_is_not_ready_names_the_camera_to_challenge(group, here):
+    with (group / "config.yaml").open("a") as settings:
+        settings.write("trigger: {mode: hardware}\nchallenge: {require: refuse}\n")
+    assert_refused(edge_here(here, "run"), 1, "camera left: no challenge", "edge-inspect challenge --only left")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,6 @@ class GroupSupply:
         # touched by the taking side
         self._heads: list[Frame | None] = [None] * len(self._supplies)
         self._next_index = 0
-        self._in_hand = False
         counters.triggers = 0
         counters.trigger_state = "no trigger yet"
         counters.counted = "parts"
@@ -59,9 +58,9 @@ class GroupSupply:
 
     @property
     def waiting(self) -> int:
-        """Parts that were triggered and are not done: whoever took the last one has not come again; from any thread."""
-        held = (head is not None for head in self._heads)
-        return max(map(sum, zip((s.waiting for s in self._supplies), held, strict=True))) + self._in_hand
+        """Parts that were triggered and are not done; from any thread. A camera's supply counts what was taken of it,
+        which is its head here or in the part in hand."""
+        return max(supply.waiting for supply in self._supplies)
 
     def blank(self, fault: Fault) -> Frame:
         """A frame without a picture, stamped now and numbered like the others."""
@@ -71,13 +70,11 @@ class GroupSupply:
 
     def take(self, timeout_s: float) -> Frame | None:
         """The next part's frame, or one that says that a camera is lost; None when neither is due in timeout_s."""
-        self._in_hand = False
         end_ns = self._now_ns() + round(timeout_s * 1e9)
         looked = False
         while True:
             frame = self._part_frame()
             if frame is not None:
-                self._in_hand = True
                 return self._numbered(frame)
             now_ns = self._now_ns()
             if looked and now_ns >= end_ns:
@@ -113,7 +110,7 @@ class GroupSupply:
     def _joined(self, frames: Sequence[Frame], doubt: Fault | None = None) -> Frame:
         part = frames[0].part
         count = 0 if part is None else part.trigger
-        self._counters.trigger_state = f"{count} parts asked for were looked at, {self.waiting} wait"
+        self._counters.trigger_state = f"{count} parts asked for were looked at, {self.waiting - 1} wait"
         return self._joiner.joined(self._next_index, frames, doubt)
 
     def _numbered(self, frame: Frame) -> Frame:

@@ -148,7 +148,7 @@ def _recorded(row: dict[str, Any], line: str) -> Recorded:
         source=redact(row.get("source") or ""), decision=row["decision"], reason=row["reason"], score=row["score"],
         threshold=row["threshold"], bundle_sha256=row["bundle_sha256"], picture_state=row["picture_state"],
         picture=row["picture"], picture_sha256=row["picture_sha256"], sample_p=row.get("sample_p"),
-        of_several=row.get("cameras") is not None,
+        of_several=bool(row.get("cameras")),
     )  # fmt: skip
 
 

@@ -20,24 +20,32 @@ from edge.system.findings import Finding, State
 
 log = logging.getLogger("edge.inspection.challenge")
 
-RUN_IT = "put a golden part under the camera and run `edge-inspect challenge --camera CAMERA`"
 # the camera is taken while the line runs
 RUN_IT_BESIDE = "run `edge-inspect challenge --data FOLDER` beside it, or stop it and challenge it through its camera"
+
+
+def run_it(settings: Settings) -> str:
+    """How the camera of the settings is challenged, which may be one of a group."""
+    only = settings.group.only
+    which = "--camera CAMERA" if only is None else f"--only {only}"
+    return f"put a golden part under the camera and run `edge-inspect challenge {which}`"
 
 
 def require_challenge(bundle: ModelBundle, model_sha256: str, camera: str, settings: Settings) -> None:
     """Raise ChallengeError, or warn, as the settings say, when the newest challenge does not let a line start.
 
-    Files and the demo are no line.
+    Files and the demo are no line. settings: of a group, those of one of its cameras.
     """
     if not _asked_for(camera, settings):
         return
     why = why_not_ready(bundle.sha256, model_sha256, settings)
     if why is None:
         return
+    if settings.group.only is not None:
+        why = f"camera {settings.group.only}: {why}"
     if settings.challenge.require == "refuse":
-        raise ChallengeError(f"the line is not ready: {why}", fix=RUN_IT)
-    log.warning("the line is NOT READY: %s; %s", why, RUN_IT)
+        raise ChallengeError(f"the line is not ready: {why}", fix=run_it(settings))
+    log.warning("the line is NOT READY: %s; %s", why, run_it(settings))
 
 
 def readiness_monitor(
@@ -98,7 +106,7 @@ def challenge_findings(bundle_path: Path, settings: Settings) -> list[Finding]:
     if why is None:
         return [Finding("challenge", State.OK, "passed; the line is ready")]
     state = State.FAIL if wanted == "refuse" else State.WARN
-    return [Finding("challenge", state, f"the line is not ready: {why}", RUN_IT)]
+    return [Finding("challenge", state, f"the line is not ready: {why}", run_it(settings))]
 
 
 def why_line_not_ready(bundle: ModelBundle, settings: Settings) -> str | None:

@@ -20,7 +20,7 @@ from edge.core.datatypes import Frame
 from edge.core.errors import UsageError
 from edge.core.progress import working
 from edge.inspection.challenges.challenge import Challenge, Kind, Shown, challenged
-from edge.inspection.challenges.readiness import RUN_IT
+from edge.inspection.challenges.readiness import run_it
 from edge.inspection.inspector import Inspector
 from edge.inspection.inspectors import make_inspectors
 
@@ -45,7 +45,7 @@ def run_challenge(
     Raises UsageError where there is nothing to judge.
     """
     if camera is None and pictures is None:
-        raise UsageError("nothing to judge: neither --camera nor --data", fix=RUN_IT)
+        raise UsageError("nothing to judge: neither --camera nor --data", fix=run_it(settings))
     if pictures is not None and not pictures.is_dir():
         raise UsageError(f"{pictures}: no such folder", fix="give --data a folder with good/ and folders of defects")
     with working("loading the model, and making it ready for this processor"):

@@ -27,10 +27,11 @@ def lines_of(settings: Settings) -> dict[str, WebLine]:
         WebLine(line.name, _path(line.run_directory), _path(line.records), _path(line.bundle))
         for line in settings.web.lines
     ]
+    # a group's cameras may have others; which, its runs say
+    bundle = None if settings.group.cameras else settings.inspection.bundle
     own = WebLine(
-        settings.line.name, _path(settings.line.run_directory), _path(settings.record.directory),
-        _path(settings.inspection.bundle),
-    )  # fmt: skip
+        settings.line.name, _path(settings.line.run_directory), _path(settings.record.directory), _path(bundle)
+    )
     return {line.name: line for line in listed or [own]}
 
 

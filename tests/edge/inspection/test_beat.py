@@ -7,7 +7,16 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import Fault, Reason
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.loop import run_loop
-from tests.fakes import WAIT_S, HangingBackend, ListSink, ScriptedSupply, eventually, frame, inspector
+from tests.fakes import (
+    WAIT_S,
+    BrightnessBackend,
+    HangingBackend,
+    ListSink,
+    ScriptedSupply,
+    eventually,
+    frame,
+    inspector,
+)
 
 
 class Loop:
@@ -89,3 +98,48 @@ def test_one_of_several_models_that_hangs_stops_the_beat():
     hanging.released.set()
     assert loop.beats_again()
     loop.end()
+
+
+class WarmBackend(BrightnessBackend):
+    """Does not return from keeping warm until `released` is set."""
+
+    keep_warm_every_s = 0.005
+
+    def __init__(self):
+        super().__init__()
+        self.released = threading.Event()
+
+    def keep_warm(self):
+        assert self.released.wait(WAIT_S)
+
+
+class OneTaker(ScriptedSupply):
+    """Lets a backend go on while the watchdog takes, and notes whether somebody takes at the same time."""
+
+    def __init__(self, backend):
+        super().__init__([], endless=True)
+        self.backend, self.taken_beside = backend, threading.Event()
+        self.watchdog_took, self._taking = threading.Event(), threading.Lock()
+
+    def take(self, timeout_s):
+        if not self._taking.acquire(blocking=False):
+            self.taken_beside.set()
+            return None
+        try:
+            if threading.current_thread().name != "inspection":
+                self.backend.released.set()
+                self.taken_beside.wait(0.1)
+                self.watchdog_took.set()
+            return super().take(timeout_s)
+        finally:
+            self._taking.release()
+
+
+def test_a_backend_that_comes_back_does_not_take_parts_beside_the_watchdog():
+    backend = WarmBackend()
+    supply = OneTaker(backend)
+    loop = Loop(supply, backend, deadline_ms=50)
+    assert supply.watchdog_took.wait(WAIT_S)
+    assert loop.beats_again()
+    loop.end()
+    assert not supply.taken_beside.is_set()

@@ -1,5 +1,8 @@
 """Thresholds, versions, drift and disk: looking changes nothing, and every change is in the audit."""
 
+import json
+import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -9,6 +12,7 @@ from edge.bundles.history import read_history
 from edge.core.alarms import Alarm
 from edge.core.config import Settings
 from edge.core.datatypes import Decision
+from edge.records.store import CAMERA_BUNDLES
 from edge.review.database import ReviewDatabase
 from tests.edge.records.records_fakes import RUN, look, recorder
 from tests.edge.web.web_site import browser, csrf_of, settings_of
@@ -32,6 +36,24 @@ def line(tmp_path, bundle_path):
     run.note(Alarm(1, "burst", "8 of 10 rejected", "look at the parts", 8, "", begin, begin, 0))
     run.close()
     return settings_of(tmp_path)
+
+
+def test_of_a_group_with_several_bundles_none_is_changed_before_one_is_named(tmp_path, bundle_path):
+    cameras = [{"name": name, "source": name, "bundle": str(tmp_path / name)} for name in ("left", "right")]
+    places = {each["name"]: each["bundle"] for each in cameras}
+    config = json.dumps({CAMERA_BUNDLES: places})
+    recorder(tmp_path / "records", run=replace(RUN, bundle_path=places["left"], config=config)).close()
+    shutil.copytree(bundle_path, tmp_path / "right")
+    record = {"directory": str(tmp_path / "records")}
+    group = Settings.model_validate(
+        {"group": {"cameras": cameras}, "record": record, "inspection": {"bundle": str(bundle_path)}}
+    )
+    for page in ("threshold", "bundles", "recalibrate"):
+        with browser(group) as client:
+            refused = client.get(f"/engineer/{page}")
+        assert refused.status_code == 409 and "edge-inspect web --only left" in refused.text
+    with browser(group.of_camera("right")) as client:
+        assert str(tmp_path / "right") in client.get("/engineer/bundles").text
 
 
 def audit(tmp_path):

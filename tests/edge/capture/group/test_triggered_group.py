@@ -109,7 +109,11 @@ def test_parts_beyond_the_queue_lose_their_pictures_and_keep_their_place():
         right.show(11)
         supply.fire("P2", "")
         assert supply.waiting == 2
-        (first, second), _ = taken(supply, 2)
+        (first,), _ = taken(supply, 1)
+        # the one in hand is not done, and waits no longer
+        assert supply.waiting == 2 and counters.trigger_state.endswith(" looked at, 1 wait")
+        (second,), _ = taken(supply, 1)
+        assert supply.waiting == 1 and counters.trigger_state.endswith(" looked at, 0 wait")
     assert first.fault is None and second.fault.reason is Reason.OVERRUN
     assert [frame.part.trigger for frame in (first, second)] == [1, 2]
 

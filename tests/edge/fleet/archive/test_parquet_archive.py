@@ -1,13 +1,20 @@
 """Parquet of `records export` is judged as the records are; the pictures lie where those are."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from edge.core.config import Settings
 from edge.core.errors import RecordError, UsageError
+from edge.fleet.archive.recorded import Skipped
+from edge.fleet.export.export import export_records
+from edge.records.schema import DATABASE_NAME
 from edge.records.store import RecordStore
+from edge.review.database import REVIEW_NAME
 from edge.review.labels import Label
 from tests.edge.fleet.archive.archives import files, judged, results
 
@@ -15,38 +22,10 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (the extra 
 
 
 def exported(records: Path, tables: Path) -> Path:
-    """The table of the verdicts, with the columns of docs/fleet/records.md; a file for each day."""
-    import pyarrow.parquet as pq
-
-    with RecordStore(records) as store:
-        runs = {run.id: run for run in store.runs()}
-        rows = store.verdicts("ORDER BY id", ())
-    for day in sorted({row.utc.date() for row in rows}):
-        of_day = [row for row in rows if row.utc.date() == day]
-        columns = {
-            "store_key": [runs[1].key] * len(of_day),
-            "run_key": [runs[row.run_id].key for row in of_day],
-            "verdict_id": [row.id for row in of_day],
-            "run_id": [row.run_id for row in of_day],
-            "frame_index": [row.frame_index for row in of_day],
-            "utc": pa.array([row.utc for row in of_day], pa.timestamp("us", "UTC")),
-            "decision": [str(row.decision) for row in of_day],
-            "reason": [str(row.reason) for row in of_day],
-            "score": [row.score for row in of_day],
-            "threshold": [row.threshold for row in of_day],
-            "part_number": [row.part_number for row in of_day],
-            "lot": [row.lot for row in of_day],
-            "recipe": [row.recipe for row in of_day],
-            "source": [runs[row.run_id].info.source for row in of_day],
-            "bundle": [runs[row.run_id].info.bundle_path for row in of_day],
-            "bundle_sha256": [row.bundle_sha256 for row in of_day],
-            "picture": [row.image for row in of_day],
-            "picture_state": [row.image_state for row in of_day],
-            "picture_sha256": [row.image_sha256 for row in of_day],
-        }
-        folder = tables / "verdicts" / "site=hall-3" / "line=left" / f"day={day}"
-        folder.mkdir(parents=True)
-        pq.write_table(pa.table(columns), folder / f"{of_day[0].id:09d}-{of_day[-1].id:09d}.parquet")
+    """The tables that a line writes of its records, its cursor aside: the archive stays as it is."""
+    settings = {"line": {"name": "left"}, "mqtt": {"site": "hall-3"}, "record": {"directory": str(records)}}
+    export_records(Settings.model_validate(settings), tables)
+    (records / REVIEW_NAME).unlink()
     return tables
 
 
@@ -102,6 +81,13 @@ def test_the_newest_label_of_a_verdict_counts(archive, tables, strict, tmp_path)
     label(tables, key, [(1, "ok_confirmed"), (2, "escape"), (1, "escape"), (2, "withdrawn")])
     made = judged(tables / "verdicts", strict, tmp_path / "out", pictures=archive)
     assert made.archive.shards[0].labels() == {(key, 1): Label.ESCAPE}
+
+
+def test_pictures_of_several_cameras_are_left_out_as_of_the_records(archive, strict, tmp_path):
+    with closing(sqlite3.connect(archive / DATABASE_NAME)) as connection, connection:
+        connection.execute("UPDATE verdicts SET cameras = '[]' WHERE id <= 2")
+    made = judged(exported(archive, tmp_path / "tables"), strict, tmp_path / "out", pictures=archive)
+    assert made.skipped == {Skipped.SEVERAL_CAMERAS: 2} and len(results(made)) == 13
 
 
 def test_days_are_chosen_by_the_folders(archive, tables, strict, tmp_path):

@@ -15,14 +15,14 @@ from edge.core.counters import RunCounters
 from edge.core.datatypes import Decision, Fault, Reason
 from edge.core.errors import BundleError, UsageError
 from edge.inspection.group.inspector import group_inspector
-from edge.inspection.group.opening import GroupDrift, GroupVersions, open_group
+from edge.inspection.group.opening import CameraPool, GroupDrift, GroupVersions, open_group
 from edge.inspection.inspector_pool import InspectorPool
 from edge.inspection.loop import run_loop
 from edge.monitoring.alarm_log import AlarmLog
 from edge.plant.preview import preview_picture
 from edge.records.overlay import draw_overlay
 from tests.bundle_edits import commit_threshold
-from tests.fakes import HangingBackend, ListSink, ScriptedSupply, frame, inspector
+from tests.fakes import BrightnessBackend, HangingBackend, ListSink, ScriptedSupply, frame, inspector
 from tests.small_bundle import bad_part, good_part
 
 NAMES = ("left", "right")
@@ -88,6 +88,26 @@ def test_a_version_is_taken_up_for_its_camera_alone(group, tmp_path):
     # what was replaced is closed, what goes on is not
     versions.poll()
     assert after.inspect(part(2)).decision is Decision.OK
+
+
+class Closing(BrightnessBackend):
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+def test_what_a_part_in_hand_is_judged_with_stays_open_through_two_changes():
+    left, right = Closing(), Closing()
+    pool = InspectorPool([group_inspector([("left", inspector(left)), ("right", inspector(right))])])
+    in_hand = pool.enter()
+    for name in NAMES:
+        CameraPool(pool, [name]).replace([inspector()])
+    pool.close_retired()
+    assert not left.closed and not right.closed
+    pool.leave(in_hand)
+    pool.close_retired()
+    assert left.closed and right.closed
 
 
 def test_a_version_that_cannot_be_used_leaves_both_cameras_as_they_were(group, tmp_path, monkeypatch):
