@@ -22,8 +22,10 @@ from tests.system.command_line import running
 pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
 
 from asyncua import ua
+from asyncua.common.events import get_filter_from_event_type
 from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss, SecurityPolicyBasic256Sha256
 
+from edge.plant.opcua.delivery import MOST_SENT
 from edge.plant.opcua.security import MOST_SUBSCRIPTIONS_OF_USER, MOST_WAITING, SessionKeeper
 from edge.plant.opcua.vision_system import RESULTS
 from tests.edge.plant.opcua.site import (
@@ -179,6 +181,36 @@ def test_what_comes_while_a_client_is_away_is_told_to_it_later_and_to_no_other_u
     assert asyncio.run(again("scada", [])) == []
     more = [away[-1] + 1, away[-1] + 2]
     assert asyncio.run(listen(more, user="scada", at_server=True)) == more
+
+
+def test_a_client_that_filters_is_told_what_passes_after_any_number_that_does_not(site, server):
+    async def only_rejects(client):
+        type_ = client.get_node(ua.NodeId(1024, await model_of(client)))
+        chosen = await get_filter_from_event_type([type_])
+        severity = ua.SimpleAttributeOperand(
+            TypeDefinitionId=ua.NodeId(ua.ObjectIds.BaseEventType), BrowsePath=[ua.QualifiedName("Severity")],
+            AttributeId=ua.AttributeIds.Value,
+        )  # fmt: skip
+        least = ua.LiteralOperand(Value=ua.Variant(300, ua.VariantType.UInt16))
+        chosen.WhereClause = ua.ContentFilter(
+            Elements=[ua.ContentFilterElement(ua.FilterOperator.GreaterThanOrEqual, FilterOperands=[severity, least])]
+        )
+        return type_, chosen
+
+    async def listen():
+        results = Results()
+        async with site.connected(types=True, user="scada") as client:
+            type_, chosen = await only_rejects(client)
+            subscription = await client.create_subscription(100, results)
+            await subscription.subscribe_events(await system_of(client, "left"), [type_], evfilter=chosen)
+            await asyncio.to_thread(wait_for, lambda: has_begun(site, "left", "scada"), WAIT_S)
+            rows = await asyncio.to_thread(record, site, "left", *[OK] * (MOST_SENT + 5), NG, OK, NG)
+            rejects = [each.id for each in rows if each.decision is NG][-2:]
+            await results.have(rejects)
+        return results.sequences, rejects
+
+    told, rejects = asyncio.run(listen())
+    assert told == rejects
 
 
 def test_only_a_trusted_client_with_its_password_on_an_encrypted_channel_is_let_in(site, server):
