@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge.cli.exit_codes import INTERRUPTED
 from edge.cli.options import share
 from edge.core.config import Settings
-from edge.core.errors import ConfigError
+from edge.core.errors import ConfigError, EdgeInspectError
 from edge.system.extras import require
 from edge.system.stop_signals import stop_requests
 
-if TYPE_CHECKING:
-    from edge.plant.opcua.server import OpcUaServer
+log = logging.getLogger("edge.plant")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, settings: Settings) -> int:
-    """130 after a signal, which alone ends it."""
+    """130 after a signal, which alone ends it; where one of the two fails, the other goes on until then."""
     if options.opcua_user is not None:
         return _add_user(options.opcua_user, settings)
     mqtt, opcua = settings.mqtt.host is not None, settings.opcua.port is not None
@@ -47,31 +45,44 @@ def execute(options: argparse.Namespace, settings: Settings) -> int:
         )
     for extra in ("mqtt",) * mqtt + ("opcua",) * opcua:
         require(extra)
+    failures: list[Exception] = []
+    with stop_requests() as requests, ExitStack() as serving:
 
-    def say(what: str) -> None:
-        print(f"edge-inspect: {what}", file=sys.stderr, flush=True)
-
-    with stop_requests() as requests:
-        with _served(settings, requests.stop, say) if opcua else nullcontext() as server:
-            if mqtt:
-                from edge.plant.mqtt.publish import publish
-
-                begin, to = options.from_beginning, lambda what: say(f"{what}; Ctrl-C ends it")
-                count = publish(settings, requests.stop, to, from_beginning=begin)
-                print(f"edge-inspect: {count} verdicts published", file=sys.stderr)
+        def fail(what: str, error: Exception) -> None:
+            failures.append(error)
+            if len(failures) == mqtt + opcua:
+                requests.stop.set()
             else:
-                requests.stop.wait()
+                log.error("%s has failed, and is not tried again; the rest goes on: %s", what, error)
+
+        server = None
+        if opcua:
+            from edge.plant.opcua.publish import opcua_server
+
+            try:
+                server = serving.enter_context(opcua_server(settings, requests.stop, _say, partial(fail, "OPC UA")))
+            except ConfigError as error:
+                fail("OPC UA", error)
+        if mqtt:
+            from edge.plant.mqtt.publish import publish
+
+            begin, to = options.from_beginning, lambda what: _say(f"{what}; Ctrl-C ends it")
+            try:
+                _say(f"{publish(settings, requests.stop, to, from_beginning=begin)} verdicts published")
+            except EdgeInspectError as error:
+                fail("MQTT", error)
+        requests.stop.wait()
+        serving.close()
         if server is not None:
-            print(f"edge-inspect: OPC UA told {server.told} results", file=sys.stderr)
+            _say(f"OPC UA told {server.told} results")
+    if failures:
+        # an earlier one was told then
+        raise failures[-1]
     return INTERRUPTED
 
 
-def _served(
-    settings: Settings, stop: threading.Event, say: Callable[[str], None]
-) -> AbstractContextManager[OpcUaServer]:
-    from edge.plant.opcua.publish import opcua_server
-
-    return opcua_server(settings, stop, say)
+def _say(what: str) -> None:
+    print(f"edge-inspect: {what}", file=sys.stderr, flush=True)
 
 
 def _add_user(name: str, settings: Settings) -> int:

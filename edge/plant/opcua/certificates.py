@@ -95,7 +95,12 @@ class Certificates:
         """
         if not der:
             return None
-        for file in sorted((self.folder / _TRUSTED).iterdir()):
+        try:
+            files = sorted((self.folder / _TRUSTED).iterdir())
+        except OSError as error:
+            log.warning("%s cannot be read, and nobody is let in: %s", self.folder / _TRUSTED, error.strerror)
+            return None
+        for file in files:
             try:
                 certificate = _certificate(read_safe(file.parent, file.name, _LARGEST_BYTES))
             except OSError as error:

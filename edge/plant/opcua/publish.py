@@ -22,8 +22,10 @@ WHERE_FROM = "docs/line/opcua.md says where Opc.Ua.MachineVision.NodeSet2.xml is
 
 
 @contextmanager
-def opcua_server(settings: Settings, stop: threading.Event, say: Callable[[str], None]) -> Iterator[OpcUaServer]:
-    """Serve inside; `stop` ends it, and is set where the server fails, which is raised at the end.
+def opcua_server(
+    settings: Settings, stop: threading.Event, say: Callable[[str], None], fail: Callable[[Exception], None]
+) -> Iterator[OpcUaServer]:
+    """Serve inside, until `stop` is set. fail: told, in the server's thread, why it serves no more.
 
     Raises ConfigError at once for files of the settings that cannot be used.
     """
@@ -40,21 +42,18 @@ def opcua_server(settings: Settings, stop: threading.Event, say: Callable[[str],
         elif not users:
             say(f"OPC UA: {folder} names no users: clients log in with their certificate")
         server = OpcUaServer(opcua, certificates, lines, say)
-        with _thread(server, stop):
+        with _thread(server, stop, fail):
             yield server
 
 
 @contextmanager
-def _thread(server: OpcUaServer, stop: threading.Event) -> Iterator[None]:
-    failed: list[Exception] = []
-
+def _thread(server: OpcUaServer, stop: threading.Event, fail: Callable[[Exception], None]) -> Iterator[None]:
     def work() -> None:
         try:
             serve(server, stop)
-        # told in the thread that can end the program
+        # told in the thread that ends the program
         except Exception as error:  # noqa: BLE001
-            failed.append(error)
-            stop.set()
+            fail(error)
 
     thread = threading.Thread(target=work, name="opc ua", daemon=True)
     thread.start()
@@ -63,8 +62,6 @@ def _thread(server: OpcUaServer, stop: threading.Event) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(_END_S)
-    if failed:
-        raise failed[0]
 
 
 def _lines(settings: Settings) -> list[ServedLine]:

@@ -69,6 +69,8 @@ class Site:
         lines = [f"{{name: {name}, run_directory: {name}/run, records: {name}/records}}" for name in ("left", "right")]
         (folder / "config.yaml").write_text(
             f"opcua: {{port: {self.port}, nodeset: {nodeset}, folder: opcua, lines: [{', '.join(lines)}]}}\n"
+            # fails, since the settings name no run directory of its own
+            "mqtt: {host: 127.0.0.1, port: 1}\n"
         )
         self.passwords = {user: new_user(self.opcua, user) for user in ("mes", "scada")}
         for name in ("trusted", "stranger"):

@@ -10,7 +10,8 @@ from edge.core.errors import ConfigError
 from edge.core.files.file_lock import file_lock
 from edge.plant.opcua.certificates import MOST_REJECTED, Certificates, new_user, read_users
 from edge.plant.opcua.vision_state import vision_state
-from tests.system.command_line import assert_refused, edge, edge_here
+from tests.edge.records.records_fakes import wait_for
+from tests.system.command_line import assert_refused, edge, edge_here, running
 
 cryptography = pytest.importorskip("cryptography", reason="cryptography is not installed: no certificates can be made")
 
@@ -89,6 +90,9 @@ def test_a_certificate_is_trusted_as_long_as_its_file_is_there(made, tmp_path):
     (trusted / "cell 4.pem").write_bytes(made.own.public_bytes(Encoding.PEM))
     assert folder.trusted_name(der) == "cell 4"
     (trusted / "cell 4.pem").unlink()
+    assert folder.trusted_name(der) is None
+    # while somebody puts another folder in its place
+    trusted.rename(folder.folder / "away")
     assert folder.trusted_name(der) is None
 
 
@@ -203,6 +207,22 @@ def test_a_nodeset_that_is_cut_off_ends_the_command_with_its_name(tmp_path):
     assert result.returncode == 2, result.stderr
     assert "types.xml cannot be used" in result.stderr and "fix: opcua.nodeset is the file" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_mqtt_goes_on_where_opc_ua_cannot_start(tmp_path):
+    pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
+    pytest.importorskip("paho.mqtt", reason="the extra `mqtt` is not installed")
+    (tmp_path / "config.yaml").write_text(
+        "line: {run_directory: run}\nrecord: {directory: records}\nmqtt: {host: 127.0.0.1, port: 1}\n"
+        "opcua: {port: 48401, folder: opcua, nodeset: types.xml}\n"
+    )
+    with running("publish", cwd=tmp_path) as publisher:
+        wait_for(lambda: "no connection to the broker" in publisher.errors or publisher.process.poll() is not None)
+        assert "OPC UA has failed" in publisher.errors and "types.xml: No such file" in publisher.errors
+        assert publisher.process.poll() is None
+        publisher.signal()
+        assert publisher.ended() == 2
+    assert "0 verdicts published" in publisher.errors
 
 
 @pytest.mark.parametrize(

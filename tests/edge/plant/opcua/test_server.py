@@ -145,6 +145,11 @@ def test_a_client_walks_the_official_type_and_gets_one_result_for_each_verdict(s
     assert contents(each.Value for each in newest.ResultContent)["sequence"] == 60
 
 
+def test_opc_ua_goes_on_where_mqtt_has_failed(site, server):
+    assert "MQTT has failed" in server.errors and "line.run_directory is null" in server.errors
+    assert server.process.poll() is None
+
+
 def test_what_comes_while_a_client_is_away_is_told_to_it_later_and_to_no_other_user(site, server):
     before = record(site, "right", OK, OK)[-1].id
 
@@ -359,8 +364,8 @@ def test_a_killed_server_leaves_nothing_out_and_its_successor_waits_for_the_port
     assert "Traceback" not in server.errors
     record(site, "left", OK, INVALID)
     # a broker that is away
-    mqtt = "mqtt: {host: 127.0.0.1, port: 1}\nline: {run_directory: left/run}\nrecord: {directory: left/records}\n"
-    (site.folder / "config.yaml").write_text((site.folder / "config.yaml").read_text() + mqtt)
+    records = "line: {run_directory: left/run}\nrecord: {directory: left/records}\n"
+    (site.folder / "config.yaml").write_text((site.folder / "config.yaml").read_text() + records)
     with socket.create_server(("127.0.0.1", site.port)) as taken, running("publish", cwd=site.folder) as successor:
         wait_for(lambda: "cannot have port" in successor.errors, WAIT_S)
         wait_for(lambda: "no connection to the broker" in successor.errors, WAIT_S)
