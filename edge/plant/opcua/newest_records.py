@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge.records.schema import DATABASE_NAME
+from edge.records.schema import DATABASE_NAME, explained
 from edge.records.store import RecordStore, VerdictRecord
 from edge.review.database import Cursor, ReviewDatabase, is_of
 
@@ -46,8 +46,10 @@ class NewestRecords:
 
     def read(self) -> tuple[list[KeptVerdict], bool]:
         """(new verdicts, whether another database stands there than before); raises RecordError."""
-        if not (self._directory / DATABASE_NAME).is_file():
-            return [], False
+        path = self._directory / DATABASE_NAME
+        with explained(path):
+            if not path.is_file():
+                return [], False
         # opened anew each time: another database may stand there by now
         with RecordStore(self._directory) as store:
             anew = not is_of(self.newest, store)

@@ -200,8 +200,9 @@ class _Feed:
             try:
                 await self._system.tell(state, status)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                # a status of another program; its state is told already
+                # a status of another program
                 log.debug("%s: %s", self._line.run_directory, error)
+                await self._system.tell(state, None)
             await _wait(_STATE_EVERY_S, stop)
 
     async def tell_results(self, stop: threading.Event) -> None:

@@ -155,17 +155,21 @@ class VisionSystem:
     # the state
 
     async def tell(self, state: VisionState, status: dict[str, Any] | None) -> None:
-        """What the line is now. What it said last, and says no more, is marked as old."""
+        """What the line is now. What it said last, and says no more, is marked as old.
+
+        status: None where there is none that can be read. Raises KeyError, TypeError, ValueError or AttributeError for
+        one of another program.
+        """
         await self._tell_state("VisionStateMachine", state.state)
         await self._tell_state("VisionStateMachine.AutomaticModeStateMachine", state.mode)
         described = ua.SystemStateDescriptionDataType(
             State=ua.SystemStateDataType[state.system], StateDescription=state.words
         )
         await self._write("SystemState", described, ua.VariantType.ExtensionObject)
-        self._status = status = status or self._status
+        code = _NOW if state.live and status is not None else _OLD
+        status = status or self._status
         if status is None:
             return
-        code = _NOW if state.live else _OLD
         for group, values in (("Information", _INFORMATION), ("Diagnostics", _DIAGNOSTICS)):
             for name, value in values.items():
                 await self._write(f"{group}.{name}", storable(str(value(status))), ua.VariantType.String, code)
@@ -174,6 +178,7 @@ class VisionSystem:
             await self._write(f"Diagnostics.{_count_name(count)}", number, ua.VariantType.UInt64, code)
         alarms = [storable(f"{each['kind']}: {each['what']}; {each['advice']}") for each in status["alarms"]]
         await self._write("Diagnostics.Alarms", alarms, ua.VariantType.String, code)
+        self._status = status
 
     async def _tell_state(self, machine: str, state: str | None) -> None:
         code = _NO_MODE if state is None else _NOW

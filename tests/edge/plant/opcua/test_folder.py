@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from edge.core.errors import ConfigError
+from edge.core.errors import ConfigError, RecordError
 from edge.core.files.file_lock import file_lock
 from edge.plant.opcua.certificates import MOST_REJECTED, Certificates, new_user, read_users
+from edge.plant.opcua.newest_records import NewestRecords
 from edge.plant.opcua.vision_state import vision_state
 from tests.edge.records.records_fakes import wait_for
 from tests.system.command_line import assert_refused, edge, edge_here, running
@@ -239,3 +240,9 @@ def test_what_is_asked_for_and_not_installed_is_named_with_its_extra(
     monkeypatch.setattr("edge.system.extras.find_spec", lambda name: None if name == package else os)
     (tmp_path / "config.yaml").write_text(section)
     assert_refused(edge_here(capsys, "publish"), 2, f"needs {package}", f"edge-inspect[{extra}]")
+
+
+def test_records_that_cannot_be_looked_at_are_an_expected_error(tmp_path):
+    # as a folder that this user may not enter
+    with pytest.raises(RecordError, match="File name too long"):
+        NewestRecords(tmp_path / ("long" * 80)).read()

@@ -311,6 +311,13 @@ def test_a_line_that_says_nothing_is_in_error_and_what_it_said_is_marked_as_old(
             mode = await read(client, "right", "VisionStateMachine.AutomaticModeStateMachine.CurrentState")
             assert mode == (None, "BadStateNotActive")
             assert (await read(client, "right", "Information.Product")) == ("plate", "UncertainLastUsableValue")
+            # another program writes there
+            write_status(site, "right")
+            await until(client, "right", "VisionStateMachine.CurrentState", "Operational")
+            write_atomic(site.folder / "right" / "run" / STATUS_NAME, b'{"version": 1}')
+            await until(client, "right", "VisionStateMachine.CurrentState", "Error")
+            await asyncio.sleep(0.6)
+            assert (await read(client, "right", "Information.Product")) == ("plate", "UncertainLastUsableValue")
             # started again, and stopped cleanly
             write_status(site, "right")
             await until(client, "right", "VisionStateMachine.CurrentState", "Operational")
