@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 
 from asyncua import Server, ua
 from asyncua.server.binary_server_asyncio import OPCUAProtocol
+from asyncua.server.internal_subscription import InternalSubscription
 
 from edge import __version__
 from edge.core.counters import worth_a_line
@@ -122,6 +124,7 @@ class OpcUaServer:
     async def _built(self) -> tuple[Server, list[VisionSystem]]:
         server, own = _Server(self._certificates), self._certificates
         iserver = server.iserver
+        check_private_names(server)
         iserver.max_connections, iserver.max_subscriptions = MOST_CONNECTIONS, MOST_SUBSCRIPTIONS
         iserver.max_session_timeout_ms, iserver.max_pending_activation_seconds = _SESSION_MS, _LOGIN_S
         server.limits.max_message_size = _LARGEST_MESSAGE_BYTES
@@ -241,6 +244,26 @@ class _Feed:
             log.warning(
                 "%s: how far was published could not be kept, and is repeated: %s", self._line.name, error.message
             )
+
+
+def check_private_names(server: Server) -> None:
+    """Raise ConfigError for an asyncua without a name that is used here and that it does not promise to keep.
+
+    Without `_setup_server_nodes` anybody would be let in; without the others the server would end at the first client.
+    """
+    subscription = InternalSubscription(ua.CreateSubscriptionResult(), server.iserver.aspace, print, ua.NodeId())
+    used = (
+        (Server, ("_setup_server_nodes",)),
+        (server, ("_policies",)),
+        (server.iserver, ("_external_sessions",)),
+        (subscription, ("_notification_seq", "_not_acknowledged_results", "_triggered_events")),
+        (subscription.monitored_item_srv, ("_monitored_events", "_monitored_items")),
+    )
+    if missing := [name for owner, names in used for name in names if not hasattr(owner, name)]:
+        raise ConfigError(
+            f"asyncua {version('asyncua')} has no {', '.join(missing)}, by which clients are let in and told",
+            fix="pip install 'edge-inspect[opcua]' brings a version that has",
+        )
 
 
 def _certificate_of(client: OPCUAProtocol) -> bytes | None:

@@ -210,6 +210,20 @@ def test_a_nodeset_that_is_cut_off_ends_the_command_with_its_name(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+def test_an_asyncua_without_the_names_that_security_and_delivery_rest_on_is_refused(monkeypatch):
+    asyncua = pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
+    from asyncua.server.monitored_item_service import MonitoredItemService
+
+    from edge.plant.opcua.server import check_private_names
+
+    server = asyncua.Server()
+    check_private_names(server)
+    monkeypatch.delattr(asyncua.Server, "_setup_server_nodes")
+    monkeypatch.setattr(MonitoredItemService, "__init__", lambda *_: None)
+    with pytest.raises(ConfigError, match="has no _setup_server_nodes, _monitored_events, _monitored_items"):
+        check_private_names(server)
+
+
 def test_mqtt_goes_on_where_opc_ua_cannot_start(tmp_path):
     pytest.importorskip("asyncua", reason="the extra `opcua` is not installed")
     pytest.importorskip("paho.mqtt", reason="the extra `mqtt` is not installed")
