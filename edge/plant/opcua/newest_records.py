@@ -56,11 +56,13 @@ class NewestRecords:
             if anew:
                 self.kept.clear()
                 self._keys.clear()
-            after = self.newest.verdict_id
+            after, most = self.newest.verdict_id, _AT_ONCE
             if not self.kept:
+                # whole at once: a user who comes meanwhile is told nothing that was there before
+                most = MOST_KEPT
                 ((newest,),) = store.query("SELECT ifnull(max(id), 0) FROM verdicts")
                 after = max(0, newest - MOST_KEPT)
-            records = store.verdicts("WHERE id > ? ORDER BY id LIMIT ?", (after, _AT_ONCE))
+            records = store.verdicts("WHERE id > ? ORDER BY id LIMIT ?", (after, most))
             new = [KeptVerdict(replace(each, regions=(), parts=()), self._key(store, each.run_id)) for each in records]
         self.kept.extend(new)
         return new, anew

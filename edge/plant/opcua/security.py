@@ -43,18 +43,31 @@ MOST_SUBSCRIPTIONS_OF_USER, MOST_SUBSCRIPTIONS, MOST_ITEMS = 20, 200, 20_000
 MOST_CONNECTIONS = 100
 
 
+# of a subscription; results are looked for five times a second
+FASTEST_MS = 50.0
 # sessions that nobody has logged in to; a channel in clear can open them, too
 MOST_WAITING = 50
+
+
+class PacedSession(InternalSession):  # type: ignore[misc]
+    """Revises the interval of subscriptions, which asyncua takes as it is: with 0, clients subscribe for ever anew."""
+
+    async def create_subscription(self, params: ua.CreateSubscriptionParameters, *more: Any, **others: Any) -> Any:
+        asked_ms = params.RequestedPublishingInterval
+        # 0, negative and NaN mean the fastest (OPC 10000-4, 5.13.2)
+        params.RequestedPublishingInterval = asked_ms if asked_ms > FASTEST_MS else FASTEST_MS
+        return await super().create_subscription(params, *more, **others)
 
 
 class SessionKeeper(InternalServer):  # type: ignore[misc]
     """Forgets the oldest of the sessions that were opened and never logged in to, which asyncua keeps for ever."""
 
-    def create_session(self, *arguments: Any, **others: Any) -> InternalSession:
+    def create_session(self, name: str, user: User | None = None, external: bool = False) -> InternalSession:
         waiting = [each for each in self._external_sessions.values() if not each.is_activated()]
         for session in waiting[: max(0, len(waiting) + 1 - MOST_WAITING)]:
             self.unregister_external_session(session)
-        return super().create_session(*arguments, **others)
+        user = User(role=UserRole.Anonymous) if user is None else user
+        return PacedSession(self, self.aspace, self.subscription_service, name, user=user, external=external)
 
 
 def _encoding(request: str) -> ua.NodeId:

@@ -27,7 +27,7 @@ from edge.plant.opcua.delivery import Delivery
 from edge.plant.opcua.newest_records import NewestRecords
 from edge.plant.opcua.security import MOST_CONNECTIONS, MOST_SUBSCRIPTIONS, POLICIES, SessionKeeper, Users, factories
 from edge.plant.opcua.vision_state import vision_state
-from edge.plant.opcua.vision_system import MODEL, VisionSystem, load_model
+from edge.plant.opcua.vision_system import MODEL, RESULTS, VisionSystem, load_model
 from edge.plant.status_file import read_status
 
 log = logging.getLogger("edge.plant.opcua")
@@ -190,6 +190,7 @@ class _Feed:
         self._records = NewestRecords(line.records)
         self._delivery = Delivery(server.iserver, system, self._records)
         self._failures = 0
+        self._has_read = False
         self._next_save_s = 0.0
 
     @property
@@ -221,14 +222,16 @@ class _Feed:
         await self._save()
 
     async def _step(self) -> None:
+        # before the records are read: what came between a client's subscription and this step is told to it
+        for user in self._delivery.strangers() if self._has_read else ():
+            self._delivery.begin(user, await asyncio.to_thread(self._records.cursor_of, user))
         new, anew = await asyncio.to_thread(self._records.read)
+        self._has_read = True
         if anew:
             log.warning("other records stand in %s than before", self._line.records)
             self._delivery.begin_anew()
-        for each in new:
+        for each in new[-RESULTS:]:
             await self._system.keep(each)
-        for user in self._delivery.strangers():
-            self._delivery.begin(user, await asyncio.to_thread(self._records.cursor_of, user))
         await self._delivery.step()
         if time.monotonic() >= self._next_save_s:
             self._next_save_s = time.monotonic() + _SAVE_EVERY_S

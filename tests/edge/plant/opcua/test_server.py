@@ -14,7 +14,6 @@ from edge.core.datatypes import Decision
 from edge.core.files.atomic_file import write_atomic
 from edge.plant.state import LineInfo, LineStateKeeper
 from edge.plant.status_file import STATUS_NAME, status_bytes
-from edge.review.database import ReviewDatabase
 from tests.edge.plant.recording_line import Line
 from tests.edge.records.records_fakes import look, recorder, stored, wait_for
 from tests.system.command_line import running
@@ -26,7 +25,7 @@ from asyncua.common.events import get_filter_from_event_type
 from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss, SecurityPolicyBasic256Sha256
 
 from edge.plant.opcua.delivery import MOST_SENT
-from edge.plant.opcua.security import MOST_SUBSCRIPTIONS_OF_USER, MOST_WAITING, SessionKeeper
+from edge.plant.opcua.security import FASTEST_MS, MOST_SUBSCRIPTIONS_OF_USER, MOST_WAITING, SessionKeeper
 from edge.plant.opcua.vision_system import RESULTS
 from tests.edge.plant.opcua.site import (
     WAIT_S,
@@ -86,12 +85,6 @@ def write_status(site, line, **changes):
     run = site.folder / line / "run"
     run.mkdir(exist_ok=True, parents=True)
     write_atomic(run / STATUS_NAME, status_bytes(state))
-
-
-def has_begun(site, line, user):
-    """Whether the server has noted from where the user is told of this line."""
-    with ReviewDatabase(site.folder / line / "records") as review:
-        return review.cursor(f"opcua:{user}") is not None
 
 
 async def until(client, line, path, value):
@@ -159,7 +152,6 @@ def test_what_comes_while_a_client_is_away_is_told_to_it_later_and_to_no_other_u
             await until(client, "right", "ResultManagement.NewestSequence", rows[0] - 1 if rows else before)
             node = client.nodes.server if at_server else await system_of(client, "right")
             await results.watch(client, node, **others)
-            await asyncio.to_thread(wait_for, lambda: has_begun(site, "right", user), WAIT_S)
             if rows:
                 await asyncio.to_thread(record, site, "right", *[NG] * len(rows), first=rows[0])
                 await results.have(rows)
@@ -204,11 +196,12 @@ def test_a_client_that_filters_is_told_what_passes_after_any_number_that_does_no
 
     async def listen():
         results = Results()
+        newest = record(site, "left", OK)[-1].id
         async with site.connected(types=True, user="scada") as client:
+            await until(client, "left", "ResultManagement.NewestSequence", newest)
             type_, chosen = await only_rejects(client)
             subscription = await client.create_subscription(100, results)
             await subscription.subscribe_events(await system_of(client, "left"), [type_], evfilter=chosen)
-            await asyncio.to_thread(wait_for, lambda: has_begun(site, "left", "scada"), WAIT_S)
             rows = await asyncio.to_thread(record, site, "left", *[OK] * (MOST_SENT + 5), NG, OK, NG)
             rejects = [each.id for each in rows if each.decision is NG][-2:]
             await results.have(rejects)
@@ -330,6 +323,18 @@ def test_a_line_that_says_nothing_is_in_error_and_what_it_said_is_marked_as_old(
     asyncio.run(watch())
 
 
+def test_a_client_that_asks_for_the_fastest_interval_is_told_which_one_it_has(site, server):
+    async def ask():
+        async with site.connected() as client:
+            made = []
+            for asked_ms in (0.0, -1.0, 0.001, 200.0):
+                wanted = ua.CreateSubscriptionParameters(RequestedPublishingInterval=asked_ms)
+                made.append(await client.uaclient.session.create_subscription(wanted, lambda _: None))
+            return [each.RevisedPublishingInterval for each in made]
+
+    assert asyncio.run(ask()) == [FASTEST_MS, FASTEST_MS, FASTEST_MS, 200]
+
+
 def test_one_user_cannot_take_the_subscriptions_of_the_others_and_twenty_clients_are_served(site, server):
     async def many():
         async with site.connected(user="scada") as greedy:
@@ -358,14 +363,14 @@ def test_a_killed_server_leaves_nothing_out_and_its_successor_waits_for_the_port
         results = Results()
         async with site.connected(types=True) as client:
             await results.watch(client, await system_of(client, "left"))
-            await asyncio.to_thread(wait_for, lambda: has_begun(site, "left", "mes"), WAIT_S)
             if decisions:
                 await asyncio.to_thread(record, site, "left", *decisions)
             await results.have(rows)
         return results.sequences
 
     first = [newest + 1, newest + 2]
-    assert asyncio.run(listen(first, NG, OK))[-2:] == first
+    before = asyncio.run(listen(first, NG, OK))
+    assert before[-2:] == first
     server.signal(9)
     server.ended()
     assert "Traceback" not in server.errors
@@ -380,7 +385,7 @@ def test_a_killed_server_leaves_nothing_out_and_its_successor_waits_for_the_port
         wait_for(lambda: "left, right at opc.tcp://" in successor.errors, WAIT_S)
         told, missed = asyncio.run(listen([newest + 3, newest + 4])), [newest + 3, newest + 4]
         # what was acknowledged in the last second before the kill comes again
-        assert told[-2:] == missed and set(told) <= {newest, *first, *missed}
+        assert told[-2:] == missed and set(told) <= {*before, *missed}
         successor.signal(15)
         assert successor.ended() == 130
         assert "Traceback" not in successor.errors
