@@ -125,9 +125,11 @@ class RecordStore:
     def __init__(self, directory: Path, *, migrate_older: bool = True) -> None:
         self.directory = directory
         path = directory / DATABASE_NAME
-        if not path.is_file():
-            raise RecordError(f"no records at {path}", fix="check record.directory and --config, or record a run first")
         with explained(path):
+            if not path.is_file():
+                raise RecordError(
+                    f"no records at {path}", fix="check record.directory and --config, or record a run first"
+                )
             self.connection = opened_for_reading(path, migrate_older=migrate_older)
 
     def __enter__(self) -> RecordStore:

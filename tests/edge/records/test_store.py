@@ -94,6 +94,11 @@ def test_a_missing_store_is_named(tmp_path):
         RecordStore(tmp_path)
 
 
+def test_a_place_that_cannot_be_looked_at_is_named(tmp_path):
+    with pytest.raises(RecordError, match="verdicts.sqlite cannot be used: .*File name too long"):
+        RecordStore(tmp_path / ("n" * 300))
+
+
 def test_a_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / DATABASE_NAME).write_text("hello " * 1000)
     with pytest.raises(RecordError, match="not a database"):
