@@ -95,7 +95,7 @@ def test_a_missing_store_is_named(tmp_path):
 
 
 def test_a_place_that_cannot_be_looked_at_is_named(tmp_path):
-    with pytest.raises(RecordError, match="verdicts.sqlite cannot be used: .*File name too long"):
+    with pytest.raises(RecordError, match=r"verdicts\.sqlite cannot be used: .*File name too long"):
         RecordStore(tmp_path / ("n" * 300))
 
 
