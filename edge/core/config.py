@@ -120,7 +120,7 @@ class GroupSettings(Section):
     @model_validator(mode="after")
     def _consistent(self) -> GroupSettings:
         if self.cameras and not 2 <= len(self.cameras) <= MOST_CAMERAS:
-            raise ValueError(f"a group has two to {MOST_CAMERAS} cameras, got {len(self.cameras)}")
+            raise ValueError(f"a group has 2 to {MOST_CAMERAS} cameras, got {len(self.cameras)}")
         # names of folders, too, on systems that do not tell case apart
         if len({name.lower() for name in self.names}) < len(self.cameras):
             raise ValueError(f"two cameras have the same name ({', '.join(self.names)})")

@@ -98,7 +98,7 @@ def test_sources_that_cannot_be_paired_are_refused(folders, mode, sources, says)
         ({"camera": {"watch": True}}, "camera.watch"),
         ({"recipes": {"file": "r.yaml"}}, "a group judges one product"),
         ({"inspection": {"reference": "golden"}}, "golden pictures are of one camera"),
-        ({"group": {"cameras": [{"name": "left", "source": "a"}]}}, "two to 4 cameras, got 1"),
+        ({"group": {"cameras": [{"name": "left", "source": "a"}]}}, "2 to 4 cameras, got 1"),
         ({"group": {"cameras": [{"name": n, "source": n} for n in ("a", "A")]}}, "the same name"),
         ({"group": {"cameras": [{"name": n, "source": "0"} for n in ("a", "b")]}}, "the same source"),
         (

@@ -149,18 +149,24 @@ def test_another_database_in_the_records_place_is_written_from_its_beginning(box
     assert exported(box).verdicts == 0
 
 
-def test_a_box_that_is_put_back_from_a_backup_goes_on_where_the_histories_part(box):
+def put_back_from_a_backup(box):
+    """To a copy that knows nothing of the newest 6 verdicts, which were exported; keys of all until then."""
     backup = box.directory.with_name("backup")
+    shutil.copytree(box.directory, backup)
+    recorded(box, 6)
+    exported(box)
+    known = recorded_keys(box)
+    shutil.rmtree(box.directory)
+    backup.rename(box.directory)
+    return known
+
+
+def test_a_box_that_is_put_back_from_a_backup_goes_on_where_the_histories_part(box):
     recorded(box, 10)
     exported(box)
     recorded(box, 4)
     # these 4 are exported later than the backup knows
-    shutil.copytree(box.directory, backup)
-    recorded(box, 6)
-    exported(box)
-    wanted = recorded_keys(box)
-    shutil.rmtree(box.directory)
-    backup.rename(box.directory)
+    wanted = put_back_from_a_backup(box)
     recorded(box, 5)
     assert killed_before(150, lambda: exported(box))
     exported(box)
@@ -170,31 +176,19 @@ def test_a_box_that_is_put_back_from_a_backup_goes_on_where_the_histories_part(b
 
 
 def test_a_backup_of_a_box_whose_export_was_killed_goes_on_without_doubling(box):
-    backup = box.directory.with_name("backup")
     recorded(box, 20, BEGIN + timedelta(hours=23, minutes=59, seconds=50))
     kill_with_one_of_two_files(box)
     # the chunk that was begun ends before these
     recorded(box, 3)
-    shutil.copytree(box.directory, backup)
-    recorded(box, 6)
-    exported(box)
-    wanted = recorded_keys(box)
-    shutil.rmtree(box.directory)
-    backup.rename(box.directory)
+    wanted = put_back_from_a_backup(box)
     recorded(box, 5)
     exported(box)
     assert holds_once(box, wanted | recorded_keys(box))
 
 
 def test_a_box_put_back_from_a_backup_may_have_deleted_what_both_histories_have(box):
-    backup = box.directory.with_name("backup")
     recorded(box, 10)
-    shutil.copytree(box.directory, backup)
-    recorded(box, 6)
-    exported(box)
-    wanted = recorded_keys(box)
-    shutil.rmtree(box.directory)
-    backup.rename(box.directory)
+    wanted = put_back_from_a_backup(box)
     recorded(box, 5)
     with database(box) as connection:
         connection.execute("DELETE FROM verdicts WHERE id <= 10")
