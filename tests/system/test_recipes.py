@@ -209,7 +209,9 @@ def test_a_plc_changes_the_product_between_parts_and_waits_where_it_cannot(confi
 
         def use(recipe):
             plc.write(Order.RECIPE_REQUEST, recipe=recipe)
-            assert not plc.read().status & Status.READY, "not before the other product is there"
+            shown = plc.read()
+            # a product that is in memory is there before a PLC on a busy machine asks
+            assert shown.recipe == recipe or not shown.status & Status.READY, "not before the other product is there"
             plc.write(Order(0))
 
         judge(1)
